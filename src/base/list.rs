@@ -1,0 +1,388 @@
+//! Doubly linked lists of `u32` indices, with the links kept in the caller's own table.
+//!
+//! Owns the two ends of each list; the links belong to the entries of a table behind
+//! [`LinkTable`]. Any number of lists may run over one table. It never allocates and never reads
+//! anything of an entry but its links, and every operation is O(1), the splice included.
+//!
+//! Invariants:
+//! - *One list*: through one [`Links`] an entry is a member of at most one list at a time.
+//! - *Both ways*: walked backwards, a list is its forward walk reversed.
+//! - *Clean leave*: an entry that left its list by `pop_front` or `unlink` is unlinked again.
+//!
+//! An entry does not say which list it is in: to know is the caller's task. What is cheap to see
+//! of a mistake (a wrong end, an entry pushed twice) is asserted in debug builds.
+
+use std::iter;
+
+/// No index: the end of a list. So `u32::MAX` can never be a member.
+const NIL: u32 = u32::MAX;
+
+/// The place of an entry between its neighbours. The default is unlinked.
+#[derive(Clone, Copy, Debug)]
+pub struct Links {
+    prev: u32,
+    next: u32,
+}
+
+const _: () = assert!(size_of::<Links>() == 8);
+
+impl Links {
+    /// Links of an entry that is in no list.
+    pub const UNLINKED: Links = Links {
+        prev: NIL,
+        next: NIL,
+    };
+
+    /// False also for the only member of a list, which has no neighbours either.
+    fn has_neighbour(self) -> bool {
+        self.prev != NIL || self.next != NIL
+    }
+}
+
+impl Default for Links {
+    fn default() -> Links {
+        Links::UNLINKED
+    }
+}
+
+/// A table whose entries carry the links of the lists they are in.
+pub trait LinkTable {
+    /// The links of the entry at `index`, which exists.
+    fn links(&self, index: u32) -> Links;
+
+    /// The links of the entry at `index`, which exists, to be changed by a [`List`] only.
+    fn links_mut(&mut self, index: u32) -> &mut Links;
+}
+
+/// The two ends of one list. Every call on it must be given the same table.
+///
+/// Dropping a list that has members leaves their links behind: take them out first.
+#[derive(Debug)]
+pub struct List {
+    head: u32,
+    tail: u32,
+}
+
+const _: () = assert!(size_of::<List>() == 8);
+
+impl List {
+    /// An empty list.
+    pub const fn new() -> List {
+        List {
+            head: NIL,
+            tail: NIL,
+        }
+    }
+
+    /// Whether the list has no members.
+    pub fn is_empty(&self) -> bool {
+        debug_assert_eq!(self.head == NIL, self.tail == NIL);
+        self.head == NIL
+    }
+
+    /// The first member.
+    pub fn front(&self) -> Option<u32> {
+        member(self.head)
+    }
+
+    /// The last member.
+    pub fn back(&self) -> Option<u32> {
+        member(self.tail)
+    }
+
+    /// Makes `index`, which is in no list, the last member.
+    pub fn push_back(&mut self, table: &mut impl LinkTable, index: u32) {
+        self.debug_assert_can_join(table, index);
+        let last = self.tail;
+        *table.links_mut(index) = Links {
+            prev: last,
+            next: NIL,
+        };
+        self.tail = index;
+        match member(last) {
+            Some(last) => table.links_mut(last).next = index,
+            None => self.head = index,
+        }
+    }
+
+    /// Makes `index`, which is in no list, the first member.
+    pub fn push_front(&mut self, table: &mut impl LinkTable, index: u32) {
+        self.debug_assert_can_join(table, index);
+        let first = self.head;
+        *table.links_mut(index) = Links {
+            prev: NIL,
+            next: first,
+        };
+        self.head = index;
+        match member(first) {
+            Some(first) => table.links_mut(first).prev = index,
+            None => self.tail = index,
+        }
+    }
+
+    /// Takes out the first member.
+    pub fn pop_front(&mut self, table: &mut impl LinkTable) -> Option<u32> {
+        let first = self.front()?;
+        self.unlink(table, first);
+        Some(first)
+    }
+
+    /// Takes out `index`, which is a member of this very list.
+    pub fn unlink(&mut self, table: &mut impl LinkTable, index: u32) {
+        let links = std::mem::take(table.links_mut(index));
+        match member(links.prev) {
+            Some(prev) => {
+                debug_assert_eq!(table.links(prev).next, index, "torn list");
+                table.links_mut(prev).next = links.next;
+            }
+            None => {
+                debug_assert_eq!(self.head, index, "not a member of this list");
+                self.head = links.next;
+            }
+        }
+        match member(links.next) {
+            Some(next) => {
+                debug_assert_eq!(table.links(next).prev, index, "torn list");
+                table.links_mut(next).prev = links.prev;
+            }
+            None => {
+                debug_assert_eq!(self.tail, index, "not a member of this list");
+                self.tail = links.prev;
+            }
+        }
+    }
+
+    /// Moves all members of `other` behind our last one, in their order, and empties `other`.
+    /// Touches at most two entries, however long the lists are.
+    pub fn append(&mut self, table: &mut impl LinkTable, other: &mut List) {
+        let Some(first) = other.front() else {
+            return;
+        };
+        match self.back() {
+            Some(last) => {
+                debug_assert_ne!(last, other.tail, "a list appended to itself");
+                table.links_mut(last).next = first;
+                table.links_mut(first).prev = last;
+            }
+            None => self.head = first,
+        }
+        self.tail = other.tail;
+        *other = List::new();
+    }
+
+    /// The members from first to last.
+    pub fn iter(&self, table: &impl LinkTable) -> impl Iterator<Item = u32> {
+        iter::successors(self.front(), |&index| {
+            let next = member(table.links(index).next)?;
+            debug_assert_eq!(table.links(next).prev, index, "torn list");
+            Some(next)
+        })
+    }
+
+    fn debug_assert_can_join(&self, table: &impl LinkTable, index: u32) {
+        debug_assert_ne!(index, NIL, "u32::MAX is no index");
+        debug_assert!(!table.links(index).has_neighbour(), "already in a list");
+        debug_assert_ne!(self.head, index, "already in this list");
+    }
+}
+
+impl Default for List {
+    fn default() -> List {
+        List::new()
+    }
+}
+
+fn member(index: u32) -> Option<u32> {
+    (index != NIL).then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENTRIES: u32 = 24;
+    const LISTS: usize = 4;
+
+    /// Counts the entries written, to hold `append` to its word.
+    struct Table {
+        links: Vec<Links>,
+        writes: usize,
+    }
+
+    impl Table {
+        fn new() -> Table {
+            Table {
+                links: vec![Links::default(); ENTRIES as usize],
+                writes: 0,
+            }
+        }
+    }
+
+    impl LinkTable for Table {
+        fn links(&self, index: u32) -> Links {
+            self.links[index as usize]
+        }
+
+        fn links_mut(&mut self, index: u32) -> &mut Links {
+            self.writes += 1;
+            &mut self.links[index as usize]
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        /// Moves an entry, wherever it is, to the back of a list.
+        PushBack(usize, u32),
+        PushFront(usize, u32),
+        PopFront(usize),
+        Unlink(u32),
+        Append(usize, usize),
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let list = 0..LISTS;
+        let entry = 0..ENTRIES;
+        let op = prop_oneof![
+            4 => (list.clone(), entry.clone()).prop_map(|(l, i)| Op::PushBack(l, i)),
+            2 => (list.clone(), entry.clone()).prop_map(|(l, i)| Op::PushFront(l, i)),
+            2 => list.clone().prop_map(Op::PopFront),
+            2 => entry.prop_map(Op::Unlink),
+            1 => (list.clone(), list).prop_map(|(to, from)| Op::Append(to, from)),
+        ];
+        prop::collection::vec(op, 1..200)
+    }
+
+    struct Pair {
+        table: Table,
+        lists: [List; LISTS],
+        twins: [VecDeque<u32>; LISTS],
+    }
+
+    impl Pair {
+        fn new() -> Pair {
+            Pair {
+                table: Table::new(),
+                lists: [const { List::new() }; LISTS],
+                twins: Default::default(),
+            }
+        }
+
+        fn apply(&mut self, op: &Op) {
+            match *op {
+                Op::PushBack(list, index) => {
+                    self.unlink(index);
+                    self.lists[list].push_back(&mut self.table, index);
+                    self.twins[list].push_back(index);
+                }
+                Op::PushFront(list, index) => {
+                    self.unlink(index);
+                    self.lists[list].push_front(&mut self.table, index);
+                    self.twins[list].push_front(index);
+                }
+                Op::PopFront(list) => {
+                    let popped = self.lists[list].pop_front(&mut self.table);
+                    assert_eq!(popped, self.twins[list].pop_front());
+                }
+                Op::Unlink(index) => self.unlink(index),
+                Op::Append(to, from) if to != from => {
+                    let [to_list, from_list] = self.lists.get_disjoint_mut([to, from]).unwrap();
+                    self.table.writes = 0;
+                    to_list.append(&mut self.table, from_list);
+                    assert!(self.table.writes <= 2);
+                    let [to_twin, from_twin] = self.twins.get_disjoint_mut([to, from]).unwrap();
+                    to_twin.append(from_twin);
+                }
+                Op::Append(..) => {}
+            }
+        }
+
+        fn unlink(&mut self, index: u32) {
+            let Some(list) = self.twins.iter().position(|twin| twin.contains(&index)) else {
+                return;
+            };
+            self.twins[list].retain(|&member| member != index);
+            self.lists[list].unlink(&mut self.table, index);
+        }
+
+        fn check(&self) {
+            for (list, twin) in self.lists.iter().zip(&self.twins) {
+                assert_eq!(list.is_empty(), twin.is_empty());
+                assert_eq!(list.front(), twin.front().copied());
+                assert_eq!(list.back(), twin.back().copied());
+                // One too many is asked for, so that a ring is seen and not walked for ever.
+                let forwards = list.iter(&self.table).take(twin.len() + 1);
+                assert!(forwards.eq(twin.iter().copied()));
+                let backwards =
+                    iter::successors(list.back(), |&index| member(self.table.links(index).prev));
+                assert!(
+                    backwards
+                        .take(twin.len() + 1)
+                        .eq(twin.iter().rev().copied())
+                );
+            }
+            for index in 0..ENTRIES {
+                let listed = self.twins.iter().any(|twin| twin.contains(&index));
+                assert!(listed || !self.table.links(index).has_neighbour());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lists_equal_their_twins_after_each_step(ops in ops()) {
+            let mut pair = Pair::new();
+            for op in &ops {
+                pair.apply(op);
+                pair.check();
+            }
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    mod misuse {
+        use super::*;
+
+        #[test]
+        #[should_panic(expected = "already in a list")]
+        fn an_entry_with_neighbours_cannot_join_another_list() {
+            let (mut table, mut one, mut other) = (Table::new(), List::new(), List::new());
+            one.push_back(&mut table, 1);
+            one.push_back(&mut table, 2);
+            other.push_back(&mut table, 1);
+        }
+
+        #[test]
+        #[should_panic(expected = "already in this list")]
+        fn a_lone_member_cannot_join_again() {
+            let (mut table, mut list) = (Table::new(), List::new());
+            list.push_front(&mut table, 1);
+            list.push_front(&mut table, 1);
+        }
+
+        #[test]
+        #[should_panic(expected = "not a member of this list")]
+        fn the_end_of_another_list_cannot_be_unlinked() {
+            let (mut table, mut one, mut other) = (Table::new(), List::new(), List::new());
+            one.push_back(&mut table, 1);
+            other.push_back(&mut table, 2);
+            other.unlink(&mut table, 1);
+        }
+
+        #[test]
+        #[should_panic(expected = "not a member of this list")]
+        fn what_is_in_no_list_cannot_be_unlinked() {
+            let (mut table, mut list) = (Table::new(), List::new());
+            list.unlink(&mut table, 1);
+        }
+
+        #[test]
+        #[should_panic(expected = "no index")]
+        fn the_mark_of_the_end_cannot_join() {
+            List::new().push_back(&mut Table::new(), u32::MAX);
+        }
+    }
+}

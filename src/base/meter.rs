@@ -1,0 +1,133 @@
+//! Bytes that are counted: every buffer whose size a client decides belongs to a [`Meter`].
+//!
+//! Owns the count of bytes in use against a limit, and the one type of shared bytes,
+//! [`Frame`], that gives its bytes back when the last holder lets go. It never refuses: callers
+//! ask [`Meter::has_room`] first and decide what refusal means to them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A count of bytes in use and their limit.
+///
+/// The count is atomic only so that a server can be built on one thread and run on another; all
+/// of its updates come from the reactor's thread.
+#[derive(Debug)]
+pub struct Meter {
+    used: AtomicUsize,
+    limit: usize,
+}
+
+impl Meter {
+    /// A meter at zero with a limit in bytes.
+    pub fn new(limit: usize) -> Arc<Meter> {
+        Arc::new(Meter {
+            used: AtomicUsize::new(0),
+            limit,
+        })
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The limit in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether `bytes` more stay within the limit.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.used().saturating_add(bytes) <= self.limit
+    }
+
+    /// Counts `bytes` as used.
+    pub fn charge(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes` as given back.
+    pub fn release(&self, bytes: usize) {
+        let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
+        debug_assert!(before >= bytes, "more bytes given back than taken");
+    }
+}
+
+/// Bytes ready to be sent, shared by all who send them, counted until the last lets go.
+#[derive(Debug)]
+pub struct Frame {
+    bytes: Box<[u8]>,
+    meter: Arc<Meter>,
+}
+
+impl Frame {
+    /// Takes the bytes and charges the meter for them.
+    pub fn new(bytes: impl Into<Box<[u8]>>, meter: &Arc<Meter>) -> Arc<Frame> {
+        let bytes = bytes.into();
+        meter.charge(bytes.len());
+        Arc::new(Frame {
+            bytes,
+            meter: Arc::clone(meter),
+        })
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        self.meter.release(self.bytes.len());
+    }
+}
+
+/// A changing number of bytes charged to a meter, given back when dropped.
+#[derive(Debug)]
+pub struct Charge {
+    bytes: usize,
+    meter: Arc<Meter>,
+}
+
+impl Charge {
+    /// A charge of no bytes.
+    pub fn new(meter: &Arc<Meter>) -> Charge {
+        Charge {
+            bytes: 0,
+            meter: Arc::clone(meter),
+        }
+    }
+
+    /// Charges exactly `bytes` from now on.
+    pub fn set(&mut self, bytes: usize) {
+        self.meter.charge(bytes);
+        self.meter.release(self.bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.meter.release(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_holder_gives_the_bytes_back() {
+        let meter = Meter::new(10);
+        let frame = Frame::new(*b"12345678", &meter);
+        let other = Arc::clone(&frame);
+        assert_eq!(meter.used(), 8);
+        assert!(meter.has_room(2));
+        assert!(!meter.has_room(3));
+        drop(frame);
+        assert_eq!((other.bytes().len(), meter.used()), (8, 8));
+        drop(other);
+        assert_eq!(meter.used(), 0);
+    }
+}
