@@ -1,0 +1,572 @@
+//! Request bodies: Content-Length and chunked, as a counter machine.
+//!
+//! Owns where a body ends. It keeps a few numbers and no bytes, takes input in pieces of any size
+//! and never takes a byte past the end. Chunk extensions and trailer fields are skipped, within
+//! limits, so that no sender can be endless without sending a body.
+
+use super::{Error, Framing};
+
+const MAX_SIZE_LINE_BYTES: u16 = 256;
+const MAX_TRAILER_BYTES: u16 = 8 * 1024;
+
+/// A size takes no more digits than this; what a size line has beyond is not needed.
+const NEEDED_SIZE_LINE_BYTES: u16 = 16;
+/// What all size lines of one body may have beyond their needs.
+const MAX_NEEDLESS_BYTES: u16 = 16 * 1024;
+
+/// Finds the bytes of one request body.
+///
+/// After an error it is not to be asked again.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    state: State,
+    /// Bytes of the body, or of the chunk, that are still to come; while a size is read, the size.
+    left_bytes: u64,
+    /// Bytes of the body found so far.
+    found_bytes: u64,
+    /// Bytes of the size line at hand, later of the trailer section.
+    line_bytes: u16,
+    needless_bytes: u16,
+}
+
+/// How far a piece of input has led.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How many bytes of the input belong to this body. All of it unless `done`.
+    pub consumed: usize,
+    /// Whether the body is complete. What follows is another request.
+    pub done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A body of known length.
+    Counted,
+    Size,
+    /// White space after a size, which only an extension may follow.
+    SizeSpace,
+    Extension,
+    SizeLf,
+    Chunk,
+    ChunkCr,
+    ChunkLf,
+    /// The start of a trailer line, or of the empty line that ends the body.
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+impl Decoder {
+    /// Starts at the first byte after a head.
+    pub fn new(framing: Framing) -> Decoder {
+        let (state, left_bytes) = match framing {
+            Framing::None | Framing::Length(0) => (State::Done, 0),
+            Framing::Length(length) => (State::Counted, length),
+            Framing::Chunked => (State::Size, 0),
+        };
+        Decoder {
+            state,
+            left_bytes,
+            found_bytes: 0,
+            line_bytes: 0,
+            needless_bytes: 0,
+        }
+    }
+
+    /// Appends to `body` what `input` holds of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BodyTooLarge`] as soon as the body is known to have more than `max_body_bytes`: a
+    /// body of known length is refused before its first byte. Else what is wrong with a chunk.
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        body: &mut Vec<u8>,
+        max_body_bytes: usize,
+    ) -> Result<Progress, Error> {
+        self.run(input, max_body_bytes as u64, |piece| {
+            body.extend_from_slice(piece)
+        })
+    }
+
+    /// Passes over what `input` holds of the body, so that the next request can be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::decode`].
+    pub fn discard(&mut self, input: &[u8], max_body_bytes: usize) -> Result<Progress, Error> {
+        self.run(input, max_body_bytes as u64, |_| {})
+    }
+
+    /// Whether the body is complete.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    fn run(
+        &mut self,
+        input: &[u8],
+        max_body_bytes: u64,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<Progress, Error> {
+        self.check_size(max_body_bytes)?;
+        let mut consumed = 0;
+        while consumed < input.len() && self.state != State::Done {
+            match self.state {
+                State::Counted | State::Chunk => {
+                    let rest = &input[consumed..];
+                    let piece_bytes = self.left_bytes.min(rest.len() as u64);
+                    take(&rest[..piece_bytes as usize]);
+                    consumed += piece_bytes as usize;
+                    self.pass(piece_bytes);
+                }
+                _ => {
+                    self.step(input[consumed], max_body_bytes)?;
+                    consumed += 1;
+                }
+            }
+        }
+        Ok(Progress {
+            consumed,
+            done: self.is_done(),
+        })
+    }
+
+    fn check_size(&self, max_body_bytes: u64) -> Result<(), Error> {
+        match self.found_bytes.checked_add(self.left_bytes) {
+            Some(total_bytes) if total_bytes <= max_body_bytes => Ok(()),
+            _ => Err(Error::BodyTooLarge),
+        }
+    }
+
+    fn pass(&mut self, piece_bytes: u64) {
+        self.found_bytes += piece_bytes;
+        self.left_bytes -= piece_bytes;
+        if self.left_bytes == 0 {
+            self.state = match self.state {
+                State::Counted => State::Done,
+                _ => State::ChunkCr,
+            };
+        }
+    }
+
+    /// Takes one byte that is not of the body itself.
+    fn step(&mut self, byte: u8, max_body_bytes: u64) -> Result<(), Error> {
+        self.state = match (self.state, byte) {
+            (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                self.count_size_line()?;
+                self.add_digit(byte)?;
+                self.check_size(max_body_bytes)?;
+                State::Size
+            }
+            (State::Size | State::SizeSpace, b';') if self.line_bytes > 0 => {
+                self.count_size_line()?;
+                State::Extension
+            }
+            (State::Size | State::SizeSpace, b' ' | b'\t') if self.line_bytes > 0 => {
+                self.count_size_line()?;
+                State::SizeSpace
+            }
+            (State::Size, b'\r') if self.line_bytes > 0 => State::SizeLf,
+            (State::Extension, b'\r') => State::SizeLf,
+            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::TrailerStart, b'\r') => State::EndLf,
+            (State::ChunkCr, b'\r') => State::ChunkLf,
+            (State::SizeLf, b'\n') => {
+                self.line_bytes = 0;
+                if self.left_bytes == 0 {
+                    State::TrailerStart
+                } else {
+                    State::Chunk
+                }
+            }
+            (State::ChunkLf, b'\n') => State::Size,
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::EndLf, b'\n') => State::Done,
+            (State::SizeLf | State::ChunkLf | State::TrailerLf | State::EndLf, _) => {
+                return Err(Error::BareCr);
+            }
+            (_, b'\n') => return Err(Error::BareLf),
+            (State::ChunkCr, _) => return Err(Error::ChunkEnd),
+            (State::Size | State::SizeSpace, _) => return Err(Error::ChunkSize),
+            (State::Extension, _) if is_control(byte) => return Err(Error::ChunkExtensionByte),
+            (State::Extension, _) => {
+                self.count_size_line()?;
+                State::Extension
+            }
+            (State::TrailerStart | State::Trailer, _) if is_control(byte) => {
+                return Err(Error::TrailerByte);
+            }
+            (State::TrailerStart | State::Trailer, _) => {
+                self.count_trailer()?;
+                State::Trailer
+            }
+            (State::Counted | State::Chunk | State::Done, _) => {
+                unreachable!("bytes of the body do not come here")
+            }
+        };
+        Ok(())
+    }
+
+    fn add_digit(&mut self, digit: u8) -> Result<(), Error> {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => digit - b'A' + 10,
+        };
+        let size = self.left_bytes.checked_mul(16);
+        self.left_bytes = size.ok_or(Error::ChunkSize)? | u64::from(value);
+        Ok(())
+    }
+
+    fn count_size_line(&mut self) -> Result<(), Error> {
+        self.line_bytes += 1;
+        if self.line_bytes > MAX_SIZE_LINE_BYTES {
+            return Err(Error::ChunkLineTooLong);
+        }
+        if self.line_bytes > NEEDED_SIZE_LINE_BYTES {
+            self.needless_bytes += 1;
+        }
+        if self.needless_bytes > MAX_NEEDLESS_BYTES {
+            return Err(Error::ChunkExtensionsTooLong);
+        }
+        Ok(())
+    }
+
+    fn count_trailer(&mut self) -> Result<(), Error> {
+        self.line_bytes += 1;
+        if self.line_bytes > MAX_TRAILER_BYTES {
+            return Err(Error::TrailersTooLong);
+        }
+        Ok(())
+    }
+}
+
+fn is_control(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    const MAX: usize = 64;
+
+    /// What a decoder makes of input in pieces: body, bytes consumed, whether it is complete.
+    fn decode_pieces(
+        framing: Framing,
+        pieces: &[&[u8]],
+        max_body_bytes: usize,
+    ) -> Result<(Vec<u8>, usize, bool), Error> {
+        let mut decoder = Decoder::new(framing);
+        let mut skipper = Decoder::new(framing);
+        let (mut body, mut consumed) = (Vec::new(), 0);
+        for piece in pieces {
+            let progress = decoder.decode(piece, &mut body, max_body_bytes);
+            assert_eq!(progress, skipper.discard(piece, max_body_bytes));
+            let progress = progress?;
+            assert_eq!(progress.done, decoder.is_done());
+            assert!(progress.done || progress.consumed == piece.len());
+            consumed += progress.consumed;
+        }
+        Ok((body, consumed, decoder.is_done()))
+    }
+
+    fn check(input: &[u8], expected: Result<(&[u8], usize), Error>) {
+        let expected = expected.map(|(body, length)| (body.to_vec(), length, true));
+        let whole = decode_pieces(Framing::Chunked, &[input], MAX);
+        assert_eq!(whole, expected, "{:?}", input.escape_ascii().to_string());
+        let bytes: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(decode_pieces(Framing::Chunked, &bytes, MAX), expected);
+    }
+
+    #[test]
+    fn chunks() {
+        check(b"0\r\n\r\n", Ok((b"", 5)));
+        check(b"5\r\nhello\r\n0\r\n\r\nGET", Ok((b"hello", 15)));
+        check(b"1\r\na\r\n00002\r\nbc\r\n000\r\n\r\n", Ok((b"abc", 24)));
+        check(
+            b"A\r\n0123456789\r\na\r\n0123456789\r\n0\r\n\r\n",
+            Ok((b"01234567890123456789", 35)),
+        );
+        check(b"2;a=b;c=\"d e\"\r\n\r\n\r\n0;x\r\n\r\n", Ok((b"\r\n", 26)));
+        check(
+            b"1 \t ;x\r\na\r\n0\r\nA: b\r\nC: d\r\n\r\nxx",
+            Ok((b"a", 28)),
+        );
+    }
+
+    #[test]
+    fn wrong_chunks() {
+        for size in [
+            "", " 1", "+1", "-1", "0x1", "x", "1 ", "1 2", "1_", ";a", "1:", "\t1", "\x001",
+        ] {
+            check(
+                format!("{size}\r\na\r\n0\r\n\r\n").as_bytes(),
+                Err(Error::ChunkSize),
+            );
+        }
+        check(b"1\na\r\n0\r\n\r\n", Err(Error::BareLf));
+        check(b"1;a\na\r\n0\r\n\r\n", Err(Error::BareLf));
+        check(b"1\r\na\n0\r\n\r\n", Err(Error::BareLf));
+        check(b"0\r\n\n", Err(Error::BareLf));
+        check(b"0\r\na: b\n\r\n", Err(Error::BareLf));
+        check(b"1\ra\r\n0\r\n\r\n", Err(Error::BareCr));
+        check(b"1;x\rx\r\n", Err(Error::BareCr));
+        check(b"1\r\na\r0\r\n\r\n", Err(Error::BareCr));
+        check(b"0\r\n\ra", Err(Error::BareCr));
+        check(b"0\r\na\r\r\n", Err(Error::BareCr));
+        check(b"1\r\nab\r\n0\r\n\r\n", Err(Error::ChunkEnd));
+        check(b"1;\x00\r\n", Err(Error::ChunkExtensionByte));
+        check(b"1;\x7f\r\n", Err(Error::ChunkExtensionByte));
+        check(b"0\r\na: \x00\r\n\r\n", Err(Error::TrailerByte));
+        check(b"0\r\n\x1b\r\n\r\n", Err(Error::TrailerByte));
+    }
+
+    #[test]
+    fn size_lines_are_limited() {
+        let line = |length: usize| format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(length - 2));
+        check(line(256).as_bytes(), Ok((b"a", 256 + 10)));
+        check(line(257).as_bytes(), Err(Error::ChunkLineTooLong));
+        check("0".repeat(257).as_bytes(), Err(Error::ChunkLineTooLong));
+    }
+
+    #[test]
+    fn small_chunks_are_fine_but_not_endless_extensions() {
+        let decode = |chunk: &str| {
+            let input = chunk.repeat(100_000) + "0\r\n\r\n";
+            decode_pieces(Framing::Chunked, &[input.as_bytes()], 100_000)
+        };
+        assert_eq!(
+            decode("1\r\na\r\n").map(|(body, ..)| body.len()),
+            Ok(100_000)
+        );
+        assert_eq!(
+            decode("01;q=1\r\na\r\n").map(|(body, ..)| body.len()),
+            Ok(100_000)
+        );
+        let long = format!("1;{}\r\na\r\n", "x".repeat(100));
+        assert_eq!(decode(&long), Err(Error::ChunkExtensionsTooLong));
+    }
+
+    #[test]
+    fn trailers_are_limited() {
+        let trailers = |length: usize| format!("0\r\n{}\r\n\r\n", "x".repeat(length));
+        check(trailers(8 * 1024).as_bytes(), Ok((b"", 8 * 1024 + 7)));
+        check(
+            trailers(8 * 1024 + 1).as_bytes(),
+            Err(Error::TrailersTooLong),
+        );
+        let many = format!("0\r\n{}\r\n", "a:b\r\n".repeat(2_731));
+        check(many.as_bytes(), Err(Error::TrailersTooLong));
+    }
+
+    #[test]
+    fn large_bodies_are_refused_as_soon_as_known() {
+        let mut body = Vec::new();
+        for length in [MAX as u64 + 1, u64::MAX] {
+            let mut decoder = Decoder::new(Framing::Length(length));
+            assert_eq!(
+                decoder.decode(b"", &mut body, MAX),
+                Err(Error::BodyTooLarge)
+            );
+        }
+        check(b"41", Err(Error::BodyTooLarge));
+        check(b"0041\r\n", Err(Error::BodyTooLarge));
+        let mut decoder = Decoder::new(Framing::Chunked);
+        let full = [b"40\r\n".as_slice(), &[b'x'; MAX], b"\r\n"].concat();
+        let progress = decoder.decode(&full, &mut body, MAX);
+        assert_eq!(
+            progress,
+            Ok(Progress {
+                consumed: full.len(),
+                done: false
+            })
+        );
+        assert_eq!(
+            decoder.decode(b"1", &mut body, MAX),
+            Err(Error::BodyTooLarge)
+        );
+        assert_eq!(body.len(), MAX);
+    }
+
+    #[test]
+    fn sizes_do_not_overflow() {
+        let decode = |size: &str| {
+            decode_pieces(Framing::Chunked, &[size.as_bytes()], usize::MAX).map(|(_, n, _)| n)
+        };
+        assert_eq!(decode("ffffffffffffffff\r\n"), Ok(18));
+        assert_eq!(decode("0ffffffffffffffff\r\n"), Ok(19));
+        assert_eq!(decode("10000000000000000\r\n"), Err(Error::ChunkSize));
+        assert_eq!(
+            decode("1\r\na\r\nffffffffffffffff\r\n"),
+            Err(Error::BodyTooLarge)
+        );
+    }
+
+    #[test]
+    fn counted_bodies_end_where_they_say() {
+        let decode = |framing, input: &[u8]| decode_pieces(framing, &[input], MAX);
+        assert_eq!(decode(Framing::None, b"GET"), Ok((vec![], 0, true)));
+        assert_eq!(decode(Framing::Length(0), b"GET"), Ok((vec![], 0, true)));
+        assert_eq!(
+            decode(Framing::Length(3), b"abcdef"),
+            Ok((b"abc".to_vec(), 3, true))
+        );
+        assert_eq!(
+            decode(Framing::Length(3), b"ab"),
+            Ok((b"ab".to_vec(), 2, false))
+        );
+    }
+
+    /// Cuts bytes into pieces at the given places, taken modulo the length.
+    fn cut<'b>(bytes: &'b [u8], places: &[usize]) -> Vec<&'b [u8]> {
+        let mut places: Vec<usize> = places.iter().map(|at| at % (bytes.len() + 1)).collect();
+        places.extend([0, bytes.len()]);
+        places.sort_unstable();
+        places
+            .windows(2)
+            .map(|ends| &bytes[ends[0]..ends[1]])
+            .collect()
+    }
+
+    /// The naive twin: reads a whole chunked body line by line. `None` if it is not complete.
+    fn naive(input: &[u8]) -> Option<Result<(Vec<u8>, usize), ()>> {
+        /// A line without its CR LF, and what follows.
+        #[expect(clippy::type_complexity, reason = "three outcomes, told in one place")]
+        fn line(input: &[u8]) -> Option<Result<(&[u8], &[u8]), ()>> {
+            let end = input
+                .iter()
+                .position(|byte| *byte == b'\r' || *byte == b'\n')?;
+            if input[end] == b'\n' {
+                return Some(Err(()));
+            }
+            match input.get(end + 1)? {
+                b'\n' => Some(Ok((&input[..end], &input[end + 2..]))),
+                _ => Some(Err(())),
+            }
+        }
+        let (mut body, mut rest) = (Vec::new(), input);
+        loop {
+            let Ok((size_line, after)) = line(rest)? else {
+                return Some(Err(()));
+            };
+            let text = String::from_utf8_lossy(size_line).into_owned();
+            let (size, _) = text.split_once(';').unwrap_or((&text, ""));
+            let size = if text.contains(';') {
+                size.trim_end_matches([' ', '\t'])
+            } else {
+                size
+            };
+            if size.is_empty() || !size.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return Some(Err(()));
+            }
+            let Ok(size) = usize::from_str_radix(size, 16) else {
+                return Some(Err(()));
+            };
+            rest = after;
+            if body.len() + size > MAX {
+                return Some(Err(()));
+            }
+            if size == 0 {
+                break;
+            }
+            body.extend_from_slice(rest.get(..size)?);
+            match line(&rest[size..])? {
+                Ok((b"", after)) => rest = after,
+                _ => return Some(Err(())),
+            }
+        }
+        loop {
+            match line(rest)? {
+                Ok((b"", after)) => return Some(Ok((body, input.len() - after.len()))),
+                Ok((_, after)) => rest = after,
+                Err(()) => return Some(Err(())),
+            }
+        }
+    }
+
+    fn chunk() -> impl Strategy<Value = (Vec<u8>, usize, String)> {
+        let extension = "([ \t]{0,2};[a-z]{1,5}(=[a-z\"]{0,9})?){0,2}";
+        (vec(any::<u8>(), 1..40), 0..3_usize, extension)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn chunks_decode_to_what_was_encoded(
+            chunks in vec(chunk(), 0..8),
+            last in "0{1,4}(;[a-z]{0,5})?",
+            trailers in vec("[A-Za-z-]{1,8}:[ -~]{0,20}", 0..3),
+            after in vec(any::<u8>(), 0..10),
+            places in vec(any::<usize>(), 0..12),
+        ) {
+            let (mut body, mut wire) = (Vec::new(), Vec::new());
+            for (bytes, zeros, extension) in &chunks {
+                let size = format!("{}{:x}{extension}\r\n", "0".repeat(*zeros), bytes.len());
+                wire.extend([size.as_bytes(), bytes, b"\r\n"].concat());
+                body.extend_from_slice(bytes);
+            }
+            let trailers: String = trailers.iter().map(|line| format!("{line}\r\n")).collect();
+            wire.extend(format!("{last}\r\n{trailers}\r\n").as_bytes());
+            let length = wire.len();
+            wire.extend_from_slice(&after);
+            let decoded = decode_pieces(Framing::Chunked, &cut(&wire, &places), body.len());
+            prop_assert_eq!(decoded, Ok((body.clone(), length, true)));
+            if let Some(too_few) = body.len().checked_sub(1) {
+                let refused = decode_pieces(Framing::Chunked, &cut(&wire, &places), too_few);
+                prop_assert_eq!(refused, Err(Error::BodyTooLarge));
+            }
+        }
+
+        #[test]
+        fn counted_bodies_in_pieces(
+            bytes in vec(any::<u8>(), 0..50),
+            length in 0..MAX as u64,
+            places in vec(any::<usize>(), 0..6),
+        ) {
+            let pieces = cut(&bytes, &places);
+            let (body, consumed, done) = decode_pieces(Framing::Length(length), &pieces, MAX)?;
+            let expected = bytes.len().min(length as usize);
+            prop_assert_eq!(&body[..], &bytes[..expected]);
+            prop_assert_eq!((consumed, done), (expected, bytes.len() as u64 >= length));
+        }
+
+        #[test]
+        fn garbage_as_the_naive_twin(
+            tokens in vec(
+                prop::sample::select(vec![
+                    "0", "1", "2", "a", "1\r\na\r\n", "2\r\n\r\n\r\n", "0\r\n", "\r\n", "\r\n\r\n",
+                    "\r", "\n", ";", " ", "x", "F0",
+                ]),
+                0..10,
+            ),
+            places in vec(any::<usize>(), 0..6),
+        ) {
+            let input = tokens.concat().into_bytes();
+            let whole = decode_pieces(Framing::Chunked, &[&input], MAX);
+            prop_assert_eq!(&whole, &decode_pieces(Framing::Chunked, &cut(&input, &places), MAX));
+            match naive(&input) {
+                Some(Ok((body, length))) => prop_assert_eq!(whole, Ok((body, length, true))),
+                Some(Err(())) => prop_assert!(whole.is_err()),
+                // The twin sees a line only once it has ended, so it may refuse later.
+                None => prop_assert!(!matches!(whole, Ok((_, _, true)))),
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_survived(
+            bytes in vec(any::<u8>(), 0..200),
+            places in vec(any::<usize>(), 0..6),
+        ) {
+            let whole = decode_pieces(Framing::Chunked, &[&bytes], MAX);
+            prop_assert_eq!(whole, decode_pieces(Framing::Chunked, &cut(&bytes, &places), MAX));
+        }
+    }
+}

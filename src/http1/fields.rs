@@ -1,0 +1,159 @@
+//! The fields of a request head that anyone here asks about.
+//!
+//! Owns what each of them may say and how often, and where they leave the framing of the body.
+//! Fields of other names are not looked at.
+
+use super::syntax::is_token;
+use super::target::is_host;
+use super::{Error, Framing, Version};
+
+/// The fields seen so far: raw values, without the white space around them.
+#[derive(Default)]
+pub(super) struct Fields<'b> {
+    pub(super) last_event_id: Option<&'b [u8]>,
+    pub(super) origin: Option<&'b [u8]>,
+    pub(super) content_type: Option<&'b [u8]>,
+    pub(super) authorization: Option<&'b [u8]>,
+    pub(super) idempotency_key: Option<&'b [u8]>,
+    pub(super) encke_event: Option<&'b [u8]>,
+    pub(super) preflight_method: Option<&'b [u8]>,
+    pub(super) preflight_headers: Option<&'b [u8]>,
+    pub(super) host: Option<&'b [u8]>,
+    content_length: Option<&'b [u8]>,
+    transfer_encoding: Option<&'b [u8]>,
+    expects_continue: bool,
+    expects_other: bool,
+    close: bool,
+    keep_alive: bool,
+}
+
+impl<'b> Fields<'b> {
+    /// Takes note of one field.
+    pub(super) fn note(&mut self, name: &str, value: &'b [u8]) -> Result<(), Error> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        // By length first: of the many fields a browser sends, few get as far as a comparison.
+        let (slot, repeated) = match name.len() {
+            4 if is("host") => (&mut self.host, Error::HostRepeated),
+            6 if is("origin") => (&mut self.origin, Error::OriginRepeated),
+            6 if is("expect") => {
+                self.note_expect(value);
+                return Ok(());
+            }
+            10 if is("connection") => {
+                self.note_connection(value);
+                return Ok(());
+            }
+            11 if is("encke-event") => (&mut self.encke_event, Error::EnckeEventRepeated),
+            12 if is("content-type") => (&mut self.content_type, Error::ContentTypeRepeated),
+            13 if is("last-event-id") => (&mut self.last_event_id, Error::LastEventIdRepeated),
+            13 if is("authorization") => (&mut self.authorization, Error::AuthorizationRepeated),
+            14 if is("content-length") => (&mut self.content_length, Error::ContentLengthRepeated),
+            15 if is("idempotency-key") => {
+                (&mut self.idempotency_key, Error::IdempotencyKeyRepeated)
+            }
+            17 if is("transfer-encoding") => (&mut self.transfer_encoding, Error::CodingRepeated),
+            29 if is("access-control-request-method") => {
+                (&mut self.preflight_method, Error::PreflightRepeated)
+            }
+            30 if is("access-control-request-headers") => {
+                (&mut self.preflight_headers, Error::PreflightRepeated)
+            }
+            _ => return Ok(()),
+        };
+        match slot.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(repeated),
+        }
+    }
+
+    fn note_expect(&mut self, value: &[u8]) {
+        let is_continue = value.eq_ignore_ascii_case(b"100-continue");
+        self.expects_continue |= is_continue;
+        self.expects_other |= !is_continue;
+    }
+
+    fn note_connection(&mut self, value: &[u8]) {
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    /// Checks Host (RFC 9112, 3.2): required from HTTP/1.1 on, and allowed to be empty.
+    pub(super) fn check_host(&self, version: Version) -> Result<(), Error> {
+        match (self.host, version) {
+            (Some(host), _) if host.is_empty() || is_host(host) => Ok(()),
+            (Some(_), _) => Err(Error::HostInvalid),
+            (None, Version::Http10) => Ok(()),
+            (None, Version::Http11) => Err(Error::HostMissing),
+        }
+    }
+
+    /// How the body is framed (RFC 9112, 6).
+    pub(super) fn framing(&self, version: Version) -> Result<Framing, Error> {
+        match (self.transfer_encoding, self.content_length) {
+            (Some(_), Some(_)) => Err(Error::LengthAndCoding),
+            (Some(_), None) if version == Version::Http10 => Err(Error::CodingOnHttp10),
+            (Some(codings), None) => check_codings(codings).map(|()| Framing::Chunked),
+            (None, Some(length)) => decimal(length)
+                .map(Framing::Length)
+                .ok_or(Error::ContentLengthInvalid),
+            (None, None) => Ok(Framing::None),
+        }
+    }
+
+    /// Whether the client waits for `100 Continue`. Expectations came with HTTP/1.1.
+    pub(super) fn expect_continue(&self, version: Version) -> Result<bool, Error> {
+        match version {
+            Version::Http10 => Ok(false),
+            Version::Http11 if self.expects_other => Err(Error::Expectation),
+            Version::Http11 => Ok(self.expects_continue),
+        }
+    }
+
+    /// Whether the connection may carry another request (RFC 9112, 9.3).
+    pub(super) fn persists(&self, version: Version) -> bool {
+        !self.close && (self.keep_alive || version == Version::Http11)
+    }
+}
+
+/// Accepts `chunked` alone. A list that leaves the end of the body in doubt comes before one that
+/// merely names a coding that is not implemented.
+fn check_codings(codings: &[u8]) -> Result<(), Error> {
+    let mut chunked = false;
+    let mut unknown = false;
+    for coding in codings.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        let name_bytes = coding.iter().take_while(|byte| is_token(**byte)).count();
+        let (name, parameters) = coding.split_at(name_bytes);
+        let is_chunked = name.eq_ignore_ascii_case(b"chunked");
+        if is_chunked && chunked {
+            return Err(Error::CodingRepeated);
+        }
+        let is_well_formed = match parameters.trim_ascii_start().first() {
+            None => !name.is_empty(),
+            Some(b';') => !name.is_empty() && !is_chunked,
+            Some(_) => false,
+        };
+        if chunked || !is_well_formed {
+            return Err(Error::CodingInvalid);
+        }
+        chunked = is_chunked;
+        unknown |= !is_chunked;
+    }
+    if unknown {
+        Err(Error::CodingUnknown)
+    } else {
+        Ok(())
+    }
+}
+
+/// Reads a number of ASCII digits and nothing else.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}

@@ -1,0 +1,776 @@
+//! Request heads: from bytes to a borrowed [`Head`].
+//!
+//! Owns the decision whether a head is complete, too long or wrong. The usual head comes in one
+//! read and costs one pass of the parser below. A head that comes in pieces is parsed at most
+//! three times: its first piece, once its request line has ended, and once it has ended itself (or
+//! its limit is reached). In between only the new bytes are searched.
+//!
+//! Never copies, never looks at the body.
+
+use httparse::{Request, Status};
+use memchr::memchr_iter;
+
+use super::fields::Fields;
+use super::scan::Found;
+use super::{Error, Scan, syntax, target};
+
+/// A request method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `POST`
+    Post,
+    /// `PUT`
+    Put,
+    /// `DELETE`
+    Delete,
+    /// `OPTIONS`
+    Options,
+    /// `CONNECT`, `PATCH` or `TRACE`: known, and served nowhere here.
+    Other,
+}
+
+impl Method {
+    fn from_token(token: &str) -> Option<Method> {
+        // Method names are case-sensitive (RFC 9110, 9.1).
+        Some(match token {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "POST" => Method::Post,
+            "PUT" => Method::Put,
+            "DELETE" => Method::Delete,
+            "OPTIONS" => Method::Options,
+            "CONNECT" | "PATCH" | "TRACE" => Method::Other,
+            _ => return None,
+        })
+    }
+}
+
+/// The HTTP version of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `HTTP/1.0`
+    Http10,
+    /// `HTTP/1.1`
+    Http11,
+}
+
+/// How the end of a request's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// So many bytes follow the head.
+    Length(u64),
+    /// Chunks follow the head (RFC 9112, 7.1).
+    Chunked,
+}
+
+/// A request head. What it borrows is raw: as it came, still percent-encoded, and field values
+/// without the white space around them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head<'b> {
+    /// The method.
+    pub method: Method,
+    /// The version, which decides how the response may be framed.
+    pub version: Version,
+    /// The path: of an absolute target only its path, at least `/`. `*` for `OPTIONS *`,
+    /// `host:port` for CONNECT.
+    pub path: &'b [u8],
+    /// The query without its `?`; empty if there is none.
+    pub query: &'b [u8],
+    /// How the end of the body is found.
+    pub framing: Framing,
+    /// Whether the client allows another request on the connection.
+    pub keep_alive: bool,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub expect_continue: bool,
+    /// `Host`; required from HTTP/1.1 on.
+    pub host: Option<&'b [u8]>,
+    /// `Last-Event-ID`.
+    pub last_event_id: Option<&'b [u8]>,
+    /// `Origin`.
+    pub origin: Option<&'b [u8]>,
+    /// `Content-Type`.
+    pub content_type: Option<&'b [u8]>,
+    /// `Authorization`.
+    pub authorization: Option<&'b [u8]>,
+    /// `Idempotency-Key`.
+    pub idempotency_key: Option<&'b [u8]>,
+    /// `Encke-Event`.
+    pub encke_event: Option<&'b [u8]>,
+    /// `Access-Control-Request-Method`.
+    pub preflight_method: Option<&'b [u8]>,
+    /// `Access-Control-Request-Headers`.
+    pub preflight_headers: Option<&'b [u8]>,
+}
+
+/// What bytes amount to so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived, and boxing would allocate per request"
+)]
+pub enum Outcome<'b> {
+    /// More bytes are needed.
+    Partial,
+    /// A whole head.
+    Complete {
+        /// The head.
+        head: Head<'b>,
+        /// How many bytes it takes, empty lines before it included; the body follows.
+        length: usize,
+    },
+}
+
+/// Reads a request head from the start of `bytes`.
+///
+/// While the outcome is [`Outcome::Partial`], call again with the same bytes, more appended, and
+/// the same `scan`. Empty lines before the request line are skipped (RFC 9112, 2.2), and count.
+/// A head of exactly `max_head_bytes` is allowed.
+///
+/// # Errors
+///
+/// All of [`Error`] but those of bodies. A head that is wrong and came in pieces may be refused
+/// only at its end; a bare CR or LF and a wrong request line are refused as soon as they are there.
+pub fn parse<'b>(
+    bytes: &'b [u8],
+    scan: &mut Scan,
+    max_head_bytes: usize,
+) -> Result<Outcome<'b>, Error> {
+    parse_with(bytes, scan, max_head_bytes, attempt)
+}
+
+/// [`parse`], with the expensive step as an argument, so that it can be counted.
+fn parse_with<'b>(
+    bytes: &'b [u8],
+    scan: &mut Scan,
+    max_head_bytes: usize,
+    mut attempt: impl FnMut(&'b [u8]) -> Result<Outcome<'b>, Error>,
+) -> Result<Outcome<'b>, Error> {
+    let max_head_bytes = max_head_bytes.min(Scan::MAX_BYTES);
+    let view = bytes.get(..max_head_bytes).unwrap_or(bytes);
+    let is_full = view.len() == max_head_bytes;
+    let is_fresh = scan.is_fresh();
+    if is_fresh {
+        match attempt(view) {
+            Ok(Outcome::Partial) => {}
+            outcome => return outcome,
+        }
+    }
+    let found = scan.advance(view);
+    if let Found::Bare(at, error) = found {
+        return Err(syntax::defect_before(view, at, error));
+    }
+    if !is_fresh && (is_full || found != Found::Nothing) {
+        match attempt(view) {
+            Ok(Outcome::Partial) => {}
+            outcome => return outcome,
+        }
+    }
+    match (is_full, scan.request_line_ended()) {
+        (false, _) => Ok(Outcome::Partial),
+        (true, true) => Err(Error::HeadTooLong),
+        (true, false) => Err(Error::TargetTooLong),
+    }
+}
+
+/// Parses a view as if nothing was known of it.
+fn attempt(view: &[u8]) -> Result<Outcome<'_>, Error> {
+    let mut fields = syntax::room();
+    let mut request = Request::new(&mut []);
+    match request.parse_with_uninit_headers(view, &mut fields) {
+        Ok(Status::Partial) => Ok(Outcome::Partial),
+        Ok(Status::Complete(length)) => {
+            if has_bare_lf(&view[..length]) {
+                return Err(Error::BareLf);
+            }
+            read(&request).map(|head| Outcome::Complete { head, length })
+        }
+        Err(_) => match syntax::defect(view) {
+            Some(error) => Err(error),
+            None => Ok(Outcome::Partial),
+        },
+    }
+}
+
+/// Whether a head that the parser has accepted has an LF without its CR.
+///
+/// The parser accepts no CR without its LF, so the two differ in number only if an LF is bare.
+fn has_bare_lf(head: &[u8]) -> bool {
+    memchr_iter(b'\r', head).count() != memchr_iter(b'\n', head).count()
+}
+
+/// Reads a request whose syntax is right.
+fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
+    let (Some(token), Some(target), Some(minor)) = (request.method, request.path, request.version)
+    else {
+        return Err(Error::RequestLine);
+    };
+    let method = Method::from_token(token).ok_or(Error::Method)?;
+    let version = if minor == 0 {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
+    let (path, query) = target::split(token, target.as_bytes())?;
+    let mut fields = Fields::default();
+    for field in request.headers.iter() {
+        fields.note(field.name, field.value)?;
+    }
+    fields.check_host(version)?;
+    Ok(Head {
+        method,
+        version,
+        path,
+        query,
+        framing: fields.framing(version)?,
+        keep_alive: fields.persists(version),
+        expect_continue: fields.expect_continue(version)?,
+        last_event_id: fields.last_event_id,
+        origin: fields.origin,
+        content_type: fields.content_type,
+        authorization: fields.authorization,
+        idempotency_key: fields.idempotency_key,
+        encke_event: fields.encke_event,
+        preflight_method: fields.preflight_method,
+        preflight_headers: fields.preflight_headers,
+        host: fields.host,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MAX: usize = 4_096;
+
+    fn fresh(bytes: &[u8]) -> Result<Outcome<'_>, Error> {
+        parse(bytes, &mut Scan::default(), MAX)
+    }
+
+    fn complete(bytes: &[u8]) -> Head<'_> {
+        match fresh(bytes) {
+            Ok(Outcome::Complete { head, length }) if length == bytes.len() => head,
+            other => panic!("{:?}: {other:?}", bytes.escape_ascii().to_string()),
+        }
+    }
+
+    fn with_fields(fields: &str) -> String {
+        format!("POST /p HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n")
+    }
+
+    #[test]
+    fn all_of_a_head() {
+        let bytes =
+            b"\r\n\r\nPOST /a%20b/c?d=%26&e HTTP/1.1\r\nHOST: h\r\nlast-event-id:  1-2 \t\r\n\
+            Origin: http://o\r\nContent-Type: text/plain\r\nAuthorization: Bearer x\r\n\
+            Idempotency-Key:k\r\nEncke-Event: \xc3\xa9\r\nAccess-Control-Request-Method: PUT\r\n\
+            Access-Control-Request-Headers: a, b\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\
+            Connection: x, Close\r\nX-Empty:\r\n\r\nabc";
+        let expected = Head {
+            method: Method::Post,
+            version: Version::Http11,
+            path: b"/a%20b/c",
+            query: b"d=%26&e",
+            framing: Framing::Length(3),
+            keep_alive: false,
+            expect_continue: true,
+            last_event_id: Some(b"1-2"),
+            origin: Some(b"http://o"),
+            content_type: Some(b"text/plain"),
+            authorization: Some(b"Bearer x"),
+            idempotency_key: Some(b"k"),
+            encke_event: Some(b"\xc3\xa9"),
+            preflight_method: Some(b"PUT"),
+            preflight_headers: Some(b"a, b"),
+            host: Some(b"h"),
+        };
+        let length = bytes.len() - 3;
+        assert_eq!(
+            fresh(bytes),
+            Ok(Outcome::Complete {
+                head: expected,
+                length
+            })
+        );
+    }
+
+    #[test]
+    fn a_bare_head() {
+        let expected = Head {
+            method: Method::Get,
+            version: Version::Http10,
+            path: b"/",
+            query: b"",
+            framing: Framing::None,
+            keep_alive: false,
+            expect_continue: false,
+            last_event_id: None,
+            origin: None,
+            content_type: None,
+            authorization: None,
+            idempotency_key: None,
+            encke_event: None,
+            preflight_method: None,
+            preflight_headers: None,
+            host: None,
+        };
+        assert_eq!(complete(b"GET / HTTP/1.0\r\n\r\n"), expected);
+    }
+
+    #[test]
+    fn methods() {
+        for (token, method) in [
+            ("GET", Method::Get),
+            ("HEAD", Method::Head),
+            ("POST", Method::Post),
+            ("PUT", Method::Put),
+            ("DELETE", Method::Delete),
+            ("OPTIONS", Method::Options),
+            ("PATCH", Method::Other),
+            ("TRACE", Method::Other),
+        ] {
+            let bytes = format!("{token} / HTTP/1.1\r\nHost:\r\n\r\n");
+            assert_eq!(complete(bytes.as_bytes()).method, method);
+        }
+        assert_eq!(
+            complete(b"CONNECT a:1 HTTP/1.0\r\n\r\n").method,
+            Method::Other
+        );
+        for token in ["get", "Get", "GETS", "BREW", "M-SEARCH", "PROPFIND"] {
+            let bytes = format!("{token} / HTTP/1.1\r\nHost:\r\n\r\n");
+            assert_eq!(fresh(bytes.as_bytes()), Err(Error::Method), "{token}");
+        }
+    }
+
+    #[test]
+    fn persistence() {
+        for (version, fields, expected) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: close\r\n", false),
+            ("1.1", "Connection: CLOSE , keep-alive\r\n", false),
+            (
+                "1.1",
+                "Connection: keep-alive\r\nConnection: a,close\r\n",
+                false,
+            ),
+            ("1.1", "Connection: upgrade,,closed\r\n", true),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+            ("1.0", "Connection: te,\tkeep-alive\r\n", true),
+            ("1.0", "Connection: keep-alive, close\r\n", false),
+        ] {
+            let bytes = format!("GET / HTTP/{version}\r\nHost: h\r\n{fields}\r\n");
+            assert_eq!(
+                complete(bytes.as_bytes()).keep_alive,
+                expected,
+                "{version} {fields}"
+            );
+        }
+    }
+
+    #[test]
+    fn framing() {
+        for (field, expected) in [
+            ("Content-Length: 0", Ok(Framing::Length(0))),
+            ("Content-Length: 007", Ok(Framing::Length(7))),
+            (
+                "Content-Length: 18446744073709551615",
+                Ok(Framing::Length(u64::MAX)),
+            ),
+            (
+                "Content-Length: 18446744073709551616",
+                Err(Error::ContentLengthInvalid),
+            ),
+            (
+                "Content-Length: 99999999999999999999999",
+                Err(Error::ContentLengthInvalid),
+            ),
+            ("Content-Length:", Err(Error::ContentLengthInvalid)),
+            ("Content-Length: +1", Err(Error::ContentLengthInvalid)),
+            ("Content-Length: -1", Err(Error::ContentLengthInvalid)),
+            ("Content-Length: 0x1", Err(Error::ContentLengthInvalid)),
+            ("Content-Length: 1 1", Err(Error::ContentLengthInvalid)),
+            ("Content-Length: 1, 1", Err(Error::ContentLengthInvalid)),
+            ("Content-Length: 1.0", Err(Error::ContentLengthInvalid)),
+            (
+                "Content-Length: 1\r\ncontent-length: 1",
+                Err(Error::ContentLengthRepeated),
+            ),
+            ("Transfer-Encoding: chunked", Ok(Framing::Chunked)),
+            ("Transfer-Encoding: \tChunkeD ", Ok(Framing::Chunked)),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 1",
+                Err(Error::LengthAndCoding),
+            ),
+            (
+                "Content-Length: 1\r\nTransfer-Encoding: chunked",
+                Err(Error::LengthAndCoding),
+            ),
+            (
+                "Content-Length: 1\r\nTransfer-Encoding: x",
+                Err(Error::LengthAndCoding),
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+                Err(Error::CodingRepeated),
+            ),
+            (
+                "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
+                Err(Error::CodingRepeated),
+            ),
+            (
+                "Transfer-Encoding: chunked, chunked",
+                Err(Error::CodingRepeated),
+            ),
+            (
+                "Transfer-Encoding: gzip, chunked, chunked",
+                Err(Error::CodingRepeated),
+            ),
+            (
+                "Transfer-Encoding: chunked, gzip",
+                Err(Error::CodingInvalid),
+            ),
+            ("Transfer-Encoding: chunked,", Err(Error::CodingInvalid)),
+            ("Transfer-Encoding: , chunked", Err(Error::CodingInvalid)),
+            ("Transfer-Encoding:", Err(Error::CodingInvalid)),
+            ("Transfer-Encoding: chunked;a=b", Err(Error::CodingInvalid)),
+            ("Transfer-Encoding: \"chunked\"", Err(Error::CodingInvalid)),
+            ("Transfer-Encoding: chunked x", Err(Error::CodingInvalid)),
+            ("Transfer-Encoding: gzip", Err(Error::CodingUnknown)),
+            (
+                "Transfer-Encoding: gzip;q=1, chunked",
+                Err(Error::CodingUnknown),
+            ),
+            ("Transfer-Encoding: identity", Err(Error::CodingUnknown)),
+            ("Transfer-Encoding: xchunked", Err(Error::CodingUnknown)),
+        ] {
+            let bytes = with_fields(field);
+            let framing = fresh(bytes.as_bytes()).map(|outcome| match outcome {
+                Outcome::Complete { head, .. } => head.framing,
+                Outcome::Partial => panic!("{field}"),
+            });
+            assert_eq!(framing, expected, "{field}");
+        }
+        let old = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(fresh(old), Err(Error::CodingOnHttp10));
+        let old = b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(complete(old).framing, Framing::Length(5));
+    }
+
+    #[test]
+    fn expectations() {
+        assert!(!complete(with_fields("A: b").as_bytes()).expect_continue);
+        assert!(complete(with_fields("expect:100-CONTINUE").as_bytes()).expect_continue);
+        for expect in ["", "200-ok", "100-continue, x", "100-continue\r\nExpect: x"] {
+            let bytes = with_fields(&format!("Expect: {expect}"));
+            assert_eq!(fresh(bytes.as_bytes()), Err(Error::Expectation), "{expect}");
+        }
+        assert!(!complete(b"GET / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expect_continue);
+        assert!(!complete(b"GET / HTTP/1.0\r\nExpect: x\r\n\r\n").expect_continue);
+    }
+
+    #[test]
+    fn fields_that_may_come_once() {
+        for (name, error) in [
+            ("Host", Error::HostRepeated),
+            ("Authorization", Error::AuthorizationRepeated),
+            ("Content-Type", Error::ContentTypeRepeated),
+            ("Encke-Event", Error::EnckeEventRepeated),
+            ("Idempotency-Key", Error::IdempotencyKeyRepeated),
+            ("Last-Event-ID", Error::LastEventIdRepeated),
+            ("Origin", Error::OriginRepeated),
+            ("Access-Control-Request-Method", Error::PreflightRepeated),
+            ("Access-Control-Request-Headers", Error::PreflightRepeated),
+        ] {
+            let lower = name.to_ascii_lowercase();
+            let bytes = format!("GET / HTTP/1.0\r\n{name}: a\r\nX: y\r\n{lower}: a\r\n\r\n");
+            assert_eq!(fresh(bytes.as_bytes()), Err(error), "{name}");
+        }
+        complete(with_fields("Cookie: a\r\nCookie: b").as_bytes());
+    }
+
+    #[test]
+    fn syntax_errors() {
+        for (bytes, error) in [
+            ("GET /\r\n", Error::VersionMissing),
+            ("GET / \r\n\r\n", Error::RequestLine),
+            ("GET  / HTTP/1.1\r\n\r\n", Error::RequestLine),
+            ("GET /  HTTP/1.1\r\n\r\n", Error::RequestLine),
+            ("GET / HTTP/1.1 \r\n\r\n", Error::RequestLine),
+            ("GET / HTTP/1.10\r\n\r\n", Error::RequestLine),
+            ("GET / http/1.1\r\n\r\n", Error::RequestLine),
+            ("GET / HTTP\r\n\r\n", Error::RequestLine),
+            ("GET /a b HTTP/1.1\r\n\r\n", Error::RequestLine),
+            ("GET\t/ HTTP/1.1\r\n\r\n", Error::RequestLine),
+            ("GET\r\n", Error::RequestLine),
+            (" GET / HTTP/1.1\r\n\r\n", Error::RequestLine),
+            ("\x16\x03\x01\x02", Error::RequestLine),
+            ("GET /\x00 HTTP/1.1\r\n\r\n", Error::Target),
+            ("GET /\x7f HTTP/1.1\r\n\r\n", Error::Target),
+            ("GET a HTTP/1.1\r\nHost:\r\n\r\n", Error::Target),
+            ("GET /#a HTTP/1.1\r\nHost:\r\n\r\n", Error::Fragment),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Error::Version),
+            ("GET / HTTP/0.9\r\n\r\n", Error::Version),
+            ("GET / HTTP/1.2\r\n\r\n", Error::Version),
+            ("GET / HTTP/3", Error::Version),
+            ("GET / HTTP/1.1\r\n\r\n", Error::HostMissing),
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", Error::HostInvalid),
+            ("GET / HTTP/1.0\r\nHost: a/b\r\n\r\n", Error::HostInvalid),
+            (
+                "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+                Error::SpaceBeforeColon,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost\t: a\r\n\r\n",
+                Error::SpaceBeforeColon,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n",
+                Error::ObsoleteFold,
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost:\r\n\ta\r\n\r\n",
+                Error::ObsoleteFold,
+            ),
+            ("GET / HTTP/1.1\r\n Host: a\r\n\r\n", Error::ObsoleteFold),
+            ("GET / HTTP/1.1\r\nHost\r\n\r\n", Error::FieldName),
+            ("GET / HTTP/1.1\r\n: a\r\n\r\n", Error::FieldName),
+            ("GET / HTTP/1.1\r\nA\x00: a\r\n\r\n", Error::FieldName),
+            ("GET / HTTP/1.1\r\nH(: a\r\n\r\n", Error::FieldName),
+            ("GET / HTTP/1.1\r\nÄ: a\r\n\r\n", Error::FieldName),
+            ("GET / HTTP/1.1\r\nA: \x00\r\n\r\n", Error::FieldValue),
+            ("GET / HTTP/1.1\r\nA: b\x01c\r\n\r\n", Error::FieldValue),
+            ("GET / HTTP/1.1\r\nA: b\x7f\r\n\r\n", Error::FieldValue),
+            ("\n", Error::BareLf),
+            ("\r\n\nGET / HTTP/1.1", Error::BareLf),
+            ("GET / HTTP/1.1\n", Error::BareLf),
+            ("GET / HTTP/1.0\n\n", Error::BareLf),
+            ("GET / HTTP/1.0\r\n\n", Error::BareLf),
+            ("GET / HTTP/1.1\r\nHost: a\n\n", Error::BareLf),
+            ("GET / HTTP/1.1\r\nHost: a\n\r\n", Error::BareLf),
+            ("GET / HTTP/1.1\r\nHost:\nA: b", Error::BareLf),
+            ("GET /\n", Error::BareLf),
+            ("\rG", Error::BareCr),
+            ("GET /\r HTTP/1.1\r\n\r\n", Error::BareCr),
+            ("GET / HTTP/1.1\rHost: a\r\n\r\n", Error::BareCr),
+            ("GET / HTTP/1.1\r\r\nHost: a\r\n\r\n", Error::BareCr),
+            ("GET / HTTP/1.1\r\nHo\rst: a\r\n\r\n", Error::BareCr),
+            ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", Error::BareCr),
+            ("GET / HTTP/1.0\r\n\rx", Error::BareCr),
+            // The first defect counts.
+            ("GET / HTTP/2.0\r\nA : b\nC\r\n\r\n", Error::Version),
+            ("GET / HTTP/1.1\r\nA: b\nC : d\r\n\r\n", Error::BareLf),
+            (
+                "GET / HTTP/1.1\r\nA : b\nC: d\r\n\r\n",
+                Error::SpaceBeforeColon,
+            ),
+        ] {
+            assert_eq!(fresh(bytes.as_bytes()), Err(error), "{bytes:?}");
+        }
+        assert_eq!(fresh(b"GET /\xff HTTP/1.1\r\n\r\n"), Err(Error::Target));
+    }
+
+    #[test]
+    fn unfinished_heads_are_waited_for() {
+        for bytes in [
+            "",
+            "\r",
+            "\r\n",
+            "\r\n\r\n\r\n",
+            "G",
+            "GET",
+            "GET ",
+            "GET /",
+            "GET /\r",
+            "GET / HTTP/1.1",
+            "GET / HTTP/1.1\r",
+            "GET / HTTP/1.1\r\n",
+            "GET / HTTP/1.1\r\nHo\r",
+            "GET / HTTP/1.1\r\nHost: a\r",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r",
+        ] {
+            assert_eq!(fresh(bytes.as_bytes()), Ok(Outcome::Partial), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let head = b"\r\nGET /abc HTTP/1.1\r\nHost: h\r\n\r\n";
+        let parse_within = |max| parse(head, &mut Scan::default(), max);
+        let whole = parse_within(head.len()).map(|outcome| outcome != Outcome::Partial);
+        assert_eq!(whole, Ok(true));
+        let line_end = head
+            .windows(7)
+            .position(|bytes| bytes == b"\r\nHost:")
+            .unwrap()
+            + 2;
+        for max in 0..line_end {
+            assert_eq!(parse_within(max), Err(Error::TargetTooLong), "{max}");
+        }
+        for max in line_end..head.len() {
+            assert_eq!(parse_within(max), Err(Error::HeadTooLong), "{max}");
+        }
+        for (count, expected) in [(100, None), (101, Some(Error::TooManyFields))] {
+            let bytes = format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(count));
+            assert_eq!(fresh(bytes.as_bytes()).err(), expected);
+        }
+    }
+
+    /// Feeds a head byte by byte; the outcome, and how many bytes were parsed in how many parses.
+    fn drip(bytes: &[u8], max: usize) -> (Result<Outcome<'_>, Error>, usize, usize) {
+        let (mut parses, mut parsed_bytes) = (0, 0);
+        let mut scan = Scan::default();
+        let mut outcome = Ok(Outcome::Partial);
+        for end in 1..=bytes.len() {
+            outcome = parse_with(&bytes[..end], &mut scan, max, |view| {
+                parses += 1;
+                parsed_bytes += view.len();
+                attempt(view)
+            });
+            if outcome != Ok(Outcome::Partial) {
+                break;
+            }
+        }
+        (outcome, parses, parsed_bytes)
+    }
+
+    #[test]
+    fn a_head_that_drips_in_costs_linear_work() {
+        for fields in [1, 50, 99] {
+            let bytes = with_fields(&vec!["X-Field: value"; fields].join("\r\n"));
+            let (outcome, parses, parsed_bytes) = drip(bytes.as_bytes(), MAX);
+            assert!(matches!(outcome, Ok(Outcome::Complete { .. })));
+            assert!(parses <= 3, "{parses}");
+            assert!(parsed_bytes <= 2 * bytes.len(), "{parsed_bytes}");
+        }
+        for (bytes, error) in [
+            (format!("GET /{}", "a".repeat(MAX)), Error::TargetTooLong),
+            ("\r\n".repeat(MAX), Error::TargetTooLong),
+            (
+                format!("GET / HTTP/1.1\r\nA: {}", "a".repeat(MAX)),
+                Error::HeadTooLong,
+            ),
+            (
+                format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(MAX)),
+                Error::TooManyFields,
+            ),
+        ] {
+            let (outcome, parses, parsed_bytes) = drip(bytes.as_bytes(), MAX);
+            assert_eq!(outcome, Err(error));
+            assert!(
+                parses <= 3 && parsed_bytes <= 2 * MAX,
+                "{parses} {parsed_bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn defects_are_noticed_as_soon_as_they_are_there() {
+        for (start, last, error) in [
+            ("GET /\r", "\n", Error::VersionMissing),
+            ("GET /\r", "x", Error::BareCr),
+            ("GET / HTTP/2.0\r", "\n", Error::Version),
+            ("GET / HTTP/1.0\r\nA: b", "\n", Error::BareLf),
+            ("GET / HTTP/1.0\r\nA: b\r\n", "\n", Error::BareLf),
+            ("GET / HTTP/1.0\r\nA: b\r", "c", Error::BareCr),
+        ] {
+            let whole = format!("{start}{last}");
+            assert_eq!(
+                drip(start.as_bytes(), MAX).0,
+                Ok(Outcome::Partial),
+                "{whole:?}"
+            );
+            assert_eq!(drip(whole.as_bytes(), MAX).0, Err(error), "{whole:?}");
+        }
+    }
+
+    /// Heads made of likely and unlikely parts.
+    fn heap() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop::sample::select(vec![
+            "GET ",
+            "/ ",
+            "POST / HTTP/1.1\r\n",
+            "GET /a?b HTTP/1.0\r\n",
+            "HTTP/1.1",
+            "HTTP/2",
+            "\r\n",
+            "\r\n",
+            "\r\n\r\n",
+            "\r",
+            "\n",
+            " ",
+            ":",
+            "Host: h\r\n",
+            "A: b\r\n",
+            "A",
+            "\x00",
+            "Content-Length: 1\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "x",
+            "BREW",
+            "é",
+            "\t",
+            "#",
+        ]);
+        prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat().into_bytes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn pieces_have_the_outcome_of_the_whole(
+            bytes in heap(),
+            places in prop::collection::vec(any::<usize>(), 0..8),
+            max in prop_oneof![Just(MAX), 0..60_usize],
+        ) {
+            let whole = parse(&bytes, &mut Scan::default(), max);
+            let mut ends: Vec<usize> = places.iter().map(|at| at % (bytes.len() + 1)).collect();
+            ends.push(bytes.len());
+            ends.sort_unstable();
+            let mut scan = Scan::default();
+            let mut outcome = Ok(Outcome::Partial);
+            for end in ends {
+                outcome = parse(&bytes[..end], &mut scan, max);
+                if outcome != Ok(Outcome::Partial) {
+                    break;
+                }
+            }
+            if outcome == Ok(Outcome::Partial) && whole.is_err() {
+                // Refused later, at the end of the head: there must be none yet.
+                let start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n'));
+                let head = &bytes[start.unwrap_or(0)..];
+                prop_assert!(!head.windows(4).any(|end| end == b"\r\n\r\n"));
+                prop_assert!(bytes.len() < max);
+            } else {
+                prop_assert_eq!(outcome, whole);
+            }
+        }
+
+        #[test]
+        fn no_accepted_head_has_a_bare_line_end(bytes in heap()) {
+            if let Ok(Outcome::Complete { length, .. }) = fresh(&bytes) {
+                let head = &bytes[..length];
+                let whole_ends = head.windows(2).filter(|pair| *pair == b"\r\n").count();
+                let count = |end: u8| head.iter().filter(|byte| **byte == end).count();
+                prop_assert_eq!((count(b'\r'), count(b'\n')), (whole_ends, whole_ends));
+                prop_assert!(head.ends_with(b"\r\n\r\n"));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = fresh(&bytes);
+            let start = [b"GET / HTTP/1.1\r\nHost: h\r\n".as_slice(), &bytes].concat();
+            let whole = fresh(&start);
+            let (dripped, ..) = drip(&start, MAX);
+            prop_assert!(dripped == whole || dripped == Ok(Outcome::Partial));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! How far a head that is not complete yet was searched.
+//!
+//! Owns the walk over line ends. A head that comes byte by byte is searched for its end in the
+//! new bytes only; a bare CR or LF is found on the way, as soon as it is there. Never judges what
+//! stands in a line.
+
+use memchr::memchr2;
+
+use super::Error;
+
+const _: () = assert!(size_of::<Scan>() == 4, "a partial head keeps one");
+
+const REQUEST_LINE_ENDED: u32 = 1 << 31;
+
+/// How far a partial head was searched; [`Scan::default`] for each new request.
+///
+/// Invariant: all lines before the mark end in CR LF, and none of them ends the head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scan(u32);
+
+/// What a search has come upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing that asks for a parse.
+    Nothing,
+    /// The end of the request line, for the first time.
+    RequestLine,
+    /// The empty line that ends the head.
+    HeadEnd,
+    /// A CR or LF on its own at this index.
+    Bare(usize, Error),
+}
+
+/// The next CR or LF.
+enum LineEnd {
+    /// None yet; to be searched from here on when more has come.
+    Open(usize),
+    /// A CR LF that ends before this index.
+    Before(usize),
+    /// A CR or LF on its own at this index.
+    Bare(usize, Error),
+}
+
+impl Scan {
+    /// The longest view that can be searched, in bytes.
+    pub(super) const MAX_BYTES: usize = (REQUEST_LINE_ENDED - 1) as usize;
+
+    /// Whether nothing was searched yet.
+    pub(super) fn is_fresh(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the request line has ended before the mark.
+    pub(super) fn request_line_ended(self) -> bool {
+        self.0 & REQUEST_LINE_ENDED != 0
+    }
+
+    /// Searches the bytes of `view` that were not searched before.
+    pub(super) fn advance(&mut self, view: &[u8]) -> Found {
+        let mut found = Found::Nothing;
+        loop {
+            let next = match line_end(view, self.searched()) {
+                LineEnd::Open(searched) => {
+                    self.mark(searched);
+                    return found;
+                }
+                LineEnd::Bare(at, error) => return Found::Bare(at, error),
+                LineEnd::Before(next) => next,
+            };
+            let is_empty = view[..next - 2].last().is_none_or(|byte| *byte == b'\n');
+            if is_empty && self.request_line_ended() {
+                return Found::HeadEnd;
+            }
+            self.mark(next);
+            if !is_empty && !self.request_line_ended() {
+                self.0 |= REQUEST_LINE_ENDED;
+                found = Found::RequestLine;
+            }
+        }
+    }
+
+    fn searched(self) -> usize {
+        (self.0 & !REQUEST_LINE_ENDED) as usize
+    }
+
+    fn mark(&mut self, searched: usize) {
+        assert!(
+            searched <= Scan::MAX_BYTES,
+            "a view longer than can be marked"
+        );
+        self.0 = self.0 & REQUEST_LINE_ENDED | searched as u32;
+    }
+}
+
+/// The first CR or LF on its own, if there is one. A CR at the very end may yet get its LF.
+pub(super) fn first_bare(view: &[u8]) -> Option<(usize, Error)> {
+    let mut searched = 0;
+    loop {
+        match line_end(view, searched) {
+            LineEnd::Open(_) => return None,
+            LineEnd::Before(next) => searched = next,
+            LineEnd::Bare(at, error) => return Some((at, error)),
+        }
+    }
+}
+
+fn line_end(view: &[u8], from: usize) -> LineEnd {
+    let from = from.min(view.len());
+    let Some(offset) = memchr2(b'\r', b'\n', &view[from..]) else {
+        return LineEnd::Open(view.len());
+    };
+    let at = from + offset;
+    match (view[at], view.get(at + 1)) {
+        (b'\r', None) => LineEnd::Open(at),
+        (b'\r', Some(b'\n')) => LineEnd::Before(at + 2),
+        (b'\r', Some(_)) => LineEnd::Bare(at, Error::BareCr),
+        _ => LineEnd::Bare(at, Error::BareLf),
+    }
+}

@@ -1,0 +1,344 @@
+//! Request targets: their four forms, percent-encoding and parameters.
+//!
+//! Owns RFC 9112, 3.2 and as much of RFC 3986 as a server needs. Everything stays raw until
+//! [`decode`] is asked: splitting comes before decoding, or an encoded `/` or `&` would split.
+
+use std::borrow::Cow;
+
+use memchr::memchr;
+
+use super::Error;
+
+/// Decodes percent-encoding. A plus stays a plus.
+///
+/// `None` if a `%` is not followed by two hexadecimal digits.
+pub fn decode(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(mut at) = memchr(b'%', raw) else {
+        return Some(Cow::Borrowed(raw));
+    };
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    loop {
+        decoded.extend_from_slice(&rest[..at]);
+        let &[high, low, ref after @ ..] = &rest[at + 1..] else {
+            return None;
+        };
+        decoded.push(hex(high)? << 4 | hex(low)?);
+        rest = after;
+        match memchr(b'%', rest) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    decoded.extend_from_slice(rest);
+    Some(Cow::Owned(decoded))
+}
+
+/// The parameters of a raw query, in order, as raw names and values.
+///
+/// Parameters are parted by `&`, a name from its value by the first `=`; without one the value is
+/// empty. Nothing between two `&` is no parameter.
+pub fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    query
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| match memchr(b'=', pair) {
+            Some(at) => (&pair[..at], &pair[at + 1..]),
+            None => (pair, &[][..]),
+        })
+}
+
+/// Splits a target into path and query, both raw.
+pub(super) fn split<'b>(method: &str, target: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), Error> {
+    if memchr(b'#', target).is_some() {
+        return Err(Error::Fragment);
+    }
+    if method == "CONNECT" {
+        let has_port = |host: &Authority| host.port.is_some_and(|port| !port.is_empty());
+        let is_allowed = Authority::read(target).as_ref().is_some_and(has_port);
+        return if is_allowed {
+            Ok((target, b""))
+        } else {
+            Err(Error::Target)
+        };
+    }
+    match target {
+        [b'/', ..] => Ok(split_query(target)),
+        b"*" if method == "OPTIONS" => Ok((target, b"")),
+        _ => split_absolute(target).ok_or(Error::Target),
+    }
+}
+
+/// Whether bytes are `host` or `host:port`, the host not empty.
+pub(super) fn is_host(bytes: &[u8]) -> bool {
+    Authority::read(bytes).is_some()
+}
+
+fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
+    match memchr(b'?', target) {
+        Some(at) => (&target[..at], &target[at + 1..]),
+        None => (target, b""),
+    }
+}
+
+fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let after = after_scheme(target, b"http://").or_else(|| after_scheme(target, b"https://"))?;
+    let end = after
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .unwrap_or(after.len());
+    let (authority, rest) = after.split_at(end);
+    Authority::read(authority)?;
+    let (path, query) = split_query(rest);
+    Some((if path.is_empty() { b"/" } else { path }, query))
+}
+
+fn after_scheme<'b>(target: &'b [u8], scheme: &[u8]) -> Option<&'b [u8]> {
+    let (start, after) = target.split_at_checked(scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then_some(after)
+}
+
+/// What follows the `//` of a URL, without user information, which is refused (RFC 9110, 4.2.4).
+struct Authority<'b> {
+    port: Option<&'b [u8]>,
+}
+
+impl<'b> Authority<'b> {
+    /// Reads `host` or `host:port` (RFC 3986, 3.2); `None` if it is neither.
+    fn read(bytes: &'b [u8]) -> Option<Authority<'b>> {
+        let rest = match bytes {
+            [b'[', inner @ ..] => {
+                let (address, rest) = inner.split_at(memchr(b']', inner)?);
+                (is_ip_literal(address)).then(|| &rest[1..])?
+            }
+            _ => {
+                let (name, rest) = bytes.split_at(memchr(b':', bytes).unwrap_or(bytes.len()));
+                is_name(name).then_some(rest)?
+            }
+        };
+        match rest {
+            [] => Some(Authority { port: None }),
+            [b':', port @ ..] if is_port(port) => Some(Authority { port: Some(port) }),
+            _ => None,
+        }
+    }
+}
+
+fn is_ip_literal(address: &[u8]) -> bool {
+    let is_v6 = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    match address {
+        [] => false,
+        [b'v' | b'V', future @ ..] => future
+            .iter()
+            .all(|byte| is_unreserved(*byte) || is_delimiter(*byte) || *byte == b':'),
+        v6 => v6.iter().all(is_v6),
+    }
+}
+
+fn is_name(name: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| is_unreserved(*byte) || is_delimiter(*byte) || *byte == b'%';
+    !name.is_empty() && name.iter().all(is_allowed) && decode(name).is_some()
+}
+
+fn is_port(port: &[u8]) -> bool {
+    let number = port.iter().try_fold(0_u32, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
+        Some(number * 10 + digit).filter(|number| *number <= u32::from(u16::MAX))
+    });
+    number.is_some()
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn is_delimiter(byte: u8) -> bool {
+    b"!$&'()*+,;=".contains(&byte)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// The naive twin: one byte after the other.
+    fn naive_decode(raw: &[u8]) -> Option<Vec<u8>> {
+        let mut decoded = Vec::new();
+        let mut bytes = raw.iter();
+        while let Some(byte) = bytes.next() {
+            if *byte != b'%' {
+                decoded.push(*byte);
+                continue;
+            }
+            let high = char::from(*bytes.next()?).to_digit(16)?;
+            let low = char::from(*bytes.next()?).to_digit(16)?;
+            decoded.push((high * 16 + low) as u8);
+        }
+        Some(decoded)
+    }
+
+    #[test]
+    fn decoding() {
+        let check =
+            |raw: &[u8], expected: Option<&[u8]>| assert_eq!(decode(raw).as_deref(), expected);
+        check(b"", Some(b""));
+        check(b"a+b", Some(b"a+b"));
+        check(b"%2F%2f%00%ff%25", Some(b"//\0\xff%"));
+        check(b"a%20b%C3%A9c", Some("a béc".as_bytes()));
+        for wrong in [
+            "%", "a%", "%2", "%2%", "%%", "%2g", "%g2", "% 2", "%+2", "%u1234", "%-1",
+        ] {
+            check(wrong.as_bytes(), None);
+        }
+        assert!(matches!(decode(b"plain"), Some(Cow::Borrowed(b"plain"))));
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_as_the_naive_twin(raw in vec(any::<u8>(), 0..40)) {
+            prop_assert_eq!(decode(&raw).map(Cow::into_owned), naive_decode(&raw));
+        }
+
+        #[test]
+        fn decoding_of_many_escapes_as_the_naive_twin(raw in "([a-g%+]|%[0-9a-fA-F]{2}){0,20}") {
+            let raw = raw.as_bytes();
+            prop_assert_eq!(decode(raw).map(Cow::into_owned), naive_decode(raw));
+        }
+
+        #[test]
+        fn encoded_bytes_come_back(bytes in vec(any::<u8>(), 0..40)) {
+            let raw: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
+            let decoded = decode(raw.as_bytes());
+            prop_assert_eq!(decoded.as_deref(), Some(&bytes[..]));
+        }
+    }
+
+    #[test]
+    fn parameters_are_split_raw() {
+        let check = |query: &str, expected: &[(&str, &str)]| {
+            let pairs: Vec<_> = parameters(query.as_bytes()).collect();
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+                .collect();
+            assert_eq!(pairs, expected, "{query}");
+        };
+        check("", &[]);
+        check("&&", &[]);
+        check("a", &[("a", "")]);
+        check("a=", &[("a", "")]);
+        check("=b", &[("", "b")]);
+        check(
+            "a=b=c&&d=%26&a=+",
+            &[("a", "b=c"), ("d", "%26"), ("a", "+")],
+        );
+    }
+
+    #[test]
+    fn forms_of_targets() {
+        let check = |method: &str, target: &str, expected: Result<(&str, &str), Error>| {
+            let expected = expected.map(|(path, query)| (path.as_bytes(), query.as_bytes()));
+            assert_eq!(
+                split(method, target.as_bytes()),
+                expected,
+                "{method} {target}"
+            );
+        };
+        check("GET", "/", Ok(("/", "")));
+        check("GET", "//a?b?c", Ok(("//a", "b?c")));
+        check("GET", "/?", Ok(("/", "")));
+        check("GET", "/http://a/", Ok(("/http://a/", "")));
+        check("GET", "http://a", Ok(("/", "")));
+        check("GET", "HTTPS://[::1]:80?q", Ok(("/", "q")));
+        check("GET", "hTTp://a.b:8080/c/d?e=/f", Ok(("/c/d", "e=/f")));
+        check("GET", "http://a?b/c", Ok(("/", "b/c")));
+        check("OPTIONS", "*", Ok(("*", "")));
+        check("OPTIONS", "/a", Ok(("/a", "")));
+        check("CONNECT", "a.b:443", Ok(("a.b:443", "")));
+        for target in ["/a#b", "#", "http://a/#", "/?#"] {
+            check("GET", target, Err(Error::Fragment));
+        }
+        for target in [
+            "*",
+            "a",
+            "a/b",
+            "?a",
+            "a.b:443",
+            "http:/a",
+            "http://",
+            "http:///a",
+            "http://u@a/",
+            "http://a:b/",
+            "http://:80/",
+            "ftp://a/",
+            "https:a",
+            "http://a%/",
+            "http://[::1/",
+        ] {
+            check("GET", target, Err(Error::Target));
+        }
+        check("OPTIONS", "*?a", Err(Error::Target));
+        for target in ["/", "a.b", "a.b:", "http://a/", "*"] {
+            check("CONNECT", target, Err(Error::Target));
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        for host in [
+            "a",
+            "a.b",
+            "a:",
+            "a:0",
+            "a:80",
+            "a:65535",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::ffff:1.2.3.4]:80",
+            "[v1.a:b]",
+            "a_b-c~d",
+            "%41",
+            "a.",
+            "xn--bcher-kva.example",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":",
+            ":80",
+            "a b",
+            "a:b",
+            "a:1:2",
+            "a:65536",
+            "a:+1",
+            "a:99999999999",
+            "[",
+            "[]",
+            "[::1",
+            "[::1]a",
+            "[::1]80",
+            "[::g]",
+            "::1",
+            "a/b",
+            "a?b",
+            "u@a",
+            "%4",
+            "a\"",
+            "é",
+            "a\tb",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+}
