@@ -1,0 +1,189 @@
+//! The answer to a poll and to a long poll, and the problem document of a refusal.
+//!
+//! Owns the envelope around message objects. It never encodes a message: the objects come as
+//! bytes, so that they can be shared.
+
+use super::id::{Epoch, Seq, cursor_len, digits, write_cursor};
+use super::object::write_json_string;
+
+const BEFORE_CURSOR: &[u8] = b"{\"cursor\":\"";
+const BEFORE_MESSAGES: &[u8] = b"\",\"messages\":[";
+const AFTER_MESSAGES: &[u8] = b"]";
+const GAP: &[u8] = b",\"gap\":true";
+const MORE: &[u8] = b",\"more\":true";
+const RETRY: &[u8] = b",\"retry\":";
+const SPREAD: &[u8] = b",\"spread\":";
+const END: &[u8] = b"}";
+
+/// What a batch says beside its messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// The epoch of the cursor.
+    pub epoch: &'a Epoch,
+    /// The cursor to come back with.
+    pub cursor: Seq,
+    /// The limit cut the batch short.
+    pub more: bool,
+    /// Messages after the client's cursor are gone.
+    pub gap: bool,
+    /// When one client should ask again, in milliseconds.
+    pub retry_ms: Option<u32>,
+    /// Within what time many clients should come back at random, in milliseconds.
+    pub spread_ms: Option<u32>,
+}
+
+/// Appends `{"cursor":"…","messages":[…]}`, with `gap`, `more`, `retry` and `spread` where they
+/// say something. `objects` are message objects, as [`object`](super::object) writes them.
+pub fn batch<'o>(
+    out: &mut Vec<u8>,
+    envelope: &Envelope<'_>,
+    objects: impl IntoIterator<Item = &'o [u8]>,
+) {
+    out.extend_from_slice(BEFORE_CURSOR);
+    write_cursor(out, envelope.epoch, envelope.cursor);
+    out.extend_from_slice(BEFORE_MESSAGES);
+    for (place, object) in objects.into_iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(object);
+    }
+    out.extend_from_slice(AFTER_MESSAGES);
+    if envelope.gap {
+        out.extend_from_slice(GAP);
+    }
+    if envelope.more {
+        out.extend_from_slice(MORE);
+    }
+    for (name, ms) in [(RETRY, envelope.retry_ms), (SPREAD, envelope.spread_ms)] {
+        if let Some(ms) = ms {
+            out.extend_from_slice(name);
+            out.extend_from_slice(itoa::Buffer::new().format(ms).as_bytes());
+        }
+    }
+    out.extend_from_slice(END);
+}
+
+/// The length of what [`batch`] appends for `count` objects of `objects_bytes` in all.
+pub fn batch_len(envelope: &Envelope<'_>, count: usize, objects_bytes: usize) -> usize {
+    let flag = |is_set: bool, text: &[u8]| if is_set { text.len() } else { 0 };
+    let number = |ms: Option<u32>, name: &[u8]| ms.map_or(0, |ms| name.len() + digits(ms.into()));
+    BEFORE_CURSOR.len()
+        + cursor_len(envelope.cursor)
+        + BEFORE_MESSAGES.len()
+        + objects_bytes
+        + count.saturating_sub(1)
+        + AFTER_MESSAGES.len()
+        + flag(envelope.gap, GAP)
+        + flag(envelope.more, MORE)
+        + number(envelope.retry_ms, RETRY)
+        + number(envelope.spread_ms, SPREAD)
+        + END.len()
+}
+
+/// Appends a problem document (RFC 9457, section 3): `{"title":…,"status":…,"detail":…}`.
+pub fn problem(out: &mut Vec<u8>, title: &str, status: u16, detail: &str) {
+    out.extend_from_slice(b"{\"title\":");
+    write_json_string(out, title);
+    out.extend_from_slice(b",\"status\":");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.extend_from_slice(b",\"detail\":");
+    write_json_string(out, detail);
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::super::object;
+    use super::super::samples::{Received, sample, text};
+    use super::*;
+
+    /// A batch as another program reads it.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Read<'a> {
+        cursor: String,
+        #[serde(borrow)]
+        messages: Vec<Received<'a>>,
+        gap: Option<bool>,
+        more: Option<bool>,
+        retry: Option<u32>,
+        spread: Option<u32>,
+    }
+
+    #[test]
+    fn members_and_their_order() {
+        let epoch = Epoch::from_seed(0);
+        let mut envelope = Envelope {
+            epoch: &epoch,
+            cursor: Seq(1042),
+            more: false,
+            gap: false,
+            retry_ms: None,
+            spread_ms: None,
+        };
+        let mut out = Vec::new();
+        batch(&mut out, &envelope, []);
+        assert_eq!(out, br#"{"cursor":"00000000-1042","messages":[]}"#);
+        envelope.more = true;
+        envelope.gap = true;
+        envelope.retry_ms = Some(0);
+        envelope.spread_ms = Some(900);
+        out.clear();
+        batch(&mut out, &envelope, [&b"{}"[..], b"{}"]);
+        let expected = concat!(
+            r#"{"cursor":"00000000-1042","messages":[{},{}],"#,
+            r#""gap":true,"more":true,"retry":0,"spread":900}"#,
+        );
+        assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn batches_say_what_they_were_given(
+            samples in proptest::collection::vec(sample(), 0..5),
+            seed: u64,
+            cursor: u64,
+            more: bool,
+            gap: bool,
+            retry_ms: Option<u32>,
+            spread_ms: Option<u32>,
+        ) {
+            let epoch = Epoch::from_seed(seed);
+            let cursor = Seq(cursor);
+            let envelope = Envelope { epoch: &epoch, cursor, more, gap, retry_ms, spread_ms };
+            let objects = samples.iter().map(|sample| {
+                let mut out = Vec::new();
+                object(&mut out, &sample.content());
+                out
+            });
+            let objects = objects.collect::<Vec<_>>();
+            let mut out = Vec::new();
+            batch(&mut out, &envelope, objects.iter().map(|object| &object[..]));
+            let bytes = objects.iter().map(Vec::len).sum();
+            prop_assert_eq!(out.len(), batch_len(&envelope, objects.len(), bytes));
+            let read = serde_json::from_slice::<Read<'_>>(&out).unwrap();
+            prop_assert_eq!(read.cursor, format!("{}-{}", epoch.as_str(), cursor.0));
+            prop_assert_eq!(read.messages.len(), samples.len());
+            for (message, sample) in read.messages.iter().zip(&samples) {
+                message.assert_is(sample);
+            }
+            prop_assert_eq!(read.gap, gap.then_some(true));
+            prop_assert_eq!(read.more, more.then_some(true));
+            prop_assert_eq!(read.retry, retry_ms);
+            prop_assert_eq!(read.spread, spread_ms);
+        }
+
+        #[test]
+        fn problems_are_json(title in text(), status: u16, detail in text()) {
+            let mut out = Vec::new();
+            problem(&mut out, &title, status, &detail);
+            let read = serde_json::from_slice::<serde_json::Value>(&out).unwrap();
+            let expected = serde_json::json!({"title": title, "status": status, "detail": detail});
+            prop_assert_eq!(read, expected);
+        }
+    }
+}

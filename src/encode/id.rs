@@ -1,0 +1,190 @@
+//! Ids and cursors: `EPOCH-SEQ`.
+//!
+//! Owns their form on the wire. It never decides what a cursor means for a channel: a number that
+//! was never given out parses as well as any other.
+
+use std::fmt;
+
+use memchr::memchr;
+
+/// The longest epoch that parses, so that other servers' cursors are told from nonsense.
+const MAX_EPOCH_BYTES: usize = 16;
+
+/// A message's number in the one sequence of the server; 0 is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// Before the first message.
+    pub const ZERO: Seq = Seq(0);
+
+    /// The number of the message after this one.
+    #[must_use]
+    pub fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+}
+
+/// The part of every id that changes when history was lost: lowercase base-36.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Epoch([u8; Epoch::BYTES]);
+
+impl Epoch {
+    const BYTES: usize = 8;
+
+    /// The epoch of a seed. Seeds that differ in their low 41 bits give different epochs.
+    pub fn from_seed(seed: u64) -> Epoch {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut rest = seed;
+        let mut text = [0; Epoch::BYTES];
+        for place in text.iter_mut().rev() {
+            *place = DIGITS[(rest % 36) as usize];
+            rest /= 36;
+        }
+        Epoch(text)
+    }
+
+    /// Its text, as it is in ids.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an epoch is made of ASCII digits and letters")
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Epoch").field(&self.as_str()).finish()
+    }
+}
+
+/// Appends `EPOCH-SEQ`: the id of a message, or the cursor after it.
+pub fn write_cursor(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
+    out.extend_from_slice(&epoch.0);
+    out.push(b'-');
+    out.extend_from_slice(itoa::Buffer::new().format(seq.0).as_bytes());
+}
+
+/// The length of what [`write_cursor`] appends.
+pub(super) fn cursor_len(seq: Seq) -> usize {
+    Epoch::BYTES + 1 + digits(seq.0)
+}
+
+/// How many decimal digits a number has.
+pub(super) fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
+}
+
+/// What a client brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// A number of this server's epoch, not necessarily one that was reached.
+    Known(Seq),
+    /// Of the form, but of another epoch.
+    Foreign,
+}
+
+impl Cursor {
+    /// Parses `EPOCH-SEQ`: 1 to 16 of `0-9a-z`, a hyphen, and a decimal `u64` without leading
+    /// zeros. `None` if the text is not of that form.
+    pub fn parse(text: &[u8], epoch: &Epoch) -> Option<Cursor> {
+        let (given, number) = text.split_at(memchr(b'-', text)?);
+        let is_epoch = |b: &u8| b.is_ascii_digit() || b.is_ascii_lowercase();
+        if given.is_empty() || given.len() > MAX_EPOCH_BYTES || !given.iter().all(is_epoch) {
+            return None;
+        }
+        let seq = decimal(&number[1..])?;
+        Some(if *given == epoch.0 {
+            Cursor::Known(Seq(seq))
+        } else {
+            Cursor::Foreign
+        })
+    }
+}
+
+/// A number in the one way that it is written.
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+    let has_leading_zero = text.len() > 1 && text[0] == b'0';
+    if has_leading_zero || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn epochs_are_the_seed_in_base_36() {
+        assert_eq!(Epoch::from_seed(0).as_str(), "00000000");
+        assert_eq!(Epoch::from_seed(35 * 36 + 10).as_str(), "000000za");
+        assert_eq!(Epoch::from_seed(36u64.pow(8) - 1).as_str(), "zzzzzzzz");
+        assert_eq!(Epoch::from_seed(36u64.pow(8)).as_str(), "00000000");
+    }
+
+    #[test]
+    fn forms() {
+        let epoch = Epoch::from_seed(u64::MAX);
+        let own = |number: &str| format!("{}-{number}", epoch.as_str());
+        for (text, expected) in [
+            (own("0"), Some(Cursor::Known(Seq(0)))),
+            (
+                own("18446744073709551615"),
+                Some(Cursor::Known(Seq(u64::MAX))),
+            ),
+            (own("18446744073709551616"), None),
+            (own("00"), None),
+            (own("01"), None),
+            (own("+1"), None),
+            (own("-1"), None),
+            (own("1-"), None),
+            (own(""), None),
+            (own("1 "), None),
+            (own("\u{663}"), None),
+            ("b7k-1042".into(), Some(Cursor::Foreign)),
+            ("abcdefghij012345-1".into(), Some(Cursor::Foreign)),
+            ("abcdefghij0123456-1".into(), None),
+            ("B7k-1".into(), None),
+            ("-1".into(), None),
+            ("b7k".into(), None),
+            ("".into(), None),
+            ("earliest".into(), None),
+        ] {
+            assert_eq!(Cursor::parse(text.as_bytes(), &epoch), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn cursors_come_back(seed: u64, other: u64, seq: u64) {
+            let (epoch, other) = (Epoch::from_seed(seed), Epoch::from_seed(other));
+            let mut text = Vec::new();
+            write_cursor(&mut text, &epoch, Seq(seq));
+            prop_assert_eq!(text.len(), cursor_len(Seq(seq)));
+            prop_assert_eq!(&text, &format!("{}-{seq}", epoch.as_str()).into_bytes());
+            prop_assert_eq!(Cursor::parse(&text, &epoch), Some(Cursor::Known(Seq(seq))));
+            if other != epoch {
+                prop_assert_eq!(Cursor::parse(&text, &other), Some(Cursor::Foreign));
+            }
+        }
+
+        #[test]
+        fn what_parses_is_what_would_be_written(
+            text in "([0-9a-zA-Z]{0,17}|00000000)-?[0-9]{0,21}[-x]?",
+        ) {
+            let epoch = Epoch::from_seed(0);
+            let naive = text.split_once('-').and_then(|(given, number)| {
+                let seq = number.parse::<u128>().ok()?;
+                let is_written = seq.to_string() == number && seq <= u128::from(u64::MAX);
+                let is_epoch = (1..=16).contains(&given.len())
+                    && given.chars().all(|c| c.is_ascii_alphanumeric() && !c.is_ascii_uppercase());
+                (is_written && is_epoch).then_some(match given {
+                    "00000000" => Cursor::Known(Seq(seq as u64)),
+                    _ => Cursor::Foreign,
+                })
+            });
+            prop_assert_eq!(Cursor::parse(text.as_bytes(), &epoch), naive);
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The bytes of messages, cursors and batches in every format that encke speaks.
+//!
+//! Owns the formats, and the rules for what a publisher may hand in. Every encoder appends to a
+//! `Vec<u8>`; none does I/O, reads a clock, writes an HTTP head or knows what a connection is.
+//!
+//! Invariants:
+//! - *Nothing published can forge.* Whatever a message, its event name or its channel hold, it
+//!   arrives in its own field: no line of an event stream, no line of NDJSON, no JSON member and
+//!   no script begins inside it.
+//! - *JSON is kept as its text.* It is checked once, then only its line ends are removed, so that
+//!   digits arrive as they were sent.
+//! - *One line.* A message's JSON object never holds a raw CR or LF.
+
+mod batch;
+mod data;
+mod id;
+pub mod ndjson;
+mod object;
+pub mod publish_lines;
+pub mod script;
+pub mod sse;
+
+pub use batch::{Envelope, batch, batch_len, problem};
+pub use data::{Data, DataError, EventError, check_event};
+pub use id::{Cursor, Epoch, Seq, write_cursor};
+pub use object::{Content, object, write_json_string};
+pub use script::{Deliver, check_callback, check_origin, jsonp};
+
+/// What the tests of every format publish, and the slow ways to read it back.
+#[cfg(test)]
+mod samples {
+    use std::borrow::Cow;
+
+    use proptest::prelude::*;
+    use serde::Deserialize;
+    use serde_json::value::RawValue;
+
+    use super::{Content, Data, Epoch, Seq};
+
+    /// Text made of what has broken encoders before.
+    pub(super) fn text() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "\r",
+            "\n",
+            "\r\n",
+            "\n\r",
+            "\0",
+            "\u{feff}",
+            "\u{2028}",
+            "\u{2029}",
+            "\u{85}",
+            "\u{b}",
+            "\u{c}",
+            "\u{7f}",
+            "\u{1b}",
+            "\t",
+            " ",
+            ":",
+            "\"",
+            "'",
+            "\\",
+            "\\u003c",
+            "<",
+            ">",
+            "&",
+            "`",
+            "${x}",
+            "data:",
+            "data: ",
+            "id: b-9",
+            "event: gap",
+            "retry: 1",
+            ":x",
+            "</script>",
+            "<!--",
+            "<script>",
+            "]]>",
+            "*/",
+            "//",
+            ");",
+            "}]}",
+            "{\"",
+            "\",\"id\":\"",
+            "__proto__",
+            "\u{e9}",
+            "\u{1f980}",
+            "x",
+            "0",
+            "\u{2026}",
+            "\u{2000}",
+        ];
+        let piece = prop_oneof![
+            4 => proptest::sample::select(PIECES).prop_map(str::to_owned),
+            1 => any::<String>(),
+        ];
+        proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    /// JSON as people write it: numbers that no float holds, every escape, odd white space.
+    pub(super) fn json() -> impl Strategy<Value = String> {
+        const ATOMS: &[&str] = &[
+            "null",
+            "true",
+            "0",
+            "-0",
+            "1.0",
+            "1E400",
+            "1e-999",
+            "0.10",
+            "12345678901234567890123",
+            "\"\"",
+            "\"\\u003c\\/\"",
+            "\"\\\\\"",
+            "\"\\ud83e\\udd80\"",
+            "\"\\\"\"",
+            "\"\u{2028}</script>&\"",
+            "\"__proto__\"",
+            "\"\\u005f_proto__\"",
+            "\"a  b\"",
+            "[]",
+            "{}",
+        ];
+        const SPACES: &[&str] = &["", "", " ", "\n", "\r\n", "\r", "\t", " \n \r "];
+        let string = text()
+            .prop_map(|text| serde_json::to_string(&text).unwrap())
+            .boxed();
+        let atom = prop_oneof![
+            3 => proptest::sample::select(ATOMS).prop_map(str::to_owned),
+            1 => string.clone(),
+        ];
+        let tree = atom.prop_recursive(4, 24, 4, move |inner| {
+            let space = proptest::sample::select(SPACES);
+            let items = proptest::collection::vec((space.clone(), inner.clone()), 0..4);
+            let list = (items, space.clone()).prop_map(|(items, end)| {
+                let items = items
+                    .into_iter()
+                    .map(|(space, item)| [space, &*item].concat());
+                format!("[{}{end}]", items.collect::<Vec<_>>().join(","))
+            });
+            let key = prop_oneof![
+                6 => string.clone(),
+                1 => Just("\"__proto__\"".to_owned()),
+                1 => Just("\"__pr\\u006Fto__\"".to_owned()),
+            ];
+            let member = (space.clone(), key, space, inner);
+            let map = proptest::collection::vec(member, 0..4).prop_map(|members| {
+                let members = members
+                    .into_iter()
+                    .map(|(a, key, b, value)| format!("{a}{key}{b}:{b}{value}{a}"));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            });
+            prop_oneof![list, map]
+        });
+        let space = proptest::sample::select(SPACES);
+        (space.clone(), tree, space)
+            .prop_map(|(before, tree, after)| [before, &*tree, after].concat())
+    }
+
+    /// Any data that a publisher can make.
+    pub(super) fn data() -> impl Strategy<Value = Data> {
+        prop_oneof![
+            text().prop_map(|text| Data::accept(None, text.as_bytes()).unwrap()),
+            json().prop_map(|json| {
+                Data::accept(Some(b"application/json"), json.as_bytes()).unwrap()
+            }),
+            proptest::collection::vec(any::<u8>(), 0..40)
+                .prop_map(|bytes| Data::Binary(bytes.into())),
+        ]
+    }
+
+    /// A whole message, owned.
+    #[derive(Clone, Debug)]
+    pub(super) struct Sample {
+        pub(super) epoch: Epoch,
+        pub(super) seq: Seq,
+        pub(super) channel: String,
+        pub(super) event: Option<String>,
+        pub(super) data: Data,
+    }
+
+    impl Sample {
+        pub(super) fn content(&self) -> Content<'_> {
+            Content {
+                epoch: &self.epoch,
+                seq: self.seq,
+                channel: &self.channel,
+                event: self.event.as_deref(),
+                data: &self.data,
+            }
+        }
+
+        pub(super) fn id(&self) -> String {
+            format!("{}-{}", self.epoch.as_str(), self.seq.0)
+        }
+    }
+
+    /// A message with any data, and any event name that passes the check.
+    pub(super) fn sample() -> impl Strategy<Value = Sample> {
+        let event = proptest::option::of(text()).prop_map(|name| {
+            let name = name.unwrap_or_default();
+            super::check_event(name.as_bytes())
+                .ok()
+                .flatten()
+                .map(str::to_owned)
+        });
+        (any::<u64>(), any::<u64>(), text(), event, data()).prop_map(
+            |(seed, seq, channel, event, data)| Sample {
+                epoch: Epoch::from_seed(seed),
+                seq: Seq(seq),
+                channel,
+                event,
+                data,
+            },
+        )
+    }
+
+    /// A message's object as another program reads it.
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct Received<'a> {
+        id: String,
+        channel: String,
+        #[serde(borrow)]
+        data: &'a RawValue,
+        encoding: Option<Cow<'a, str>>,
+        event: Option<String>,
+    }
+
+    impl Received<'_> {
+        /// Panics unless it says what was published.
+        pub(super) fn assert_is(&self, sample: &Sample) {
+            use base64::Engine;
+            assert_eq!(self.id, sample.id());
+            assert_eq!(self.channel, sample.channel);
+            assert_eq!(self.event, sample.event);
+            let string = || serde_json::from_str::<String>(self.data.get()).unwrap();
+            match &sample.data {
+                Data::Json(json) => assert_eq!(self.data.get(), &**json),
+                Data::Text(text) => assert_eq!(string(), **text),
+                Data::Binary(bytes) => {
+                    let decoded = base64::engine::general_purpose::STANDARD.decode(string());
+                    assert_eq!(decoded.unwrap(), **bytes);
+                }
+            }
+            let is_binary = matches!(sample.data, Data::Binary(_));
+            assert_eq!(self.encoding.as_deref(), is_binary.then_some("base64"));
+        }
+    }
+}

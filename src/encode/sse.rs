@@ -1,0 +1,308 @@
+//! Server-sent events (WHATWG HTML, section 9.2 "Server-sent events").
+//!
+//! Owns the lines of an event stream. Every function appends whole blocks, so what is appended
+//! one after the other is a stream.
+//!
+//! Invariant: CR, LF and CRLF are the only line ends of the format, and each one in a message
+//! begins a new `data:` line; so no published text ever begins a line.
+
+use memchr::memchr2;
+
+use super::data::Data;
+use super::id::{Epoch, Seq, write_cursor};
+use super::object::{Content, object, write_base64};
+
+/// A comment, which keeps proxies from taking the stream for dead.
+pub const HEARTBEAT: &[u8] = b":\n\n";
+
+/// Appends a message: JSON as its text, text line by line, bytes as base64.
+pub fn event(out: &mut Vec<u8>, content: &Content<'_>) {
+    id_and_name(out, content);
+    match content.data {
+        Data::Json(text) | Data::Text(text) => data_lines(out, text.as_bytes()),
+        Data::Binary(bytes) => {
+            out.extend_from_slice(b"data: ");
+            write_base64(out, bytes);
+            out.push(b'\n');
+        }
+    }
+    out.push(b'\n');
+}
+
+/// Appends a message with its whole [`object`] as the data.
+pub fn envelope(out: &mut Vec<u8>, content: &Content<'_>) {
+    id_and_name(out, content);
+    out.extend_from_slice(b"data: ");
+    object(out, content);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Appends how a stream opens: when to reconnect, in milliseconds, and the cursor, as an event so
+/// that a client that has seen no message resumes from here.
+pub fn opening(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
+    retry_line(out, retry_ms);
+    own_event(out, b"cursor", epoch, seq);
+}
+
+/// Appends the event that says messages were lost, with the cursor after them.
+pub fn gap(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
+    own_event(out, b"gap", epoch, seq);
+}
+
+/// Appends how a stream ends: the cursor to come back with and, last, when, in milliseconds.
+pub fn closing(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
+    own_event(out, b"cursor", epoch, seq);
+    refusal(out, retry_ms);
+}
+
+/// Appends all that a refused client is told: when to reconnect, in milliseconds.
+pub fn refusal(out: &mut Vec<u8>, retry_ms: u32) {
+    retry_line(out, retry_ms);
+    out.push(b'\n');
+}
+
+fn id_and_name(out: &mut Vec<u8>, content: &Content<'_>) {
+    id_line(out, content.epoch, content.seq);
+    if let Some(name) = content.event {
+        debug_assert!(
+            memchr2(b'\r', b'\n', name.as_bytes()).is_none(),
+            "event names with line ends are refused"
+        );
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'\n');
+    }
+}
+
+/// One `data:` line for each line of the text, and so at least one. The space after the colon is
+/// taken away by the reader, which lets the spaces of the text alone.
+fn data_lines(out: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
+    loop {
+        out.extend_from_slice(b"data: ");
+        let Some(end) = memchr2(b'\r', b'\n', rest) else {
+            out.extend_from_slice(rest);
+            out.push(b'\n');
+            return;
+        };
+        out.extend_from_slice(&rest[..end]);
+        out.push(b'\n');
+        let length = if rest[end..].starts_with(b"\r\n") {
+            2
+        } else {
+            1
+        };
+        rest = &rest[end + length..];
+    }
+}
+
+fn own_event(out: &mut Vec<u8>, name: &[u8], epoch: &Epoch, seq: Seq) {
+    id_line(out, epoch, seq);
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name);
+    out.extend_from_slice(b"\ndata: ");
+    write_cursor(out, epoch, seq);
+    out.extend_from_slice(b"\n\n");
+}
+
+fn id_line(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
+    out.extend_from_slice(b"id: ");
+    write_cursor(out, epoch, seq);
+    out.push(b'\n');
+}
+
+fn retry_line(out: &mut Vec<u8>, retry_ms: u32) {
+    out.extend_from_slice(b"retry: ");
+    out.extend_from_slice(itoa::Buffer::new().format(retry_ms).as_bytes());
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use proptest::prelude::*;
+
+    use super::super::samples::{Received, Sample, sample};
+    use super::*;
+
+    /// An EventSource, step by step as section 9.2.6 of the standard interprets a stream.
+    #[derive(Default)]
+    struct EventSource {
+        data: String,
+        name: String,
+        last_id: String,
+        retry_ms: Option<u64>,
+        dispatched: Vec<Event>,
+    }
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Event {
+        id: String,
+        name: String,
+        data: String,
+    }
+
+    impl EventSource {
+        fn read(stream: &[u8]) -> EventSource {
+            let mut source = EventSource::default();
+            let text = String::from_utf8_lossy(stream);
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            // A line that no line end follows is not complete, hence dropped.
+            let ended = text.replace("\r\n", "\n").replace('\r', "\n");
+            let mut lines = ended.split('\n').collect::<Vec<_>>();
+            lines.pop();
+            lines.into_iter().for_each(|line| source.line(line));
+            source
+        }
+
+        fn line(&mut self, line: &str) {
+            if line.is_empty() {
+                return self.dispatch();
+            }
+            match line.split_once(':') {
+                Some(("", _)) => {}
+                Some((field, value)) => {
+                    self.field(field, value.strip_prefix(' ').unwrap_or(value));
+                }
+                None => self.field(line, ""),
+            }
+        }
+
+        fn field(&mut self, field: &str, value: &str) {
+            match field {
+                "event" => self.name = value.to_owned(),
+                "data" => {
+                    self.data.push_str(value);
+                    self.data.push('\n');
+                }
+                "id" if !value.contains('\0') => self.last_id = value.to_owned(),
+                "retry" if value.bytes().all(|b| b.is_ascii_digit()) => {
+                    self.retry_ms = value.parse().ok();
+                }
+                _ => panic!("a field that no encoder writes: {field:?}"),
+            }
+        }
+
+        fn dispatch(&mut self) {
+            let name = std::mem::take(&mut self.name);
+            let mut data = std::mem::take(&mut self.data);
+            if data.is_empty() {
+                return;
+            }
+            data.pop();
+            let name = if name.is_empty() {
+                "message".to_owned()
+            } else {
+                name
+            };
+            let id = self.last_id.clone();
+            self.dispatched.push(Event { id, name, data });
+        }
+    }
+
+    fn name_of(sample: &Sample) -> String {
+        sample.event.clone().unwrap_or_else(|| "message".to_owned())
+    }
+
+    /// The data as it has to arrive.
+    fn arrives(data: &Data) -> String {
+        match data {
+            Data::Json(text) | Data::Text(text) => text.replace("\r\n", "\n").replace('\r', "\n"),
+            Data::Binary(bytes) => base64::engine::general_purpose::STANDARD.encode(bytes),
+        }
+    }
+
+    #[test]
+    fn lines() {
+        for (text, expected) in [
+            ("", "data: \n"),
+            ("a", "data: a\n"),
+            (" a", "data:  a\n"),
+            ("a\n", "data: a\ndata: \n"),
+            ("a\r\nb\rc\nd", "data: a\ndata: b\ndata: c\ndata: d\n"),
+            ("\n\r", "data: \ndata: \ndata: \n"),
+            ("\r\r\n", "data: \ndata: \ndata: \n"),
+            (
+                "a\u{2028}b\u{85}c\u{b}d\u{c}e",
+                "data: a\u{2028}b\u{85}c\u{b}d\u{c}e\n",
+            ),
+            (
+                ":\rid: x\r\rdata: y",
+                "data: :\ndata: id: x\ndata: \ndata: data: y\n",
+            ),
+        ] {
+            let mut out = Vec::new();
+            data_lines(&mut out, text.as_bytes());
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn blocks() {
+        let epoch = Epoch::from_seed(0);
+        let mut out = Vec::new();
+        opening(&mut out, 2000, &epoch, Seq(5));
+        gap(&mut out, &epoch, Seq(6));
+        closing(&mut out, 30, &epoch, Seq(7));
+        let expected = concat!(
+            "retry: 2000\nid: 00000000-5\nevent: cursor\ndata: 00000000-5\n\n",
+            "id: 00000000-6\nevent: gap\ndata: 00000000-6\n\n",
+            "id: 00000000-7\nevent: cursor\ndata: 00000000-7\n\n",
+            "retry: 30\n\n",
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn streams_arrive_equal_but_for_line_ends(
+            samples in proptest::collection::vec((sample(), any::<bool>()), 1..5),
+            retry_ms: u32,
+            last_ms: u32,
+        ) {
+            let first = &samples[0].0;
+            let own = |name: &str| Event { id: first.id(), name: name.into(), data: first.id() };
+            let mut out = Vec::new();
+            opening(&mut out, retry_ms, &first.epoch, first.seq);
+            prop_assert_eq!(EventSource::read(&out).retry_ms, Some(retry_ms.into()));
+            let mut expected = vec![own("cursor")];
+            for (sample, is_beating) in &samples {
+                event(&mut out, &sample.content());
+                let data = arrives(&sample.data);
+                expected.push(Event { id: sample.id(), name: name_of(sample), data });
+                if *is_beating {
+                    out.extend_from_slice(HEARTBEAT);
+                }
+            }
+            gap(&mut out, &first.epoch, first.seq);
+            expected.push(own("gap"));
+            closing(&mut out, last_ms, &first.epoch, first.seq);
+            expected.push(own("cursor"));
+
+            let source = EventSource::read(&out);
+            prop_assert_eq!(source.dispatched, expected);
+            prop_assert_eq!(source.retry_ms, Some(last_ms.into()));
+        }
+
+        #[test]
+        fn envelopes_hold_the_object(sample in sample()) {
+            let mut out = Vec::new();
+            envelope(&mut out, &sample.content());
+            let source = EventSource::read(&out);
+            prop_assert_eq!(source.dispatched.len(), 1);
+            prop_assert_eq!(&source.dispatched[0].id, &sample.id());
+            prop_assert_eq!(&source.dispatched[0].name, &name_of(&sample));
+            let data = &source.dispatched[0].data;
+            serde_json::from_str::<Received<'_>>(data).unwrap().assert_is(&sample);
+        }
+
+        #[test]
+        fn a_stream_cut_anywhere_says_nothing_false(sample in sample(), cut: prop::sample::Index) {
+            let mut out = Vec::new();
+            event(&mut out, &sample.content());
+            let whole = EventSource::read(&out).dispatched;
+            let cut = EventSource::read(&out[..cut.index(out.len())]);
+            prop_assert!(cut.dispatched.is_empty() && whole.len() == 1);
+        }
+    }
+}
