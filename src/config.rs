@@ -1,0 +1,189 @@
+//! Everything that can be set, in one struct, each number with its unit and its default.
+//!
+//! Owns the meaning and the defaults of the settings and, in `check`, their ranges and
+//! combinations. It never reads the command line or the environment (`cli` does, in the binary).
+
+mod check;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of a server. `Config::default()` is what the binary runs with when told nothing.
+///
+/// ```
+/// use encke::Config;
+/// use std::time::Duration;
+///
+/// let config = Config {
+///     hold: Duration::from_secs(20),
+///     ..Config::default()
+/// };
+/// assert!(config.check().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Addresses that serve receivers; without [`Config::control`] they serve everything.
+    pub listen: Vec<Address>,
+    /// Addresses that serve everything. If there are any, the control surface (publishing,
+    /// `/channels`, `/metrics`) is 404 on the addresses of [`Config::listen`].
+    pub control: Vec<Address>,
+    /// `Authorization: Bearer` key that guards the control surface, except on control
+    /// addresses on loopback or a unix socket.
+    pub publish_key: Option<String>,
+    /// Origins whose pages may read answers.
+    pub cors: Cors,
+    /// Hold of a long poll that names none, less a random part of up to a tenth.
+    pub hold: Duration,
+    /// Cap on the hold that a client may ask for.
+    pub max_hold: Duration,
+    /// Silence after which a stream gets a heartbeat.
+    pub heartbeat: Duration,
+    /// Most messages in one batch.
+    pub max_batch: usize,
+    /// Most bytes of messages in one batch; one message always fits.
+    pub max_batch_bytes: usize,
+    /// Body bytes after which a stream ends cleanly, randomised to 80–100 %. At most 4 GiB - 1.
+    pub stream_max_bytes: u32,
+    /// Age at which a stream ends cleanly, randomised to 80–100 %.
+    pub stream_max_age: Duration,
+    /// Limits of what channels keep.
+    pub history: History,
+    /// Most channels at once.
+    pub max_channels: usize,
+    /// Most connections at once; `None`: as many as the file limit allows.
+    pub max_connections: Option<usize>,
+    /// Most connections from one IP address; `None`: no limit of its own.
+    pub max_connections_per_address: Option<usize>,
+    /// Most bytes of a request's head (request line and header fields).
+    pub max_head_bytes: usize,
+    /// Most bytes of a request's body, and so of a message.
+    pub max_body_bytes: usize,
+    /// Most bytes of all unfinished requests and unsent answers together.
+    pub max_buffer_bytes: usize,
+    /// Time to send a request's head, from its first byte (a new connection: from accept).
+    pub head_timeout: Duration,
+    /// Time to send a request's body.
+    pub body_timeout: Duration,
+    /// Time a connection may stay open between two requests.
+    pub idle_timeout: Duration,
+    /// Time without progress after which a reader that takes no bytes is closed.
+    pub write_timeout: Duration,
+    /// Messages that may wait between producer threads and the reactor.
+    pub queue: usize,
+    /// Time over which a drain releases the held and the streams.
+    pub drain: Duration,
+    /// Time for which a drain still accepts connections.
+    pub drain_delay: Duration,
+}
+
+/// What a channel keeps for those who come later, and what all of them may keep together.
+#[derive(Clone, Copy, Debug)]
+pub struct History {
+    /// Most messages a channel keeps; 0 keeps none beyond delivery.
+    pub max_messages: usize,
+    /// Age at which a message is dropped.
+    pub max_age: Duration,
+    /// Most bytes a channel keeps.
+    pub max_bytes: usize,
+    /// Most bytes of all channels together, overhead included.
+    pub max_total_bytes: usize,
+}
+
+/// Which origins' pages may read answers (Fetch standard, CORS protocol).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cors {
+    /// Pages of these origins (`https://example.org`); empty: none.
+    Origins(Vec<String>),
+    /// Pages of every origin: `*`.
+    Any,
+}
+
+/// A place to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `host:port` or `[v6]:port`, resolved.
+    Tcp(SocketAddr),
+    /// `unix:/path`.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Address::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => write!(f, "{address}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7711)))],
+            control: Vec::new(),
+            publish_key: None,
+            cors: Cors::Origins(Vec::new()),
+            hold: Duration::from_secs(30),
+            max_hold: Duration::from_secs(120),
+            heartbeat: Duration::from_secs(15),
+            max_batch: 1_000,
+            max_batch_bytes: 1 << 20,
+            stream_max_bytes: 64 << 20,
+            stream_max_age: Duration::from_secs(3_600),
+            history: History::default(),
+            max_channels: 1_000_000,
+            max_connections: None,
+            max_connections_per_address: None,
+            max_head_bytes: 16 << 10,
+            max_body_bytes: 1 << 20,
+            max_buffer_bytes: 64 << 20,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            queue: 1_024,
+            drain: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
+        }
+    }
+}
+
+impl Default for History {
+    fn default() -> History {
+        History {
+            max_messages: 1_000,
+            max_age: Duration::from_secs(600),
+            max_bytes: 4 << 20,
+            max_total_bytes: 256 << 20,
+        }
+    }
+}
+
+/// A setting, or a combination of settings, that encke does not run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The option at fault, as the command line names it.
+    pub option: &'static str,
+    /// What is wrong and what is allowed.
+    pub detail: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.option, self.detail)
+    }
+}
+
+impl std::error::Error for ConfigError {}
