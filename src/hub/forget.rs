@@ -1,0 +1,75 @@
+//! Forgetting channels that nobody uses and that hold nothing.
+//!
+//! Owns the queue of such channels: each stands in it at most once, and is forgotten after a few
+//! seconds if it is still unused, or at once where its place is needed.
+
+use super::{Channel, Hub, Refusal};
+use crate::base::time::Time;
+
+/// How long an unused channel is remembered: longer than a client needs between two long polls.
+const GRACE_MS: u64 = 5_000;
+
+impl Hub {
+    /// Queues a channel that may be unused.
+    pub(super) fn watch_idle(&mut self, channel: u32) {
+        let home = &mut self.channels[channel as usize];
+        if !std::mem::replace(&mut home.idle, true) {
+            self.idle.push_back((channel, self.now));
+        }
+    }
+
+    /// Forgets channels that stayed unused, at most `budget` of them.
+    pub fn forget_idle(&mut self, budget: usize) {
+        for _ in 0..budget {
+            match self.next_forgetting() {
+                Some(due) if due <= self.now => self.review_idle(),
+                _ => return,
+            };
+        }
+    }
+
+    /// When the next channel may have to be forgotten.
+    pub fn next_forgetting(&self) -> Option<Time> {
+        let (_, seen) = self.idle.front()?;
+        Some(seen.after_ms(GRACE_MS))
+    }
+
+    /// Makes sure that `count` channels can be added.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyChannels`] where the places are taken by channels in use.
+    pub(super) fn ensure_channels(&mut self, count: usize) -> Result<(), Refusal> {
+        let is_full = |hub: &Hub| hub.channels.len() + count > hub.limits.max_channels;
+        for _ in 0..self.idle.len() {
+            if !is_full(self) {
+                return Ok(());
+            }
+            self.review_idle();
+        }
+        if is_full(self) {
+            self.counts.too_many_channels += 1;
+            return Err(Refusal::TooManyChannels);
+        }
+        Ok(())
+    }
+
+    /// Takes the first queued channel and forgets it if it is still unused.
+    fn review_idle(&mut self) {
+        let Some((channel, _)) = self.idle.pop_front() else {
+            return;
+        };
+        let home = &mut self.channels[channel as usize];
+        home.idle = false;
+        if !home.is_unused() {
+            return;
+        }
+        if home.running {
+            // Its turn ends soon; until then the run queue refers to it.
+            return self.watch_idle(channel);
+        }
+        let gone = self.channels.remove(channel as usize);
+        self.meter.release(Channel::footprint(gone.name()));
+        self.names.forget(channel, gone.name(), gone.lost());
+    }
+}

@@ -1,0 +1,132 @@
+//! What is owed after a cursor: the items of several channels, merged by number.
+//!
+//! Owns the merge. It never changes anything.
+
+use super::Hub;
+use crate::encode::Seq;
+
+/// One thing a reader is owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A stored message.
+    Message {
+        /// Its number.
+        seq: Seq,
+        /// Where it is stored.
+        key: u32,
+    },
+    /// Messages up to this number are gone from one of the channels.
+    Gap(Seq),
+}
+
+impl Item {
+    /// Its number in the sequence: the cursor of who has received it.
+    pub fn seq(&self) -> Seq {
+        match *self {
+            Item::Message { seq, .. } | Item::Gap(seq) => seq,
+        }
+    }
+}
+
+/// How much to take.
+#[derive(Clone, Copy, Debug)]
+pub struct Take {
+    /// Most messages.
+    pub messages: usize,
+    /// Most bytes of messages; one always fits.
+    pub bytes: usize,
+}
+
+/// How far the merge has come in one channel.
+struct Source {
+    channel: u32,
+    place: usize,
+    next: Option<Item>,
+}
+
+impl Hub {
+    /// Appends the items of `channels` after `cursor` to `items`, lowest number first, and says
+    /// whether there are more than `take` allows. A channel marked fresh has no gaps.
+    pub fn collect(
+        &self,
+        channels: &[(u32, bool)],
+        cursor: Seq,
+        take: Take,
+        items: &mut Vec<Item>,
+    ) -> bool {
+        let mut room = take;
+        if let [(channel, fresh)] = *channels {
+            let mut source = self.source(channel, fresh, cursor);
+            while let Some(item) = source.next {
+                if !self.fits(item, take, &mut room) {
+                    return true;
+                }
+                items.push(item);
+                self.step(&mut source);
+            }
+            return false;
+        }
+        let mut sources: Vec<Source> = channels
+            .iter()
+            .map(|&(channel, fresh)| self.source(channel, fresh, cursor))
+            .filter(|source| source.next.is_some())
+            .collect();
+        while let Some((at, item)) = lowest(&sources) {
+            if !self.fits(item, take, &mut room) {
+                return true;
+            }
+            items.push(item);
+            self.step(&mut sources[at]);
+            if sources[at].next.is_none() {
+                sources.swap_remove(at);
+            }
+        }
+        false
+    }
+
+    fn source(&self, channel: u32, fresh: bool, cursor: Seq) -> Source {
+        let home = &self.channels[channel as usize];
+        let place = home.ring().map_or(0, |ring| ring.after(cursor));
+        let mut source = Source {
+            channel,
+            place,
+            next: None,
+        };
+        if home.lost() > cursor && !fresh {
+            source.next = Some(Item::Gap(home.lost()));
+        } else {
+            self.step(&mut source);
+        }
+        source
+    }
+
+    fn step(&self, source: &mut Source) {
+        let ring = self.channels[source.channel as usize].ring();
+        let entry = ring.and_then(|ring| ring.entries.get(source.place));
+        source.place += 1;
+        source.next = entry.map(|entry| Item::Message {
+            seq: entry.seq,
+            key: entry.key,
+        });
+    }
+
+    fn fits(&self, item: Item, take: Take, room: &mut Take) -> bool {
+        let Item::Message { key, .. } = item else {
+            return true;
+        };
+        let bytes = self.messages[key as usize].data().len();
+        let first = room.messages == take.messages;
+        if room.messages == 0 || (!first && bytes > room.bytes) {
+            return false;
+        }
+        room.messages -= 1;
+        room.bytes = room.bytes.saturating_sub(bytes);
+        true
+    }
+}
+
+fn lowest(sources: &[Source]) -> Option<(usize, Item)> {
+    let next = |(at, source): (usize, &Source)| Some((at, source.next?));
+    let items = sources.iter().enumerate().filter_map(next);
+    items.min_by_key(|(_, item)| item.seq())
+}

@@ -1,0 +1,403 @@
+//! Channels, their messages and who follows them: the heart of the engine.
+//!
+//! Owns every channel, every stored message and every subscription. It never touches a socket,
+//! never formats a byte and does not know what a connection is: a follower is a `u32` that the
+//! caller made up, with a [`Reader`] that the caller keeps.
+//!
+//! Invariants:
+//! - *One sequence.* Every message takes the next number of one sequence over all channels.
+//! - *A reader is a cursor.* It is owed exactly the items of its channels after its cursor, lowest
+//!   number first: messages, and losses, which stand in the sequence at the number of the newest
+//!   message lost.
+//! - *The list is derived.* A listed subscription is in its channel's `waiting` list if the cursor
+//!   has reached the channel's tip, else in `ready`; so a publish moves everyone by one splice.
+//! - *Owed is kept.* A message that a listed reader needs next is never evicted: its `pending`
+//!   count is above zero.
+
+mod channel;
+mod forget;
+mod history;
+mod items;
+mod names;
+mod readers;
+mod stored;
+
+pub use channel::{Audience, Channel, Transport};
+pub use items::{Item, Take};
+pub use names::{NameError, check_name};
+pub use readers::Reader;
+pub use stored::{Shape, Stored};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::base::list::List;
+use crate::base::meter::{Frame, Meter};
+use crate::base::time::Time;
+use crate::config::Config;
+use crate::encode::{Content, Data, Epoch, Seq};
+use channel::Ring;
+use names::Names;
+use readers::Subscription;
+
+/// All channels, messages and subscriptions.
+pub struct Hub {
+    epoch: Epoch,
+    /// The number of the newest message of any channel.
+    head: Seq,
+    channels: Slab<Channel>,
+    /// Places in `channels` that were ever used.
+    places: usize,
+    names: Names,
+    subscriptions: Slab<Subscription>,
+    /// Readers that follow something.
+    reader_count: usize,
+    messages: Slab<Stored>,
+    /// All stored messages, oldest first.
+    order: List,
+    /// Channels with ready readers, each once, in turns.
+    run: VecDeque<u32>,
+    /// Channels that were seen unused and empty, each once, with the moment of it.
+    idle: VecDeque<(u32, Time)>,
+    meter: Arc<Meter>,
+    limits: Limits,
+    now: Time,
+    counts: Counts,
+}
+
+/// The limits a hub keeps to.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    max_messages: usize,
+    max_bytes: usize,
+    max_age_ms: u64,
+    max_channels: usize,
+}
+
+/// What happened so far, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Messages accepted.
+    pub published: u64,
+    /// Messages dropped by count, age, bytes or the total, or by a request.
+    pub evicted: u64,
+    /// Publishes refused because the memory for history was spent.
+    pub busy: u64,
+    /// Uses refused because there were too many channels.
+    pub too_many_channels: u64,
+}
+
+/// What a publisher hands over.
+#[derive(Debug)]
+pub struct Submission {
+    /// The message's bytes and type.
+    pub data: Data,
+    /// Its event name.
+    pub event: Option<Box<str>>,
+    /// The key that makes a retry harmless.
+    pub idempotency_key: Option<Box<str>>,
+}
+
+/// What became of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The number the message got.
+    pub seq: Seq,
+    /// Connections that were parked on the channel.
+    pub subscribers: u32,
+}
+
+/// Why a hub refuses, for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The memory for messages is spent on messages that readers are still owed.
+    Busy,
+    /// There are as many channels as allowed.
+    TooManyChannels,
+}
+
+impl Hub {
+    /// An empty hub. `keys` seed the hash of names, so that nobody outside can make them collide.
+    pub fn new(config: &Config, max_readers: usize, epoch: Epoch, keys: (u64, u64)) -> Hub {
+        Hub {
+            epoch,
+            head: Seq::ZERO,
+            channels: Slab::with_capacity(config.max_channels),
+            places: 0,
+            names: Names::new(config.max_channels, keys),
+            subscriptions: Slab::with_capacity(max_readers),
+            reader_count: 0,
+            messages: Slab::new(),
+            order: List::new(),
+            run: VecDeque::new(),
+            idle: VecDeque::new(),
+            meter: Meter::new(config.history.max_total_bytes),
+            limits: Limits {
+                max_messages: config.history.max_messages,
+                max_bytes: config.history.max_bytes,
+                max_age_ms: crate::base::time::millis(config.history.max_age),
+                max_channels: config.max_channels,
+            },
+            now: Time::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Tells the time; it never goes back.
+    pub fn set_now(&mut self, now: Time) {
+        debug_assert!(now >= self.now, "time went back");
+        self.now = now;
+    }
+
+    /// The epoch that all ids of this hub carry.
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// The number of the newest message of any channel.
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// The channel of this name, if it is known.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        self.names.find(name, &self.channels)
+    }
+
+    /// The channel of this name, made if need be.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooManyChannels`] where all places are taken by channels in use.
+    pub fn open(&mut self, name: &str) -> Result<u32, Refusal> {
+        if let Some(channel) = self.find(name) {
+            return Ok(channel);
+        }
+        self.ensure_channels(1)?;
+        let lost = self.names.floor(name);
+        let channel = self.channels.insert(Channel::new(name, lost)) as u32;
+        self.places = self.places.max(channel as usize + 1);
+        self.meter.charge(Channel::footprint(name));
+        self.names.insert(channel, &self.channels);
+        self.watch_idle(channel);
+        Ok(channel)
+    }
+
+    /// The channels of these names, made if need be: all of them or, where there is no room for
+    /// all at once, none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::open`].
+    pub fn open_all<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n str> + Clone,
+    ) -> Result<Vec<u32>, Refusal> {
+        for name in names.clone() {
+            self.open(name)?;
+        }
+        // Making the last of them may have cost the first its place.
+        names
+            .map(|name| self.find(name).ok_or(Refusal::TooManyChannels))
+            .collect()
+    }
+
+    /// The number of the newest message known to be lost to a channel of this name.
+    pub fn lost(&self, name: &str) -> Seq {
+        match self.find(name) {
+            Some(channel) => self.channels[channel as usize].lost(),
+            None => self.names.floor(name),
+        }
+    }
+
+    /// The state of a channel.
+    pub fn channel(&self, channel: u32) -> &Channel {
+        &self.channels[channel as usize]
+    }
+
+    /// How many channels there are.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// The channels in places `from..from + places`, and whether more places follow.
+    pub fn channels_in(
+        &self,
+        from: usize,
+        places: usize,
+    ) -> (impl Iterator<Item = &Channel>, bool) {
+        let end = from.saturating_add(places).min(self.places);
+        let found = (from..end).filter_map(|place| self.channels.get(place));
+        (found, end < self.places)
+    }
+
+    /// How many messages are stored.
+    pub fn message_count(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// How many readers there are.
+    pub fn reader_count(&self) -> usize {
+        self.reader_count
+    }
+
+    /// What happened so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The meter of everything kept for readers: messages, their frames, channels.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// A stored message.
+    pub fn message(&self, key: u32) -> &Stored {
+        &self.messages[key as usize]
+    }
+
+    /// How many follow the channel of a stored message.
+    pub fn audience_of(&self, key: u32) -> u32 {
+        let channel = self.messages[key as usize].channel();
+        self.channels[channel as usize].audience().total()
+    }
+
+    /// What the encoders need of a stored message.
+    pub fn content(&self, key: u32) -> Content<'_> {
+        let stored = &self.messages[key as usize];
+        Content {
+            epoch: &self.epoch,
+            seq: stored.seq(),
+            channel: self.channels[stored.channel() as usize].name(),
+            event: stored.event(),
+            data: stored.data(),
+        }
+    }
+
+    /// The message's bytes in a shape, encoded by `encode` if nobody asked before.
+    pub fn frame(
+        &mut self,
+        key: u32,
+        shape: Shape,
+        encode: impl FnOnce(&Content<'_>) -> Vec<u8>,
+    ) -> &Arc<Frame> {
+        if self.messages[key as usize].frame(shape).is_none() {
+            let frame = Frame::new(encode(&self.content(key)), &self.meter);
+            self.messages[key as usize].set_frame(shape, frame);
+        }
+        match self.messages[key as usize].frame(shape) {
+            Some(frame) => frame,
+            None => unreachable!("a frame is there once it is set"),
+        }
+    }
+
+    /// Accepts one message: all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`]; nothing is published then, and the message is handed back.
+    pub fn publish(
+        &mut self,
+        name: &str,
+        message: Submission,
+    ) -> Result<Published, (Refusal, Submission)> {
+        if let Some(first) = self.published_before(name, &message) {
+            return Ok(first);
+        }
+        match self.make_room(name, &message) {
+            Ok(channel) => Ok(self.append(channel, message)),
+            Err(refusal) => Err((refusal, message)),
+        }
+    }
+
+    fn make_room(&mut self, name: &str, message: &Submission) -> Result<u32, Refusal> {
+        let channel = self.open(name)?;
+        self.ensure_room(message.footprint())?;
+        Ok(channel)
+    }
+
+    /// Accepts several messages, in order: all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`]; nothing is published then.
+    pub fn publish_all(
+        &mut self,
+        messages: Vec<(Box<str>, Submission)>,
+    ) -> Result<Vec<Published>, Refusal> {
+        let channels = self.open_all(messages.iter().map(|(name, _)| &**name))?;
+        self.ensure_room(
+            messages
+                .iter()
+                .map(|(_, message)| message.footprint())
+                .sum(),
+        )?;
+        let published = channels.into_iter().zip(messages);
+        Ok(published
+            .map(|(channel, (_, message))| self.append(channel, message))
+            .collect())
+    }
+
+    /// The result of an earlier publish with the same key, while its message is in history.
+    fn published_before(&self, name: &str, message: &Submission) -> Option<Published> {
+        let key = message.idempotency_key.as_deref()?;
+        let ring = self.channels[self.find(name)? as usize].ring()?;
+        let stored = &self.messages[ring.keyed(key)? as usize];
+        Some(Published {
+            seq: stored.seq(),
+            subscribers: stored.subscribers(),
+        })
+    }
+
+    /// Appends a message for which there is room, and makes everyone who waited ready.
+    fn append(&mut self, channel: u32, message: Submission) -> Published {
+        self.head = self.head.next();
+        self.counts.published += 1;
+        let seq = self.head;
+        let home = &mut self.channels[channel as usize];
+        let subscribers = home.audience().total();
+        let ring = home.ring_mut();
+        ring.beat(self.now);
+        self.meter.charge(message.footprint());
+        let bytes = message.footprint();
+        let idempotency_key = message.idempotency_key.clone();
+        let stored = Stored::new(message, seq, channel, self.now, subscribers);
+        let key = self.messages.insert(stored) as u32;
+        self.order.push_back(&mut self.messages, key);
+        ring.push(seq, key, bytes, idempotency_key);
+        self.wake(channel);
+        self.trim(channel);
+        Published { seq, subscribers }
+    }
+
+    /// Splices everyone who waits onto the ready list: O(1) however many they are.
+    fn wake(&mut self, channel: u32) {
+        let home = &mut self.channels[channel as usize];
+        if home.make_ready(&mut self.subscriptions) {
+            self.run.push_back(channel);
+        }
+    }
+}
+
+impl Submission {
+    /// A message without event name or key.
+    pub fn new(data: Data) -> Submission {
+        Submission {
+            data,
+            event: None,
+            idempotency_key: None,
+        }
+    }
+
+    /// The bytes that storing it takes, overhead included.
+    fn footprint(&self) -> usize {
+        let named = self.event.as_ref().map_or(0, |event| event.len());
+        let keyed = self
+            .idempotency_key
+            .as_ref()
+            .map_or(0, |key| 2 * key.len() + 48);
+        self.data.len() + named + keyed + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
+    }
+}

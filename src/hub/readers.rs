@@ -1,0 +1,244 @@
+//! Who follows which channels, and how far each has come.
+//!
+//! Owns the subscriptions. A [`Reader`] is kept by the caller, one for each connection, and is
+//! either *listed* (its subscriptions stand in the lists of their channels) or not (it is being
+//! served, or its socket takes nothing more).
+//!
+//! Invariant: a listed reader's cursor does not change; to move it, unlist, set, list again.
+
+use slab::Slab;
+
+use super::channel::Transport;
+use super::{Hub, Item, Take};
+use crate::base::list::{LinkTable, Links};
+use crate::encode::Seq;
+
+/// No subscription.
+const NONE: u32 = u32::MAX;
+
+/// One follower of one channel.
+pub(super) struct Subscription {
+    links: Links,
+    follower: u32,
+    channel: u32,
+    sibling: u32,
+    transport: Transport,
+    /// Asked for the earliest and has not seen a message of this channel yet: what was lost
+    /// before is no gap to it.
+    fresh: bool,
+}
+
+/// How far a connection has come in all its channels: one cursor, as there is one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    /// Everything up to here is sent, or begun.
+    pub cursor: Seq,
+    first: u32,
+    listed: bool,
+}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader {
+            cursor: Seq::ZERO,
+            first: NONE,
+            listed: false,
+        }
+    }
+}
+
+impl Reader {
+    /// Whether it follows any channel.
+    pub fn is_following(&self) -> bool {
+        self.first != NONE
+    }
+
+    /// Whether its subscriptions stand in lists.
+    pub fn is_listed(&self) -> bool {
+        self.listed
+    }
+}
+
+impl Hub {
+    /// Makes a reader follow channels, unlisted. `fresh`: what was lost before is no gap.
+    pub fn follow(
+        &mut self,
+        reader: &mut Reader,
+        follower: u32,
+        channels: &[u32],
+        transport: Transport,
+        fresh: bool,
+    ) {
+        assert!(
+            !reader.is_following(),
+            "a reader follows one set of channels"
+        );
+        self.reader_count += usize::from(!channels.is_empty());
+        for &channel in channels.iter().rev() {
+            let subscription = Subscription {
+                links: Links::default(),
+                follower,
+                channel,
+                sibling: reader.first,
+                transport,
+                fresh,
+            };
+            reader.first = self.subscriptions.insert(subscription) as u32;
+            self.channels[channel as usize]
+                .audience_mut()
+                .add(transport);
+        }
+    }
+
+    /// Ends all of a reader's subscriptions.
+    pub fn unfollow(&mut self, reader: &mut Reader) {
+        self.unlist(reader);
+        self.reader_count -= usize::from(reader.is_following());
+        while reader.first != NONE {
+            let gone = self.subscriptions.remove(reader.first as usize);
+            reader.first = gone.sibling;
+            let channel = &mut self.channels[gone.channel as usize];
+            channel.audience_mut().remove(gone.transport);
+            if channel.is_unused() {
+                self.watch_idle(gone.channel);
+            }
+        }
+    }
+
+    /// Puts a reader's subscriptions into the lists where its cursor says they belong.
+    pub fn list(&mut self, reader: &mut Reader) {
+        debug_assert!(!reader.listed);
+        reader.listed = true;
+        let mut at = reader.first;
+        while at != NONE {
+            let subscription = &self.subscriptions[at as usize];
+            let (sibling, index) = (subscription.sibling, subscription.channel);
+            let channel = &mut self.channels[index as usize];
+            if reader.cursor >= channel.tip() {
+                channel.waiting.push_back(&mut self.subscriptions, at);
+                channel.waiting_count += 1;
+            } else {
+                channel.expect(reader.cursor);
+                channel.ready.push_back(&mut self.subscriptions, at);
+                if !std::mem::replace(&mut channel.running, true) {
+                    self.run.push_back(index);
+                }
+            }
+            at = sibling;
+        }
+    }
+
+    /// Takes a reader's subscriptions out of the lists.
+    pub fn unlist(&mut self, reader: &mut Reader) {
+        if !std::mem::replace(&mut reader.listed, false) {
+            return;
+        }
+        let mut at = reader.first;
+        while at != NONE {
+            let subscription = &self.subscriptions[at as usize];
+            let (sibling, index) = (subscription.sibling, subscription.channel);
+            let channel = &mut self.channels[index as usize];
+            if reader.cursor >= channel.tip() {
+                channel.waiting.unlink(&mut self.subscriptions, at);
+                channel.waiting_count -= 1;
+            } else {
+                channel.unexpect(reader.cursor);
+                channel.ready.unlink(&mut self.subscriptions, at);
+            }
+            at = sibling;
+        }
+    }
+
+    /// Whether a reader is owed anything.
+    pub fn is_owed(&self, reader: &Reader) -> bool {
+        self.subscriptions_of(reader)
+            .any(|(_, s)| self.channels[s.channel as usize].tip() > reader.cursor)
+    }
+
+    /// The next items that a reader is owed, lowest number first; see [`Take`].
+    pub fn owed(&mut self, reader: &Reader, take: Take, items: &mut Vec<Item>) -> bool {
+        let first = &self.subscriptions[reader.first as usize];
+        if first.sibling == NONE {
+            let followed = [(first.channel, first.fresh)];
+            return self.collect(&followed, reader.cursor, take, items);
+        }
+        let followed: Vec<(u32, bool)> = self
+            .subscriptions_of(reader)
+            .map(|(_, s)| (s.channel, s.fresh))
+            .collect();
+        self.collect(&followed, reader.cursor, take, items)
+    }
+
+    /// Notes that a reader has been given these items: what its channels lose from now on counts.
+    pub fn note_given(&mut self, reader: &Reader, items: &[Item]) {
+        let mut at = reader.first;
+        while at != NONE {
+            let caught_up = {
+                let s = &self.subscriptions[at as usize];
+                s.fresh && self.channels[s.channel as usize].tip() <= reader.cursor
+            };
+            let s = &self.subscriptions[at as usize];
+            let seen = s.fresh
+                && items.iter().any(|item| match item {
+                    Item::Message { key, .. } => {
+                        self.messages[*key as usize].channel() == s.channel
+                    }
+                    Item::Gap(_) => false,
+                });
+            let s = &mut self.subscriptions[at as usize];
+            s.fresh = s.fresh && !seen && !caught_up;
+            at = s.sibling;
+        }
+    }
+
+    /// The next channel's turn: the channel and whether there was one.
+    pub fn next_turn(&mut self) -> Option<u32> {
+        self.run.front().copied()
+    }
+
+    /// The follower that has been ready longest on a channel.
+    pub fn first_ready(&self, channel: u32) -> Option<u32> {
+        let first = self.channels[channel as usize].ready.front()?;
+        Some(self.subscriptions[first as usize].follower)
+    }
+
+    /// Ends a channel's turn: it goes to the end of the queue, or leaves it if nobody is ready.
+    pub fn end_turn(&mut self, channel: u32) {
+        let front = self.run.pop_front();
+        debug_assert_eq!(front, Some(channel), "turns end in the order they began");
+        let home = &mut self.channels[channel as usize];
+        if home.ready.is_empty() {
+            home.running = false;
+            self.trim(channel);
+        } else {
+            self.run.push_back(channel);
+        }
+    }
+
+    /// Whether any channel has ready readers.
+    pub fn has_ready(&self) -> bool {
+        !self.run.is_empty()
+    }
+
+    fn subscriptions_of(&self, reader: &Reader) -> impl Iterator<Item = (u32, &Subscription)> {
+        let mut at = reader.first;
+        std::iter::from_fn(move || {
+            let subscription = self.subscriptions.get(at as usize)?;
+            let index = std::mem::replace(&mut at, subscription.sibling);
+            Some((index, subscription))
+        })
+    }
+}
+
+impl LinkTable for Slab<Subscription> {
+    fn links(&self, index: u32) -> Links {
+        self[index as usize].links
+    }
+
+    fn links_mut(&mut self, index: u32) -> &mut Links {
+        &mut self[index as usize].links
+    }
+}
+
+const _: () = assert!(size_of::<Subscription>() <= 24);
+const _: () = assert!(size_of::<Reader>() <= 16);

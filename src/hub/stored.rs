@@ -1,0 +1,134 @@
+//! A message as it is stored: its content, and its bytes in each shape once somebody needed them.
+//!
+//! Owns one message. It never encodes: the caller brings the bytes of a shape.
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::Submission;
+use crate::base::list::{LinkTable, Links};
+use crate::base::meter::Frame;
+use crate::base::time::Time;
+use crate::encode::{Data, Seq};
+
+/// The shapes in which a message's bytes are shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// The message's JSON object, for batches.
+    Object,
+    /// A whole answer to a held long poll, head included.
+    LongPoll,
+    /// The end of an answer whose head was sent early.
+    Early,
+    /// A chunk with a server-sent event.
+    Sse,
+    /// A chunk with a server-sent event around the message's object.
+    SseEnvelope,
+    /// A chunk with a line of NDJSON.
+    Ndjson,
+    /// A chunk with a script of a forever frame.
+    Script,
+}
+
+impl Shape {
+    const COUNT: usize = Shape::Script as usize + 1;
+}
+
+/// A stored message.
+pub struct Stored {
+    frames: [Option<Arc<Frame>>; Shape::COUNT],
+    data: Data,
+    event: Option<Box<str>>,
+    idempotency_key: Option<Box<str>>,
+    seq: Seq,
+    at: Time,
+    bytes: usize,
+    /// Place among all stored messages, oldest first.
+    links: Links,
+    channel: u32,
+    subscribers: u32,
+}
+
+impl Stored {
+    /// What a message costs beside its own bytes: this entry, and what the allocator adds.
+    pub(super) const OVERHEAD_BYTES: usize = size_of::<Stored>() + 32;
+
+    pub(super) fn new(
+        message: Submission,
+        seq: Seq,
+        channel: u32,
+        at: Time,
+        subscribers: u32,
+    ) -> Stored {
+        Stored {
+            frames: Default::default(),
+            bytes: message.footprint(),
+            data: message.data,
+            event: message.event,
+            idempotency_key: message.idempotency_key,
+            seq,
+            at,
+            links: Links::default(),
+            channel,
+            subscribers,
+        }
+    }
+
+    /// Its number.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Its bytes and type.
+    pub fn data(&self) -> &Data {
+        &self.data
+    }
+
+    /// Its event name.
+    pub fn event(&self) -> Option<&str> {
+        self.event.as_deref()
+    }
+
+    /// Its bytes in a shape, if somebody needed them before.
+    pub fn frame(&self, shape: Shape) -> Option<&Arc<Frame>> {
+        self.frames[shape as usize].as_ref()
+    }
+
+    pub(super) fn set_frame(&mut self, shape: Shape, frame: Arc<Frame>) {
+        self.frames[shape as usize] = Some(frame);
+    }
+
+    pub(super) fn idempotency_key(&self) -> Option<&str> {
+        self.idempotency_key.as_deref()
+    }
+
+    /// When it was accepted.
+    pub fn at(&self) -> Time {
+        self.at
+    }
+
+    /// The bytes it was charged with, frames aside.
+    pub(super) fn footprint(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn channel(&self) -> u32 {
+        self.channel
+    }
+
+    /// How many connections were parked on its channel when it was accepted.
+    pub(super) fn subscribers(&self) -> u32 {
+        self.subscribers
+    }
+}
+
+impl LinkTable for Slab<Stored> {
+    fn links(&self, index: u32) -> Links {
+        self[index as usize].links
+    }
+
+    fn links_mut(&mut self, index: u32) -> &mut Links {
+        &mut self[index as usize].links
+    }
+}
