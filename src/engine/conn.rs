@@ -1,0 +1,345 @@
+//! A connection, as the engine sees it: where it stands in its requests, and no socket.
+//!
+//! Owns the state of one connection and what is individual about it. A parked connection with
+//! nothing individual owns no memory beyond its entry: the box for [`Work`] exists only while
+//! there are bytes half received, half sent, or wishes that differ from the defaults.
+
+use std::sync::Arc;
+
+use crate::base::meter::{Charge, Frame, Meter};
+use crate::base::time::Time;
+use crate::encode::Seq;
+use crate::http1::{Decoder, Scan};
+use crate::hub::{Reader, Transport};
+
+/// Names a connection for as long as it lives; stale ones are recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    /// Its place in the table of connections, reused after it is closed.
+    pub index: u32,
+    /// The number of its accept; tells it from others in the same place.
+    pub generation: u32,
+}
+
+impl ConnId {
+    /// Both numbers in one, for the token of a readiness event.
+    pub fn to_token(self) -> usize {
+        (self.generation as usize) << 32 | self.index as usize
+    }
+
+    /// The reverse of [`ConnId::to_token`].
+    pub fn from_token(token: usize) -> ConnId {
+        ConnId {
+            index: token as u32,
+            generation: (token >> 32) as u32,
+        }
+    }
+}
+
+/// What the listener of a connection allows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Receiving only: the control surface is 404.
+    Public,
+    /// Everything, with the publish key if there is one.
+    Guarded,
+    /// Everything, without a key: a control listener on loopback or a unix socket.
+    Trusted,
+}
+
+/// Where a connection stands. The legal ways between the states are in [`State::may_become`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Between two requests, nothing of the next one here.
+    Idle,
+    /// A head is being received (or a first one awaited).
+    Head,
+    /// A body is being received.
+    Body,
+    /// A long poll is parked.
+    Held,
+    /// A stream is parked.
+    Streaming,
+    /// The last answer is on its way; what still arrives is discarded.
+    Closing,
+    /// Only the socket is left, to be closed at the end of the tick.
+    Gone,
+}
+
+impl State {
+    fn may_become(self, next: State) -> bool {
+        use State::*;
+        match (self, next) {
+            (Gone, _) => false,
+            (_, Gone) => true,
+            (Closing, _) => false,
+            (_, Closing) => true,
+            (Streaming, _) => false,
+            (Idle | Head | Body | Held, _) => true,
+        }
+    }
+}
+
+/// What else is to be known of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    /// The present request is HTTP/1.0.
+    pub(super) const HTTP10: Flags = Flags(1);
+    /// No further request is served on this connection.
+    pub(super) const CLOSE: Flags = Flags(2);
+    /// The client's side is closed.
+    pub(super) const EOF: Flags = Flags(4);
+    /// Stands in the queue of those with requests left to serve.
+    pub(super) const QUEUED: Flags = Flags(8);
+    /// The head of the held poll's answer is sent.
+    pub(super) const EARLY: Flags = Flags(16);
+    /// The stream wraps messages in their JSON objects.
+    pub(super) const ENVELOPE: Flags = Flags(32);
+    /// Our side is shut down.
+    pub(super) const SHUT: Flags = Flags(64);
+
+    pub(super) fn has(self, flag: Flags) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    pub(super) fn put(&mut self, flag: Flags, on: bool) {
+        self.0 = if on {
+            self.0 | flag.0
+        } else {
+            self.0 & !flag.0
+        };
+    }
+}
+
+/// One connection.
+pub(super) struct Conn {
+    pub(super) reader: Reader,
+    pub(super) work: Option<Box<Work>>,
+    pub(super) generation: u32,
+    /// Body bytes that a stream may still send.
+    pub(super) stream_bytes: u32,
+    /// The end of the hold, or of the stream.
+    ends_at: Moment,
+    state: State,
+    pub(super) transport: Transport,
+    pub(super) access: Access,
+    pub(super) flags: Flags,
+}
+
+impl Conn {
+    pub(super) fn new(generation: u32, access: Access) -> Conn {
+        Conn {
+            reader: Reader::default(),
+            work: None,
+            generation,
+            stream_bytes: 0,
+            ends_at: Moment::default(),
+            state: State::Head,
+            transport: Transport::LongPoll,
+            access,
+            flags: Flags::default(),
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state
+    }
+
+    pub(super) fn become_state(&mut self, next: State) {
+        debug_assert!(
+            self.state.may_become(next),
+            "a connection went from {:?} to {next:?}",
+            self.state
+        );
+        self.state = next;
+    }
+
+    /// Whether a long poll or a stream is waiting.
+    pub(super) fn is_parked(&self) -> bool {
+        matches!(self.state, State::Held | State::Streaming)
+    }
+
+    /// Whether its socket takes no more for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.work
+            .as_ref()
+            .is_some_and(|work| work.pending.is_some())
+    }
+
+    /// Whether bytes of it wait to be served.
+    pub(super) fn has_input(&self) -> bool {
+        self.work
+            .as_ref()
+            .is_some_and(|work| !work.input.is_empty())
+    }
+
+    pub(super) fn ends_at(&self, now: Time) -> Time {
+        self.ends_at.near(now)
+    }
+
+    /// Whether a stream has sent, or lived, as much as it may.
+    pub(super) fn is_over(&self, now: Time) -> bool {
+        self.stream_bytes == 0 || self.ends_at(now) <= now
+    }
+
+    pub(super) fn set_ends_at(&mut self, at: Time) {
+        self.ends_at = Moment::of(at);
+    }
+
+    pub(super) fn wish(&self) -> Option<&Wish> {
+        self.work.as_ref()?.wish.as_ref()
+    }
+
+    pub(super) fn work(&mut self, buffers: &Arc<Meter>) -> &mut Work {
+        self.work
+            .get_or_insert_with(|| Box::new(Work::new(buffers)))
+    }
+
+    /// Lets go of the box if nothing is in it.
+    pub(super) fn tidy(&mut self) {
+        if self.work.as_ref().is_some_and(|work| work.is_empty()) {
+            self.work = None;
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Conn>() <= 40);
+
+/// What is under way on a connection, or individual about it.
+pub(super) struct Work {
+    /// Bytes received and not served yet.
+    pub(super) input: Vec<u8>,
+    pub(super) scan: Scan,
+    pub(super) upload: Option<Upload>,
+    pub(super) pending: Option<Pending>,
+    pub(super) wish: Option<Wish>,
+    /// Bytes that arrived on a stream, or after the last request.
+    pub(super) stray_bytes: usize,
+    charge: Charge,
+}
+
+impl Work {
+    fn new(buffers: &Arc<Meter>) -> Work {
+        Work {
+            input: Vec::new(),
+            scan: Scan::default(),
+            upload: None,
+            pending: None,
+            wish: None,
+            stray_bytes: 0,
+            charge: Charge::new(buffers),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.input.is_empty()
+            && self.upload.is_none()
+            && self.pending.is_none()
+            && self.wish.is_none()
+            && self.stray_bytes == 0
+    }
+
+    /// Brings the count of buffered bytes up to date.
+    pub(super) fn recount(&mut self) {
+        let upload = self.upload.as_ref().map_or(0, Upload::bytes);
+        self.charge.set(self.input.capacity() + upload);
+    }
+}
+
+/// A request whose body is not here yet.
+pub(super) struct Upload {
+    /// The head as received; parsed again when the body is whole.
+    pub(super) head: Box<[u8]>,
+    pub(super) decoder: Decoder,
+    pub(super) body: Vec<u8>,
+}
+
+impl Upload {
+    fn bytes(&self) -> usize {
+        self.head.len() + self.body.capacity()
+    }
+}
+
+/// Bytes that the socket has not taken yet: the rest of one frame.
+pub(super) struct Pending {
+    pub(super) frame: Arc<Frame>,
+    pub(super) sent: usize,
+    pub(super) end: usize,
+}
+
+/// What a parked long poll asked for beyond the defaults.
+#[derive(Default)]
+pub(super) struct Wish {
+    pub(super) callback: Option<Box<str>>,
+    /// The allowed origin to echo, by its place in the configured list.
+    pub(super) origin: Option<u16>,
+    /// Most messages in the batch.
+    pub(super) limit: usize,
+    pub(super) linger_ms: u64,
+    pub(super) gathered: Gathered,
+}
+
+/// What a lingering poll has gathered so far.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) objects: Vec<Arc<Frame>>,
+    pub(super) bytes: usize,
+    pub(super) gap: bool,
+    pub(super) more: bool,
+    pub(super) cursor: Seq,
+}
+
+impl Gathered {
+    pub(super) fn is_empty(&self) -> bool {
+        self.objects.is_empty() && !self.gap
+    }
+}
+
+/// A moment in four bytes: right within a year of the present.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moment(u32);
+
+impl Moment {
+    const UNIT_MS: u64 = 16;
+
+    fn of(time: Time) -> Moment {
+        Moment((time.0.div_ceil(Moment::UNIT_MS)) as u32)
+    }
+
+    fn near(self, now: Time) -> Time {
+        let present = now.0 / Moment::UNIT_MS;
+        let ahead = self.0.wrapping_sub(present as u32) as i32;
+        Time(present.saturating_add_signed(i64::from(ahead)) * Moment::UNIT_MS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_come_back_within_a_year_of_the_present() {
+        const YEAR_MS: u64 = 365 * 24 * 3_600_000;
+        for now in [0, 5, 3 * YEAR_MS, (1 << 36) - 3, 1 << 40] {
+            for ahead in [0, 15, 16, 1_000, 3_600_000, YEAR_MS] {
+                let at = Time(now + ahead);
+                let back = Moment::of(at).near(Time(now));
+                assert!(
+                    back >= at && back.0 < at.0 + 16,
+                    "{now} + {ahead}: {back:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_come_back() {
+        let id = ConnId {
+            index: 7,
+            generation: u32::MAX,
+        };
+        assert_eq!(ConnId::from_token(id.to_token()), id);
+    }
+}

@@ -1,0 +1,103 @@
+//! Draining: everyone parked is released at a moment of their own, and told when to come back.
+//!
+//! Owns the phases of a drain. A release is an ordinary deadline: what it does is decided where
+//! every deadline is.
+
+use super::Engine;
+use super::conn::State;
+use crate::base::time::Time;
+
+/// A drain that has begun.
+pub(super) struct Drain {
+    /// When new connections are no longer accepted and the release begins.
+    closes_at: Time,
+    /// When whoever is left is let go.
+    ends_at: Time,
+    /// The next place in the table of connections to be given a moment of release.
+    next: Option<u32>,
+}
+
+impl Drain {
+    /// Whether moments of release are still being given out.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.next.is_some_and(|next| next > 0)
+    }
+
+    pub(super) fn next_due(&self, now: Time) -> Option<Time> {
+        let due = [self.closes_at, self.ends_at];
+        due.into_iter().find(|&at| at > now)
+    }
+}
+
+impl Engine {
+    /// Begins to drain: readiness is refused, publishes are refused, answers close.
+    pub fn begin_drain(&mut self) {
+        if self.drain.is_none() {
+            let closes_at = self.now.after_ms(self.settings.drain_delay_ms);
+            self.drain = Some(Drain {
+                closes_at,
+                ends_at: closes_at.after_ms(self.settings.drain_ms),
+                next: None,
+            });
+        }
+    }
+
+    /// Whether a drain has begun.
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    /// Whether new connections are accepted.
+    pub fn is_accepting(&self) -> bool {
+        self.drain
+            .as_ref()
+            .is_none_or(|drain| self.now < drain.closes_at)
+    }
+
+    /// Whether a drain is over: nobody is left, or the time is up.
+    pub fn is_drained(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| {
+            let is_closed = self.now >= drain.closes_at;
+            is_closed && (self.conns.is_empty() || self.now >= drain.ends_at)
+        })
+    }
+
+    /// Gives connections their moments of release, at most `budget` of them.
+    pub fn release_drained(&mut self, budget: usize) {
+        let Some(drain) = &self.drain else { return };
+        if self.now < drain.closes_at {
+            return;
+        }
+        // A little less than the window, so that the last has time to be told.
+        let window_ms = drain.ends_at.since_ms(self.now) / 10 * 9;
+        let places = self.conns.capacity() as u32;
+        let from = drain.next.unwrap_or(0);
+        if drain.next.is_some() && from == 0 {
+            return;
+        }
+        let to = places.min(from + budget as u32);
+        for index in from..to {
+            if self.conns.contains(index as usize) {
+                let at = self.now.after_ms(self.random.u64(0..=window_ms));
+                self.release_at(index, at);
+            }
+        }
+        if let Some(drain) = &mut self.drain {
+            drain.next = Some(if to == places { 0 } else { to });
+        }
+    }
+
+    fn release_at(&mut self, index: u32, at: Time) {
+        let now = self.now;
+        let conn = self.conn(index);
+        if conn.is_parked() {
+            let at = at.min(conn.ends_at(now));
+            conn.set_ends_at(at);
+            if !conn.is_blocked() {
+                self.arm(index, at);
+            }
+        } else if conn.state() == State::Idle && !conn.is_blocked() {
+            self.arm(index, at);
+        }
+    }
+}

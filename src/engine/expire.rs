@@ -1,0 +1,69 @@
+//! What becomes due: holds, heartbeats, and everyone who takes too long.
+//!
+//! Owns the meaning of a deadline: a connection has one, and its state says which it is. A
+//! message never loses to its own timeout: a held poll that is owed something is not answered
+//! empty.
+
+use super::Engine;
+use super::conn::State;
+use super::output::Wire;
+use super::problem::Problem;
+use super::stats::End;
+use crate::base::wheel::TICK_MS;
+
+/// Old messages and unused channels dropped in one go.
+const SWEEP: usize = 256;
+
+impl Engine {
+    /// Does what is due, for at most `budget` connections.
+    pub fn expire(&mut self, mut budget: usize, wire: &mut impl Wire) {
+        while let Some(index) = self.wheel.expire(self.now.0, &mut budget) {
+            self.due(index, wire);
+        }
+        self.hub.expire_history(SWEEP);
+        self.hub.forget_idle(SWEEP);
+    }
+
+    fn due(&mut self, index: u32, wire: &mut impl Wire) {
+        let now = self.now;
+        let conn = &self.conns[index as usize];
+        if conn.is_blocked() {
+            return self.end(index, End::Stalled);
+        }
+        let has_gathered = conn.wish().is_some_and(|wish| !wish.gathered.is_empty());
+        let is_late = conn.state() == State::Held && conn.ends_at(now) > now;
+        match conn.state() {
+            State::Idle => self.end(index, End::Idle),
+            State::Head if !conn.has_input() => self.end(index, End::Idle),
+            State::Head => self.time_out(index, "the head of the request took too long", wire),
+            State::Body => self.time_out(index, "the body of the request took too long", wire),
+            State::Held if is_late => {
+                let ends_at = conn.ends_at(now);
+                self.arm(index, ends_at);
+            }
+            State::Held if has_gathered => {
+                self.hub.unlist(&mut self.conns[index as usize].reader);
+                self.answer_held(index, &[], false);
+                self.flush(index, wire);
+                self.rest(index, wire);
+            }
+            State::Held if self.hub.is_owed(&conn.reader) => {
+                self.arm_ms(index, TICK_MS);
+            }
+            State::Held => self.answer_empty(index, wire),
+            State::Streaming if conn.is_over(now) => self.end_stream(index, wire),
+            State::Streaming if self.hub.is_owed(&conn.reader) => {
+                self.arm_stream(index);
+            }
+            State::Streaming => self.beat(index, wire),
+            State::Closing => self.end(index, End::Closed),
+            State::Gone => {}
+        }
+    }
+
+    fn time_out(&mut self, index: u32, detail: &'static str, wire: &mut impl Wire) {
+        self.refuse(index, Problem::new(408, detail));
+        self.flush(index, wire);
+        self.rest(index, wire);
+    }
+}

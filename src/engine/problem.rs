@@ -1,0 +1,95 @@
+//! Refusals, as RFC 9457 problem documents.
+//!
+//! Owns what a refusal says. Where a script must see it (JSONP), it is a call with the problem.
+
+use std::borrow::Cow;
+
+use super::heads::{Ending, Heads, Manner, field, reason};
+use crate::encode;
+use crate::http1;
+use crate::hub::Refusal;
+
+/// A refused request.
+#[derive(Clone, Debug)]
+pub(super) struct Problem {
+    pub(super) status: u16,
+    detail: Cow<'static, str>,
+    field: Option<(&'static str, Cow<'static, str>)>,
+}
+
+impl Problem {
+    pub(super) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem {
+            status,
+            detail: detail.into(),
+            field: None,
+        }
+    }
+
+    /// 400.
+    pub(super) fn bad(detail: impl Into<Cow<'static, str>>) -> Problem {
+        Problem::new(400, detail)
+    }
+
+    /// 503 with `Retry-After`.
+    pub(super) fn unavailable(detail: &'static str, retry_s: u32) -> Problem {
+        Problem::new(503, detail).with("Retry-After", retry_s.to_string())
+    }
+
+    /// Adds a header field.
+    pub(super) fn with(
+        mut self,
+        name: &'static str,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Problem {
+        self.field = Some((name, value.into()));
+        self
+    }
+
+    /// Writes the whole answer.
+    pub(super) fn write(&self, heads: &Heads, out: &mut Vec<u8>, manner: &Manner<'_>) {
+        let mut body = Vec::new();
+        encode::problem(&mut body, reason(self.status), self.status, &self.detail);
+        if let Some(callback) = manner.callback {
+            let wrapped = [b"{\"error\":", &body[..], b"}"].concat();
+            let mut call = Vec::new();
+            encode::jsonp(&mut call, callback, &wrapped);
+            heads.batch(out, manner, None, Ending::Length(call.len()));
+            if !manner.head_only {
+                out.extend_from_slice(&call);
+            }
+            return;
+        }
+        heads.begin(out, manner, self.status);
+        if let Some((name, value)) = &self.field {
+            field(out, name, value);
+        }
+        field(out, "Content-Type", "application/problem+json");
+        heads.end(out, Ending::Length(body.len()));
+        if !manner.head_only {
+            out.extend_from_slice(&body);
+        }
+    }
+}
+
+impl From<http1::Error> for Problem {
+    fn from(error: http1::Error) -> Problem {
+        Problem::new(error.status(), error.detail())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        match refusal {
+            Refusal::Busy => Problem::unavailable(
+                "the memory for messages is spent on messages that readers are still owed; \
+                 publish again shortly",
+                1,
+            ),
+            Refusal::TooManyChannels => Problem::unavailable(
+                "there are as many channels as allowed; try again when some are unused",
+                5,
+            ),
+        }
+    }
+}

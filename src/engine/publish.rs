@@ -1,0 +1,75 @@
+//! Publishing over HTTP: one message, or lines of them.
+//!
+//! Owns what publishers are answered. All or nothing: what is refused has changed nothing.
+
+use super::Engine;
+use super::problem::Problem;
+use crate::encode::{self, Data, write_cursor, write_json_string};
+use crate::hub::{NameError, Published, Submission, check_name};
+
+impl Engine {
+    pub(super) fn publish_one(
+        &mut self,
+        channel: &str,
+        event: Option<&str>,
+        idempotency_key: Option<&str>,
+        content_type: Option<&[u8]>,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Problem> {
+        let data =
+            Data::accept(content_type, body).map_err(|error| Problem::bad(error.detail()))?;
+        let submission = Submission {
+            data,
+            event: event.map(Box::from),
+            idempotency_key: idempotency_key.map(Box::from),
+        };
+        let published = self
+            .hub
+            .publish(channel, submission)
+            .map_err(|(refusal, _)| refusal)?;
+        let mut answer = Vec::with_capacity(96);
+        self.write_published(&mut answer, channel, published);
+        Ok(answer)
+    }
+
+    pub(super) fn publish_lines(&mut self, body: &[u8]) -> Result<Vec<u8>, Problem> {
+        let lines = encode::publish_lines::parse(body, self.settings.max_body_bytes)
+            .map_err(|error| Problem::bad(error.detail()))?;
+        let mut names = Vec::with_capacity(lines.len());
+        let mut messages = Vec::with_capacity(lines.len());
+        for line in lines {
+            check_name(line.channel.as_bytes())
+                .map_err(|error| refuse_name(&line.channel, error))?;
+            names.push(line.channel.clone());
+            let submission = Submission {
+                event: line.event,
+                ..Submission::new(line.data)
+            };
+            messages.push((line.channel, submission));
+        }
+        let published = self.hub.publish_all(messages)?;
+        let mut answer = b"{\"published\":[".to_vec();
+        for (place, (name, published)) in names.iter().zip(published).enumerate() {
+            if place > 0 {
+                answer.push(b',');
+            }
+            self.write_published(&mut answer, name, published);
+        }
+        answer.extend_from_slice(b"]}");
+        Ok(answer)
+    }
+
+    fn write_published(&self, out: &mut Vec<u8>, channel: &str, published: Published) {
+        out.extend_from_slice(b"{\"id\":\"");
+        write_cursor(out, self.hub.epoch(), published.seq);
+        out.extend_from_slice(b"\",\"channel\":");
+        write_json_string(out, channel);
+        out.extend_from_slice(b",\"subscribers\":");
+        out.extend_from_slice(itoa::Buffer::new().format(published.subscribers).as_bytes());
+        out.push(b'}');
+    }
+}
+
+fn refuse_name(name: &str, error: NameError) -> Problem {
+    Problem::bad(format!("channel {name:?}: {}", error.detail()))
+}

@@ -1,0 +1,123 @@
+//! From a path to what is asked for.
+//!
+//! Owns the table of endpoints: their paths, methods, and which of them are the control surface.
+
+use crate::http1::{self, Method};
+use crate::hub::{NameError, check_name};
+
+use super::problem::Problem;
+
+/// The ways to receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receive {
+    /// An answer at once.
+    Poll,
+    /// An answer when there is something.
+    LongPoll,
+    /// Server-sent events.
+    Sse,
+    /// Lines of JSON.
+    Ndjson,
+    /// A forever frame.
+    Frame,
+}
+
+/// An endpoint; names of channels still as they stand in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route<'b> {
+    Receive(Receive, &'b [u8]),
+    Publish(&'b [u8]),
+    PublishLines,
+    Channels,
+    Channel(&'b [u8]),
+    Healthz,
+    Readyz,
+    Metrics,
+}
+
+impl<'b> Route<'b> {
+    /// The endpoint at a path.
+    pub(super) fn of(path: &'b [u8]) -> Option<Route<'b>> {
+        let rest = path.strip_prefix(b"/")?;
+        let (word, names) = match memchr::memchr(b'/', rest) {
+            Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
+            None => (rest, None),
+        };
+        Some(match (word, names) {
+            (b"poll", Some(names)) => Route::Receive(Receive::Poll, names),
+            (b"long-poll", Some(names)) => Route::Receive(Receive::LongPoll, names),
+            (b"sse", Some(names)) => Route::Receive(Receive::Sse, names),
+            (b"ndjson", Some(names)) => Route::Receive(Receive::Ndjson, names),
+            (b"frame", Some(names)) => Route::Receive(Receive::Frame, names),
+            (b"publish", Some(name)) => Route::Publish(name),
+            (b"publish", None) => Route::PublishLines,
+            (b"channels", Some(name)) => Route::Channel(name),
+            (b"channels", None) => Route::Channels,
+            (b"healthz", None) => Route::Healthz,
+            (b"readyz", None) => Route::Readyz,
+            (b"metrics", None) => Route::Metrics,
+            _ => return None,
+        })
+    }
+
+    /// Whether it belongs to the control surface.
+    pub(super) fn is_control(&self) -> bool {
+        match self {
+            Route::Publish(_) | Route::PublishLines => true,
+            Route::Channels | Route::Channel(_) | Route::Metrics => true,
+            Route::Receive(..) | Route::Healthz | Route::Readyz => false,
+        }
+    }
+
+    /// The methods it answers, as in an `Allow` field.
+    pub(super) fn allow(&self) -> &'static str {
+        match self {
+            Route::Publish(_) => "POST, PUT, OPTIONS",
+            Route::PublishLines => "POST, OPTIONS",
+            Route::Channel(_) => "GET, HEAD, DELETE, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
+    }
+
+    /// Whether it answers a method.
+    pub(super) fn allows(&self, method: Method) -> bool {
+        match (method, self) {
+            (Method::Options, _) => true,
+            (Method::Post, Route::Publish(_) | Route::PublishLines) => true,
+            (Method::Put, Route::Publish(_)) => true,
+            (_, Route::Publish(_) | Route::PublishLines) => false,
+            (Method::Delete, Route::Channel(_)) => true,
+            (Method::Get | Method::Head, _) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Most channels in one request.
+const MAX_CHANNELS: usize = 64;
+
+/// The names in a path: separated by commas, percent-encoded; one given twice counts once.
+pub(super) fn channel_names(raw: &[u8]) -> Result<Vec<String>, Problem> {
+    let mut names: Vec<String> = Vec::new();
+    for raw in raw.split(|&byte| byte == b',') {
+        let name = channel_name(raw)?;
+        if names.contains(&name) {
+            continue;
+        }
+        if names.len() == MAX_CHANNELS {
+            return Err(Problem::bad("a request names at most 64 channels"));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// One name, percent-encoded.
+pub(super) fn channel_name(raw: &[u8]) -> Result<String, Problem> {
+    let decoded = http1::decode(raw)
+        .ok_or_else(|| Problem::bad("`%` in the path must be followed by two hex digits"))?;
+    let name = check_name(&decoded)
+        .map_err(NameError::detail)
+        .map_err(Problem::bad)?;
+    Ok(name.to_owned())
+}

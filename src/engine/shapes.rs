@@ -1,0 +1,83 @@
+//! A message's bytes in each shape: the encoders of `encode`, and the HTTP around them.
+//!
+//! Owns which bytes many share. What it returns depends on the message alone (and, for a whole
+//! answer, on the second it is written in), never on who receives it.
+
+use std::sync::Arc;
+
+use super::heads::{Ending, Heads, LAST_CHUNK, Manner, chunk};
+use super::{Engine, advice};
+use crate::base::meter::Frame;
+use crate::encode::{self, Content, Envelope};
+use crate::hub::{Shape, Transport};
+
+impl Engine {
+    /// A message's bytes in a shape.
+    pub(super) fn frame(&mut self, key: u32, shape: Shape) -> Arc<Frame> {
+        if let Some(frame) = self.hub.message(key).frame(shape) {
+            return Arc::clone(frame);
+        }
+        let audience = self.hub.audience_of(key);
+        let heads = &self.heads;
+        let frame = self.hub.frame(key, shape, |content| {
+            encode(shape, content, heads, audience)
+        });
+        Arc::clone(frame)
+    }
+}
+
+/// Encodes a message in a shape. `audience`: how many are about to get the same bytes.
+fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    match shape {
+        Shape::Object => encode::object(&mut out, content),
+        Shape::LongPoll => {
+            let body = batch_of_one(content, audience);
+            let cursor = Some((content.epoch, content.seq));
+            heads.batch(
+                &mut out,
+                &Manner::SHARED,
+                cursor,
+                Ending::Length(body.len()),
+            );
+            out.extend_from_slice(&body);
+        }
+        Shape::Early => {
+            let body = batch_of_one(content, audience);
+            chunk(&mut out, |out| out.extend_from_slice(&body));
+            out.extend_from_slice(LAST_CHUNK);
+        }
+        Shape::Sse => chunk(&mut out, |out| encode::sse::event(out, content)),
+        Shape::SseEnvelope => chunk(&mut out, |out| encode::sse::envelope(out, content)),
+        Shape::Ndjson => chunk(&mut out, |out| encode::ndjson::line(out, content)),
+        Shape::Script => chunk(&mut out, |out| encode::script::frame_message(out, content)),
+    }
+    out
+}
+
+/// The shape in which a stream sends messages.
+pub(super) fn of_stream(transport: Transport, envelope: bool) -> Shape {
+    match transport {
+        Transport::Sse if envelope => Shape::SseEnvelope,
+        Transport::Sse => Shape::Sse,
+        Transport::Ndjson => Shape::Ndjson,
+        Transport::Frame => Shape::Script,
+        Transport::LongPoll => unreachable!("a long poll is no stream"),
+    }
+}
+
+fn batch_of_one(content: &Content<'_>, audience: u32) -> Vec<u8> {
+    let mut object = Vec::new();
+    encode::object(&mut object, content);
+    let envelope = Envelope {
+        epoch: content.epoch,
+        cursor: content.seq,
+        more: false,
+        gap: false,
+        retry_ms: None,
+        spread_ms: advice::spread_ms(audience),
+    };
+    let mut body = Vec::new();
+    encode::batch(&mut body, &envelope, [&object[..]]);
+    body
+}
