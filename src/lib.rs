@@ -1,0 +1,18 @@
+#![forbid(unsafe_code)]
+#![doc = include_str!("ARCHITECTURE.md")]
+
+pub mod base;
+pub mod config;
+pub mod encode;
+pub mod engine;
+pub mod http1;
+pub mod hub;
+pub mod inbox;
+pub mod producer;
+mod reactor;
+mod server;
+
+pub use config::{Address, Config, ConfigError, Cors, History};
+pub use encode::Data;
+pub use inbox::{Publication, PublishError, Publisher};
+pub use server::{Error, Server};

@@ -1,0 +1,146 @@
+//! Taking on connections, and what to do when there is no room for one.
+//!
+//! Owns the gate. At the connection limit a client is told so if its request is already there;
+//! without a free descriptor a spare one is given up for as long as it takes to answer.
+//!
+//! Invariant: a listener stays ready until accepting says that nothing is left, whatever else
+//! goes wrong, since no further event announces what already waits.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use super::Reactor;
+use super::listen::Listener;
+use crate::base::time::Time;
+
+/// Connections taken on in one tick, over all listeners.
+const BUDGET: usize = 128;
+
+/// How long accepting rests when descriptors have run out, unless one is freed before.
+const REST_MS: u64 = 100;
+
+/// Answered where there is no descriptor to serve a request with.
+const NO_DESCRIPTOR: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
+    Content-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// The gate's state.
+pub(super) struct Gate {
+    /// Kept so that one connection can still be answered when descriptors have run out.
+    spare: Option<OwnedFd>,
+    /// Until when accepting rests.
+    rests_until: Option<Time>,
+    complained_at: Option<Time>,
+}
+
+impl Gate {
+    pub(super) fn new() -> Gate {
+        Gate {
+            spare: open_spare(),
+            rests_until: None,
+            complained_at: None,
+        }
+    }
+
+    /// When accepting goes on after a rest.
+    pub(super) fn next_due(&self) -> Option<Time> {
+        self.rests_until
+    }
+
+    /// A descriptor was freed.
+    pub(super) fn reopen(&mut self) {
+        self.rests_until = None;
+    }
+}
+
+impl Reactor {
+    /// Whether a listener may have connections to accept now.
+    pub(super) fn can_accept(&self) -> bool {
+        self.gate.rests_until.is_none() && self.listeners.iter().any(|l| l.is_ready)
+    }
+
+    /// Takes on what waits at the listeners, within the budget.
+    pub(super) fn accept(&mut self, now: Time) {
+        if self.gate.rests_until.is_some_and(|until| until > now) {
+            return;
+        }
+        self.gate.rests_until = None;
+        let mut budget = BUDGET;
+        let count = self.listeners.len();
+        for turn in 0..count {
+            let place = (self.first_listener + turn) % count;
+            while self.listeners[place].is_ready && budget > 0 {
+                budget -= 1;
+                self.accept_one(place, now);
+                if self.gate.rests_until.is_some() {
+                    return;
+                }
+            }
+        }
+        self.first_listener = (self.first_listener + 1) % count.max(1);
+    }
+
+    fn accept_one(&mut self, place: usize, now: Time) {
+        let listener = &mut self.listeners[place];
+        match take_on(listener) {
+            Ok(fd) => self.admit(place, fd),
+            Err(Errno::AGAIN) => listener.is_ready = false,
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                self.without_descriptor(place, now);
+            }
+            // The client left before it was accepted, or the network failed it: try the next.
+            Err(_) => {}
+        }
+    }
+
+    fn admit(&mut self, place: usize, fd: OwnedFd) {
+        let access = self.listeners[place].access;
+        let Some(id) = self.engine.accept(access) else {
+            self.turn_away(&fd);
+            return;
+        };
+        if let Err(error) = self.sockets.insert(id, fd) {
+            log::error!("a connection cannot be watched: {error}");
+            self.engine.broken(id);
+        }
+    }
+
+    /// The connection limit is reached: a request that is here already is answered.
+    fn turn_away(&mut self, fd: &OwnedFd) {
+        let read = rustix::io::read(fd, &mut self.buffer[..]);
+        let answer = self.engine.refusal(&self.buffer[..read.unwrap_or(0)]);
+        if let Some(answer) = answer {
+            // A client that takes no answer gets none.
+            let _ = rustix::io::write(fd, &answer);
+        }
+    }
+
+    fn without_descriptor(&mut self, place: usize, now: Time) {
+        if self
+            .gate
+            .complained_at
+            .is_none_or(|at| now.since_ms(at) >= 1_000)
+        {
+            self.gate.complained_at = Some(now);
+            log::error!("no descriptor for a new connection: raise the file limit");
+        }
+        drop(self.gate.spare.take());
+        if let Ok(fd) = take_on(&self.listeners[place]) {
+            // Best effort: reading first lets most clients see the answer and not a reset.
+            let _ = rustix::io::read(&fd, &mut self.buffer[..]);
+            let _ = rustix::io::write(&fd, NO_DESCRIPTOR);
+        }
+        self.gate.spare = open_spare();
+        self.gate.rests_until = Some(now.after_ms(REST_MS));
+    }
+}
+
+fn take_on(listener: &Listener) -> rustix::io::Result<OwnedFd> {
+    rustix::net::accept_with(&listener.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+}
+
+fn open_spare() -> Option<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}

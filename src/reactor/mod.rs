@@ -1,0 +1,312 @@
+//! The loop: one thread, one poll, one tick after another.
+//!
+//! Owns the clock, the sockets and the order of a tick: events, accepts, producers, what was left
+//! over, delivery, what is due, closing. Every step has a budget by count, so that no one of
+//! them delays another by more than a few milliseconds; what a budget leaves undone is remembered
+//! here or in the engine and done in the next tick, which then does not sleep.
+
+mod accept;
+mod listen;
+mod sockets;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::base::time::Time;
+use crate::config::Address;
+use crate::encode::write_cursor;
+use crate::engine::{Access, ConnId, Engine};
+use crate::inbox::{Accepted, Inbox};
+use accept::Gate;
+use listen::Listener;
+use sockets::{Read, Sockets};
+
+/// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
+const EVENTS: usize = 256;
+
+/// Bytes read at once; a connection that fills them goes on in its next turn.
+const READ_BYTES: usize = 64 << 10;
+
+/// Producers' messages taken in one tick.
+const INBOX_BUDGET: usize = 512;
+
+/// Connections gone on with in one tick: left-over requests, left-over reads.
+const AGAIN_BUDGET: usize = 256;
+
+/// Writes to ready readers in one tick.
+const DELIVER_BUDGET: usize = 256;
+
+/// Deadlines served in one tick.
+const EXPIRE_BUDGET: usize = 256;
+
+/// Connections told their moment of release in one tick of a drain.
+const RELEASE_BUDGET: usize = 4_096;
+
+/// Sockets closed in one tick: the dearest of all calls.
+const CLOSE_BUDGET: usize = 128;
+
+/// Tokens below this are not connections: a connection's generation is never 0.
+const WAKER: Token = Token(0);
+
+/// The loop.
+pub(crate) struct Reactor {
+    poll: Poll,
+    events: Events,
+    engine: Engine,
+    sockets: Sockets,
+    listeners: Vec<Listener>,
+    first_listener: usize,
+    gate: Gate,
+    inbox: Inbox,
+    /// Connections that may have more to read, and whether their end was announced.
+    unread: VecDeque<(ConnId, bool)>,
+    buffer: Box<[u8]>,
+    started: Instant,
+    load: Load,
+}
+
+impl Reactor {
+    /// A poll, and the one waker it may have.
+    pub(crate) fn poll() -> io::Result<(Poll, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        Ok((poll, waker))
+    }
+
+    pub(crate) fn new(
+        poll: Poll,
+        engine: Engine,
+        inbox: Inbox,
+        max_connections: usize,
+    ) -> io::Result<Reactor> {
+        let registry = poll.registry().try_clone()?;
+        Ok(Reactor {
+            sockets: Sockets::new(registry, max_connections),
+            poll,
+            events: Events::with_capacity(EVENTS),
+            engine,
+            listeners: Vec::new(),
+            first_listener: 0,
+            gate: Gate::new(),
+            inbox,
+            unread: VecDeque::new(),
+            buffer: vec![0; READ_BYTES].into(),
+            started: Instant::now(),
+            load: Load::default(),
+        })
+    }
+
+    /// Listens on an address; the address as bound.
+    pub(crate) fn listen(&mut self, address: &Address, access: Access) -> io::Result<Address> {
+        let listener = Listener::bind(address, access)?;
+        let token = Token(1 + self.listeners.len());
+        let raw = listener.fd.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&raw), token, Interest::READABLE)?;
+        let bound = listener.address.clone();
+        self.listeners.push(listener);
+        Ok(bound)
+    }
+
+    /// Runs until a drain is over.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        while !self.engine.is_drained() {
+            self.tick()?;
+        }
+        log::info!(
+            "drained; {} connections were left",
+            self.engine.connection_count()
+        );
+        Ok(())
+    }
+
+    fn tick(&mut self) -> io::Result<()> {
+        self.wait()?;
+        let now = self.tell_time();
+        self.serve_events();
+        self.check_stop();
+        self.accept(now);
+        self.take_messages();
+        self.go_on();
+        self.engine.deliver(DELIVER_BUDGET, &mut self.sockets);
+        self.engine.expire(EXPIRE_BUDGET, &mut self.sockets);
+        self.engine.release_drained(RELEASE_BUDGET);
+        self.close();
+        Ok(())
+    }
+
+    /// Sleeps until something happens or is due; not at all while there is work left.
+    fn wait(&mut self) -> io::Result<()> {
+        let has_work = self.engine.has_work()
+            || self.inbox.has_work()
+            || self.can_accept()
+            || !self.unread.is_empty();
+        let timeout = match has_work {
+            true => Some(Duration::ZERO),
+            false => self.until_due(),
+        };
+        let before = Instant::now();
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        self.load.slept(before, Instant::now());
+        self.engine.set_load(self.load.permille);
+        Ok(())
+    }
+
+    fn until_due(&self) -> Option<Duration> {
+        let due = [self.engine.next_due(), self.gate.next_due()];
+        let due = due.into_iter().flatten().min()?;
+        let at = self.started + Duration::from_millis(due.0);
+        Some(at.saturating_duration_since(Instant::now()))
+    }
+
+    fn tell_time(&mut self) -> Time {
+        let now = Time(self.started.elapsed().as_millis() as u64);
+        let date = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.engine
+            .set_now(now, date.map_or(0, |date| date.as_secs()));
+        now
+    }
+
+    fn serve_events(&mut self) {
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            match event.token() {
+                WAKER => self.inbox.notice(),
+                Token(listener) if listener >> 32 == 0 => {
+                    if let Some(listener) = self.listeners.get_mut(listener - 1) {
+                        listener.is_ready = true;
+                    }
+                }
+                Token(token) => self.serve_event(ConnId::from_token(token), event),
+            }
+        }
+        self.events = events;
+    }
+
+    fn serve_event(&mut self, id: ConnId, event: &Event) {
+        if event.is_writable() {
+            let wanted = self.engine.wants_input(id);
+            self.engine.writable(id, &mut self.sockets);
+            if !wanted && self.engine.wants_input(id) {
+                self.unread.push_back((id, true));
+            }
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(id, event.is_read_closed() || event.is_error());
+        }
+    }
+
+    /// Reads what a connection has sent. A short read ends it, since more raises a new event,
+    /// unless the end was announced, which raises none.
+    fn read(&mut self, id: ConnId, is_closed: bool) {
+        while self.engine.wants_input(id) {
+            match self.sockets.read(id, &mut self.buffer) {
+                Read::Nothing => return,
+                Read::Eof => return self.engine.eof(id, &mut self.sockets),
+                Read::Broken => return self.engine.broken(id),
+                Read::Bytes(length) => {
+                    self.engine
+                        .input(id, &self.buffer[..length], &mut self.sockets);
+                    if length == self.buffer.len() {
+                        return self.unread.push_back((id, is_closed));
+                    }
+                    if !is_closed {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_stop(&mut self) {
+        if self.inbox.wants_stop() && !self.engine.is_draining() {
+            log::info!(
+                "draining {} connections: stopped by request",
+                self.engine.connection_count()
+            );
+            self.inbox.close();
+            self.engine.begin_drain();
+        }
+        if !self.engine.is_accepting() {
+            self.listeners.clear();
+        }
+    }
+
+    fn take_messages(&mut self) {
+        let engine = &mut self.engine;
+        self.inbox.drain(INBOX_BUDGET, |channel, submission| {
+            let published = engine.submit(channel, submission)?;
+            let mut id = Vec::new();
+            write_cursor(&mut id, engine.hub().epoch(), published.seq);
+            Ok(Accepted {
+                id: String::from_utf8_lossy(&id).into_owned(),
+                subscribers: published.subscribers,
+            })
+        });
+    }
+
+    /// Goes on with what earlier ticks left.
+    fn go_on(&mut self) {
+        for _ in 0..AGAIN_BUDGET {
+            let Some(id) = self.engine.next_again() else {
+                break;
+            };
+            self.engine.proceed(id, &mut self.sockets);
+            if self.engine.wants_input(id) {
+                self.unread.push_back((id, true));
+            }
+        }
+        for _ in 0..AGAIN_BUDGET.min(self.unread.len()) {
+            if let Some((id, is_closed)) = self.unread.pop_front() {
+                self.read(id, is_closed);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        for _ in 0..CLOSE_BUDGET {
+            let Some(index) = self.engine.next_close() else {
+                return;
+            };
+            self.sockets.close(index);
+            self.gate.reopen();
+        }
+    }
+}
+
+/// How busy the thread is: the part of its time that it did not sleep, over about a second.
+#[derive(Default)]
+struct Load {
+    woke: Option<Instant>,
+    busy: Duration,
+    total: Duration,
+    permille: u32,
+}
+
+impl Load {
+    const SPAN: Duration = Duration::from_millis(500);
+
+    fn slept(&mut self, from: Instant, until: Instant) {
+        if let Some(woke) = self.woke {
+            self.busy += from.saturating_duration_since(woke);
+            self.total += until.saturating_duration_since(woke);
+        }
+        self.woke = Some(until);
+        if self.total >= Load::SPAN {
+            let permille = self.busy.as_micros() * 1_000 / self.total.as_micros().max(1);
+            self.permille = (self.permille + permille as u32) / 2;
+            self.busy = Duration::ZERO;
+            self.total = Duration::ZERO;
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The sockets of connections, by the connection's index, and every system call on them.
+//!
+//! Owns the descriptors: dropping one closes it, which also takes it out of the poll. It never
+//! looks at the bytes.
+//!
+//! Invariant: interest in writability is registered at the first short write and then kept, as
+//! an event is only raised when the state changes.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+
+use crate::engine::{ConnId, Sent, Wire};
+
+/// One socket.
+struct Socket {
+    fd: OwnedFd,
+    /// Half of the token; the index is the other.
+    generation: u32,
+    watches_writes: bool,
+}
+
+/// The sockets of all connections.
+pub(super) struct Sockets {
+    sockets: Vec<Option<Socket>>,
+    registry: Registry,
+}
+
+/// What reading gave.
+pub(super) enum Read {
+    Bytes(usize),
+    Nothing,
+    Eof,
+    Broken,
+}
+
+impl Sockets {
+    pub(super) fn new(registry: Registry, max_connections: usize) -> Sockets {
+        Sockets {
+            sockets: Vec::with_capacity(max_connections),
+            registry,
+        }
+    }
+
+    /// Takes over a connection's socket and watches it for bytes.
+    pub(super) fn insert(&mut self, id: ConnId, fd: OwnedFd) -> io::Result<()> {
+        let place = id.index as usize;
+        if self.sockets.len() <= place {
+            self.sockets.resize_with(place + 1, || None);
+        }
+        let raw = fd.as_raw_fd();
+        self.sockets[place] = Some(Socket {
+            fd,
+            generation: id.generation,
+            watches_writes: false,
+        });
+        let token = Token(id.to_token());
+        self.registry
+            .register(&mut SourceFd(&raw), token, Interest::READABLE)
+    }
+
+    /// Closes a connection's socket.
+    pub(super) fn close(&mut self, index: u32) {
+        if let Some(socket) = self.sockets.get_mut(index as usize) {
+            *socket = None;
+        }
+    }
+
+    pub(super) fn read(&mut self, id: ConnId, buffer: &mut [u8]) -> Read {
+        let Some(Some(socket)) = self.sockets.get(id.index as usize) else {
+            return Read::Nothing;
+        };
+        loop {
+            match rustix::io::read(&socket.fd, &mut *buffer) {
+                Ok(0) => return Read::Eof,
+                Ok(length) => return Read::Bytes(length),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Read::Nothing,
+                Err(_) => return Read::Broken,
+            }
+        }
+    }
+}
+
+impl Wire for Sockets {
+    fn send(&mut self, connection: u32, slices: &[IoSlice<'_>]) -> Sent {
+        let Some(Some(socket)) = self.sockets.get_mut(connection as usize) else {
+            return Sent::Failed;
+        };
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        let taken = loop {
+            match write(socket.fd.as_fd(), slices) {
+                Ok(taken) => break taken,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break 0,
+                Err(_) => return Sent::Failed,
+            }
+        };
+        if taken == total {
+            return Sent::All;
+        }
+        if !socket.watches_writes {
+            let id = ConnId {
+                index: connection,
+                generation: socket.generation,
+            };
+            let both = Interest::READABLE | Interest::WRITABLE;
+            let mut source = SourceFd(&socket.fd.as_raw_fd());
+            if let Err(error) = self
+                .registry
+                .reregister(&mut source, Token(id.to_token()), both)
+            {
+                log::error!("a socket cannot be watched for writing: {error}");
+                return Sent::Failed;
+            }
+            socket.watches_writes = true;
+        }
+        Sent::Some(taken)
+    }
+
+    fn shutdown(&mut self, connection: u32) {
+        if let Some(Some(socket)) = self.sockets.get(connection as usize) {
+            // A socket that is not connected any more needs no shutdown.
+            let _ = rustix::net::shutdown(&socket.fd, Shutdown::Write);
+        }
+    }
+}
+
+fn write(fd: std::os::fd::BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+    match slices {
+        [slice] => rustix::io::write(fd, slice),
+        slices => rustix::io::writev(fd, slices),
+    }
+}

@@ -1,0 +1,166 @@
+//! A server to embed: bound, then run on the thread that calls it.
+//!
+//! Owns the assembly: settings, listeners, engine, reactor.
+
+use std::fmt;
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Address, Config, ConfigError};
+use crate::engine::{Access, Engine};
+use crate::inbox::{self, Handle, Publisher};
+use crate::reactor::Reactor;
+
+/// Descriptors kept from connections: listeners, the poll, the log, what the program opens.
+const RESERVED_FILES: u64 = 64;
+
+/// Connections for which tables are reserved where the file limit sets no bound.
+const MAX_CONNECTIONS: u64 = 4_000_000;
+
+/// A server that is bound to its addresses and not running yet.
+///
+/// ```no_run
+/// use std::thread;
+///
+/// fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let server = encke::Server::bind(encke::Config::default())?;
+///     let publisher = server.publisher();
+///     thread::spawn(move || publisher.publish("news", "hello"));
+///     server.run()?;
+///     Ok(())
+/// }
+/// ```
+pub struct Server {
+    reactor: Reactor,
+    publisher: Publisher,
+    handle: Handle,
+    addresses: Vec<Address>,
+}
+
+/// Why a server cannot be had, or had to stop.
+#[derive(Debug)]
+pub enum Error {
+    /// A setting is out of its range, or does not go with another.
+    Config(ConfigError),
+    /// An address cannot be listened on.
+    Bind(Address, io::Error),
+    /// The system refused something that the reactor cannot be without.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Config(error) => error.fmt(f),
+            Error::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Error::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Config(error) => Some(error),
+            Error::Bind(_, error) | Error::System(_, error) => Some(error),
+        }
+    }
+}
+
+impl Server {
+    /// Listens on the addresses of `config`. Raises the process's file limit as far as it may.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn bind(config: Config) -> Result<Server, Error> {
+        config.check().map_err(Error::Config)?;
+        let files = raise_file_limit();
+        let room = files
+            .saturating_sub(RESERVED_FILES)
+            .clamp(1, MAX_CONNECTIONS) as usize;
+        let max_connections = config.max_connections.map_or(room, |max| max.min(room));
+        let (poll, waker) =
+            Reactor::poll().map_err(|error| Error::System("no poll to wait with", error))?;
+        let (publisher, handle, inbox) = inbox::channel(config.queue, config.max_body_bytes, waker);
+        let engine = Engine::new(&config, max_connections, fastrand::u64(..));
+        let mut reactor = Reactor::new(poll, engine, inbox, max_connections)
+            .map_err(|error| Error::System("no poll to wait with", error))?;
+        let mut addresses = Vec::new();
+        for (address, access) in listeners(&config) {
+            let bound = reactor
+                .listen(address, access)
+                .map_err(|error| Error::Bind(address.clone(), error))?;
+            log::info!("listening on {bound}");
+            addresses.push(bound);
+        }
+        log::info!(
+            "encke {}: at most {max_connections} connections, file limit {files}",
+            env!("CARGO_PKG_VERSION")
+        );
+        Ok(Server {
+            reactor,
+            publisher,
+            handle,
+            addresses,
+        })
+    }
+
+    /// The addresses that the server listens on, with the ports that the system chose.
+    pub fn local_addrs(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Publishes from other threads.
+    pub fn publisher(&self) -> Publisher {
+        self.publisher.clone()
+    }
+
+    /// Stops the server from other threads.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves on this thread until a shutdown has drained.
+    ///
+    /// # Errors
+    ///
+    /// Only where the system fails the poll itself.
+    pub fn run(self) -> Result<(), Error> {
+        // Producers are told that the server is closed only if nobody here holds their end.
+        let Server { reactor, .. } = self;
+        reactor
+            .run()
+            .map_err(|error| Error::System("the poll failed", error))
+    }
+}
+
+fn listeners(config: &Config) -> impl Iterator<Item = (&Address, Access)> {
+    let has_control = !config.control.is_empty();
+    let public = config.listen.iter().map(move |address| match has_control {
+        true => (address, Access::Public),
+        false => (address, Access::Guarded),
+    });
+    let control = config
+        .control
+        .iter()
+        .map(|address| match address.is_local() {
+            true => (address, Access::Trusted),
+            false => (address, Access::Guarded),
+        });
+    public.chain(control)
+}
+
+/// Raises the soft file limit to the hard one; what it is then.
+fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
