@@ -1,0 +1,79 @@
+//! The `encke` binary: options, log, signals, server, and standard input if it is asked for.
+//!
+//! Owns the process: its exit code, its log, its signals and its threads. Everything else is the
+//! library's.
+
+mod cli;
+
+use std::io::{self, Write};
+use std::process::{self, ExitCode};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use cli::Command;
+use encke::inbox::Handle;
+use encke::producer::stdin::{self, Lines};
+use encke::{Error, Publication, Publisher, Server};
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(exit) => return exit.report(),
+    };
+    env_logger::Builder::new()
+        .parse_filters(&command.log)
+        .format_timestamp_millis()
+        .init();
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is gone too.
+            let _ = writeln!(io::stderr(), "encke: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    let max_message_bytes = command.config.max_body_bytes;
+    let server = Server::bind(command.config)?;
+    handle_signals(server.handle()).map_err(|error| Error::System("no signals", error))?;
+    if let Some(lines) = command.stdin {
+        read_stdin(lines, max_message_bytes, server.publisher())
+            .map_err(|error| Error::System("no thread for standard input", error))?;
+    }
+    server.run()
+}
+
+/// SIGTERM and SIGINT drain; a second one ends the process as if it had not been caught.
+fn handle_signals(server: Handle) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for (earlier, signal) in signals.forever().enumerate() {
+                if earlier > 0 {
+                    process::exit(128 + signal);
+                }
+                log::info!("draining, as told by signal {signal}; a second one ends at once");
+                server.shutdown();
+            }
+        })?;
+    Ok(())
+}
+
+/// The thread is not joined: it may be waiting for its input when the server has ended.
+fn read_stdin(lines: Lines, max_message_bytes: usize, publisher: Publisher) -> io::Result<()> {
+    thread::Builder::new().name("stdin".into()).spawn(move || {
+        stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |line| {
+            let publication = Publication::new(line.channel, line.data);
+            publisher.send(match line.event {
+                Some(event) => publication.event(event),
+                None => publication,
+            })
+        });
+    })?;
+    Ok(())
+}
