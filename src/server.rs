@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::{Address, Config, ConfigError};
 use crate::engine::{Access, Engine};
 use crate::inbox::{self, Handle, Publisher};
-use crate::reactor::Reactor;
+use crate::reactor::{Limits, Reactor};
 
 /// Descriptors kept from connections: listeners, the poll, the log, what the program opens.
 const RESERVED_FILES: u64 = 64;
@@ -85,7 +85,11 @@ impl Server {
             Reactor::poll().map_err(|error| Error::System("no poll to wait with", error))?;
         let (publisher, handle, inbox) = inbox::channel(config.queue, config.max_body_bytes, waker);
         let engine = Engine::new(&config, max_connections, fastrand::u64(..));
-        let mut reactor = Reactor::new(poll, engine, inbox, max_connections)
+        let limits = Limits {
+            max_connections,
+            max_per_address: config.max_connections_per_address,
+        };
+        let mut reactor = Reactor::new(poll, engine, inbox, limits)
             .map_err(|error| Error::System("no poll to wait with", error))?;
         let mut addresses = Vec::new();
         for (address, access) in listeners(&config) {

@@ -33,7 +33,7 @@ pub struct Envelope<'a> {
 }
 
 /// Appends `{"cursor":"…","messages":[…]}`, with `gap`, `more`, `retry` and `spread` where they
-/// say something. `objects` are message objects, as [`object`](super::object) writes them.
+/// say something. `objects` are message objects, as [`object`](super::object()) writes them.
 pub fn batch<'o>(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,

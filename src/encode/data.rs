@@ -77,6 +77,30 @@ impl Data {
     }
 }
 
+impl From<&str> for Data {
+    fn from(text: &str) -> Data {
+        Data::Text(text.into())
+    }
+}
+
+impl From<String> for Data {
+    fn from(text: String) -> Data {
+        Data::Text(text.into())
+    }
+}
+
+impl From<&[u8]> for Data {
+    fn from(bytes: &[u8]) -> Data {
+        Data::Binary(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Data {
+    fn from(bytes: Vec<u8>) -> Data {
+        Data::Binary(bytes.into())
+    }
+}
+
 /// What a content type makes of a body.
 enum Kind {
     Json,
@@ -241,6 +265,14 @@ mod tests {
             Data::accept(None, b"\xff").unwrap(),
             Data::Binary((*b"\xff").into())
         );
+    }
+
+    #[test]
+    fn what_is_in_hand_becomes_data() {
+        assert_eq!(Data::from("a"), Data::Text("a".into()));
+        assert_eq!(Data::from("a".to_owned()), Data::Text("a".into()));
+        assert_eq!(Data::from(&b"a"[..]), Data::Binary((*b"a").into()));
+        assert_eq!(Data::from(b"a".to_vec()), Data::Binary((*b"a").into()));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub struct Content<'a> {
     pub data: &'a Data,
 }
 
-/// Appends `{"id":"…","channel":"…","data":…}`, with `"encoding":"base64"` if the data is bytes and
-/// `"event"` if it is named.
+/// Appends `{"id":"…","channel":"…","data":…}`, with `"encoding":"base64"` if the data is bytes
+/// and `"event"` if it is named.
 pub fn object(out: &mut Vec<u8>, content: &Content<'_>) {
     out.extend_from_slice(b"{\"id\":\"");
     write_cursor(out, content.epoch, content.seq);

@@ -40,6 +40,16 @@ pub(super) struct Ask<'b> {
     pub(super) callback: Option<Cow<'b, str>>,
 }
 
+impl Ask<'_> {
+    /// The same for an answer that is no JSONP.
+    pub(super) fn plain(&self) -> Ask<'static> {
+        Ask {
+            callback: None,
+            ..*self
+        }
+    }
+}
+
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 impl Engine {
@@ -53,7 +63,7 @@ impl Engine {
             return self.refuse_request(index, head, problem);
         }
         let conn = self.conn(index);
-        if !conn.is_parked() && conn.state() != State::Closing {
+        if !conn.is_waiting() && conn.state() != State::Closing {
             conn.become_state(State::Idle);
         }
     }
@@ -202,10 +212,7 @@ impl Engine {
                 let answer = self.publish_lines(body)?;
                 self.answer_json(ask, &answer);
             }
-            Plan::Channels => {
-                let answer = self.list_channels(head.query)?;
-                self.answer_json(ask, &answer);
-            }
+            Plan::Channels => self.list_channels(index, head.query, ask)?,
             Plan::ShowChannel(name) => {
                 let answer = self.show_channel(&name)?;
                 self.answer_json(ask, &answer);
@@ -233,7 +240,7 @@ impl Engine {
         Ok(())
     }
 
-    fn answer_json(&mut self, ask: &Ask<'_>, body: &[u8]) {
+    pub(super) fn answer_json(&mut self, ask: &Ask<'_>, body: &[u8]) {
         let manner = manner(ask, &self.heads);
         let out = &mut self.scratch.out;
         self.heads

@@ -2,19 +2,28 @@
 //!
 //! Owns the answers of `/channels`.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::Engine;
+use super::admit::Ask;
+use super::conn::{self, ConnId};
+use super::output::Wire;
 use super::problem::Problem;
+use super::stats::End;
 use crate::encode::{Seq, write_cursor};
 use crate::http1;
-use crate::hub::{Channel, Transport};
+use crate::hub::{Channel, Hub, Transport};
 
 /// Channels in one answer, if the request does not say.
 const DEFAULT_LIMIT: usize = 100;
 
 /// Most channels in one answer.
 const MAX_LIMIT: usize = 1_000;
+
+/// Places of channels looked at in one go.
+const LOOK: usize = 4_096;
 
 #[derive(Serialize)]
 struct State<'c> {
@@ -37,46 +46,121 @@ struct Subscribers {
 }
 
 #[derive(Serialize)]
-struct Listing<'c> {
+struct Channels<'c> {
     channels: Vec<State<'c>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     more: bool,
 }
 
+/// A listing under way: all places of channels are looked at, some in each tick.
+pub(super) struct Listing {
+    id: ConnId,
+    ask: Ask<'static>,
+    prefix: String,
+    after: Option<String>,
+    limit: usize,
+    /// The next place to look at.
+    place: usize,
+    /// The first names found so far, in order; one more than asked for, to know whether there are.
+    found: BTreeSet<Box<str>>,
+}
+
+impl Listing {
+    /// Looks at the next `budget` places; true when all were looked at.
+    fn look(&mut self, hub: &Hub, budget: usize) -> bool {
+        let (channels, more) = hub.channels_in(self.place, budget);
+        self.place += budget;
+        for name in channels.map(Channel::name) {
+            let is_after = self.after.as_deref().is_none_or(|after| name > after);
+            let is_full = self.found.len() > self.limit;
+            let is_late = is_full && self.found.last().is_some_and(|last| name > last);
+            if !name.starts_with(&self.prefix) || !is_after || is_late {
+                continue;
+            }
+            self.found.insert(name.into());
+            if is_full {
+                self.found.pop_last();
+            }
+        }
+        !more
+    }
+}
+
 impl Engine {
-    /// The channels whose names begin with `prefix` and come after `after`, in order of names.
-    pub(super) fn list_channels(&self, query: &[u8]) -> Result<Vec<u8>, Problem> {
-        let (mut prefix, mut after, mut limit) = (String::new(), None, DEFAULT_LIMIT);
+    /// Lists the channels whose names begin with `prefix` and come after `after`, in order of
+    /// names: at once where there are few, else over the next ticks.
+    pub(super) fn list_channels(
+        &mut self,
+        index: u32,
+        query: &[u8],
+        ask: &Ask<'_>,
+    ) -> Result<(), Problem> {
+        let mut listing = Listing {
+            id: ConnId {
+                index,
+                generation: self.conns[index as usize].generation,
+            },
+            ask: ask.plain(),
+            prefix: String::new(),
+            after: None,
+            limit: DEFAULT_LIMIT,
+            place: 0,
+            found: BTreeSet::new(),
+        };
         for (name, raw) in http1::parameters(query) {
             match name {
-                b"prefix" => prefix = text(raw)?,
-                b"after" => after = Some(text(raw)?),
-                b"limit" => {
-                    limit = text(raw)?
-                        .parse()
-                        .ok()
-                        .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                        .ok_or_else(|| Problem::bad("limit must be a number from 1 to 1000"))?;
-                }
+                b"prefix" => listing.prefix = text(raw)?,
+                b"after" => listing.after = Some(text(raw)?),
+                b"limit" => listing.limit = limit(&text(raw)?)?,
                 _ => {}
             }
         }
-        let (all, _) = self.hub.channels_in(0, usize::MAX);
-        let mut found: Vec<&Channel> = all
-            .filter(|channel| channel.name().starts_with(&prefix))
-            .filter(|channel| after.as_deref().is_none_or(|after| channel.name() > after))
-            .collect();
-        let more = found.len() > limit;
-        if more {
-            found.select_nth_unstable_by_key(limit, |channel| channel.name());
-            found.truncate(limit);
+        if listing.look(&self.hub, LOOK) {
+            self.answer_listing(&listing);
+        } else {
+            self.conn(index).become_state(conn::State::Listing);
+            self.listings.push_back(listing);
         }
-        found.sort_unstable_by_key(|channel| channel.name());
-        let channels = found
-            .into_iter()
-            .map(|channel| self.state_of(channel))
-            .collect();
-        Ok(json(&Listing { channels, more }))
+        Ok(())
+    }
+
+    /// Goes on with listings under way: one look for the first of them. The connection whose
+    /// answer that completed, whose bytes are wanted again.
+    pub fn list_on(&mut self, wire: &mut impl Wire) -> Option<ConnId> {
+        let mut listing = self.listings.pop_front()?;
+        let index = self.find(listing.id)?;
+        if self.conns[index as usize].state() != conn::State::Listing {
+            return None;
+        }
+        if !listing.look(&self.hub, LOOK) {
+            self.listings.push_back(listing);
+            return None;
+        }
+        if self.conns[index as usize].is_blocked() {
+            // It does not take the answers it has.
+            self.end(index, End::NoRoom);
+            return None;
+        }
+        self.answer_listing(&listing);
+        self.conn(index).become_state(conn::State::Idle);
+        self.flush(index, wire);
+        if self.conns[index as usize].has_input() {
+            self.queue(index);
+        }
+        self.rest(index, wire);
+        Some(listing.id)
+    }
+
+    fn answer_listing(&mut self, listing: &Listing) {
+        let found = listing.found.iter().take(listing.limit);
+        // One that was forgotten while others were looked at is left out.
+        let channels = found.filter_map(|name| self.hub.find(name));
+        let channels = channels.map(|channel| self.state_of(self.hub.channel(channel)));
+        let answer = json(&Channels {
+            channels: channels.collect(),
+            more: listing.found.len() > listing.limit,
+        });
+        self.answer_json(&listing.ask, &answer);
     }
 
     pub(super) fn show_channel(&self, name: &str) -> Result<Vec<u8>, Problem> {
@@ -123,6 +207,14 @@ fn text(raw: &[u8]) -> Result<String, Problem> {
     let decoded = http1::decode(raw)
         .ok_or_else(|| Problem::bad("`%` in the query must be followed by two hex digits"))?;
     String::from_utf8(decoded.into_owned()).map_err(|_| Problem::bad("a parameter must be UTF-8"))
+}
+
+fn limit(text: &str) -> Result<usize, Problem> {
+    let limit = text
+        .parse()
+        .ok()
+        .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| Problem::bad("limit must be a whole number from 1 to 1000"))
 }
 
 fn unknown() -> Problem {

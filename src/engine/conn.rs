@@ -60,6 +60,8 @@ pub enum State {
     Held,
     /// A stream is parked.
     Streaming,
+    /// A listing of channels is under way.
+    Listing,
     /// The last answer is on its way; what still arrives is discarded.
     Closing,
     /// Only the socket is left, to be closed at the end of the tick.
@@ -75,7 +77,7 @@ impl State {
             (Closing, _) => false,
             (_, Closing) => true,
             (Streaming, _) => false,
-            (Idle | Head | Body | Held, _) => true,
+            (Idle | Head | Body | Held | Listing, _) => true,
         }
     }
 }
@@ -159,6 +161,11 @@ impl Conn {
     /// Whether a long poll or a stream is waiting.
     pub(super) fn is_parked(&self) -> bool {
         matches!(self.state, State::Held | State::Streaming)
+    }
+
+    /// Whether its request is not answered yet and needs nothing more of the client.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_parked() || self.state == State::Listing
     }
 
     /// Whether its socket takes no more for now.

@@ -57,7 +57,7 @@ impl Engine {
             }
             State::Streaming => self.beat(index, wire),
             State::Closing => self.end(index, End::Closed),
-            State::Gone => {}
+            State::Listing | State::Gone => {}
         }
     }
 

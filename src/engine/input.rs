@@ -50,7 +50,8 @@ impl Engine {
         let Some(index) = self.find(id) else { return };
         let conn = self.conn(index);
         conn.flags.put(Flags::EOF, true);
-        let owes_answers = conn.is_blocked() || conn.flags.has(Flags::QUEUED);
+        let owes_answers =
+            conn.is_blocked() || conn.flags.has(Flags::QUEUED) || conn.state() == State::Listing;
         if conn.is_parked() || !owes_answers {
             self.end(index, End::Left);
         } else {
@@ -106,7 +107,7 @@ impl Engine {
                 self.flush(index, wire);
             }
             let conn = self.conn(index);
-            if conn.is_blocked() {
+            if conn.is_blocked() || conn.state() == State::Listing {
                 return done;
             }
             if conn.state() == State::Idle && conn.flags.has(Flags::CLOSE) {
@@ -122,7 +123,7 @@ impl Engine {
                     self.stray(index, rest.len());
                     return input.len();
                 }
-                State::Idle | State::Head | State::Held => None,
+                State::Idle | State::Head | State::Held | State::Listing => None,
             };
             match taken {
                 Some(taken) => done += taken,

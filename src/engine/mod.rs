@@ -36,6 +36,7 @@ mod stream;
 
 pub use conn::{Access, ConnId, State};
 pub use output::{Sent, Wire};
+pub use refusal::Crowd;
 pub use stats::Stats;
 
 use std::collections::VecDeque;
@@ -49,6 +50,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::encode::{Epoch, Seq};
 use crate::hub::{Hub, Item, Published, Refusal, Submission};
+use channels::Listing;
 use conn::Conn;
 use drain::Drain;
 use heads::Heads;
@@ -65,6 +67,7 @@ pub struct Engine {
     random: fastrand::Rng,
     /// Connections with requests left to serve, each once.
     again: VecDeque<u32>,
+    listings: VecDeque<Listing>,
     /// Connections whose sockets are to be closed.
     gone: VecDeque<u32>,
     drain: Option<Drain>,
@@ -127,6 +130,7 @@ impl Engine {
             buffers: Meter::new(config.max_buffer_bytes),
             random,
             again: VecDeque::new(),
+            listings: VecDeque::new(),
             gone: VecDeque::new(),
             drain: None,
             stats: Stats::default(),
@@ -205,6 +209,7 @@ impl Engine {
     pub fn has_work(&self) -> bool {
         self.hub.has_ready()
             || !self.again.is_empty()
+            || !self.listings.is_empty()
             || !self.gone.is_empty()
             || self.wheel.has_due(self.now.0)
             || self.drain.as_ref().is_some_and(Drain::is_releasing)
@@ -216,7 +221,11 @@ impl Engine {
             return false;
         };
         let is_full = conn.is_blocked() && !conn.is_parked();
-        !conn.flags.has(conn::Flags::QUEUED) && !is_full && conn.state() != State::Gone
+        let is_listing = conn.state() == State::Listing;
+        !is_listing
+            && !conn.flags.has(conn::Flags::QUEUED)
+            && !is_full
+            && conn.state() != State::Gone
     }
 
     /// The number of open connections.

@@ -178,7 +178,7 @@ impl Engine {
                     self.queue(index);
                 }
             }
-            State::Closing | State::Gone => {}
+            State::Listing | State::Closing | State::Gone => {}
         }
         self.rest(index, wire);
     }
@@ -213,7 +213,7 @@ impl Engine {
                 }
             }
             State::Closing => self.part(index, wire),
-            State::Head | State::Body | State::Gone => {}
+            State::Head | State::Body | State::Listing | State::Gone => {}
         }
     }
 

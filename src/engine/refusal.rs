@@ -9,16 +9,25 @@ use super::route::{Receive, Route};
 use crate::encode::sse;
 use crate::http1::{self, Outcome, Scan};
 
+/// Whose connections are too many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    /// The server's.
+    Server,
+    /// Those of the client's address.
+    Address,
+}
+
 impl Engine {
-    /// The answer at the connection limit to a request whose head is in `bytes`; none where it
-    /// is not whole.
-    pub fn refusal(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    /// The answer to a request whose head is in `bytes` where there is no connection for it; none
+    /// where the head is not whole.
+    pub fn refusal(&mut self, bytes: &[u8], crowd: Crowd) -> Option<Vec<u8>> {
+        self.stats.turned_away += 1;
         let mut scan = Scan::default();
         let parsed = http1::parse(bytes, &mut scan, self.settings.max_head_bytes);
         let Ok(Outcome::Complete { head, .. }) = parsed else {
             return None;
         };
-        self.stats.refused(503);
         let mut out = Vec::new();
         let manner = Manner {
             persistence: Persistence::Close,
@@ -34,10 +43,13 @@ impl Engine {
             let retry_ms = self.random.u32(super::advice::REFUSED_RETRY_MS);
             sse::refusal(&mut out, retry_ms);
         } else {
-            let problem = Problem::unavailable(
-                "there are as many connections as allowed; try again shortly",
-                self.random.u32(2..=10),
-            );
+            let (status, detail) = match crowd {
+                Crowd::Server => (503, "there are as many connections as allowed"),
+                Crowd::Address => (429, "your address has as many connections as allowed"),
+            };
+            let retry_s = self.random.u32(2..=10).to_string();
+            let problem = Problem::new(status, detail).with("Retry-After", retry_s);
+            self.stats.refused(status);
             problem.write(&self.heads, &mut out, &manner);
         }
         Some(out)

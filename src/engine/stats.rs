@@ -50,6 +50,8 @@ impl End {
 pub struct Stats {
     /// Connections taken on.
     pub accepted: u64,
+    /// Connections for which there was no place.
+    pub turned_away: u64,
     /// Requests whose head was whole and sound.
     pub requests: u64,
     /// Messages handed to sockets, one for each receiver.

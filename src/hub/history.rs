@@ -25,7 +25,8 @@ impl Hub {
         }
     }
 
-    /// Drops messages past their age, at most `budget` of them.
+    /// Drops messages past their age, and the oldest while the frames made of messages take more
+    /// than the room for both; at most `budget` of them.
     pub fn expire_history(&mut self, budget: usize) {
         for _ in 0..budget {
             let Some(oldest) = self.order.front() else {
@@ -34,7 +35,8 @@ impl Hub {
             let stored = &self.messages[oldest as usize];
             let due = stored.at().after_ms(self.limits.max_age_ms);
             let channel = stored.channel();
-            if due > self.now || !self.evict(channel) {
+            let is_due = due <= self.now || !self.meter.has_room(0);
+            if !is_due || !self.evict(channel) {
                 return;
             }
         }

@@ -6,6 +6,7 @@
 //! Invariant: a listener stays ready until accepting says that nothing is left, whatever else
 //! goes wrong, since no further event announces what already waits.
 
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
@@ -15,6 +16,7 @@ use rustix::net::SocketFlags;
 use super::Reactor;
 use super::listen::Listener;
 use crate::base::time::Time;
+use crate::engine::Crowd;
 
 /// Connections taken on in one tick, over all listeners.
 const BUDGET: usize = 128;
@@ -85,7 +87,7 @@ impl Reactor {
     fn accept_one(&mut self, place: usize, now: Time) {
         let listener = &mut self.listeners[place];
         match take_on(listener) {
-            Ok(fd) => self.admit(place, fd),
+            Ok((fd, address)) => self.admit(place, fd, address),
             Err(Errno::AGAIN) => listener.is_ready = false,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                 self.without_descriptor(place, now);
@@ -95,22 +97,27 @@ impl Reactor {
         }
     }
 
-    fn admit(&mut self, place: usize, fd: OwnedFd) {
+    fn admit(&mut self, place: usize, fd: OwnedFd, address: Option<IpAddr>) {
         let access = self.listeners[place].access;
-        let Some(id) = self.engine.accept(access) else {
-            self.turn_away(&fd);
-            return;
+        let Some(address) = self.addresses.add(address) else {
+            return self.turn_away(&fd, Crowd::Address);
         };
-        if let Err(error) = self.sockets.insert(id, fd) {
+        let Some(id) = self.engine.accept(access) else {
+            self.addresses.remove(address);
+            return self.turn_away(&fd, Crowd::Server);
+        };
+        if let Err(error) = self.sockets.insert(id, fd, address) {
             log::error!("a connection cannot be watched: {error}");
             self.engine.broken(id);
         }
     }
 
-    /// The connection limit is reached: a request that is here already is answered.
-    fn turn_away(&mut self, fd: &OwnedFd) {
+    /// There are as many connections as allowed: a request that is here already is answered.
+    fn turn_away(&mut self, fd: &OwnedFd, crowd: Crowd) {
         let read = rustix::io::read(fd, &mut self.buffer[..]);
-        let answer = self.engine.refusal(&self.buffer[..read.unwrap_or(0)]);
+        let answer = self
+            .engine
+            .refusal(&self.buffer[..read.unwrap_or(0)], crowd);
         if let Some(answer) = answer {
             // A client that takes no answer gets none.
             let _ = rustix::io::write(fd, &answer);
@@ -127,7 +134,7 @@ impl Reactor {
             log::error!("no descriptor for a new connection: raise the file limit");
         }
         drop(self.gate.spare.take());
-        if let Ok(fd) = take_on(&self.listeners[place]) {
+        if let Ok((fd, _)) = take_on(&self.listeners[place]) {
             // Best effort: reading first lets most clients see the answer and not a reset.
             let _ = rustix::io::read(&fd, &mut self.buffer[..]);
             let _ = rustix::io::write(&fd, NO_DESCRIPTOR);
@@ -137,8 +144,12 @@ impl Reactor {
     }
 }
 
-fn take_on(listener: &Listener) -> rustix::io::Result<OwnedFd> {
-    rustix::net::accept_with(&listener.fd, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)
+/// The next connection that waits, and its IP address.
+fn take_on(listener: &Listener) -> rustix::io::Result<(OwnedFd, Option<IpAddr>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (fd, address) = rustix::net::acceptfrom_with(&listener.fd, flags)?;
+    let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+    Ok((fd, address.map(|address| address.ip())))
 }
 
 fn open_spare() -> Option<OwnedFd> {

@@ -6,6 +6,7 @@
 //! here or in the engine and done in the next tick, which then does not sleep.
 
 mod accept;
+mod addresses;
 mod listen;
 mod sockets;
 
@@ -24,6 +25,7 @@ use crate::encode::write_cursor;
 use crate::engine::{Access, ConnId, Engine};
 use crate::inbox::{Accepted, Inbox};
 use accept::Gate;
+use addresses::Addresses;
 use listen::Listener;
 use sockets::{Read, Sockets};
 
@@ -54,6 +56,13 @@ const CLOSE_BUDGET: usize = 128;
 /// Tokens below this are not connections: a connection's generation is never 0.
 const WAKER: Token = Token(0);
 
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_connections: usize,
+    pub(crate) max_per_address: Option<usize>,
+}
+
 /// The loop.
 pub(crate) struct Reactor {
     poll: Poll,
@@ -63,6 +72,7 @@ pub(crate) struct Reactor {
     listeners: Vec<Listener>,
     first_listener: usize,
     gate: Gate,
+    addresses: Addresses,
     inbox: Inbox,
     /// Connections that may have more to read, and whether their end was announced.
     unread: VecDeque<(ConnId, bool)>,
@@ -83,17 +93,18 @@ impl Reactor {
         poll: Poll,
         engine: Engine,
         inbox: Inbox,
-        max_connections: usize,
+        limits: Limits,
     ) -> io::Result<Reactor> {
         let registry = poll.registry().try_clone()?;
         Ok(Reactor {
-            sockets: Sockets::new(registry, max_connections),
+            sockets: Sockets::new(registry, limits.max_connections),
             poll,
             events: Events::with_capacity(EVENTS),
             engine,
             listeners: Vec::new(),
             first_listener: 0,
             gate: Gate::new(),
+            addresses: Addresses::new(limits.max_per_address),
             inbox,
             unread: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
@@ -266,6 +277,9 @@ impl Reactor {
                 self.unread.push_back((id, true));
             }
         }
+        if let Some(id) = self.engine.list_on(&mut self.sockets) {
+            self.unread.push_back((id, true));
+        }
         for _ in 0..AGAIN_BUDGET.min(self.unread.len()) {
             if let Some((id, is_closed)) = self.unread.pop_front() {
                 self.read(id, is_closed);
@@ -278,7 +292,9 @@ impl Reactor {
             let Some(index) = self.engine.next_close() else {
                 return;
             };
-            self.sockets.close(index);
+            if let Some(address) = self.sockets.close(index) {
+                self.addresses.remove(address);
+            }
             self.gate.reopen();
         }
     }

@@ -21,8 +21,12 @@ struct Socket {
     fd: OwnedFd,
     /// Half of the token; the index is the other.
     generation: u32,
+    /// Where the connection's address is counted.
+    address: u32,
     watches_writes: bool,
 }
+
+const _: () = assert!(size_of::<Option<Socket>>() == 16);
 
 /// The sockets of all connections.
 pub(super) struct Sockets {
@@ -47,7 +51,7 @@ impl Sockets {
     }
 
     /// Takes over a connection's socket and watches it for bytes.
-    pub(super) fn insert(&mut self, id: ConnId, fd: OwnedFd) -> io::Result<()> {
+    pub(super) fn insert(&mut self, id: ConnId, fd: OwnedFd, address: u32) -> io::Result<()> {
         let place = id.index as usize;
         if self.sockets.len() <= place {
             self.sockets.resize_with(place + 1, || None);
@@ -56,6 +60,7 @@ impl Sockets {
         self.sockets[place] = Some(Socket {
             fd,
             generation: id.generation,
+            address,
             watches_writes: false,
         });
         let token = Token(id.to_token());
@@ -63,11 +68,10 @@ impl Sockets {
             .register(&mut SourceFd(&raw), token, Interest::READABLE)
     }
 
-    /// Closes a connection's socket.
-    pub(super) fn close(&mut self, index: u32) {
-        if let Some(socket) = self.sockets.get_mut(index as usize) {
-            *socket = None;
-        }
+    /// Closes a connection's socket; the place where its address is counted.
+    pub(super) fn close(&mut self, index: u32) -> Option<u32> {
+        let socket = self.sockets.get_mut(index as usize)?.take()?;
+        Some(socket.address)
     }
 
     pub(super) fn read(&mut self, id: ConnId, buffer: &mut [u8]) -> Read {

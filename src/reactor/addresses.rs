@@ -1,0 +1,92 @@
+//! How many connections each address has.
+//!
+//! Owns the count for the limit on connections from one IP address. Where there is no limit it
+//! keeps nothing. Unix sockets have no address and no limit.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use slab::Slab;
+
+/// No address is counted for a connection.
+pub(super) const UNCOUNTED: u32 = u32::MAX;
+
+/// The addresses that have connections.
+pub(super) struct Addresses {
+    max_per_address: Option<usize>,
+    places: HashMap<IpAddr, u32>,
+    counts: Slab<(IpAddr, usize)>,
+}
+
+impl Addresses {
+    pub(super) fn new(max_per_address: Option<usize>) -> Addresses {
+        Addresses {
+            max_per_address,
+            places: HashMap::new(),
+            counts: Slab::new(),
+        }
+    }
+
+    /// Counts one more connection of an address; `None` where it has as many as allowed. The
+    /// place is to be given to [`Addresses::remove`] when the connection is closed.
+    pub(super) fn add(&mut self, address: Option<IpAddr>) -> Option<u32> {
+        let (Some(max), Some(address)) = (self.max_per_address, address) else {
+            return Some(UNCOUNTED);
+        };
+        let address = address.to_canonical();
+        let place = *self
+            .places
+            .entry(address)
+            .or_insert_with(|| self.counts.insert((address, 0)) as u32);
+        let (_, count) = &mut self.counts[place as usize];
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(place)
+    }
+
+    /// Counts one connection less.
+    pub(super) fn remove(&mut self, place: u32) {
+        if place == UNCOUNTED {
+            return;
+        }
+        let (address, count) = &mut self.counts[place as usize];
+        *count -= 1;
+        if *count == 0 {
+            self.places.remove(address);
+            self.counts.remove(place as usize);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_come_and_go() {
+        let mut addresses = Addresses::new(Some(2));
+        let ip = |text: &str| Some(text.parse().unwrap());
+        let first = addresses.add(ip("10.0.0.1")).unwrap();
+        let second = addresses.add(ip("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(first, second, "one address in both of its forms");
+        assert_eq!(addresses.add(ip("10.0.0.1")), None);
+        assert_eq!(addresses.add(None), Some(UNCOUNTED));
+        let other = addresses.add(ip("10.0.0.2")).unwrap();
+        assert_ne!(other, first);
+        addresses.remove(first);
+        assert_eq!(addresses.add(ip("10.0.0.1")), Some(first));
+        for place in [first, first, other, UNCOUNTED] {
+            addresses.remove(place);
+        }
+        assert!(addresses.places.is_empty() && addresses.counts.is_empty());
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_kept() {
+        let mut addresses = Addresses::new(None);
+        assert_eq!(addresses.add(Some([10, 0, 0, 1].into())), Some(UNCOUNTED));
+        assert!(addresses.places.is_empty());
+    }
+}
