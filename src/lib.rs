@@ -14,5 +14,5 @@ mod server;
 
 pub use config::{Address, Config, ConfigError, Cors, History};
 pub use encode::Data;
-pub use inbox::{Publication, PublishError, Publisher};
+pub use inbox::{Accepted, Handle, Publication, PublishError, Publisher, Receipt};
 pub use server::{Error, Server};

@@ -13,9 +13,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use cli::Command;
-use encke::inbox::Handle;
 use encke::producer::stdin::{self, Lines};
-use encke::{Error, Publication, Publisher, Server};
+use encke::{Error, Handle, Publication, Publisher, Server};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {

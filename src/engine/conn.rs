@@ -47,7 +47,7 @@ pub enum Access {
     Trusted,
 }
 
-/// Where a connection stands. The legal ways between the states are in [`State::may_become`].
+/// Where a connection stands; a check in debug builds holds it to the legal ways between states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Between two requests, nothing of the next one here.

@@ -33,8 +33,13 @@ impl Engine {
     }
 
     pub(super) fn publish_lines(&mut self, body: &[u8]) -> Result<Vec<u8>, Problem> {
-        let lines = encode::publish_lines::parse(body, self.settings.max_body_bytes)
-            .map_err(|error| Problem::bad(error.detail()))?;
+        let lines =
+            encode::publish_lines::parse(body, self.settings.max_body_bytes).map_err(|error| {
+                match error.is_too_large() {
+                    true => Problem::new(413, error.detail()),
+                    false => Problem::bad(error.detail()),
+                }
+            })?;
         let mut names = Vec::with_capacity(lines.len());
         let mut messages = Vec::with_capacity(lines.len());
         for line in lines {

@@ -2,56 +2,22 @@
 //!
 //! Owns the only things that threads share: a bounded queue, a bell, and a flag. The queue
 //! carries back-pressure to producers; the bell wakes the reactor at most once for as much as
-//! it finds when it comes.
-//!
-//! Invariant, checked by a model of all interleavings: a message that is in the queue before the
-//! bell is rung is found by the reactor, which answers the bell *before* it looks.
+//! it finds when it comes. Nothing else of the reactor is seen by another thread.
 
-use std::fmt;
+mod doorbell;
+mod publication;
+
+pub use doorbell::{Doorbell, Flag};
+pub use publication::{Accepted, Publication, PublishError, Receipt};
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use mio::Waker;
 
-use crate::encode::{self, Data};
-use crate::hub::{self, NameError, Refusal, Submission};
-
-/// A flag that threads share; a trait so that a model checker can stand in for the real one.
-pub trait Flag {
-    /// Stores a value and returns the one before, ordered with everything around it.
-    fn swap(&self, value: bool) -> bool;
-}
-
-impl Flag for AtomicBool {
-    fn swap(&self, value: bool) -> bool {
-        AtomicBool::swap(self, value, Ordering::AcqRel)
-    }
-}
-
-/// The wake protocol: many ring, one answers.
-#[derive(Debug, Default)]
-pub struct Doorbell<F> {
-    rung: F,
-}
-
-impl<F: Flag> Doorbell<F> {
-    /// A bell that was not rung, over a flag that is false.
-    pub fn new(flag: F) -> Doorbell<F> {
-        Doorbell { rung: flag }
-    }
-
-    /// Rings, after something was put where the other side will look. True: the other side may be
-    /// asleep and must be woken.
-    pub fn ring(&self) -> bool {
-        !self.rung.swap(true)
-    }
-
-    /// Answers, before looking: whatever is put there later rings anew.
-    pub fn answer(&self) {
-        self.rung.swap(false);
-    }
-}
+use crate::encode::Data;
+use crate::hub::{Refusal, Submission};
 
 /// What producers and the reactor share beside the queue.
 #[derive(Debug)]
@@ -74,110 +40,6 @@ impl Shared {
         }
     }
 }
-
-/// A message on its way to a channel.
-#[derive(Debug)]
-pub struct Publication {
-    channel: Box<str>,
-    submission: Submission,
-    receipt: Option<Sender<Result<Accepted, PublishError>>>,
-}
-
-/// What an accepted message got.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Its id, `EPOCH-SEQ`: a cursor.
-    pub id: String,
-    /// Connections that were parked on its channel.
-    pub subscribers: u32,
-}
-
-/// Where the id of a message arrives.
-#[derive(Debug)]
-pub struct Receipt(Receiver<Result<Accepted, PublishError>>);
-
-impl Receipt {
-    /// Waits until the message was accepted or refused.
-    ///
-    /// # Errors
-    ///
-    /// As the reactor found; [`PublishError::Closed`] if the server stopped first.
-    pub fn wait(self) -> Result<Accepted, PublishError> {
-        self.0.recv().unwrap_or(Err(PublishError::Closed))
-    }
-}
-
-impl Publication {
-    /// A message for a channel: text from a string, binary from bytes.
-    pub fn new(channel: impl Into<Box<str>>, data: impl Into<Data>) -> Publication {
-        Publication {
-            channel: channel.into(),
-            submission: Submission::new(data.into()),
-            receipt: None,
-        }
-    }
-
-    /// Names its event. `cursor`, `gap` and names with line ends are refused when it is published.
-    pub fn event(mut self, name: impl Into<Box<str>>) -> Publication {
-        self.submission.event = Some(name.into());
-        self
-    }
-
-    /// Makes a retry harmless: while a message with the same key is in the channel's history, its
-    /// result is answered again and nothing is published.
-    pub fn idempotency_key(mut self, key: impl Into<Box<str>>) -> Publication {
-        self.submission.idempotency_key = Some(key.into());
-        self
-    }
-
-    /// Asks for the id.
-    pub fn with_receipt(mut self) -> (Publication, Receipt) {
-        let (sender, receiver) = crossbeam_channel::bounded(1);
-        self.receipt = Some(sender);
-        (self, Receipt(receiver))
-    }
-
-    fn check(&self) -> Result<(), PublishError> {
-        hub::check_name(self.channel.as_bytes()).map_err(PublishError::Name)?;
-        if let Some(event) = &self.submission.event {
-            encode::check_event(event.as_bytes())
-                .map_err(|error| PublishError::Event(error.detail()))?;
-        }
-        Ok(())
-    }
-}
-
-/// Why a message was not published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PublishError {
-    /// The name of its channel is not one.
-    Name(NameError),
-    /// The name of its event is refused.
-    Event(&'static str),
-    /// The queue is full (`try_publish` alone).
-    Full,
-    /// The server has stopped, or is draining.
-    Closed,
-    /// There are as many channels as allowed.
-    TooManyChannels,
-    /// It is larger than a message may be; the limit in bytes.
-    TooLarge(usize),
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PublishError::Name(error) => f.write_str(error.detail()),
-            PublishError::Event(detail) => f.write_str(detail),
-            PublishError::Full => f.write_str("the producers' queue is full"),
-            PublishError::Closed => f.write_str("the server takes no more messages"),
-            PublishError::TooManyChannels => f.write_str("there are as many channels as allowed"),
-            PublishError::TooLarge(max) => write!(f, "a message is at most {max} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for PublishError {}
 
 /// Publishes from any thread: one clone for each producer.
 #[derive(Clone, Debug)]
@@ -221,8 +83,7 @@ impl Publisher {
     ///
     /// As [`Publisher::publish`].
     pub fn send(&self, publication: Publication) -> Result<(), PublishError> {
-        self.check(&publication)?;
-        let sent = self.queue.send(publication);
+        let sent = self.queue.send(self.check(publication)?);
         self.shared.wake();
         sent.map_err(|_| PublishError::Closed)
     }
@@ -233,8 +94,7 @@ impl Publisher {
     ///
     /// As [`Publisher::try_publish`].
     pub fn try_send(&self, publication: Publication) -> Result<(), PublishError> {
-        self.check(&publication)?;
-        let sent = self.queue.try_send(publication);
+        let sent = self.queue.try_send(self.check(publication)?);
         self.shared.wake();
         sent.map_err(|error| match error {
             TrySendError::Full(_) => PublishError::Full,
@@ -242,14 +102,11 @@ impl Publisher {
         })
     }
 
-    fn check(&self, publication: &Publication) -> Result<(), PublishError> {
+    fn check(&self, publication: Publication) -> Result<Publication, PublishError> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(PublishError::Closed);
         }
-        if publication.submission.data.len() > self.max_message_bytes {
-            return Err(PublishError::TooLarge(self.max_message_bytes));
-        }
-        publication.check()
+        publication.checked(self.max_message_bytes)
     }
 }
 
@@ -360,11 +217,7 @@ fn hand_over(
     publication: Publication,
     submit: &mut impl FnMut(&str, Submission) -> Result<Accepted, (Refusal, Submission)>,
 ) -> Option<Publication> {
-    let Publication {
-        channel,
-        submission,
-        receipt,
-    } = publication;
+    let (channel, submission, receipt) = publication.into_parts();
     let result = match submit(&channel, submission) {
         Ok(accepted) => Ok(accepted),
         Err((Refusal::TooManyChannels, _)) => {
@@ -372,16 +225,11 @@ fn hand_over(
             Err(PublishError::TooManyChannels)
         }
         Err((Refusal::Busy, submission)) => {
-            return Some(Publication {
-                channel,
-                submission,
-                receipt,
-            });
+            return Some(Publication::from_parts(channel, submission, receipt));
         }
     };
     if let Some(receipt) = receipt {
-        // Who no longer waits for the receipt does not need it.
-        let _ = receipt.try_send(result);
+        receipt.tell(result);
     }
     None
 }
