@@ -68,8 +68,7 @@ impl Engine {
         }
     }
 
-    /// Refuses a request whose framing is sound. If its body is still to come, nothing after it
-    /// can be served.
+    /// Refuses a request whose framing is sound.
     pub(super) fn refuse_request(&mut self, index: u32, head: &Head<'_>, problem: Problem) {
         let is_receive = matches!(Route::of(head.path), Some(Route::Receive(..)));
         let mut ask = self.ask(index, head);

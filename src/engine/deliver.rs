@@ -209,14 +209,18 @@ impl Engine {
 
     /// Writes the answer to a held poll and ends its hold.
     pub(super) fn answer_held(&mut self, index: u32, items: &[Item], more: bool) {
+        let is_draining = self.drain.is_some();
         let conn = &mut self.conns[index as usize];
         let early = conn.flags.has(Flags::EARLY);
+        if is_draining {
+            conn.flags.put(Flags::CLOSE, true);
+        }
         let work = conn.work.as_mut();
         let mut wish = work.and_then(|work| work.wish.take()).unwrap_or_default();
         let gathered = std::mem::take(&mut wish.gathered);
         let ask = self.held_ask(index, &wish);
         let part = if early { Part::Rest } else { Part::Whole };
-        let retry_ms = self.drain.is_some().then(|| self.drain_retry_ms());
+        let retry_ms = is_draining.then(|| self.drain_retry_ms());
         if gathered.is_empty() {
             let batch = Batch {
                 retry_ms,

@@ -162,7 +162,11 @@ impl Engine {
             return;
         }
         if !self.buffers.has_room(rest.len()) {
-            return self.refuse(index, no_room());
+            // A waiting request cannot be refused for the bytes of another one.
+            return match conn.is_waiting() {
+                true => self.end(index, End::NoRoom),
+                false => self.refuse(index, no_room()),
+            };
         }
         let work = conn.work(&self.buffers);
         work.input.extend_from_slice(rest);
@@ -266,6 +270,7 @@ impl Engine {
             Ok(progress) => {
                 // What will be refused anyway is refused before its body comes.
                 if let Err(problem) = self.admit(index, head) {
+                    self.conn(index).flags.put(Flags::CLOSE, true);
                     self.refuse_request(index, head, problem);
                     return rest.len();
                 }

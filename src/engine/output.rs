@@ -46,6 +46,9 @@ impl Engine {
         if self.scratch.out.is_empty() {
             return;
         }
+        if self.conns[index as usize].state() == State::Gone {
+            return self.scratch.out.clear();
+        }
         let sent = wire.send(index, &[IoSlice::new(&self.scratch.out)]);
         let length = self.scratch.out.len();
         match sent {

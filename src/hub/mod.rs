@@ -21,6 +21,8 @@ mod items;
 mod names;
 mod readers;
 mod stored;
+#[cfg(test)]
+mod twin;
 
 pub use channel::{Audience, Channel, Transport};
 pub use items::{Item, Take};

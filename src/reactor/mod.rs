@@ -35,6 +35,9 @@ const EVENTS: usize = 256;
 /// Bytes read at once; a connection that fills them goes on in its next turn.
 const READ_BYTES: usize = 64 << 10;
 
+/// Reads of a connection whose end was announced, in one turn.
+const READS: usize = 4;
+
 /// Producers' messages taken in one tick.
 const INBOX_BUDGET: usize = 512;
 
@@ -74,8 +77,8 @@ pub(crate) struct Reactor {
     gate: Gate,
     addresses: Addresses,
     inbox: Inbox,
-    /// Connections that may have more to read, and whether their end was announced.
-    unread: VecDeque<(ConnId, bool)>,
+    /// Connections that may have more to read, each once.
+    unread: VecDeque<ConnId>,
     buffer: Box<[u8]>,
     started: Instant,
     load: Load,
@@ -208,8 +211,8 @@ impl Reactor {
         if event.is_writable() {
             let wanted = self.engine.wants_input(id);
             self.engine.writable(id, &mut self.sockets);
-            if !wanted && self.engine.wants_input(id) {
-                self.unread.push_back((id, true));
+            if !wanted {
+                self.read_later(id);
             }
         }
         if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -218,9 +221,12 @@ impl Reactor {
     }
 
     /// Reads what a connection has sent. A short read ends it, since more raises a new event,
-    /// unless the end was announced, which raises none.
-    fn read(&mut self, id: ConnId, is_closed: bool) {
-        while self.engine.wants_input(id) {
+    /// unless the end was announced, or may have been, which raises none.
+    fn read(&mut self, id: ConnId, may_be_closed: bool) {
+        for _ in 0..READS {
+            if !self.engine.wants_input(id) {
+                return;
+            }
             match self.sockets.read(id, &mut self.buffer) {
                 Read::Nothing => return,
                 Read::Eof => return self.engine.eof(id, &mut self.sockets),
@@ -229,13 +235,21 @@ impl Reactor {
                     self.engine
                         .input(id, &self.buffer[..length], &mut self.sockets);
                     if length == self.buffer.len() {
-                        return self.unread.push_back((id, is_closed));
+                        break;
                     }
-                    if !is_closed {
+                    if !may_be_closed {
                         return;
                     }
                 }
             }
+        }
+        self.read_later(id);
+    }
+
+    /// Remembers to read on where no event will ask for it.
+    fn read_later(&mut self, id: ConnId) {
+        if self.engine.wants_input(id) && self.sockets.mark_unread(id) {
+            self.unread.push_back(id);
         }
     }
 
@@ -273,16 +287,15 @@ impl Reactor {
                 break;
             };
             self.engine.proceed(id, &mut self.sockets);
-            if self.engine.wants_input(id) {
-                self.unread.push_back((id, true));
-            }
+            self.read_later(id);
         }
         if let Some(id) = self.engine.list_on(&mut self.sockets) {
-            self.unread.push_back((id, true));
+            self.read_later(id);
         }
         for _ in 0..AGAIN_BUDGET.min(self.unread.len()) {
-            if let Some((id, is_closed)) = self.unread.pop_front() {
-                self.read(id, is_closed);
+            if let Some(id) = self.unread.pop_front() {
+                self.sockets.clear_unread(id);
+                self.read(id, true);
             }
         }
     }

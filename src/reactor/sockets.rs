@@ -24,6 +24,8 @@ struct Socket {
     /// Where the connection's address is counted.
     address: u32,
     watches_writes: bool,
+    /// Waits to be read on, though no event will say so.
+    is_unread: bool,
 }
 
 const _: () = assert!(size_of::<Option<Socket>>() == 16);
@@ -62,6 +64,7 @@ impl Sockets {
             generation: id.generation,
             address,
             watches_writes: false,
+            is_unread: false,
         });
         let token = Token(id.to_token());
         self.registry
@@ -74,8 +77,26 @@ impl Sockets {
         Some(socket.address)
     }
 
+    /// Notes that a connection waits to be read on; true unless that was noted before.
+    pub(super) fn mark_unread(&mut self, id: ConnId) -> bool {
+        self.find(id)
+            .is_some_and(|socket| !std::mem::replace(&mut socket.is_unread, true))
+    }
+
+    /// Takes the note back.
+    pub(super) fn clear_unread(&mut self, id: ConnId) {
+        if let Some(socket) = self.find(id) {
+            socket.is_unread = false;
+        }
+    }
+
+    fn find(&mut self, id: ConnId) -> Option<&mut Socket> {
+        let socket = self.sockets.get_mut(id.index as usize)?.as_mut();
+        socket.filter(|socket| socket.generation == id.generation)
+    }
+
     pub(super) fn read(&mut self, id: ConnId, buffer: &mut [u8]) -> Read {
-        let Some(Some(socket)) = self.sockets.get(id.index as usize) else {
+        let Some(socket) = self.find(id) else {
             return Read::Nothing;
         };
         loop {

@@ -1,0 +1,345 @@
+//! The hub beside its naive twin: every message ever published in one vector, and every question
+//! answered by looking at all of them.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::History;
+
+const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
+
+#[derive(Clone, Debug)]
+enum Op {
+    Publish(usize, usize),
+    /// Follow these channels from this many messages back; fresh or not.
+    Follow(Vec<usize>, u64, bool),
+    /// Serve the first ready reader of the next turn, so many messages; it may block after.
+    Serve(usize, bool),
+    Unblock(usize),
+    Leave(usize),
+    Forget(usize),
+    Pass(u64),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        6 => (0..4usize, 0..40usize).prop_map(|(channel, bytes)| Op::Publish(channel, bytes)),
+        2 => (proptest::sample::subsequence(vec![0, 1, 2, 3], 1..=4), 0..12u64, any::<bool>())
+            .prop_map(|(channels, back, fresh)| Op::Follow(channels, back, fresh)),
+        6 => (1..4usize, proptest::bool::weighted(0.2)).prop_map(|(n, block)| Op::Serve(n, block)),
+        1 => (0..8usize).prop_map(Op::Unblock),
+        1 => (0..8usize).prop_map(Op::Leave),
+        1 => (0..4usize).prop_map(Op::Forget),
+        1 => (0..9_000u64).prop_map(Op::Pass),
+    ]
+}
+
+/// A message as the twin keeps it.
+struct Message {
+    seq: Seq,
+    channel: usize,
+    at: Time,
+}
+
+struct Twin {
+    hub: Hub,
+    /// Each with its channels, and with those whose earlier losses are no gap to it.
+    readers: Vec<(Reader, Vec<usize>, Vec<usize>)>,
+    published: Vec<Message>,
+    max_messages: usize,
+    now: Time,
+}
+
+impl Twin {
+    fn new(history: History) -> Twin {
+        let config = Config {
+            history,
+            max_channels: 16,
+            ..Config::default()
+        };
+        Twin {
+            hub: Hub::new(&config, 8, Epoch::from_seed(1), (1, 2)),
+            readers: Vec::new(),
+            published: Vec::new(),
+            max_messages: history.max_messages,
+            now: Time::default(),
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Publish(channel, bytes) => self.publish(channel, bytes),
+            Op::Follow(channels, back, fresh) => self.follow(channels, back, fresh),
+            Op::Serve(most, block) => self.serve(most, block),
+            Op::Unblock(place) => {
+                if let Some((reader, ..)) = self.readers.get_mut(place)
+                    && !reader.is_listed()
+                {
+                    self.hub.list(reader);
+                }
+            }
+            Op::Leave(place) => {
+                if place < self.readers.len() {
+                    self.leave(place);
+                }
+            }
+            Op::Forget(channel) => {
+                if let Some(channel) = self.hub.find(CHANNELS[channel]) {
+                    self.hub.forget_history(channel);
+                }
+            }
+            Op::Pass(ms) => {
+                self.now = self.now.after_ms(ms);
+                self.hub.set_now(self.now);
+                self.hub.expire_history(1_000);
+                self.hub.forget_idle(1_000);
+            }
+        }
+    }
+
+    fn publish(&mut self, channel: usize, bytes: usize) {
+        let data = Data::Text("x".repeat(bytes).into());
+        let published = self.hub.publish(CHANNELS[channel], Submission::new(data));
+        if let Ok(published) = published {
+            assert_eq!(
+                published.seq.0,
+                self.published.len() as u64 + 1,
+                "one sequence"
+            );
+            self.published.push(Message {
+                seq: published.seq,
+                channel,
+                at: self.now,
+            });
+        }
+    }
+
+    fn follow(&mut self, channels: Vec<usize>, back: u64, fresh: bool) {
+        if self.readers.len() == 8 {
+            return;
+        }
+        let cursor = Seq(self.hub.head().0.saturating_sub(back));
+        let place = self.readers.len();
+        self.readers
+            .push((Reader::default(), Vec::new(), Vec::new()));
+        self.join(place, channels, cursor, fresh);
+    }
+
+    fn join(&mut self, place: usize, channels: Vec<usize>, cursor: Seq, fresh: bool) {
+        let names = channels.iter().map(|&channel| CHANNELS[channel]);
+        let opened = self.hub.open_all(names).expect("there is room for all");
+        let mut reader = Reader::default();
+        reader.cursor = cursor;
+        self.hub
+            .follow(&mut reader, place as u32, &opened, Transport::Sse, fresh);
+        self.hub.list(&mut reader);
+        let fresh = if fresh { channels.clone() } else { Vec::new() };
+        self.readers[place] = (reader, channels, fresh);
+    }
+
+    /// Followers are named by their places, so the last, which takes the place, joins anew.
+    fn leave(&mut self, place: usize) {
+        self.hub.unfollow(&mut self.readers[place].0);
+        let last = self.readers.len() - 1;
+        self.hub.unfollow(&mut self.readers[last].0);
+        self.readers.swap_remove(place);
+        if place < last {
+            let (reader, channels, _) = &self.readers[place];
+            let (cursor, channels) = (reader.cursor, channels.clone());
+            self.join(place, channels, cursor, false);
+        }
+    }
+
+    fn serve(&mut self, most: usize, block: bool) {
+        let Some(channel) = self.hub.next_turn() else {
+            return;
+        };
+        if let Some(place) = self.hub.first_ready(channel) {
+            let (reader, channels, fresh) = &mut self.readers[place as usize];
+            self.hub.unlist(reader);
+            let take = Take {
+                messages: most,
+                bytes: usize::MAX,
+            };
+            let mut items = Vec::new();
+            let more = self.hub.owed(reader, take, &mut items);
+            let owed = owed_naively(&self.hub, &self.published, reader.cursor, channels, fresh);
+            let is_message = |item: &&Item| matches!(item, Item::Message { .. });
+            let beyond = owed.iter().filter(is_message).nth(most);
+            let given = owed.iter().take_while(|item| Some(*item) != beyond);
+            assert_eq!(
+                items,
+                given.copied().collect::<Vec<_>>(),
+                "the lowest numbers first"
+            );
+            assert_eq!(more, beyond.is_some(), "all that is owed, or more is said");
+            reader.cursor = items.last().map_or(self.hub.head(), Item::seq);
+            self.hub.note_given(reader, &items);
+            let cursor = reader.cursor;
+            fresh.retain(|&place| {
+                let index = self.hub.find(CHANNELS[place]).expect("it is followed");
+                let seen = items.iter().any(|item| {
+                    let number = item.seq().0 as usize;
+                    is_message(&item) && self.published[number - 1].channel == place
+                });
+                !seen && self.hub.channel(index).tip() > cursor
+            });
+            if !block {
+                self.hub.list(reader);
+            }
+        }
+        self.hub.end_turn(channel);
+    }
+
+    /// Recomputes everything that is kept or derived, from what was published.
+    fn check(&self) {
+        for (name_place, name) in CHANNELS.iter().enumerate() {
+            let Some(index) = self.hub.find(name) else {
+                continue;
+            };
+            let channel = self.hub.channel(index);
+            self.check_history(name_place, channel);
+            self.check_lists(name_place, channel);
+        }
+        let kept: usize = self
+            .hub
+            .channels
+            .iter()
+            .map(|(_, channel)| channel.len())
+            .sum();
+        assert_eq!(self.hub.message_count(), kept);
+        assert_eq!(self.hub.order.iter(&self.hub.messages).count(), kept);
+        let bytes = |channel: &Channel| channel.bytes() + Channel::footprint(channel.name());
+        let used: usize = self
+            .hub
+            .channels
+            .iter()
+            .map(|(_, channel)| bytes(channel))
+            .sum();
+        assert_eq!(
+            self.hub.meter().used(),
+            used,
+            "every byte is counted and given back"
+        );
+    }
+
+    /// The ring is exactly the messages after the loss; what is over the limit is owed.
+    fn check_history(&self, place: usize, channel: &Channel) {
+        let after_loss = self
+            .published
+            .iter()
+            .filter(|message| message.channel == place && message.seq > channel.lost());
+        let expected: Vec<Seq> = after_loss.map(|message| message.seq).collect();
+        let entries = channel.ring().map(|ring| &ring.entries);
+        let kept: Vec<Seq> = entries
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.seq)
+            .collect();
+        assert_eq!(kept, expected, "{}", channel.name());
+        let is_turning = channel.running;
+        if kept.len() > self.max_messages && !is_turning {
+            let first = entries
+                .and_then(|entries| entries.front())
+                .expect("over the limit");
+            assert!(first.pending > 0, "kept over the limit without need");
+        }
+    }
+
+    fn check_lists(&self, place: usize, channel: &Channel) {
+        let follows =
+            |(_, channels, _): &&(Reader, Vec<usize>, Vec<usize>)| channels.contains(&place);
+        let listed = || {
+            self.readers
+                .iter()
+                .filter(follows)
+                .filter(|(r, ..)| r.is_listed())
+        };
+        let waiting = listed()
+            .filter(|(reader, ..)| reader.cursor >= channel.tip())
+            .count();
+        let ready = listed().count() - waiting;
+        let subscriptions = &self.hub.subscriptions;
+        assert_eq!(channel.waiting.iter(subscriptions).count(), waiting);
+        assert_eq!(channel.waiting_count as usize, waiting);
+        assert_eq!(channel.ready.iter(subscriptions).count(), ready);
+        assert!(
+            channel.running || ready == 0,
+            "ready readers have their turn to come"
+        );
+        assert_eq!(
+            channel.audience().total() as usize,
+            self.readers.iter().filter(follows).count()
+        );
+        for entry in channel.ring().into_iter().flat_map(|ring| &ring.entries) {
+            let needs = |cursor: Seq| {
+                let first = channel
+                    .ring()
+                    .and_then(|ring| ring.entries.iter().find(|other| other.seq > cursor));
+                cursor >= channel.lost() && first.is_some_and(|first| first.seq == entry.seq)
+            };
+            let pending = listed().filter(|(reader, ..)| needs(reader.cursor)).count();
+            assert_eq!(
+                entry.pending as usize, pending,
+                "who needs {:?} next",
+                entry.seq
+            );
+        }
+    }
+}
+
+/// Everything after a cursor in these channels, losses included, by looking at all messages.
+fn owed_naively(
+    hub: &Hub,
+    published: &[Message],
+    cursor: Seq,
+    channels: &[usize],
+    fresh: &[usize],
+) -> Vec<Item> {
+    let mut items = Vec::new();
+    for &place in channels {
+        let channel = hub.channel(hub.find(CHANNELS[place]).expect("it is followed"));
+        if channel.lost() > cursor && !fresh.contains(&place) {
+            items.push(Item::Gap(channel.lost()));
+        }
+        for message in published {
+            if message.channel == place && message.seq > channel.lost() && message.seq > cursor {
+                let stored = hub
+                    .messages
+                    .iter()
+                    .find(|(_, stored)| stored.seq() == message.seq);
+                let (key, stored) = stored.expect("what is not lost is stored");
+                assert_eq!(stored.at(), message.at);
+                items.push(Item::Message {
+                    seq: message.seq,
+                    key: key as u32,
+                });
+            }
+        }
+    }
+    items.sort_by_key(Item::seq);
+    items
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn the_hub_is_its_naive_twin(
+        max_messages in 0..6usize,
+        max_bytes in 200..4_000usize,
+        max_total_bytes in 2_000..6_000usize,
+        ops in proptest::collection::vec(op(), 1..120),
+    ) {
+        let mut twin = Twin::new(History {
+            max_messages,
+            max_bytes,
+            max_total_bytes,
+            max_age: std::time::Duration::from_secs(20),
+        });
+        for op in ops {
+            twin.apply(op);
+            twin.check();
+        }
+    }
+}
