@@ -6,10 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::base::meter::{Charge, Frame, Meter};
+use super::work::{Wish, Work};
+use crate::base::meter::Meter;
 use crate::base::time::Time;
-use crate::encode::Seq;
-use crate::http1::{Decoder, Scan};
 use crate::hub::{Reader, Transport};
 
 /// Names a connection for as long as it lives; stale ones are recognised.
@@ -213,96 +212,6 @@ impl Conn {
 }
 
 const _: () = assert!(size_of::<Conn>() <= 40);
-
-/// What is under way on a connection, or individual about it.
-pub(super) struct Work {
-    /// Bytes received and not served yet.
-    pub(super) input: Vec<u8>,
-    pub(super) scan: Scan,
-    pub(super) upload: Option<Upload>,
-    pub(super) pending: Option<Pending>,
-    pub(super) wish: Option<Wish>,
-    /// Bytes that arrived on a stream, or after the last request.
-    pub(super) stray_bytes: usize,
-    charge: Charge,
-}
-
-impl Work {
-    fn new(buffers: &Arc<Meter>) -> Work {
-        Work {
-            input: Vec::new(),
-            scan: Scan::default(),
-            upload: None,
-            pending: None,
-            wish: None,
-            stray_bytes: 0,
-            charge: Charge::new(buffers),
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.input.is_empty()
-            && self.upload.is_none()
-            && self.pending.is_none()
-            && self.wish.is_none()
-            && self.stray_bytes == 0
-    }
-
-    /// Brings the count of buffered bytes up to date.
-    pub(super) fn recount(&mut self) {
-        let upload = self.upload.as_ref().map_or(0, Upload::bytes);
-        self.charge.set(self.input.capacity() + upload);
-    }
-}
-
-/// A request whose body is not here yet.
-pub(super) struct Upload {
-    /// The head as received; parsed again when the body is whole.
-    pub(super) head: Box<[u8]>,
-    pub(super) decoder: Decoder,
-    pub(super) body: Vec<u8>,
-}
-
-impl Upload {
-    fn bytes(&self) -> usize {
-        self.head.len() + self.body.capacity()
-    }
-}
-
-/// Bytes that the socket has not taken yet: the rest of one frame.
-pub(super) struct Pending {
-    pub(super) frame: Arc<Frame>,
-    pub(super) sent: usize,
-    pub(super) end: usize,
-}
-
-/// What a parked long poll asked for beyond the defaults.
-#[derive(Default)]
-pub(super) struct Wish {
-    pub(super) callback: Option<Box<str>>,
-    /// The allowed origin to echo, by its place in the configured list.
-    pub(super) origin: Option<u16>,
-    /// Most messages in the batch.
-    pub(super) limit: usize,
-    pub(super) linger_ms: u64,
-    pub(super) gathered: Gathered,
-}
-
-/// What a lingering poll has gathered so far.
-#[derive(Default)]
-pub(super) struct Gathered {
-    pub(super) objects: Vec<Arc<Frame>>,
-    pub(super) bytes: usize,
-    pub(super) gap: bool,
-    pub(super) more: bool,
-    pub(super) cursor: Seq,
-}
-
-impl Gathered {
-    pub(super) fn is_empty(&self) -> bool {
-        self.objects.is_empty() && !self.gap
-    }
-}
 
 /// A moment in four bytes: right within a year of the present.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::conn::{Conn, Flags, State, Wish};
+use super::conn::{Conn, Flags, State};
 use super::heads::chunk;
 use super::output::Wire;
 use super::receive::{Batch, Part};
 use super::shapes;
 use super::stream;
+use super::work::Wish;
 use crate::base::meter::Frame;
 use crate::encode::{self, Envelope, Seq};
 use crate::hub::{Item, Shape, Take};

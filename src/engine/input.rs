@@ -3,11 +3,12 @@
 //! Owns the order of requests on a connection: the next one is looked at only when the answer to
 //! the one before has left, or waits to leave. It never decides what a request means.
 
-use super::conn::{Flags, State, Upload};
+use super::conn::{Flags, State};
 use super::heads::{Manner, Persistence};
 use super::output::Wire;
 use super::problem::Problem;
 use super::stats::End;
+use super::work::Upload;
 use super::{ConnId, Engine};
 use crate::http1::{self, Decoder, Framing, Head, Outcome, Scan, Version};
 

@@ -33,6 +33,7 @@ mod route;
 mod shapes;
 mod stats;
 mod stream;
+mod work;
 
 pub use conn::{Access, ConnId, State};
 pub use output::{Sent, Wire};

@@ -6,8 +6,9 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use super::conn::{Flags, Pending, State};
+use super::conn::{Flags, State};
 use super::stats::End;
+use super::work::Pending;
 use super::{ConnId, Engine};
 use crate::base::meter::Frame;
 use crate::hub::Item;

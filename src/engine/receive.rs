@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::admit::{Ask, manner};
-use super::conn::{Flags, State, Wish};
+use super::conn::{Flags, State};
 use super::heads::{Ending, LAST_CHUNK, chunk};
 use super::params::{Params, Since};
 use super::problem::Problem;
 use super::route::Receive;
+use super::work::Wish;
 use crate::base::meter::Frame;
 use crate::encode::{self, Envelope, Seq};
 use crate::hub::{Item, Shape, Take, Transport};

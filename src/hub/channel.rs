@@ -1,76 +1,18 @@
 //! One channel: its name, its ring of messages, and the two lists of those who follow it.
 //!
-//! Owns the state of a channel and the arithmetic on it. It never reaches into another channel,
-//! and knows stored messages only by their keys.
+//! Owns the state of a channel and the arithmetic on it. It never reaches into another channel.
 //!
 //! Invariants: numbers in the ring rise; `lost` is below the first of them; a channel without a
 //! ring never had a message, or has lost all of them.
 
-use std::collections::{HashMap, VecDeque};
-
 use slab::Slab;
 
-use super::readers::Subscription;
+use super::audience::Audience;
+use super::ring::{Entry, Ring};
+use super::subscription::Subscription;
 use crate::base::list::List;
 use crate::base::time::Time;
 use crate::encode::Seq;
-
-/// How a parked connection receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// A held long poll.
-    LongPoll,
-    /// A stream of server-sent events.
-    Sse,
-    /// A stream of NDJSON lines.
-    Ndjson,
-    /// A forever frame.
-    Frame,
-}
-
-impl Transport {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Transport; 4] = [
-        Transport::LongPoll,
-        Transport::Sse,
-        Transport::Ndjson,
-        Transport::Frame,
-    ];
-
-    /// Its name in answers and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::LongPoll => "long-poll",
-            Transport::Sse => "sse",
-            Transport::Ndjson => "ndjson",
-            Transport::Frame => "frame",
-        }
-    }
-}
-
-/// How many connections follow a channel, by transport.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Audience([u32; Transport::ALL.len()]);
-
-impl Audience {
-    /// All of them.
-    pub fn total(&self) -> u32 {
-        self.0.iter().sum()
-    }
-
-    /// Those of one transport.
-    pub fn of(&self, transport: Transport) -> u32 {
-        self.0[transport as usize]
-    }
-
-    pub(super) fn add(&mut self, transport: Transport) {
-        self.0[transport as usize] += 1;
-    }
-
-    pub(super) fn remove(&mut self, transport: Transport) {
-        self.0[transport as usize] -= 1;
-    }
-}
 
 /// One channel.
 pub struct Channel {
@@ -155,7 +97,7 @@ impl Channel {
 
     /// The bytes its messages take, overhead included.
     pub fn bytes(&self) -> usize {
-        self.ring().map_or(0, |ring| ring.bytes)
+        self.ring().map_or(0, |ring| ring.bytes())
     }
 
     /// Whether nobody follows it and nothing is in it.
@@ -166,7 +108,7 @@ impl Channel {
     /// The mean time between its messages, and the time of the newest.
     pub fn rhythm(&self) -> Option<(u32, Time)> {
         let ring = self.ring()?;
-        Some((ring.mean_ms, ring.beat_at?))
+        ring.rhythm()
     }
 
     pub(super) fn ring(&self) -> Option<&Ring> {
@@ -217,10 +159,7 @@ impl Channel {
         let Some(ring) = self.ring.as_deref_mut() else {
             return;
         };
-        ring.bytes -= bytes;
-        if let Some(key) = idempotency_key {
-            ring.keys.remove(key);
-        }
+        ring.discount(bytes, idempotency_key);
         if ring.entries.is_empty() {
             self.ring = None;
         }
@@ -252,72 +191,6 @@ impl Channel {
         let ring = self.ring.as_deref_mut()?;
         let place = ring.after(cursor);
         ring.entries.get_mut(place)
-    }
-}
-
-/// The messages of a channel, oldest first.
-#[derive(Default)]
-pub(super) struct Ring {
-    pub(super) entries: VecDeque<Entry>,
-    bytes: usize,
-    keys: HashMap<Box<str>, u32>,
-    beat_at: Option<Time>,
-    mean_ms: u32,
-}
-
-/// A message's place in a ring.
-pub(super) struct Entry {
-    pub(super) seq: Seq,
-    pub(super) key: u32,
-    /// Listed readers that need this message next.
-    pub(super) pending: u32,
-}
-
-impl Ring {
-    /// What a place costs.
-    pub(super) const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
-
-    pub(super) fn push(&mut self, seq: Seq, key: u32, bytes: usize, named: Option<Box<str>>) {
-        debug_assert!(self.entries.back().is_none_or(|last| last.seq < seq));
-        self.entries.push_back(Entry {
-            seq,
-            key,
-            pending: 0,
-        });
-        self.bytes += bytes;
-        if let Some(name) = named {
-            self.keys.insert(name, key);
-        }
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The message published with an idempotency key.
-    pub(super) fn keyed(&self, name: &str) -> Option<u32> {
-        self.keys.get(name).copied()
-    }
-
-    /// The place of the first message after a cursor; the length if there is none.
-    pub(super) fn after(&self, cursor: Seq) -> usize {
-        let len = self.entries.len();
-        // Nearly everyone is owed the newest message alone.
-        match (self.entries.get(len.wrapping_sub(2)), self.entries.back()) {
-            (_, Some(last)) if last.seq <= cursor => len,
-            (Some(before), Some(_)) if before.seq <= cursor => len - 1,
-            _ => self.entries.partition_point(|entry| entry.seq <= cursor),
-        }
-    }
-
-    /// Learns the channel's rhythm: an exponential mean over about eight messages.
-    pub(super) fn beat(&mut self, now: Time) {
-        if let Some(before) = self.beat_at {
-            let gap_ms = u32::try_from(now.since_ms(before)).unwrap_or(u32::MAX);
-            let mean = u64::from(self.mean_ms);
-            self.mean_ms = ((mean * 7 + u64::from(gap_ms)) / 8) as u32;
-        }
-        self.beat_at = Some(now);
     }
 }
 

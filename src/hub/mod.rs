@@ -14,17 +14,21 @@
 //! - *Owed is kept.* A message that a listed reader needs next is never evicted: its `pending`
 //!   count is above zero.
 
+mod audience;
 mod channel;
 mod forget;
 mod history;
 mod items;
 mod names;
 mod readers;
+mod ring;
 mod stored;
+mod subscription;
 #[cfg(test)]
 mod twin;
 
-pub use channel::{Audience, Channel, Transport};
+pub use audience::{Audience, Transport};
+pub use channel::Channel;
 pub use items::{Item, Take};
 pub use names::{NameError, check_name};
 pub use readers::Reader;
@@ -40,9 +44,10 @@ use crate::base::meter::{Frame, Meter};
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::encode::{Content, Data, Epoch, Seq};
-use channel::Ring;
+
 use names::Names;
-use readers::Subscription;
+use ring::Ring;
+use subscription::Subscription;
 
 /// All channels, messages and subscriptions.
 pub struct Hub {

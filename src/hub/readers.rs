@@ -6,27 +6,10 @@
 //!
 //! Invariant: a listed reader's cursor does not change; to move it, unlist, set, list again.
 
-use slab::Slab;
-
-use super::channel::Transport;
+use super::audience::Transport;
+use super::subscription::{NONE, Subscription};
 use super::{Hub, Item, Take};
-use crate::base::list::{LinkTable, Links};
 use crate::encode::Seq;
-
-/// No subscription.
-const NONE: u32 = u32::MAX;
-
-/// One follower of one channel.
-pub(super) struct Subscription {
-    links: Links,
-    follower: u32,
-    channel: u32,
-    sibling: u32,
-    transport: Transport,
-    /// Asked for the earliest and has not seen a message of this channel yet: what was lost
-    /// before is no gap to it.
-    fresh: bool,
-}
 
 /// How far a connection has come in all its channels: one cursor, as there is one sequence.
 #[derive(Clone, Copy, Debug)]
@@ -75,14 +58,7 @@ impl Hub {
         );
         self.reader_count += usize::from(!channels.is_empty());
         for &channel in channels.iter().rev() {
-            let subscription = Subscription {
-                links: Links::default(),
-                follower,
-                channel,
-                sibling: reader.first,
-                transport,
-                fresh,
-            };
+            let subscription = Subscription::new(follower, channel, reader.first, transport, fresh);
             reader.first = self.subscriptions.insert(subscription) as u32;
             self.channels[channel as usize]
                 .audience_mut()
@@ -230,15 +206,4 @@ impl Hub {
     }
 }
 
-impl LinkTable for Slab<Subscription> {
-    fn links(&self, index: u32) -> Links {
-        self[index as usize].links
-    }
-
-    fn links_mut(&mut self, index: u32) -> &mut Links {
-        &mut self[index as usize].links
-    }
-}
-
-const _: () = assert!(size_of::<Subscription>() <= 24);
 const _: () = assert!(size_of::<Reader>() <= 16);

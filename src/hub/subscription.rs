@@ -1,0 +1,56 @@
+//! One follower of one channel, as it stands in the channel's lists.
+//!
+//! Owns the entry and its links. Where it stands is decided in `readers`.
+
+use slab::Slab;
+
+use super::audience::Transport;
+use crate::base::list::{LinkTable, Links};
+
+/// No subscription.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// One follower of one channel.
+pub(super) struct Subscription {
+    links: Links,
+    pub(super) follower: u32,
+    pub(super) channel: u32,
+    /// The next of the same reader.
+    pub(super) sibling: u32,
+    pub(super) transport: Transport,
+    /// Asked for the earliest and has not seen a message of this channel yet: what was lost
+    /// before is no gap to it.
+    pub(super) fresh: bool,
+}
+
+impl Subscription {
+    /// A subscription that is in no list.
+    pub(super) fn new(
+        follower: u32,
+        channel: u32,
+        sibling: u32,
+        transport: Transport,
+        fresh: bool,
+    ) -> Subscription {
+        Subscription {
+            links: Links::default(),
+            follower,
+            channel,
+            sibling,
+            transport,
+            fresh,
+        }
+    }
+}
+
+impl LinkTable for Slab<Subscription> {
+    fn links(&self, index: u32) -> Links {
+        self[index as usize].links
+    }
+
+    fn links_mut(&mut self, index: u32) -> &mut Links {
+        &mut self[index as usize].links
+    }
+}
+
+const _: () = assert!(size_of::<Subscription>() <= 24);
