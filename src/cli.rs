@@ -16,6 +16,7 @@ use clap::{CommandFactory, FromArgMatches};
 use encke::producer::stdin::Lines;
 use encke::{Config, Cors};
 
+use crate::systemd::Sockets;
 use options::{Options, Publishing};
 use values::Addresses;
 
@@ -62,21 +63,25 @@ impl Exit {
     }
 }
 
-/// Reads the command line, its program name first, and the environment.
-pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, Exit> {
+/// Reads the command line, its program name first, and the environment. Sockets that were
+/// `inherited` come beside the addresses given, and instead of the default one.
+pub(crate) fn parse(
+    args: impl Iterator<Item = OsString>,
+    inherited: Sockets,
+) -> Result<Command, Exit> {
     // What the environment holds is not help, and may be secret.
     let options = Options::command()
         .mut_args(|arg| arg.hide_env_values(true))
         .try_get_matches_from(args)
         .and_then(|matches| Options::from_arg_matches(&matches))
         .map_err(exit)?;
-    command(options)
+    command(options, inherited)
 }
 
-fn command(options: Options) -> Result<Command, Exit> {
+fn command(options: Options, inherited: Sockets) -> Result<Command, Exit> {
     let stdin = options.publishing.stdin.clone();
     let log = options.lifecycle.log.clone();
-    let config = config(options)?;
+    let config = config(options, inherited)?;
     match config.check() {
         Ok(()) => Ok(Command { config, stdin, log }),
         Err(error) => Err(Exit::refused(error.option, error.detail)),
@@ -84,16 +89,21 @@ fn command(options: Options) -> Result<Command, Exit> {
 }
 
 /// Names every field, so that none is left without an option.
-fn config(options: Options) -> Result<Config, Exit> {
+fn config(options: Options, inherited: Sockets) -> Result<Config, Exit> {
+    let has_inherited = !(inherited.listen.is_empty() && inherited.control.is_empty());
     let (receiving, limits) = (options.receiving, options.limits);
-    let listen = flat(options.listening.listen);
+    let mut listen = flat(options.listening.listen);
+    let mut control = flat(options.listening.control);
+    listen.extend(inherited.listen);
+    control.extend(inherited.control);
     let stream_max_bytes = receiving.stream_max_bytes.0;
     Ok(Config {
-        listen: match listen.is_empty() {
+        listen: match listen.is_empty() && !has_inherited {
             true => Config::default().listen,
             false => listen,
         },
-        control: flat(options.listening.control),
+        control,
+        unix_mode: options.listening.unix_mode,
         publish_key: publish_key(options.publishing)?,
         cors: cors(options.listening.cors_origin)?,
         hold: receiving.hold.0,
@@ -201,7 +211,7 @@ mod tests {
 
     fn parsed(args: &[&str]) -> Command {
         let args = ["encke"].iter().chain(args).map(OsString::from);
-        match parse(args) {
+        match parse(args, Sockets::default()) {
             Ok(command) => command,
             Err(exit) => panic!("{exit:?}"),
         }
@@ -243,7 +253,7 @@ mod tests {
     #[test]
     fn every_option_reaches_its_own_setting() {
         let args = "serve --listen=127.0.0.1:1,[::1]:2 --listen=unix:/l --control=127.0.0.1:3 \
-            --publish-key=k --cors-origin=https://a --cors-origin=https://b,https://c --hold=1 \
+            --unix-mode=660 --publish-key=k --cors-origin=https://a --cors-origin=https://b,https://c --hold=1 \
             --max-hold=2 --heartbeat=3 --max-batch=4 --max-batch-bytes=5 --stream-max-bytes=6 \
             --stream-max-age=7 --history-messages=8 --history-age=9 --history-bytes=10 \
             --history-total-bytes=11K --max-channels=12 --max-connections=13 \
@@ -260,6 +270,7 @@ mod tests {
                 encke::Address::Unix("/l".into()),
             ],
             control: vec![tcp("127.0.0.1:3")],
+            unix_mode: Some(0o660),
             publish_key: Some("k".into()),
             cors: Cors::Origins(origins.map(String::from).to_vec()),
             hold: s(1),

@@ -3,11 +3,13 @@
 //! Owns the meaning and the defaults of the settings and, in `check`, their ranges and
 //! combinations. It never reads the command line or the environment (`cli` does, in the binary).
 
+mod address;
 mod check;
+
+pub use address::{Address, Inherited};
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of a server. `Config::default()` is what the binary runs with when told nothing.
@@ -29,6 +31,8 @@ pub struct Config {
     /// Addresses that serve everything. If there are any, the control surface (publishing,
     /// `/channels`, `/metrics`) is 404 on the addresses of [`Config::listen`].
     pub control: Vec<Address>,
+    /// Permission bits of the files of unix sockets; `None`: what the umask leaves.
+    pub unix_mode: Option<u32>,
     /// `Authorization: Bearer` key that guards the control surface, except on control
     /// addresses on loopback or a unix socket.
     pub publish_key: Option<String>,
@@ -100,39 +104,12 @@ pub enum Cors {
     Any,
 }
 
-/// A place to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// `host:port` or `[v6]:port`, resolved.
-    Tcp(SocketAddr),
-    /// `unix:/path`.
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// Whether only this machine can reach it.
-    pub fn is_local(&self) -> bool {
-        match self {
-            Address::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            Address::Unix(_) => true,
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(address) => write!(f, "{address}"),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Config {
         Config {
             listen: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7711)))],
             control: Vec::new(),
+            unix_mode: None,
             publish_key: None,
             cors: Cors::Origins(Vec::new()),
             hold: Duration::from_secs(30),

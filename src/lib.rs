@@ -12,7 +12,7 @@ pub mod producer;
 mod reactor;
 mod server;
 
-pub use config::{Address, Config, ConfigError, Cors, History};
+pub use config::{Address, Config, ConfigError, Cors, History, Inherited};
 pub use encode::Data;
 pub use inbox::{Accepted, Handle, Publication, PublishError, Publisher, Receipt};
 pub use server::{Error, Server};

@@ -4,6 +4,7 @@
 //! library's.
 
 mod cli;
+mod systemd;
 
 use std::io::{self, Write};
 use std::process::{self, ExitCode};
@@ -17,7 +18,11 @@ use encke::producer::stdin::{self, Lines};
 use encke::{Error, Handle, Publication, Publisher, Server};
 
 fn main() -> ExitCode {
-    let command = match cli::parse(std::env::args_os()) {
+    let inherited = match systemd::sockets() {
+        Ok(inherited) => inherited,
+        Err(error) => return fail(&format!("a socket that was passed cannot be used: {error}")),
+    };
+    let command = match cli::parse(std::env::args_os(), inherited) {
         Ok(command) => command,
         Err(exit) => return exit.report(),
     };
@@ -27,22 +32,25 @@ fn main() -> ExitCode {
         .init();
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to tell if standard error is gone too.
-            let _ = writeln!(io::stderr(), "encke: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error),
     }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    // Nobody is left to tell if standard error is gone too.
+    let _ = writeln!(io::stderr(), "encke: {error}");
+    ExitCode::FAILURE
 }
 
 fn run(command: Command) -> Result<(), Error> {
     let max_message_bytes = command.config.max_body_bytes;
-    let server = Server::bind(command.config)?;
+    let mut server = Server::bind(command.config)?;
     handle_signals(server.handle()).map_err(|error| Error::System("no signals", error))?;
     if let Some(lines) = command.stdin {
         read_stdin(lines, max_message_bytes, server.publisher())
             .map_err(|error| Error::System("no thread for standard input", error))?;
     }
+    systemd::ready(&mut server);
     server.run()
 }
 
@@ -57,6 +65,7 @@ fn handle_signals(server: Handle) -> io::Result<()> {
                     process::exit(128 + signal);
                 }
                 log::info!("draining, as told by signal {signal}; a second one ends at once");
+                systemd::stopping();
                 server.shutdown();
             }
         })?;

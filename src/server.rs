@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -94,7 +95,7 @@ impl Server {
         let mut addresses = Vec::new();
         for (address, access) in listeners(&config) {
             let bound = reactor
-                .listen(address, access)
+                .listen(address, access, config.unix_mode)
                 .map_err(|error| Error::Bind(address.clone(), error))?;
             log::info!("listening on {bound}");
             addresses.push(bound);
@@ -124,6 +125,12 @@ impl Server {
     /// Stops the server from other threads.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
+    }
+
+    /// Has `run` called on the reactor's thread, about every `interval`, for as long as the server
+    /// serves: for a watchdog, say. One such call is kept; a later one replaces it.
+    pub fn every(&mut self, interval: Duration, run: impl FnMut() + Send + 'static) {
+        self.reactor.every(interval, Box::new(run));
     }
 
     /// Serves on this thread until a shutdown has drained.

@@ -13,7 +13,9 @@ use super::values::{self, Addresses, Bytes, Span};
 
 const AFTER_HELP: &str = "\
 Durations are seconds (30, 0.5) or have a suffix: 500ms, 30s, 2m, 1h. Bytes may have a suffix: K, M,
-G (of 1,024). ADDR is host:port, [v6]:port or unix:/path. Options that may be repeated also take
+G (of 1,024). ADDR is host:port, [v6]:port or unix:/path; with proxy: before it, each connection
+begins with a PROXY protocol header, version 1 or 2. Sockets that systemd passes take the place of
+the default --listen; one named `control` is as if given with --control. Options that may be repeated also take
 several values separated by commas. Each option is also the environment variable named with it; the
 command line wins.
 
@@ -71,6 +73,10 @@ pub(super) struct Listening {
         value_delimiter = ','
     )]
     pub(super) control: Vec<Addresses>,
+
+    /// Mode of the files of unix sockets, in octal [default: as the umask leaves it]
+    #[arg(long, env = "ENCKE_UNIX_MODE", value_name = "MODE", value_parser = values::mode)]
+    pub(super) unix_mode: Option<u32>,
 
     /// Origin whose pages may read answers, such as https://example.org; repeatable, or * for all
     /// [default: none]

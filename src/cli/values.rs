@@ -132,6 +132,13 @@ impl FromStr for Addresses {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Addresses, String> {
+        if let Some(inner) = text.strip_prefix("proxy:") {
+            let Addresses(inner) = inner.parse()?;
+            let proxied = inner
+                .into_iter()
+                .map(|address| Address::Proxied(address.into()));
+            return Ok(Addresses(proxied.collect()));
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             return Ok(Addresses(vec![Address::Unix(PathBuf::from(path))]));
         }
@@ -153,6 +160,13 @@ impl FromStr for Addresses {
         }
         Ok(Addresses(addresses))
     }
+}
+
+/// The mode of a unix socket's file: octal, as for chmod.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "a mode is three octal digits, such as 660".into())
 }
 
 fn host_and_port(text: &str) -> Option<(&str, u16)> {
@@ -298,6 +312,11 @@ mod tests {
             ("0.0.0.0:0", tcp("0.0.0.0:0")),
             ("[::1]:65535", tcp("[::1]:65535")),
             ("unix:/run/a:b", Address::Unix("/run/a:b".into())),
+            (
+                "proxy:unix:/p",
+                Address::Proxied(Address::Unix("/p".into()).into()),
+            ),
+            ("proxy:[::1]:1", Address::Proxied(tcp("[::1]:1").into())),
         ] {
             assert_eq!(text.parse(), Ok(Addresses(vec![expected])), "{text}");
         }

@@ -225,12 +225,21 @@ impl Config {
 
 impl Address {
     fn is_any_port(&self) -> bool {
-        matches!(self, Address::Tcp(address) if address.port() == 0)
+        match self {
+            Address::Tcp(address) => address.port() == 0,
+            Address::Proxied(inner) => inner.is_any_port(),
+            Address::Unix(_) | Address::Inherited(_) => false,
+        }
     }
 
     fn check(&self) -> Result<(), String> {
-        let Address::Unix(path) = self else {
-            return Ok(());
+        let path = match self {
+            Address::Unix(path) => path,
+            Address::Proxied(inner) if matches!(**inner, Address::Proxied(_)) => {
+                return Err(format!("{self} is not allowed; one `proxy:` is"));
+            }
+            Address::Proxied(inner) => return inner.check(),
+            Address::Tcp(_) | Address::Inherited(_) => return Ok(()),
         };
         let bytes = path.as_os_str().as_bytes();
         if bytes.first() != Some(&b'/') || bytes.contains(&0) {

@@ -6,6 +6,7 @@
 //! Invariant: a listener stays ready until accepting says that nothing is left, whatever else
 //! goes wrong, since no further event announces what already waits.
 
+use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
@@ -15,8 +16,9 @@ use rustix::net::SocketFlags;
 
 use super::Reactor;
 use super::listen::Listener;
+use super::sockets::Read;
 use crate::base::time::Time;
-use crate::engine::Crowd;
+use crate::engine::{ConnId, Crowd, Wire};
 
 /// Connections taken on in one tick, over all listeners.
 const BUDGET: usize = 128;
@@ -98,7 +100,11 @@ impl Reactor {
     }
 
     fn admit(&mut self, place: usize, fd: OwnedFd, address: Option<IpAddr>) {
-        let access = self.listeners[place].access;
+        let Listener {
+            access, is_proxied, ..
+        } = self.listeners[place];
+        // Behind a proxy, the address that counts is yet to be said.
+        let address = address.filter(|_| !is_proxied);
         let Some(address) = self.addresses.add(address) else {
             return self.turn_away(&fd, Crowd::Address);
         };
@@ -109,6 +115,8 @@ impl Reactor {
         if let Err(error) = self.sockets.insert(id, fd, address) {
             log::error!("a connection cannot be watched: {error}");
             self.engine.broken(id);
+        } else if is_proxied {
+            self.sockets.await_header(id);
         }
     }
 
@@ -122,6 +130,18 @@ impl Reactor {
             // A client that takes no answer gets none.
             let _ = rustix::io::write(fd, &answer);
         }
+    }
+
+    /// The same for a connection that was taken on before that was known.
+    pub(super) fn refuse_crowd(&mut self, id: ConnId, crowd: Crowd) {
+        let length = match self.sockets.read(id, &mut self.buffer) {
+            Read::Bytes(length) => length,
+            Read::Nothing | Read::Eof | Read::Broken => 0,
+        };
+        if let Some(answer) = self.engine.refusal(&self.buffer[..length], crowd) {
+            let _ = self.sockets.send(id.index, &[IoSlice::new(&answer)]);
+        }
+        self.engine.broken(id);
     }
 
     fn without_descriptor(&mut self, place: usize, now: Time) {

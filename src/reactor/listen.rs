@@ -3,9 +3,10 @@
 //! Owns the options that matter, set once on the listener where Linux lets accepted sockets
 //! inherit them: no delay (an event is one small write) and keep-alive.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileTypeExt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(super) struct Listener {
     pub(super) fd: OwnedFd,
     pub(super) access: Access,
     pub(super) address: Address,
+    /// Each of its connections begins with a PROXY protocol header.
+    pub(super) is_proxied: bool,
     /// There may be connections to accept.
     pub(super) is_ready: bool,
     file: Option<PathBuf>,
@@ -41,42 +44,76 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    /// Listens on an address.
-    pub(super) fn bind(address: &Address, access: Access) -> io::Result<Listener> {
-        let (socket, file) = match address {
-            Address::Tcp(address) => {
-                let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
-                if address.is_ipv6() {
-                    socket.set_only_v6(true)?;
-                }
-                socket.set_reuse_address(true)?;
-                socket.set_tcp_nodelay(true)?;
-                socket.set_keepalive(true)?;
-                socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-                socket.bind(&SockAddr::from(*address))?;
-                (socket, None)
-            }
-            Address::Unix(path) => {
-                remove_stale(path)?;
-                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-                socket.bind(&SockAddr::unix(path)?)?;
-                (socket, Some(path.clone()))
-            }
+    /// Listens on an address; the files of unix sockets get `unix_mode`.
+    pub(super) fn bind(
+        address: &Address,
+        access: Access,
+        unix_mode: Option<u32>,
+    ) -> io::Result<Listener> {
+        let (inner, is_proxied) = match address {
+            Address::Proxied(inner) => (&**inner, true),
+            address => (address, false),
         };
-        socket.listen(BACKLOG)?;
+        let (socket, file) = open(inner, unix_mode)?;
         socket.set_nonblocking(true)?;
-        let address = match socket.local_addr()?.as_socket() {
-            Some(bound) => Address::Tcp(bound),
-            None => address.clone(),
+        let bound = match socket.local_addr()?.as_socket() {
+            Some(bound) if matches!(inner, Address::Tcp(_)) => Address::Tcp(bound),
+            _ => inner.clone(),
         };
         Ok(Listener {
             fd: socket.into(),
             access,
-            address,
+            address: match is_proxied {
+                true => Address::Proxied(bound.into()),
+                false => bound,
+            },
+            is_proxied,
             is_ready: true,
             file,
         })
     }
+}
+
+/// A listening socket, and the file to be removed with it.
+fn open(address: &Address, unix_mode: Option<u32>) -> io::Result<(Socket, Option<PathBuf>)> {
+    match address {
+        Address::Tcp(address) => {
+            let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            socket.set_reuse_address(true)?;
+            set_inherited_options(&socket)?;
+            socket.bind(&SockAddr::from(*address))?;
+            socket.listen(BACKLOG)?;
+            Ok((socket, None))
+        }
+        Address::Unix(path) => {
+            remove_stale(path)?;
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.bind(&SockAddr::unix(path)?)?;
+            if let Some(mode) = unix_mode {
+                // Nobody can connect before it listens.
+                std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+            }
+            socket.listen(BACKLOG)?;
+            Ok((socket, Some(path.clone())))
+        }
+        Address::Inherited(inherited) => {
+            let socket = Socket::from(inherited.as_fd().try_clone_to_owned()?);
+            if inherited.ip_address().is_some() {
+                set_inherited_options(&socket)?;
+            }
+            Ok((socket, None))
+        }
+        Address::Proxied(_) => Err(io::Error::other("`proxy:` is given twice")),
+    }
+}
+
+fn set_inherited_options(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
 }
 
 /// Removes a socket file that nobody listens on; a live one, or another kind of file, stays.

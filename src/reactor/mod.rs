@@ -8,6 +8,7 @@
 mod accept;
 mod addresses;
 mod listen;
+mod proxy;
 mod sockets;
 
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::base::time::Time;
+use crate::base::time::{Time, millis};
 use crate::config::Address;
 use crate::encode::write_cursor;
 use crate::engine::{Access, ConnId, Engine};
@@ -82,6 +83,14 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     started: Instant,
     load: Load,
+    chore: Option<Chore>,
+}
+
+/// Something that the embedding program wants done on this thread now and then.
+struct Chore {
+    interval_ms: u64,
+    due: Time,
+    run: Box<dyn FnMut() + Send>,
 }
 
 impl Reactor {
@@ -113,12 +122,18 @@ impl Reactor {
             buffer: vec![0; READ_BYTES].into(),
             started: Instant::now(),
             load: Load::default(),
+            chore: None,
         })
     }
 
     /// Listens on an address; the address as bound.
-    pub(crate) fn listen(&mut self, address: &Address, access: Access) -> io::Result<Address> {
-        let listener = Listener::bind(address, access)?;
+    pub(crate) fn listen(
+        &mut self,
+        address: &Address,
+        access: Access,
+        unix_mode: Option<u32>,
+    ) -> io::Result<Address> {
+        let listener = Listener::bind(address, access, unix_mode)?;
         let token = Token(1 + self.listeners.len());
         let raw = listener.fd.as_raw_fd();
         self.poll
@@ -127,6 +142,22 @@ impl Reactor {
         let bound = listener.address.clone();
         self.listeners.push(listener);
         Ok(bound)
+    }
+
+    /// Has `run` called about every `interval` for as long as the loop turns.
+    pub(crate) fn every(&mut self, interval: Duration, run: Box<dyn FnMut() + Send>) {
+        self.chore = Some(Chore {
+            interval_ms: millis(interval).max(1),
+            due: Time::default(),
+            run,
+        });
+    }
+
+    fn do_chore(&mut self, now: Time) {
+        if let Some(chore) = self.chore.as_mut().filter(|chore| chore.due <= now) {
+            chore.due = now.after_ms(chore.interval_ms);
+            (chore.run)();
+        }
     }
 
     /// Runs until a drain is over.
@@ -144,6 +175,7 @@ impl Reactor {
     fn tick(&mut self) -> io::Result<()> {
         self.wait()?;
         let now = self.tell_time();
+        self.do_chore(now);
         self.serve_events();
         self.check_stop();
         self.accept(now);
@@ -177,7 +209,8 @@ impl Reactor {
     }
 
     fn until_due(&self) -> Option<Duration> {
-        let due = [self.engine.next_due(), self.gate.next_due()];
+        let chore = self.chore.as_ref().map(|chore| chore.due);
+        let due = [self.engine.next_due(), self.gate.next_due(), chore];
         let due = due.into_iter().flatten().min()?;
         let at = self.started + Duration::from_millis(due.0);
         Some(at.saturating_duration_since(Instant::now()))
@@ -223,6 +256,9 @@ impl Reactor {
     /// Reads what a connection has sent. A short read ends it, since more raises a new event,
     /// unless the end was announced, or may have been, which raises none.
     fn read(&mut self, id: ConnId, may_be_closed: bool) {
+        if self.sockets.awaits_header(id) && !self.take_header(id) {
+            return;
+        }
         for _ in 0..READS {
             if !self.engine.wants_input(id) {
                 return;

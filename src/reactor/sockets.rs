@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
+use rustix::net::{RecvFlags, Shutdown};
 
 use crate::engine::{ConnId, Sent, Wire};
 
@@ -26,6 +26,8 @@ struct Socket {
     watches_writes: bool,
     /// Waits to be read on, though no event will say so.
     is_unread: bool,
+    /// Begins with a PROXY protocol header, which is not here yet.
+    awaits_header: bool,
 }
 
 const _: () = assert!(size_of::<Option<Socket>>() == 16);
@@ -65,6 +67,7 @@ impl Sockets {
             address,
             watches_writes: false,
             is_unread: false,
+            awaits_header: false,
         });
         let token = Token(id.to_token());
         self.registry
@@ -87,6 +90,39 @@ impl Sockets {
     pub(super) fn clear_unread(&mut self, id: ConnId) {
         if let Some(socket) = self.find(id) {
             socket.is_unread = false;
+        }
+    }
+
+    /// From here on a PROXY protocol header comes before everything else.
+    pub(super) fn await_header(&mut self, id: ConnId) {
+        if let Some(socket) = self.find(id) {
+            socket.awaits_header = true;
+        }
+    }
+
+    /// Whether a PROXY protocol header must come first.
+    pub(super) fn awaits_header(&mut self, id: ConnId) -> bool {
+        self.find(id).is_some_and(|socket| socket.awaits_header)
+    }
+
+    /// The header is here, and says whose connection it is.
+    pub(super) fn end_header(&mut self, id: ConnId, address: u32) {
+        if let Some(socket) = self.find(id) {
+            socket.awaits_header = false;
+            socket.address = address;
+        }
+    }
+
+    /// Looks at the bytes that are there, and leaves them.
+    pub(super) fn peek(&mut self, id: ConnId, buffer: &mut [u8]) -> Read {
+        let Some(socket) = self.find(id) else {
+            return Read::Nothing;
+        };
+        match rustix::net::recv(&socket.fd, buffer, RecvFlags::PEEK) {
+            Ok((0, _)) => Read::Eof,
+            Ok((length, _)) => Read::Bytes(length),
+            Err(Errno::AGAIN | Errno::INTR) => Read::Nothing,
+            Err(_) => Read::Broken,
         }
     }
 

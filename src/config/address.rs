@@ -1,0 +1,81 @@
+//! Places to listen on.
+//!
+//! Owns how they are written. It opens nothing.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A place to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `host:port` or `[v6]:port`, resolved.
+    Tcp(SocketAddr),
+    /// `unix:/path`.
+    Unix(PathBuf),
+    /// A socket that listens already, from whoever started the process.
+    Inherited(Inherited),
+    /// `proxy:` and another address: each connection begins with a PROXY protocol header (version
+    /// 1 or 2), which says whose it is.
+    Proxied(Box<Address>),
+}
+
+/// A listening socket that was handed over.
+#[derive(Clone, Debug)]
+pub struct Inherited(Arc<OwnedFd>);
+
+impl Inherited {
+    /// Takes over a listening stream socket.
+    pub fn new(socket: OwnedFd) -> Inherited {
+        Inherited(Arc::new(socket))
+    }
+
+    /// Where it listens, if that is an IP address.
+    pub fn ip_address(&self) -> Option<SocketAddr> {
+        let name = rustix::net::getsockname(&self.0).ok()?;
+        SocketAddr::try_from(name).ok()
+    }
+}
+
+impl AsFd for Inherited {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PartialEq for Inherited {
+    fn eq(&self, other: &Inherited) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Inherited {}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
+        match self {
+            Address::Tcp(address) => is_loopback(*address),
+            Address::Unix(_) => true,
+            Address::Inherited(socket) => socket.ip_address().is_none_or(is_loopback),
+            Address::Proxied(inner) => inner.is_local(),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => write!(f, "{address}"),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Inherited(socket) => match socket.ip_address() {
+                Some(address) => write!(f, "{address} (inherited)"),
+                None => f.write_str("a unix socket (inherited)"),
+            },
+            Address::Proxied(inner) => write!(f, "proxy:{inner}"),
+        }
+    }
+}

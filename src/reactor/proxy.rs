@@ -1,0 +1,75 @@
+//! The PROXY protocol (HAProxy's proxy-protocol.txt, versions 1 and 2): whose connection it is.
+//!
+//! Owns the first bytes of a connection on a listener that asks for them. They are looked at where
+//! they are, in the kernel, and taken only when the header is whole, so nothing is kept here.
+
+use std::net::IpAddr;
+
+use proxy_header::{Error, ParseConfig, ProxyHeader};
+
+use super::Reactor;
+use super::sockets::Read;
+use crate::engine::{ConnId, Crowd};
+
+/// The longest header taken: room for version 2 with the additions that proxies send.
+const MAX_HEADER_BYTES: usize = 4_096;
+
+/// What the first bytes are.
+enum Header {
+    Partial,
+    Whole(usize, Option<IpAddr>),
+    Wrong,
+}
+
+impl Reactor {
+    /// Takes a connection's header; false if it is not whole yet, or the connection has ended.
+    pub(super) fn take_header(&mut self, id: ConnId) -> bool {
+        let buffer = &mut self.buffer[..MAX_HEADER_BYTES];
+        let length = match self.sockets.peek(id, buffer) {
+            Read::Bytes(length) => length,
+            Read::Nothing => return false,
+            Read::Eof | Read::Broken => {
+                self.engine.broken(id);
+                return false;
+            }
+        };
+        match header(&buffer[..length]) {
+            Header::Partial => false,
+            Header::Wrong => {
+                log::debug!("a connection without a PROXY protocol header is closed");
+                self.engine.broken(id);
+                false
+            }
+            Header::Whole(length, address) => {
+                // It was seen there a moment ago, so this takes all of it.
+                let _ = self.sockets.read(id, &mut self.buffer[..length]);
+                self.count_address(id, address)
+            }
+        }
+    }
+
+    /// Counts the connection for the address that the header names.
+    fn count_address(&mut self, id: ConnId, address: Option<IpAddr>) -> bool {
+        match self.addresses.add(address) {
+            Some(place) => {
+                self.sockets.end_header(id, place);
+                true
+            }
+            None => {
+                self.refuse_crowd(id, Crowd::Address);
+                false
+            }
+        }
+    }
+}
+
+fn header(bytes: &[u8]) -> Header {
+    match ProxyHeader::parse(bytes, ParseConfig::default()) {
+        Ok((header, length)) => {
+            let address = header.proxied_address();
+            Header::Whole(length, address.map(|address| address.source.ip()))
+        }
+        Err(Error::BufferTooShort) if bytes.len() < MAX_HEADER_BYTES => Header::Partial,
+        Err(_) => Header::Wrong,
+    }
+}
