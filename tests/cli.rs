@@ -8,9 +8,10 @@ use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 
-const OPTIONS: [&str; 31] = [
+const OPTIONS: [&str; 32] = [
     "--listen",
     "--control",
+    "--unix-mode",
     "--cors-origin",
     "--hold",
     "--max-hold",
@@ -87,6 +88,9 @@ const BAD: &[(&str, &str, &str)] = &[
     ("--listen", "unix:relative", "starts with `/`"),
     ("--control", "localhost", "host:port"),
     ("--control", "::1:7711", "[v6]:port"),
+    ("--listen", "proxy:proxy:127.0.0.1:1", "proxy:"),
+    ("--unix-mode", "888", "octal"),
+    ("--unix-mode", "1777", "octal"),
     ("--cors-origin", "null", "scheme://host"),
     ("--cors-origin", "https://example.org/", "scheme://host"),
     ("--cors-origin", "*,https://example.org", "alone"),
