@@ -55,13 +55,13 @@ const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 impl Engine {
     /// Serves one whole request: its answer is written, or it is parked.
     pub(super) fn perform(&mut self, index: u32, head: &Head<'_>, body: &[u8]) {
-        self.stats.requests += 1;
         let ask = self.ask(index, head);
         let planned = self.admit(index, head);
         let done = planned.and_then(|plan| self.carry_out(index, head, plan, body, &ask));
         if let Err(problem) = done {
             return self.refuse_request(index, head, problem);
         }
+        self.stats.requests.count(endpoint(head), 200);
         let conn = self.conn(index);
         if !conn.is_waiting() && conn.state() != State::Closing {
             conn.become_state(State::Idle);
@@ -75,7 +75,7 @@ impl Engine {
         ask.callback = callback_of(head).filter(|_| is_receive);
         let manner = manner(&ask, &self.heads);
         problem.write(&self.heads, &mut self.scratch.out, &manner);
-        self.stats.refused(problem.status);
+        self.stats.requests.count(endpoint(head), problem.status);
         self.conn(index).become_state(State::Idle);
     }
 
@@ -280,6 +280,11 @@ pub(super) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a super::heads::Heads) -> Ma
         origin: ask.origin.and_then(|place| heads.origin(place)),
         callback: ask.callback.as_deref(),
     }
+}
+
+/// The name of the endpoint asked for.
+fn endpoint(head: &Head<'_>) -> &'static str {
+    Route::of(head.path).map_or("other", |route| route.name())
 }
 
 fn not_found() -> Problem {

@@ -37,7 +37,7 @@ impl Engine {
         });
         let base = rhythms.min().map_or(UNKNOWN_RHYTHM_MS, |rhythm| rhythm / 2);
         // An idle thread changes nothing; a saturated one makes everybody four times as patient.
-        let patience = 1_000 + 3 * u64::from(self.load_permille.min(1_000));
+        let patience = 1_000 + 3 * u64::from(self.outside.load_permille.min(1_000));
         let advised = (base * patience / 1_000).clamp(*RETRY_MS.start(), *RETRY_MS.end());
         self.random.u64(advised / 10 * 9..=advised / 10 * 11) as u32
     }

@@ -119,8 +119,8 @@ pub(super) struct Conn {
     pub(super) reader: Reader,
     pub(super) work: Option<Box<Work>>,
     pub(super) generation: u32,
-    /// Body bytes that a stream may still send.
-    pub(super) stream_bytes: u32,
+    /// Of a stream: body bytes that it may still send. Of a held poll: when it was parked.
+    measure: u32,
     /// The end of the hold, or of the stream.
     ends_at: Moment,
     state: State,
@@ -135,7 +135,7 @@ impl Conn {
             reader: Reader::default(),
             work: None,
             generation,
-            stream_bytes: 0,
+            measure: 0,
             ends_at: Moment::default(),
             state: State::Head,
             transport: Transport::LongPoll,
@@ -185,9 +185,30 @@ impl Conn {
         self.ends_at.near(now)
     }
 
+    /// Sets how many body bytes a stream may send.
+    pub(super) fn set_stream_bytes(&mut self, bytes: u32) {
+        self.measure = bytes;
+    }
+
+    /// Counts body bytes that a stream has sent.
+    pub(super) fn spend_stream_bytes(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.measure = self.measure.saturating_sub(bytes);
+    }
+
+    /// Notes when a long poll was parked.
+    pub(super) fn set_held_since(&mut self, since: Time) {
+        self.measure = Moment::of(since).0;
+    }
+
+    /// When a held poll was parked, to the unit of a moment.
+    pub(super) fn held_since(&self, now: Time) -> Time {
+        Moment(self.measure).near(now)
+    }
+
     /// Whether a stream has sent, or lived, as much as it may.
     pub(super) fn is_over(&self, now: Time) -> bool {
-        self.stream_bytes == 0 || self.ends_at(now) <= now
+        self.measure == 0 || self.ends_at(now) <= now
     }
 
     pub(super) fn set_ends_at(&mut self, at: Time) {

@@ -61,6 +61,10 @@ impl Engine {
             },
         };
         let more = self.hub.owed(&conn.reader, take, &mut items);
+        if let Some(Item::Message { key, .. }) = items.last() {
+            let delay_ms = self.now.since_ms(self.hub.message(*key).at());
+            self.stats.delay_ms.record(delay_ms);
+        }
         match conn.state() {
             // It asked for the earliest, and all there was is gone.
             _ if items.is_empty() => conn.reader.cursor = self.hub.head(),
@@ -309,6 +313,9 @@ impl Engine {
 
     /// Ends a hold: the connection follows nothing and is between requests.
     fn release(&mut self, index: u32) {
+        let now = self.now;
+        let held_since = self.conns[index as usize].held_since(now);
+        self.stats.hold_ms.record(now.since_ms(held_since));
         let conn = &mut self.conns[index as usize];
         self.hub.unfollow(&mut conn.reader);
         conn.flags.put(Flags::EARLY, false);

@@ -332,7 +332,7 @@ impl Engine {
             ..Manner::SHARED
         };
         problem.write(&self.heads, &mut self.scratch.out, &manner);
-        self.stats.refused(problem.status);
+        self.stats.requests.count("other", problem.status);
         let conn = self.conn(index);
         conn.flags.put(Flags::CLOSE, true);
         conn.become_state(State::Closing);

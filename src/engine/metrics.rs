@@ -7,29 +7,27 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Engine;
+use super::outside::Outside;
 use super::stats::{End, Stats};
-use crate::hub::Counts;
+use crate::base::histogram::Histogram;
+use crate::hub::{Audience, Counts, Transport};
 
 /// A copy of everything that is shown.
 #[derive(Debug)]
 struct Snapshot {
     stats: Stats,
     counts: Counts,
-    connections: usize,
-    parked: usize,
-    channels: usize,
-    messages: usize,
-    history_bytes: usize,
-    history_limit_bytes: usize,
-    buffer_bytes: usize,
-    buffer_limit_bytes: usize,
-    load_permille: u32,
+    fan_out_ms: Histogram,
+    readers: Audience,
+    outside: Outside,
+    gauges: Vec<(&'static str, &'static str, f64)>,
 }
 
 impl Engine {
@@ -37,15 +35,10 @@ impl Engine {
         let snapshot = Snapshot {
             stats: self.stats.clone(),
             counts: self.hub.counts(),
-            connections: self.conns.len(),
-            parked: self.hub.reader_count(),
-            channels: self.hub.channel_count(),
-            messages: self.hub.message_count(),
-            history_bytes: self.hub.meter().used(),
-            history_limit_bytes: self.hub.meter().limit(),
-            buffer_bytes: self.buffers.used(),
-            buffer_limit_bytes: self.buffers.limit(),
-            load_permille: self.load_permille,
+            fan_out_ms: self.hub.fan_out_ms().clone(),
+            readers: *self.hub.readers(),
+            outside: self.outside.clone(),
+            gauges: self.gauges(),
         };
         let mut registry = Registry::with_prefix("encke");
         registry.register_collector(Box::new(snapshot));
@@ -53,136 +46,209 @@ impl Engine {
         encode(&mut text, &registry).expect("writing to a string does not fail");
         text
     }
+
+    fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {
+        let (history, buffers, outside) = (self.hub.meter(), &self.buffers, &self.outside);
+        let draining = u8::from(self.drain.is_some());
+        vec![
+            ("connections", "Open connections", self.conns.len() as f64),
+            (
+                "connections_limit",
+                "Most connections at once",
+                self.settings.max_connections as f64,
+            ),
+            ("channels", "Channels", self.hub.channel_count() as f64),
+            (
+                "messages",
+                "Messages in history",
+                self.hub.message_count() as f64,
+            ),
+            (
+                "history_bytes",
+                "Bytes of channels and messages",
+                history.used() as f64,
+            ),
+            (
+                "history_limit_bytes",
+                "Most bytes of those",
+                history.limit() as f64,
+            ),
+            (
+                "buffer_bytes",
+                "Bytes of unfinished requests and unsent answers",
+                buffers.used() as f64,
+            ),
+            (
+                "buffer_limit_bytes",
+                "Most bytes of those",
+                buffers.limit() as f64,
+            ),
+            (
+                "queue_messages",
+                "Messages in the producers' queue",
+                outside.queued as f64,
+            ),
+            (
+                "busy_ratio",
+                "Part of its time that the thread was busy of late, 0 to 1",
+                f64::from(outside.load_permille) / 1_000.0,
+            ),
+            (
+                "open_files",
+                "Open descriptors of the process",
+                outside.open_files as f64,
+            ),
+            (
+                "open_files_limit",
+                "Most of those",
+                outside.max_open_files as f64,
+            ),
+            (
+                "resident_memory_bytes",
+                "Resident memory of the process",
+                outside.resident_bytes as f64,
+            ),
+            ("draining", "1 while the server drains", f64::from(draining)),
+        ]
+    }
 }
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.counters(&mut encoder)?;
-        self.gauges(&mut encoder)?;
-        self.by_cause(&mut encoder)
+        for &(name, help, value) in &self.gauges {
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(family)?;
+        }
+        self.by_label(&mut encoder)?;
+        self.histograms(&mut encoder)
     }
 }
 
 impl Snapshot {
     fn counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (stats, counts) = (&self.stats, &self.counts);
         for (name, help, value) in [
             (
                 "connections_accepted",
                 "Connections taken on",
-                self.stats.accepted,
+                stats.accepted,
             ),
             (
-                "requests",
-                "Requests whose head was whole and sound",
-                self.stats.requests,
+                "connections_refused",
+                "Connections without a place",
+                stats.turned_away,
             ),
-            (
-                "messages_published",
-                "Messages accepted",
-                self.counts.published,
-            ),
+            ("messages_published", "Messages accepted", counts.published),
             (
                 "messages_delivered",
                 "Messages sent, one for each receiver",
-                self.stats.delivered,
+                stats.delivered,
             ),
             (
                 "messages_evicted",
                 "Messages dropped from history",
-                self.counts.evicted,
+                counts.evicted,
             ),
-            ("gaps", "Gaps told to receivers", self.stats.gaps),
+            ("gaps", "Gaps told to receivers", stats.gaps),
             (
                 "holds_expired",
                 "Holds that ended without a message",
-                self.stats.holds_expired,
+                stats.holds_expired,
             ),
             (
                 "streams_recycled",
                 "Streams ended at their size or age",
-                self.stats.recycled,
+                stats.recycled,
             ),
             (
                 "writes_blocked",
                 "Writes that a socket took in part",
-                self.stats.blocked,
+                stats.blocked,
             ),
             (
                 "publishes_busy",
                 "Publishes refused for want of memory",
-                self.counts.busy,
+                counts.busy,
             ),
             (
                 "channels_refused",
                 "Uses refused for too many channels",
-                self.counts.too_many_channels,
+                counts.too_many_channels,
             ),
         ] {
-            let counter = ConstCounter::new(value);
-            let kind = prometheus_client::metrics::MetricType::Counter;
-            counter.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+            let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            ConstCounter::new(value).encode(family)?;
         }
         Ok(())
     }
 
-    fn gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        for (name, help, value) in [
-            ("connections", "Open connections", self.connections),
-            (
-                "connections_parked",
-                "Connections that wait for an event",
-                self.parked,
-            ),
-            ("channels", "Channels", self.channels),
-            ("messages", "Messages in history", self.messages),
-            (
-                "history_bytes",
-                "Bytes of channels and messages",
-                self.history_bytes,
-            ),
-            (
-                "history_limit_bytes",
-                "Limit of the above",
-                self.history_limit_bytes,
-            ),
-            (
-                "buffer_bytes",
-                "Bytes of unfinished requests and unsent answers",
-                self.buffer_bytes,
-            ),
-            (
-                "buffer_limit_bytes",
-                "Limit of the above",
-                self.buffer_limit_bytes,
-            ),
-            (
-                "load_permille",
-                "Part of its time that the thread was busy of late, in thousandths",
-                self.load_permille as usize,
-            ),
-        ] {
-            let gauge = ConstGauge::new(value as i64);
-            let kind = prometheus_client::metrics::MetricType::Gauge;
-            gauge.encode(encoder.encode_descriptor(name, help, None, kind)?)?;
+    fn by_label(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Connections that wait for an event, by transport";
+        let name = "connections_parked";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for transport in Transport::ALL {
+            let gauge = ConstGauge::new(i64::from(self.readers.of(transport)));
+            gauge.encode(family.encode_family(&[("transport", transport.name())])?)?;
         }
-        Ok(())
-    }
-
-    fn by_cause(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let kind = prometheus_client::metrics::MetricType::Counter;
         let help = "Connections that ended, by cause";
-        let mut family = encoder.encode_descriptor("connections_ended", help, None, kind)?;
+        let name = "connections_ended";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for why in End::ALL {
-            let labels = [("cause", why.name())];
             let counter = ConstCounter::new(self.stats.ends(why));
-            counter.encode(family.encode_family(&labels)?)?;
+            counter.encode(family.encode_family(&[("cause", why.name())])?)?;
         }
-        let help = "Requests refused, by status";
-        let mut family = encoder.encode_descriptor("requests_refused", help, None, kind)?;
-        for (status, count) in &self.stats.refusals {
-            let labels = [("status", u32::from(*status))];
-            let counter = ConstCounter::new(*count);
-            counter.encode(family.encode_family(&labels)?)?;
+        let help = "Requests answered or parked, by endpoint and status";
+        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for (endpoint, status, count) in self.stats.requests.iter() {
+            let labels = [
+                ("endpoint", endpoint.to_owned()),
+                ("status", status.to_string()),
+            ];
+            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn histograms(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        for (name, help, histogram, units_in_a_second) in [
+            (
+                "hold_seconds",
+                "How long polls were held",
+                &self.stats.hold_ms,
+                1e3,
+            ),
+            (
+                "delivery_delay_seconds",
+                "From a message's publication to its delivery to a parked receiver",
+                &self.stats.delay_ms,
+                1e3,
+            ),
+            (
+                "fan_out_seconds",
+                "From a message until nobody of its channel was owed anything",
+                &self.fan_out_ms,
+                1e3,
+            ),
+            (
+                "tick_seconds",
+                "How long ticks of the loop took",
+                &self.outside.tick_us,
+                1e6,
+            ),
+        ] {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            let buckets: Vec<(f64, u64)> = histogram
+                .buckets()
+                .map(|(bound, count)| {
+                    (
+                        bound.map_or(f64::MAX, |bound| bound as f64 / units_in_a_second),
+                        count,
+                    )
+                })
+                .collect();
+            let sum = histogram.sum() as f64 / units_in_a_second;
+            family.encode_histogram::<NoLabelSet>(sum, histogram.count(), &buckets, None)?;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ mod heads;
 mod input;
 mod metrics;
 mod output;
+mod outside;
 mod params;
 mod problem;
 mod publish;
@@ -37,6 +38,7 @@ mod work;
 
 pub use conn::{Access, ConnId, State};
 pub use output::{Sent, Wire};
+pub use outside::Outside;
 pub use refusal::Crowd;
 pub use stats::Stats;
 
@@ -75,8 +77,7 @@ pub struct Engine {
     stats: Stats,
     generation: u32,
     now: Time,
-    /// How busy the thread was of late, in thousandths.
-    load_permille: u32,
+    outside: Outside,
     scratch: Scratch,
 }
 
@@ -137,7 +138,7 @@ impl Engine {
             stats: Stats::default(),
             generation: 0,
             now: Time::default(),
-            load_permille: 0,
+            outside: Outside::default(),
             scratch: Scratch::default(),
         }
     }
@@ -149,9 +150,9 @@ impl Engine {
         self.heads.set_date(date_s);
     }
 
-    /// Tells how busy the thread was of late, in thousandths.
-    pub fn set_load(&mut self, load_permille: u32) {
-        self.load_permille = load_permille;
+    /// Where the caller notes how the process around the engine fares.
+    pub fn outside(&mut self) -> &mut Outside {
+        &mut self.outside
     }
 
     /// Takes on a connection; `None` where there are as many as allowed.

@@ -132,8 +132,7 @@ impl Engine {
         };
         let conn = self.conn(index);
         conn.reader.cursor = cursor;
-        let taken = u32::try_from(taken).unwrap_or(u32::MAX);
-        conn.stream_bytes = conn.stream_bytes.saturating_sub(taken);
+        conn.spend_stream_bytes(taken);
     }
 
     /// Keeps the rest of a frame until the socket takes more.

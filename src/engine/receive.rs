@@ -193,6 +193,7 @@ impl Engine {
             conn.flags.put(Flags::CLOSE, true);
         }
         conn.transport = Transport::LongPoll;
+        conn.set_held_since(self.now);
         conn.set_ends_at(ends_at);
         conn.become_state(State::Held);
         conn.reader.cursor = self.hub.head();

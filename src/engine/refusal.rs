@@ -49,7 +49,7 @@ impl Engine {
             };
             let retry_s = self.random.u32(2..=10).to_string();
             let problem = Problem::new(status, detail).with("Retry-After", retry_s);
-            self.stats.refused(status);
+            self.stats.requests.count("other", status);
             problem.write(&self.heads, &mut out, &manner);
         }
         Some(out)

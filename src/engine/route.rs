@@ -60,6 +60,22 @@ impl<'b> Route<'b> {
         })
     }
 
+    /// Its name in metrics.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Route::Receive(Receive::Poll, _) => "poll",
+            Route::Receive(Receive::LongPoll, _) => "long-poll",
+            Route::Receive(Receive::Sse, _) => "sse",
+            Route::Receive(Receive::Ndjson, _) => "ndjson",
+            Route::Receive(Receive::Frame, _) => "frame",
+            Route::Publish(_) | Route::PublishLines => "publish",
+            Route::Channels | Route::Channel(_) => "channels",
+            Route::Healthz => "healthz",
+            Route::Readyz => "readyz",
+            Route::Metrics => "metrics",
+        }
+    }
+
     /// Whether it belongs to the control surface.
     pub(super) fn is_control(&self) -> bool {
         match self {

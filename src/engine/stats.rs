@@ -1,5 +1,10 @@
 //! What happened so far: plain counters, read by metrics and by tests.
 
+use std::collections::BTreeMap;
+
+use crate::base::histogram::Histogram;
+use crate::hub::DURATIONS_MS;
+
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -46,14 +51,14 @@ impl End {
 }
 
 /// Counters since the start.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Stats {
     /// Connections taken on.
     pub accepted: u64,
     /// Connections for which there was no place.
     pub turned_away: u64,
-    /// Requests whose head was whole and sound.
-    pub requests: u64,
+    /// Requests answered or parked, by endpoint and status.
+    pub requests: Requests,
     /// Messages handed to sockets, one for each receiver.
     pub delivered: u64,
     /// Gaps told to receivers.
@@ -64,9 +69,47 @@ pub struct Stats {
     pub blocked: u64,
     /// Streams ended at their size or age.
     pub recycled: u64,
-    /// Requests refused, by status: `(status, count)`, in the order they first occurred.
-    pub refusals: Vec<(u16, u64)>,
+    /// How long polls were held, in milliseconds.
+    pub hold_ms: Histogram,
+    /// Time from a message's publication to its delivery to a parked reader, in milliseconds.
+    pub delay_ms: Histogram,
     ended: [u64; End::ALL.len()],
+}
+
+/// Requests by endpoint and status.
+#[derive(Clone, Debug, Default)]
+pub struct Requests(BTreeMap<(&'static str, u16), u64>);
+
+impl Requests {
+    /// Counts one.
+    pub(super) fn count(&mut self, endpoint: &'static str, status: u16) {
+        *self.0.entry((endpoint, status)).or_default() += 1;
+    }
+
+    /// Endpoint, status and count of all that occurred.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
+        self.0
+            .iter()
+            .map(|(&(endpoint, status), &count)| (endpoint, status, count))
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Stats {
+        Stats {
+            accepted: 0,
+            turned_away: 0,
+            requests: Requests::default(),
+            delivered: 0,
+            gaps: 0,
+            holds_expired: 0,
+            blocked: 0,
+            recycled: 0,
+            hold_ms: Histogram::new(DURATIONS_MS),
+            delay_ms: Histogram::new(DURATIONS_MS),
+            ended: [0; End::ALL.len()],
+        }
+    }
 }
 
 impl Stats {
@@ -77,12 +120,5 @@ impl Stats {
 
     pub(super) fn ended(&mut self, why: End) {
         self.ended[why as usize] += 1;
-    }
-
-    pub(super) fn refused(&mut self, status: u16) {
-        match self.refusals.iter_mut().find(|(seen, _)| *seen == status) {
-            Some((_, count)) => *count += 1,
-            None => self.refusals.push((status, 1)),
-        }
     }
 }

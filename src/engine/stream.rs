@@ -53,7 +53,7 @@ impl Engine {
         let conn = &mut self.conns[index as usize];
         conn.transport = transport;
         conn.flags.put(Flags::ENVELOPE, params.envelope);
-        conn.stream_bytes = stream_bytes;
+        conn.set_stream_bytes(stream_bytes);
         conn.set_ends_at(ends_at);
         conn.become_state(State::Streaming);
         conn.reader.cursor = start.cursor;
@@ -168,9 +168,8 @@ impl Engine {
             Transport::Frame => script::frame_cursor(out, &epoch, head),
             _ => ndjson::cursor(out, &epoch, head),
         });
-        let length = self.scratch.out.len() as u32;
-        let conn = self.conn(index);
-        conn.stream_bytes = conn.stream_bytes.saturating_sub(length);
+        let length = self.scratch.out.len();
+        self.conn(index).spend_stream_bytes(length);
         self.arm_stream(index);
         self.flush(index, wire);
     }

@@ -39,6 +39,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::base::histogram::Histogram;
 use crate::base::list::List;
 use crate::base::meter::{Frame, Meter};
 use crate::base::time::Time;
@@ -60,7 +61,7 @@ pub struct Hub {
     names: Names,
     subscriptions: Slab<Subscription>,
     /// Readers that follow something.
-    reader_count: usize,
+    readers: Audience,
     messages: Slab<Stored>,
     /// All stored messages, oldest first.
     order: List,
@@ -72,6 +73,7 @@ pub struct Hub {
     limits: Limits,
     now: Time,
     counts: Counts,
+    fan_out_ms: Histogram,
 }
 
 /// The limits a hub keeps to.
@@ -95,6 +97,11 @@ pub struct Counts {
     /// Uses refused because there were too many channels.
     pub too_many_channels: u64,
 }
+
+/// Bounds of durations, in milliseconds.
+pub const DURATIONS_MS: &[u64] = &[
+    1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000,
+];
 
 /// What a publisher hands over.
 #[derive(Debug)]
@@ -135,7 +142,7 @@ impl Hub {
             places: 0,
             names: Names::new(config.max_channels, keys),
             subscriptions: Slab::with_capacity(max_readers),
-            reader_count: 0,
+            readers: Audience::default(),
             messages: Slab::new(),
             order: List::new(),
             run: VecDeque::new(),
@@ -149,6 +156,7 @@ impl Hub {
             },
             now: Time::default(),
             counts: Counts::default(),
+            fan_out_ms: Histogram::new(DURATIONS_MS),
         }
     }
 
@@ -245,14 +253,19 @@ impl Hub {
         self.messages.len()
     }
 
-    /// How many readers there are.
-    pub fn reader_count(&self) -> usize {
-        self.reader_count
+    /// How many readers there are, by transport.
+    pub fn readers(&self) -> &Audience {
+        &self.readers
     }
 
     /// What happened so far.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// How long it took from a message until nobody of its channel was owed anything.
+    pub fn fan_out_ms(&self) -> &Histogram {
+        &self.fan_out_ms
     }
 
     /// The meter of everything kept for readers: messages, their frames, channels.

@@ -56,7 +56,9 @@ impl Hub {
             !reader.is_following(),
             "a reader follows one set of channels"
         );
-        self.reader_count += usize::from(!channels.is_empty());
+        if !channels.is_empty() {
+            self.readers.add(transport);
+        }
         for &channel in channels.iter().rev() {
             let subscription = Subscription::new(follower, channel, reader.first, transport, fresh);
             reader.first = self.subscriptions.insert(subscription) as u32;
@@ -69,7 +71,9 @@ impl Hub {
     /// Ends all of a reader's subscriptions.
     pub fn unfollow(&mut self, reader: &mut Reader) {
         self.unlist(reader);
-        self.reader_count -= usize::from(reader.is_following());
+        if let Some(first) = self.subscriptions.get(reader.first as usize) {
+            self.readers.remove(first.transport);
+        }
         while reader.first != NONE {
             let gone = self.subscriptions.remove(reader.first as usize);
             reader.first = gone.sibling;
@@ -185,6 +189,9 @@ impl Hub {
         let home = &mut self.channels[channel as usize];
         if home.ready.is_empty() {
             home.running = false;
+            if let Some((_, newest)) = home.rhythm() {
+                self.fan_out_ms.record(self.now.since_ms(newest));
+            }
             self.trim(channel);
         } else {
             self.run.push_back(channel);

@@ -161,6 +161,11 @@ pub(crate) fn channel(
 }
 
 impl Inbox {
+    /// How many messages wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len() + usize::from(self.stalled.is_some())
+    }
+
     /// The bell was rung.
     pub(crate) fn notice(&mut self) {
         self.rung = true;

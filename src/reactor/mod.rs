@@ -8,6 +8,7 @@
 mod accept;
 mod addresses;
 mod listen;
+mod load;
 mod proxy;
 mod sockets;
 
@@ -28,6 +29,7 @@ use crate::inbox::{Accepted, Inbox};
 use accept::Gate;
 use addresses::Addresses;
 use listen::Listener;
+use load::Load;
 use sockets::{Read, Sockets};
 
 /// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
@@ -176,6 +178,10 @@ impl Reactor {
         self.wait()?;
         let now = self.tell_time();
         self.do_chore(now);
+        let sockets = self.engine.connection_count() + self.listeners.len();
+        let outside = self.engine.outside();
+        outside.queued = self.inbox.len();
+        self.load.look(now, sockets, outside);
         self.serve_events();
         self.check_stop();
         self.accept(now);
@@ -203,8 +209,8 @@ impl Reactor {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        self.load.slept(before, Instant::now());
-        self.engine.set_load(self.load.permille);
+        self.load
+            .slept(before, Instant::now(), self.engine.outside());
         Ok(())
     }
 
@@ -345,33 +351,6 @@ impl Reactor {
                 self.addresses.remove(address);
             }
             self.gate.reopen();
-        }
-    }
-}
-
-/// How busy the thread is: the part of its time that it did not sleep, over about a second.
-#[derive(Default)]
-struct Load {
-    woke: Option<Instant>,
-    busy: Duration,
-    total: Duration,
-    permille: u32,
-}
-
-impl Load {
-    const SPAN: Duration = Duration::from_millis(500);
-
-    fn slept(&mut self, from: Instant, until: Instant) {
-        if let Some(woke) = self.woke {
-            self.busy += from.saturating_duration_since(woke);
-            self.total += until.saturating_duration_since(woke);
-        }
-        self.woke = Some(until);
-        if self.total >= Load::SPAN {
-            let permille = self.busy.as_micros() * 1_000 / self.total.as_micros().max(1);
-            self.permille = (self.permille + permille as u32) / 2;
-            self.busy = Duration::ZERO;
-            self.total = Duration::ZERO;
         }
     }
 }

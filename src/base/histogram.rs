@@ -1,0 +1,70 @@
+//! A histogram with fixed bounds: a few counters, cheap enough for the hot path.
+//!
+//! Owns counts. Its bounds are in whatever unit its owner records; they are not known here.
+
+/// Counts of values by the first bound that is not below them.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    bounds: &'static [u64],
+    /// One more than bounds: the last is for values above all of them.
+    counts: Box<[u64]>,
+    sum: u64,
+}
+
+impl Histogram {
+    /// An empty histogram over rising bounds.
+    pub fn new(bounds: &'static [u64]) -> Histogram {
+        debug_assert!(bounds.is_sorted_by(|a, b| a < b), "bounds rise");
+        Histogram {
+            bounds,
+            counts: vec![0; bounds.len() + 1].into(),
+            sum: 0,
+        }
+    }
+
+    /// Counts a value.
+    pub fn record(&mut self, value: u64) {
+        self.record_many(value, 1);
+    }
+
+    /// Counts a value `count` times.
+    pub fn record_many(&mut self, value: u64, count: u64) {
+        let place = self.bounds.iter().position(|&bound| value <= bound);
+        self.counts[place.unwrap_or(self.bounds.len())] += count;
+        self.sum = self.sum.saturating_add(value.saturating_mul(count));
+    }
+
+    /// The sum of all values.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// How many values there were.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Bounds with the counts of values between the bound before and this one; the last bound is
+    /// `None`, above all.
+    pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
+        let bounds = self.bounds.iter().copied().map(Some).chain([None]);
+        bounds.zip(self.counts.iter().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_at_their_bounds() {
+        let mut histogram = Histogram::new(&[1, 10]);
+        for value in [0, 1, 2, 10, 11, u64::MAX] {
+            histogram.record(value);
+        }
+        histogram.record_many(5, 3);
+        let buckets: Vec<_> = histogram.buckets().collect();
+        assert_eq!(buckets, [(Some(1), 2), (Some(10), 5), (None, 2)]);
+        assert_eq!((histogram.count(), histogram.sum()), (9, u64::MAX));
+    }
+}

@@ -1,0 +1,65 @@
+//! How the process fares: how busy its thread is, and what it holds of the system.
+//!
+//! Owns the measuring. What follows from it is decided elsewhere.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::base::time::Time;
+use crate::engine::Outside;
+
+/// Time over which business is averaged.
+const SPAN: Duration = Duration::from_millis(500);
+
+/// How often the system is asked.
+const LOOK_MS: u64 = 1_000;
+
+/// The part of its time that the thread did not sleep, over about a second.
+#[derive(Default)]
+pub(super) struct Load {
+    woke: Option<Instant>,
+    busy: Duration,
+    total: Duration,
+    next_look: Time,
+}
+
+impl Load {
+    /// The thread slept between these moments, and worked before.
+    pub(super) fn slept(&mut self, from: Instant, until: Instant, outside: &mut Outside) {
+        if let Some(woke) = self.woke {
+            let worked = from.saturating_duration_since(woke);
+            outside.tick_us.record(worked.as_micros() as u64);
+            self.busy += worked;
+            self.total += until.saturating_duration_since(woke);
+        }
+        self.woke = Some(until);
+        if self.total >= SPAN {
+            let permille = self.busy.as_micros() * 1_000 / self.total.as_micros().max(1);
+            outside.load_permille = (outside.load_permille + permille as u32) / 2;
+            self.busy = Duration::ZERO;
+            self.total = Duration::ZERO;
+        }
+    }
+
+    /// Asks the system, at most once a second; `sockets` are those that the caller knows of.
+    pub(super) fn look(&mut self, now: Time, sockets: usize, outside: &mut Outside) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now.after_ms(LOOK_MS);
+        outside.max_open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        // Linux tells the number of open descriptors as the size of this directory since 6.2; before
+        // that it says 0, and our own sockets are nearly all there are.
+        let open = std::fs::metadata("/proc/self/fd").map(|metadata| metadata.len());
+        outside.open_files = open.unwrap_or(0).max(sockets as u64);
+        outside.resident_bytes = resident_bytes().unwrap_or(0);
+    }
+}
+
+/// The second field of /proc/self/statm, in pages: proc(5).
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
