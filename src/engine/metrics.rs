@@ -6,10 +6,9 @@
 use std::fmt;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
@@ -43,7 +42,7 @@ impl Engine {
         let mut registry = Registry::with_prefix("encke");
         registry.register_collector(Box::new(snapshot));
         let mut text = String::new();
-        encode(&mut text, &registry).expect("writing to a string does not fail");
+        encode_registry(&mut text, &registry).expect("writing to a string does not fail");
         text
     }
 
@@ -130,55 +129,59 @@ impl Snapshot {
         let (stats, counts) = (&self.stats, &self.counts);
         for (name, help, value) in [
             (
-                "connections_accepted",
+                "connections_accepted_total",
                 "Connections taken on",
                 stats.accepted,
             ),
             (
-                "connections_refused",
+                "connections_refused_total",
                 "Connections without a place",
                 stats.turned_away,
             ),
-            ("messages_published", "Messages accepted", counts.published),
             (
-                "messages_delivered",
+                "messages_published_total",
+                "Messages accepted",
+                counts.published,
+            ),
+            (
+                "messages_delivered_total",
                 "Messages sent, one for each receiver",
                 stats.delivered,
             ),
             (
-                "messages_evicted",
+                "messages_evicted_total",
                 "Messages dropped from history",
                 counts.evicted,
             ),
-            ("gaps", "Gaps told to receivers", stats.gaps),
+            ("gaps_total", "Gaps told to receivers", stats.gaps),
             (
-                "holds_expired",
+                "holds_expired_total",
                 "Holds that ended without a message",
                 stats.holds_expired,
             ),
             (
-                "streams_recycled",
+                "streams_recycled_total",
                 "Streams ended at their size or age",
                 stats.recycled,
             ),
             (
-                "writes_blocked",
+                "writes_blocked_total",
                 "Writes that a socket took in part",
                 stats.blocked,
             ),
             (
-                "publishes_busy",
+                "publishes_busy_total",
                 "Publishes refused for want of memory",
                 counts.busy,
             ),
             (
-                "channels_refused",
+                "channels_refused_total",
                 "Uses refused for too many channels",
                 counts.too_many_channels,
             ),
         ] {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(family)?;
+            count(value).encode(family)?;
         }
         Ok(())
     }
@@ -192,20 +195,21 @@ impl Snapshot {
             gauge.encode(family.encode_family(&[("transport", transport.name())])?)?;
         }
         let help = "Connections that ended, by cause";
-        let name = "connections_ended";
+        let name = "connections_ended_total";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for why in End::ALL {
-            let counter = ConstCounter::new(self.stats.ends(why));
-            counter.encode(family.encode_family(&[("cause", why.name())])?)?;
+            let ends = count(self.stats.ends(why));
+            ends.encode(family.encode_family(&[("cause", why.name())])?)?;
         }
         let help = "Requests answered or parked, by endpoint and status";
-        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
-        for (endpoint, status, count) in self.stats.requests.iter() {
+        let mut family =
+            encoder.encode_descriptor("requests_total", help, None, MetricType::Counter)?;
+        for (endpoint, status, requests) in self.stats.requests.iter() {
             let labels = [
                 ("endpoint", endpoint.to_owned()),
                 ("status", status.to_string()),
             ];
-            ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+            count(requests).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -242,7 +246,7 @@ impl Snapshot {
                 .buckets()
                 .map(|(bound, count)| {
                     (
-                        bound.map_or(f64::MAX, |bound| bound as f64 / units_in_a_second),
+                        bound.map_or(f64::INFINITY, |bound| bound as f64 / units_in_a_second),
                         count,
                     )
                 })
@@ -252,4 +256,10 @@ impl Snapshot {
         }
         Ok(())
     }
+}
+
+/// A counter's value. In this format a counter bears `_total` in its own name, so it is written as
+/// a plain number and not in the way of OpenMetrics, which adds it.
+fn count(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
