@@ -84,7 +84,8 @@ impl Engine {
         let access = self.conns[index as usize].access;
         let route = match Route::of(head.path) {
             Some(route) if access != Access::Public || !route.is_control() => route,
-            None if head.method == Method::Options && head.path == b"*" => Route::Healthz,
+            // OPTIONS of anything is answered, `*` included: as for any path that is only read.
+            None if head.method == Method::Options => Route::Healthz,
             _ => return Err(not_found()),
         };
         if !route.allows(head.method) {
