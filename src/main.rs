@@ -44,8 +44,11 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
 
 fn run(command: Command) -> Result<(), Error> {
     let max_message_bytes = command.config.max_body_bytes;
+    // Caught before anybody can know that there is a server to end.
+    let no_signals = |error| Error::System("no signals", error);
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(no_signals)?;
     let mut server = Server::bind(command.config)?;
-    handle_signals(server.handle()).map_err(|error| Error::System("no signals", error))?;
+    handle_signals(signals, server.handle()).map_err(no_signals)?;
     if let Some(lines) = command.stdin {
         read_stdin(lines, max_message_bytes, server.publisher())
             .map_err(|error| Error::System("no thread for standard input", error))?;
@@ -55,8 +58,7 @@ fn run(command: Command) -> Result<(), Error> {
 }
 
 /// SIGTERM and SIGINT drain; a second one ends the process as if it had not been caught.
-fn handle_signals(server: Handle) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+fn handle_signals(mut signals: Signals, server: Handle) -> io::Result<()> {
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
