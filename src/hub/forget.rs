@@ -23,8 +23,12 @@ impl Hub {
         for _ in 0..budget {
             match self.next_forgetting() {
                 Some(due) if due <= self.now => self.review_idle(),
-                _ => return,
+                _ => break,
             };
+        }
+        // A wave of new channels stands here for a few seconds; its room is not kept for ever.
+        if self.idle.len() < self.idle.capacity() / 4 {
+            self.idle.shrink_to(2 * self.idle.len());
         }
     }
 

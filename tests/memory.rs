@@ -1,0 +1,155 @@
+//! What a parked connection costs, every byte counted.
+//!
+//! The engine is measured by an allocator that counts: all that is live between before
+//! `Engine::new` and everybody parked, with tables for exactly as many. Its door is one that takes
+//! everything, so the reactor's table of sockets is not there; what an entry of it takes is added.
+//!
+//! One test and no more: tests of one binary run side by side, and would count each other.
+
+use std::alloc::System;
+use std::io::IoSlice;
+
+use cap::Cap;
+use encke::Config;
+use encke::base::time::Time;
+use encke::encode::Data;
+use encke::engine::{Access, ConnId, Engine, Sent, State, Wire};
+use encke::hub::Submission;
+
+#[global_allocator]
+static COUNTED: Cap<System> = Cap::new(System, usize::MAX);
+
+const CONNECTIONS: usize = 10_000;
+
+/// An entry of the reactor's table of sockets: descriptor, generation, address.
+const SOCKET_BYTES: usize = 16;
+
+/// Where everybody waits on one channel.
+const SHARED_BYTES: usize = 128;
+
+/// Where everybody has a channel of their own.
+const OWN_BYTES: usize = 200;
+
+/// Takes everything, and keeps only a count.
+#[derive(Default)]
+struct Sink {
+    sends: usize,
+}
+
+impl Wire for Sink {
+    fn send(&mut self, _: u32, _: &[IoSlice<'_>]) -> Sent {
+        self.sends += 1;
+        Sent::All
+    }
+
+    fn shutdown(&mut self, _: u32) {
+        panic!("nobody is to be ended");
+    }
+}
+
+/// Everybody parked, and what it took.
+struct Parked {
+    engine: Engine,
+    wire: Sink,
+    ids: Vec<ConnId>,
+    requests: Vec<String>,
+    /// Live bytes before there was an engine, the vectors above included.
+    before: usize,
+}
+
+impl Parked {
+    /// Parks everybody. `target` says where the connection of a number waits.
+    fn new(channels: usize, target: impl Fn(usize) -> String) -> Parked {
+        let config = Config {
+            max_connections: Some(CONNECTIONS),
+            max_channels: channels,
+            ..Config::default()
+        };
+        let request = |n| format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", target(n));
+        let requests: Vec<String> = (0..CONNECTIONS).map(request).collect();
+        let ids = Vec::with_capacity(CONNECTIONS);
+        let before = COUNTED.allocated();
+        let mut parked = Parked {
+            engine: Engine::new(&config, CONNECTIONS, 1),
+            wire: Sink::default(),
+            ids,
+            requests,
+            before,
+        };
+        parked.engine.set_now(Time(1), 0);
+        for _ in 0..CONNECTIONS {
+            let id = parked.engine.accept(Access::Guarded).expect("room");
+            parked.ids.push(id);
+        }
+        parked.ask();
+        // New channels are watched for a few seconds, until they are known to be in use.
+        let later = Time(9_000);
+        parked.engine.set_now(later, 9);
+        while parked.engine.next_due().is_some_and(|due| due <= later) {
+            parked.engine.expire(CONNECTIONS, &mut parked.wire);
+        }
+        parked
+    }
+
+    /// Every connection sends its request.
+    fn ask(&mut self) {
+        for (&id, request) in self.ids.iter().zip(&self.requests) {
+            self.engine.input(id, request.as_bytes(), &mut self.wire);
+        }
+    }
+
+    /// Bytes for each connection, when all are in this state.
+    fn each(&self, state: State) -> usize {
+        for &id in &self.ids {
+            assert_eq!(self.engine.state(id), Some(state));
+        }
+        let live = COUNTED.allocated() - self.before;
+        live.div_ceil(CONNECTIONS) + SOCKET_BYTES
+    }
+
+    /// A message for everybody on a channel, delivered.
+    fn publish(&mut self, channel: &str) {
+        let message = Submission::new(Data::Text("an event for everybody".into()));
+        self.engine.submit(channel, message).expect("room");
+        let before = self.wire.sends;
+        while self.engine.has_work() {
+            self.engine.deliver(256, &mut self.wire);
+        }
+        assert_eq!(self.wire.sends - before, CONNECTIONS);
+    }
+}
+
+#[test]
+fn a_parked_connection_costs_little() {
+    let shared = |word: &'static str| move |_| format!("/{word}/news");
+    let own = |word: &'static str| move |n| format!("/{word}/users/{n}");
+    for (word, state) in [
+        ("long-poll", State::Held),
+        ("sse", State::Streaming),
+        ("ndjson", State::Streaming),
+    ] {
+        let each = Parked::new(1, shared(word)).each(state);
+        println!("{word}, one channel for all: {each} bytes each");
+        assert!(each <= SHARED_BYTES, "{word}: {each} bytes each");
+
+        let each = Parked::new(CONNECTIONS, own(word)).each(state);
+        println!("{word}, a channel for each: {each} bytes each");
+        assert!(each <= OWN_BYTES, "{word}: {each} bytes each");
+    }
+
+    // Nor does it grow: events come and go, and who waits again costs what it did.
+    let mut polls = Parked::new(1, shared("long-poll"));
+    for _ in 0..3 {
+        polls.publish("news");
+        polls.ask();
+    }
+    let each = polls.each(State::Held);
+    assert!(each <= SHARED_BYTES, "after three events: {each} bytes");
+    drop(polls);
+    let mut streams = Parked::new(1, shared("sse"));
+    for _ in 0..3 {
+        streams.publish("news");
+    }
+    let each = streams.each(State::Streaming);
+    assert!(each <= SHARED_BYTES, "after three events: {each} bytes");
+}
