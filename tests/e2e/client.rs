@@ -1,0 +1,311 @@
+//! A client that hides nothing: it sends bytes as they are told and reads answers strictly.
+//!
+//! Owns the reading of HTTP/1 responses. Every read has a deadline, so a server that owes an
+//! answer fails the test and does not hang it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use serde_json::Value;
+
+use crate::DEADLINE;
+
+/// One connection.
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) socket: S,
+    buffer: Vec<u8>,
+    /// Bytes that may still be read before the connection is taken for cut.
+    pub(crate) fuse: Option<usize>,
+}
+
+/// A response.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) head: Head,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The head of a response.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    fields: Vec<(String, String)>,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        let socket = TcpStream::connect(address).expect("the server accepts");
+        Client::over(socket)
+    }
+
+    /// A connected socket with its deadlines set.
+    pub(crate) fn over(socket: TcpStream) -> Client {
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
+        Client::new(socket)
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(crate) fn new(socket: S) -> Client<S> {
+        Client {
+            socket,
+            buffer: Vec::new(),
+            fuse: None,
+        }
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.socket.write_all(bytes.as_ref()).expect("it is sent");
+    }
+
+    /// Sends the head of a request with these lines after the first two.
+    pub(crate) fn ask(&mut self, method: &str, target: &str, fields: &str) {
+        self.send(request(method, target, fields, ""));
+    }
+
+    pub(crate) fn get(&mut self, target: &str) -> Answer {
+        self.get_with(target, "")
+    }
+
+    pub(crate) fn get_with(&mut self, target: &str, fields: &str) -> Answer {
+        self.ask("GET", target, fields);
+        self.answer()
+    }
+
+    pub(crate) fn post(&mut self, target: &str, fields: &str, body: impl AsRef<[u8]>) -> Answer {
+        let body = body.as_ref();
+        let length = format!("Content-Length: {}\r\n{fields}", body.len());
+        let mut bytes = request("POST", target, &length, "").into_bytes();
+        bytes.extend_from_slice(body);
+        self.send(bytes);
+        self.answer()
+    }
+
+    /// Reads one response to a request that was not HEAD.
+    pub(crate) fn answer(&mut self) -> Answer {
+        self.try_answer()
+            .expect("the connection ended before the answer did")
+    }
+
+    /// Reads one response; `None` if the connection ends, or is cut, before it is whole.
+    pub(crate) fn try_answer(&mut self) -> Option<Answer> {
+        let head = self.try_head()?;
+        let body = match (head.field("Content-Length"), head.is_chunked()) {
+            (Some(length), false) => self.take(length.parse().expect("a length"))?,
+            (None, true) => self.chunked_body()?,
+            (None, false) if head.status == 204 => Vec::new(),
+            (None, false) if head.field("Connection") == Some("close") => self.until_end(),
+            _ => panic!("no telling where the body ends: {head:?}"),
+        };
+        Some(Answer { head, body })
+    }
+
+    fn chunked_body(&mut self) -> Option<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.line()?;
+            let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
+            body.extend(self.take(size)?);
+            assert_eq!(self.take(2)?, b"\r\n", "the end of a chunk");
+            if size == 0 {
+                return Some(body);
+            }
+        }
+    }
+
+    pub(crate) fn head(&mut self) -> Head {
+        self.try_head()
+            .expect("the connection ended before the head did")
+    }
+
+    pub(crate) fn try_head(&mut self) -> Option<Head> {
+        let status = self.line()?;
+        let code = status.strip_prefix("HTTP/1.1 ").expect("a status line");
+        let status = code[..3].parse().expect("a status");
+        let mut fields = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Some(Head { status, fields });
+            }
+            let (name, value) = line.split_once(": ").expect("a field");
+            fields.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
+    /// Reads a line without its CR LF.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                let line = self.buffer.drain(..end + 2).take(end).collect();
+                return Some(String::from_utf8(line).expect("a line of UTF-8"));
+            }
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+
+    /// Reads so many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < length {
+            if !self.more() {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..length).collect())
+    }
+
+    /// Takes what is here already, at least one byte and at most `most`; `None` at the end.
+    pub(crate) fn some(&mut self, most: usize) -> Option<Vec<u8>> {
+        while self.buffer.is_empty() {
+            if !self.more() {
+                return None;
+            }
+        }
+        let length = most.min(self.buffer.len());
+        Some(self.buffer.drain(..length).collect())
+    }
+
+    /// Reads until the server ends the connection.
+    pub(crate) fn until_end(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// The server ends the connection, and has nothing more to say on it.
+    pub(crate) fn expect_end(&mut self) {
+        let rest = self.until_end();
+        assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+    }
+
+    /// Reads more bytes; false where there will be no more.
+    fn more(&mut self) -> bool {
+        let mut bytes = [0; 16 << 10];
+        let most = self.fuse.unwrap_or(bytes.len()).min(bytes.len());
+        if most == 0 {
+            return false;
+        }
+        match self.socket.read(&mut bytes[..most]) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.buffer.extend_from_slice(&bytes[..length]);
+                self.fuse = self.fuse.map(|fuse| fuse - length);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!(
+                "nothing came ({error}) after {:?}",
+                String::from_utf8_lossy(&self.buffer)
+            ),
+        }
+    }
+}
+
+/// A request as text.
+pub(crate) fn request(method: &str, target: &str, fields: &str, body: &str) -> String {
+    format!("{method} {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n{body}")
+}
+
+impl Head {
+    /// The value of a field that must not be repeated.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut found = self
+            .fields
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "{name} is repeated in {self:?}");
+        value
+    }
+
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.field("Transfer-Encoding") == Some("chunked")
+    }
+}
+
+impl Answer {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.head.field(name)
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.head.status
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("a body of UTF-8")
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The batch of a poll, its head checked.
+    pub(crate) fn batch(&self) -> Batch {
+        assert_eq!(self.status(), 200, "{self:?}");
+        assert_eq!(self.field("Content-Type"), Some("application/json"));
+        assert_eq!(
+            self.field("Cache-Control"),
+            Some("no-store, no-transform"),
+            "{self:?}"
+        );
+        assert_eq!(self.field("ETag"), None);
+        Batch::new(self.json())
+    }
+
+    /// The problem document of a refusal, checked to be one with `status`.
+    pub(crate) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status(), status, "{}", self.text());
+        assert_eq!(self.field("Content-Type"), Some("application/problem+json"));
+        let problem = self.json();
+        assert_eq!(problem["status"], status);
+        assert!(!problem["title"].as_str().unwrap().is_empty());
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(!detail.is_empty());
+        detail.to_owned()
+    }
+}
+
+/// What a poll is told.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) json: Value,
+    pub(crate) cursor: String,
+}
+
+impl Batch {
+    pub(crate) fn new(json: Value) -> Batch {
+        let cursor = json["cursor"].as_str().expect("a cursor").to_owned();
+        Batch { json, cursor }
+    }
+
+    pub(crate) fn messages(&self) -> &[Value] {
+        self.json["messages"].as_array().expect("messages")
+    }
+
+    /// The data of the messages.
+    pub(crate) fn data(&self) -> Vec<&str> {
+        let data = self.messages().iter().map(|message| &message["data"]);
+        data.map(|data| data.as_str().expect("text")).collect()
+    }
+
+    pub(crate) fn is_gap(&self) -> bool {
+        self.flag("gap")
+    }
+
+    pub(crate) fn has_more(&self) -> bool {
+        self.flag("more")
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        match self.json.get(name) {
+            None => false,
+            Some(value) => {
+                assert_eq!(value, &Value::Bool(true), "{name} is true or not there");
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Draining, by signal on the real binary and by handle in this process.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::child::Encke;
+use crate::eventually;
+use crate::server::Server;
+use crate::stream::Stream;
+
+#[test]
+fn with_a_delay_it_still_accepts_and_says_that_it_goes() {
+    let mut encke = Encke::start(&["--drain-delay", "60"]);
+    let mut idle = encke.client();
+    idle.get("/healthz");
+    encke.signal(Signal::TERM);
+    encke.wait_log("draining");
+    eventually("readiness is refused", || {
+        encke.get("/readyz").status() == 503
+    });
+    let answer = encke.get("/readyz");
+    answer.problem(503);
+    assert!(answer.field("Retry-After").is_some());
+    assert_eq!(answer.field("Connection"), Some("close"));
+    let answer = encke.client().post("/publish/news", "", "x");
+    answer.problem(503);
+    assert!(answer.field("Retry-After").is_some());
+    encke.client().post("/publish", "", "x").problem(503);
+    let answer = encke.get("/healthz");
+    assert_eq!(
+        (answer.status(), answer.field("Connection")),
+        (200, Some("close"))
+    );
+    let answer = encke.get("/poll/news");
+    assert!(answer.batch().json["retry"].is_u64());
+    // Nothing new is held.
+    let answer = encke.get("/long-poll/news?hold=60");
+    assert!(answer.batch().json["retry"].is_u64());
+    let mut stream = encke.stream("/sse/news");
+    let event = stream.event().unwrap();
+    assert!(event.retry.is_some(), "{event:?}");
+    while stream.event().is_some() {}
+    assert!(stream.is_complete);
+    let answer = idle.get("/healthz");
+    assert_eq!(answer.field("Connection"), Some("close"));
+    idle.expect_end();
+    encke.signal(Signal::TERM);
+    assert_eq!(encke.exit_code(), Some(128 + 15));
+}
+
+#[test]
+fn who_waits_is_released_and_told_to_come_back() {
+    let mut encke = Encke::start(&["--drain", "1"]);
+    let mut held = encke.client();
+    held.ask("GET", "/long-poll/news?hold=100", "");
+    let mut early = encke.client();
+    early.ask("GET", "/long-poll/news?hold=100&early=1&limit=5", "");
+    let mut sse = encke.stream("/sse/news");
+    let mut ndjson = encke.stream("/ndjson/news");
+    let mut frame = encke.stream("/frame/news");
+    encke.wait_subscribers("news", 5);
+    let mut idle = encke.client();
+    idle.get("/healthz");
+    encke.signal(Signal::INT);
+
+    let answer = held.answer();
+    let batch = answer.batch();
+    assert_eq!(answer.field("Connection"), Some("close"));
+    assert!(batch.json["retry"].is_u64(), "{batch:?}");
+    assert_eq!(batch.messages().len(), 0);
+    held.expect_end();
+    assert!(early.answer().batch().json["retry"].is_u64());
+
+    sse.opening();
+    let cursor = sse.event().unwrap();
+    assert_eq!(cursor.name.as_deref(), Some("cursor"));
+    let last = sse.event().unwrap();
+    assert!(last.retry.is_some() && last.data.is_none(), "{last:?}");
+    assert_eq!(sse.event(), None);
+    assert!(sse.is_complete, "it ended by a cut");
+    for (stream, read) in [
+        (&mut ndjson, Stream::object as fn(&mut Stream) -> _),
+        (&mut frame, Stream::script),
+    ] {
+        let mut last = None;
+        while let Some(object) = read(stream) {
+            last = Some(object);
+        }
+        let last = last.unwrap();
+        assert!(
+            last["retry"].is_u64() && last["cursor"].is_string(),
+            "{last}"
+        );
+        assert!(stream.is_complete, "it ended by a cut");
+    }
+    idle.expect_end();
+    assert_eq!(encke.exit_code(), Some(0));
+}
+
+#[test]
+fn with_nobody_left_it_ends_at_once() {
+    let mut encke = Encke::start(&["--drain", "3600"]);
+    encke.signal(Signal::TERM);
+    assert_eq!(encke.exit_code(), Some(0));
+}
+
+#[test]
+fn after_the_delay_nobody_is_accepted() {
+    let mut encke = Encke::start(&["--drain", "3600"]);
+    let _held = encke.stream("/sse/news");
+    encke.signal(Signal::TERM);
+    eventually("connections are refused", || {
+        TcpStream::connect(encke.address).is_err()
+    });
+    encke.signal(Signal::INT);
+    assert_eq!(encke.exit_code(), Some(128 + 2));
+}
+
+#[test]
+fn what_was_accepted_is_delivered() {
+    let mut server = Server::with(|config| config.drain = Duration::from_secs(1));
+    let mut held = server.parked("news", "hold=100");
+    let mut stream = server.stream("/sse/other");
+    stream.opening();
+    let receipts: Vec<_> = (0..50)
+        .map(|number| {
+            let message = encke::Publication::new("other", number.to_string());
+            let (message, receipt) = message.with_receipt();
+            server.publisher.send(message).unwrap();
+            receipt
+        })
+        .collect();
+    server.publish("news", "last");
+    server.handle.shutdown();
+    assert_eq!(held.answer().batch().data(), ["last"]);
+    for number in 0..50 {
+        assert_eq!(stream.message().unwrap().data, Some(number.to_string()));
+    }
+    for receipt in receipts {
+        receipt.wait().unwrap();
+    }
+    server.stop().unwrap();
+    assert_eq!(
+        server.publisher.publish("news", "late"),
+        Err(encke::PublishError::Closed)
+    );
+}
+
+#[test]
+fn a_drain_ends_though_a_client_does_not_read() {
+    let mut server = Server::with(|config| {
+        config.drain = Duration::from_millis(300);
+        config.history.max_messages = 2;
+    });
+    let stalled = server.stream("/sse/news");
+    let text = "x".repeat(256 << 10);
+    eventually("the stream's socket is full", || {
+        server.publish("news", &text);
+        server.metric("encke_writes_blocked_total") > 0
+    });
+    server.stop().unwrap();
+    drop(stalled);
+}

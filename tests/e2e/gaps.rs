@@ -1,0 +1,232 @@
+//! When a gap is said, and when not.
+
+use std::time::Duration;
+
+use crate::client::Batch;
+use crate::eventually;
+use crate::server::Server;
+use crate::stream::Stream;
+
+fn poll(server: &Server, channel: &str, since: &str) -> Batch {
+    let target = format!("/poll/{channel}?since={since}");
+    server.get(&target).batch()
+}
+
+#[test]
+fn evicted_messages_are_a_gap_to_who_missed_them() {
+    let server = Server::with(|config| config.history.max_messages = 2);
+    let ids = ["1", "2", "3", "4"].map(|text| server.publish("news", text));
+    let missed = poll(&server, "news", &ids[0]);
+    assert!(missed.is_gap());
+    assert_eq!(missed.data(), ["3", "4"]);
+    // Where it is known exactly, a gap is said only if there is one.
+    let just = poll(&server, "news", &ids[1]);
+    assert!(!just.is_gap());
+    assert_eq!(just.data(), ["3", "4"]);
+    assert!(!poll(&server, "news", "earliest").is_gap());
+    assert!(!server.get("/poll/news").batch().is_gap());
+    // Said once.
+    let next = poll(&server, "news", &missed.cursor);
+    assert!(!next.is_gap());
+    assert_eq!(next.messages().len(), 0);
+}
+
+#[test]
+fn a_long_poll_is_told_of_a_gap_at_once() {
+    let server = Server::with(|config| config.history.max_messages = 0);
+    let first = server.publish("news", "1");
+    let second = server.publish("news", "2");
+    let target = format!("/long-poll/news?hold=60&since={first}");
+    let batch = server.get(&target).batch();
+    assert!(batch.is_gap());
+    assert_eq!(batch.messages().len(), 0);
+    assert_eq!(batch.cursor, second);
+    let mut held = server.parked("news", &format!("since={second}&hold=60"));
+    server.publish("news", "3");
+    let batch = held.answer().batch();
+    assert!(!batch.is_gap(), "history of none still delivers");
+    assert_eq!(batch.data(), ["3"]);
+}
+
+#[test]
+fn messages_past_their_age_are_a_gap() {
+    let server = Server::with(|config| config.history.max_age = Duration::from_millis(30));
+    let before = poll(&server, "news", "now").cursor;
+    let id = server.publish("news", "1");
+    eventually("the message is dropped", || {
+        server
+            .channel("news")
+            .is_none_or(|state| state["messages"] == 0)
+    });
+    assert!(poll(&server, "news", &before).is_gap());
+    assert!(!poll(&server, "news", &id).is_gap());
+}
+
+#[test]
+fn deleted_messages_are_a_gap_to_who_missed_them() {
+    let server = Server::start();
+    let ids = ["1", "2"].map(|text| server.publish("news", text));
+    let mut client = server.client();
+    client.ask("DELETE", "/channels/news", "");
+    assert_eq!(client.answer().status(), 204);
+    let missed = poll(&server, "news", &ids[0]);
+    assert!(missed.is_gap());
+    assert_eq!(missed.messages().len(), 0);
+    assert!(!poll(&server, "news", &missed.cursor).is_gap());
+    assert!(!poll(&server, "news", &ids[1]).is_gap());
+    assert!(!poll(&server, "news", "earliest").is_gap());
+}
+
+#[test]
+fn a_forgotten_channel_is_a_gap_rather_than_silence() {
+    let server = Server::with(|config| config.max_channels = 1);
+    let before = poll(&server, "news", "now").cursor;
+    let id = server.publish("news", "1");
+    let mut client = server.client();
+    client.ask("DELETE", "/channels/news", "");
+    client.answer();
+    // There is place for one channel: this use forgets the other.
+    server.publish("other", "2");
+    assert_eq!(server.channel("news"), None);
+    let missed = poll(&server, "news", &before);
+    assert!(missed.is_gap());
+    assert!(!poll(&server, "news", &missed.cursor).is_gap());
+    assert!(!poll(&server, "news", &id).is_gap());
+    assert!(!poll(&server, "news", "earliest").is_gap());
+    let target = format!("/long-poll/news?hold=60&since={before}");
+    assert!(server.get(&target).batch().is_gap());
+}
+
+#[test]
+fn a_stream_on_a_forgotten_channel_is_told_of_the_gap() {
+    let server = Server::with(|config| config.max_channels = 1);
+    let before = poll(&server, "news", "now").cursor;
+    server.publish("news", "1");
+    let mut client = server.client();
+    client.ask("DELETE", "/channels/news", "");
+    client.answer();
+    server.publish("other", "2");
+    client.ask("DELETE", "/channels/other", "");
+    client.answer();
+    let mut stream = server.stream(&format!("/sse/news?since={before}"));
+    stream.opening();
+    assert_eq!(stream.event().unwrap().name.as_deref(), Some("gap"));
+}
+
+#[test]
+fn unknown_epochs_and_numbers_not_reached_are_gaps() {
+    let server = Server::start();
+    let id = server.publish("news", "1");
+    let (epoch, seq) = id.rsplit_once('-').unwrap();
+    let next = seq.parse::<u64>().unwrap() + 1;
+    for since in [
+        "zzzzzzzz-1",
+        "a-1",
+        &format!("{epoch}-{next}"),
+        &format!("{epoch}-18446744073709551615"),
+    ] {
+        for endpoint in ["poll", "long-poll"] {
+            let target = format!("/{endpoint}/news?since={since}");
+            let batch = server.get(&target).batch();
+            assert!(batch.is_gap(), "{target}");
+            assert_eq!(batch.data(), ["1"], "{target}");
+            assert_eq!(batch.cursor, id, "{target}");
+        }
+    }
+    let empty = server.get("/long-poll/empty?since=zzzzzzzz-1").batch();
+    assert!(empty.is_gap());
+    assert_eq!(empty.cursor, id);
+}
+
+#[test]
+fn streams_say_gaps_in_their_own_words() {
+    let server = Server::start();
+    server.publish("news", "1");
+    let mut sse = server.stream("/sse/news?since=zzzzzzzz-1");
+    sse.opening();
+    let gap = sse.event().unwrap();
+    assert_eq!(gap.name.as_deref(), Some("gap"));
+    assert_eq!(gap.id, gap.data);
+    assert_eq!(sse.message().unwrap().data.as_deref(), Some("1"));
+    for (target, read) in [
+        ("ndjson", Stream::object as fn(&mut Stream) -> _),
+        ("frame", Stream::script),
+    ] {
+        let mut stream = server.stream(&format!("/{target}/news?since=zzzzzzzz-1"));
+        assert_eq!(read(&mut stream).unwrap().get("gap"), None, "{target}");
+        let gap = read(&mut stream).unwrap();
+        assert_eq!(gap["gap"], true, "{target}");
+        assert!(gap["cursor"].is_string(), "{target}");
+        assert_eq!(read(&mut stream).unwrap()["data"], "1", "{target}");
+    }
+}
+
+#[test]
+fn a_last_event_id_wins_over_since_on_every_endpoint() {
+    let server = Server::start();
+    let first = server.publish("news", "1");
+    server.publish("news", "2");
+    let field = format!("Last-Event-ID: {first}\r\n");
+    for endpoint in ["poll", "long-poll"] {
+        let target = format!("/{endpoint}/news?since=now&hold=60");
+        let batch = server.client().get_with(&target, &field).batch();
+        assert_eq!(batch.data(), ["2"], "{endpoint}");
+    }
+    for endpoint in ["sse", "ndjson", "frame"] {
+        let target = format!("/{endpoint}/news?since=earliest");
+        let mut stream = Stream::open(server.client(), &target, &field);
+        let data = match endpoint {
+            "sse" => stream.message().unwrap().data.unwrap(),
+            "ndjson" => read_data(&mut stream, Stream::object),
+            _ => read_data(&mut stream, Stream::script),
+        };
+        assert_eq!(data, "2", "{endpoint}");
+    }
+    for (word, expected) in [("earliest", &["1", "2"][..]), ("now", &[])] {
+        let field = format!("Last-Event-ID: {word}\r\n");
+        let target = format!("/poll/news?since={first}");
+        let batch = server.client().get_with(&target, &field).batch();
+        assert_eq!(batch.data(), expected, "{word}");
+    }
+}
+
+fn read_data(
+    stream: &mut Stream,
+    read: impl Fn(&mut Stream) -> Option<serde_json::Value>,
+) -> String {
+    loop {
+        let object = read(stream).expect("a message");
+        if let Some(data) = object["data"].as_str() {
+            return data.to_owned();
+        }
+    }
+}
+
+#[test]
+fn an_empty_last_event_id_counts_as_absent() {
+    let server = Server::start();
+    let first = server.publish("news", "1");
+    server.publish("news", "2");
+    let target = format!("/poll/news?since={first}");
+    for field in ["Last-Event-ID:\r\n", "Last-Event-ID:   \r\n"] {
+        let batch = server.client().get_with(&target, field).batch();
+        assert_eq!(batch.data(), ["2"]);
+        assert!(!batch.is_gap());
+    }
+}
+
+#[test]
+fn a_malformed_last_event_id_is_a_gap() {
+    let server = Server::start();
+    server.publish("news", "1");
+    for id in ["nonsense", "-", "a-b", "7", "%20", "\u{e4}"] {
+        let field = format!("Last-Event-ID: {id}\r\n");
+        let batch = server.client().get_with("/poll/news", &field).batch();
+        assert!(batch.is_gap(), "{id}");
+        assert_eq!(batch.data(), ["1"], "{id}");
+        let mut stream = Stream::open(server.client(), "/sse/news", &field);
+        stream.opening();
+        let gap = stream.event().unwrap();
+        assert_eq!(gap.name.as_deref(), Some("gap"), "{id}");
+    }
+}

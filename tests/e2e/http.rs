@@ -1,0 +1,210 @@
+//! HTTP/1.1 as the contract has it: persistence, pipelines, forms and bodies.
+
+use crate::client::request;
+use crate::server::Server;
+
+#[test]
+fn many_requests_in_one_write_are_answered_in_order() {
+    let server = Server::start();
+    let mut client = server.client();
+    let mut bytes = String::new();
+    for number in 0..1_000 {
+        let body = number.to_string();
+        let length = format!("Content-Length: {}\r\n", body.len());
+        bytes += &request("POST", "/publish/news", &length, &body);
+        bytes += &request("GET", "/poll/news?since=now", "", "");
+        bytes += &request("HEAD", "/poll/news", "", "");
+    }
+    let mut writer = client.socket.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut writer, bytes.as_bytes()).unwrap();
+    });
+    let mut last = 0;
+    for _ in 0..1_000 {
+        let published = client.answer().json();
+        let id = published["id"].as_str().unwrap();
+        let (_, seq) = id.rsplit_once('-').unwrap();
+        let seq: u64 = seq.parse().unwrap();
+        assert!(seq > last, "in order");
+        last = seq;
+        assert_eq!(client.answer().batch().cursor, id);
+        assert_eq!(client.head().status, 200);
+    }
+    sender.join().unwrap();
+    assert_eq!(server.metric("encke_connections_accepted_total"), 2);
+}
+
+#[test]
+fn connections_are_kept_as_each_version_says() {
+    let server = Server::start();
+    let mut client = server.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/healthz").field("Connection"), None);
+    }
+    client.ask("GET", "/healthz", "Connection: close\r\n");
+    assert_eq!(client.answer().field("Connection"), Some("close"));
+    client.expect_end();
+
+    let mut client = server.client();
+    for _ in 0..3 {
+        client.send("GET /poll/news HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(client.answer().field("Connection"), Some("keep-alive"));
+    }
+    client.send("GET /poll/news HTTP/1.0\r\n\r\n");
+    let answer = client.answer();
+    assert_eq!(answer.field("Connection"), Some("close"));
+    assert_eq!(answer.batch().messages().len(), 0);
+    client.expect_end();
+}
+
+#[test]
+fn a_long_poll_of_http_1_0_is_held() {
+    let server = Server::start();
+    for (field, connection) in [("", "close"), ("Connection: keep-alive\r\n", "keep-alive")] {
+        let mut client = server.client();
+        client.send(format!("GET /long-poll/news HTTP/1.0\r\n{field}\r\n"));
+        server.wait_subscribers("news", 1);
+        server.publish("news", "x");
+        let answer = client.answer();
+        assert_eq!(answer.field("Connection"), Some(connection));
+        assert_eq!(answer.batch().data(), ["x"]);
+    }
+}
+
+#[test]
+fn head_is_answered_at_once_without_a_body() {
+    let server = Server::start();
+    server.publish("news", "x");
+    let mut client = server.client();
+    for target in [
+        "/poll/news",
+        "/long-poll/news",
+        "/long-poll/news?early=1",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/channels",
+        "/channels/news",
+    ] {
+        client.ask("HEAD", target, "");
+        assert_eq!(client.head().status, 200, "{target}");
+        // What comes next is the next answer, and no body.
+        assert_eq!(client.get("/healthz").text(), "ok\n", "{target}");
+    }
+    for target in ["/nothing", "/channels/unknown", "/poll/news?limit=0"] {
+        client.ask("HEAD", target, "");
+        let head = client.head();
+        assert!(head.status >= 400, "{target}");
+        assert_eq!(client.get("/healthz").text(), "ok\n", "{target}");
+    }
+    for endpoint in ["sse", "ndjson", "frame"] {
+        let mut client = server.client();
+        client.ask("HEAD", &format!("/{endpoint}/news"), "");
+        assert_eq!(client.head().status, 200, "{endpoint}");
+        client.expect_end();
+    }
+    assert_eq!(server.metric("encke_connections_parked"), 0);
+}
+
+#[test]
+fn targets_may_be_absolute() {
+    let server = Server::start();
+    server.publish("news", "x");
+    let answer = server.get("http://elsewhere.example:8080/poll/news?limit=1");
+    assert_eq!(answer.batch().data(), ["x"]);
+    assert_eq!(server.get("http://elsewhere.example/nothing").status(), 404);
+}
+
+#[test]
+fn a_body_is_asked_for_where_the_client_expects_it() {
+    let server = Server::start();
+    let mut client = server.client();
+    let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
+    client.ask("POST", "/publish/news", fields);
+    let go_on = client.head();
+    assert_eq!(go_on.status, 100);
+    client.send("hello");
+    assert_eq!(client.answer().status(), 200);
+    // Who does not wait is not told.
+    client.send(request("POST", "/publish/news", fields, "again"));
+    assert_eq!(client.answer().status(), 200);
+    assert_eq!(server.get("/poll/news").batch().data(), ["hello", "again"]);
+}
+
+#[test]
+fn what_is_refused_anyway_is_refused_before_its_body() {
+    let server = Server::with(|config| config.max_body_bytes = 1_000);
+    for (target, length, status) in [
+        ("/publish/news", 1_001, 413),
+        ("/publish/a*b", 1_000, 400),
+        ("/nothing", 1_000, 404),
+        ("/poll/news", 1_000, 405),
+    ] {
+        let mut client = server.client();
+        let fields = format!("Content-Length: {length}\r\nExpect: 100-continue\r\n");
+        client.ask("POST", target, &fields);
+        client.answer().problem(status);
+        client.expect_end();
+    }
+}
+
+#[test]
+fn bodies_may_come_in_pieces() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.socket.set_nodelay(true).unwrap();
+    let text: String = (0..200).map(|n| format!("{n} ")).collect();
+    let length = format!("Content-Length: {}\r\n", text.len());
+    for piece in request("POST", "/publish/news", &length, &text)
+        .as_bytes()
+        .chunks(7)
+    {
+        client.send(piece);
+    }
+    assert_eq!(client.answer().status(), 200);
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let body = "4;name=\"value\"\r\nWiki\r\n00005\r\npedia\r\nE\r\n in\r\n\r\nchunks.\r\n0\r\nTrailer: x\r\n\r\n";
+    let bytes = request("POST", "/publish/news", chunked, body);
+    for byte in bytes.as_bytes().chunks(1) {
+        client.send(byte);
+    }
+    assert_eq!(client.answer().status(), 200);
+    client.send(bytes);
+    assert_eq!(client.answer().status(), 200);
+    let batch = server.get("/poll/news").batch();
+    let wiki = "Wikipedia in\r\n\r\nchunks.";
+    assert_eq!(batch.data(), [&*text, wiki, wiki]);
+}
+
+#[test]
+fn a_large_body_arrives_whole() {
+    let server = Server::start();
+    let text = "0123456789abcdef".repeat(1 << 16);
+    let mut held = server.parked("news", "");
+    server.publish("news", &text);
+    assert_eq!(held.answer().batch().data(), [&*text]);
+}
+
+#[test]
+fn a_body_of_a_get_is_read_and_not_taken_for_a_request() {
+    let server = Server::start();
+    let mut client = server.client();
+    let body = request("GET", "/nothing", "", "");
+    let length = format!("Content-Length: {}\r\n", body.len());
+    client.send(request("GET", "/healthz", &length, &body));
+    client.ask("GET", "/readyz", "");
+    assert_eq!(client.answer().text(), "ok\n");
+    assert_eq!(client.answer().text(), "ready\n");
+}
+
+#[test]
+fn requests_before_a_fin_are_answered() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.ask("GET", "/healthz", "");
+    client.ask("GET", "/readyz", "");
+    client.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(client.answer().text(), "ok\n");
+    assert_eq!(client.answer().text(), "ready\n");
+    client.expect_end();
+}

@@ -1,0 +1,164 @@
+//! At the limits: connections, descriptors.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use rustix::process::{Resource, Rlimit, prlimit};
+
+use crate::DEADLINE;
+use crate::child::Encke;
+use crate::client::{Client, request};
+use crate::eventually;
+use crate::server::Server;
+use crate::stream::Stream;
+
+/// All that a server says to a request before it ends the connection; nothing where it resets it.
+fn whole_answer(mut socket: TcpStream, target: &str) -> Vec<u8> {
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut bytes = Vec::new();
+    let request = format!("{}{}", "", request("GET", target, "", ""));
+    let asked = socket.write_all(request.as_bytes());
+    match asked.and_then(|()| socket.read_to_end(&mut bytes)) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("neither served nor closed"),
+        _ => bytes,
+    }
+}
+
+#[test]
+fn at_the_limit_of_connections_a_request_is_refused_in_its_endpoints_way() {
+    let server = Server::with(|config| config.max_connections = Some(2));
+    let (mut one, mut two) = (server.client(), server.client());
+    one.get("/healthz");
+    two.get("/healthz");
+    // A connection that is accepted before its request is there is closed unanswered.
+    let refused = |target: &str| {
+        let mut answer = Vec::new();
+        eventually("an answer", || {
+            answer = whole_answer(TcpStream::connect(server.address).unwrap(), target);
+            !answer.is_empty()
+        });
+        String::from_utf8(answer).unwrap()
+    };
+    let poll = refused("/poll/news");
+    assert!(poll.starts_with("HTTP/1.1 503 "), "{poll}");
+    assert!(poll.contains("\r\nRetry-After: "), "{poll}");
+    assert!(poll.contains("application/problem+json"), "{poll}");
+    let sse = refused("/sse/news");
+    assert!(sse.starts_with("HTTP/1.1 200 "), "{sse}");
+    assert!(sse.contains("text/event-stream"), "{sse}");
+    let (_, body) = sse.split_once("\r\n\r\n").unwrap();
+    assert!(
+        body.starts_with("retry: ") && body.ends_with("\n\n"),
+        "{sse}"
+    );
+    // Those who are in are served on, and a place that is free is taken.
+    assert_eq!(one.get("/healthz").status(), 200);
+    drop(two);
+    eventually("a place is free", || {
+        whole_answer_or_served(server.address).is_some_and(|status| status == 200)
+    });
+}
+
+/// The status of a request, where there is an answer.
+fn whole_answer_or_served(address: std::net::SocketAddr) -> Option<u16> {
+    let mut socket = TcpStream::connect(address).ok()?;
+    let ask = request("GET", "/healthz", "Connection: close\r\n", "");
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    socket.write_all(ask.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    text.get(9..12)?.parse().ok()
+}
+
+/// Clock ticks that a process has had of a processor.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |place: usize| fields[place].parse::<u64>().unwrap();
+    ticks(11) + ticks(12)
+}
+
+fn descriptors(pid: u32) -> u64 {
+    let listing = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    listing.count() as u64
+}
+
+#[test]
+fn without_descriptors_it_neither_spins_nor_sulks() {
+    let mut encke = Encke::start(&[]);
+    assert_eq!(encke.get("/healthz").status(), 200);
+    let pid = encke.child.id();
+    let mut first = encke.client();
+    first.get("/healthz");
+    // Room for two more than there are now; those of the requests above may be still open.
+    let limit = Rlimit {
+        current: Some(descriptors(pid) + 2),
+        maximum: Some(20_000),
+    };
+    prlimit(Some(encke.pid()), Resource::Nofile, limit).expect("a child's limit can be lowered");
+
+    let before = cpu_ticks(pid);
+    let mut held: Vec<Client> = Vec::new();
+    let mut turned_away = 0;
+    while turned_away < 10 {
+        let mut client = encke.client();
+        client.ask("GET", "/healthz", "");
+        match client.try_head() {
+            Some(head) if head.status == 200 => {
+                client.take(3);
+                held.push(client);
+            }
+            Some(head) => {
+                assert_eq!(head.status, 503);
+                assert!(head.field("Retry-After").is_some());
+                turned_away += 1;
+            }
+            // It was accepted before its request was there.
+            None => turned_away += 1,
+        }
+        assert!(held.len() < 10, "the limit is in force");
+    }
+    encke.wait_log("no descriptor");
+    // Ten rests of a tenth of a second: a loop that spins takes a hundred ticks for it.
+    let spent = cpu_ticks(pid) - before;
+    assert!(spent < 50, "{spent} ticks");
+
+    assert_eq!(first.get("/healthz").status(), 200);
+    held.clear();
+    eventually("it accepts again", || {
+        whole_answer_or_served(encke.address) == Some(200)
+    });
+}
+
+#[test]
+fn a_stream_at_the_limit_of_channels_ends_with_advice() {
+    let server = Server::with(|config| config.max_channels = 1);
+    server.publish("a", "x");
+    let mut stream = Stream::open(server.client(), "/sse/b", "");
+    let event = stream.event().unwrap();
+    assert!(event.retry.is_some() && event.data.is_none());
+    for target in ["/long-poll/b", "/ndjson/b", "/frame/b"] {
+        let answer = server.get(target);
+        answer.problem(503);
+        assert!(answer.field("Retry-After").is_some(), "{target}");
+    }
+}
+
+#[test]
+fn a_limit_per_address_is_kept() {
+    let server = Server::with(|config| config.max_connections_per_address = Some(2));
+    let (mut one, mut two) = (server.client(), server.client());
+    one.get("/healthz");
+    two.get("/healthz");
+    let mut answer = Vec::new();
+    eventually("a third is refused", || {
+        answer = whole_answer(TcpStream::connect(server.address).unwrap(), "/poll/news");
+        !answer.is_empty()
+    });
+    let text = String::from_utf8(answer).unwrap();
+    assert!(text.starts_with("HTTP/1.1 429 "), "{text}");
+    assert!(text.contains("\r\nRetry-After: "), "{text}");
+    assert_eq!(one.get("/healthz").status(), 200);
+}
