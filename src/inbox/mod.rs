@@ -171,9 +171,14 @@ impl Inbox {
         self.rung = true;
     }
 
-    /// Whether there may be messages that no bell will announce.
+    /// Whether there may be messages that no bell will announce, and that may be taken now.
     pub(crate) fn has_work(&self) -> bool {
-        self.rung
+        self.rung && !self.is_stalled()
+    }
+
+    /// Whether a message found no room: it is to be tried again after a rest.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.is_some()
     }
 
     /// Whether someone wants the server to stop.

@@ -44,6 +44,10 @@ const READS: usize = 4;
 /// Producers' messages taken in one tick.
 const INBOX_BUDGET: usize = 512;
 
+/// How long a producer's message that finds no room waits for the next try, unless something
+/// happens before.
+const STALL_REST: Duration = Duration::from_millis(10);
+
 /// Connections gone on with in one tick: left-over requests, left-over reads.
 const AGAIN_BUDGET: usize = 256;
 
@@ -217,9 +221,15 @@ impl Reactor {
     fn until_due(&self) -> Option<Duration> {
         let chore = self.chore.as_ref().map(|chore| chore.due);
         let due = [self.engine.next_due(), self.gate.next_due(), chore];
-        let due = due.into_iter().flatten().min()?;
-        let at = self.started + Duration::from_millis(due.0);
-        Some(at.saturating_duration_since(Instant::now()))
+        let due = due.into_iter().flatten().min();
+        let now = Instant::now();
+        let until = due.map(|due| {
+            let at = self.started + Duration::from_millis(due.0);
+            at.saturating_duration_since(now)
+        });
+        // Room for a message may come by an event, or by nothing that is one.
+        let rest = self.inbox.is_stalled().then_some(STALL_REST);
+        [until, rest].into_iter().flatten().min()
     }
 
     fn tell_time(&mut self) -> Time {
