@@ -1,6 +1,6 @@
 //! Many readers at once, some of them slow.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::client::Client;
@@ -57,10 +57,10 @@ fn expect(n: usize, stream: &mut Stream, numbers: std::ops::Range<usize>) {
 }
 
 /// A stream whose socket takes little.
-fn narrow(server: &Server, target: &str) -> Stream {
+pub(crate) fn narrow(address: SocketAddr, target: &str) -> Stream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
-    socket.connect(&server.address.into()).unwrap();
+    socket.connect(&address.into()).unwrap();
     Stream::open(Client::over(TcpStream::from(socket)), target, "")
 }
 
@@ -78,7 +78,7 @@ fn fill(server: &Server, text: &str) -> usize {
 #[test]
 fn a_reader_that_stalls_is_closed() {
     let server = Server::with(|config| config.write_timeout = Duration::from_millis(200));
-    let mut stream = narrow(&server, "/sse/news");
+    let mut stream = narrow(server.address, "/sse/news");
     stream.opening();
     let mut held = server.hold("/long-poll/beside");
     fill(&server, &"x".repeat(64 << 10));
@@ -97,7 +97,7 @@ fn a_reader_that_stalls_is_closed() {
 fn a_slow_reader_that_falls_off_history_is_told_of_the_gap() {
     let server = Server::with(|config| config.history.max_messages = 5);
     for endpoint in ["sse", "ndjson"] {
-        let mut stream = narrow(&server, &format!("/{endpoint}/news"));
+        let mut stream = narrow(server.address, &format!("/{endpoint}/news"));
         server.wait_subscribers("news", 1);
         let blocked = server.metric("encke_writes_blocked_total");
         let text = "x".repeat(64 << 10);
@@ -151,7 +151,7 @@ fn a_slow_reader_that_falls_off_history_is_told_of_the_gap() {
 #[test]
 fn a_slow_reader_does_not_keep_the_fast_waiting() {
     let server = Server::start();
-    let mut slow = narrow(&server, "/ndjson/news");
+    let mut slow = narrow(server.address, "/ndjson/news");
     let mut fast = server.stream("/ndjson/news");
     server.wait_subscribers("news", 2);
     fast.object();
