@@ -1,0 +1,265 @@
+"""The proxies: how each is installed, configured from its recipe, started and stopped.
+
+Owns processes and files in the directory it is given. It never judges an answer (`checks` does).
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import client
+
+RECIPES = pathlib.Path(__file__).resolve().parent.parent
+
+# What the recipes say, and what is put in its place.
+RECIPE_SOCKET = "/run/encke/public.sock"
+TIMEOUT_S = 3
+HEARTBEAT_S = 1
+
+START_S = 15
+STOP_S = 5
+
+RUNNING = set()
+RUNNING_LOCK = threading.Lock()
+
+
+class Stage:
+    """A running encke, the proxy in front of it, and how to reach both."""
+
+    def __init__(self, encke, directory):
+        self.encke = encke
+        self.directory = directory
+        self.socket = directory / "public.sock"
+        self.control_port, self.public_port = free_port(), free_port()
+        self.port, self.prefix = self.public_port, ""
+        self.server = self.proxy = None
+        self.start_encke()
+
+    def start_encke(self):
+        self.server = start(
+            [
+                self.encke,
+                f"--listen=unix:{self.socket},127.0.0.1:{self.public_port}",
+                f"--control=127.0.0.1:{self.control_port}",
+                f"--heartbeat={HEARTBEAT_S}s",
+                "--drain=0.1s",
+            ],
+            self.directory / "encke.log",
+        )
+        wait_for("encke", self.server, self.control_port, "/healthz")
+
+    def stop_encke(self):
+        stop(self.server)
+
+    def stop(self):
+        for process in (self.proxy, self.server):
+            if process:
+                stop(process)
+
+
+class Target:
+    """encke with no proxy; and the base of the proxies."""
+
+    name = "direct"
+    package = binary = recipe = None
+    # What the recipe must contain, and what it is replaced by; {port} and {directory} are filled in.
+    replacements = {}
+    # Seconds until encke knows that a client left, by technique, where it is more than the usual.
+    departures = {}
+    # Whether a long poll is cut when the proxy's timeout is shorter than its hold.
+    cuts_long_holds = True
+
+    def is_installed(self):
+        return self.binary is None or self.path() is not None
+
+    def path(self):
+        return shutil.which(self.binary, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin:/usr/local/sbin")
+
+    def start(self, encke, directory):
+        if not self.is_installed():
+            raise RuntimeError(f"{self.binary} is not installed (package {self.package})")
+        stage = Stage(encke, directory)
+        if self.binary:
+            stage.port, stage.prefix = free_port(), "/encke"
+            config = directory / "config"
+            config.write_text(self.render(stage))
+            stage.proxy = start([self.path(), *self.arguments(config, stage)], directory / "proxy.log")
+            wait_for(self.name, stage.proxy, stage.port, "/encke/healthz")
+        return stage
+
+    def render(self, stage):
+        """The recipe with the ports, the paths and the short timeout of the test."""
+        text = (RECIPES / self.name / self.recipe).read_text()
+        for old, new in {RECIPE_SOCKET: str(stage.socket), **self.replacements}.items():
+            if old not in text:
+                raise RuntimeError(f"{self.recipe} does not contain {old!r} any more")
+            text = text.replace(old, new.replace("{port}", str(stage.port)))
+        return self.surround(text, stage)
+
+    def surround(self, text, _stage):
+        return text
+
+    def arguments(self, config, stage):
+        raise NotImplementedError
+
+    def log(self, directory):
+        """The end of what the processes wrote, for a failure."""
+        lines = []
+        for name in ("proxy.log", "encke.log"):
+            log = directory / name
+            if log.exists():
+                lines += [f"    {name}: {line}" for line in log.read_text(errors="replace").splitlines()[-15:]]
+        return "".join("\n" + line for line in lines)
+
+
+class Nginx(Target):
+    name = package = binary = "nginx"
+    recipe = "nginx.conf"
+    replacements = {
+        "listen 80;": "listen 127.0.0.1:{port};",
+        "proxy_read_timeout 150s;": f"proxy_read_timeout {TIMEOUT_S}s;",
+    }
+
+    def surround(self, text, stage):
+        own = [f"{kind}_temp_path {stage.directory}/{kind};"
+               for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
+        return text.replace("http {", "http {\naccess_log off;\n" + "\n".join(own), 1)
+
+    def arguments(self, config, stage):
+        pid = f"daemon off; pid {stage.directory}/pid;"
+        return ["-p", stage.directory, "-c", config, "-e", "stderr", "-g", pid]
+
+
+class Haproxy(Target):
+    name = package = binary = "haproxy"
+    recipe = "haproxy.cfg"
+    replacements = {
+        # As much as a usual file limit allows.
+        "maxconn 20000": "maxconn 400",
+        "bind :80": "bind 127.0.0.1:{port}",
+        "timeout client 150s": f"timeout client {TIMEOUT_S}s",
+        "timeout server 150s": f"timeout server {TIMEOUT_S}s",
+    }
+
+    def arguments(self, config, _stage):
+        return ["-db", "-f", config]
+
+
+class Caddy(Target):
+    name = package = binary = "caddy"
+    recipe = "Caddyfile"
+    replacements = {
+        "example.org {": "http://127.0.0.1:{port} {",
+        "response_header_timeout 150s": f"response_header_timeout {TIMEOUT_S}s",
+    }
+
+    def surround(self, text, _stage):
+        return f"{{\n\tadmin off\n}}\n{text}"
+
+    def arguments(self, config, _stage):
+        return ["run", "--adapter", "caddyfile", "--config", config]
+
+
+class Apache(Target):
+    name = "apache"
+    binary = "apache2"
+    package = "apache2-bin"  # The server without a service.
+    recipe = "encke.conf"
+    replacements = {"*:80": "127.0.0.1:{port}", "timeout=150": f"timeout={TIMEOUT_S}"}
+    # Apache looks at a client only when it has something to send it.
+    departures = {
+        "long-poll": TIMEOUT_S + 1,
+        "long-poll-early": TIMEOUT_S + 1,
+        **{technique: 3 * HEARTBEAT_S for technique in ("sse", "ndjson", "frame")},
+    }
+
+    def surround(self, text, stage):
+        modules = ("mpm_event", "authz_core", "proxy", "proxy_http", "env")
+        load = [f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in modules]
+        own = [f"ServerRoot {stage.directory}", "ServerName localhost", f"Listen 127.0.0.1:{stage.port}",
+               "User www-data", "Group www-data", f"PidFile {stage.directory}/pid",
+               f"DefaultRuntimeDir {stage.directory}", "ErrorLog /dev/stderr"]
+        return "\n".join([*load, *own, text])
+
+    def arguments(self, config, _stage):
+        return ["-f", config, "-D", "FOREGROUND"]
+
+
+class Varnish(Target):
+    name = package = "varnish"
+    binary = "varnishd"
+    recipe = "encke.vcl"
+    replacements = {
+        "first_byte_timeout = 150s": f"first_byte_timeout = {TIMEOUT_S}s",
+        "between_bytes_timeout = 150s": f"between_bytes_timeout = {TIMEOUT_S}s",
+    }
+    # Varnish looks at a client whose request it passes only when it has something to send it.
+    departures = {"long-poll": TIMEOUT_S + 1}
+
+    def arguments(self, config, stage):
+        return ["-F", "-n", stage.directory / "varnish", "-f", config, "-a", f"127.0.0.1:{stage.port}",
+                "-p", "timeout_idle=75", "-p", "thread_pool_max=2500",
+                "-p", f"pipe_timeout={TIMEOUT_S}", "-s", "malloc,16m"]
+
+
+ALL = [Target(), Nginx(), Haproxy(), Caddy(), Apache(), Varnish()]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(command, log):
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+            start_new_session=True,
+            # Caddy keeps files there.
+            env={**os.environ, "XDG_CONFIG_HOME": str(log.parent), "XDG_DATA_HOME": str(log.parent)},
+            umask=0,  # The proxies, which run as other users, must be able to connect.
+        )
+    with RUNNING_LOCK:
+        RUNNING.add(process)
+    return process
+
+
+def stop(process):
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    with RUNNING_LOCK:
+        RUNNING.discard(process)
+
+
+def stop_all():
+    for process in list(RUNNING):
+        stop(process)
+
+
+def wait_for(name, process, port, path):
+    """Waits until a GET of `path` is answered with 200."""
+    deadline = time.monotonic() + START_S
+    last = None
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{name} ended with {process.returncode}")
+        try:
+            last = client.get(port, path).status
+            if last == 200:
+                return
+        except OSError as error:
+            last = error
+        time.sleep(0.05)
+    raise RuntimeError(f"{name} not ready after {START_S} s: {last}")
