@@ -5,6 +5,7 @@ Owns processes and files in the directory it is given. It never judges an answer
 
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ HEARTBEAT_S = 1
 START_S = 15
 STOP_S = 5
 
+PORTS_GIVEN = set()
 RUNNING = set()
 RUNNING_LOCK = threading.Lock()
 
@@ -73,6 +75,8 @@ class Target:
     departures = {}
     # Whether a long poll is cut when the proxy's timeout is shorter than its hold.
     cuts_long_holds = True
+    # Whether an EventSource survives that encke is away.
+    keeps_event_sources = False
 
     def is_installed(self):
         return self.binary is None or self.path() is not None
@@ -120,6 +124,7 @@ class Target:
 class Nginx(Target):
     name = package = binary = "nginx"
     recipe = "nginx.conf"
+    keeps_event_sources = True
     replacements = {
         "listen 80;": "listen 127.0.0.1:{port};",
         "proxy_read_timeout 150s;": f"proxy_read_timeout {TIMEOUT_S}s;",
@@ -138,6 +143,7 @@ class Nginx(Target):
 class Haproxy(Target):
     name = package = binary = "haproxy"
     recipe = "haproxy.cfg"
+    keeps_event_sources = True
     replacements = {
         # As much as a usual file limit allows.
         "maxconn 20000": "maxconn 400",
@@ -153,8 +159,9 @@ class Haproxy(Target):
 class Caddy(Target):
     name = package = binary = "caddy"
     recipe = "Caddyfile"
+    keeps_event_sources = True
     replacements = {
-        "example.org {": "http://127.0.0.1:{port} {",
+        "example.org {": "http://127.0.0.1:{port} {\n\tbind 127.0.0.1",
         "response_header_timeout 150s": f"response_header_timeout {TIMEOUT_S}s",
     }
 
@@ -211,9 +218,19 @@ ALL = [Target(), Nginx(), Haproxy(), Caddy(), Apache(), Varnish()]
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, below those that the system gives to outgoing connections."""
+    for port in random.sample(range(20_000, 32_000), 1_000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        with RUNNING_LOCK:
+            if port not in PORTS_GIVEN:
+                PORTS_GIVEN.add(port)
+                return port
+    raise RuntimeError("no free port")
 
 
 def start(command, log):
