@@ -19,6 +19,7 @@ RECIPES = pathlib.Path(__file__).resolve().parent.parent
 
 # What the recipes say, and what is put in its place.
 RECIPE_SOCKET = "/run/encke/public.sock"
+RECIPE_PORT = "7711"
 TIMEOUT_S = 3
 HEARTBEAT_S = 1
 
@@ -27,7 +28,9 @@ STOP_S = 5
 
 PORTS_GIVEN = set()
 RUNNING = set()
-RUNNING_LOCK = threading.Lock()
+# Reentrant, since a signal may interrupt its holder.
+RUNNING_LOCK = threading.RLock()
+ENDING = threading.Event()
 
 
 class Stage:
@@ -67,6 +70,8 @@ class Stage:
 class Target:
     """encke with no proxy; and the base of the proxies."""
 
+    # In the recipe: the address of encke by unix socket, and what README.md says for TCP.
+    by_unix = by_tcp = None
     name = "direct"
     package = binary = recipe = None
     # What the recipe must contain, and what it is replaced by; {port} and {directory} are filled in.
@@ -84,22 +89,24 @@ class Target:
     def path(self):
         return shutil.which(self.binary, path="/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/bin:/usr/local/sbin")
 
-    def start(self, encke, directory):
+    def start(self, encke, directory, over_tcp):
         if not self.is_installed():
             raise RuntimeError(f"{self.binary} is not installed (package {self.package})")
         stage = Stage(encke, directory)
         if self.binary:
             stage.port, stage.prefix = free_port(), "/encke"
             config = directory / "config"
-            config.write_text(self.render(stage))
+            config.write_text(self.render(stage, over_tcp))
             stage.proxy = start([self.path(), *self.arguments(config, stage)], directory / "proxy.log")
             wait_for(self.name, stage.proxy, stage.port, "/encke/healthz")
         return stage
 
-    def render(self, stage):
+    def render(self, stage, over_tcp):
         """The recipe with the ports, the paths and the short timeout of the test."""
         text = (RECIPES / self.name / self.recipe).read_text()
-        for old, new in {RECIPE_SOCKET: str(stage.socket), **self.replacements}.items():
+        address = self.by_tcp.replace(RECIPE_PORT, str(stage.public_port)) if over_tcp else \
+            self.by_unix.replace(RECIPE_SOCKET, str(stage.socket))
+        for old, new in {self.by_unix: address, **self.replacements}.items():
             if old not in text:
                 raise RuntimeError(f"{self.recipe} does not contain {old!r} any more")
             text = text.replace(old, new.replace("{port}", str(stage.port)))
@@ -124,6 +131,8 @@ class Target:
 class Nginx(Target):
     name = package = binary = "nginx"
     recipe = "nginx.conf"
+    by_unix = "server unix:/run/encke/public.sock;"
+    by_tcp = "server 127.0.0.1:7711;"
     keeps_event_sources = True
     replacements = {
         "listen 80;": "listen 127.0.0.1:{port};",
@@ -143,6 +152,8 @@ class Nginx(Target):
 class Haproxy(Target):
     name = package = binary = "haproxy"
     recipe = "haproxy.cfg"
+    by_unix = "server encke unix@/run/encke/public.sock"
+    by_tcp = "server encke 127.0.0.1:7711"
     keeps_event_sources = True
     replacements = {
         # As much as a usual file limit allows.
@@ -159,6 +170,8 @@ class Haproxy(Target):
 class Caddy(Target):
     name = package = binary = "caddy"
     recipe = "Caddyfile"
+    by_unix = "reverse_proxy unix//run/encke/public.sock"
+    by_tcp = "reverse_proxy 127.0.0.1:7711"
     keeps_event_sources = True
     replacements = {
         "example.org {": "http://127.0.0.1:{port} {\n\tbind 127.0.0.1",
@@ -177,6 +190,8 @@ class Apache(Target):
     binary = "apache2"
     package = "apache2-bin"  # The server without a service.
     recipe = "encke.conf"
+    by_unix = '"unix:/run/encke/public.sock|http://localhost/"'
+    by_tcp = '"http://127.0.0.1:7711/"'
     replacements = {"*:80": "127.0.0.1:{port}", "timeout=150": f"timeout={TIMEOUT_S}"}
     # Apache looks at a client only when it has something to send it.
     departures = {
@@ -201,6 +216,8 @@ class Varnish(Target):
     name = package = "varnish"
     binary = "varnishd"
     recipe = "encke.vcl"
+    by_unix = '.path = "/run/encke/public.sock";'
+    by_tcp = '.host = "127.0.0.1"; .port = "7711";'
     replacements = {
         "first_byte_timeout = 150s": f"first_byte_timeout = {TIMEOUT_S}s",
         "between_bytes_timeout = 150s": f"between_bytes_timeout = {TIMEOUT_S}s",
@@ -234,7 +251,9 @@ def free_port():
 
 
 def start(command, log):
-    with log.open("ab") as out:
+    with log.open("ab") as out, RUNNING_LOCK:
+        if ENDING.is_set():
+            raise RuntimeError("the test is ending")
         process = subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out,
@@ -243,7 +262,6 @@ def start(command, log):
             env={**os.environ, "XDG_CONFIG_HOME": str(log.parent), "XDG_DATA_HOME": str(log.parent)},
             umask=0,  # The proxies, which run as other users, must be able to connect.
         )
-    with RUNNING_LOCK:
         RUNNING.add(process)
     return process
 
@@ -254,14 +272,17 @@ def stop(process):
         try:
             process.wait(STOP_S)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     with RUNNING_LOCK:
         RUNNING.discard(process)
 
 
 def stop_all():
-    for process in list(RUNNING):
+    with RUNNING_LOCK:
+        ENDING.set()
+        running = list(RUNNING)
+    for process in running:
         stop(process)
 
 
