@@ -82,12 +82,6 @@ impl Parked {
             parked.ids.push(id);
         }
         parked.ask();
-        // New channels are watched for a few seconds, until they are known to be in use.
-        let later = Time(9_000);
-        parked.engine.set_now(later, 9);
-        while parked.engine.next_due().is_some_and(|due| due <= later) {
-            parked.engine.expire(CONNECTIONS, &mut parked.wire);
-        }
         parked
     }
 

@@ -49,9 +49,11 @@ pub fn gap(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
     own_event(out, b"gap", epoch, seq);
 }
 
-/// Appends how a stream ends: the cursor to come back with and, last, when, in milliseconds.
+/// Appends how a stream ends: the cursor to come back with and, last, when, in milliseconds. In one
+/// event, as some clients heed a `retry` only with an event around it.
 pub fn closing(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
     own_event(out, b"cursor", epoch, seq);
+    out.pop();
     refusal(out, retry_ms);
 }
 
@@ -247,8 +249,7 @@ mod tests {
         let expected = concat!(
             "retry: 2000\nid: 00000000-5\nevent: cursor\ndata: 00000000-5\n\n",
             "id: 00000000-6\nevent: gap\ndata: 00000000-6\n\n",
-            "id: 00000000-7\nevent: cursor\ndata: 00000000-7\n\n",
-            "retry: 30\n\n",
+            "id: 00000000-7\nevent: cursor\ndata: 00000000-7\nretry: 30\n\n",
         );
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }

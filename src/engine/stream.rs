@@ -29,11 +29,11 @@ impl Engine {
             self.write_stream_head(index, transport, ask);
             return Ok(());
         }
+        if self.drain.is_some() {
+            self.turn_away(index, transport, ask);
+            return Ok(());
+        }
         let channels = match self.hub.open_all(names.iter().map(String::as_str)) {
-            _ if self.drain.is_some() => {
-                self.turn_away(index, transport, ask);
-                return Ok(());
-            }
             Ok(channels) => channels,
             // An EventSource that is refused by status gives up for ever.
             Err(_) if transport == Transport::Sse => {

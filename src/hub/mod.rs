@@ -181,12 +181,13 @@ impl Hub {
         self.names.find(name, &self.channels)
     }
 
-    /// The channel of this name, made if need be.
+    /// The channel of this name, made if need be. Whoever does not use it then gives it to
+    /// `watch_idle`.
     ///
     /// # Errors
     ///
     /// [`Refusal::TooManyChannels`] where all places are taken by channels in use.
-    pub fn open(&mut self, name: &str) -> Result<u32, Refusal> {
+    fn open(&mut self, name: &str) -> Result<u32, Refusal> {
         if let Some(channel) = self.find(name) {
             return Ok(channel);
         }
@@ -196,7 +197,6 @@ impl Hub {
         self.places = self.places.max(channel as usize + 1);
         self.meter.charge(Channel::footprint(name));
         self.names.insert(channel, &self.channels);
-        self.watch_idle(channel);
         Ok(channel)
     }
 
@@ -205,18 +205,23 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// As [`Hub::open`].
+    /// [`Refusal::TooManyChannels`] where all places are taken by channels in use.
     pub fn open_all<'n>(
         &mut self,
         names: impl Iterator<Item = &'n str> + Clone,
     ) -> Result<Vec<u32>, Refusal> {
-        for name in names.clone() {
-            self.open(name)?;
+        let opened: Result<Vec<u32>, Refusal> = names.clone().map(|name| self.open(name)).collect();
+        // Making the last of them may have cost an idle one of the first its place.
+        let is_whole = names.clone().all(|name| self.find(name).is_some());
+        match opened {
+            Ok(channels) if is_whole => Ok(channels),
+            _ => {
+                for channel in names.filter_map(|name| self.find(name)).collect::<Vec<_>>() {
+                    self.watch_idle(channel);
+                }
+                Err(Refusal::TooManyChannels)
+            }
         }
-        // Making the last of them may have cost the first its place.
-        names
-            .map(|name| self.find(name).ok_or(Refusal::TooManyChannels))
-            .collect()
     }
 
     /// The number of the newest message known to be lost to a channel of this name.
@@ -334,8 +339,11 @@ impl Hub {
 
     fn make_room(&mut self, name: &str, message: &Submission) -> Result<u32, Refusal> {
         let channel = self.open(name)?;
-        self.ensure_room(message.footprint())?;
-        Ok(channel)
+        let room = self.ensure_room(message.footprint());
+        if room.is_err() {
+            self.watch_idle(channel);
+        }
+        room.map(|()| channel)
     }
 
     /// Accepts several messages, in order: all or nothing.
@@ -348,12 +356,16 @@ impl Hub {
         messages: Vec<(Box<str>, Submission)>,
     ) -> Result<Vec<Published>, Refusal> {
         let channels = self.open_all(messages.iter().map(|(name, _)| &**name))?;
-        self.ensure_room(
-            messages
-                .iter()
-                .map(|(_, message)| message.footprint())
-                .sum(),
-        )?;
+        let bytes = messages
+            .iter()
+            .map(|(_, message)| message.footprint())
+            .sum();
+        if let Err(refusal) = self.ensure_room(bytes) {
+            for channel in channels {
+                self.watch_idle(channel);
+            }
+            return Err(refusal);
+        }
         let published = channels.into_iter().zip(messages);
         Ok(published
             .map(|(channel, (_, message))| self.append(channel, message))

@@ -256,9 +256,8 @@ fn read_all(
     while seen.len() < most {
         let object = match endpoint {
             "sse" => stream.event().map(|event| match event.name.as_deref() {
-                Some("cursor") => json!({"cursor": event.id}),
+                Some("cursor") => json!({"cursor": event.id, "retry": event.retry}),
                 Some(name) => panic!("{name}"),
-                None if event.data.is_none() => json!({"retry": event.retry}),
                 None => json!({"id": event.id}),
             }),
             "ndjson" => stream.object(),
