@@ -97,12 +97,19 @@ impl Server {
             let bound = reactor
                 .listen(address, access, config.unix_mode)
                 .map_err(|error| Error::Bind(address.clone(), error))?;
-            log::info!("listening on {bound}");
+            match access {
+                Access::Public => log::info!("listening on {bound} (receiving only)"),
+                Access::Guarded | Access::Trusted => log::info!("listening on {bound}"),
+            }
             addresses.push(bound);
         }
         log::info!(
-            "encke {}: at most {max_connections} connections, file limit {files}",
-            env!("CARGO_PKG_VERSION")
+            "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
+             {} bytes of history, {} bytes of buffers",
+            env!("CARGO_PKG_VERSION"),
+            config.max_channels,
+            config.history.max_total_bytes,
+            config.max_buffer_bytes,
         );
         Ok(Server {
             reactor,

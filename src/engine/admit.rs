@@ -62,6 +62,7 @@ impl Engine {
             return self.refuse_request(index, head, problem);
         }
         self.stats.requests.count(endpoint(head), 200);
+        log_access(index, head, 200);
         let conn = self.conn(index);
         if !conn.is_waiting() && conn.state() != State::Closing {
             conn.become_state(State::Idle);
@@ -76,6 +77,7 @@ impl Engine {
         let manner = manner(&ask, &self.heads);
         problem.write(&self.heads, &mut self.scratch.out, &manner);
         self.stats.requests.count(endpoint(head), problem.status);
+        log_access(index, head, problem.status);
         self.conn(index).become_state(State::Idle);
     }
 
@@ -281,6 +283,16 @@ pub(super) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a super::heads::Heads) -> Ma
         origin: ask.origin.and_then(|place| heads.origin(place)),
         callback: ask.callback.as_deref(),
     }
+}
+
+/// The access log: at debug level, as a line a request is too much for production.
+fn log_access(index: u32, head: &Head<'_>, status: u16) {
+    log::debug!(
+        target: "encke::access",
+        "connection {index}: {:?} {} {status}",
+        head.method,
+        head.path.escape_ascii(),
+    );
 }
 
 /// The name of the endpoint asked for.

@@ -40,7 +40,7 @@ pub use conn::{Access, ConnId, State};
 pub use output::{Sent, Wire};
 pub use outside::Outside;
 pub use refusal::Crowd;
-pub use stats::Stats;
+pub use stats::{End, Stats};
 
 use std::collections::VecDeque;
 use std::sync::Arc;

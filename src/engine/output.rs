@@ -246,6 +246,7 @@ impl Engine {
         conn.become_state(State::Gone);
         self.gone.push_back(index);
         self.stats.ended(why);
+        log::debug!(target: "encke::access", "connection {index}: ended, {}", why.name());
     }
 }
 

@@ -231,7 +231,7 @@ fn hand_over(
     let result = match submit(&channel, submission) {
         Ok(accepted) => Ok(accepted),
         Err((Refusal::TooManyChannels, _)) => {
-            log::warn!("a producer's message for {channel:?} is dropped: too many channels");
+            log::debug!("a producer's message for {channel:?} is dropped: too many channels");
             Err(PublishError::TooManyChannels)
         }
         Err((Refusal::Busy, submission)) => {

@@ -9,6 +9,7 @@ mod accept;
 mod addresses;
 mod listen;
 mod load;
+mod notices;
 mod proxy;
 mod sockets;
 
@@ -30,6 +31,7 @@ use accept::Gate;
 use addresses::Addresses;
 use listen::Listener;
 use load::Load;
+use notices::Notices;
 use sockets::{Read, Sockets};
 
 /// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
@@ -89,6 +91,7 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     started: Instant,
     load: Load,
+    notices: Notices,
     chore: Option<Chore>,
 }
 
@@ -128,6 +131,7 @@ impl Reactor {
             buffer: vec![0; READ_BYTES].into(),
             started: Instant::now(),
             load: Load::default(),
+            notices: Notices::default(),
             chore: None,
         })
     }
@@ -186,6 +190,7 @@ impl Reactor {
         let outside = self.engine.outside();
         outside.queued = self.inbox.len();
         self.load.look(now, sockets, outside);
+        self.notices.look(now, &self.engine);
         self.serve_events();
         self.check_stop();
         self.accept(now);
