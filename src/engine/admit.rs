@@ -29,6 +29,7 @@ pub(super) enum Plan<'b> {
     Healthz,
     Readyz,
     Metrics,
+    Page,
     Preflight(Route<'b>),
 }
 
@@ -83,6 +84,9 @@ impl Engine {
     pub(super) fn admit<'b>(&self, index: u32, head: &Head<'b>) -> Result<Plan<'b>, Problem> {
         let access = self.conns[index as usize].access;
         let route = match Route::of(head.path) {
+            Some(Route::Page) if self.page.is_none() && head.method != Method::Options => {
+                return Err(not_found());
+            }
             Some(route) if access != Access::Public || !route.is_control() => route,
             // OPTIONS of anything is answered, `*` included: as for any path that is only read.
             None if head.method == Method::Options => Route::Healthz,
@@ -129,6 +133,7 @@ impl Engine {
             Route::Healthz => Plan::Healthz,
             Route::Readyz => Plan::Readyz,
             Route::Metrics => Plan::Metrics,
+            Route::Page => Plan::Page,
         })
     }
 
@@ -235,6 +240,7 @@ impl Engine {
                 let out = &mut self.scratch.out;
                 self.heads.answer(out, &manner, 200, kind, text.as_bytes());
             }
+            Plan::Page => self.answer_page(ask),
             Plan::Preflight(route) => self.answer_preflight(ask, head, route),
         }
         Ok(())
