@@ -106,6 +106,7 @@ fn config(options: Options, inherited: Sockets) -> Result<Config, Exit> {
         unix_mode: options.listening.unix_mode,
         publish_key: publish_key(options.publishing)?,
         cors: cors(options.listening.cors_origin)?,
+        page: !options.listening.no_page,
         hold: receiving.hold.0,
         max_hold: receiving.max_hold.0,
         heartbeat: receiving.heartbeat.0,
@@ -253,8 +254,8 @@ mod tests {
     #[test]
     fn every_option_reaches_its_own_setting() {
         let args = "serve --listen=127.0.0.1:1,[::1]:2 --listen=unix:/l --control=127.0.0.1:3 \
-            --unix-mode=660 --publish-key=k --cors-origin=https://a --cors-origin=https://b,https://c --hold=1 \
-            --max-hold=2 --heartbeat=3 --max-batch=4 --max-batch-bytes=5 --stream-max-bytes=6 \
+            --unix-mode=660 --publish-key=k --cors-origin=https://a --cors-origin=https://b,https://c \
+            --no-page --hold=1 --max-hold=2 --heartbeat=3 --max-batch=4 --max-batch-bytes=5 --stream-max-bytes=6 \
             --stream-max-age=7 --history-messages=8 --history-age=9 --history-bytes=10 \
             --history-total-bytes=11K --max-channels=12 --max-connections=13 \
             --max-connections-per-address=14 --max-head-bytes=15K --max-body-bytes=16 \
@@ -273,6 +274,7 @@ mod tests {
             unix_mode: Some(0o660),
             publish_key: Some("k".into()),
             cors: Cors::Origins(origins.map(String::from).to_vec()),
+            page: false,
             hold: s(1),
             max_hold: s(2),
             heartbeat: s(3),
@@ -312,6 +314,18 @@ mod tests {
         assert_eq!(parsed(&["--stdin", "serve"]).stdin, Some(Lines::Ndjson));
         let vmstat = Lines::Channel("vmstat".into());
         assert_eq!(parsed(&["--stdin=vmstat"]).stdin, Some(vmstat));
+    }
+
+    #[test]
+    fn the_page_may_be_left_out() {
+        for (arg, page) in [
+            ("--no-page", false),
+            ("--no-page=no", true),
+            ("--no-page=1", false),
+        ] {
+            assert_eq!(parsed(&[arg]).config.page, page, "{arg}");
+        }
+        assert!(!parsed(&["--no-page", "serve"]).config.page);
     }
 
     #[test]

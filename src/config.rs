@@ -38,6 +38,8 @@ pub struct Config {
     pub publish_key: Option<String>,
     /// Origins whose pages may read answers.
     pub cors: Cors,
+    /// Whether the live page is served at `/`.
+    pub page: bool,
     /// Hold of a long poll that names none, less a random part of up to a tenth.
     pub hold: Duration,
     /// Cap on the hold that a client may ask for.
@@ -112,6 +114,7 @@ impl Default for Config {
             unix_mode: None,
             publish_key: None,
             cors: Cors::Origins(Vec::new()),
+            page: true,
             hold: Duration::from_secs(30),
             max_hold: Duration::from_secs(120),
             heartbeat: Duration::from_secs(15),

@@ -8,11 +8,12 @@ use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 
-const OPTIONS: [&str; 32] = [
+const OPTIONS: [&str; 33] = [
     "--listen",
     "--control",
     "--unix-mode",
     "--cors-origin",
+    "--no-page",
     "--hold",
     "--max-hold",
     "--heartbeat",
@@ -94,6 +95,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("--cors-origin", "null", "scheme://host"),
     ("--cors-origin", "https://example.org/", "scheme://host"),
     ("--cors-origin", "*,https://example.org", "alone"),
+    ("--no-page", "maybe", "boolean"),
     ("--hold", "soon", "500ms"),
     ("--hold", "-1", "500ms"),
     ("--hold", "", "500ms"),

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser};
 use encke::Config;
 use encke::producer::stdin::Lines;
@@ -87,6 +88,12 @@ pub(super) struct Listening {
         value_delimiter = ','
     )]
     pub(super) cors_origin: Vec<String>,
+
+    /// Do not serve the live page at / [default: it is served]
+    #[arg(long, env = "ENCKE_NO_PAGE", value_name = "BOOL", value_parser = BoolishValueParser::new(),
+        num_args = 0..=1, require_equals = true, default_value_t = false,
+        default_missing_value = "true", hide_default_value = true)]
+    pub(super) no_page: bool,
 }
 
 #[derive(Args, Debug)]

@@ -6,9 +6,8 @@
 use std::borrow::Cow;
 
 use super::Engine;
-use super::conn::{Access, Flags, State};
-use super::heads::{Ending, Manner, Persistence, field};
-use super::params::{Params, callback_of};
+use super::conn::Access;
+use super::params::Params;
 use super::problem::Problem;
 use super::route::{Receive, Route, channel_name, channel_names};
 use crate::encode;
@@ -29,62 +28,20 @@ pub(super) enum Plan<'b> {
     Healthz,
     Readyz,
     Metrics,
+    Page,
     Preflight(Route<'b>),
-}
-
-/// How one request is answered, without what the engine owns.
-pub(super) struct Ask<'b> {
-    pub(super) persistence: Persistence,
-    pub(super) head_only: bool,
-    pub(super) origin: Option<u16>,
-    pub(super) callback: Option<Cow<'b, str>>,
-}
-
-impl Ask<'_> {
-    /// The same for an answer that is no JSONP.
-    pub(super) fn plain(&self) -> Ask<'static> {
-        Ask {
-            callback: None,
-            ..*self
-        }
-    }
 }
 
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 impl Engine {
-    /// Serves one whole request: its answer is written, or it is parked.
-    pub(super) fn perform(&mut self, index: u32, head: &Head<'_>, body: &[u8]) {
-        let ask = self.ask(index, head);
-        let planned = self.admit(index, head);
-        let done = planned.and_then(|plan| self.carry_out(index, head, plan, body, &ask));
-        if let Err(problem) = done {
-            return self.refuse_request(index, head, problem);
-        }
-        self.stats.requests.count(endpoint(head), 200);
-        log_access(index, head, 200);
-        let conn = self.conn(index);
-        if !conn.is_waiting() && conn.state() != State::Closing {
-            conn.become_state(State::Idle);
-        }
-    }
-
-    /// Refuses a request whose framing is sound.
-    pub(super) fn refuse_request(&mut self, index: u32, head: &Head<'_>, problem: Problem) {
-        let is_receive = matches!(Route::of(head.path), Some(Route::Receive(..)));
-        let mut ask = self.ask(index, head);
-        ask.callback = callback_of(head).filter(|_| is_receive);
-        let manner = manner(&ask, &self.heads);
-        problem.write(&self.heads, &mut self.scratch.out, &manner);
-        self.stats.requests.count(endpoint(head), problem.status);
-        log_access(index, head, problem.status);
-        self.conn(index).become_state(State::Idle);
-    }
-
     /// Judges a request by its head.
     pub(super) fn admit<'b>(&self, index: u32, head: &Head<'b>) -> Result<Plan<'b>, Problem> {
         let access = self.conns[index as usize].access;
         let route = match Route::of(head.path) {
+            Some(Route::Page) if self.page.is_none() && head.method != Method::Options => {
+                return Err(not_found());
+            }
             Some(route) if access != Access::Public || !route.is_control() => route,
             // OPTIONS of anything is answered, `*` included: as for any path that is only read.
             None if head.method == Method::Options => Route::Healthz,
@@ -131,6 +88,7 @@ impl Engine {
             Route::Healthz => Plan::Healthz,
             Route::Readyz => Plan::Readyz,
             Route::Metrics => Plan::Metrics,
+            Route::Page => Plan::Page,
         })
     }
 
@@ -167,137 +125,6 @@ impl Engine {
         };
         Err(Problem::new(401, detail).with("WWW-Authenticate", "Bearer realm=\"encke\""))
     }
-
-    fn ask<'b>(&self, index: u32, head: &Head<'b>) -> Ask<'b> {
-        let allowed = head.origin.and_then(|origin| self.heads.allowed(origin));
-        Ask {
-            persistence: self.persistence(index),
-            head_only: head.method == Method::Head,
-            origin: allowed.map(|(place, _)| place),
-            callback: None,
-        }
-    }
-
-    /// What becomes of a connection after the present answer.
-    pub(super) fn persistence(&self, index: u32) -> Persistence {
-        let flags = self.conns[index as usize].flags;
-        match (flags.has(Flags::CLOSE), flags.has(Flags::HTTP10)) {
-            (true, _) => Persistence::Close,
-            (false, true) => Persistence::Told,
-            (false, false) => Persistence::Implied,
-        }
-    }
-
-    fn carry_out(
-        &mut self,
-        index: u32,
-        head: &Head<'_>,
-        plan: Plan<'_>,
-        body: &[u8],
-        ask: &Ask<'_>,
-    ) -> Result<(), Problem> {
-        match plan {
-            Plan::Receive(receive, names, params) => {
-                return self.receive(index, receive, &names, params, ask);
-            }
-            Plan::Publish {
-                channel,
-                event,
-                idempotency_key,
-            } => {
-                let event = event.as_deref();
-                let answer =
-                    self.publish_one(&channel, event, idempotency_key, head.content_type, body)?;
-                self.answer_json(ask, &answer);
-            }
-            Plan::PublishLines => {
-                let answer = self.publish_lines(body)?;
-                self.answer_json(ask, &answer);
-            }
-            Plan::Channels => self.list_channels(index, head.query, ask)?,
-            Plan::ShowChannel(name) => {
-                let answer = self.show_channel(&name)?;
-                self.answer_json(ask, &answer);
-            }
-            Plan::ForgetChannel(name) => {
-                self.forget_channel(&name)?;
-                let manner = manner(ask, &self.heads);
-                self.heads.begin(&mut self.scratch.out, &manner, 204);
-                self.heads.end(&mut self.scratch.out, Ending::None);
-            }
-            Plan::Healthz => self.answer_text(ask, "ok\n"),
-            Plan::Readyz if self.drain.is_some() => {
-                return Err(Problem::unavailable("the server is draining", 1));
-            }
-            Plan::Readyz => self.answer_text(ask, "ready\n"),
-            Plan::Metrics => {
-                let text = self.metrics();
-                let manner = manner(ask, &self.heads);
-                let kind = "text/plain; version=0.0.4; charset=utf-8";
-                let out = &mut self.scratch.out;
-                self.heads.answer(out, &manner, 200, kind, text.as_bytes());
-            }
-            Plan::Preflight(route) => self.answer_preflight(ask, head, route),
-        }
-        Ok(())
-    }
-
-    pub(super) fn answer_json(&mut self, ask: &Ask<'_>, body: &[u8]) {
-        let manner = manner(ask, &self.heads);
-        let out = &mut self.scratch.out;
-        self.heads
-            .answer(out, &manner, 200, "application/json", body);
-    }
-
-    fn answer_text(&mut self, ask: &Ask<'_>, text: &str) {
-        let manner = manner(ask, &self.heads);
-        let (out, kind) = (&mut self.scratch.out, "text/plain; charset=utf-8");
-        self.heads.answer(out, &manner, 200, kind, text.as_bytes());
-    }
-
-    /// OPTIONS, and the CORS preflight (Fetch standard, section 3.2).
-    fn answer_preflight(&mut self, ask: &Ask<'_>, head: &Head<'_>, route: Route<'_>) {
-        let manner = manner(ask, &self.heads);
-        let out = &mut self.scratch.out;
-        self.heads.begin(out, &manner, 204);
-        field(out, "Allow", route.allow());
-        let may_read = manner.origin.is_some() || self.heads.allows_any();
-        if head.preflight_method.is_some() && may_read {
-            field(out, "Access-Control-Allow-Methods", route.allow());
-            field(
-                out,
-                "Access-Control-Allow-Headers",
-                "Authorization, Content-Type, Encke-Event, Idempotency-Key, Last-Event-ID",
-            );
-            field(out, "Access-Control-Max-Age", "86400");
-        }
-        self.heads.end(out, Ending::None);
-    }
-}
-
-/// The manner of an answer, with the origin looked up.
-pub(super) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a super::heads::Heads) -> Manner<'a> {
-    Manner {
-        persistence: ask.persistence,
-        head_only: ask.head_only,
-        origin: ask.origin.and_then(|place| heads.origin(place)),
-        callback: ask.callback.as_deref(),
-    }
-}
-
-/// The access log: at debug level, as a line a request is too much for production.
-fn log_access(index: u32, head: &Head<'_>, status: u16) {
-    log::debug!(
-        target: "encke::access",
-        "connection {index}: {:?} {} {status}",
-        head.method,
-        head.path.escape_ascii(),
-    );
-}
-
-/// The name of the endpoint asked for.
-fn endpoint(head: &Head<'_>) -> &'static str {
-    Route::of(head.path).map_or("other", |route| route.name())
 }
 
 fn not_found() -> Problem {

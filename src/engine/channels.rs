@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::Engine;
-use super::admit::Ask;
+use super::ask::Ask;
 use super::conn::{self, ConnId};
 use super::output::Wire;
 use super::problem::Problem;

@@ -15,6 +15,7 @@
 
 mod admit;
 mod advice;
+mod ask;
 mod channels;
 mod conn;
 mod deliver;
@@ -25,7 +26,9 @@ mod input;
 mod metrics;
 mod output;
 mod outside;
+mod page;
 mod params;
+mod perform;
 mod problem;
 mod publish;
 mod receive;
@@ -57,6 +60,7 @@ use channels::Listing;
 use conn::Conn;
 use drain::Drain;
 use heads::Heads;
+use page::Page;
 
 /// The engine.
 pub struct Engine {
@@ -65,6 +69,8 @@ pub struct Engine {
     wheel: Wheel,
     hub: Hub,
     heads: Heads,
+    /// The live page; `None`: it is not served.
+    page: Option<Page>,
     /// Counts the bytes of unfinished requests and unsent answers.
     buffers: Arc<Meter>,
     random: fastrand::Rng,
@@ -129,6 +135,7 @@ impl Engine {
             wheel: Wheel::with_capacity(max_connections),
             hub: Hub::new(config, max_connections, epoch, keys),
             heads: Heads::new(config.cors.clone()),
+            page: config.page.then(Page::new),
             buffers: Meter::new(config.max_buffer_bytes),
             random,
             again: VecDeque::new(),

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Engine;
-use super::admit::{Ask, manner};
+use super::ask::{Ask, manner};
 use super::conn::{Flags, State};
 use super::heads::{Ending, LAST_CHUNK, chunk};
 use super::params::{Params, Since};

@@ -33,6 +33,7 @@ pub(super) enum Route<'b> {
     Healthz,
     Readyz,
     Metrics,
+    Page,
 }
 
 impl<'b> Route<'b> {
@@ -56,6 +57,7 @@ impl<'b> Route<'b> {
             (b"healthz", None) => Route::Healthz,
             (b"readyz", None) => Route::Readyz,
             (b"metrics", None) => Route::Metrics,
+            (b"", None) => Route::Page,
             _ => return None,
         })
     }
@@ -73,6 +75,7 @@ impl<'b> Route<'b> {
             Route::Healthz => "healthz",
             Route::Readyz => "readyz",
             Route::Metrics => "metrics",
+            Route::Page => "page",
         }
     }
 
@@ -81,7 +84,7 @@ impl<'b> Route<'b> {
         match self {
             Route::Publish(_) | Route::PublishLines => true,
             Route::Channels | Route::Channel(_) | Route::Metrics => true,
-            Route::Receive(..) | Route::Healthz | Route::Readyz => false,
+            Route::Receive(..) | Route::Healthz | Route::Readyz | Route::Page => false,
         }
     }
 

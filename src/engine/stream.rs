@@ -3,7 +3,7 @@
 //! Owns how a stream opens, stays alive and ends. Its messages come by `deliver`.
 
 use super::Engine;
-use super::admit::{Ask, manner};
+use super::ask::{Ask, manner};
 use super::conn::{Flags, State};
 use super::heads::{Ending, LAST_CHUNK, Manner, Persistence, chunk};
 use super::output::Wire;
@@ -30,14 +30,14 @@ impl Engine {
             return Ok(());
         }
         if self.drain.is_some() {
-            self.turn_away(index, transport, ask);
+            self.turn_away(index, transport, params, start, ask);
             return Ok(());
         }
         let channels = match self.hub.open_all(names.iter().map(String::as_str)) {
             Ok(channels) => channels,
             // An EventSource that is refused by status gives up for ever.
             Err(_) if transport == Transport::Sse => {
-                self.turn_away(index, transport, ask);
+                self.turn_away(index, transport, params, start, ask);
                 return Ok(());
             }
             Err(refusal) => return Err(refusal.into()),
@@ -63,20 +63,32 @@ impl Engine {
         Ok(())
     }
 
-    /// The answer to a stream that may not begin now: an end, and when to come back.
-    fn turn_away(&mut self, index: u32, transport: Transport, ask: &Ask<'_>) {
+    /// The answer to a stream that may not begin now: when to come back, and with what it came
+    /// with, or it would miss what is between that and now.
+    fn turn_away(
+        &mut self,
+        index: u32,
+        transport: Transport,
+        params: &Params<'_>,
+        start: Start,
+        ask: &Ask<'_>,
+    ) {
         let retry_ms = match self.drain {
             Some(_) => self.drain_retry_ms(),
             None => self.refused_retry_ms(),
         };
-        let head = self.hub.head();
         self.write_stream_head(index, transport, ask);
         let chunked = self.open_ending(index) == Ending::Chunked;
-        let epoch = *self.hub.epoch();
-        self.write_part(chunked, |out| match transport {
-            Transport::Sse => sse::refusal(out, retry_ms),
-            _ => closing(out, transport, retry_ms, &epoch, head),
-        });
+        if transport == Transport::Sse {
+            // It has kept its last id, and comes back with that.
+            self.write_part(chunked, |out| sse::refusal(out, retry_ms));
+        } else {
+            self.write_opening(index, transport, params, start);
+            let epoch = *self.hub.epoch();
+            self.write_part(chunked, |out| {
+                closing(out, transport, retry_ms, &epoch, start.cursor);
+            });
+        }
         if chunked {
             self.scratch.out.extend_from_slice(LAST_CHUNK);
         }

@@ -1,0 +1,151 @@
+//! Requests carried out: each plan comes to its answer, or is parked.
+//!
+//! Owns the way from a plan to the endpoint that serves it, and the word of it in counters and log.
+
+use super::Engine;
+use super::admit::Plan;
+use super::ask::{Ask, manner};
+use super::conn::State;
+use super::heads::{Ending, field};
+use super::params::callback_of;
+use super::problem::Problem;
+use super::route::Route;
+use crate::http1::Head;
+
+impl Engine {
+    /// Serves one whole request: its answer is written, or it is parked.
+    pub(super) fn perform(&mut self, index: u32, head: &Head<'_>, body: &[u8]) {
+        let ask = self.ask(index, head);
+        let planned = self.admit(index, head);
+        let done = planned.and_then(|plan| self.carry_out(index, head, plan, body, &ask));
+        let status = match done {
+            Ok(status) => status,
+            Err(problem) => return self.refuse_request(index, head, problem),
+        };
+        self.stats.requests.count(endpoint(head), status);
+        log_access(index, head, status);
+        let conn = self.conn(index);
+        if !conn.is_waiting() && conn.state() != State::Closing {
+            conn.become_state(State::Idle);
+        }
+    }
+
+    /// Refuses a request whose framing is sound.
+    pub(super) fn refuse_request(&mut self, index: u32, head: &Head<'_>, problem: Problem) {
+        let is_receive = matches!(Route::of(head.path), Some(Route::Receive(..)));
+        let mut ask = self.ask(index, head);
+        ask.callback = callback_of(head).filter(|_| is_receive);
+        let manner = manner(&ask, &self.heads);
+        problem.write(&self.heads, &mut self.scratch.out, &manner);
+        self.stats.requests.count(endpoint(head), problem.status);
+        log_access(index, head, problem.status);
+        self.conn(index).become_state(State::Idle);
+    }
+
+    /// Does what was planned; the status that was answered, or will be.
+    fn carry_out(
+        &mut self,
+        index: u32,
+        head: &Head<'_>,
+        plan: Plan<'_>,
+        body: &[u8],
+        ask: &Ask<'_>,
+    ) -> Result<u16, Problem> {
+        match plan {
+            Plan::Receive(receive, names, params) => {
+                self.receive(index, receive, &names, params, ask)?;
+            }
+            Plan::Publish {
+                channel,
+                event,
+                idempotency_key,
+            } => {
+                let event = event.as_deref();
+                let answer =
+                    self.publish_one(&channel, event, idempotency_key, head.content_type, body)?;
+                self.answer_json(ask, &answer);
+            }
+            Plan::PublishLines => {
+                let answer = self.publish_lines(body)?;
+                self.answer_json(ask, &answer);
+            }
+            Plan::Channels => self.list_channels(index, head.query, ask)?,
+            Plan::ShowChannel(name) => {
+                let answer = self.show_channel(&name)?;
+                self.answer_json(ask, &answer);
+            }
+            Plan::ForgetChannel(name) => {
+                self.forget_channel(&name)?;
+                let manner = manner(ask, &self.heads);
+                self.heads.begin(&mut self.scratch.out, &manner, 204);
+                self.heads.end(&mut self.scratch.out, Ending::None);
+                return Ok(204);
+            }
+            Plan::Healthz => self.answer_text(ask, "ok\n"),
+            Plan::Readyz if self.drain.is_some() => {
+                return Err(Problem::unavailable("the server is draining", 1));
+            }
+            Plan::Readyz => self.answer_text(ask, "ready\n"),
+            Plan::Metrics => {
+                let text = self.metrics();
+                let manner = manner(ask, &self.heads);
+                let kind = "text/plain; version=0.0.4; charset=utf-8";
+                let out = &mut self.scratch.out;
+                self.heads.answer(out, &manner, 200, kind, text.as_bytes());
+            }
+            Plan::Page => self.answer_page(ask),
+            Plan::Preflight(route) => {
+                self.answer_preflight(ask, head, route);
+                return Ok(204);
+            }
+        }
+        Ok(200)
+    }
+
+    pub(super) fn answer_json(&mut self, ask: &Ask<'_>, body: &[u8]) {
+        let manner = manner(ask, &self.heads);
+        let out = &mut self.scratch.out;
+        self.heads
+            .answer(out, &manner, 200, "application/json", body);
+    }
+
+    fn answer_text(&mut self, ask: &Ask<'_>, text: &str) {
+        let manner = manner(ask, &self.heads);
+        let (out, kind) = (&mut self.scratch.out, "text/plain; charset=utf-8");
+        self.heads.answer(out, &manner, 200, kind, text.as_bytes());
+    }
+
+    /// OPTIONS, and the CORS preflight (Fetch standard, section 3.2).
+    fn answer_preflight(&mut self, ask: &Ask<'_>, head: &Head<'_>, route: Route<'_>) {
+        let manner = manner(ask, &self.heads);
+        let out = &mut self.scratch.out;
+        self.heads.begin(out, &manner, 204);
+        field(out, "Allow", route.allow());
+        let may_read = manner.origin.is_some() || self.heads.allows_any();
+        if head.preflight_method.is_some() && may_read {
+            field(out, "Access-Control-Allow-Methods", route.allow());
+            field(
+                out,
+                "Access-Control-Allow-Headers",
+                "Authorization, Content-Type, Encke-Event, Idempotency-Key, Last-Event-ID",
+            );
+            field(out, "Access-Control-Max-Age", "86400");
+        }
+        self.heads.end(out, Ending::None);
+    }
+}
+
+/// The access log: at debug level, as a line a request is too much for production.
+fn log_access(index: u32, head: &Head<'_>, status: u16) {
+    log::debug!(
+        target: "encke::access",
+        "connection {index}: {:?} {} {status}",
+        head.method,
+        head.path.escape_ascii(),
+    );
+}
+
+/// The name of the endpoint asked for.
+fn endpoint(head: &Head<'_>) -> &'static str {
+    Route::of(head.path).map_or("other", |route| route.name())
+}

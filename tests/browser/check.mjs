@@ -1,0 +1,24 @@
+// Runs the checks, one after the other, each with servers and pages of its own.
+//
+// node check.mjs [words of a check's name]
+
+import { Browser } from './chrome.mjs';
+import { livePage } from './page.mjs';
+import { transports } from './transports.mjs';
+
+const words = process.argv.slice(2).join(' ');
+const checks = Object.entries({ ...transports, ...livePage }).filter(([name]) => name.includes(words));
+const browser = await Browser.start();
+let failed = 0;
+for (const [name, check] of checks) {
+  try {
+    await check(browser);
+    console.log(`ok      ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED  ${name}\n${error.stack}`);
+  }
+}
+await browser.close();
+console.log(`${checks.length - failed} passed, ${failed} failed`);
+process.exitCode = failed > 0 || checks.length === 0 ? 1 : 0;
