@@ -94,7 +94,9 @@ impl Engine {
             let at = at.min(conn.ends_at(now));
             conn.set_ends_at(at);
             if !conn.is_blocked() {
-                self.arm(index, at);
+                // A heartbeat that is due before is not put off.
+                let due = self.wheel.deadline_ms(index).map_or(at, Time);
+                self.arm(index, at.min(due));
             }
         } else if conn.state() == State::Idle && !conn.is_blocked() {
             self.arm(index, at);

@@ -52,8 +52,9 @@ impl Engine {
             }
             State::Held => self.answer_empty(index, wire),
             State::Streaming if conn.is_over(now) => self.end_stream(index, wire),
+            // What it is owed may turn out to be nothing to be said.
             State::Streaming if self.hub.is_owed(&conn.reader) => {
-                self.arm_stream(index);
+                self.arm_ms(index, TICK_MS);
             }
             State::Streaming => self.beat(index, wire),
             State::Closing => self.end(index, End::Closed),
