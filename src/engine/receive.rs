@@ -90,8 +90,14 @@ impl Engine {
         start: Start,
         ask: &Ask<'_>,
     ) -> Result<(), Problem> {
+        let conn = self.conn(index);
+        if params.early && conn.flags.has(Flags::HTTP10) {
+            // Only the end of the connection can end a body whose length is not known yet.
+            conn.flags.put(Flags::CLOSE, true);
+        }
         let ask = &Ask {
             callback: params.callback.take(),
+            persistence: self.persistence(index),
             ..*ask
         };
         let mut known: Vec<(u32, bool)> = Vec::with_capacity(names.len());
@@ -189,9 +195,6 @@ impl Engine {
             });
         }
         conn.flags.put(Flags::EARLY, params.early);
-        if params.early && conn.flags.has(Flags::HTTP10) {
-            conn.flags.put(Flags::CLOSE, true);
-        }
         conn.transport = Transport::LongPoll;
         conn.set_held_since(self.now);
         conn.set_ends_at(ends_at);
@@ -302,9 +305,6 @@ impl Engine {
                 out.extend_from_slice(LAST_CHUNK);
             }
             Part::Whole | Part::Early | Part::Rest => out.extend_from_slice(&body),
-        }
-        if part != Part::Whole && !chunked {
-            self.conn(index).flags.put(Flags::CLOSE, true);
         }
         self.scratch.body = body;
     }
