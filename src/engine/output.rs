@@ -173,7 +173,12 @@ impl Engine {
         match conn.state() {
             State::Held => {
                 let ends_at = conn.ends_at(now);
+                // What came meanwhile may be the request that gives up this hold.
+                let has_input = conn.has_input();
                 self.arm(index, ends_at);
+                if has_input {
+                    self.queue(index);
+                }
             }
             State::Streaming => self.arm_stream(index),
             State::Idle | State::Head | State::Body => {
