@@ -32,11 +32,14 @@ impl Engine {
         ) {
             return self.stray(index, bytes.len());
         }
-        match conn.work.as_mut().filter(|work| !work.input.is_empty()) {
+        let has_room = self.buffers.has_room(bytes.len());
+        let work = self.conn(index).work.as_mut();
+        match work.filter(|work| !work.input.is_empty()) {
             None => {
                 let served = self.serve(index, bytes, wire);
                 self.stash(index, &bytes[served..]);
             }
+            Some(_) if !has_room => self.refuse_for_room(index),
             Some(work) => {
                 work.input.extend_from_slice(bytes);
                 self.serve_stashed(index, wire);
@@ -163,15 +166,22 @@ impl Engine {
             return;
         }
         if !self.buffers.has_room(rest.len()) {
-            // A waiting request cannot be refused for the bytes of another one.
-            return match conn.is_waiting() {
-                true => self.end(index, End::NoRoom),
-                false => self.refuse(index, no_room()),
-            };
+            return self.refuse_for_room(index);
         }
         let work = conn.work(&self.buffers);
         work.input.extend_from_slice(rest);
         work.recount();
+    }
+
+    /// There is no room for what a client sends.
+    fn refuse_for_room(&mut self, index: u32) {
+        let conn = self.conn(index);
+        // A waiting request cannot be refused for the bytes of another one, and nothing can be
+        // said over a half-sent answer.
+        match conn.is_waiting() || conn.is_blocked() {
+            true => self.end(index, End::NoRoom),
+            false => self.refuse(index, no_room()),
+        }
     }
 
     /// Bytes arrived where nothing is to be said.
