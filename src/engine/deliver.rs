@@ -67,7 +67,10 @@ impl Engine {
         }
         match conn.state() {
             // It asked for the earliest, and all there was is gone.
-            _ if items.is_empty() => conn.reader.cursor = self.hub.head(),
+            _ if items.is_empty() => {
+                conn.reader.cursor = self.hub.head();
+                self.hub.note_given(&conn.reader, &[]);
+            }
             State::Held => self.wake_held(index, &items, more, wire),
             State::Streaming => self.continue_stream(index, &items, wire),
             state => unreachable!("a reader was listed in state {state:?}"),
@@ -180,23 +183,30 @@ impl Engine {
             conn.set_ends_at(until);
             self.wheel.arm(index, until.0);
         }
+        let most = self.settings.max_batch_bytes;
+        let mut is_full = more;
         for item in items {
-            let object = match *item {
-                Item::Message { key, .. } => Some(self.frame(key, Shape::Object)),
+            let added = match *item {
+                Item::Message { key, .. } => {
+                    let bytes = self.hub.message(key).data().len();
+                    Some((bytes, self.frame(key, Shape::Object)))
+                }
                 Item::Gap(_) => None,
             };
             let gathered = &mut self.wish_mut(index).gathered;
-            gathered.gap |= object.is_none();
-            gathered.bytes += object.as_ref().map_or(0, |object| object.bytes().len());
-            gathered.objects.extend(object);
+            let bytes = gathered.bytes + added.as_ref().map_or(0, |&(bytes, _)| bytes);
+            if bytes > most && !gathered.objects.is_empty() {
+                is_full = true;
+                break;
+            }
+            gathered.bytes = bytes;
+            gathered.gap |= added.is_none();
+            gathered.objects.extend(added.map(|(_, object)| object));
             gathered.cursor = item.seq();
         }
-        let max_batch_bytes = self.settings.max_batch_bytes;
         let wish = self.wish_mut(index);
-        wish.gathered.more = more;
-        let is_full = more
-            || wish.gathered.objects.len() >= wish.limit
-            || wish.gathered.bytes >= max_batch_bytes;
+        wish.gathered.more = is_full;
+        is_full |= wish.gathered.objects.len() >= wish.limit || wish.gathered.bytes >= most;
         if is_full {
             return false;
         }
