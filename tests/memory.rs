@@ -63,6 +63,8 @@ impl Parked {
         let config = Config {
             max_connections: Some(CONNECTIONS),
             max_channels: channels,
+            // One document, however many wait.
+            page: false,
             ..Config::default()
         };
         let request = |n| format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", target(n));

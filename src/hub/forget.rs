@@ -74,6 +74,6 @@ impl Hub {
         }
         let gone = self.channels.remove(channel as usize);
         self.meter.release(Channel::footprint(gone.name()));
-        self.names.forget(channel, gone.name(), gone.lost());
+        self.names.forget(channel, &gone, &self.channels);
     }
 }

@@ -140,7 +140,7 @@ impl Hub {
             head: Seq::ZERO,
             channels: Slab::with_capacity(config.max_channels),
             places: 0,
-            names: Names::new(config.max_channels, keys),
+            names: Names::new(keys),
             subscriptions: Slab::with_capacity(max_readers),
             readers: Audience::default(),
             messages: Slab::new(),

@@ -14,6 +14,10 @@ use slab::Slab;
 use super::channel::Channel;
 use crate::encode::Seq;
 
+/// Tables that the index is spread over: each grows by itself, so that no growth stalls the
+/// reactor, and no room is taken for channels that may never be.
+const TABLES: usize = 256;
+
 const FLOORS: usize = 4_096;
 const MAX_NAME_BYTES: usize = 250;
 
@@ -68,16 +72,15 @@ pub fn check_name(name: &[u8]) -> Result<&str, NameError> {
 
 /// The index.
 pub(super) struct Names {
-    table: HashTable<u32>,
+    tables: Box<[HashTable<u32>]>,
     floors: Box<[Seq]>,
     keys: (u64, u64),
 }
 
 impl Names {
-    /// Room for `max_channels` at once, so that no later growth stalls the reactor.
-    pub(super) fn new(max_channels: usize, keys: (u64, u64)) -> Names {
+    pub(super) fn new(keys: (u64, u64)) -> Names {
         Names {
-            table: HashTable::with_capacity(max_channels),
+            tables: (0..TABLES).map(|_| HashTable::new()).collect(),
             floors: vec![Seq::ZERO; FLOORS].into(),
             keys,
         }
@@ -85,25 +88,33 @@ impl Names {
 
     pub(super) fn find(&self, name: &str, channels: &Slab<Channel>) -> Option<u32> {
         let named = |&channel: &u32| channels[channel as usize].name() == name;
-        self.table.find(self.hash(name), named).copied()
+        let hash = self.hash(name);
+        self.tables[table(hash)].find(hash, named).copied()
     }
 
     /// Adds a channel that is in the table of channels and not yet here.
     pub(super) fn insert(&mut self, channel: u32, channels: &Slab<Channel>) {
         let keys = self.keys;
         let hash_of = |&other: &u32| hash(keys, channels[other as usize].name());
-        self.table
-            .insert_unique(hash_of(&channel), channel, hash_of);
+        let hash = hash_of(&channel);
+        self.tables[table(hash)].insert_unique(hash, channel, hash_of);
     }
 
-    /// Removes a channel, and remembers what was lost with it.
-    pub(super) fn forget(&mut self, channel: u32, name: &str, lost: Seq) {
-        let hash = self.hash(name);
-        if let Ok(entry) = self.table.find_entry(hash, |&other| other == channel) {
+    /// Removes a channel that is no longer in the table of channels, and remembers what was lost
+    /// with it.
+    pub(super) fn forget(&mut self, channel: u32, gone: &Channel, channels: &Slab<Channel>) {
+        let keys = self.keys;
+        let hash_of = |&other: &u32| hash(keys, channels[other as usize].name());
+        let hash = self.hash(gone.name());
+        let table = &mut self.tables[table(hash)];
+        if let Ok(entry) = table.find_entry(hash, |&other| other == channel) {
             entry.remove();
         }
+        if table.len() < table.capacity() / 4 {
+            table.shrink_to(2 * table.len(), hash_of);
+        }
         let floor = &mut self.floors[bucket(hash)];
-        *floor = lost.max(*floor);
+        *floor = gone.lost().max(*floor);
     }
 
     /// The number up to which a channel of this name may have lost messages when it was forgotten.
@@ -120,6 +131,11 @@ fn hash(keys: (u64, u64), name: &str) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
     hasher.write(name.as_bytes());
     hasher.finish()
+}
+
+/// A table by bits that the table itself does not look at first.
+fn table(hash: u64) -> usize {
+    (hash >> 32) as usize % TABLES
 }
 
 fn bucket(hash: u64) -> usize {
