@@ -56,9 +56,14 @@ pub(super) enum Ending {
 /// Writes heads.
 pub(super) struct Heads {
     cors: Cors,
-    date: String,
+    /// The fields that every answer bears, in the present second.
+    common: String,
     date_s: u64,
 }
+
+/// What answers bear where pages of every origin may read.
+const ANY_ORIGIN: &str =
+    "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Encke-Cursor\r\n";
 
 const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -67,7 +72,7 @@ impl Heads {
     pub(super) fn new(cors: Cors) -> Heads {
         let mut heads = Heads {
             cors,
-            date: String::new(),
+            common: String::new(),
             date_s: u64::MAX,
         };
         heads.set_date(0);
@@ -80,7 +85,14 @@ impl Heads {
             self.date_s = date_s;
             // The year 9999 is as far as the format goes.
             let since_1970 = Duration::from_secs(date_s.min(253_402_300_799));
-            self.date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970);
+            let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970);
+            let cors = match &self.cors {
+                Cors::Any => ANY_ORIGIN,
+                Cors::Origins(origins) if origins.is_empty() => "",
+                Cors::Origins(_) => "Vary: Origin\r\n",
+            };
+            self.common =
+                format!("Date: {date}\r\nCache-Control: no-store, no-transform\r\n{cors}");
         }
     }
 
@@ -116,25 +128,9 @@ impl Heads {
     /// A head up to and without the empty line, for fields to follow.
     pub(super) fn begin(&self, out: &mut Vec<u8>, manner: &Manner<'_>, status: u16) {
         out.extend_from_slice(status_line(status).as_bytes());
-        out.extend_from_slice(b"Date: ");
-        out.extend_from_slice(self.date.as_bytes());
-        out.extend_from_slice(b"\r\nCache-Control: no-store, no-transform\r\n");
-        let listed = match &self.cors {
-            Cors::Any => {
-                field(out, "Access-Control-Allow-Origin", "*");
-                true
-            }
-            Cors::Origins(origins) => {
-                if !origins.is_empty() {
-                    field(out, "Vary", "Origin");
-                }
-                if let Some(origin) = manner.origin {
-                    field(out, "Access-Control-Allow-Origin", origin);
-                }
-                manner.origin.is_some()
-            }
-        };
-        if listed {
+        out.extend_from_slice(self.common.as_bytes());
+        if let Some(origin) = manner.origin {
+            field(out, "Access-Control-Allow-Origin", origin);
             field(out, "Access-Control-Expose-Headers", "Encke-Cursor");
         }
         match manner.persistence {

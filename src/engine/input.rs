@@ -7,6 +7,7 @@ use super::conn::{Flags, State};
 use super::heads::{Manner, Persistence};
 use super::output::Wire;
 use super::problem::Problem;
+use super::route::Endpoint;
 use super::stats::End;
 use super::work::Upload;
 use super::{ConnId, Engine};
@@ -342,7 +343,7 @@ impl Engine {
             ..Manner::SHARED
         };
         problem.write(&self.heads, &mut self.scratch.out, &manner);
-        self.stats.requests.count("other", problem.status);
+        self.stats.requests.count(Endpoint::Other, problem.status);
         let conn = self.conn(index);
         conn.flags.put(Flags::CLOSE, true);
         conn.become_state(State::Closing);

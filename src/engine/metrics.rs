@@ -206,7 +206,7 @@ impl Snapshot {
             encoder.encode_descriptor("requests_total", help, None, MetricType::Counter)?;
         for (endpoint, status, requests) in self.stats.requests.iter() {
             let labels = [
-                ("endpoint", endpoint.to_owned()),
+                ("endpoint", endpoint.name().to_owned()),
                 ("status", status.to_string()),
             ];
             count(requests).encode(family.encode_family(&labels)?)?;

@@ -43,6 +43,7 @@ pub use conn::{Access, ConnId, State};
 pub use output::{Sent, Wire};
 pub use outside::Outside;
 pub use refusal::Crowd;
+pub use route::Endpoint;
 pub use stats::{End, Stats};
 
 use std::collections::VecDeque;

@@ -9,7 +9,7 @@ use super::conn::State;
 use super::heads::{Ending, field};
 use super::params::callback_of;
 use super::problem::Problem;
-use super::route::Route;
+use super::route::{Endpoint, Route};
 use crate::http1::Head;
 
 impl Engine {
@@ -145,7 +145,7 @@ fn log_access(index: u32, head: &Head<'_>, status: u16) {
     );
 }
 
-/// The name of the endpoint asked for.
-fn endpoint(head: &Head<'_>) -> &'static str {
-    Route::of(head.path).map_or("other", |route| route.name())
+/// The endpoint asked for.
+fn endpoint(head: &Head<'_>) -> Endpoint {
+    Route::of(head.path).map_or(Endpoint::Other, |route| route.endpoint())
 }

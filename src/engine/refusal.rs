@@ -5,7 +5,7 @@
 use super::Engine;
 use super::heads::{Ending, Manner, Persistence};
 use super::problem::Problem;
-use super::route::{Receive, Route};
+use super::route::{Endpoint, Receive, Route};
 use crate::encode::sse;
 use crate::http1::{self, Outcome, Scan};
 
@@ -49,7 +49,7 @@ impl Engine {
             };
             let retry_s = self.random.u32(2..=10).to_string();
             let problem = Problem::new(status, detail).with("Retry-After", retry_s);
-            self.stats.requests.count("other", status);
+            self.stats.requests.count(Endpoint::Other, status);
             problem.write(&self.heads, &mut out, &manner);
         }
         Some(out)

@@ -22,6 +22,61 @@ pub(super) enum Receive {
     Frame,
 }
 
+/// What requests are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as the paths are")]
+pub enum Endpoint {
+    Poll,
+    LongPoll,
+    Sse,
+    Ndjson,
+    Frame,
+    Publish,
+    Channels,
+    Healthz,
+    Readyz,
+    Metrics,
+    Page,
+    /// Nothing that is served, or a request that could not be read.
+    Other,
+}
+
+impl Endpoint {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Endpoint; 12] = [
+        Endpoint::Poll,
+        Endpoint::LongPoll,
+        Endpoint::Sse,
+        Endpoint::Ndjson,
+        Endpoint::Frame,
+        Endpoint::Publish,
+        Endpoint::Channels,
+        Endpoint::Healthz,
+        Endpoint::Readyz,
+        Endpoint::Metrics,
+        Endpoint::Page,
+        Endpoint::Other,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Endpoint::Poll => "poll",
+            Endpoint::LongPoll => "long-poll",
+            Endpoint::Sse => "sse",
+            Endpoint::Ndjson => "ndjson",
+            Endpoint::Frame => "frame",
+            Endpoint::Publish => "publish",
+            Endpoint::Channels => "channels",
+            Endpoint::Healthz => "healthz",
+            Endpoint::Readyz => "readyz",
+            Endpoint::Metrics => "metrics",
+            Endpoint::Page => "page",
+            Endpoint::Other => "other",
+        }
+    }
+}
+
 /// An endpoint; names of channels still as they stand in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'b> {
@@ -62,20 +117,20 @@ impl<'b> Route<'b> {
         })
     }
 
-    /// Its name in metrics.
-    pub(super) fn name(&self) -> &'static str {
+    /// The endpoint that it is counted for.
+    pub(super) fn endpoint(&self) -> Endpoint {
         match self {
-            Route::Receive(Receive::Poll, _) => "poll",
-            Route::Receive(Receive::LongPoll, _) => "long-poll",
-            Route::Receive(Receive::Sse, _) => "sse",
-            Route::Receive(Receive::Ndjson, _) => "ndjson",
-            Route::Receive(Receive::Frame, _) => "frame",
-            Route::Publish(_) | Route::PublishLines => "publish",
-            Route::Channels | Route::Channel(_) => "channels",
-            Route::Healthz => "healthz",
-            Route::Readyz => "readyz",
-            Route::Metrics => "metrics",
-            Route::Page => "page",
+            Route::Receive(Receive::Poll, _) => Endpoint::Poll,
+            Route::Receive(Receive::LongPoll, _) => Endpoint::LongPoll,
+            Route::Receive(Receive::Sse, _) => Endpoint::Sse,
+            Route::Receive(Receive::Ndjson, _) => Endpoint::Ndjson,
+            Route::Receive(Receive::Frame, _) => Endpoint::Frame,
+            Route::Publish(_) | Route::PublishLines => Endpoint::Publish,
+            Route::Channels | Route::Channel(_) => Endpoint::Channels,
+            Route::Healthz => Endpoint::Healthz,
+            Route::Readyz => Endpoint::Readyz,
+            Route::Metrics => Endpoint::Metrics,
+            Route::Page => Endpoint::Page,
         }
     }
 

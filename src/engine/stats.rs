@@ -1,7 +1,6 @@
 //! What happened so far: plain counters, read by metrics and by tests.
 
-use std::collections::BTreeMap;
-
+use super::route::Endpoint;
 use crate::base::histogram::Histogram;
 use crate::hub::DURATIONS_MS;
 
@@ -76,21 +75,33 @@ pub struct Stats {
     ended: [u64; End::ALL.len()],
 }
 
-/// Requests by endpoint and status.
+/// The statuses that encke answers.
+const STATUSES: [u16; 17] = [
+    200, 204, 400, 401, 403, 404, 405, 408, 413, 414, 417, 429, 431, 501, 503, 505, 0,
+];
+
+/// Requests by endpoint and status: a small table, as each request counts here.
 #[derive(Clone, Debug, Default)]
-pub struct Requests(BTreeMap<(&'static str, u16), u64>);
+pub struct Requests([[u64; STATUSES.len()]; Endpoint::ALL.len()]);
 
 impl Requests {
     /// Counts one.
-    pub(super) fn count(&mut self, endpoint: &'static str, status: u16) {
-        *self.0.entry((endpoint, status)).or_default() += 1;
+    pub(super) fn count(&mut self, endpoint: Endpoint, status: u16) {
+        let place = STATUSES.iter().position(|&known| known == status);
+        debug_assert!(place.is_some(), "{status} is not in the table");
+        self.0[endpoint as usize][place.unwrap_or(STATUSES.len() - 1)] += 1;
     }
 
     /// Endpoint, status and count of all that occurred.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u16, u64)> {
-        self.0
-            .iter()
-            .map(|(&(endpoint, status), &count)| (endpoint, status, count))
+    pub fn iter(&self) -> impl Iterator<Item = (Endpoint, u16, u64)> {
+        let endpoints = Endpoint::ALL.into_iter().zip(&self.0);
+        let cells = endpoints.flat_map(|(endpoint, counts)| {
+            STATUSES
+                .into_iter()
+                .zip(counts)
+                .map(move |(status, &count)| (endpoint, status, count))
+        });
+        cells.filter(|&(_, _, count)| count > 0)
     }
 }
 
