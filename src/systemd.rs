@@ -3,8 +3,12 @@
 //! Owns the environment variables of sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3).
 //! Without them, as without systemd, everything here does nothing.
 
+use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use encke::{Address, Inherited, Server};
 use listenfd::ListenFd;
@@ -22,7 +26,7 @@ pub(crate) struct Sockets {
 
 /// Takes the sockets. To be called before there are threads, as it clears their variables.
 pub(crate) fn sockets() -> io::Result<Sockets> {
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut passed = ListenFd::from_env();
     let mut sockets = Sockets::default();
@@ -61,7 +65,22 @@ pub(crate) fn stopping() {
 }
 
 fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+    if let Err(error) = send(state) {
         log::warn!("the service manager cannot be told {state:?}: {error}");
     }
+}
+
+/// As `sd_notify::notify`, which knows no abstract sockets.
+fn send(state: &[NotifyState<'_>]) -> io::Result<()> {
+    let Some(name) = env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let address = match name.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(name)?,
+    };
+    let lines: String = state.iter().map(|state| format!("{state}\n")).collect();
+    let socket = UnixDatagram::unbound()?;
+    socket.send_to_addr(lines.as_bytes(), &address)?;
+    Ok(())
 }
