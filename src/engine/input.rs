@@ -58,7 +58,11 @@ impl Engine {
         let owes_answers =
             conn.is_blocked() || conn.flags.has(Flags::QUEUED) || conn.state() == State::Listing;
         if conn.is_parked() || !owes_answers {
-            self.end(index, End::Left);
+            let why = match conn.state() {
+                State::Closing => End::Closed,
+                _ => End::Left,
+            };
+            self.end(index, why);
         } else {
             self.rest(index, wire);
         }
