@@ -1,0 +1,54 @@
+//! Writes the manual page and the shell completions of encke into a folder.
+//!
+//! Owns nothing but their form: what they say is in `src/cli/options.rs`, which is included here,
+//! so that the server needs neither the code that writes them nor a command to call it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+#[allow(dead_code, reason = "the values are for the server")]
+#[path = "../../../src/cli/options.rs"]
+mod options;
+#[allow(dead_code, reason = "the values are for the server")]
+#[path = "../../../src/cli/values.rs"]
+mod values;
+
+const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Fish, Shell::Zsh];
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = env::args_os().skip(1).collect();
+    let [folder] = &*args else {
+        eprintln!("usage: encke-manual FOLDER");
+        return ExitCode::from(2);
+    };
+    match write(Path::new(folder)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("encke-manual: {}: {error}", folder.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write(folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    // The values of the environment are those of whoever builds the page.
+    let mut command = options::Options::command().mut_args(|arg| arg.hide_env_values(true));
+    command.build();
+    Man::new(command.clone())
+        .title("ENCKE")
+        .manual("encke")
+        .render(&mut File::create(folder.join("encke.1"))?)?;
+    for shell in SHELLS {
+        clap_complete::generate_to(shell, &mut command, "encke", folder)?;
+    }
+    Ok(())
+}
