@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::Engine;
 use super::outside::Outside;
+use super::refusal::Crowd;
 use super::stats::{End, Stats};
 use crate::base::histogram::Histogram;
 use crate::hub::{Audience, Counts, Transport};
@@ -134,11 +135,6 @@ impl Snapshot {
                 stats.accepted,
             ),
             (
-                "connections_refused_total",
-                "Connections without a place",
-                stats.turned_away,
-            ),
-            (
                 "messages_published_total",
                 "Messages accepted",
                 counts.published,
@@ -193,6 +189,13 @@ impl Snapshot {
         for transport in Transport::ALL {
             let gauge = ConstGauge::new(i64::from(self.readers.of(transport)));
             gauge.encode(family.encode_family(&[("transport", transport.name())])?)?;
+        }
+        let help = "Connections without a place, by what there was too little of";
+        let name = "connections_refused_total";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for crowd in Crowd::ALL {
+            let refused = count(self.stats.turned_away[crowd as usize]);
+            refused.encode(family.encode_family(&[("cause", crowd.name())])?)?;
         }
         let help = "Connections that ended, by cause";
         let name = "connections_ended_total";

@@ -16,13 +16,34 @@ pub enum Crowd {
     Server,
     /// Those of the client's address.
     Address,
+    /// The process's descriptors, of which none was left.
+    Descriptors,
+}
+
+impl Crowd {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Crowd; 3] = [Crowd::Server, Crowd::Address, Crowd::Descriptors];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Crowd::Server => "server",
+            Crowd::Address => "address",
+            Crowd::Descriptors => "descriptors",
+        }
+    }
 }
 
 impl Engine {
+    /// Counts a connection for which there was no place.
+    pub fn count_refused(&mut self, crowd: Crowd) {
+        self.stats.turned_away[crowd as usize] += 1;
+    }
+
     /// The answer to a request whose head is in `bytes` where there is no connection for it; none
     /// where the head is not whole.
     pub fn refusal(&mut self, bytes: &[u8], crowd: Crowd) -> Option<Vec<u8>> {
-        self.stats.turned_away += 1;
+        self.count_refused(crowd);
         let mut scan = Scan::default();
         let parsed = http1::parse(bytes, &mut scan, self.settings.max_head_bytes);
         let Ok(Outcome::Complete { head, .. }) = parsed else {
@@ -44,7 +65,9 @@ impl Engine {
             sse::refusal(&mut out, retry_ms);
         } else {
             let (status, detail) = match crowd {
-                Crowd::Server => (503, "there are as many connections as allowed"),
+                Crowd::Server | Crowd::Descriptors => {
+                    (503, "there are as many connections as allowed")
+                }
                 Crowd::Address => (429, "your address has as many connections as allowed"),
             };
             let retry_s = self.random.u32(2..=10).to_string();

@@ -1,5 +1,6 @@
 //! What happened so far: plain counters, read by metrics and by tests.
 
+use super::refusal::Crowd;
 use super::route::Endpoint;
 use crate::base::histogram::Histogram;
 use crate::hub::DURATIONS_MS;
@@ -54,8 +55,8 @@ impl End {
 pub struct Stats {
     /// Connections taken on.
     pub accepted: u64,
-    /// Connections for which there was no place.
-    pub turned_away: u64,
+    /// Connections for which there was no place, by [`Crowd`].
+    pub turned_away: [u64; Crowd::ALL.len()],
     /// Requests answered or parked, by endpoint and status.
     pub requests: Requests,
     /// Messages handed to sockets, one for each receiver.
@@ -109,7 +110,7 @@ impl Default for Stats {
     fn default() -> Stats {
         Stats {
             accepted: 0,
-            turned_away: 0,
+            turned_away: [0; Crowd::ALL.len()],
             requests: Requests::default(),
             delivered: 0,
             gaps: 0,

@@ -36,7 +36,6 @@ pub(super) struct Gate {
     spare: Option<OwnedFd>,
     /// Until when accepting rests.
     rests_until: Option<Time>,
-    complained_at: Option<Time>,
 }
 
 impl Gate {
@@ -44,7 +43,6 @@ impl Gate {
         Gate {
             spare: open_spare(),
             rests_until: None,
-            complained_at: None,
         }
     }
 
@@ -145,14 +143,7 @@ impl Reactor {
     }
 
     fn without_descriptor(&mut self, place: usize, now: Time) {
-        if self
-            .gate
-            .complained_at
-            .is_none_or(|at| now.since_ms(at) >= 1_000)
-        {
-            self.gate.complained_at = Some(now);
-            log::error!("no descriptor for a new connection: raise the file limit");
-        }
+        self.engine.count_refused(Crowd::Descriptors);
         drop(self.gate.spare.take());
         if let Ok((fd, _)) = take_on(&self.listeners[place]) {
             // Best effort: reading first lets most clients see the answer and not a reset.

@@ -18,7 +18,7 @@ struct Cause {
 const CAUSES: [Cause; 5] = [
     Cause {
         text: "connections refused: as many as allowed (--max-connections, the file limit)",
-        count: |engine| engine.stats().turned_away,
+        count: |engine| engine.stats().turned_away.iter().sum(),
     },
     Cause {
         text: "publishes refused: the memory for messages is spent (--history-total-bytes)",
