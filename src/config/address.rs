@@ -61,7 +61,8 @@ impl Address {
             Address::Tcp(address) => is_loopback(*address),
             Address::Unix(_) => true,
             Address::Inherited(socket) => socket.ip_address().is_none_or(is_loopback),
-            Address::Proxied(inner) => inner.is_local(),
+            // Its connections come from wherever the proxy's do.
+            Address::Proxied(_) => false,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! still takes. It changes nothing.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::Engine;
 use super::conn::Access;
@@ -44,7 +45,7 @@ impl Engine {
             }
             Some(route) if access != Access::Public || !route.is_control() => route,
             // OPTIONS of anything is answered, `*` included: as for any path that is only read.
-            None if head.method == Method::Options => Route::Healthz,
+            _ if head.method == Method::Options => Route::Healthz,
             _ => return Err(not_found()),
         };
         if !route.allows(head.method) {
@@ -79,6 +80,11 @@ impl Engine {
                 event: event(head)?,
                 idempotency_key: idempotency_key(head)?,
             },
+            Route::PublishLines if head.idempotency_key.is_some() => {
+                return Err(Problem::bad(
+                    "Idempotency-Key goes with one message: POST /publish/CHANNEL",
+                ));
+            }
             Route::PublishLines => Plan::PublishLines,
             Route::Channels => Plan::Channels,
             Route::Channel(name) if head.method == Method::Delete => {
@@ -97,10 +103,12 @@ impl Engine {
         let Some(origin) = head.origin else {
             return Ok(());
         };
-        let is_same_host = origin
-            .splitn(3, |&byte| byte == b'/')
-            .nth(2)
-            .is_some_and(|host| Some(host) == head.host);
+        let host = origin.splitn(3, |&byte| byte == b'/').nth(2);
+        let is_same_host = host.is_some() && host == head.host;
+        // A page can have its own name resolved to this machine (DNS rebinding), so where no key
+        // is asked for, only an address, or the name that is always ours, is trusted.
+        let has_key = self.settings.publish_key.is_some();
+        let is_same_host = is_same_host && (has_key || host.is_some_and(is_literal));
         if is_same_host || self.heads.allows_any() || self.heads.allowed(origin).is_some() {
             return Ok(());
         }
@@ -135,6 +143,22 @@ fn not_found() -> Problem {
     )
 }
 
+/// Whether a host is an IP address or `localhost`, with or without a port.
+fn is_literal(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+}
+
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, key) = value.split_at_checked("Bearer ".len())?;
     scheme
@@ -150,7 +174,9 @@ fn is_equal(given: &[u8], key: &[u8]) -> bool {
 
 /// The event name: the header field, or the parameter.
 fn event<'b>(head: &Head<'b>) -> Result<Option<Cow<'b, str>>, Problem> {
-    let parameter = crate::http1::parameters(head.query).find(|&(name, _)| name == b"event");
+    let parameter = crate::http1::parameters(head.query)
+        .filter(|&(name, _)| name == b"event")
+        .last();
     let named: Cow<'b, [u8]> = match (head.encke_event, parameter) {
         (Some(value), _) => Cow::Borrowed(value),
         (None, Some((_, raw))) => crate::http1::decode(raw)
@@ -182,6 +208,29 @@ mod tests {
         assert!(is_equal(b"secret", b"secret"));
         for wrong in [&b""[..], b"secre", b"secretX", b"Xecret", b"secrex"] {
             assert!(!is_equal(wrong, b"secret"), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn literal_hosts() {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:7711",
+            "[::1]",
+            "[::1]:80",
+            "localhost:1",
+            "LOCALHOST",
+        ] {
+            assert!(is_literal(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:7711",
+            "localhost.evil",
+            "",
+            "127.0.0.1.nip",
+        ] {
+            assert!(!is_literal(host.as_bytes()), "{host}");
         }
     }
 

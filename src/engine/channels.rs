@@ -210,9 +210,11 @@ fn text(raw: &[u8]) -> Result<String, Problem> {
 }
 
 fn limit(text: &str) -> Result<usize, Problem> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let limit = text
         .parse()
         .ok()
+        .filter(|_| digits)
         .filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| Problem::bad("limit must be a whole number from 1 to 1000"))
 }

@@ -118,7 +118,7 @@ impl Engine {
         if self.is_plain(index) {
             let early = self.conns[index as usize].flags.has(Flags::EARLY);
             let frame = match *items {
-                [Item::Message { key, .. }] => {
+                [Item::Message { key, .. }] if !more => {
                     let shape = if early { Shape::Early } else { Shape::LongPoll };
                     Some(self.frame(key, shape))
                 }
@@ -151,9 +151,9 @@ impl Engine {
     /// The answer with several items, shared with all who are owed the same.
     fn shared_batch(&mut self, index: u32, items: &[Item], more: bool) -> Arc<Frame> {
         let date_s = self.heads.date_s();
-        if let Some((same, at_s, frame)) = &self.scratch.batch
+        if let Some((same, and_more, at_s, frame)) = &self.scratch.batch
             && same == items
-            && *at_s == date_s
+            && (*and_more, *at_s) == (more, date_s)
         {
             return Arc::clone(frame);
         }
@@ -163,7 +163,7 @@ impl Engine {
         self.write_items(index, &ask, batch_of(items, more), items, Part::Whole);
         let whole = std::mem::replace(&mut self.scratch.out, out);
         let frame = Frame::new(whole, &self.buffers);
-        self.scratch.batch = Some((items.to_vec(), date_s, Arc::clone(&frame)));
+        self.scratch.batch = Some((items.to_vec(), more, date_s, Arc::clone(&frame)));
         frame
     }
 

@@ -7,14 +7,14 @@ use super::conn::{Flags, State};
 use super::heads::{Manner, Persistence};
 use super::output::Wire;
 use super::problem::Problem;
-use super::route::Endpoint;
+use super::route::{Endpoint, Route};
 use super::stats::End;
 use super::work::Upload;
 use super::{ConnId, Engine};
-use crate::http1::{self, Decoder, Framing, Head, Outcome, Scan, Version};
+use crate::http1::{self, Decoder, Framing, Head, Method, Outcome, Scan, Version};
 
 /// Requests served of one connection in one go.
-const PIPELINE_BUDGET: usize = 64;
+const PIPELINE_BUDGET: usize = 32;
 
 /// Answers gathered before they are sent in one write.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -40,7 +40,8 @@ impl Engine {
                 let served = self.serve(index, bytes, wire);
                 self.stash(index, &bytes[served..]);
             }
-            Some(_) if !has_room => self.refuse_for_room(index),
+            // Unanswered: what cannot be read whole cannot be answered in its endpoint's way.
+            Some(_) if !has_room => self.end(index, End::NoRoom),
             Some(work) => {
                 work.input.extend_from_slice(bytes);
                 self.serve_stashed(index, wire);
@@ -113,7 +114,9 @@ impl Engine {
         let mut done = 0;
         for _ in 0..PIPELINE_BUDGET {
             if self.scratch.out.len() >= FLUSH_BYTES {
+                // Large answers are one in a turn, so that they delay nobody by more.
                 self.flush(index, wire);
+                break;
             }
             let conn = self.conn(index);
             if conn.is_blocked() || conn.state() == State::Listing {
@@ -171,22 +174,11 @@ impl Engine {
             return;
         }
         if !self.buffers.has_room(rest.len()) {
-            return self.refuse_for_room(index);
+            return self.end(index, End::NoRoom);
         }
         let work = conn.work(&self.buffers);
         work.input.extend_from_slice(rest);
         work.recount();
-    }
-
-    /// There is no room for what a client sends.
-    fn refuse_for_room(&mut self, index: u32) {
-        let conn = self.conn(index);
-        // A waiting request cannot be refused for the bytes of another one, and nothing can be
-        // said over a half-sent answer.
-        match conn.is_waiting() || conn.is_blocked() {
-            true => self.end(index, End::NoRoom),
-            false => self.refuse(index, no_room()),
-        }
     }
 
     /// Bytes arrived where nothing is to be said.
@@ -230,7 +222,7 @@ impl Engine {
                 Some(length + self.request(index, &head, raw, rest))
             }
             Err(error) => {
-                self.refuse(index, error.into());
+                self.refuse(index, error.into(), is_head(bytes));
                 Some(bytes.len())
             }
             Ok(Outcome::Partial) => unreachable!("returned above"),
@@ -271,16 +263,18 @@ impl Engine {
         let mut upload = Upload {
             head: Box::default(),
             decoder: Decoder::new(framing),
-            body: Vec::new(),
+            // Nobody else looks at a body.
+            body: Route::of(head.path)
+                .filter(Route::is_publish)
+                .map(|_| Vec::new()),
         };
-        let max = self.settings.max_body_bytes;
-        match upload.decoder.decode(rest, &mut upload.body, max) {
+        match upload.take(rest, self.settings.max_body_bytes) {
             Err(error) => {
-                self.refuse(index, error.into());
+                self.refuse(index, error.into(), head.method == Method::Head);
                 rest.len()
             }
             Ok(progress) if progress.done => {
-                self.perform(index, head, &upload.body);
+                self.perform(index, head, upload.body());
                 progress.consumed
             }
             Ok(progress) => {
@@ -313,22 +307,21 @@ impl Engine {
         let mut upload = work
             .and_then(|work| work.upload.take())
             .expect("a body has its upload");
-        let max = self.settings.max_body_bytes;
-        match upload.decoder.decode(bytes, &mut upload.body, max) {
+        match upload.take(bytes, self.settings.max_body_bytes) {
             Err(error) => {
-                self.refuse(index, error.into());
+                self.refuse(index, error.into(), is_head(&upload.head));
                 Some(bytes.len())
             }
             Ok(progress) if progress.done => {
                 let mut scan = Scan::default();
                 match http1::parse(&upload.head, &mut scan, self.settings.max_head_bytes) {
-                    Ok(Outcome::Complete { head, .. }) => self.perform(index, &head, &upload.body),
+                    Ok(Outcome::Complete { head, .. }) => self.perform(index, &head, upload.body()),
                     _ => unreachable!("a head that was whole before"),
                 }
                 Some(progress.consumed)
             }
             Ok(_) if !self.buffers.has_room(bytes.len()) => {
-                self.refuse(index, no_room());
+                self.refuse(index, no_room(), is_head(&upload.head));
                 Some(bytes.len())
             }
             Ok(_) => {
@@ -341,9 +334,10 @@ impl Engine {
     }
 
     /// Refuses what cannot be continued after: the answer is the connection's last.
-    pub(super) fn refuse(&mut self, index: u32, problem: Problem) {
+    pub(super) fn refuse(&mut self, index: u32, problem: Problem, head_only: bool) {
         let manner = Manner {
             persistence: Persistence::Close,
+            head_only,
             ..Manner::SHARED
         };
         problem.write(&self.heads, &mut self.scratch.out, &manner);
@@ -357,6 +351,11 @@ impl Engine {
             work.recount();
         }
     }
+}
+
+/// Whether bytes begin a HEAD request, whose answer has no body even where it cannot be read.
+pub(super) fn is_head(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HEAD ")
 }
 
 fn no_room() -> Problem {

@@ -99,7 +99,7 @@ struct Scratch {
     /// The newest answer to an expired hold: all that expire before the next message share it.
     empty: Option<(Seq, u64, Arc<Frame>)>,
     /// The newest answer of several messages: a herd that missed the same ones shares it.
-    batch: Option<(Vec<Item>, u64, Arc<Frame>)>,
+    batch: Option<(Vec<Item>, bool, u64, Arc<Frame>)>,
 }
 
 /// The part of the configuration that the engine needs, in its own units.
@@ -230,7 +230,7 @@ impl Engine {
         let Some(conn) = self.find(id).map(|index| &self.conns[index as usize]) else {
             return false;
         };
-        let is_full = conn.is_blocked() && !conn.is_parked();
+        let is_full = conn.is_blocked() && conn.state() != State::Streaming;
         let is_listing = conn.state() == State::Listing;
         !is_listing
             && !conn.flags.has(conn::Flags::QUEUED)

@@ -112,7 +112,7 @@ impl Engine {
             }
         };
         let total: usize = frames.iter().map(|frame| part(frame).len()).sum();
-        let (cursor, taken) = match sent {
+        let (cursor, spent) = match sent {
             Sent::All => (last.seq(), total),
             Sent::Failed => return self.end(index, End::Broken),
             Sent::Some(taken) => {
@@ -126,13 +126,15 @@ impl Engine {
                 let begun = begun.unwrap_or(frames.len() - 1);
                 let range = part(&frames[begun]);
                 let frame = Arc::clone(&frames[begun]);
+                // A frame that is begun counts whole, since the rest of it is sent too.
+                let spent = before + range.len();
                 self.block(index, frame, range.start + taken - before, range.end);
-                (items[begun].seq(), taken)
+                (items[begun].seq(), spent)
             }
         };
         let conn = self.conn(index);
         conn.reader.cursor = cursor;
-        conn.spend_stream_bytes(taken);
+        conn.spend_stream_bytes(spent);
     }
 
     /// Keeps the rest of a frame until the socket takes more.

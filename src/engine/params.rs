@@ -1,7 +1,7 @@
 //! The parameters of the receiving endpoints.
 //!
 //! Owns their names, ranges and defaults. Unknown ones are ignored; a malformed value is 400, with
-//! the name of the parameter and what is allowed.
+//! the name of the parameter and what is allowed. Of one given twice the last counts.
 
 use std::borrow::Cow;
 
@@ -55,6 +55,7 @@ impl<'b> Params<'b> {
             callback: None,
             origin: None,
         };
+        let last_event_id = head.last_event_id.filter(|id| !id.is_empty());
         let is_poll = matches!(receive, Receive::Poll | Receive::LongPoll);
         for (name, raw) in http1::parameters(head.query) {
             let value = || {
@@ -63,6 +64,7 @@ impl<'b> Params<'b> {
                 })
             };
             match name {
+                b"since" if last_event_id.is_some() => {}
                 b"since" => params.since = since(&value()?, epoch)?,
                 b"hold" if receive == Receive::LongPoll => {
                     params.hold_ms = Some(seconds_ms(&value()?)?);
@@ -82,7 +84,7 @@ impl<'b> Params<'b> {
                 _ => {}
             }
         }
-        if let Some(id) = head.last_event_id.filter(|id| !id.is_empty()) {
+        if let Some(id) = last_event_id {
             // An EventSource that is refused gives up for ever, so it is told of a gap instead.
             params.since = since(id, epoch).unwrap_or(Since::Unknown);
         }
@@ -93,7 +95,9 @@ impl<'b> Params<'b> {
 /// The callback of a request whose other parameters may be wrong, so that the error can be said
 /// to it.
 pub(super) fn callback_of<'b>(head: &Head<'b>) -> Option<Cow<'b, str>> {
-    let (_, raw) = http1::parameters(head.query).find(|&(name, _)| name == b"callback")?;
+    let (_, raw) = http1::parameters(head.query)
+        .filter(|&(name, _)| name == b"callback")
+        .last()?;
     callback(http1::decode(raw)?).ok()
 }
 

@@ -32,9 +32,9 @@ impl Engine {
 
     /// Refuses a request whose framing is sound.
     pub(super) fn refuse_request(&mut self, index: u32, head: &Head<'_>, problem: Problem) {
-        let is_receive = matches!(Route::of(head.path), Some(Route::Receive(..)));
         let mut ask = self.ask(index, head);
-        ask.callback = callback_of(head).filter(|_| is_receive);
+        let takes_callback = Route::of(head.path).is_some_and(|route| route.takes_callback());
+        ask.callback = callback_of(head).filter(|_| takes_callback);
         let manner = manner(&ask, &self.heads);
         problem.write(&self.heads, &mut self.scratch.out, &manner);
         self.stats.requests.count(endpoint(head), problem.status);

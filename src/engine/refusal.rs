@@ -4,10 +4,11 @@
 
 use super::Engine;
 use super::heads::{Ending, Manner, Persistence};
+use super::params::callback_of;
 use super::problem::Problem;
 use super::route::{Endpoint, Receive, Route};
 use crate::encode::sse;
-use crate::http1::{self, Outcome, Scan};
+use crate::http1::{self, Method, Outcome, Scan};
 
 /// Whose connections are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,20 +50,26 @@ impl Engine {
         let Ok(Outcome::Complete { head, .. }) = parsed else {
             return None;
         };
+        let route = Route::of(head.path);
+        let is_read = matches!(head.method, Method::Get | Method::Head);
+        let callback = callback_of(&head).filter(|_| route.is_some_and(|r| r.takes_callback()));
         let mut out = Vec::new();
         let manner = Manner {
             persistence: Persistence::Close,
+            head_only: head.method == Method::Head,
             origin: head
                 .origin
                 .and_then(|origin| Some(self.heads.allowed(origin)?.1)),
-            ..Manner::SHARED
+            callback: callback.as_deref(),
         };
-        if let Some(Route::Receive(Receive::Sse, _)) = Route::of(head.path) {
+        if let Some(Route::Receive(Receive::Sse, _)) = route.filter(|_| is_read) {
             // An EventSource that is refused by status gives up for ever.
             self.heads
                 .stream(&mut out, &manner, "text/event-stream", Ending::Close);
             let retry_ms = self.random.u32(super::advice::REFUSED_RETRY_MS);
-            sse::refusal(&mut out, retry_ms);
+            if !manner.head_only {
+                sse::refusal(&mut out, retry_ms);
+            }
         } else {
             let (status, detail) = match crowd {
                 Crowd::Server | Crowd::Descriptors => {

@@ -143,6 +143,16 @@ impl<'b> Route<'b> {
         }
     }
 
+    /// Whether it may be asked for JSONP.
+    pub(super) fn takes_callback(&self) -> bool {
+        matches!(self, Route::Receive(Receive::Poll | Receive::LongPoll, _))
+    }
+
+    /// Whether it takes messages.
+    pub(super) fn is_publish(&self) -> bool {
+        matches!(self, Route::Publish(_) | Route::PublishLines)
+    }
+
     /// The methods it answers, as in an `Allow` field.
     pub(super) fn allow(&self) -> &'static str {
         match self {

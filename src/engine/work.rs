@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::base::meter::{Charge, Frame, Meter};
 use crate::encode::Seq;
-use crate::http1::{Decoder, Scan};
+use crate::http1::{Decoder, Error, Progress, Scan};
 
 /// What is under way on a connection, or individual about it.
 pub(super) struct Work {
@@ -47,7 +47,8 @@ impl Work {
     /// Brings the count of buffered bytes up to date.
     pub(super) fn recount(&mut self) {
         let upload = self.upload.as_ref().map_or(0, Upload::bytes);
-        self.charge.set(self.input.capacity() + upload);
+        self.charge
+            .set(size_of::<Work>() + self.input.capacity() + upload);
     }
 }
 
@@ -56,12 +57,26 @@ pub(super) struct Upload {
     /// The head as received; parsed again when the body is whole.
     pub(super) head: Box<[u8]>,
     pub(super) decoder: Decoder,
-    pub(super) body: Vec<u8>,
+    /// The body so far, if anybody wants it.
+    pub(super) body: Option<Vec<u8>>,
 }
 
 impl Upload {
+    /// Takes what `bytes` hold of the body.
+    pub(super) fn take(&mut self, bytes: &[u8], max_bytes: usize) -> Result<Progress, Error> {
+        match &mut self.body {
+            Some(body) => self.decoder.decode(bytes, body, max_bytes),
+            None => self.decoder.discard(bytes, max_bytes),
+        }
+    }
+
+    /// The body, as far as it is kept.
+    pub(super) fn body(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or_default()
+    }
+
     fn bytes(&self) -> usize {
-        self.head.len() + self.body.capacity()
+        self.head.len() + self.body.as_ref().map_or(0, Vec::capacity)
     }
 }
 

@@ -26,10 +26,6 @@ const BUDGET: usize = 128;
 /// How long accepting rests when descriptors have run out, unless one is freed before.
 const REST_MS: u64 = 100;
 
-/// Answered where there is no descriptor to serve a request with.
-const NO_DESCRIPTOR: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n\
-    Content-Length: 0\r\nConnection: close\r\n\r\n";
-
 /// The gate's state.
 pub(super) struct Gate {
     /// Kept so that one connection can still be answered when descriptors have run out.
@@ -143,12 +139,9 @@ impl Reactor {
     }
 
     fn without_descriptor(&mut self, place: usize, now: Time) {
-        self.engine.count_refused(Crowd::Descriptors);
         drop(self.gate.spare.take());
         if let Ok((fd, _)) = take_on(&self.listeners[place]) {
-            // Best effort: reading first lets most clients see the answer and not a reset.
-            let _ = rustix::io::read(&fd, &mut self.buffer[..]);
-            let _ = rustix::io::write(&fd, NO_DESCRIPTOR);
+            self.turn_away(&fd, Crowd::Descriptors);
         }
         self.gate.spare = open_spare();
         self.gate.rests_until = Some(now.after_ms(REST_MS));
