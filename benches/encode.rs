@@ -1,0 +1,129 @@
+//! Messages in the bytes of each transport: paid once for a message and a transport, however
+//! many receive it.
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod support;
+use support::Bencher;
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Throughput};
+use encke::Data;
+use encke::encode::{Content, Envelope, Epoch, Seq, batch, jsonp, ndjson, object, script, sse};
+
+const SIZES: [usize; 3] = [100, 2 << 10, 64 << 10];
+
+type Encoder = fn(&mut Vec<u8>, &Content<'_>);
+
+const ENCODERS: [(&str, Encoder); 6] = [
+    ("object", object),
+    ("sse", sse::event),
+    ("sse envelope", sse::envelope),
+    ("ndjson", ndjson::line),
+    ("frame", script::frame_message),
+    ("long-poll", long_poll),
+];
+
+fn main() {
+    support::run(|criterion| {
+        messages(criterion);
+        wrapped(criterion);
+        accepted(criterion);
+    });
+}
+
+/// The body that answers a long poll with one message.
+fn long_poll(out: &mut Vec<u8>, content: &Content<'_>) {
+    let mut message = Vec::new();
+    object(&mut message, content);
+    batch(out, &envelope(content.epoch), [&message[..]]);
+}
+
+fn envelope(epoch: &Epoch) -> Envelope<'_> {
+    Envelope {
+        epoch,
+        cursor: Seq(1_042),
+        more: false,
+        gap: false,
+        retry_ms: None,
+        spread_ms: None,
+    }
+}
+
+/// A message of each kind, of so many bytes: text with quotes and line ends, a JSON list, bytes.
+fn samples(bytes: usize) -> [(&'static str, Data); 3] {
+    let list = format!("[{}0]", "1234567,".repeat(bytes / 8));
+    let noise = (0..bytes).map(|at| (at * 31 % 251) as u8).collect();
+    [
+        ("text", support::text(bytes)),
+        ("json", Data::Json(list.into())),
+        ("binary", Data::Binary(noise)),
+    ]
+}
+
+/// A message is encoded for a transport for the first time.
+fn messages(criterion: &mut Bencher) {
+    let epoch = Epoch::from_seed(1);
+    for (transport, encode) in ENCODERS {
+        let mut group = criterion.benchmark_group(format!("encode/{transport}"));
+        for bytes in SIZES {
+            for (kind, data) in samples(bytes) {
+                let content = Content {
+                    epoch: &epoch,
+                    seq: Seq(1_042),
+                    channel: support::CHANNEL,
+                    event: None,
+                    data: &data,
+                };
+                group.throughput(Throughput::Bytes(data.len() as u64));
+                group.bench_function(BenchmarkId::new(kind, bytes), |bencher| {
+                    bencher.iter(|| {
+                        let mut out = Vec::new();
+                        encode(&mut out, black_box(&content));
+                        out
+                    });
+                });
+            }
+        }
+    }
+}
+
+/// A batch of a hundred messages, plain and as JSONP: for those who come late.
+fn wrapped(criterion: &mut Bencher) {
+    let epoch = Epoch::from_seed(1);
+    let message = format!(
+        "{{\"id\":\"0000001z-1042\",\"data\":\"{}\"}}",
+        "x".repeat(100)
+    );
+    let objects = vec![message.as_bytes(); 100];
+    let mut group = criterion.benchmark_group("encode/batch of 100");
+    group.bench_function("json", |bencher| {
+        bencher.iter(|| {
+            let mut out = Vec::new();
+            batch(&mut out, &envelope(&epoch), objects.iter().copied());
+            out
+        });
+    });
+    group.bench_function("jsonp", |bencher| {
+        bencher.iter(|| {
+            let (mut body, mut out) = (Vec::new(), Vec::new());
+            batch(&mut body, &envelope(&epoch), objects.iter().copied());
+            jsonp(&mut out, "parent.on_events", &body);
+            out
+        });
+    });
+}
+
+/// A published body is checked by its content type.
+fn accepted(criterion: &mut Bencher) {
+    let mut group = criterion.benchmark_group("encode/accept");
+    for bytes in SIZES {
+        let list = format!("[{}0]", "1234567,".repeat(bytes / 8));
+        group.throughput(Throughput::Bytes(list.len() as u64));
+        for (kind, content_type) in [("text", "text/plain"), ("json", "application/json")] {
+            group.bench_function(BenchmarkId::new(kind, bytes), |bencher| {
+                bencher.iter(|| Data::accept(Some(content_type.as_bytes()), list.as_bytes()));
+            });
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The hot path in instructions, counted by callgrind: the same on a noisy machine and on a quiet
+//! one, so that a change of a percent shows.
+//!
+//! Needs valgrind and the runner of gungraun, of the version that `Cargo.lock` names:
+//! `cargo install gungraun-runner --version 0.20.0 --locked`. Where either is missing this bench
+//! says so and does nothing. Numbers are for [`CLIENTS`] clients where there are clients.
+
+#![allow(missing_docs, reason = "the macros of gungraun write modules without")]
+
+#[allow(dead_code, reason = "each bench uses a part of it")]
+mod support;
+
+use std::hint::black_box;
+use std::process::{Command, Stdio};
+
+use encke::engine::ConnId;
+use encke::http1::{Outcome, Scan, parse};
+use gungraun::{library_benchmark, library_benchmark_group};
+use support::{CHANNEL, World, browser_get, get, text};
+
+/// Connections served in a counted run.
+const CLIENTS: usize = 100;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let is_counted_run = arguments
+        .first()
+        .is_some_and(|first| first == "--gungraun-run");
+    if is_counted_run {
+        return counted::run();
+    }
+    if !has("--bench") {
+        return println!("instructions: not run; they are counted by `cargo bench` alone");
+    }
+    let runner = std::env::var("GUNGRAUN_RUNNER").unwrap_or_else(|_| "gungraun-runner".to_owned());
+    for program in ["valgrind", &runner] {
+        if !is_installed(program) {
+            return println!("instructions: skipped, there is no {program}; see benches/README.md");
+        }
+    }
+    counted::run();
+}
+
+fn is_installed(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok()
+}
+
+/// A world, its connections and the request with which they come back.
+struct Crowd {
+    world: World,
+    ids: Vec<ConnId>,
+    request: Vec<u8>,
+}
+
+/// All of them parked, and the paths walked once: what is made once is not counted.
+fn crowd(target: &str) -> Crowd {
+    let request = get(target);
+    let (world, ids) = World::with_parked(CLIENTS, &request);
+    let mut crowd = Crowd {
+        world,
+        ids,
+        request,
+    };
+    for _ in 0..3 {
+        crowd.world.publish(CHANNEL, text(100));
+        crowd.world.deliver();
+        crowd.come_back();
+    }
+    crowd
+}
+
+impl Crowd {
+    fn come_back(&mut self) {
+        for &id in &self.ids {
+            if self.world.engine.state(id) == Some(encke::engine::State::Idle) {
+                self.world.ask(id, &self.request);
+            }
+        }
+    }
+}
+
+// A request's head, small and as a browser sends it.
+#[library_benchmark]
+#[bench::small(get("/long-poll/news?since=now"))]
+#[bench::browser(browser_get("/sse/news"))]
+fn parse_head(head: Vec<u8>) -> Vec<u8> {
+    let outcome = parse(black_box(&head), &mut Scan::default(), 16 << 10);
+    assert!(matches!(outcome, Ok(Outcome::Complete { .. })));
+    head
+}
+
+// A message to a hundred long polls, which ask again and are parked.
+#[library_benchmark]
+#[bench::shared(crowd("/long-poll/news?since=now"))]
+fn long_poll_cycle(mut crowd: Crowd) -> Crowd {
+    crowd.world.publish(CHANNEL, text(100));
+    crowd.world.deliver();
+    crowd.come_back();
+    crowd
+}
+
+// A message to a hundred streams.
+#[library_benchmark]
+#[bench::sse(crowd("/sse/news"))]
+#[bench::ndjson(crowd("/ndjson/news"))]
+fn deliver(mut crowd: Crowd) -> Crowd {
+    crowd.world.publish(CHANNEL, text(100));
+    crowd.world.deliver();
+    crowd
+}
+
+// A message to a channel that a hundred wait on, and to one that nobody does; not its delivery.
+#[library_benchmark]
+#[bench::waited_for(crowd("/sse/news"), CHANNEL)]
+#[bench::alone(crowd("/sse/news"), "other")]
+fn publish(mut crowd: Crowd, channel: &str) -> Crowd {
+    crowd.world.publish(channel, text(100));
+    crowd
+}
+
+// A hundred polls that find nothing new.
+#[library_benchmark]
+#[bench::idle(crowd("/poll/news?since=now"))]
+fn poll(mut crowd: Crowd) -> Crowd {
+    crowd.come_back();
+    crowd
+}
+
+library_benchmark_group!(
+    name = hot_path,
+    benchmarks = [parse_head, long_poll_cycle, deliver, publish, poll]
+);
+
+/// The entry that gungraun writes, where it can be called.
+mod counted {
+    use super::hot_path;
+
+    gungraun::main!(library_benchmark_groups = hot_path);
+
+    pub(super) fn run() {
+        main();
+    }
+}

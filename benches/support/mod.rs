@@ -1,0 +1,317 @@
+//! What the benches share: an engine whose sockets take everything, and how a bench is run.
+//!
+//! Owns no bench. Time here is an argument, as everywhere in the engine: it passes only in
+//! [`World::pass`].
+
+use std::fs;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use criterion::Criterion;
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use encke::base::time::Time;
+use encke::encode::write_cursor;
+use encke::engine::{Access, ConnId, Engine, Sent, Wire};
+use encke::hub::Submission;
+use encke::{Address, Config, Data, Handle, History, Publisher, Server};
+use rustix::time::{ClockId, clock_gettime};
+
+/// The channel of every bench that needs one alone.
+pub(crate) const CHANNEL: &str = "news";
+
+/// What runs the benches.
+pub(crate) type Bencher = Criterion<ProcessorTime>;
+
+/// Runs benches under criterion, briefly enough that all of them together take some minutes.
+pub(crate) fn run(benches: impl FnOnce(&mut Bencher)) {
+    let mut criterion = Criterion::default()
+        .with_measurement(ProcessorTime::OfThread)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_millis(1_200))
+        .sample_size(20)
+        .configure_from_args();
+    benches(&mut criterion);
+    criterion.final_summary();
+}
+
+/// Time on the processor instead of on the clock, so that what else runs here counts little.
+#[derive(Clone, Copy)]
+pub(crate) enum ProcessorTime {
+    /// Of this thread.
+    OfThread,
+    /// Of all threads together.
+    OfProcess,
+}
+
+impl ProcessorTime {
+    /// The time spent so far.
+    pub(crate) fn now(self) -> Duration {
+        let time = clock_gettime(match self {
+            ProcessorTime::OfThread => ClockId::ThreadCPUTime,
+            ProcessorTime::OfProcess => ClockId::ProcessCPUTime,
+        });
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+}
+
+impl Measurement for ProcessorTime {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        self.now()
+    }
+
+    fn end(&self, start: Duration) -> Duration {
+        self.now() - start
+    }
+
+    fn add(&self, a: &Duration, b: &Duration) -> Duration {
+        *a + *b
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        value.as_nanos() as f64
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
+/// Sockets that take everything, at once.
+#[derive(Default)]
+pub(crate) struct Sink {
+    /// Writes so far.
+    pub(crate) writes: u64,
+    /// Bytes of them.
+    pub(crate) bytes: u64,
+    /// Connections written to, in order, where somebody wants to know.
+    pub(crate) answered: Option<Vec<u32>>,
+}
+
+impl Wire for Sink {
+    fn send(&mut self, connection: u32, slices: &[IoSlice<'_>]) -> Sent {
+        self.writes += 1;
+        self.bytes += slices.iter().map(|slice| slice.len() as u64).sum::<u64>();
+        if let Some(answered) = &mut self.answered {
+            answered.push(connection);
+        }
+        Sent::All
+    }
+
+    fn shutdown(&mut self, _connection: u32) {}
+}
+
+/// An engine with its sockets and its clock.
+pub(crate) struct World {
+    /// The engine.
+    pub(crate) engine: Engine,
+    /// Its sockets.
+    pub(crate) sink: Sink,
+    now_ms: u64,
+}
+
+impl World {
+    /// A world for so many connections. Streams neither end by size nor channels by number.
+    pub(crate) fn new(max_connections: usize) -> World {
+        let config = Config {
+            stream_max_bytes: u32::MAX,
+            history: History {
+                max_total_bytes: 4 << 30,
+                ..History::default()
+            },
+            ..Config::default()
+        };
+        let mut world = World {
+            engine: Engine::new(&config, max_connections, 1),
+            sink: Sink::default(),
+            now_ms: 0,
+        };
+        world.pass(1_000);
+        world
+    }
+
+    /// A world in which so many connections have asked the same.
+    pub(crate) fn with_parked(connections: usize, request: &[u8]) -> (World, Vec<ConnId>) {
+        let mut world = World::new(connections);
+        let ids = (0..connections).map(|_| world.connect(request)).collect();
+        (world, ids)
+    }
+
+    /// Lets time pass, and nothing else.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        let date_s = 1_800_000_000 + self.now_ms / 1_000;
+        self.engine.set_now(Time(self.now_ms), date_s);
+    }
+
+    /// A new connection with its first request.
+    pub(crate) fn connect(&mut self, request: &[u8]) -> ConnId {
+        let id = self.engine.accept(Access::Trusted);
+        let id = id.expect("a world has room for its connections");
+        self.ask(id, request);
+        id
+    }
+
+    /// A request on a connection.
+    pub(crate) fn ask(&mut self, id: ConnId, request: &[u8]) {
+        self.engine.input(id, request, &mut self.sink);
+    }
+
+    /// A client that leaves.
+    pub(crate) fn leave(&mut self, id: ConnId) {
+        self.engine.eof(id, &mut self.sink);
+        while self.engine.next_close().is_some() {}
+    }
+
+    /// A message from a producer.
+    pub(crate) fn publish(&mut self, channel: &str, data: Data) {
+        let published = self.engine.submit(channel, Submission::new(data));
+        assert!(published.is_ok(), "a world has room for its messages");
+    }
+
+    /// Serves all who are ready.
+    pub(crate) fn deliver(&mut self) {
+        while self.engine.hub().has_ready() {
+            self.engine.deliver(256, &mut self.sink);
+        }
+    }
+
+    /// Does all that is due.
+    pub(crate) fn expire(&mut self) {
+        while self.engine.has_work() {
+            self.engine.expire(256, &mut self.sink);
+        }
+    }
+
+    /// A request that goes on after the newest message.
+    pub(crate) fn next_request(&self, endpoint: &str) -> Vec<u8> {
+        let mut since = Vec::new();
+        write_cursor(
+            &mut since,
+            self.engine.hub().epoch(),
+            self.engine.hub().head(),
+        );
+        let since = String::from_utf8_lossy(&since);
+        get(&format!("/{endpoint}/{CHANNEL}?since={since}"))
+    }
+}
+
+/// A request as a program sends it.
+pub(crate) fn get(target: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost:7711\r\nAccept: */*\r\n\r\n").into_bytes()
+}
+
+/// A request as a browser sends it.
+pub(crate) fn browser_get(target: &str) -> Vec<u8> {
+    format!(
+        "GET {target} HTTP/1.1\r\n\
+         Host: push.example.org\r\n\
+         Connection: keep-alive\r\n\
+         sec-ch-ua-platform: \"Linux\"\r\n\
+         User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+         Chrome/142.0.0.0 Safari/537.36\r\n\
+         sec-ch-ua: \"Chromium\";v=\"142\", \"Google Chrome\";v=\"142\", \"Not_A Brand\";v=\"99\"\r\n\
+         sec-ch-ua-mobile: ?0\r\n\
+         Accept: text/event-stream\r\n\
+         Cache-Control: no-cache\r\n\
+         Sec-Fetch-Site: same-origin\r\n\
+         Sec-Fetch-Mode: cors\r\n\
+         Sec-Fetch-Dest: empty\r\n\
+         Referer: https://push.example.org/dashboard\r\n\
+         Accept-Encoding: gzip, deflate, br, zstd\r\n\
+         Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n\
+         Cookie: session=8f14e45fceea167a5a36dedd4bea2543; theme=dark\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// A text message of so many bytes.
+pub(crate) fn text(bytes: usize) -> Data {
+    const LINE: &str = "encke comes back soonest: \"tomorrow\", they say\n";
+    let lines = LINE.repeat(bytes / LINE.len() + 1);
+    Data::Text(lines[..bytes].into())
+}
+
+/// A server that runs on a thread of its own until it is dropped.
+pub(crate) struct Running {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Publishes to it.
+    pub(crate) publisher: Publisher,
+    handle: Handle,
+    /// `/proc/PID/task/TID` of its thread.
+    task: PathBuf,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Starts a server on a port of the system's choice.
+    pub(crate) fn start() -> Running {
+        let config = Config {
+            listen: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))],
+            stream_max_bytes: u32::MAX,
+            drain: Duration::ZERO,
+            ..Config::default()
+        };
+        let server = Server::bind(config).expect("loopback can be listened on");
+        let Some(&Address::Tcp(address)) = server.local_addrs().first() else {
+            unreachable!("it listens on the address given");
+        };
+        let (publisher, handle) = (server.publisher(), server.handle());
+        let (tell, told) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let task = fs::read_link("/proc/thread-self").expect("a Linux system");
+            tell.send(Path::new("/proc").join(task))
+                .expect("the starter waits");
+            server.run().expect("the poll works");
+        });
+        Running {
+            address,
+            publisher,
+            handle,
+            task: told.recv().expect("the thread has started"),
+            thread: Some(thread),
+        }
+    }
+
+    /// The processor time that the server spends on what `work` makes it do.
+    pub(crate) fn busy(&self, work: impl FnOnce()) -> Duration {
+        let before = self.processor_time();
+        work();
+        self.processor_time() - before
+    }
+
+    /// The processor time of the server's thread, read once it sleeps: before, it is not counted
+    /// to the end.
+    fn processor_time(&self) -> Duration {
+        let read = |file| fs::read_to_string(self.task.join(file)).expect("the thread runs");
+        while !read("stat")
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('S'))
+        {
+            thread::yield_now();
+        }
+        let nanoseconds = read("schedstat").split(' ').next().map(str::parse);
+        Duration::from_nanos(nanoseconds.expect("a number").expect("a number"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
