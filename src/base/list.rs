@@ -170,6 +170,12 @@ impl List {
         *other = List::new();
     }
 
+    /// The member that comes after `index`, which must be one.
+    pub fn after(&self, table: &impl LinkTable, index: u32) -> Option<u32> {
+        let next = table.links(index).next;
+        (next != NIL).then_some(next)
+    }
+
     /// The members from first to last.
     pub fn iter(&self, table: &impl LinkTable) -> impl Iterator<Item = u32> {
         iter::successors(self.front(), |&index| {

@@ -101,6 +101,9 @@ impl Flags {
     /// Our side is shut down.
     pub(super) const SHUT: Flags = Flags(64);
 
+    /// Was owed nothing when its reader was last listed.
+    pub(super) const WAITED: Flags = Flags(128);
+
     pub(super) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
     }

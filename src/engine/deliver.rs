@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::conn::{Conn, Flags, State};
 use super::heads::chunk;
 use super::output::Wire;
@@ -13,6 +12,7 @@ use super::receive::{Batch, Part};
 use super::shapes;
 use super::stream;
 use super::work::Wish;
+use super::{Engine, advice};
 use crate::base::meter::Frame;
 use crate::encode::{self, Envelope, Seq};
 use crate::hub::{Item, Shape, Take};
@@ -61,7 +61,9 @@ impl Engine {
             },
         };
         let more = self.hub.owed(&conn.reader, take, &mut items);
-        if let Some(Item::Message { key, .. }) = items.last() {
+        if let Some(Item::Message { key, .. }) = items.last()
+            && conn.flags.has(Flags::WAITED)
+        {
             let delay_ms = self.now.since_ms(self.hub.message(*key).at());
             self.stats.delay_ms.record(delay_ms);
         }
@@ -96,7 +98,7 @@ impl Engine {
                     chunk(&mut text, |out| {
                         stream::gap(out, transport, self.hub.epoch(), seq)
                     });
-                    frames.push(Frame::new(text, &self.buffers));
+                    frames.push(Frame::new(text, self.hub.frame_meter()));
                     self.stats.gaps += 1;
                 }
             }
@@ -160,9 +162,10 @@ impl Engine {
         let wish = Wish::default();
         let ask = self.held_ask(index, &wish);
         let out = std::mem::take(&mut self.scratch.out);
-        self.write_items(index, &ask, batch_of(items, more), items, Part::Whole);
+        let batch = self.batch_of(items, more);
+        self.write_items(index, &ask, batch, items, Part::Whole);
         let whole = std::mem::replace(&mut self.scratch.out, out);
-        let frame = Frame::new(whole, &self.buffers);
+        let frame = Frame::new(whole, self.hub.frame_meter());
         self.scratch.batch = Some((items.to_vec(), more, date_s, Arc::clone(&frame)));
         frame
     }
@@ -186,6 +189,10 @@ impl Engine {
         let most = self.settings.max_batch_bytes;
         let mut is_full = more;
         for item in items {
+            let audience = match *item {
+                Item::Message { key, .. } => self.hub.message(key).subscribers(),
+                Item::Gap(_) => 0,
+            };
             let added = match *item {
                 Item::Message { key, .. } => {
                     let bytes = self.hub.message(key).data().len();
@@ -203,6 +210,7 @@ impl Engine {
             gathered.gap |= added.is_none();
             gathered.objects.extend(added.map(|(_, object)| object));
             gathered.cursor = item.seq();
+            gathered.audience = gathered.audience.max(audience);
         }
         let wish = self.wish_mut(index);
         wish.gathered.more = is_full;
@@ -214,6 +222,21 @@ impl Engine {
             self.conn(index).reader.cursor = last.seq();
         }
         true
+    }
+
+    /// The batch of items that held polls are woken with.
+    fn batch_of(&self, items: &[Item], more: bool) -> Batch {
+        let audiences = items.iter().map(|item| match *item {
+            Item::Message { key, .. } => self.hub.message(key).subscribers(),
+            Item::Gap(_) => 0,
+        });
+        Batch {
+            cursor: items.last().map_or(Seq::ZERO, Item::seq),
+            more,
+            gap: items.iter().any(|item| matches!(item, Item::Gap(_))),
+            retry_ms: None,
+            spread_ms: advice::spread_ms(audiences.max().unwrap_or(0)),
+        }
     }
 
     fn wish_mut(&mut self, index: u32) -> &mut Wish {
@@ -241,7 +264,7 @@ impl Engine {
                 retry_ms,
                 ..match items {
                     [] => empty_at(self.hub.head()),
-                    items => batch_of(items, more),
+                    items => self.batch_of(items, more),
                 }
             };
             self.write_items(index, &ask, batch, items, part);
@@ -253,6 +276,7 @@ impl Engine {
                 more: gathered.more,
                 gap: gathered.gap,
                 retry_ms,
+                spread_ms: advice::spread_ms(gathered.audience),
             };
             self.write_batch(index, &ask, batch, &gathered.objects, part);
         }
@@ -316,7 +340,7 @@ impl Engine {
         self.heads
             .batch(&mut whole, &super::heads::Manner::SHARED, cursor, ending);
         whole.extend_from_slice(&body);
-        let frame = Frame::new(whole, &self.buffers);
+        let frame = Frame::new(whole, self.hub.frame_meter());
         self.scratch.empty = Some((head, date_s, Arc::clone(&frame)));
         frame
     }
@@ -344,20 +368,12 @@ impl Conn {
     }
 }
 
-fn batch_of(items: &[Item], more: bool) -> Batch {
-    Batch {
-        cursor: items.last().map_or(Seq::ZERO, Item::seq),
-        more,
-        gap: items.iter().any(|item| matches!(item, Item::Gap(_))),
-        retry_ms: None,
-    }
-}
-
 fn empty_at(cursor: Seq) -> Batch {
     Batch {
         cursor,
         more: false,
         gap: false,
         retry_ms: None,
+        spread_ms: None,
     }
 }

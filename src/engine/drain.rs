@@ -7,6 +7,9 @@ use super::Engine;
 use super::conn::State;
 use crate::base::time::Time;
 
+/// How long the last to be released have to take their answers.
+const LAST_WORDS_MS: u64 = 500;
+
 /// A drain that has begun.
 pub(super) struct Drain {
     /// When new connections are no longer accepted and the release begins.
@@ -24,7 +27,7 @@ impl Drain {
     }
 
     pub(super) fn next_due(&self, now: Time) -> Option<Time> {
-        let due = [self.closes_at, self.ends_at];
+        let due = [self.closes_at, self.ends_at.after_ms(LAST_WORDS_MS)];
         due.into_iter().find(|&at| at > now)
     }
 }
@@ -58,7 +61,8 @@ impl Engine {
     pub fn is_drained(&self) -> bool {
         self.drain.as_ref().is_some_and(|drain| {
             let is_closed = self.now >= drain.closes_at;
-            is_closed && (self.conns.is_empty() || self.now >= drain.ends_at)
+            is_closed
+                && (self.conns.is_empty() || self.now >= drain.ends_at.after_ms(LAST_WORDS_MS))
         })
     }
 
@@ -68,8 +72,7 @@ impl Engine {
         if self.now < drain.closes_at {
             return;
         }
-        // A little less than the window, so that the last has time to be told.
-        let window_ms = drain.ends_at.since_ms(self.now) / 10 * 9;
+        let window_ms = drain.ends_at.since_ms(self.now);
         let places = self.conns.capacity() as u32;
         let from = drain.next.unwrap_or(0);
         if drain.next.is_some() && from == 0 {
@@ -98,8 +101,11 @@ impl Engine {
                 let due = self.wheel.deadline_ms(index).map_or(at, Time);
                 self.arm(index, at.min(due));
             }
-        } else if conn.state() == State::Idle && !conn.is_blocked() {
-            self.arm(index, at);
+        } else if matches!(conn.state(), State::Idle | State::Head) && !conn.has_input() {
+            // Nothing is under way, and nothing will be.
+            if !conn.is_blocked() {
+                self.arm(index, now);
+            }
         }
     }
 }

@@ -63,15 +63,26 @@ impl Engine {
                 "Messages in history",
                 self.hub.message_count() as f64,
             ),
-            (
-                "history_bytes",
-                "Bytes of channels and messages",
-                history.used() as f64,
-            ),
+            ("history_bytes", "Bytes of messages", history.used() as f64),
             (
                 "history_limit_bytes",
                 "Most bytes of those",
                 history.limit() as f64,
+            ),
+            (
+                "channel_bytes",
+                "Bytes of channels, their messages aside",
+                self.hub.channel_bytes() as f64,
+            ),
+            (
+                "frame_bytes",
+                "Bytes of messages in the shapes of transports, kept or being sent",
+                self.hub.frame_meter().used() as f64,
+            ),
+            (
+                "frame_limit_bytes",
+                "Most bytes of those",
+                self.hub.frame_meter().limit() as f64,
             ),
             (
                 "buffer_bytes",

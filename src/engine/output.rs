@@ -133,12 +133,19 @@ impl Engine {
             }
         };
         let conn = self.conn(index);
+        if conn.state() == State::Gone {
+            return;
+        }
         conn.reader.cursor = cursor;
         conn.spend_stream_bytes(spent);
     }
 
     /// Keeps the rest of a frame until the socket takes more.
     fn block(&mut self, index: u32, frame: Arc<Frame>, sent: usize, end: usize) {
+        if !self.hub.has_room_to_hold() {
+            // The client asks again with the cursor it has.
+            return self.end(index, End::NoRoom);
+        }
         let conn = &mut self.conns[index as usize];
         let work = conn.work(&self.buffers);
         debug_assert!(work.pending.is_none(), "sent over a half-sent frame");
@@ -219,7 +226,8 @@ impl Engine {
             State::Streaming if conn.is_over(now) => self.end_stream(index, wire),
             State::Held | State::Streaming => {
                 if !conn.reader.is_listed() {
-                    self.hub.list(&mut conn.reader);
+                    let waits = self.hub.list(&mut conn.reader);
+                    conn.flags.put(Flags::WAITED, waits);
                 }
             }
             State::Closing => self.part(index, wire),

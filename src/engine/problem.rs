@@ -86,6 +86,10 @@ impl From<Refusal> for Problem {
                  publish again shortly",
                 1,
             ),
+            Refusal::TooLarge => Problem::new(
+                413,
+                "this takes more memory than all messages together may; publish less at once",
+            ),
             Refusal::TooManyChannels => Problem::unavailable(
                 "there are as many channels as allowed; try again when some are unused",
                 5,

@@ -7,6 +7,9 @@ use super::problem::Problem;
 use crate::encode::{self, Data, write_cursor, write_json_string};
 use crate::hub::{NameError, Published, Submission, check_name};
 
+/// Most lines in one batch, as they are published in one go.
+const MAX_LINES: usize = 10_000;
+
 impl Engine {
     pub(super) fn publish_one(
         &mut self,
@@ -40,6 +43,10 @@ impl Engine {
                     false => Problem::bad(error.detail()),
                 }
             })?;
+        if lines.len() > MAX_LINES {
+            let detail = format!("{} lines; a batch has at most {MAX_LINES}", lines.len());
+            return Err(Problem::new(413, detail));
+        }
         let mut names = Vec::with_capacity(lines.len());
         let mut messages = Vec::with_capacity(lines.len());
         for line in lines {

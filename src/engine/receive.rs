@@ -35,6 +35,7 @@ pub(super) struct Batch {
     pub(super) more: bool,
     pub(super) gap: bool,
     pub(super) retry_ms: Option<u32>,
+    pub(super) spread_ms: Option<u32>,
 }
 
 /// What of an answer is to be written.
@@ -143,6 +144,7 @@ impl Engine {
                 }
                 false => None,
             },
+            spread_ms: None,
         };
         let part = if params.early {
             Part::Early
@@ -267,7 +269,7 @@ impl Engine {
             more: batch.more,
             gap: batch.gap,
             retry_ms: batch.retry_ms,
-            spread_ms: None,
+            spread_ms: batch.spread_ms,
         };
         let mut body = std::mem::take(&mut self.scratch.body);
         body.clear();

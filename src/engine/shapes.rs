@@ -14,19 +14,15 @@ use crate::hub::{Shape, Transport};
 impl Engine {
     /// A message's bytes in a shape.
     pub(super) fn frame(&mut self, key: u32, shape: Shape) -> Arc<Frame> {
-        if let Some(frame) = self.hub.message(key).frame(shape) {
-            return Arc::clone(frame);
-        }
-        let audience = self.hub.audience_of(key);
+        let audience = self.hub.message(key).subscribers();
         let heads = &self.heads;
-        let frame = self.hub.frame(key, shape, |content| {
+        self.hub.frame(key, shape, |content| {
             encode(shape, content, heads, audience)
-        });
-        Arc::clone(frame)
+        })
     }
 }
 
-/// Encodes a message in a shape. `audience`: how many are about to get the same bytes.
+/// Encodes a message in a shape. `audience`: how many waited for it.
 fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> Vec<u8> {
     let mut out = Vec::new();
     match shape {

@@ -106,6 +106,8 @@ pub(super) struct Gathered {
     pub(super) bytes: usize,
     pub(super) gap: bool,
     pub(super) more: bool,
+    /// How many waited for the messages, at most.
+    pub(super) audience: u32,
     pub(super) cursor: Seq,
 }
 

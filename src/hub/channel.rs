@@ -27,6 +27,8 @@ pub struct Channel {
     audience: Audience,
     /// Whether it is in the hub's run queue.
     pub(super) running: bool,
+    /// Whether a message made its readers ready since its turns began.
+    pub(super) woken: bool,
     /// Whether it is in the hub's queue of idle channels.
     pub(super) idle: bool,
 }
@@ -42,6 +44,7 @@ impl Channel {
             waiting_count: 0,
             audience: Audience::default(),
             running: false,
+            woken: false,
             idle: false,
         }
     }
@@ -131,6 +134,7 @@ impl Channel {
             newest.pending += woken;
         }
         self.ready.append(subscriptions, &mut self.waiting);
+        self.woken = true;
         !std::mem::replace(&mut self.running, true)
     }
 

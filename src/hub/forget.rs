@@ -9,6 +9,9 @@ use crate::base::time::Time;
 /// How long an unused channel is remembered: longer than a client needs between two long polls.
 const GRACE_MS: u64 = 5_000;
 
+/// How many queued channels are looked at for one that can make place for another.
+const REVIEWS: usize = 64;
+
 impl Hub {
     /// Queues a channel that may be unused.
     pub(super) fn watch_idle(&mut self, channel: u32) {
@@ -38,14 +41,18 @@ impl Hub {
         Some(seen.after_ms(GRACE_MS))
     }
 
-    /// Makes sure that `count` channels can be added.
+    /// Makes sure that a channel of this name can be added.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyChannels`] where the places are taken by channels in use.
-    pub(super) fn ensure_channels(&mut self, count: usize) -> Result<(), Refusal> {
-        let is_full = |hub: &Hub| hub.channels.len() + count > hub.limits.max_channels;
-        for _ in 0..self.idle.len() {
+    /// [`Refusal::TooManyChannels`] where the places, or the room, are taken by channels in use.
+    pub(super) fn ensure_channel(&mut self, name: &str) -> Result<(), Refusal> {
+        let bytes = Channel::footprint(name);
+        let is_full = |hub: &Hub| {
+            hub.channels.len() >= hub.limits.max_channels
+                || hub.channel_bytes + bytes > hub.limits.max_channel_bytes
+        };
+        for _ in 0..self.idle.len().min(REVIEWS) {
             if !is_full(self) {
                 return Ok(());
             }
@@ -73,7 +80,7 @@ impl Hub {
             return self.watch_idle(channel);
         }
         let gone = self.channels.remove(channel as usize);
-        self.meter.release(Channel::footprint(gone.name()));
+        self.channel_bytes -= Channel::footprint(gone.name());
         self.names.forget(channel, &gone, &self.channels);
     }
 }

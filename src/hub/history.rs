@@ -25,8 +25,7 @@ impl Hub {
         }
     }
 
-    /// Drops messages past their age, and the oldest while the frames made of messages take more
-    /// than the room for both; at most `budget` of them.
+    /// Drops messages past their age, at most `budget` of them.
     pub fn expire_history(&mut self, budget: usize) {
         for _ in 0..budget {
             let Some(oldest) = self.order.front() else {
@@ -35,8 +34,7 @@ impl Hub {
             let stored = &self.messages[oldest as usize];
             let due = stored.at().after_ms(self.limits.max_age_ms);
             let channel = stored.channel();
-            let is_due = due <= self.now || !self.meter.has_room(0);
-            if !is_due || !self.evict(channel) {
+            if due > self.now || !self.evict(channel) {
                 return;
             }
         }
@@ -52,19 +50,33 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::Busy`] where the oldest are owed to readers, or half-sent bytes take the room.
+    /// [`Refusal::TooLarge`] where no room would be enough; [`Refusal::Busy`] where the oldest are
+    /// owed to readers.
     pub(super) fn ensure_room(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes > self.meter.limit() {
+            return Err(Refusal::TooLarge);
+        }
         while !self.meter.has_room(bytes) {
-            let oldest = self.order.iter(&self.messages).take(EVICTION_REACH);
-            let homes: Vec<u32> = oldest
-                .map(|key| self.messages[key as usize].channel())
-                .collect();
-            if !homes.into_iter().any(|channel| self.evict(channel)) {
+            if !self.evict_oldest() {
                 self.counts.busy += 1;
                 return Err(Refusal::Busy);
             }
         }
         Ok(())
+    }
+
+    /// Drops the oldest message that nobody is owed, if it is among the first few.
+    fn evict_oldest(&mut self) -> bool {
+        let mut at = self.order.front();
+        for _ in 0..EVICTION_REACH {
+            let Some(key) = at else { return false };
+            let channel = self.messages[key as usize].channel();
+            if self.evict(channel) {
+                return true;
+            }
+            at = self.order.after(&self.messages, key);
+        }
+        false
     }
 
     /// Forgets the messages of a channel; how many there were.

@@ -17,6 +17,7 @@
 mod audience;
 mod channel;
 mod forget;
+mod frames;
 mod history;
 mod items;
 mod names;
@@ -46,6 +47,7 @@ use crate::base::time::Time;
 use crate::config::Config;
 use crate::encode::{Content, Data, Epoch, Seq};
 
+use frames::FrameCache;
 use names::Names;
 use ring::Ring;
 use subscription::Subscription;
@@ -69,7 +71,11 @@ pub struct Hub {
     run: VecDeque<u32>,
     /// Channels that were seen unused and empty, each once, with the moment of it.
     idle: VecDeque<(u32, Time)>,
+    /// Messages.
     meter: Arc<Meter>,
+    /// Bytes of channels themselves: names that clients made up.
+    channel_bytes: usize,
+    frames: FrameCache,
     limits: Limits,
     now: Time,
     counts: Counts,
@@ -83,6 +89,8 @@ struct Limits {
     max_bytes: usize,
     max_age_ms: u64,
     max_channels: usize,
+    /// Half of what messages may take: names never cost history.
+    max_channel_bytes: usize,
 }
 
 /// What happened so far, for metrics.
@@ -130,6 +138,8 @@ pub enum Refusal {
     Busy,
     /// There are as many channels as allowed.
     TooManyChannels,
+    /// It takes more than all messages together may.
+    TooLarge,
 }
 
 impl Hub {
@@ -148,11 +158,14 @@ impl Hub {
             run: VecDeque::new(),
             idle: VecDeque::new(),
             meter: Meter::new(config.history.max_total_bytes),
+            channel_bytes: 0,
+            frames: FrameCache::new(config.history.max_total_bytes / 4),
             limits: Limits {
                 max_messages: config.history.max_messages,
                 max_bytes: config.history.max_bytes,
                 max_age_ms: crate::base::time::millis(config.history.max_age),
                 max_channels: config.max_channels,
+                max_channel_bytes: config.history.max_total_bytes / 2,
             },
             now: Time::default(),
             counts: Counts::default(),
@@ -191,11 +204,11 @@ impl Hub {
         if let Some(channel) = self.find(name) {
             return Ok(channel);
         }
-        self.ensure_channels(1)?;
+        self.ensure_channel(name)?;
         let lost = self.names.floor(name);
         let channel = self.channels.insert(Channel::new(name, lost)) as u32;
         self.places = self.places.max(channel as usize + 1);
-        self.meter.charge(Channel::footprint(name));
+        self.channel_bytes += Channel::footprint(name);
         self.names.insert(channel, &self.channels);
         Ok(channel)
     }
@@ -273,7 +286,12 @@ impl Hub {
         &self.fan_out_ms
     }
 
-    /// The meter of everything kept for readers: messages, their frames, channels.
+    /// Bytes of channels themselves, their messages aside.
+    pub fn channel_bytes(&self) -> usize {
+        self.channel_bytes
+    }
+
+    /// The meter of messages.
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter
     }
@@ -281,12 +299,6 @@ impl Hub {
     /// A stored message.
     pub fn message(&self, key: u32) -> &Stored {
         &self.messages[key as usize]
-    }
-
-    /// How many follow the channel of a stored message.
-    pub fn audience_of(&self, key: u32) -> u32 {
-        let channel = self.messages[key as usize].channel();
-        self.channels[channel as usize].audience().total()
     }
 
     /// What the encoders need of a stored message.
@@ -301,21 +313,31 @@ impl Hub {
         }
     }
 
-    /// The message's bytes in a shape, encoded by `encode` if nobody asked before.
+    /// The message's bytes in a shape, encoded by `encode` unless somebody needed them of late.
     pub fn frame(
         &mut self,
         key: u32,
         shape: Shape,
         encode: impl FnOnce(&Content<'_>) -> Vec<u8>,
-    ) -> &Arc<Frame> {
-        if self.messages[key as usize].frame(shape).is_none() {
-            let frame = Frame::new(encode(&self.content(key)), &self.meter);
-            self.messages[key as usize].set_frame(shape, frame);
+    ) -> Arc<Frame> {
+        if let Some(frame) = self.messages[key as usize].frame(shape) {
+            return Arc::clone(frame);
         }
-        match self.messages[key as usize].frame(shape) {
-            Some(frame) => frame,
-            None => unreachable!("a frame is there once it is set"),
-        }
+        let frame = self.frames.make(encode(&self.content(key)));
+        let stored = &mut self.messages[key as usize];
+        stored.set_frame(shape, Arc::clone(&frame));
+        self.frames.remember(key, stored.seq(), &mut self.messages);
+        frame
+    }
+
+    /// The meter of frames, those that a blocked reader still holds included.
+    pub fn frame_meter(&self) -> &Arc<Meter> {
+        self.frames.meter()
+    }
+
+    /// Whether frames leave room for one more that is held: what is only kept is given up first.
+    pub fn has_room_to_hold(&mut self) -> bool {
+        self.frames.has_room_to_hold(&mut self.messages)
     }
 
     /// Accepts one message: all or nothing.

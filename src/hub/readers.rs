@@ -85,10 +85,12 @@ impl Hub {
         }
     }
 
-    /// Puts a reader's subscriptions into the lists where its cursor says they belong.
-    pub fn list(&mut self, reader: &mut Reader) {
+    /// Puts a reader's subscriptions into the lists where its cursor says they belong; whether it
+    /// is owed nothing.
+    pub fn list(&mut self, reader: &mut Reader) -> bool {
         debug_assert!(!reader.listed);
         reader.listed = true;
+        let mut waits = true;
         let mut at = reader.first;
         while at != NONE {
             let subscription = &self.subscriptions[at as usize];
@@ -98,6 +100,7 @@ impl Hub {
                 channel.waiting.push_back(&mut self.subscriptions, at);
                 channel.waiting_count += 1;
             } else {
+                waits = false;
                 channel.expect(reader.cursor);
                 channel.ready.push_back(&mut self.subscriptions, at);
                 if !std::mem::replace(&mut channel.running, true) {
@@ -106,6 +109,7 @@ impl Hub {
             }
             at = sibling;
         }
+        waits
     }
 
     /// Takes a reader's subscriptions out of the lists.
@@ -189,7 +193,8 @@ impl Hub {
         let home = &mut self.channels[channel as usize];
         if home.ready.is_empty() {
             home.running = false;
-            if let Some((_, newest)) = home.rhythm() {
+            let was_woken = std::mem::replace(&mut home.woken, false);
+            if let Some((_, newest)) = home.rhythm().filter(|_| was_woken) {
                 self.fan_out_ms.record(self.now.since_ms(newest));
             }
             self.trim(channel);

@@ -99,6 +99,10 @@ impl Stored {
         self.frames[shape as usize] = Some(frame);
     }
 
+    pub(super) fn drop_frames(&mut self) {
+        self.frames = Default::default();
+    }
+
     pub(super) fn idempotency_key(&self) -> Option<&str> {
         self.idempotency_key.as_deref()
     }
@@ -118,7 +122,7 @@ impl Stored {
     }
 
     /// How many connections were parked on its channel when it was accepted.
-    pub(super) fn subscribers(&self) -> u32 {
+    pub fn subscribers(&self) -> u32 {
         self.subscribers
     }
 }

@@ -234,6 +234,7 @@ fn hand_over(
             log::debug!("a producer's message for {channel:?} is dropped: too many channels");
             Err(PublishError::TooManyChannels)
         }
+        Err((Refusal::TooLarge, submission)) => Err(PublishError::TooLarge(submission.data.len())),
         Err((Refusal::Busy, submission)) => {
             return Some(Publication::from_parts(channel, submission, receipt));
         }
