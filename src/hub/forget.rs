@@ -84,3 +84,36 @@ impl Hub {
         self.names.forget(channel, &gone, &self.channels);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Config;
+    use crate::base::time::{Time, millis};
+    use crate::encode::{Data, Epoch};
+    use crate::hub::{Hub, Submission};
+
+    #[test]
+    fn a_batch_that_takes_the_place_of_its_own_first_channel_stays_apart() {
+        let config = Config {
+            max_channels: 2,
+            ..Config::default()
+        };
+        let mut hub = Hub::new(&config, 1, Epoch::from_seed(0), (0, 0));
+        let message = |name: &str| {
+            let data = Data::Text(name.into());
+            (Box::from(name), Submission::new(data))
+        };
+        for name in ["a", "b"] {
+            hub.publish_all(vec![message(name)]).unwrap();
+        }
+        hub.set_now(Time(millis(config.history.max_age)));
+        hub.expire_history(2);
+
+        // `a` is the first idle one: making `c` takes its place, and it is made anew.
+        let names = ["a", "c", "a"];
+        hub.publish_all(names.map(message).into()).unwrap();
+        let kept = |hub: &Hub, name| hub.find(name).map(|channel| hub.channel(channel).len());
+        assert_eq!(kept(&hub, "a"), Some(2));
+        assert_eq!(kept(&hub, "c"), Some(1));
+    }
+}

@@ -223,13 +223,13 @@ impl Hub {
         &mut self,
         names: impl Iterator<Item = &'n str> + Clone,
     ) -> Result<Vec<u32>, Refusal> {
-        let opened: Result<Vec<u32>, Refusal> = names.clone().map(|name| self.open(name)).collect();
-        // Making the last of them may have cost an idle one of the first its place.
-        let is_whole = names.clone().all(|name| self.find(name).is_some());
-        match opened {
-            Ok(channels) if is_whole => Ok(channels),
+        let opened = names.clone().try_for_each(|name| self.open(name).map(drop));
+        // Making one may have cost an idle one before it its place, which now is another's.
+        let found: Vec<Option<u32>> = names.map(|name| self.find(name)).collect();
+        match found.iter().copied().collect() {
+            Some(channels) if opened.is_ok() => Ok(channels),
             _ => {
-                for channel in names.filter_map(|name| self.find(name)).collect::<Vec<_>>() {
+                for channel in found.into_iter().flatten() {
                     self.watch_idle(channel);
                 }
                 Err(Refusal::TooManyChannels)

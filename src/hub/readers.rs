@@ -93,10 +93,12 @@ impl Hub {
         let mut waits = true;
         let mut at = reader.first;
         while at != NONE {
-            let subscription = &self.subscriptions[at as usize];
+            let subscription = &mut self.subscriptions[at as usize];
             let (sibling, index) = (subscription.sibling, subscription.channel);
             let channel = &mut self.channels[index as usize];
             if reader.cursor >= channel.tip() {
+                // It has caught up, be it with nothing: what is lost from now on is a gap.
+                subscription.fresh = false;
                 channel.waiting.push_back(&mut self.subscriptions, at);
                 channel.waiting_count += 1;
             } else {

@@ -72,10 +72,11 @@ impl Twin {
             Op::Follow(channels, back, fresh) => self.follow(channels, back, fresh),
             Op::Serve(most, block) => self.serve(most, block),
             Op::Unblock(place) => {
-                if let Some((reader, ..)) = self.readers.get_mut(place)
+                if let Some((reader, _, fresh)) = self.readers.get_mut(place)
                     && !reader.is_listed()
                 {
                     self.hub.list(reader);
+                    retain_behind(&self.hub, reader.cursor, fresh);
                 }
             }
             Op::Leave(place) => {
@@ -133,7 +134,8 @@ impl Twin {
         self.hub
             .follow(&mut reader, place as u32, &opened, Transport::Sse, fresh);
         self.hub.list(&mut reader);
-        let fresh = if fresh { channels.clone() } else { Vec::new() };
+        let mut fresh = if fresh { channels.clone() } else { Vec::new() };
+        retain_behind(&self.hub, reader.cursor, &mut fresh);
         self.readers[place] = (reader, channels, fresh);
     }
 
@@ -286,6 +288,14 @@ impl Twin {
             );
         }
     }
+}
+
+/// Keeps the channels in which a cursor has not caught up.
+fn retain_behind(hub: &Hub, cursor: Seq, channels: &mut Vec<usize>) {
+    channels.retain(|&place| {
+        let index = hub.find(CHANNELS[place]).expect("it is followed");
+        hub.channel(index).tip() > cursor
+    });
 }
 
 /// Everything after a cursor in these channels, losses included, by looking at all messages.

@@ -4,7 +4,7 @@
 //! what the engine answered, and then what arrived at the clients is judged.
 
 use encke::base::time::Time;
-use encke::engine::{ConnId, Engine, State};
+use encke::engine::{ConnId, End, Engine, State};
 use fastrand::Rng;
 
 use crate::client::Client;
@@ -318,7 +318,10 @@ impl World {
         let client = self.clients[index as usize].take().expect("closed twice");
         let socket = self.wire.socket(index);
         socket.open = false;
-        let in_trouble = socket.blocks > 0 || socket.failed || client.broken || client.fin;
+        // Where there is no room for what a client sends, it may be cut off.
+        let is_cut = self.engine.stats().ends(End::NoRoom) > 0;
+        let in_trouble =
+            socket.blocks > 0 || socket.failed || client.broken || client.fin || is_cut;
         let shut = socket.shut;
         self.say(|| format!("{index} closed"));
         if in_trouble || shut {
