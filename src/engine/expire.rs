@@ -6,7 +6,6 @@
 
 use super::Engine;
 use super::conn::State;
-use super::input::is_head;
 use super::output::Wire;
 use super::problem::Problem;
 use super::stats::End;
@@ -64,12 +63,7 @@ impl Engine {
     }
 
     fn time_out(&mut self, index: u32, detail: &'static str, wire: &mut impl Wire) {
-        let input = self.conns[index as usize]
-            .work
-            .as_ref()
-            .map(|work| &work.input[..]);
-        let head_only = input.is_some_and(is_head);
-        self.refuse(index, Problem::new(408, detail), head_only);
+        self.refuse(index, Problem::new(408, detail), false);
         self.flush(index, wire);
         self.rest(index, wire);
     }

@@ -38,9 +38,8 @@ impl Engine {
         match work.filter(|work| !work.input.is_empty()) {
             None => {
                 let served = self.serve(index, bytes, wire);
-                self.stash(index, &bytes[served..]);
+                self.stash(index, &bytes[served..], wire);
             }
-            // Unanswered: what cannot be read whole cannot be answered in its endpoint's way.
             Some(_) if !has_room => self.end(index, End::NoRoom),
             Some(work) => {
                 work.input.extend_from_slice(bytes);
@@ -153,7 +152,7 @@ impl Engine {
         let served = self.serve(index, &input, wire);
         let conn = self.conn(index);
         let Some(work) = conn.work.as_mut().filter(|_| served < input.len()) else {
-            return self.stash(index, &input[served..]);
+            return self.stash(index, &input[served..], wire);
         };
         // The usual case is a head that grows: its buffer is kept.
         work.input = input;
@@ -161,8 +160,9 @@ impl Engine {
         work.recount();
     }
 
-    /// Keeps bytes that are not served yet.
-    fn stash(&mut self, index: u32, rest: &[u8]) {
+    /// Keeps bytes that are not served yet; where there is no room for them, the connection ends
+    /// after the answers it has: what cannot be read whole cannot be answered in its endpoint's way.
+    fn stash(&mut self, index: u32, rest: &[u8], wire: &mut impl Wire) {
         let conn = &mut self.conns[index as usize];
         if rest.is_empty() {
             if let Some(work) = conn.work.as_mut() {
@@ -174,6 +174,7 @@ impl Engine {
             return;
         }
         if !self.buffers.has_room(rest.len()) {
+            self.flush(index, wire);
             return self.end(index, End::NoRoom);
         }
         let work = conn.work(&self.buffers);
@@ -354,7 +355,7 @@ impl Engine {
 }
 
 /// Whether bytes begin a HEAD request, whose answer has no body even where it cannot be read.
-pub(super) fn is_head(bytes: &[u8]) -> bool {
+fn is_head(bytes: &[u8]) -> bool {
     bytes.starts_with(b"HEAD ")
 }
 

@@ -80,7 +80,7 @@ impl Engine {
             Sent::All => return true,
             Sent::Some(taken) => {
                 let end = frame.bytes().len();
-                self.block(index, frame, taken, end);
+                self.hold(index, frame, taken, end);
             }
             Sent::Failed => self.end(index, End::Broken),
         }
@@ -128,7 +128,7 @@ impl Engine {
                 let frame = Arc::clone(&frames[begun]);
                 // A frame that is begun counts whole, since the rest of it is sent too.
                 let spent = before + range.len();
-                self.block(index, frame, range.start + taken - before, range.end);
+                self.hold(index, frame, range.start + taken - before, range.end);
                 (items[begun].seq(), spent)
             }
         };
@@ -140,12 +140,18 @@ impl Engine {
         conn.spend_stream_bytes(spent);
     }
 
+    /// Keeps the rest of a frame that others share, if frames leave room for that. Where they do
+    /// not, the client asks again with the cursor it has.
+    fn hold(&mut self, index: u32, frame: Arc<Frame>, sent: usize, end: usize) {
+        if self.hub.has_room_to_hold() {
+            self.block(index, frame, sent, end);
+        } else {
+            self.end(index, End::NoRoom);
+        }
+    }
+
     /// Keeps the rest of a frame until the socket takes more.
     fn block(&mut self, index: u32, frame: Arc<Frame>, sent: usize, end: usize) {
-        if !self.hub.has_room_to_hold() {
-            // The client asks again with the cursor it has.
-            return self.end(index, End::NoRoom);
-        }
         let conn = &mut self.conns[index as usize];
         let work = conn.work(&self.buffers);
         debug_assert!(work.pending.is_none(), "sent over a half-sent frame");

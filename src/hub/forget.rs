@@ -80,6 +80,7 @@ impl Hub {
             return self.watch_idle(channel);
         }
         let gone = self.channels.remove(channel as usize);
+        self.forgotten += 1;
         self.channel_bytes -= Channel::footprint(gone.name());
         self.names.forget(channel, &gone, &self.channels);
     }

@@ -76,6 +76,8 @@ pub struct Hub {
     /// Bytes of channels themselves: names that clients made up.
     channel_bytes: usize,
     frames: FrameCache,
+    /// How many channels were forgotten so far.
+    forgotten: u64,
     limits: Limits,
     now: Time,
     counts: Counts,
@@ -159,7 +161,8 @@ impl Hub {
             idle: VecDeque::new(),
             meter: Meter::new(config.history.max_total_bytes),
             channel_bytes: 0,
-            frames: FrameCache::new(config.history.max_total_bytes / 4),
+            forgotten: 0,
+            frames: FrameCache::new(frame_bytes(config)),
             limits: Limits {
                 max_messages: config.history.max_messages,
                 max_bytes: config.history.max_bytes,
@@ -223,7 +226,11 @@ impl Hub {
         &mut self,
         names: impl Iterator<Item = &'n str> + Clone,
     ) -> Result<Vec<u32>, Refusal> {
-        let opened = names.clone().try_for_each(|name| self.open(name).map(drop));
+        let forgotten = self.forgotten;
+        let opened: Result<Vec<u32>, Refusal> = names.clone().map(|name| self.open(name)).collect();
+        if self.forgotten == forgotten && opened.is_ok() {
+            return opened;
+        }
         // Making one may have cost an idle one before it its place, which now is another's.
         let found: Vec<Option<u32>> = names.map(|name| self.find(name)).collect();
         match found.iter().copied().collect() {
@@ -433,6 +440,11 @@ impl Hub {
             self.run.push_back(channel);
         }
     }
+}
+
+/// The room for frames: a quarter of that for messages, or for a few of the largest.
+fn frame_bytes(config: &Config) -> usize {
+    (config.history.max_total_bytes / 4).max(4 * config.max_body_bytes)
 }
 
 impl Submission {

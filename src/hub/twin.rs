@@ -211,18 +211,17 @@ impl Twin {
             .sum();
         assert_eq!(self.hub.message_count(), kept);
         assert_eq!(self.hub.order.iter(&self.hub.messages).count(), kept);
-        let bytes = |channel: &Channel| channel.bytes() + Channel::footprint(channel.name());
-        let used: usize = self
-            .hub
-            .channels
-            .iter()
-            .map(|(_, channel)| bytes(channel))
-            .sum();
+        let channels = || self.hub.channels.iter().map(|(_, channel)| channel);
+        let used: usize = channels().map(Channel::bytes).sum();
         assert_eq!(
             self.hub.meter().used(),
             used,
             "every byte is counted and given back"
         );
+        let names: usize = channels()
+            .map(|channel| Channel::footprint(channel.name()))
+            .sum();
+        assert_eq!(self.hub.channel_bytes(), names);
     }
 
     /// The ring is exactly the messages after the loss; what is over the limit is owed.

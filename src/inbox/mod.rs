@@ -244,3 +244,68 @@ fn hand_over(
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use mio::{Poll, Token};
+
+    use super::*;
+
+    fn accept(channel: &str, _: Submission) -> Result<Accepted, (Refusal, Submission)> {
+        Ok(Accepted {
+            id: channel.to_owned(),
+            subscribers: 0,
+        })
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_and_those_behind_it_too() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let (publisher, _, mut inbox) = channel(2, 100, waker);
+        let (first, receipt) = Publication::new("first", "x").with_receipt();
+        publisher.send(first).unwrap();
+        publisher.publish("second", "x").unwrap();
+        assert_eq!(publisher.try_publish("third", "x"), Err(PublishError::Full));
+
+        for _ in 0..3 {
+            inbox.drain(10, |channel, submission| {
+                assert_eq!(channel, "first");
+                Err((Refusal::Busy, submission))
+            });
+            assert!(
+                inbox.is_stalled() && !inbox.has_work(),
+                "it rests, and does not spin"
+            );
+            assert_eq!(inbox.len(), 2);
+        }
+        let mut order = Vec::new();
+        inbox.drain(10, |channel, submission| {
+            order.push(channel.to_owned());
+            accept(channel, submission)
+        });
+        assert_eq!(order, ["first", "second"]);
+        assert_eq!(receipt.wait().unwrap().id, "first");
+        assert!(inbox.len() == 0 && !inbox.has_work());
+    }
+
+    #[test]
+    fn nothing_is_taken_from_producers_once_it_is_closed() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let (publisher, handle, mut inbox) = channel(2, 100, waker);
+        publisher.publish("before", "x").unwrap();
+        handle.shutdown();
+        assert!(inbox.wants_stop());
+        inbox.close();
+        assert_eq!(publisher.publish("after", "x"), Err(PublishError::Closed));
+        let mut taken = 0;
+        inbox.drain(10, |channel, submission| {
+            taken += 1;
+            accept(channel, submission)
+        });
+        assert_eq!(taken, 1, "what was accepted is delivered");
+        drop(inbox);
+        assert_eq!(publisher.publish("gone", "x"), Err(PublishError::Closed));
+    }
+}

@@ -23,8 +23,14 @@ fn other_origins_are_refused_by_default() {
     let answer = server.client().post("/publish/x", &origin(GOOD), "x");
     answer.problem(403);
     assert_eq!(server.channel("x"), None);
+    // A page that has its own name lead here is another all the same.
+    let rebound = server.client().get_with("/poll/x", &origin("http://test"));
+    rebound.problem(403);
     // The page of the server's own origin is no other.
-    let own = server.client().get_with("/poll/x", &origin("http://test"));
+    let target = "GET /poll/x HTTP/1.1\r\nHost: localhost:1\r\nOrigin: http://localhost:1\r\n\r\n";
+    let mut client = server.client();
+    client.send(target);
+    let own = client.answer();
     assert_eq!(own.status(), 200);
     assert_eq!(own.field("Access-Control-Allow-Origin"), None);
 }

@@ -257,7 +257,8 @@ impl World {
         self.say(|| "drain".into());
         self.tally.drains += 1;
         let config = &self.setup.config;
-        let (delay, window) = (millis(config.drain_delay), millis(config.drain));
+        // The last to be released have half a second to take their answers.
+        let (delay, window) = (millis(config.drain_delay), millis(config.drain) + 500);
         self.engine.begin_drain();
         let started = self.now;
         while !self.engine.is_drained() {
