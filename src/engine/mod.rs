@@ -85,6 +85,8 @@ pub struct Engine {
     generation: u32,
     now: Time,
     outside: Outside,
+    /// Bytes written for single connections since the time was last told.
+    written_bytes: usize,
     scratch: Scratch,
 }
 
@@ -147,6 +149,7 @@ impl Engine {
             generation: 0,
             now: Time::default(),
             outside: Outside::default(),
+            written_bytes: 0,
             scratch: Scratch::default(),
         }
     }
@@ -154,8 +157,15 @@ impl Engine {
     /// Tells the time: since the start, and of day in seconds since 1970.
     pub fn set_now(&mut self, now: Time, date_s: u64) {
         self.now = now.max(self.now);
+        self.written_bytes = 0;
         self.hub.set_now(self.now);
         self.heads.set_date(date_s);
+    }
+
+    /// Bytes written for single connections since the time was last told: the caller's measure of
+    /// when a tick has answered enough.
+    pub fn written_bytes(&self) -> usize {
+        self.written_bytes
     }
 
     /// Where the caller notes how the process around the engine fares.

@@ -52,6 +52,7 @@ impl Engine {
         }
         let sent = wire.send(index, &[IoSlice::new(&self.scratch.out)]);
         let length = self.scratch.out.len();
+        self.written_bytes += length;
         match sent {
             Sent::All => {}
             Sent::Some(taken) => {

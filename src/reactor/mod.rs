@@ -43,6 +43,10 @@ const READ_BYTES: usize = 64 << 10;
 /// Reads of a connection whose end was announced, in one turn.
 const READS: usize = 4;
 
+/// Bytes of answers after which no more requests are read in one tick: large ones take longer to
+/// write than their number says.
+const WRITTEN_BYTES: usize = 4 << 20;
+
 /// Producers' messages taken in one tick.
 const INBOX_BUDGET: usize = 512;
 
@@ -277,6 +281,9 @@ impl Reactor {
     /// Reads what a connection has sent. A short read ends it, since more raises a new event,
     /// unless the end was announced, or may have been, which raises none.
     fn read(&mut self, id: ConnId, may_be_closed: bool) {
+        if self.engine.written_bytes() > WRITTEN_BYTES {
+            return self.read_later(id);
+        }
         if self.sockets.awaits_header(id) && !self.take_header(id) {
             return;
         }
@@ -340,6 +347,9 @@ impl Reactor {
     /// Goes on with what earlier ticks left.
     fn go_on(&mut self) {
         for _ in 0..AGAIN_BUDGET {
+            if self.engine.written_bytes() > WRITTEN_BYTES {
+                return;
+            }
             let Some(id) = self.engine.next_again() else {
                 break;
             };
