@@ -3,6 +3,7 @@
 
 pub mod base;
 pub mod config;
+pub mod docs;
 pub mod encode;
 pub mod engine;
 pub mod http1;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::conn::{Conn, Flags, State};
 use super::heads::chunk;
 use super::output::Wire;
-use super::receive::{Batch, Part};
+use super::receive::{Batch, Part, message_count};
 use super::shapes;
 use super::stream;
 use super::work::Wish;
@@ -128,7 +128,8 @@ impl Engine {
                 _ => Some(self.shared_batch(index, items, more)),
             };
             if let Some(frame) = frame {
-                self.stats.delivered += items.len() as u64;
+                let messages = message_count(items);
+                self.stats.told(messages, messages < items.len());
                 self.release(index);
                 self.send_shared(index, frame, wire);
                 return;
@@ -267,10 +268,10 @@ impl Engine {
                     items => self.batch_of(items, more),
                 }
             };
+            self.stats.told(message_count(items), batch.gap);
             self.write_items(index, &ask, batch, items, part);
         } else {
-            self.stats.delivered += gathered.objects.len() as u64;
-            self.stats.gaps += u64::from(gathered.gap);
+            self.stats.told(gathered.objects.len(), gathered.gap);
             let batch = Batch {
                 cursor: gathered.cursor,
                 more: gathered.more,

@@ -151,6 +151,7 @@ impl Engine {
         } else {
             Part::Whole
         };
+        self.stats.told(message_count(&items), gap);
         self.write_items(index, ask, batch, &items, part);
         self.scratch.items = items;
         Ok(())
@@ -231,7 +232,7 @@ impl Engine {
         }
     }
 
-    /// Writes an answer with these items.
+    /// Writes an answer with these items. It counts nothing, as many may be sent what is written.
     pub(super) fn write_items(
         &mut self,
         index: u32,
@@ -247,8 +248,6 @@ impl Engine {
                 frames.push(self.frame(key, Shape::Object));
             }
         }
-        self.stats.gaps += u64::from(batch.gap);
-        self.stats.delivered += frames.len() as u64;
         self.write_batch(index, ask, batch, &frames, part);
         frames.clear();
         self.scratch.frames = frames;
@@ -320,4 +319,10 @@ impl Engine {
             callback: wish.callback.as_deref().map(Cow::Borrowed),
         }
     }
+}
+
+/// How many of these are messages.
+pub(super) fn message_count(items: &[Item]) -> usize {
+    let is_message = |item: &&Item| matches!(item, Item::Message { .. });
+    items.iter().filter(is_message).count()
 }

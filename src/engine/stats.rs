@@ -130,6 +130,12 @@ impl Stats {
         self.ended[why as usize]
     }
 
+    /// Counts what an answer tells.
+    pub(super) fn told(&mut self, messages: usize, gap: bool) {
+        self.delivered += messages as u64;
+        self.gaps += u64::from(gap);
+    }
+
     pub(super) fn ended(&mut self, why: End) {
         self.ended[why as usize] += 1;
     }

@@ -51,6 +51,10 @@ fn at_the_limit_of_connections_a_request_is_refused_in_its_endpoints_way() {
         body.starts_with("retry: ") && body.ends_with("\n\n"),
         "{sse}"
     );
+    let jsonp = refused("/poll/news?callback=app.on");
+    assert!(jsonp.starts_with("HTTP/1.1 200 "), "{jsonp}");
+    let (_, body) = jsonp.split_once("\r\n\r\n").unwrap();
+    assert!(body.starts_with("/**/app.on({\"error\":{"), "{jsonp}");
     // Those who are in are served on, and a place that is free is taken.
     assert_eq!(one.get("/healthz").status(), 200);
     drop(two);

@@ -276,3 +276,16 @@ fn all_who_are_held_get_the_event() {
     }
     server.wait_subscribers("other", 0);
 }
+
+#[test]
+fn a_message_of_a_shared_batch_counts_once_for_each_receiver() {
+    let server = Server::start();
+    let mut clients = [server.parked("news", ""), server.hold("/long-poll/news")];
+    server.wait_subscribers("news", 2);
+    let lines = "{\"channel\":\"news\",\"data\":\"one\"}\n{\"channel\":\"news\",\"data\":\"two\"}";
+    server.client().post("/publish", "", lines);
+    for client in &mut clients {
+        assert_eq!(client.answer().batch().data(), ["one", "two"]);
+    }
+    assert_eq!(server.metric("encke_messages_delivered_total"), 4);
+}

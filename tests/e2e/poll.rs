@@ -176,6 +176,11 @@ fn an_error_of_jsonp_is_a_call_with_the_problem() {
         assert_eq!(error["error"]["status"], 400, "{target}");
         assert!(error["error"]["detail"].is_string());
     }
+    // What is no script is refused as ever.
+    for target in ["/sse/news", "/ndjson/news", "/frame/news"] {
+        let answer = server.get(&format!("{target}?callback=f&since=x"));
+        assert!(answer.problem(400).contains("since"), "{target}");
+    }
 }
 
 /// What a JSONP answer calls its function with.

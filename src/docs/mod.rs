@@ -1,0 +1,15 @@
+//! Pages for those who use encke; they hold no code.
+
+// The first definition of a link counts: these are for rustdoc, the pages' own for a repository.
+
+#[doc = "[operating]: self::operating\n[embedding]: self::embedding\n"]
+#[doc = include_str!("http.md")]
+pub mod http {}
+
+#[doc = "[http]: self::http\n[embedding]: self::embedding\n"]
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = "[http]: self::http\n[operating]: self::operating\n"]
+#[doc = include_str!("embedding.md")]
+pub mod embedding {}

@@ -1,0 +1,91 @@
+//! The pages for users name every option and every metric that there is, and no metric that there
+//! is not.
+//!
+//! Owns the comparison with what the binary and the server themselves say.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use encke::{Address, Config, Server};
+
+const OPERATING: &str = include_str!("../src/docs/operating.md");
+
+/// How long an answer may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+#[test]
+fn every_option_is_explained() {
+    let output = Command::new(env!("CARGO_BIN_EXE_encke"))
+        .arg("--help")
+        .output()
+        .expect("the binary runs");
+    let help = String::from_utf8(output.stdout).expect("help is UTF-8");
+    let is_end = |c: char| !c.is_ascii_lowercase() && c != '-';
+    let options: BTreeSet<&str> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("      --"))
+        .map(|option| option.split(is_end).next().unwrap_or_default())
+        .collect();
+    assert!(options.len() > 20, "{options:?}");
+    let missing: Vec<_> = options
+        .iter()
+        .filter(|option| {
+            let named = format!("--{option}");
+            let mut places = OPERATING.match_indices(&named);
+            !places.any(|(at, _)| OPERATING[at + named.len()..].starts_with(is_end))
+        })
+        .collect();
+    assert!(missing.is_empty(), "not in operating.md: {missing:?}");
+}
+
+#[test]
+fn the_metrics_are_those_that_there_are() {
+    let page = metrics();
+    let there_are: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP encke_"))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    let table = OPERATING
+        .split_once("\n## Metrics\n")
+        .and_then(|(_, rest)| rest.split_once("\n## "))
+        .expect("a section on metrics")
+        .0;
+    let explained: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .flat_map(|line| line.split(" | ").next().unwrap_or_default().split(", "))
+        .map(|name| name.trim_matches('`').split('{').next().unwrap_or_default())
+        .collect();
+    assert_eq!(explained, there_are);
+}
+
+/// The answer of a server to `GET /metrics`.
+fn metrics() -> String {
+    let config = Config {
+        listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+        max_connections: Some(10),
+        max_channels: 10,
+        drain: Duration::ZERO,
+        ..Config::default()
+    };
+    let server = Server::bind(config).expect("a free port");
+    let [Address::Tcp(address)] = *server.local_addrs() else {
+        panic!("one TCP address");
+    };
+    let handle = server.handle();
+    let running = thread::spawn(move || server.run());
+    let mut socket = TcpStream::connect(address).expect("it listens");
+    socket.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    let request = b"GET /metrics HTTP/1.1\r\nHost: encke\r\nConnection: close\r\n\r\n";
+    socket.write_all(request).expect("a request");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("an answer");
+    handle.shutdown();
+    running.join().expect("no panic").expect("no error");
+    answer
+}
