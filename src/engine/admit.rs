@@ -3,8 +3,8 @@
 //! Owns who may do what: methods, the control surface and its key, origins, and what a drain
 //! still takes. It changes nothing.
 
+use core::net::IpAddr;
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use super::Engine;
 use super::conn::Access;

@@ -65,7 +65,13 @@ impl Upload {
     /// Takes what `bytes` hold of the body.
     pub(super) fn take(&mut self, bytes: &[u8], max_bytes: usize) -> Result<Progress, Error> {
         match &mut self.body {
-            Some(body) => self.decoder.decode(bytes, body, max_bytes),
+            Some(body) => {
+                if body.capacity() - body.len() < bytes.len() {
+                    // Doubling could take twice what a client has sent, and room is counted.
+                    body.reserve_exact(bytes.len().max(body.len() / 4));
+                }
+                self.decoder.decode(bytes, body, max_bytes)
+            }
             None => self.decoder.discard(bytes, max_bytes),
         }
     }

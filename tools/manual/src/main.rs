@@ -15,6 +15,10 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 #[allow(dead_code, reason = "the values are for the server")]
+#[allow(
+    rustdoc::bare_urls,
+    reason = "the comments are the help, which is plain text"
+)]
 #[path = "../../../src/cli/options.rs"]
 mod options;
 #[allow(dead_code, reason = "the values are for the server")]
