@@ -39,11 +39,10 @@ pub(super) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a Heads) -> Manner<'a> {
 
 impl Engine {
     pub(super) fn ask<'b>(&self, index: u32, head: &Head<'b>) -> Ask<'b> {
-        let allowed = head.origin.and_then(|origin| self.heads.allowed(origin));
         Ask {
             persistence: self.persistence(index),
             head_only: head.method == Method::Head,
-            origin: allowed.map(|(place, _)| place),
+            origin: head.origin.and_then(|origin| self.heads.echoed(origin)),
             callback: None,
         }
     }

@@ -87,9 +87,13 @@ impl Heads {
             let since_1970 = Duration::from_secs(date_s.min(253_402_300_799));
             let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970);
             let cors = match &self.cors {
-                Cors::Any => ANY_ORIGIN,
-                Cors::Origins(origins) if origins.is_empty() => "",
-                Cors::Origins(_) => "Vary: Origin\r\n",
+                Cors::Any => ANY_ORIGIN.to_owned(),
+                Cors::Origins(origins) => match &origins[..] {
+                    [] => String::new(),
+                    // The same for everyone, so that parked polls are answered alike.
+                    [only] => format!("Vary: Origin\r\n{}", allow(only)),
+                    _ => "Vary: Origin\r\n".to_owned(),
+                },
             };
             self.common =
                 format!("Date: {date}\r\nCache-Control: no-store, no-transform\r\n{cors}");
@@ -112,6 +116,15 @@ impl Heads {
         Some((place as u16, &origins[place]))
     }
 
+    /// The place of an allowed origin that must be echoed, as it is one of several.
+    pub(super) fn echoed(&self, origin: &[u8]) -> Option<u16> {
+        let (place, _) = self.allowed(origin)?;
+        match &self.cors {
+            Cors::Origins(origins) if origins.len() > 1 => Some(place),
+            _ => None,
+        }
+    }
+
     /// The allowed origin at a place in the list.
     pub(super) fn origin(&self, place: u16) -> Option<&str> {
         match &self.cors {
@@ -130,8 +143,7 @@ impl Heads {
         out.extend_from_slice(status_line(status).as_bytes());
         out.extend_from_slice(self.common.as_bytes());
         if let Some(origin) = manner.origin {
-            field(out, "Access-Control-Allow-Origin", origin);
-            field(out, "Access-Control-Expose-Headers", "Encke-Cursor");
+            out.extend_from_slice(allow(origin).as_bytes());
         }
         match manner.persistence {
             Persistence::Implied => {}
@@ -210,6 +222,13 @@ impl Heads {
         field(out, "X-Content-Type-Options", "nosniff");
         self.end(out, ending);
     }
+}
+
+/// What lets pages of one origin read.
+fn allow(origin: &str) -> String {
+    format!(
+        "Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: Encke-Cursor\r\n"
+    )
 }
 
 /// One header field.

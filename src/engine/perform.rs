@@ -121,7 +121,8 @@ impl Engine {
         let out = &mut self.scratch.out;
         self.heads.begin(out, &manner, 204);
         field(out, "Allow", route.allow());
-        let may_read = manner.origin.is_some() || self.heads.allows_any();
+        let allowed = head.origin.and_then(|origin| self.heads.allowed(origin));
+        let may_read = allowed.is_some() || self.heads.allows_any();
         if head.preflight_method.is_some() && may_read {
             field(out, "Access-Control-Allow-Methods", route.allow());
             field(

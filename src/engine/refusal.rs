@@ -59,7 +59,7 @@ impl Engine {
             head_only: head.method == Method::Head,
             origin: head
                 .origin
-                .and_then(|origin| Some(self.heads.allowed(origin)?.1)),
+                .and_then(|origin| self.heads.origin(self.heads.echoed(origin)?)),
             callback: callback.as_deref(),
         };
         if let Some(Route::Receive(Receive::Sse, _)) = route.filter(|_| is_read) {

@@ -58,16 +58,23 @@ pub fn check_name(name: &[u8]) -> Result<&str, NameError> {
         return Err(NameError::Length);
     }
     let name = std::str::from_utf8(name).map_err(|_| NameError::Utf8)?;
-    if name.chars().any(|c| c.is_control() || c == ',' || c == '*') {
+    // Nearly every name is ASCII, where one look at each byte is enough.
+    let is_bad = match name.is_ascii() {
+        true => name
+            .bytes()
+            .any(|b| b.is_ascii_control() || matches!(b, b',' | b'*')),
+        false => name
+            .chars()
+            .any(|c| c.is_control() || matches!(c, ',' | '*')),
+    };
+    if is_bad {
         return Err(NameError::Character);
     }
-    if name
-        .split('/')
-        .any(|segment| matches!(segment, "" | "." | ".."))
-    {
-        return Err(NameError::Segment);
+    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
+    match name.split('/').all(is_segment) {
+        true => Ok(name),
+        false => Err(NameError::Segment),
     }
-    Ok(name)
 }
 
 /// The index.
