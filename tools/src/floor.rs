@@ -1,0 +1,268 @@
+//! The least that any epoll server could do, as a yardstick for those that do more.
+//!
+//! Accept, read, keep the descriptor; on a publish, one non-blocking write of the same bytes to
+//! each. It looks at the first bytes of a request and no further, takes a whole request to arrive
+//! in one read, keeps no history, and gives up on a reader that does not take all at once: none of
+//! that would do for a server in use.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /s/N` | a stream of channel N: its head now, a chunk for each message |
+//! | `GET /l/N` | a long poll of channel N: kept, and answered by the next message |
+//! | other `GET` | a fixed answer |
+//! | `POST /N` | a fixed answer, and the body to all that are parked on channel N |
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::event::epoll::EventFlags;
+use rustix::io::Errno;
+use rustix::net::SocketFlags;
+
+use crate::net::{self, Poll, Read};
+
+const LISTENER: u64 = u64::MAX;
+
+const READ_BYTES: usize = 128 << 10;
+
+const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\
+    Transfer-Encoding: chunked\r\n\r\n";
+
+const EMPTY_BATCH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+    Content-Length: 30\r\n\r\n{\"cursor\":\"0-0\",\"messages\":[]}";
+
+const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
+    Content-Length: 12\r\n\r\n{\"id\":\"0-0\"}";
+
+/// A connection, and where it is parked, if it is.
+struct Connection {
+    fd: OwnedFd,
+    parked: Option<Place>,
+}
+
+/// A place in one of a channel's two lists.
+#[derive(Clone, Copy)]
+struct Place {
+    channel: u32,
+    is_stream: bool,
+    index: u32,
+}
+
+/// Who is parked on a channel: descriptors' numbers.
+#[derive(Default)]
+struct Channel {
+    streams: Vec<u32>,
+    polls: Vec<u32>,
+}
+
+struct Floor {
+    poll: Poll,
+    listener: OwnedFd,
+    /// By the descriptor's number.
+    connections: Vec<Option<Connection>>,
+    channels: Vec<Channel>,
+}
+
+/// Serves until the process is ended.
+pub fn serve(address: SocketAddrV4) -> io::Result<()> {
+    let listener = net::listen(address)?;
+    let mut poll = Poll::new(256)?;
+    poll.add(&listener, LISTENER, EventFlags::IN)?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut message = Vec::new();
+    poll.wait(Some(std::time::Duration::ZERO))?;
+    let mut floor = Floor {
+        poll,
+        listener,
+        connections: Vec::new(),
+        channels: Vec::new(),
+    };
+    loop {
+        for place in 0..floor.poll.wait(None)? {
+            match floor.poll.token(place) {
+                LISTENER => floor.accept()?,
+                number => floor.read(number as u32, &mut buffer, &mut message),
+            }
+        }
+    }
+}
+
+impl Floor {
+    fn accept(&mut self) -> io::Result<()> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        loop {
+            let fd = match rustix::net::accept_with(&self.listener, flags) {
+                Ok(fd) => fd,
+                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            let number = fd.as_raw_fd() as usize;
+            self.poll
+                .add(&fd, number as u64, EventFlags::IN | EventFlags::ET)?;
+            if self.connections.len() <= number {
+                self.connections.resize_with(number + 1, || None);
+            }
+            self.connections[number] = Some(Connection { fd, parked: None });
+        }
+    }
+
+    fn read(&mut self, number: u32, buffer: &mut [u8], message: &mut Vec<u8>) {
+        loop {
+            let Some(connection) = &self.connections[number as usize] else {
+                return;
+            };
+            match net::read(&connection.fd, buffer) {
+                Read::Nothing => return,
+                Read::End => return self.forget(number),
+                Read::Bytes(length) => {
+                    self.requests(number, &buffer[..length], message);
+                    if length < buffer.len() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers all requests in the bytes of one read.
+    fn requests(&mut self, number: u32, mut bytes: &[u8], message: &mut Vec<u8>) {
+        while let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") {
+            let (head, rest) = bytes.split_at(end + 4);
+            bytes = rest;
+            match head {
+                [b'G', b'E', b'T', b' ', b'/', kind @ (b's' | b'l'), b'/', channel @ ..] => {
+                    self.park(number, digits(channel), *kind == b's');
+                }
+                [b'G', ..] => self.write(number, EMPTY_BATCH),
+                [b'P', b'O', b'S', b'T', b' ', b'/', channel @ ..] => {
+                    let body = &rest[..content_length(head).min(rest.len())];
+                    bytes = &rest[body.len()..];
+                    self.write(number, ACCEPTED);
+                    self.publish(digits(channel), body, message);
+                }
+                _ => return self.forget(number),
+            }
+        }
+    }
+
+    fn write(&mut self, number: u32, bytes: &[u8]) {
+        if let Some(connection) = &self.connections[number as usize] {
+            if !matches!(net::write(&connection.fd, bytes), Ok(length) if length == bytes.len()) {
+                self.forget(number);
+            }
+        }
+    }
+
+    fn park(&mut self, number: u32, channel: u32, is_stream: bool) {
+        if is_stream {
+            self.write(number, STREAM_HEAD);
+        }
+        let Some(connection) = &mut self.connections[number as usize] else {
+            return;
+        };
+        if self.channels.len() <= channel as usize {
+            self.channels
+                .resize_with(channel as usize + 1, Channel::default);
+        }
+        let list = self.channels[channel as usize].list(is_stream);
+        connection.parked = Some(Place {
+            channel,
+            is_stream,
+            index: list.len() as u32,
+        });
+        list.push(number);
+    }
+
+    fn publish(&mut self, channel: u32, body: &[u8], message: &mut Vec<u8>) {
+        let Some(parked) = self.channels.get_mut(channel as usize) else {
+            return;
+        };
+        if !parked.streams.is_empty() {
+            message.clear();
+            message.extend_from_slice(format!("{:x}\r\n", body.len() + 1).as_bytes());
+            message.extend_from_slice(body);
+            message.extend_from_slice(b"\n\r\n");
+            let streams = std::mem::take(&mut parked.streams);
+            self.channels[channel as usize].streams = self.send(streams, message, true);
+        }
+        let parked = &mut self.channels[channel as usize];
+        if !parked.polls.is_empty() {
+            message.clear();
+            message.extend_from_slice(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ",
+            );
+            message.extend_from_slice(format!("{}\r\n\r\n", body.len()).as_bytes());
+            message.extend_from_slice(body);
+            let polls = std::mem::take(&mut parked.polls);
+            let mut polls = self.send(polls, message, false);
+            polls.clear();
+            self.channels[channel as usize].polls = polls;
+        }
+    }
+
+    /// Writes to each of a list and gives the list back.
+    fn send(&mut self, list: Vec<u32>, message: &[u8], stays: bool) -> Vec<u32> {
+        for &number in &list {
+            if let Some(connection) = &mut self.connections[number as usize] {
+                if !stays {
+                    connection.parked = None;
+                }
+                let sent = net::write(&connection.fd, message);
+                if !matches!(sent, Ok(length) if length == message.len()) {
+                    // The end of the connection comes as an event of its own.
+                    let _ = rustix::net::shutdown(&connection.fd, rustix::net::Shutdown::Both);
+                }
+            }
+        }
+        list
+    }
+
+    fn forget(&mut self, number: u32) {
+        let Some(connection) = self.connections[number as usize].take() else {
+            return;
+        };
+        let Some(place) = connection.parked else {
+            return;
+        };
+        let list = self.channels[place.channel as usize].list(place.is_stream);
+        list.swap_remove(place.index as usize);
+        if let Some(&moved) = list.get(place.index as usize) {
+            let moved = self.connections[moved as usize].as_mut();
+            if let Some(parked) = moved.and_then(|moved| moved.parked.as_mut()) {
+                parked.index = place.index;
+            }
+        }
+    }
+}
+
+impl Channel {
+    fn list(&mut self, is_stream: bool) -> &mut Vec<u32> {
+        match is_stream {
+            true => &mut self.streams,
+            false => &mut self.polls,
+        }
+    }
+}
+
+/// The number that the bytes begin with; 0 without one. Bounded, as it sizes a table.
+fn digits(bytes: &[u8]) -> u32 {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
+    digits
+        .take(6)
+        .fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
+}
+
+fn content_length(head: &[u8]) -> usize {
+    const NAME: &[u8] = b"ontent-";
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(&head[from..], NAME) {
+        from += found + NAME.len();
+        if let Some((name, value)) = head[from..].split_at_checked(8) {
+            if name.eq_ignore_ascii_case(b"length: ") {
+                return digits(value) as usize;
+            }
+        }
+    }
+    0
+}
