@@ -1,8 +1,7 @@
 //! The least that any epoll server could do, as a yardstick for those that do more.
 //!
 //! Accept, read, keep the descriptor; on a publish, one non-blocking write of the same bytes to
-//! each. It looks at the first bytes of a request and no further, takes a whole request to arrive
-//! in one read, keeps no history, and gives up on a reader that does not take all at once: none of
+//! each. It looks at the first bytes of a request and no further, keeps no history, and gives up on a reader that does not take all at once: none of
 //! that would do for a server in use.
 //!
 //! | request | answer |
@@ -12,6 +11,7 @@
 //! | other `GET` | a fixed answer |
 //! | `POST /N` | a fixed answer, and the body to all that are parked on channel N |
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -62,6 +62,8 @@ struct Floor {
     /// By the descriptor's number.
     connections: Vec<Option<Connection>>,
     channels: Vec<Channel>,
+    /// The begins of requests that were cut off, as happens among pipelined ones.
+    cut: HashMap<u32, Vec<u8>>,
 }
 
 /// Serves until the process is ended.
@@ -77,6 +79,7 @@ pub fn serve(address: SocketAddrV4) -> io::Result<()> {
         listener,
         connections: Vec::new(),
         channels: Vec::new(),
+        cut: HashMap::new(),
     };
     loop {
         for place in 0..floor.poll.wait(None)? {
@@ -116,7 +119,7 @@ impl Floor {
                 Read::Nothing => return,
                 Read::End => return self.forget(number),
                 Read::Bytes(length) => {
-                    self.requests(number, &buffer[..length], message);
+                    self.take(number, &buffer[..length], message);
                     if length < buffer.len() {
                         return;
                     }
@@ -125,25 +128,52 @@ impl Floor {
         }
     }
 
-    /// Answers all requests in the bytes of one read.
-    fn requests(&mut self, number: u32, mut bytes: &[u8], message: &mut Vec<u8>) {
+    /// Takes the bytes of one read, after what was left of the last.
+    fn take(&mut self, number: u32, bytes: &[u8], message: &mut Vec<u8>) {
+        let left = match self.cut.is_empty() {
+            true => None,
+            false => self.cut.remove(&number),
+        };
+        let rest = match left {
+            None => self.requests(number, bytes, message).to_vec(),
+            Some(mut left) => {
+                left.extend_from_slice(bytes);
+                self.requests(number, &left, message).to_vec()
+            }
+        };
+        if !rest.is_empty() && self.connections[number as usize].is_some() {
+            self.cut.insert(number, rest);
+        }
+    }
+
+    /// Answers all requests in the bytes; what is left of them.
+    fn requests<'b>(
+        &mut self,
+        number: u32,
+        mut bytes: &'b [u8],
+        message: &mut Vec<u8>,
+    ) -> &'b [u8] {
         while let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") {
             let (head, rest) = bytes.split_at(end + 4);
-            bytes = rest;
             match head {
                 [b'G', b'E', b'T', b' ', b'/', kind @ (b's' | b'l'), b'/', channel @ ..] => {
                     self.park(number, digits(channel), *kind == b's');
                 }
                 [b'G', ..] => self.write(number, EMPTY_BATCH),
                 [b'P', b'O', b'S', b'T', b' ', b'/', channel @ ..] => {
-                    let body = &rest[..content_length(head).min(rest.len())];
-                    bytes = &rest[body.len()..];
+                    let Some((body, after)) = rest.split_at_checked(content_length(head)) else {
+                        return bytes;
+                    };
                     self.write(number, ACCEPTED);
                     self.publish(digits(channel), body, message);
+                    bytes = after;
+                    continue;
                 }
-                _ => return self.forget(number),
+                _ => self.forget(number),
             }
+            bytes = rest;
         }
+        bytes
     }
 
     fn write(&mut self, number: u32, bytes: &[u8]) {
@@ -222,6 +252,7 @@ impl Floor {
         let Some(connection) = self.connections[number as usize].take() else {
             return;
         };
+        self.cut.remove(&number);
         let Some(place) = connection.parked else {
             return;
         };

@@ -115,12 +115,12 @@ fn park(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     stage.publisher.add(plan.channels, 1, now_ns(), plan.size);
     stage.wait("a publish", |stage| stage.publisher.open() == 0)?;
     let before = Memory::read(&stage.processes);
+    let mut window = Window::open(stage);
     stage.connect(plan, 0)?;
     std::thread::sleep(REST);
     let after = Memory::read(&stage.processes);
-    stage.reset()?;
-    let window = Window::open(stage);
     if plan.mode == Mode::Idle {
+        window = Window::open(stage);
         std::thread::sleep(Duration::from_secs_f64(plan.seconds));
     }
     let mut report = window.close(stage, plan, plan.subscribers.into())?;
