@@ -12,4 +12,5 @@ pub mod net;
 pub mod receipt;
 pub mod report;
 pub mod server;
+pub mod trace;
 pub mod worker;

@@ -1,5 +1,7 @@
 //! What a run found, for people and for programs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::conductor::Mode;
@@ -34,6 +36,8 @@ pub struct Report {
     /// Delays in nanoseconds: from the time a message was to be sent to its receipt; of a poll or a
     /// publish to its answer.
     pub delays: Delays,
+    /// The server's system calls by name, if they were counted.
+    pub syscalls: BTreeMap<String, u64>,
     /// Memory, if it was looked at.
     pub parked: Option<Parked>,
     /// In a churn or herd, from a publish until all were back.
@@ -82,6 +86,11 @@ impl Report {
             Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Churn | Mode::Herd
         );
         self.counts.faults() == 0 && (!is_receiving || self.counts.received == self.units)
+    }
+
+    /// System calls of the server for a unit of work.
+    pub fn syscalls_each(&self) -> f64 {
+        self.syscalls.values().sum::<u64>() as f64 / self.units.max(1) as f64
     }
 
     fn unit(&self) -> &'static str {
@@ -149,6 +158,16 @@ impl Report {
                     parked.kernel_each,
                     parked.empty.rss >> 10
                 ),
+            ));
+        }
+        if !self.syscalls.is_empty() {
+            let calls = self.syscalls.iter();
+            let each = calls.map(|(name, count)| {
+                format!(" {name} {:.3}", *count as f64 / self.units.max(1) as f64)
+            });
+            rows.push((
+                "system calls each".into(),
+                format!("{:.3}:{}", self.syscalls_each(), each.collect::<String>()),
             ));
         }
         let counts = &self.counts;

@@ -1,6 +1,6 @@
 //! The kinds of load.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -10,6 +10,7 @@ use super::stage::Stage;
 use crate::measure::{self, Delays, Memory, histogram};
 use crate::net::now_ns;
 use crate::report::{Parked, Report};
+use crate::trace::Trace;
 use crate::worker::{Command, Kind};
 
 /// How long parked connections are left alone before they are looked at.
@@ -48,15 +49,21 @@ struct Window {
     cpu: u64,
     since: Instant,
     asked: u64,
+    trace: Option<Trace>,
 }
 
 impl Window {
-    fn open(stage: &Stage) -> Window {
-        Window {
+    fn open(stage: &Stage, plan: &Plan) -> Result<Window, String> {
+        let trace = match plan.syscalls {
+            true => Some(Trace::start(&stage.processes)?),
+            false => None,
+        };
+        Ok(Window {
+            trace,
             cpu: measure::cpu_ns(&stage.processes),
             since: Instant::now(),
             asked: stage.publisher.asked,
-        }
+        })
     }
 
     /// The report of what was done since, with so many units of work in it.
@@ -64,6 +71,10 @@ impl Window {
         let cpu = measure::cpu_ns(&stage.processes) - self.cpu;
         let seconds = self.since.elapsed().as_secs_f64();
         let publishes = stage.publisher.asked - self.asked;
+        let syscalls = match self.trace {
+            Some(trace) => trace.finish()?,
+            None => BTreeMap::new(),
+        };
         let (counts, delays) = stage.snapshot()?;
         Ok(Report {
             server: stage.server.description.name.clone(),
@@ -77,6 +88,7 @@ impl Window {
             units,
             cpu_ns: cpu,
             counts,
+            syscalls,
             delays: Delays::of(&delays),
             parked: None,
             back: Delays::default(),
@@ -97,14 +109,20 @@ fn repeat(
             break;
         }
     }
+    if !plan.mode.is_leaving() {
+        stage.wait_until_parked(plan)?;
+    }
     stage.reset()?;
-    let window = Window::open(stage);
+    let window = Window::open(stage, plan)?;
     let until = Instant::now() + Duration::from_secs_f64(plan.seconds);
     let mut count = 0;
     loop {
         step(stage)?;
         count += 1;
         if Instant::now() >= until {
+            if !plan.mode.is_leaving() {
+                stage.wait_until_parked(plan)?;
+            }
             return Ok((window, count));
         }
     }
@@ -115,12 +133,12 @@ fn park(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     stage.publisher.add(plan.channels, 1, now_ns(), plan.size);
     stage.wait("a publish", |stage| stage.publisher.open() == 0)?;
     let before = Memory::read(&stage.processes);
-    let mut window = Window::open(stage);
+    let mut window = Window::open(stage, plan)?;
     stage.connect(plan, 0)?;
     std::thread::sleep(REST);
     let after = Memory::read(&stage.processes);
     if plan.mode == Mode::Idle {
-        window = Window::open(stage);
+        window = Window::open(stage, plan)?;
         std::thread::sleep(Duration::from_secs_f64(plan.seconds));
     }
     let mut report = window.close(stage, plan, plan.subscribers.into())?;
@@ -165,7 +183,7 @@ fn at_rate(stage: &mut Stage, plan: &Plan, rate: f64) -> Result<Report, String> 
     settle(stage, sender.deliveries(plan))?;
     stage.reset()?;
     let before = sender.deliveries(plan);
-    let window = Window::open(stage);
+    let window = Window::open(stage, plan)?;
     sender.run(stage, plan, plan.seconds)?;
     let units = sender.deliveries(plan) - before;
     settle(stage, units)?;

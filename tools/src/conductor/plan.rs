@@ -77,6 +77,9 @@ pub struct Plan {
     /// Longest wait for anything, in seconds
     #[arg(long, default_value_t = 20.0)]
     pub patience: f64,
+    /// Count the server's system calls with strace, which makes it slow
+    #[arg(long)]
+    pub syscalls: bool,
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
