@@ -42,6 +42,8 @@ pub struct Report {
     pub parked: Option<Parked>,
     /// In a churn or herd, from a publish until all were back.
     pub back: Delays,
+    /// Delays of the one apart while nobody else was served; `delays` are those while others were.
+    pub undisturbed: Delays,
 }
 
 /// Memory of the parked.
@@ -96,7 +98,7 @@ impl Report {
     fn unit(&self) -> &'static str {
         match self.mode {
             Mode::Park | Mode::Idle => "connection",
-            Mode::FanOut | Mode::Spread | Mode::Burst => "delivery",
+            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Lone => "delivery",
             Mode::Publish => "publish",
             Mode::Poll => "poll",
             Mode::Churn | Mode::Herd => "visit",
@@ -146,6 +148,7 @@ impl Report {
                 rows.push((name.into(), line(delays)));
             }
         };
+        delays("undisturbed", &self.undisturbed);
         delays("delay", &self.delays);
         delays("back after", &self.back);
         if let Some(parked) = &self.parked {

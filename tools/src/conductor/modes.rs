@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::lone;
 use super::plan::{Mode, Plan};
 use super::stage::Stage;
 use crate::measure::{self, Delays, Memory, histogram};
@@ -33,11 +34,12 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         Mode::Burst => rounds(&mut stage, plan, plan.burst.into()),
         Mode::Publish => publish(&mut stage, plan),
         Mode::Poll => poll(&mut stage, plan),
+        Mode::Lone => lone::run(&mut stage, plan),
         Mode::Churn | Mode::Herd => churn(&mut stage, plan),
     }
 }
 
-fn kind(plan: &Plan) -> Kind {
+pub(super) fn kind(plan: &Plan) -> Kind {
     match plan.transport.as_str() {
         "long-poll" => Kind::LongPoll,
         _ => Kind::Stream,
@@ -45,7 +47,7 @@ fn kind(plan: &Plan) -> Kind {
 }
 
 /// What is measured from a moment on.
-struct Window {
+pub(super) struct Window {
     cpu: u64,
     since: Instant,
     asked: u64,
@@ -53,7 +55,7 @@ struct Window {
 }
 
 impl Window {
-    fn open(stage: &Stage, plan: &Plan) -> Result<Window, String> {
+    pub(super) fn open(stage: &Stage, plan: &Plan) -> Result<Window, String> {
         let trace = match plan.syscalls {
             true => Some(Trace::start(&stage.processes)?),
             false => None,
@@ -67,7 +69,12 @@ impl Window {
     }
 
     /// The report of what was done since, with so many units of work in it.
-    fn close(self, stage: &mut Stage, plan: &Plan, units: u64) -> Result<Report, String> {
+    pub(super) fn close(
+        self,
+        stage: &mut Stage,
+        plan: &Plan,
+        units: u64,
+    ) -> Result<Report, String> {
         let cpu = measure::cpu_ns(&stage.processes) - self.cpu;
         let seconds = self.since.elapsed().as_secs_f64();
         let publishes = stage.publisher.asked - self.asked;
@@ -92,6 +99,7 @@ impl Window {
             delays: Delays::of(&delays),
             parked: None,
             back: Delays::default(),
+            undisturbed: Delays::default(),
         })
     }
 }

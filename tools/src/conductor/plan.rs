@@ -25,6 +25,8 @@ pub enum Mode {
     Poll,
     /// Connect, subscribe, get one message, close; again.
     Churn,
+    /// One subscriber apart, at --rate (200/s), while the others are served without a pause.
+    Lone,
     /// All get a message, leave, and come back at once.
     Herd,
 }

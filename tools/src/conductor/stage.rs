@@ -1,7 +1,7 @@
 //! What a run works with: the server, the workers, the publishing connection, and one poll to wait
 //! for all of them.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::net::Ipv4Addr;
 use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::time::{Duration, Instant};
@@ -35,8 +35,8 @@ struct Worker {
     has_reset: bool,
     reached: u64,
     snapshot: Option<Box<Snapshot>>,
-    /// How many clients.
-    clients: u32,
+    /// How many messages are to have been reported when each client has had one; 0 if none is.
+    share: u64,
 }
 
 impl Drop for Worker {
@@ -56,6 +56,24 @@ pub(super) struct Stage {
     pub(super) run: u32,
     patience: Duration,
     pub(super) processes: Vec<u32>,
+    progress: Option<Progress>,
+}
+
+/// What is said on standard error while a run takes its time.
+struct Progress {
+    since: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// For a run that somebody watches.
+    fn new(plan: &Plan) -> Option<Progress> {
+        let since = Instant::now();
+        let is_watched = io::stderr().is_terminal() && !plan.json;
+        is_watched.then_some(Progress { since, last: since })
+    }
 }
 
 impl Stage {
@@ -84,6 +102,7 @@ impl Stage {
             poll,
             server,
             run,
+            progress: Progress::new(plan),
             patience: Duration::from_secs_f64(plan.patience),
         })
     }
@@ -95,26 +114,38 @@ impl Stage {
         let mut first = 0;
         for number in 0..count {
             let clients = plan.subscribers / count + u32::from(number < plan.subscribers % count);
-            let config = self.config(plan, kind, number, first, clients, each)?;
-            let worker = start_worker(&config).map_err(text)?;
-            self.poll
-                .add(&worker.stdout, number.into(), EventFlags::IN)
-                .map_err(text)?;
-            self.workers.push(worker);
+            let mut config = self.config(plan, kind, number)?;
+            config.first_client = first;
+            config.clients = clients;
+            config.report_every = each * u64::from(clients);
+            self.start(&config, each)?;
             first += clients;
         }
         Ok(())
     }
 
-    fn config(
-        &self,
-        plan: &Plan,
-        kind: Kind,
-        number: u32,
-        first_client: u32,
-        clients: u32,
-        each: u64,
-    ) -> Result<Config, String> {
+    /// Starts one worker more, with one client, on the channel after those of the plan.
+    pub(super) fn hire_one_apart(&mut self, plan: &Plan, kind: Kind) -> Result<(), String> {
+        let number = self.workers.len() as u32;
+        let mut config = self.config(plan, kind, number)?;
+        config.first_client = plan.channels;
+        config.channels = plan.channels + 1;
+        config.clients = 1;
+        config.eager = true;
+        self.start(&config, 0)
+    }
+
+    fn start(&mut self, config: &Config, each: u64) -> Result<(), String> {
+        let worker = start_worker(config, each).map_err(text)?;
+        let token = self.workers.len() as u64;
+        self.poll
+            .add(&worker.stdout, token, EventFlags::IN)
+            .map_err(text)?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    fn config(&self, plan: &Plan, kind: Kind, number: u32) -> Result<Config, String> {
         let description = &self.server.description;
         let request = match kind {
             Kind::Poll => description.poll.as_ref().ok_or("it has no poll")?,
@@ -129,10 +160,11 @@ impl Stage {
             kind,
             first: request.first(self.server.address),
             next: request.next(self.server.address),
-            clients,
-            first_client,
+            clients: 0,
+            first_client: 0,
             channels: plan.channels,
-            report_every: each * u64::from(clients),
+            report_every: 0,
+            eager: false,
             leaves: plan.mode.is_leaving(),
         })
     }
@@ -231,6 +263,7 @@ impl Stage {
                 .modify(&self.publisher.fd, PUBLISHER, flags)
                 .map_err(text)?;
         }
+        self.tell_progress();
         for place in 0..self.poll.wait(timeout).map_err(text)? {
             match self.poll.token(place) {
                 PUBLISHER => {
@@ -247,11 +280,27 @@ impl Stage {
         Ok(())
     }
 
-    /// The fewest messages any worker's share has reached, as a part of the whole: see `hire`.
+    fn tell_progress(&mut self) {
+        let reached = self.reached();
+        let Some(progress) = &mut self.progress else {
+            return;
+        };
+        if progress.last.elapsed() >= Progress::INTERVAL {
+            progress.last = Instant::now();
+            eprint!(
+                "\r{} s, {} publishes, {} received since the last reset ",
+                progress.since.elapsed().as_secs(),
+                self.publisher.asked,
+                reached
+            );
+        }
+    }
+
+    /// Whether each client has had so many messages, as far as that is reported.
     pub(super) fn have_all_reached(&self, each: u64) -> bool {
         self.workers
             .iter()
-            .all(|worker| worker.reached >= each * u64::from(worker.clients))
+            .all(|worker| worker.reached >= each * worker.share)
     }
 
     /// What the workers have reported as received.
@@ -286,6 +335,15 @@ impl Stage {
 
     /// What all have received since the last reset.
     pub(super) fn snapshot(&mut self) -> Result<(Counts, Histogram<u64>), String> {
+        self.snapshot_from(0)
+    }
+
+    /// What the one apart has received since the last reset.
+    pub(super) fn snapshot_apart(&mut self) -> Result<(Counts, Histogram<u64>), String> {
+        self.snapshot_from(self.workers.len().saturating_sub(1))
+    }
+
+    fn snapshot_from(&mut self, first: usize) -> Result<(Counts, Histogram<u64>), String> {
         for worker in &mut self.workers {
             worker.snapshot = None;
         }
@@ -295,7 +353,7 @@ impl Stage {
         })?;
         let mut counts = Counts::default();
         let mut delays = histogram();
-        for worker in &mut self.workers {
+        for worker in &mut self.workers[first..] {
             let snapshot = worker.snapshot.take().unwrap_or_default();
             counts.add(&snapshot.counts);
             for (value, count) in snapshot.delays {
@@ -329,7 +387,7 @@ impl Worker {
     }
 }
 
-fn start_worker(config: &Config) -> io::Result<Worker> {
+fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
     let mut child = Process::new(std::env::current_exe()?)
         .arg("worker")
         .stdin(Stdio::piped())
@@ -351,7 +409,10 @@ fn start_worker(config: &Config) -> io::Result<Worker> {
         has_reset: false,
         reached: 0,
         snapshot: None,
-        clients: config.clients,
+        share: match each {
+            0 => 0,
+            _ => config.clients.into(),
+        },
     })
 }
 

@@ -65,6 +65,9 @@ pub fn run() -> Result<(), String> {
     if let Some(cpu) = config.cpu {
         net::pin(cpu).map_err(text)?;
     }
+    if config.eager {
+        net::be_eager();
+    }
     Crowd::new(config)
         .and_then(|crowd| crowd.serve(input))
         .map_err(text)

@@ -42,6 +42,8 @@ pub struct Config {
     pub channels: u32,
     /// Report each time so many more messages have been received; 0: never.
     pub report_every: u64,
+    /// Whether to ask for the processor before others.
+    pub eager: bool,
     /// Whether a client leaves after its first message.
     pub leaves: bool,
 }
