@@ -1,6 +1,6 @@
 //! The index of channels by name, and what is remembered of forgotten ones.
 //!
-//! Owns the hash table and the *floors*: for each of a fixed number of buckets of names, the
+//! Owns the index, which is many small hash tables, and the *floors*: for each of a fixed number of buckets of names, the
 //! highest number lost with a forgotten channel of that bucket. So a client that comes back to a
 //! forgotten channel is told of a gap and never of silence, at a fixed cost; a client of another
 //! channel is told of a gap that is none only if the two names share a bucket.
@@ -15,6 +15,11 @@ use super::channel::Channel;
 use crate::encode::Seq;
 
 const FLOORS: usize = 4_096;
+
+/// Channels in a table of the index when there are as many as allowed. A table that grows moves all
+/// its channels at once: so few that nobody notices. One table with room for all would touch a
+/// page of its own for nearly every channel, and stall for all of them if it had to grow.
+const TABLE_CHANNELS: usize = 1_024;
 const MAX_NAME_BYTES: usize = 250;
 
 /// Why a channel's name is refused.
@@ -68,16 +73,19 @@ pub fn check_name(name: &[u8]) -> Result<&str, NameError> {
 
 /// The index.
 pub(super) struct Names {
-    table: HashTable<u32>,
+    /// By the hash's upper half, since a table goes by the lower.
+    tables: Box<[HashTable<u32>]>,
     floors: Box<[Seq]>,
     keys: (u64, u64),
 }
 
 impl Names {
-    /// Room for `max_channels` at once, so that no later growth stalls the reactor.
+    /// An index that takes memory as channels come, up to `max_channels` without a stall.
     pub(super) fn new(max_channels: usize, keys: (u64, u64)) -> Names {
         Names {
-            table: HashTable::with_capacity(max_channels),
+            tables: (0..max_channels.div_ceil(TABLE_CHANNELS).max(1))
+                .map(|_| HashTable::new())
+                .collect(),
             floors: vec![Seq::ZERO; FLOORS].into(),
             keys,
         }
@@ -85,21 +93,24 @@ impl Names {
 
     pub(super) fn find(&self, name: &str, channels: &Slab<Channel>) -> Option<u32> {
         let named = |&channel: &u32| channels[channel as usize].name() == name;
-        self.table.find(self.hash(name), named).copied()
+        let hash = self.hash(name);
+        self.tables[self.table(hash)].find(hash, named).copied()
     }
 
     /// Adds a channel that is in the table of channels and not yet here.
     pub(super) fn insert(&mut self, channel: u32, channels: &Slab<Channel>) {
         let keys = self.keys;
         let hash_of = |&other: &u32| hash(keys, channels[other as usize].name());
-        self.table
-            .insert_unique(hash_of(&channel), channel, hash_of);
+        let hash = hash_of(&channel);
+        let table = self.table(hash);
+        self.tables[table].insert_unique(hash, channel, hash_of);
     }
 
     /// Removes a channel, and remembers what was lost with it.
     pub(super) fn forget(&mut self, channel: u32, name: &str, lost: Seq) {
         let hash = self.hash(name);
-        if let Ok(entry) = self.table.find_entry(hash, |&other| other == channel) {
+        let table = self.table(hash);
+        if let Ok(entry) = self.tables[table].find_entry(hash, |&other| other == channel) {
             entry.remove();
         }
         let floor = &mut self.floors[bucket(hash)];
@@ -109,6 +120,10 @@ impl Names {
     /// The number up to which a channel of this name may have lost messages when it was forgotten.
     pub(super) fn floor(&self, name: &str) -> Seq {
         self.floors[bucket(self.hash(name))]
+    }
+
+    fn table(&self, hash: u64) -> usize {
+        (hash >> 32) as usize % self.tables.len()
     }
 
     fn hash(&self, name: &str) -> u64 {
@@ -129,6 +144,25 @@ fn bucket(hash: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_index_takes_room_for_the_channels_there_are() {
+        let mut names = Names::new(1_000_000, (1, 2));
+        let mut channels = Slab::new();
+        for number in 0..15_000 {
+            let name = format!("user-{number}");
+            let channel = channels.insert(Channel::new(&name, Seq::ZERO)) as u32;
+            names.insert(channel, &channels);
+        }
+        let bytes =
+            |names: &Names| -> usize { names.tables.iter().map(HashTable::allocation_size).sum() };
+        assert!(bytes(&names) < 20 * 15_000, "{} bytes", bytes(&names));
+        for (channel, home) in &channels {
+            assert_eq!(names.find(home.name(), &channels), Some(channel as u32));
+        }
+        names.forget(7, "user-7", Seq::ZERO);
+        assert_eq!(names.find("user-7", &channels), None);
+    }
 
     #[test]
     fn names() {
