@@ -156,7 +156,16 @@ impl Floor {
         while let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") {
             let (head, rest) = bytes.split_at(end + 4);
             match head {
-                [b'G', b'E', b'T', b' ', b'/', kind @ (b's' | b'l'), b'/', channel @ ..] => {
+                [
+                    b'G',
+                    b'E',
+                    b'T',
+                    b' ',
+                    b'/',
+                    kind @ (b's' | b'l'),
+                    b'/',
+                    channel @ ..,
+                ] => {
                     self.park(number, digits(channel), *kind == b's');
                 }
                 [b'G', ..] => self.write(number, EMPTY_BATCH),

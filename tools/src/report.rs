@@ -187,7 +187,9 @@ impl Report {
                 counts.reparked
             ),
         ));
-        let lines = rows.iter().map(|(name, value)| format!("{name:>20}  {value}\n"));
+        let lines = rows
+            .iter()
+            .map(|(name, value)| format!("{name:>20}  {value}\n"));
         lines.collect()
     }
 }

@@ -36,9 +36,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match (options.part, options.plan) {
         (Some(Part::Worker), _) => worker::run(),
-        (Some(Part::Launch { cpu, command }), _) => {
-            Err(server::launch(cpu, &command).to_string())
-        }
+        (Some(Part::Launch { cpu, command }), _) => Err(server::launch(cpu, &command).to_string()),
         (None, Some(plan)) => conduct(&plan),
         (None, None) => Err("no mode is given; --help says which there are".into()),
     };

@@ -152,8 +152,7 @@ impl Crowd {
             }
             Command::Snapshot => {
                 let delays = self.delays.iter_recorded();
-                let delays =
-                    delays.map(|step| (step.value_iterated_to(), step.count_at_value()));
+                let delays = delays.map(|step| (step.value_iterated_to(), step.count_at_value()));
                 say(&Event::Snapshot(Box::new(Snapshot {
                     counts: self.counts,
                     delays: delays.collect(),

@@ -240,7 +240,9 @@ fn has_strace() -> bool {
 fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");
-    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
     let model = model.unwrap_or_default().trim_matches([' ', '\t', ':']);
     let cpus = std::thread::available_parallelism().map_or(0, |count| count.get());
     let load = read("/proc/loadavg");
