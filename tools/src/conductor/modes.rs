@@ -141,14 +141,21 @@ fn park(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     stage.publisher.add(plan.channels, 1, now_ns(), plan.size);
     stage.wait("a publish", |stage| stage.publisher.open() == 0)?;
     let before = Memory::read(&stage.processes);
-    let mut window = Window::open(stage, plan)?;
+    let arrival = match plan.mode {
+        Mode::Idle => None,
+        _ => Some(Window::open(stage, plan)?),
+    };
     stage.connect(plan, 0)?;
     std::thread::sleep(REST);
     let after = Memory::read(&stage.processes);
-    if plan.mode == Mode::Idle {
-        window = Window::open(stage, plan)?;
-        std::thread::sleep(Duration::from_secs_f64(plan.seconds));
-    }
+    let window = match arrival {
+        Some(window) => window,
+        None => {
+            let window = Window::open(stage, plan)?;
+            std::thread::sleep(Duration::from_secs_f64(plan.seconds));
+            window
+        }
+    };
     let mut report = window.close(stage, plan, plan.subscribers.into())?;
     report.parked = Some(Parked::between(&before, &after, plan.subscribers.into()));
     Ok(report)

@@ -162,6 +162,7 @@ fn value(row: &Row, report: &Report) -> f64 {
         Measure::Rss => report.parked.map_or(f64::NAN, |parked| parked.rss_each),
         Measure::Idle => report.cpu_ns as f64 / 1e7 / report.seconds,
         Measure::Syscalls => report.syscalls_each(),
+        Measure::Lone => report.delays.p99 as f64 / report.undisturbed.p99.max(1) as f64,
     }
 }
 
@@ -171,6 +172,7 @@ fn unit(row: &Row) -> &'static str {
         Measure::Rss => "B",
         Measure::Idle => "%",
         Measure::Syscalls => "",
+        Measure::Lone => "×",
     }
 }
 
@@ -183,6 +185,10 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
+fn lowest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(f64::INFINITY, f64::min)
+}
+
 fn print_heading(servers: &[PathBuf]) {
     let names: Vec<_> = servers
         .iter()
@@ -190,7 +196,7 @@ fn print_heading(servers: &[PathBuf]) {
         .collect();
     print!("{:32} {:>12}", "", names[0]);
     for name in &names[1..] {
-        print!("   {name:>12}  ratio (from to)     ");
+        print!("   {name:>12}  ratio (from to; of the least)");
     }
     println!("  mark");
 }
@@ -203,6 +209,7 @@ fn print_row(row: &Row, reports: &[Vec<Report>]) {
     let digits = match row.measure {
         Measure::Cpu | Measure::Rss => 0,
         Measure::Idle | Measure::Syscalls => 3,
+        Measure::Lone => 1,
     };
     let show = |values: &[f64]| {
         let middle = median(values.to_vec());
@@ -211,16 +218,18 @@ fn print_row(row: &Row, reports: &[Vec<Report>]) {
     print!("{:32} {:>12}", row.name, show(&values[0]));
     for runs in &values[1..] {
         let ratios: Vec<f64> = runs.iter().zip(&values[0]).map(|(a, b)| a / b).collect();
-        let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
+        let least = lowest(&ratios);
         let most = ratios.iter().copied().fold(0.0, f64::max);
         let ratio = median(ratios);
+        // What else the machine does only ever adds to a run: the cheapest of each is the fairest.
+        let of_the_least = lowest(runs) / lowest(&values[0]);
         let judged = match row.measure {
             Measure::Cpu => ratio,
             _ => median(runs.clone()),
         };
         let verdict = if judged <= row.mark { "ok" } else { "MISSED" };
         print!(
-            "   {:>12}  {ratio:.2} ({least:.2} {most:.2}) {verdict:6}",
+            "   {:>12}  {ratio:.2} ({least:.2} {most:.2}; {of_the_least:.2}) {verdict:6}",
             show(runs)
         );
     }
