@@ -1,7 +1,8 @@
 //! The least that any epoll server could do, as a yardstick for those that do more.
 //!
 //! Accept, read, keep the descriptor; on a publish, one non-blocking write of the same bytes to
-//! each. It looks at the first bytes of a request and no further, keeps no history, and gives up on a reader that does not take all at once: none of
+//! each. Its answers are about as long as encke's, head and wrapping included, since the kernel's
+//! share grows with them. It looks at the first bytes of a request and no further, keeps no history, and gives up on a reader that does not take all at once: none of
 //! that would do for a server in use.
 //!
 //! | request | answer |
@@ -26,14 +27,50 @@ const LISTENER: u64 = u64::MAX;
 
 const READ_BYTES: usize = 128 << 10;
 
-const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\
-    Transfer-Encoding: chunked\r\n\r\n";
+const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+    Cache-Control: no-store, no-transform\r\n\
+    Connection: close\r\n\
+    Content-Type: application/x-ndjson\r\n\
+    X-Accel-Buffering: no\r\n\
+    X-Content-Type-Options: nosniff\r\n\
+    Transfer-Encoding: chunked\r\n\r\n\
+    1b\r\n{\"cursor\":\"00000000-0000\"}\n\r\n";
 
-const EMPTY_BATCH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-    Content-Length: 30\r\n\r\n{\"cursor\":\"0-0\",\"messages\":[]}";
+/// The begin of an answer with JSON, up to the length of its body.
+macro_rules! json_head {
+    () => {
+        "HTTP/1.1 200 OK\r\n\
+        Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+        Cache-Control: no-store, no-transform\r\n\
+        Content-Type: application/json\r\n\
+        Encke-Cursor: 00000000-0000\r\n\
+        Content-Length: "
+    };
+}
 
-const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\
-    Content-Length: 12\r\n\r\n{\"id\":\"0-0\"}";
+const EMPTY_BATCH: &[u8] = concat!(
+    json_head!(),
+    "53\r\n\r\n",
+    "{\"cursor\":\"00000000-0000\",\"messages\":[],\"retry\":1000}"
+)
+.as_bytes();
+
+const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\n\
+    Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+    Cache-Control: no-store, no-transform\r\n\
+    Content-Type: application/json\r\n\
+    Content-Length: 67\r\n\r\n\
+    {\"id\":\"00000000-0000\",\"channel\":\"swarm-00000000-0\",\"subscribers\":0}";
+
+/// What stands around a message on a stream.
+const OBJECT: (&[u8], &[u8]) = (
+    b"{\"id\":\"00000000-0000\",\"channel\":\"swarm-00000000-0\",\"data\":\"",
+    b"\"}",
+);
+
+/// What stands around a message's object in the answer to a long poll.
+const BATCH: (&[u8], &[u8]) = (b"{\"cursor\":\"00000000-0000\",\"messages\":[", b"]}");
 
 /// A connection, and where it is parked, if it is.
 struct Connection {
@@ -186,10 +223,10 @@ impl Floor {
     }
 
     fn write(&mut self, number: u32, bytes: &[u8]) {
-        if let Some(connection) = &self.connections[number as usize] {
-            if !matches!(net::write(&connection.fd, bytes), Ok(length) if length == bytes.len()) {
-                self.forget(number);
-            }
+        if let Some(connection) = &self.connections[number as usize]
+            && !matches!(net::write(&connection.fd, bytes), Ok(length) if length == bytes.len())
+        {
+            self.forget(number);
         }
     }
 
@@ -219,20 +256,24 @@ impl Floor {
         };
         if !parked.streams.is_empty() {
             message.clear();
-            message.extend_from_slice(format!("{:x}\r\n", body.len() + 1).as_bytes());
-            message.extend_from_slice(body);
-            message.extend_from_slice(b"\n\r\n");
+            let length = OBJECT.0.len() + body.len() + OBJECT.1.len() + 1;
+            message.extend_from_slice(format!("{length:x}\r\n").as_bytes());
+            for part in [OBJECT.0, body, OBJECT.1, b"\n\r\n"] {
+                message.extend_from_slice(part);
+            }
             let streams = std::mem::take(&mut parked.streams);
             self.channels[channel as usize].streams = self.send(streams, message, true);
         }
         let parked = &mut self.channels[channel as usize];
         if !parked.polls.is_empty() {
             message.clear();
-            message.extend_from_slice(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ",
-            );
-            message.extend_from_slice(format!("{}\r\n\r\n", body.len()).as_bytes());
-            message.extend_from_slice(body);
+            let parts = [BATCH.0, OBJECT.0, body, OBJECT.1, BATCH.1];
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            message.extend_from_slice(json_head!().as_bytes());
+            message.extend_from_slice(format!("{length}\r\n\r\n").as_bytes());
+            for part in parts {
+                message.extend_from_slice(part);
+            }
             let polls = std::mem::take(&mut parked.polls);
             let mut polls = self.send(polls, message, false);
             polls.clear();
@@ -298,10 +339,10 @@ fn content_length(head: &[u8]) -> usize {
     let mut from = 0;
     while let Some(found) = memchr::memmem::find(&head[from..], NAME) {
         from += found + NAME.len();
-        if let Some((name, value)) = head[from..].split_at_checked(8) {
-            if name.eq_ignore_ascii_case(b"length: ") {
-                return digits(value) as usize;
-            }
+        if let Some((name, value)) = head[from..].split_at_checked(8)
+            && name.eq_ignore_ascii_case(b"length: ")
+        {
+            return digits(value) as usize;
         }
     }
     0

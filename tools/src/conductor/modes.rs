@@ -26,6 +26,7 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         return Err("there are more channels than subscribers".into());
     }
     let mut stage = Stage::set(plan)?;
+    stage.try_out(plan)?;
     match plan.mode {
         Mode::Park | Mode::Idle => park(&mut stage, plan),
         Mode::FanOut | Mode::Spread if plan.rate > 0.0 => at_rate(&mut stage, plan, plan.rate),
@@ -138,8 +139,6 @@ fn repeat(
 
 fn park(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     stage.hire(plan, kind(plan), 0)?;
-    stage.publisher.add(plan.channels, 1, now_ns(), plan.size);
-    stage.wait("a publish", |stage| stage.publisher.open() == 0)?;
     let before = Memory::read(&stage.processes);
     let arrival = match plan.mode {
         Mode::Idle => None,

@@ -107,6 +107,18 @@ impl Stage {
         })
     }
 
+    /// Publishes to a channel that the run does not use: the server works, has touched the memory
+    /// that it always needs, and has no first request to wait for on this connection.
+    pub(super) fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
+        let channel = plan.channels + 1;
+        self.publisher.add(channel, 1, net::now_ns(), plan.size);
+        self.wait("a first publish", |stage| stage.publisher.open() == 0)?;
+        match self.publisher.refused {
+            0 => Ok(()),
+            _ => Err("the server refuses to publish".into()),
+        }
+    }
+
     /// Starts the workers; their clients do not connect yet.
     pub(super) fn hire(&mut self, plan: &Plan, kind: Kind, each: u64) -> Result<(), String> {
         let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1) as u32;

@@ -81,11 +81,11 @@ impl AnswerReader {
 
     fn take_head(&mut self, bytes: &[u8], on: &mut impl FnMut(Part<'_>)) -> usize {
         let before = self.head.len();
-        if before == 0 {
-            if let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") {
-                self.begin(&bytes[..end + 4], on);
-                return end + 4;
-            }
+        if before == 0
+            && let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n")
+        {
+            self.begin(&bytes[..end + 4], on);
+            return end + 4;
         }
         self.head.extend_from_slice(bytes);
         match memchr::memmem::find(&self.head, b"\r\n\r\n") {

@@ -91,14 +91,16 @@ fn scan(bytes: &[u8], mut found: impl FnMut(Mark)) -> usize {
         let inner = begin + BEGIN.len();
         let window = &bytes[inner..bytes.len().min(inner + LONGEST)];
         match memchr::memchr(b';', window) {
-            Some(end) => {
-                if let Some(mark) = Mark::parse(&window[..end]) {
+            Some(end) => match Mark::parse(&window[..end]) {
+                Some(mark) => {
                     found(mark);
+                    from = inner + end;
                 }
-                from = inner + end;
-            }
+                // What only looks like a begin may have the second half of it.
+                None => from = begin + 1,
+            },
             None if window.len() < LONGEST => return begin,
-            None => from = inner,
+            None => from = begin + 1,
         }
     }
     bytes.len() - usize::from(bytes.last() == Some(&b'@'))
