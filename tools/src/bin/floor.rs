@@ -1,0 +1,30 @@
+//! A server that does the least any epoll server could; see the library's module of that name.
+
+use std::net::SocketAddrV4;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The least that any epoll server could do: the yardstick for encke. Only for loopback.
+#[derive(Parser)]
+struct Options {
+    /// Where to listen.
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7712")]
+    listen: SocketAddrV4,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if !options.listen.ip().is_loopback() {
+        eprintln!("floor: only a loopback address is allowed");
+        return ExitCode::from(2);
+    }
+    encke_tools::net::raise_file_limit();
+    match encke_tools::floor::serve(options.listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("floor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The load driver: see `tools/README.md`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use encke_tools::conductor::{self, Plan};
+use encke_tools::{server, worker};
+
+/// Load on a server that pushes over HTTP, with every receipt checked and timed. Only on loopback.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Options {
+    #[command(flatten)]
+    plan: Option<Plan>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What swarm starts itself as.
+#[derive(Subcommand)]
+enum Part {
+    /// Subscribers, led through standard input.
+    #[command(hide = true)]
+    Worker,
+    /// Becomes the server.
+    #[command(hide = true)]
+    Launch {
+        #[arg(long)]
+        cpu: Option<usize>,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let result = match (options.part, options.plan) {
+        (Some(Part::Worker), _) => worker::run(),
+        (Some(Part::Launch { cpu, command }), _) => Err(server::launch(cpu, &command).to_string()),
+        (None, Some(plan)) => conduct(&plan),
+        (None, None) => Err("no mode is given; --help says which there are".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("swarm: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn conduct(plan: &Plan) -> Result<(), String> {
+    let report = conductor::run(plan)?;
+    match plan.json {
+        true => println!(
+            "{}",
+            serde_json::to_string(&report).map_err(|error| error.to_string())?
+        ),
+        false => print!("{}", report.table()),
+    }
+    match report.is_right() {
+        true => Ok(()),
+        false => Err("not everything arrived once, in order and where it should".into()),
+    }
+}

@@ -1,0 +1,12 @@
+//! Leads a run: starts the server and the workers, publishes, waits, measures.
+//!
+//! Everything waits with a deadline; a run that misses one ends with what is known of it.
+
+mod lone;
+mod modes;
+mod plan;
+mod publisher;
+mod stage;
+
+pub use modes::run;
+pub use plan::{Mode, Plan};

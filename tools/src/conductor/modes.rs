@@ -1,0 +1,346 @@
+//! The kinds of load.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use super::lone;
+use super::plan::{Mode, Plan};
+use super::stage::Stage;
+use crate::measure::{self, Delays, Memory, histogram};
+use crate::net::now_ns;
+use crate::report::{Parked, Report};
+use crate::trace::Trace;
+use crate::worker::{Command, Kind};
+
+/// How long parked connections are left alone before they are looked at.
+const REST: Duration = Duration::from_millis(500);
+
+/// How long messages that are late may be waited for once nothing is sent any more.
+const LATE: Duration = Duration::from_secs(3);
+
+/// Carries out a plan.
+pub fn run(plan: &Plan) -> Result<Report, String> {
+    if plan.channels > plan.subscribers && plan.mode.is_parking() {
+        return Err("there are more channels than subscribers".into());
+    }
+    let mut stage = Stage::set(plan)?;
+    stage.try_out(plan)?;
+    match plan.mode {
+        Mode::Park | Mode::Idle => park(&mut stage, plan),
+        Mode::FanOut | Mode::Spread if plan.rate > 0.0 => at_rate(&mut stage, plan, plan.rate),
+        Mode::Spread => at_rate(&mut stage, plan, 5_000.0),
+        Mode::FanOut => rounds(&mut stage, plan, 1),
+        Mode::Burst => rounds(&mut stage, plan, plan.burst.into()),
+        Mode::Publish => publish(&mut stage, plan),
+        Mode::Poll => poll(&mut stage, plan),
+        Mode::Lone => lone::run(&mut stage, plan),
+        Mode::Churn | Mode::Herd => churn(&mut stage, plan),
+    }
+}
+
+pub(super) fn kind(plan: &Plan) -> Kind {
+    match plan.transport.as_str() {
+        "long-poll" => Kind::LongPoll,
+        _ => Kind::Stream,
+    }
+}
+
+/// What is measured from a moment on.
+pub(super) struct Window {
+    cpu: u64,
+    since: Instant,
+    asked: u64,
+    trace: Option<Trace>,
+}
+
+impl Window {
+    pub(super) fn open(stage: &Stage, plan: &Plan) -> Result<Window, String> {
+        let trace = match plan.syscalls {
+            true => Some(Trace::start(&stage.processes)?),
+            false => None,
+        };
+        Ok(Window {
+            trace,
+            cpu: measure::cpu_ns(&stage.processes),
+            since: Instant::now(),
+            asked: stage.publisher.asked,
+        })
+    }
+
+    /// The report of what was done since, with so many units of work in it.
+    pub(super) fn close(
+        self,
+        stage: &mut Stage,
+        plan: &Plan,
+        units: u64,
+    ) -> Result<Report, String> {
+        let cpu = measure::cpu_ns(&stage.processes) - self.cpu;
+        let seconds = self.since.elapsed().as_secs_f64();
+        let publishes = stage.publisher.asked - self.asked;
+        let syscalls = match self.trace {
+            Some(trace) => trace.finish()?,
+            None => BTreeMap::new(),
+        };
+        let (counts, delays) = stage.snapshot()?;
+        Ok(Report {
+            server: stage.server.description.name.clone(),
+            mode: plan.mode,
+            transport: plan.transport.clone(),
+            subscribers: plan.subscribers,
+            channels: plan.channels,
+            size: plan.size,
+            seconds,
+            publishes,
+            units,
+            cpu_ns: cpu,
+            counts,
+            syscalls,
+            delays: Delays::of(&delays),
+            parked: None,
+            back: Delays::default(),
+            undisturbed: Delays::default(),
+        })
+    }
+}
+
+/// Runs something again and again, first unmeasured and then measured; how often it was measured.
+fn repeat(
+    stage: &mut Stage,
+    plan: &Plan,
+    mut step: impl FnMut(&mut Stage) -> Result<(), String>,
+) -> Result<(Window, u64), String> {
+    let warm_until = Instant::now() + Duration::from_secs_f64(plan.warm_up);
+    loop {
+        step(stage)?;
+        if Instant::now() >= warm_until {
+            break;
+        }
+    }
+    if !plan.mode.is_leaving() {
+        stage.wait_until_parked(plan)?;
+    }
+    stage.reset()?;
+    let window = Window::open(stage, plan)?;
+    let until = Instant::now() + Duration::from_secs_f64(plan.seconds);
+    let mut count = 0;
+    loop {
+        step(stage)?;
+        count += 1;
+        if Instant::now() >= until {
+            if !plan.mode.is_leaving() {
+                stage.wait_until_parked(plan)?;
+            }
+            return Ok((window, count));
+        }
+    }
+}
+
+fn park(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
+    stage.hire(plan, kind(plan), 0)?;
+    let before = Memory::read(&stage.processes);
+    let arrival = match plan.mode {
+        Mode::Idle => None,
+        _ => Some(Window::open(stage, plan)?),
+    };
+    stage.connect(plan, 0)?;
+    std::thread::sleep(REST);
+    let after = Memory::read(&stage.processes);
+    let window = match arrival {
+        Some(window) => window,
+        None => {
+            let window = Window::open(stage, plan)?;
+            std::thread::sleep(Duration::from_secs_f64(plan.seconds));
+            window
+        }
+    };
+    let mut report = window.close(stage, plan, plan.subscribers.into())?;
+    report.parked = Some(Parked::between(&before, &after, plan.subscribers.into()));
+    Ok(report)
+}
+
+/// So many messages to each, and the next when all have them.
+fn rounds(stage: &mut Stage, plan: &Plan, each: u64) -> Result<Report, String> {
+    stage.hire(plan, kind(plan), each)?;
+    stage.connect(plan, 0)?;
+    let mut seq = 0;
+    let mut had = 0;
+    let (window, count) = repeat(stage, plan, |stage| {
+        for _ in 0..each {
+            seq += 1;
+            for channel in 0..plan.channels {
+                stage.publisher.add(channel, seq, now_ns(), plan.size);
+            }
+        }
+        if stage.reached() == 0 {
+            had = 0;
+        }
+        had += each;
+        stage.wait("all to receive", |stage| {
+            stage.publisher.open() == 0 && stage.have_all_reached(had)
+        })
+    })?;
+    window.close(stage, plan, count * each * u64::from(plan.subscribers))
+}
+
+/// Publishes at set times whatever becomes of the earlier ones; delays count from those times.
+fn at_rate(stage: &mut Stage, plan: &Plan, rate: f64) -> Result<Report, String> {
+    stage.hire(plan, kind(plan), 0)?;
+    stage.connect(plan, 0)?;
+    let mut sender = Sender {
+        seqs: vec![0; plan.channels as usize],
+        sent: 0,
+        interval: 1e9 / rate,
+    };
+    sender.run(stage, plan, plan.warm_up)?;
+    settle(stage, sender.deliveries(plan))?;
+    stage.reset()?;
+    let before = sender.deliveries(plan);
+    let window = Window::open(stage, plan)?;
+    sender.run(stage, plan, plan.seconds)?;
+    let units = sender.deliveries(plan) - before;
+    settle(stage, units)?;
+    window.close(stage, plan, units)
+}
+
+/// Waits until so much has been received, or nothing more comes.
+fn settle(stage: &mut Stage, wanted: u64) -> Result<(), String> {
+    let mut last = 0;
+    let mut since = Instant::now();
+    loop {
+        stage.turn(Some(Duration::from_millis(20)))?;
+        let (counts, _) = stage.snapshot()?;
+        if counts.received >= wanted || since.elapsed() > LATE {
+            return Ok(());
+        }
+        if counts.received != last {
+            last = counts.received;
+            since = Instant::now();
+        }
+    }
+}
+
+/// Publishes at a rate, to one channel after another.
+struct Sender {
+    seqs: Vec<u64>,
+    sent: u64,
+    /// Nanoseconds.
+    interval: f64,
+}
+
+impl Sender {
+    fn run(&mut self, stage: &mut Stage, plan: &Plan, seconds: f64) -> Result<(), String> {
+        let start = now_ns();
+        let count = (seconds * 1e9 / self.interval) as u64;
+        let due = |number: u64| start + (number as f64 * self.interval) as u64;
+        let mut number = 0;
+        while number < count {
+            let now = now_ns();
+            while number < count && due(number) <= now {
+                let channel = (self.sent % u64::from(plan.channels)) as u32;
+                let seq = &mut self.seqs[channel as usize];
+                *seq += 1;
+                stage.publisher.add(channel, *seq, due(number), plan.size);
+                self.sent += 1;
+                number += 1;
+            }
+            let left = due(number).saturating_sub(now_ns());
+            stage.turn(Some(Duration::from_nanos(left)))?;
+        }
+        Ok(())
+    }
+
+    /// How many receipts there should be of all that was sent.
+    fn deliveries(&self, plan: &Plan) -> u64 {
+        let audience = |channel: usize| {
+            let channel = channel as u32;
+            let rest = u32::from(channel < plan.subscribers % plan.channels);
+            u64::from(plan.subscribers / plan.channels + rest)
+        };
+        let seqs = self.seqs.iter().enumerate();
+        seqs.map(|(channel, seq)| seq * audience(channel)).sum()
+    }
+}
+
+fn publish(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
+    let mut seq = 0;
+    let mut delays = histogram();
+    let mut open = VecDeque::new();
+    let (mut window, _) = repeat(stage, plan, |stage| {
+        publish_some(stage, plan, &mut seq, &mut open, &mut delays)
+    })?;
+    stage.wait("answers", |stage| stage.publisher.open() == 0)?;
+    // What was open when the window was opened was answered in it, as what is counted.
+    let units = stage.publisher.asked - window.asked;
+    window.asked = stage.publisher.asked - units;
+    let mut report = window.close(stage, plan, units)?;
+    report.delays = Delays::of(&delays);
+    Ok(report)
+}
+
+fn publish_some(
+    stage: &mut Stage,
+    plan: &Plan,
+    seq: &mut u64,
+    open: &mut VecDeque<u64>,
+    delays: &mut Histogram<u64>,
+) -> Result<(), String> {
+    for _ in 0..200 {
+        while stage.publisher.open() < plan.depth.into() {
+            *seq += 1;
+            let now = now_ns();
+            stage.publisher.add(0, *seq, now, plan.size);
+            open.push_back(now);
+        }
+        stage.turn(Some(Duration::from_secs(1)))?;
+        let now = now_ns();
+        while open.len() as u64 > stage.publisher.open() {
+            if let Some(since) = open.pop_front() {
+                delays.saturating_record(now - since);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn poll(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
+    stage.hire(plan, Kind::Poll, 0)?;
+    stage.connect(plan, 0)?;
+    let answers = u64::from(plan.subscribers).max(500) * 10;
+    let mut had = 0;
+    let (window, count) = repeat(stage, plan, |stage| {
+        if stage.reached() == 0 {
+            had = 0;
+        }
+        stage.tell(&Command::Poll { answers })?;
+        had += answers * stage.worker_count();
+        stage.wait("answers", |stage| stage.reached() >= had)
+    })?;
+    let units = count * answers * stage.worker_count();
+    window.close(stage, plan, units)
+}
+
+fn churn(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
+    stage.hire(plan, kind(plan), 0)?;
+    let mut seq = 0;
+    let mut back = histogram();
+    let mut published: Option<Instant> = None;
+    let (window, count) = repeat(stage, plan, |stage| {
+        stage.connect(plan, seq)?;
+        if let Some(published) = published {
+            back.saturating_record(published.elapsed().as_nanos() as u64);
+        }
+        published = Some(Instant::now());
+        seq += 1;
+        for channel in 0..plan.channels {
+            stage.publisher.add(channel, seq, now_ns(), plan.size);
+        }
+        stage.wait("all to have their message", |stage| {
+            stage.publisher.open() == 0 && stage.have_all_left()
+        })
+    })?;
+    let mut report = window.close(stage, plan, count * u64::from(plan.subscribers))?;
+    report.back = Delays::of(&back);
+    Ok(report)
+}

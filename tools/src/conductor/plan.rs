@@ -1,0 +1,100 @@
+//! What is to be run.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+/// What kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Connect and stay: memory per connection.
+    Park,
+    /// Parked connections, nothing happens: processor time.
+    Idle,
+    /// Messages to all subscribers; the next when all have the last, or at --rate.
+    FanOut,
+    /// Many channels, messages at --rate to one after another.
+    Spread,
+    /// --burst messages back to back, then wait until all have them.
+    Burst,
+    /// Publishes to a channel that nobody follows, --depth at once.
+    Publish,
+    /// Plain polls over kept connections.
+    Poll,
+    /// Connect, subscribe, get one message, close; again.
+    Churn,
+    /// One subscriber apart, at --rate (200/s), while the others are served without a pause.
+    Lone,
+    /// All get a message, leave, and come back at once.
+    Herd,
+}
+
+/// A run.
+#[derive(Clone, Debug, Args)]
+pub struct Plan {
+    /// What kind of load
+    #[arg(value_enum)]
+    pub mode: Mode,
+    /// File that describes the server
+    #[arg(long, short, value_name = "FILE")]
+    pub server: PathBuf,
+    /// Transport: long-poll, stream (the server's first), ndjson, sse
+    #[arg(long, short, default_value = "stream")]
+    pub transport: String,
+    /// Subscribers, or connections that poll
+    #[arg(long, short = 'n', default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub subscribers: u32,
+    /// Channels they are spread over
+    #[arg(long, short, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=900_000))]
+    pub channels: u32,
+    /// Bytes of a message
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub size: u32,
+    /// How long to measure, in seconds
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// How long to run beforehand, in seconds
+    #[arg(long, default_value_t = 0.5)]
+    pub warm_up: f64,
+    /// Publishes a second in all, at set times; 0: each when the last has arrived
+    #[arg(long, default_value_t = 0.0)]
+    pub rate: f64,
+    /// Messages in a burst
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub burst: u32,
+    /// Publishes that wait for their answers at once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub depth: u32,
+    /// Processes of subscribers; 0: as many as the file limit asks for
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=200))]
+    pub workers: u32,
+    /// CPU for the server
+    #[arg(long, value_name = "CPU")]
+    pub pin_server: Option<usize>,
+    /// CPU for the subscribers and the publisher
+    #[arg(long, value_name = "CPU")]
+    pub pin_driver: Option<usize>,
+    /// Longest wait for anything, in seconds
+    #[arg(long, default_value_t = 20.0)]
+    pub patience: f64,
+    /// Count the server's system calls with strace, which makes it slow
+    #[arg(long)]
+    pub syscalls: bool,
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Mode {
+    /// Whether clients leave after a message.
+    pub fn is_leaving(self) -> bool {
+        matches!(self, Mode::Churn | Mode::Herd)
+    }
+
+    /// Whether clients wait for messages.
+    pub fn is_parking(self) -> bool {
+        !matches!(self, Mode::Publish | Mode::Poll)
+    }
+}

@@ -1,0 +1,466 @@
+//! What a run works with: the server, the workers, the publishing connection, and one poll to wait
+//! for all of them.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::Ipv4Addr;
+use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::event::epoll::EventFlags;
+
+use super::plan::Plan;
+use super::publisher::Publisher;
+use crate::measure::histogram;
+use crate::net::{self, Poll, Read};
+use crate::receipt::Counts;
+use crate::server::{Description, Server};
+use crate::worker::{Command, Config, Event, Kind, Snapshot};
+
+const PUBLISHER: u64 = 1 << 32;
+
+/// Descriptors that a worker needs besides its clients'.
+const SPARE_FILES: u64 = 32;
+
+/// Source addresses of one worker: enough that ports in TIME_WAIT do not run out in a churn.
+const ADDRESSES: u8 = 32;
+
+struct Worker {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    input: Vec<u8>,
+    is_ready: bool,
+    has_left: bool,
+    has_reset: bool,
+    reached: u64,
+    snapshot: Option<Box<Snapshot>>,
+    /// How many messages are to have been reported when each client has had one; 0 if none is.
+    share: u64,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Everything a run works with.
+pub(super) struct Stage {
+    workers: Vec<Worker>,
+    pub(super) publisher: Publisher,
+    poll: Poll,
+    pub(super) server: Server,
+    pub(super) run: u32,
+    patience: Duration,
+    pub(super) processes: Vec<u32>,
+    progress: Option<Progress>,
+}
+
+/// What is said on standard error while a run takes its time.
+struct Progress {
+    since: Instant,
+    last: Instant,
+}
+
+impl Progress {
+    const INTERVAL: Duration = Duration::from_secs(1);
+
+    /// For a run that somebody watches.
+    fn new(plan: &Plan) -> Option<Progress> {
+        let since = Instant::now();
+        let is_watched = io::stderr().is_terminal() && !plan.json;
+        is_watched.then_some(Progress { since, last: since })
+    }
+}
+
+impl Stage {
+    /// Starts the server and connects the publisher.
+    pub(super) fn set(plan: &Plan) -> Result<Stage, String> {
+        net::raise_file_limit();
+        let description = Description::read(&plan.server)?;
+        let server = Server::start(description, plan.pin_server)?;
+        if let Some(cpu) = plan.pin_driver {
+            net::pin(cpu).map_err(|error| format!("CPU {cpu}: {error}"))?;
+        }
+        let run = (net::now_ns() / 1_000) as u32;
+        let publish = &server.description.publish;
+        let to = match publish.second_port {
+            true => server.second,
+            false => server.address,
+        };
+        let publisher = Publisher::connect(publish, run, to).map_err(text)?;
+        let poll = Poll::new(64).map_err(text)?;
+        poll.add(&publisher.fd, PUBLISHER, EventFlags::IN)
+            .map_err(text)?;
+        Ok(Stage {
+            processes: server.processes(),
+            workers: Vec::new(),
+            publisher,
+            poll,
+            server,
+            run,
+            progress: Progress::new(plan),
+            patience: Duration::from_secs_f64(plan.patience),
+        })
+    }
+
+    /// Publishes to a channel that the run does not use: the server works, has touched the memory
+    /// that it always needs, and has no first request to wait for on this connection.
+    pub(super) fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
+        let channel = plan.channels + 1;
+        self.publisher.add(channel, 1, net::now_ns(), plan.size);
+        self.wait("a first publish", |stage| stage.publisher.open() == 0)?;
+        match self.publisher.refused {
+            0 => Ok(()),
+            _ => Err("the server refuses to publish".into()),
+        }
+    }
+
+    /// Starts the workers; their clients do not connect yet.
+    pub(super) fn hire(&mut self, plan: &Plan, kind: Kind, each: u64) -> Result<(), String> {
+        let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1) as u32;
+        let count = plan.workers.max(plan.subscribers.div_ceil(room));
+        let mut first = 0;
+        for number in 0..count {
+            let clients = plan.subscribers / count + u32::from(number < plan.subscribers % count);
+            let mut config = self.config(plan, kind, number)?;
+            config.first_client = first;
+            config.clients = clients;
+            config.report_every = each * u64::from(clients);
+            self.start(&config, each)?;
+            first += clients;
+        }
+        Ok(())
+    }
+
+    /// Starts one worker more, with one client, on the channel after those of the plan.
+    pub(super) fn hire_one_apart(&mut self, plan: &Plan, kind: Kind) -> Result<(), String> {
+        let number = self.workers.len() as u32;
+        let mut config = self.config(plan, kind, number)?;
+        config.first_client = plan.channels;
+        config.channels = plan.channels + 1;
+        config.clients = 1;
+        config.eager = true;
+        self.start(&config, 0)
+    }
+
+    fn start(&mut self, config: &Config, each: u64) -> Result<(), String> {
+        let worker = start_worker(config, each).map_err(text)?;
+        let token = self.workers.len() as u64;
+        self.poll
+            .add(&worker.stdout, token, EventFlags::IN)
+            .map_err(text)?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    fn config(&self, plan: &Plan, kind: Kind, number: u32) -> Result<Config, String> {
+        let description = &self.server.description;
+        let request = match kind {
+            Kind::Poll => description.poll.as_ref().ok_or("it has no poll")?,
+            _ => description.receiving(&plan.transport)?,
+        };
+        let from = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 1 + number as u8, last, 1));
+        Ok(Config {
+            run: self.run,
+            server: self.server.address,
+            from: from.collect(),
+            cpu: plan.pin_driver,
+            kind,
+            first: request.first(self.server.address),
+            next: request.next(self.server.address),
+            clients: 0,
+            first_client: 0,
+            channels: plan.channels,
+            report_every: 0,
+            eager: false,
+            leaves: plan.mode.is_leaving(),
+        })
+    }
+
+    /// Tells all workers.
+    pub(super) fn tell(&mut self, command: &Command) -> Result<(), String> {
+        let mut line = serde_json::to_vec(command).map_err(|error| error.to_string())?;
+        line.push(b'\n');
+        for worker in &mut self.workers {
+            worker.stdin.write_all(&line).map_err(text)?;
+        }
+        Ok(())
+    }
+
+    /// Lets everybody in who is away, and waits until they are parked.
+    pub(super) fn connect(&mut self, plan: &Plan, after: u64) -> Result<(), String> {
+        for worker in &mut self.workers {
+            worker.is_ready = false;
+            worker.has_left = false;
+        }
+        self.tell(&Command::Connect { after })?;
+        self.wait("all to connect", |stage| {
+            stage.workers.iter().all(|worker| worker.is_ready)
+        })?;
+        self.wait_until_parked(plan)
+    }
+
+    /// A long poll does not say that it was let in: asks the server, if it can say so.
+    pub(super) fn wait_until_parked(&self, plan: &Plan) -> Result<(), String> {
+        if plan.transport != "long-poll" || !plan.mode.is_parking() {
+            return Ok(());
+        }
+        let description = &self.server.description;
+        let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
+            return Ok(());
+        };
+        let before = request.before_count.clone();
+        let mut asker = Publisher::connect(request, self.run, self.server.address).map_err(text)?;
+        let deadline = Instant::now() + self.patience;
+        for channel in 0..plan.channels {
+            let wanted = plan.subscribers / plan.channels
+                + u32::from(channel < plan.subscribers % plan.channels);
+            let mut answers = 0;
+            loop {
+                let count = ask(&mut asker, channel, deadline)?;
+                answers += 1;
+                let is_parked = match &before {
+                    Some(before) => number_after(&count, before) >= wanted.into(),
+                    // Each answer comes after what was in the poll before it; accepting, reading
+                    // and answering are one turn each.
+                    None => answers == 3,
+                };
+                if is_parked {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    return Err(format!("channel {channel} never had {wanted} parked"));
+                }
+                // So that the questions themselves cost the server next to nothing.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if before.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until something is so; serves what happens meanwhile.
+    pub(super) fn wait(
+        &mut self,
+        what: &str,
+        mut is_so: impl FnMut(&Stage) -> bool,
+    ) -> Result<(), String> {
+        let deadline = Instant::now() + self.patience;
+        while !is_so(self) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(format!("waited in vain for {what}"));
+            }
+            self.turn(Some(left))?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is to be sent, and serves what happens, for at most so long.
+    pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), String> {
+        self.publisher.send().map_err(text)?;
+        let flags = match self.publisher.has_unsent() {
+            true => EventFlags::IN | EventFlags::OUT,
+            false => EventFlags::IN,
+        };
+        if self.publisher.has_unsent() || self.publisher.watches_room {
+            self.publisher.watches_room = self.publisher.has_unsent();
+            self.poll
+                .modify(&self.publisher.fd, PUBLISHER, flags)
+                .map_err(text)?;
+        }
+        self.tell_progress();
+        for place in 0..self.poll.wait(timeout).map_err(text)? {
+            match self.poll.token(place) {
+                PUBLISHER => {
+                    if self.poll.flags(place) != EventFlags::OUT {
+                        self.publisher.receive();
+                    }
+                    if self.publisher.is_closed {
+                        return Err("the server closed the publisher's connection".into());
+                    }
+                }
+                number => self.workers[number as usize].listen()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_progress(&mut self) {
+        let reached = self.reached();
+        let Some(progress) = &mut self.progress else {
+            return;
+        };
+        if progress.last.elapsed() >= Progress::INTERVAL {
+            progress.last = Instant::now();
+            eprint!(
+                "\r{} s, {} publishes, {} received since the last reset ",
+                progress.since.elapsed().as_secs(),
+                self.publisher.asked,
+                reached
+            );
+        }
+    }
+
+    /// Whether each client has had so many messages, as far as that is reported.
+    pub(super) fn have_all_reached(&self, each: u64) -> bool {
+        self.workers
+            .iter()
+            .all(|worker| worker.reached >= each * worker.share)
+    }
+
+    /// What the workers have reported as received.
+    pub(super) fn reached(&self) -> u64 {
+        self.workers.iter().map(|worker| worker.reached).sum()
+    }
+
+    /// Whether everybody has gone.
+    pub(super) fn have_all_left(&self) -> bool {
+        self.workers.iter().all(|worker| worker.has_left)
+    }
+
+    /// How many workers there are.
+    pub(super) fn worker_count(&self) -> u64 {
+        self.workers.len() as u64
+    }
+
+    /// Everybody forgets counts and delays.
+    pub(super) fn reset(&mut self) -> Result<(), String> {
+        for worker in &mut self.workers {
+            worker.has_reset = false;
+        }
+        self.tell(&Command::Reset)?;
+        self.wait("a reset", |stage| {
+            stage.workers.iter().all(|worker| worker.has_reset)
+        })?;
+        for worker in &mut self.workers {
+            worker.reached = 0;
+        }
+        Ok(())
+    }
+
+    /// What all have received since the last reset.
+    pub(super) fn snapshot(&mut self) -> Result<(Counts, Histogram<u64>), String> {
+        self.snapshot_from(0)
+    }
+
+    /// What the one apart has received since the last reset.
+    pub(super) fn snapshot_apart(&mut self) -> Result<(Counts, Histogram<u64>), String> {
+        self.snapshot_from(self.workers.len().saturating_sub(1))
+    }
+
+    fn snapshot_from(&mut self, first: usize) -> Result<(Counts, Histogram<u64>), String> {
+        for worker in &mut self.workers {
+            worker.snapshot = None;
+        }
+        self.tell(&Command::Snapshot)?;
+        self.wait("a snapshot", |stage| {
+            stage.workers.iter().all(|worker| worker.snapshot.is_some())
+        })?;
+        let mut counts = Counts::default();
+        let mut delays = histogram();
+        for worker in &mut self.workers[first..] {
+            let snapshot = worker.snapshot.take().unwrap_or_default();
+            counts.add(&snapshot.counts);
+            for (value, count) in snapshot.delays {
+                delays.saturating_record_n(value, count);
+            }
+        }
+        counts.failed += self.publisher.refused;
+        Ok((counts, delays))
+    }
+}
+
+impl Worker {
+    fn listen(&mut self) -> Result<(), String> {
+        let mut buffer = [0; 16 << 10];
+        match net::read(&self.stdout, &mut buffer) {
+            Read::Nothing => return Ok(()),
+            Read::End => return Err("a worker ended; see its complaint above".into()),
+            Read::Bytes(length) => self.input.extend_from_slice(&buffer[..length]),
+        }
+        while let Some(end) = memchr::memchr(b'\n', &self.input) {
+            let line: Vec<u8> = self.input.drain(..=end).collect();
+            match serde_json::from_slice(&line).map_err(|error| error.to_string())? {
+                Event::Ready => self.is_ready = true,
+                Event::Left => self.has_left = true,
+                Event::Reset => self.has_reset = true,
+                Event::Reached(count) => self.reached = count,
+                Event::Snapshot(snapshot) => self.snapshot = Some(snapshot),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
+    let mut child = Process::new(std::env::current_exe()?)
+        .arg("worker")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(io::Error::other("no pipes"));
+    };
+    let mut line = serde_json::to_vec(config)?;
+    line.push(b'\n');
+    stdin.write_all(&line)?;
+    Ok(Worker {
+        child,
+        stdin,
+        stdout,
+        input: Vec::new(),
+        is_ready: false,
+        has_left: false,
+        has_reset: false,
+        reached: 0,
+        snapshot: None,
+        share: match each {
+            0 => 0,
+            _ => config.clients.into(),
+        },
+    })
+}
+
+/// Asks one question and waits for the answer.
+fn ask(asker: &mut Publisher, channel: u32, deadline: Instant) -> Result<Vec<u8>, String> {
+    let mut poll = Poll::new(1).map_err(text)?;
+    poll.add(&asker.fd, 0, EventFlags::IN | EventFlags::OUT)
+        .map_err(text)?;
+    poll.wait(Some(deadline.saturating_duration_since(Instant::now())))
+        .map_err(text)?;
+    poll.modify(&asker.fd, 0, EventFlags::IN).map_err(text)?;
+    asker.add_question(channel);
+    asker.send().map_err(text)?;
+    while asker.open() > 0 {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() || asker.is_closed {
+            return Err("the server does not say who is parked".into());
+        }
+        poll.wait(Some(left)).map_err(text)?;
+        asker.receive();
+    }
+    Ok(std::mem::take(&mut asker.last))
+}
+
+/// The number after a text; 0 without one.
+fn number_after(bytes: &[u8], before: &str) -> u64 {
+    let Some(at) = memchr::memmem::find(bytes, before.as_bytes()) else {
+        return 0;
+    };
+    let digits = bytes[at + before.len()..]
+        .iter()
+        .skip_while(|byte| **byte == b' ')
+        .take_while(|byte| byte.is_ascii_digit());
+    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+}
+
+fn text(error: io::Error) -> String {
+    error.to_string()
+}

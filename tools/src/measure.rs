@@ -1,0 +1,128 @@
+//! What a server costs: processor time, memory of its own, memory of the kernel's.
+
+use std::fs;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+/// A process and all below it, itself first.
+pub fn descendants(root: u32) -> Vec<u32> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(process) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The name, in parentheses, may hold anything; the state and the parent follow it.
+        let after = stat.rsplit_once(") ").map_or("", |(_, after)| after);
+        let parent = after.split(' ').nth(1).and_then(|word| word.parse().ok());
+        parents.push((process, parent.unwrap_or(0)));
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while next < found.len() {
+        let parent = found[next];
+        let children = parents.iter().filter(|(_, of)| *of == parent);
+        found.extend(children.map(|(process, _)| process));
+        next += 1;
+    }
+    found
+}
+
+/// Processor time of all threads of the processes, in nanoseconds.
+pub fn cpu_ns(processes: &[u32]) -> u64 {
+    let mut sum = 0;
+    for process in processes {
+        let tasks = fs::read_dir(format!("/proc/{process}/task"));
+        for task in tasks.into_iter().flatten().flatten() {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let first = text.split(' ').next().and_then(|word| word.parse().ok());
+            sum += first.unwrap_or(0);
+        }
+    }
+    sum
+}
+
+/// Memory at one moment, in bytes.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident, of the processes.
+    pub rss: u64,
+    /// Resident, with shared pages split among those that share them.
+    pub pss: u64,
+    /// Buffers of all TCP sockets of the machine.
+    pub tcp: u64,
+    /// Kernel objects that cannot be reclaimed, sockets among them, of the whole machine.
+    pub slab: u64,
+}
+
+impl Memory {
+    /// Of these processes and the machine, now.
+    pub fn read(processes: &[u32]) -> Memory {
+        let mut memory = Memory::default();
+        for process in processes {
+            let path = format!("/proc/{process}/smaps_rollup");
+            let rollup = fs::read_to_string(path).unwrap_or_default();
+            memory.rss += kilobytes(&rollup, "Rss:");
+            memory.pss += kilobytes(&rollup, "Pss:");
+        }
+        let sockets = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+        let pages = sockets.lines().find_map(|line| {
+            let (_, pages) = line.strip_prefix("TCP:")?.rsplit_once("mem ")?;
+            pages.trim().parse::<u64>().ok()
+        });
+        memory.tcp = pages.unwrap_or(0) * rustix::param::page_size() as u64;
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        memory.slab = kilobytes(&meminfo, "SUnreclaim:");
+        memory
+    }
+}
+
+fn kilobytes(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    number.unwrap_or(0) * 1_024
+}
+
+/// A histogram of nanoseconds, from a microsecond to a minute.
+pub fn histogram() -> Histogram<u64> {
+    match Histogram::new_with_bounds(1, 60_000_000_000, 3) {
+        Ok(histogram) => histogram,
+        Err(_) => unreachable!("the bounds are right"),
+    }
+}
+
+/// Delays, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Delays {
+    /// How many there were.
+    pub count: u64,
+    /// Half were at most this.
+    pub p50: u64,
+    /// Nine in ten.
+    pub p90: u64,
+    /// 99 in 100.
+    pub p99: u64,
+    /// 999 in 1,000.
+    pub p999: u64,
+    /// All.
+    pub max: u64,
+}
+
+impl Delays {
+    /// The usual points of a histogram.
+    pub fn of(histogram: &Histogram<u64>) -> Delays {
+        if histogram.is_empty() {
+            return Delays::default();
+        }
+        Delays {
+            count: histogram.len(),
+            p50: histogram.value_at_quantile(0.5),
+            p90: histogram.value_at_quantile(0.9),
+            p99: histogram.value_at_quantile(0.99),
+            p999: histogram.value_at_quantile(0.999),
+            max: histogram.max(),
+        }
+    }
+}

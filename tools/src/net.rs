@@ -1,0 +1,170 @@
+//! Sockets, epoll, the clock and what a process may use: the thin layer over system calls.
+//!
+//! Everything here is non-blocking and over IPv4, since all load stays on loopback.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit};
+use rustix::thread::CpuSet;
+use rustix::time::{ClockId, Timespec};
+
+/// The machine's monotonic clock in nanoseconds, the same in all processes.
+pub fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Raises the limit on open files as far as this process may; the limit now in force.
+pub fn raise_file_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
+
+/// Keeps this process, and the children it starts from now on, to one CPU.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Asks for the processor before others; only where that is allowed.
+pub fn be_eager() {
+    // Without the right to, delays hold what other processes take.
+    let _ = rustix::process::setpriority_process(None, -20);
+}
+
+/// An epoll and room for its events.
+pub struct Poll {
+    epoll: OwnedFd,
+    events: Vec<Event>,
+}
+
+impl Poll {
+    /// A poll that takes at most `room` events at once.
+    pub fn new(room: usize) -> io::Result<Poll> {
+        Ok(Poll {
+            epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            events: Vec::with_capacity(room),
+        })
+    }
+
+    /// Watches a descriptor until it is closed.
+    pub fn add(&self, fd: impl AsFd, token: u64, flags: EventFlags) -> io::Result<()> {
+        Ok(epoll::add(
+            &self.epoll,
+            fd,
+            EventData::new_u64(token),
+            flags,
+        )?)
+    }
+
+    /// Changes what is watched.
+    pub fn modify(&self, fd: impl AsFd, token: u64, flags: EventFlags) -> io::Result<()> {
+        let data = EventData::new_u64(token);
+        Ok(epoll::modify(&self.epoll, fd, data, flags)?)
+    }
+
+    /// Waits for events, at most for the given time, and returns how many there are.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+        let timeout = timeout.map(|timeout| Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: timeout.subsec_nanos().into(),
+        });
+        self.events.clear();
+        let room = rustix::buffer::spare_capacity(&mut self.events);
+        match epoll::wait(&self.epoll, room, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(self.events.len()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The token of an event of the last wait.
+    pub fn token(&self, place: usize) -> u64 {
+        self.events[place].data.u64()
+    }
+
+    /// What an event of the last wait says.
+    pub fn flags(&self, place: usize) -> EventFlags {
+        self.events[place].flags
+    }
+}
+
+fn tcp() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        flags,
+        None,
+    )?)
+}
+
+/// Begins to connect from a source address; the socket is writable when that is done.
+pub fn connect(from: Option<Ipv4Addr>, to: SocketAddrV4) -> io::Result<OwnedFd> {
+    let socket = tcp()?;
+    if let Some(from) = from {
+        rustix::net::bind(&socket, &SocketAddrV4::new(from, 0))?;
+    }
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    match rustix::net::connect(&socket, &to) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Listens on an address.
+pub fn listen(address: SocketAddrV4) -> io::Result<OwnedFd> {
+    let socket = tcp()?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, 4_096)?;
+    Ok(socket)
+}
+
+/// What a read gave.
+pub enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The end, in order or not.
+    End,
+}
+
+/// Reads once.
+pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Read {
+    loop {
+        match rustix::io::read(&fd, &mut *buffer) {
+            Ok(0) => return Read::End,
+            Ok(length) => return Read::Bytes(length),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Read::Nothing,
+            Err(_) => return Read::End,
+        }
+    }
+}
+
+/// Writes once; how much was taken.
+pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match rustix::io::write(&fd, bytes) {
+            Ok(length) => return Ok(length),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

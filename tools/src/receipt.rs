@@ -1,0 +1,52 @@
+//! Reading what a server sends: answers off the wire, messages out of answers, and whether each
+//! came once, in order and to the right one.
+
+mod answer;
+mod mark;
+mod order;
+
+pub use answer::{AnswerReader, Part, header, status};
+pub use mark::{Mark, Scanner};
+pub use order::{Order, Verdict};
+
+use serde::{Deserialize, Serialize};
+
+/// What was received, and what was wrong with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Messages.
+    pub received: u64,
+    /// Messages that never came though later ones did.
+    pub lost: u64,
+    /// Messages that came again.
+    pub twice: u64,
+    /// Messages that came after later ones.
+    pub late: u64,
+    /// Messages of another channel or another run.
+    pub misrouted: u64,
+    /// Connections that the server closed, and answers other than 200.
+    pub failed: u64,
+    /// Long polls asked again after an answer.
+    pub reparked: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+impl Counts {
+    /// Adds another process's counts.
+    pub fn add(&mut self, other: &Counts) {
+        self.received += other.received;
+        self.lost += other.lost;
+        self.twice += other.twice;
+        self.late += other.late;
+        self.misrouted += other.misrouted;
+        self.failed += other.failed;
+        self.reparked += other.reparked;
+        self.bytes += other.bytes;
+    }
+
+    /// How many things were wrong.
+    pub fn faults(&self) -> u64 {
+        self.lost + self.twice + self.late + self.misrouted + self.failed
+    }
+}

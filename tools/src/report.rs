@@ -1,0 +1,207 @@
+//! What a run found, for people and for programs.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::conductor::Mode;
+use crate::measure::{Delays, Memory};
+use crate::receipt::Counts;
+
+/// What a run found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The server's name.
+    pub server: String,
+    /// What kind of load.
+    pub mode: Mode,
+    /// How it was received.
+    pub transport: String,
+    /// Subscribers, or connections that polled.
+    pub subscribers: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Bytes of a message.
+    pub size: u32,
+    /// How long it was measured.
+    pub seconds: f64,
+    /// Publishes in that time.
+    pub publishes: u64,
+    /// Units of work: deliveries, publishes, answers, or connections.
+    pub units: u64,
+    /// The server's processor time, in nanoseconds.
+    pub cpu_ns: u64,
+    /// What was received, and what was wrong.
+    pub counts: Counts,
+    /// Delays in nanoseconds: from the time a message was to be sent to its receipt; of a poll or a
+    /// publish to its answer.
+    pub delays: Delays,
+    /// The server's system calls by name, if they were counted.
+    pub syscalls: BTreeMap<String, u64>,
+    /// Memory, if it was looked at.
+    pub parked: Option<Parked>,
+    /// In a churn or herd, from a publish until all were back.
+    pub back: Delays,
+    /// Delays of the one apart while nobody else was served; `delays` are those while others were.
+    pub undisturbed: Delays,
+}
+
+/// Memory of the parked.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Parked {
+    /// Of the server before any were parked.
+    pub empty: Memory,
+    /// With them.
+    pub full: Memory,
+    /// The server's resident bytes for each.
+    pub rss_each: f64,
+    /// The same by proportional set size.
+    pub pss_each: f64,
+    /// The kernel's bytes for each, both ends of the connection: buffers and objects.
+    pub kernel_each: f64,
+}
+
+impl Parked {
+    /// The difference between two moments.
+    pub fn between(empty: &Memory, full: &Memory, count: u64) -> Parked {
+        let each = |before: u64, after: u64| (after as f64 - before as f64) / count.max(1) as f64;
+        Parked {
+            empty: *empty,
+            full: *full,
+            rss_each: each(empty.rss, full.rss),
+            pss_each: each(empty.pss, full.pss),
+            kernel_each: each(empty.tcp + empty.slab, full.tcp + full.slab),
+        }
+    }
+}
+
+impl Report {
+    /// Processor time of the server for a unit of work, in nanoseconds.
+    pub fn cpu_each(&self) -> f64 {
+        self.cpu_ns as f64 / self.units.max(1) as f64
+    }
+
+    /// Whether everything arrived as it should have.
+    pub fn is_right(&self) -> bool {
+        let is_receiving = matches!(
+            self.mode,
+            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Churn | Mode::Herd
+        );
+        self.counts.faults() == 0 && (!is_receiving || self.counts.received == self.units)
+    }
+
+    /// System calls of the server for a unit of work.
+    pub fn syscalls_each(&self) -> f64 {
+        self.syscalls.values().sum::<u64>() as f64 / self.units.max(1) as f64
+    }
+
+    fn unit(&self) -> &'static str {
+        match self.mode {
+            Mode::Park | Mode::Idle => "connection",
+            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Lone => "delivery",
+            Mode::Publish => "publish",
+            Mode::Poll => "poll",
+            Mode::Churn | Mode::Herd => "visit",
+        }
+    }
+
+    /// A table for people.
+    pub fn table(&self) -> String {
+        let mut rows = vec![
+            (
+                "load".into(),
+                format!(
+                    "{:?} of {} over {}, {} subscribers, {} channels, {} bytes",
+                    self.mode,
+                    self.server,
+                    self.transport,
+                    self.subscribers,
+                    self.channels,
+                    self.size
+                ),
+            ),
+            (
+                format!("CPU per {}", self.unit()),
+                format!("{:.0} ns", self.cpu_each()),
+            ),
+            (
+                "CPU of the server".into(),
+                format!(
+                    "{:.1} % of a core for {:.2} s",
+                    self.cpu_ns as f64 / self.seconds.max(1e-9) / 1e7,
+                    self.seconds
+                ),
+            ),
+            (
+                "work".into(),
+                format!(
+                    "{} × {}, {:.0} a second; {} publishes",
+                    self.units,
+                    self.unit(),
+                    self.units as f64 / self.seconds.max(1e-9),
+                    self.publishes
+                ),
+            ),
+        ];
+        let mut delays = |name: &str, delays: &Delays| {
+            if delays.count > 0 {
+                rows.push((name.into(), line(delays)));
+            }
+        };
+        delays("undisturbed", &self.undisturbed);
+        delays("delay", &self.delays);
+        delays("back after", &self.back);
+        if let Some(parked) = &self.parked {
+            rows.push((
+                "memory each".into(),
+                format!(
+                    "RSS {:.0} B, PSS {:.0} B; kernel, both ends, {:.0} B; empty server {} KiB",
+                    parked.rss_each,
+                    parked.pss_each,
+                    parked.kernel_each,
+                    parked.empty.rss >> 10
+                ),
+            ));
+        }
+        if !self.syscalls.is_empty() {
+            let calls = self.syscalls.iter();
+            let each = calls.map(|(name, count)| {
+                format!(" {name} {:.3}", *count as f64 / self.units.max(1) as f64)
+            });
+            rows.push((
+                "system calls each".into(),
+                format!("{:.3}:{}", self.syscalls_each(), each.collect::<String>()),
+            ));
+        }
+        let counts = &self.counts;
+        rows.push((
+            "receipts".into(),
+            format!(
+                "{} received, {} lost, {} twice, {} late, {} misrouted, {} failed, {} re-parked",
+                counts.received,
+                counts.lost,
+                counts.twice,
+                counts.late,
+                counts.misrouted,
+                counts.failed,
+                counts.reparked
+            ),
+        ));
+        let lines = rows
+            .iter()
+            .map(|(name, value)| format!("{name:>20}  {value}\n"));
+        lines.collect()
+    }
+}
+
+fn line(delays: &Delays) -> String {
+    let ms = |ns: u64| ns as f64 / 1e6;
+    format!(
+        "p50 {:.3}  p90 {:.3}  p99 {:.3}  p99.9 {:.3}  max {:.3} ms",
+        ms(delays.p50),
+        ms(delays.p90),
+        ms(delays.p99),
+        ms(delays.p999),
+        ms(delays.max)
+    )
+}

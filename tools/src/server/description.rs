@@ -1,0 +1,127 @@
+//! The file that describes a server.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddrV4;
+use std::path::Path;
+
+use serde::Deserialize;
+
+/// How to start a server and how to talk to it.
+///
+/// In `command`, `files` and `version`: `{port}` and `{port2}` are free ports, `{dir}` a directory
+/// of this run. In requests: `{channel}` is the channel's name, `{index}` its number.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// What it is called in tables.
+    pub name: String,
+    /// Program and arguments; a program of this workspace needs no path.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Where it runs, if it is not to be started.
+    pub address: Option<SocketAddrV4>,
+    /// A command that prints its version.
+    #[serde(default)]
+    pub version: Vec<String>,
+    /// Files to write before it is started, by path.
+    #[serde(default)]
+    pub files: BTreeMap<String, String>,
+    /// Whether messages are kept, so that none is lost between two long polls.
+    #[serde(default)]
+    pub keeps_history: bool,
+    /// Publishing.
+    pub publish: Request,
+    /// An answer that comes at once.
+    pub poll: Option<Request>,
+    /// How many are parked on a channel.
+    pub parked: Option<Request>,
+    /// Receiving, by transport: `ndjson`, `sse`, `long-poll` and whatever else it has.
+    pub receive: BTreeMap<String, Request>,
+}
+
+/// A request.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// The method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// The target.
+    pub path: String,
+    /// Header lines.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// The body; `{message}` is the message to publish.
+    pub body: Option<String>,
+    /// A long poll's target once there was an answer, with `{answer.NAME}` for its headers.
+    pub next_path: Option<String>,
+    /// Header lines besides `headers` once there was an answer.
+    #[serde(default)]
+    pub next_headers: Vec<String>,
+    /// What stands right before the number of those parked.
+    pub before_count: Option<String>,
+    /// Whether further requests may be sent before the answer.
+    #[serde(default)]
+    pub pipelined: bool,
+    /// Whether it goes to `{port2}`.
+    #[serde(default)]
+    pub second_port: bool,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+impl Description {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Description, String> {
+        let text = fs::read_to_string(path)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        let description: Description =
+            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        if description.command.is_empty() == description.address.is_none() {
+            return Err(format!(
+                "{}: exactly one of command and address is needed",
+                path.display()
+            ));
+        }
+        Ok(description)
+    }
+
+    /// The transport of this name; `stream` is the first of its streams.
+    pub fn receiving(&self, transport: &str) -> Result<&Request, String> {
+        let names = match transport {
+            "stream" => &["ndjson", "sse"][..],
+            name => &[name][..],
+        };
+        let found = names.iter().find_map(|name| self.receive.get(*name));
+        found.ok_or_else(|| format!("{} has no transport {transport}", self.name))
+    }
+}
+
+impl Request {
+    /// The text of the first request.
+    pub fn first(&self, host: SocketAddrV4) -> String {
+        self.text(host, &self.path, &[])
+    }
+
+    /// The text of the requests after it.
+    pub fn next(&self, host: SocketAddrV4) -> String {
+        let path = self.next_path.as_ref().unwrap_or(&self.path);
+        self.text(host, path, &self.next_headers)
+    }
+
+    fn text(&self, host: SocketAddrV4, path: &str, more: &[String]) -> String {
+        let mut text = format!("{} {path} HTTP/1.1\r\nHost: {host}\r\n", self.method);
+        for line in self.headers.iter().chain(more) {
+            text += line;
+            text += "\r\n";
+        }
+        if self.body.is_some() {
+            text += "Content-Length: {length}\r\n";
+        }
+        text += "\r\n";
+        text
+    }
+}

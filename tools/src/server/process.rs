@@ -1,0 +1,173 @@
+//! The process of a server: started pinned, with all the descriptors there may be, and ended with
+//! the process that started it.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+use super::Description;
+use crate::{measure, net};
+
+/// How long a server may take to accept its first connection.
+const START_TIME: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub struct Server {
+    /// Its description.
+    pub description: Description,
+    /// Where it serves.
+    pub address: SocketAddrV4,
+    /// Where it serves what is asked on the second port.
+    pub second: SocketAddrV4,
+    child: Option<Child>,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// Starts a server, or finds the one that runs, and waits until it accepts connections.
+    pub fn start(description: Description, cpu: Option<usize>) -> Result<Server, String> {
+        if let Some(address) = description.address {
+            if !address.ip().is_loopback() {
+                return Err(format!("{address} is not on loopback"));
+            }
+            return Ok(Server {
+                description,
+                address,
+                second: address,
+                child: None,
+                dir: PathBuf::new(),
+            });
+        }
+        let (address, second) = free_ports().map_err(|error| format!("no free port: {error}"))?;
+        let dir = std::env::temp_dir().join(format!("swarm-{}", std::process::id()));
+        let mut server = Server {
+            description,
+            address,
+            second,
+            child: None,
+            dir,
+        };
+        server
+            .launch(cpu)
+            .map_err(|error| format!("{} cannot be started: {error}", server.description.name))?;
+        server.wait_until_it_accepts()?;
+        Ok(server)
+    }
+
+    fn launch(&mut self, cpu: Option<usize>) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        for (path, text) in &self.description.files {
+            let path = PathBuf::from(self.fill(path));
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, self.fill(text))?;
+        }
+        let log = File::create(self.log())?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("launch");
+        if let Some(cpu) = cpu {
+            command.arg("--cpu").arg(cpu.to_string());
+        }
+        command.arg("--");
+        command.args(self.description.command.iter().map(|word| self.fill(word)));
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        self.child = Some(command.spawn()?);
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.join("server.log")
+    }
+
+    fn fill(&self, text: &str) -> String {
+        text.replace("{port}", &self.address.port().to_string())
+            .replace("{port2}", &self.second.port().to_string())
+            .replace("{dir}", &self.dir.to_string_lossy())
+    }
+
+    fn wait_until_it_accepts(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START_TIME;
+        while TcpStream::connect(self.address).is_err() {
+            let ended = match &mut self.child {
+                Some(child) => child.try_wait().ok().flatten(),
+                None => None,
+            };
+            if ended.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                return Err(format!("{} did not start: {log}", self.description.name));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Its processes: the one that was started and all below it.
+    pub fn processes(&self) -> Vec<u32> {
+        match &self.child {
+            Some(child) => measure::descendants(child.id()),
+            None => Vec::new(),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let Some(child) = &mut self.child else {
+            return;
+        };
+        for process in measure::descendants(child.id()).into_iter().rev() {
+            if let Some(pid) = Pid::from_raw(process as i32) {
+                // One that has ended meanwhile is as it should be.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+        let _ = child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn free_ports() -> io::Result<(SocketAddrV4, SocketAddrV4)> {
+    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let two = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = |listener: &TcpListener| -> io::Result<SocketAddrV4> {
+        let port = listener.local_addr()?.port();
+        Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+    };
+    Ok((address(&one)?, address(&two)?))
+}
+
+/// Becomes a server: pinned, with all descriptors, to end with its parent. Returns if it cannot.
+pub fn launch(cpu: Option<usize>, command: &[String]) -> io::Error {
+    net::raise_file_limit();
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    if let Some(Err(error)) = cpu.map(net::pin) {
+        return error;
+    }
+    let Some((program, arguments)) = command.split_first() else {
+        return io::Error::other("no command");
+    };
+    Command::new(find_program(program)).args(arguments).exec()
+}
+
+/// A program of this workspace lies beside this one; others are found as usual.
+fn find_program(name: &str) -> PathBuf {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|this| this.parent().map(|dir| dir.join(name)));
+    match beside {
+        Some(path) if !name.contains('/') && path.exists() => path,
+        _ => PathBuf::from(name),
+    }
+}

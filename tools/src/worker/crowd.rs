@@ -1,0 +1,389 @@
+//! All subscribers of a worker over one epoll.
+//!
+//! Invariant: what is reported as received has been counted, and a long poll's next request has
+//! been written, so that the conductor may publish again.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use hdrhistogram::Histogram;
+use rustix::event::epoll::EventFlags;
+use rustix::process::Signal;
+
+use super::client::{Client, Stage};
+use super::{Command, Config, Event, Kind, Snapshot};
+use crate::measure::histogram;
+use crate::net::{self, Poll, Read, now_ns};
+use crate::receipt::Counts;
+use crate::server::{Filling, Template};
+
+/// Connections that are being made at once.
+const CONNECTING: usize = 64;
+
+const STDIN: u64 = u64::MAX;
+
+struct Crowd {
+    config: Config,
+    poll: Poll,
+    first: Template,
+    next: Template,
+    clients: Vec<Client>,
+    /// Clients that are to connect.
+    waiting: VecDeque<u32>,
+    connecting: usize,
+    settled: usize,
+    after: u64,
+    counts: Counts,
+    delays: Histogram<u64>,
+    /// Messages whose answers are whole, and, in polls, answers.
+    done: u64,
+    reported: u64,
+    polls_to_send: u64,
+    polls_open: u64,
+    from: usize,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+/// Serves a conductor until it is gone.
+pub fn run() -> Result<(), String> {
+    let text = |error: io::Error| error.to_string();
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| error.to_string())?;
+    net::raise_file_limit();
+    let mut input = Vec::new();
+    let line = loop {
+        if let Some(line) = take_line(&mut input) {
+            break line;
+        }
+        if !read_input(&mut input).map_err(text)? {
+            return Ok(());
+        }
+    };
+    let config: Config = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    if let Some(cpu) = config.cpu {
+        net::pin(cpu).map_err(text)?;
+    }
+    if config.eager {
+        net::be_eager();
+    }
+    Crowd::new(config)
+        .and_then(|crowd| crowd.serve(input))
+        .map_err(text)
+}
+
+impl Crowd {
+    fn new(config: Config) -> io::Result<Crowd> {
+        let clients = (0..config.clients)
+            .map(|number| Client::new((config.first_client + number) % config.channels.max(1)));
+        Ok(Crowd {
+            poll: Poll::new(512)?,
+            first: Template::new(&config.first, config.run),
+            next: Template::new(&config.next, config.run),
+            clients: clients.collect(),
+            waiting: VecDeque::new(),
+            connecting: 0,
+            settled: 0,
+            after: 0,
+            counts: Counts::default(),
+            delays: histogram(),
+            done: 0,
+            reported: 0,
+            polls_to_send: 0,
+            polls_open: 0,
+            from: 0,
+            request: Vec::new(),
+            buffer: vec![0; 256 << 10],
+            config,
+        })
+    }
+
+    fn serve(mut self, mut input: Vec<u8>) -> io::Result<()> {
+        self.poll.add(io::stdin(), STDIN, EventFlags::IN)?;
+        self.obey(&mut input)?;
+        loop {
+            self.connect_more()?;
+            self.report()?;
+            for place in 0..self.poll.wait(None)? {
+                match self.poll.token(place) {
+                    STDIN => {
+                        if !read_input(&mut input)? {
+                            return Ok(());
+                        }
+                        self.obey(&mut input)?;
+                    }
+                    number => self.serve_client(number as usize, self.poll.flags(place))?,
+                }
+            }
+        }
+    }
+
+    /// Carries out what has been told.
+    fn obey(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
+        while let Some(line) = take_line(input) {
+            self.carry_out(serde_json::from_slice(&line)?)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, command: Command) -> io::Result<()> {
+        match command {
+            Command::Connect { after } => {
+                self.after = after;
+                let away = self.clients.iter().enumerate();
+                let away = away.filter(|(_, client)| client.stage == Stage::Away);
+                self.waiting = away.map(|(number, _)| number as u32).collect();
+                self.report_ready()
+            }
+            Command::Poll { answers } => {
+                self.polls_to_send = answers;
+                for number in 0..self.clients.len() {
+                    self.send_poll(number)?;
+                }
+                Ok(())
+            }
+            Command::Reset => {
+                self.counts = Counts::default();
+                self.delays.clear();
+                self.done = 0;
+                self.reported = 0;
+                say(&Event::Reset)
+            }
+            Command::Snapshot => {
+                let delays = self.delays.iter_recorded();
+                let delays = delays.map(|step| (step.value_iterated_to(), step.count_at_value()));
+                say(&Event::Snapshot(Box::new(Snapshot {
+                    counts: self.counts,
+                    delays: delays.collect(),
+                })))
+            }
+        }
+    }
+
+    fn connect_more(&mut self) -> io::Result<()> {
+        while self.connecting < CONNECTING {
+            let Some(number) = self.waiting.pop_front() else {
+                return Ok(());
+            };
+            let from = match self.config.from.len() {
+                0 => None,
+                count => Some(self.config.from[self.from % count]),
+            };
+            self.from += 1;
+            let fd = net::connect(from, self.config.server)?;
+            self.clients[number as usize].begin(fd, self.after);
+            self.connecting += 1;
+            self.ask_first(number as usize, true)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the first request if the connection is there, else waits until it is.
+    fn ask_first(&mut self, number: usize, is_new: bool) -> io::Result<()> {
+        let client = &mut self.clients[number];
+        let Some(fd) = &client.fd else {
+            return Ok(());
+        };
+        let is_sent = if self.config.kind == Kind::Poll {
+            !is_new
+        } else {
+            self.request.clear();
+            let filling = Filling {
+                channel: client.channel,
+                ..Filling::default()
+            };
+            self.first.fill(&mut self.request, filling);
+            match net::write(fd, &self.request) {
+                Ok(0) => false,
+                Ok(length) if length == self.request.len() => true,
+                Ok(_) | Err(_) => return self.lose(number),
+            }
+        };
+        let flags = match is_sent {
+            true => EventFlags::IN,
+            false => EventFlags::OUT,
+        };
+        match is_new {
+            true => self.poll.add(fd, number as u64, flags)?,
+            false if is_sent => self.poll.modify(fd, number as u64, flags)?,
+            false => {}
+        }
+        if is_sent {
+            client.stage = Stage::Asked;
+            if self.config.kind != Kind::Stream {
+                self.settle(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, number: usize) -> io::Result<()> {
+        self.clients[number].stage = Stage::Settled;
+        self.connecting -= 1;
+        self.settled += 1;
+        self.report_ready()
+    }
+
+    fn report_ready(&mut self) -> io::Result<()> {
+        match self.settled == self.clients.len() {
+            true => say(&Event::Ready),
+            false => Ok(()),
+        }
+    }
+
+    /// A connection that ended though it should not have.
+    fn lose(&mut self, number: usize) -> io::Result<()> {
+        self.counts.failed += 1;
+        self.leave(number)
+    }
+
+    fn leave(&mut self, number: usize) -> io::Result<()> {
+        match self.clients[number].stage {
+            Stage::Away => {}
+            Stage::Connecting | Stage::Asked => self.connecting -= 1,
+            Stage::Settled => self.settled -= 1,
+        }
+        self.clients[number].leave();
+        match self.settled + self.connecting + self.waiting.len() {
+            0 => say(&Event::Left),
+            _ => Ok(()),
+        }
+    }
+
+    fn serve_client(&mut self, number: usize, flags: EventFlags) -> io::Result<()> {
+        if self.clients[number].stage == Stage::Connecting {
+            if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
+                return self.lose(number);
+            }
+            return self.ask_first(number, false);
+        }
+        let Some(fd) = &self.clients[number].fd else {
+            return Ok(());
+        };
+        match net::read(fd.as_fd(), &mut self.buffer) {
+            Read::Nothing => Ok(()),
+            Read::End => self.lose(number),
+            Read::Bytes(length) => self.hear(number, length),
+        }
+    }
+
+    fn hear(&mut self, number: usize, length: usize) -> io::Result<()> {
+        let now = now_ns();
+        let delays = &mut self.delays;
+        let kind = self.config.kind;
+        let heard = self.clients[number].hear(
+            &self.buffer[..length],
+            self.config.run,
+            kind == Kind::LongPoll,
+            &mut self.counts,
+            |time| {
+                if kind != Kind::Poll {
+                    delays.saturating_record(now.saturating_sub(time));
+                }
+            },
+        );
+        match kind {
+            Kind::Stream => {
+                self.done += heard.messages;
+                if heard.head && self.clients[number].stage == Stage::Asked {
+                    self.settle(number)?;
+                }
+            }
+            Kind::LongPoll if heard.answers > 0 => {
+                self.done += heard.messages;
+                if !self.config.leaves {
+                    self.ask_again(number)?;
+                }
+            }
+            Kind::LongPoll => self.done += heard.messages,
+            Kind::Poll if heard.answers > 0 => {
+                let asked_at = self.clients[number].asked_at;
+                self.delays.saturating_record(now.saturating_sub(asked_at));
+                self.done += 1;
+                self.polls_open -= 1;
+                self.send_poll(number)?;
+            }
+            Kind::Poll => {}
+        }
+        match self.config.leaves && heard.messages > 0 {
+            true => self.leave(number),
+            false => Ok(()),
+        }
+    }
+
+    fn ask_again(&mut self, number: usize) -> io::Result<()> {
+        self.request.clear();
+        let client = &self.clients[number];
+        let filling = Filling {
+            channel: client.channel,
+            answer: &client.head,
+            ..Filling::default()
+        };
+        self.next.fill(&mut self.request, filling);
+        self.counts.reparked += 1;
+        self.write_request(number)
+    }
+
+    fn send_poll(&mut self, number: usize) -> io::Result<()> {
+        if self.polls_to_send == 0 || self.clients[number].stage != Stage::Settled {
+            return Ok(());
+        }
+        self.polls_to_send -= 1;
+        self.polls_open += 1;
+        self.request.clear();
+        let client = &mut self.clients[number];
+        client.asked_at = now_ns();
+        let filling = Filling {
+            channel: client.channel,
+            ..Filling::default()
+        };
+        self.first.fill(&mut self.request, filling);
+        self.write_request(number)
+    }
+
+    fn write_request(&mut self, number: usize) -> io::Result<()> {
+        let Some(fd) = &self.clients[number].fd else {
+            return Ok(());
+        };
+        match net::write(fd, &self.request) {
+            Ok(length) if length == self.request.len() => Ok(()),
+            _ => self.lose(number),
+        }
+    }
+
+    fn report(&mut self) -> io::Result<()> {
+        let every = self.config.report_every;
+        let is_due = match self.config.kind {
+            Kind::Poll => self.polls_to_send == 0 && self.polls_open == 0,
+            _ => every > 0 && self.done / every > self.reported / every,
+        };
+        if is_due && self.done > self.reported {
+            self.reported = self.done;
+            say(&Event::Reached(self.done))?;
+        }
+        Ok(())
+    }
+}
+
+fn say(event: &Event) -> io::Result<()> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    let mut out = io::stdout().lock();
+    out.write_all(&line)?;
+    out.flush()
+}
+
+/// Reads what has been told; false when the conductor is gone.
+fn read_input(input: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; 4_096];
+    // Not through std's standard input: what it has buffered, no poll announces.
+    let length = rustix::io::read(io::stdin(), &mut buffer)?;
+    input.extend_from_slice(&buffer[..length]);
+    Ok(length > 0)
+}
+
+fn take_line(input: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = memchr::memchr(b'\n', input)?;
+    Some(input.drain(..=end).collect())
+}
