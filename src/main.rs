@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::process::{self, ExitCode};
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use cli::Command;
@@ -46,7 +46,7 @@ fn run(command: Command) -> Result<(), Error> {
     let max_message_bytes = command.config.max_body_bytes;
     // Caught before anybody can know that there is a server to end.
     let no_signals = |error| Error::System("no signals", error);
-    let signals = Signals::new([SIGTERM, SIGINT]).map_err(no_signals)?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(no_signals)?;
     let mut server = Server::bind(command.config)?;
     handle_signals(signals, server.handle()).map_err(no_signals)?;
     if let Some(lines) = command.stdin {
@@ -57,18 +57,24 @@ fn run(command: Command) -> Result<(), Error> {
     server.run()
 }
 
-/// SIGTERM and SIGINT drain; a second one ends the process as if it had not been caught.
+/// SIGTERM and SIGINT drain; a second one ends the process as if it had not been caught. SIGHUP
+/// changes nothing: there is no file to read again, and nobody is to be let go for it.
 fn handle_signals(mut signals: Signals, server: Handle) -> io::Result<()> {
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            for (earlier, signal) in signals.forever().enumerate() {
-                if earlier > 0 {
+            let mut is_draining = false;
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    log::info!("SIGHUP: there is nothing to read again; restart to change options");
+                } else if is_draining {
                     process::exit(128 + signal);
+                } else {
+                    is_draining = true;
+                    log::info!("draining, as told by signal {signal}; a second one ends at once");
+                    systemd::stopping();
+                    server.shutdown();
                 }
-                log::info!("draining, as told by signal {signal}; a second one ends at once");
-                systemd::stopping();
-                server.shutdown();
             }
         })?;
     Ok(())

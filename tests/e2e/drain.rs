@@ -162,3 +162,13 @@ fn a_drain_ends_though_a_client_does_not_read() {
     server.stop().unwrap();
     drop(stalled);
 }
+
+#[test]
+fn a_hangup_changes_nothing() {
+    let mut encke = Encke::start(&[]);
+    encke.signal(Signal::HUP);
+    encke.wait_log("SIGHUP");
+    assert_eq!(encke.get("/readyz").status(), 200);
+    encke.signal(Signal::TERM);
+    assert_eq!(encke.exit_code(), Some(0));
+}

@@ -20,6 +20,7 @@ mod fanout;
 mod gaps;
 mod http;
 mod limits;
+mod listeners;
 mod long_poll;
 mod poll;
 mod producers;
