@@ -172,3 +172,22 @@ fn a_hangup_changes_nothing() {
     encke.signal(Signal::TERM);
     assert_eq!(encke.exit_code(), Some(0));
 }
+
+#[test]
+fn the_log_says_as_much_as_it_is_told_to() {
+    let mut encke = Encke::start(&["--log", "debug"]);
+    encke.get("/poll/seen");
+    encke.wait_log("Get /poll/seen 200");
+}
+
+#[test]
+fn the_key_can_come_from_a_file() {
+    let path = std::env::temp_dir().join(format!("encke-key-{}", std::process::id()));
+    std::fs::write(&path, "from-a-file\n").unwrap();
+    let encke = Encke::start(&["--publish-key-file", path.to_str().unwrap()]);
+    let refused = encke.client().post("/publish/x", "", "x");
+    refused.problem(401);
+    let key = "Authorization: Bearer from-a-file\r\n";
+    assert_eq!(encke.client().post("/publish/x", key, "x").status(), 200);
+    std::fs::remove_file(&path).unwrap();
+}

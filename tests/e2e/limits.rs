@@ -166,3 +166,43 @@ fn a_limit_per_address_is_kept() {
     assert!(text.contains("\r\nRetry-After: "), "{text}");
     assert_eq!(one.get("/healthz").status(), 200);
 }
+
+#[test]
+fn all_history_together_has_a_limit() {
+    let server = Server::with(|config| {
+        config.history.max_total_bytes = 300 << 10;
+        config.max_body_bytes = 60 << 10;
+    });
+    let text = "x".repeat(50 << 10);
+    for channel in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        server.publish(channel, &text);
+    }
+    assert!(server.metric("encke_history_bytes") <= 300 << 10);
+    let oldest = server.get("/poll/a").batch();
+    assert_eq!(oldest.messages().len(), 0, "the oldest of all went");
+    assert_eq!(server.get("/poll/h").batch().messages().len(), 1);
+}
+
+#[test]
+fn unfinished_requests_together_have_a_limit() {
+    let server = Server::with(|config| {
+        config.max_body_bytes = 100 << 10;
+        config.max_batch_bytes = 100 << 10;
+        config.max_buffer_bytes = 200 << 10;
+    });
+    let mut senders = Vec::new();
+    for _ in 0..20 {
+        let mut client = server.client();
+        client.send("POST /publish/x HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n");
+        client.send("x".repeat(50_000));
+        senders.push(client);
+    }
+    let mut refused = 0;
+    for client in &mut senders[10..] {
+        refused += usize::from(client.answer().status() == 503);
+    }
+    assert_eq!(refused, 10, "the first few take the room");
+    assert!(server.metric("encke_buffer_bytes") <= 200 << 10);
+    drop(senders);
+    server.publish("x", "there is room again");
+}
