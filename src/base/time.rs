@@ -12,11 +12,6 @@ impl Time {
         Time(self.0.saturating_add(ms))
     }
 
-    /// The moment `duration` later.
-    pub fn after(self, duration: Duration) -> Time {
-        self.after_ms(millis(duration))
-    }
-
     /// Milliseconds from `earlier` to this moment; 0 if it is not earlier.
     pub fn since_ms(self, earlier: Time) -> u64 {
         self.0.saturating_sub(earlier.0)

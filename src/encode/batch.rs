@@ -3,7 +3,7 @@
 //! Owns the envelope around message objects. It never encodes a message: the objects come as
 //! bytes, so that they can be shared.
 
-use super::id::{Epoch, Seq, cursor_len, digits, write_cursor};
+use super::id::{Epoch, Seq, write_cursor};
 use super::object::write_json_string;
 
 const BEFORE_CURSOR: &[u8] = b"{\"cursor\":\"";
@@ -62,23 +62,6 @@ pub fn batch<'o>(
         }
     }
     out.extend_from_slice(END);
-}
-
-/// The length of what [`batch`] appends for `count` objects of `objects_bytes` in all.
-pub fn batch_len(envelope: &Envelope<'_>, count: usize, objects_bytes: usize) -> usize {
-    let flag = |is_set: bool, text: &[u8]| if is_set { text.len() } else { 0 };
-    let number = |ms: Option<u32>, name: &[u8]| ms.map_or(0, |ms| name.len() + digits(ms.into()));
-    BEFORE_CURSOR.len()
-        + cursor_len(envelope.cursor)
-        + BEFORE_MESSAGES.len()
-        + objects_bytes
-        + count.saturating_sub(1)
-        + AFTER_MESSAGES.len()
-        + flag(envelope.gap, GAP)
-        + flag(envelope.more, MORE)
-        + number(envelope.retry_ms, RETRY)
-        + number(envelope.spread_ms, SPREAD)
-        + END.len()
 }
 
 /// Appends a problem document (RFC 9457, section 3): `{"title":…,"status":…,"detail":…}`.
@@ -163,8 +146,6 @@ mod tests {
             let objects = objects.collect::<Vec<_>>();
             let mut out = Vec::new();
             batch(&mut out, &envelope, objects.iter().map(|object| &object[..]));
-            let bytes = objects.iter().map(Vec::len).sum();
-            prop_assert_eq!(out.len(), batch_len(&envelope, objects.len(), bytes));
             let read = serde_json::from_slice::<Read<'_>>(&out).unwrap();
             prop_assert_eq!(read.cursor, format!("{}-{}", epoch.as_str(), cursor.0));
             prop_assert_eq!(read.messages.len(), samples.len());

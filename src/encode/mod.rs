@@ -20,7 +20,7 @@ pub mod publish_lines;
 pub mod script;
 pub mod sse;
 
-pub use batch::{Envelope, batch, batch_len, problem};
+pub use batch::{Envelope, batch, problem};
 pub use data::{Data, DataError, EventError, check_event};
 pub use id::{Cursor, Epoch, Seq, write_cursor};
 pub use object::{Content, object, write_json_string};

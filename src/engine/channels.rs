@@ -73,7 +73,7 @@ impl Listing {
         for name in channels.map(Channel::name) {
             let is_after = self.after.as_deref().is_none_or(|after| name > after);
             let is_full = self.found.len() > self.limit;
-            let is_late = is_full && self.found.last().is_some_and(|last| name > last);
+            let is_late = is_full && self.found.last().is_some_and(|last| *name > **last);
             if !name.starts_with(&self.prefix) || !is_after || is_late {
                 continue;
             }
