@@ -118,7 +118,7 @@ impl Engine {
         if listing.look(&self.hub, LOOK) {
             self.answer_listing(&listing);
         } else {
-            self.conn(index).become_state(conn::State::Listing);
+            self.enter(index, conn::State::Listing);
             self.listings.push_back(listing);
         }
         Ok(())
@@ -142,7 +142,7 @@ impl Engine {
             return None;
         }
         self.answer_listing(&listing);
-        self.conn(index).become_state(conn::State::Idle);
+        self.enter(index, conn::State::Idle);
         self.flush(index, wire);
         if self.conns[index as usize].has_input() {
             self.queue(index);

@@ -68,6 +68,32 @@ pub enum State {
 }
 
 impl State {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [State; 8] = [
+        State::Idle,
+        State::Head,
+        State::Body,
+        State::Held,
+        State::Streaming,
+        State::Listing,
+        State::Closing,
+        State::Gone,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Head => "head",
+            State::Body => "body",
+            State::Held => "held",
+            State::Streaming => "streaming",
+            State::Listing => "listing",
+            State::Closing => "closing",
+            State::Gone => "gone",
+        }
+    }
+
     fn may_become(self, next: State) -> bool {
         use State::*;
         match (self, next) {
@@ -78,6 +104,24 @@ impl State {
             (Streaming, _) => false,
             (Idle | Head | Body | Held | Listing, _) => true,
         }
+    }
+}
+
+/// How many connections stand in each state.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct States([usize; State::ALL.len()]);
+
+impl States {
+    pub(super) fn of(&self, state: State) -> usize {
+        self.0[state as usize]
+    }
+
+    pub(super) fn enter(&mut self, state: State) {
+        self.0[state as usize] += 1;
+    }
+
+    pub(super) fn leave(&mut self, state: State) {
+        self.0[state as usize] -= 1;
     }
 }
 
@@ -151,12 +195,14 @@ impl Conn {
         self.state
     }
 
-    pub(super) fn become_state(&mut self, next: State) {
+    pub(super) fn become_state(&mut self, next: State, states: &mut States) {
         debug_assert!(
             self.state.may_become(next),
             "a connection went from {:?} to {next:?}",
             self.state
         );
+        states.leave(self.state);
+        states.enter(next);
         self.state = next;
     }
 

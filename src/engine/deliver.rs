@@ -354,7 +354,7 @@ impl Engine {
         let conn = &mut self.conns[index as usize];
         self.hub.unfollow(&mut conn.reader);
         conn.flags.put(Flags::EARLY, false);
-        conn.become_state(State::Idle);
+        conn.become_state(State::Idle, &mut self.states);
     }
 }
 

@@ -292,7 +292,7 @@ impl Engine {
                 }
                 upload.head = raw.into();
                 let conn = &mut self.conns[index as usize];
-                conn.become_state(State::Body);
+                conn.become_state(State::Body, &mut self.states);
                 let work = conn.work(&self.buffers);
                 work.upload = Some(upload);
                 work.recount();
@@ -343,9 +343,9 @@ impl Engine {
         };
         problem.write(&self.heads, &mut self.scratch.out, &manner);
         self.stats.requests.count(Endpoint::Other, problem.status);
+        self.enter(index, State::Closing);
         let conn = self.conn(index);
         conn.flags.put(Flags::CLOSE, true);
-        conn.become_state(State::Closing);
         if let Some(work) = conn.work.as_mut() {
             work.input = Vec::new();
             work.upload = None;

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::Engine;
+use super::conn::{State, States};
 use super::outside::Outside;
 use super::refusal::Crowd;
 use super::stats::{End, Stats};
@@ -26,6 +27,7 @@ struct Snapshot {
     counts: Counts,
     fan_out_ms: Histogram,
     readers: Audience,
+    states: States,
     outside: Outside,
     gauges: Vec<(&'static str, &'static str, f64)>,
 }
@@ -37,6 +39,7 @@ impl Engine {
             counts: self.hub.counts(),
             fan_out_ms: self.hub.fan_out_ms().clone(),
             readers: *self.hub.readers(),
+            states: self.states,
             outside: self.outside.clone(),
             gauges: self.gauges(),
         };
@@ -194,6 +197,13 @@ impl Snapshot {
     }
 
     fn by_label(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Open connections, by what they are at";
+        let name = "connections_by_state";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for state in State::ALL {
+            let gauge = ConstGauge::new(self.states.of(state) as i64);
+            gauge.encode(family.encode_family(&[("state", state.name())])?)?;
+        }
         let help = "Connections that wait for an event, by transport";
         let name = "connections_parked";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -58,7 +58,7 @@ use crate::config::Config;
 use crate::encode::{Epoch, Seq};
 use crate::hub::{Hub, Item, Published, Refusal, Submission};
 use channels::Listing;
-use conn::Conn;
+use conn::{Conn, States};
 use drain::Drain;
 use heads::Heads;
 use page::Page;
@@ -67,6 +67,7 @@ use page::Page;
 pub struct Engine {
     settings: Settings,
     conns: Slab<Conn>,
+    states: States,
     wheel: Wheel,
     hub: Hub,
     heads: Heads,
@@ -135,6 +136,7 @@ impl Engine {
         Engine {
             settings: Settings::new(config, max_connections),
             conns: Slab::with_capacity(max_connections),
+            states: States::default(),
             wheel: Wheel::with_capacity(max_connections),
             hub: Hub::new(config, max_connections, epoch, keys),
             heads: Heads::new(config.cors.clone()),
@@ -181,7 +183,9 @@ impl Engine {
         // Never 0: small tokens are not connections.
         self.generation = self.generation.wrapping_add(1).max(1);
         self.stats.accepted += 1;
-        let index = self.conns.insert(Conn::new(self.generation, access)) as u32;
+        let conn = Conn::new(self.generation, access);
+        self.states.enter(conn.state());
+        let index = self.conns.insert(conn) as u32;
         let deadline = self.now.after_ms(self.settings.head_timeout_ms);
         self.wheel.arm(index, deadline.0);
         Some(ConnId {
@@ -206,7 +210,8 @@ impl Engine {
     /// The next connection whose socket is to be closed now; its place may be reused from here on.
     pub fn next_close(&mut self) -> Option<u32> {
         let index = self.gone.pop_front()?;
-        self.conns.remove(index as usize);
+        let gone = self.conns.remove(index as usize);
+        self.states.leave(gone.state());
         Some(index)
     }
 
@@ -281,6 +286,11 @@ impl Engine {
 
     fn conn(&mut self, index: u32) -> &mut Conn {
         &mut self.conns[index as usize]
+    }
+
+    /// Moves a connection to a state.
+    fn enter(&mut self, index: u32, state: State) {
+        self.conns[index as usize].become_state(state, &mut self.states);
     }
 
     fn arm(&mut self, index: u32, at: Time) {

@@ -217,7 +217,7 @@ impl Engine {
         }
         match conn.state() {
             State::Idle if conn.flags.has(Flags::CLOSE) => {
-                conn.become_state(State::Closing);
+                conn.become_state(State::Closing, &mut self.states);
                 self.part(index, wire);
             }
             State::Idle | State::Head | State::Body if conn.flags.has(Flags::QUEUED) => {}
@@ -226,7 +226,7 @@ impl Engine {
             }
             State::Idle if conn.has_input() => {
                 // From the first byte of a head the rest has its time.
-                conn.become_state(State::Head);
+                conn.become_state(State::Head, &mut self.states);
                 self.arm_ms(index, self.settings.head_timeout_ms);
             }
             State::Idle => self.arm_ms(index, self.settings.idle_timeout_ms),
@@ -265,7 +265,7 @@ impl Engine {
         self.hub.unfollow(&mut conn.reader);
         self.wheel.cancel(index);
         conn.work = None;
-        conn.become_state(State::Gone);
+        conn.become_state(State::Gone, &mut self.states);
         self.gone.push_back(index);
         self.stats.ended(why);
         log::debug!(target: "encke::access", "connection {index}: ended, {}", why.name());

@@ -26,7 +26,7 @@ impl Engine {
         log_access(index, head, status);
         let conn = self.conn(index);
         if !conn.is_waiting() && conn.state() != State::Closing {
-            conn.become_state(State::Idle);
+            self.enter(index, State::Idle);
         }
     }
 
@@ -39,7 +39,7 @@ impl Engine {
         problem.write(&self.heads, &mut self.scratch.out, &manner);
         self.stats.requests.count(endpoint(head), problem.status);
         log_access(index, head, problem.status);
-        self.conn(index).become_state(State::Idle);
+        self.enter(index, State::Idle);
     }
 
     /// Does what was planned; the status that was answered, or will be.

@@ -201,7 +201,7 @@ impl Engine {
         conn.transport = Transport::LongPoll;
         conn.set_held_since(self.now);
         conn.set_ends_at(ends_at);
-        conn.become_state(State::Held);
+        conn.become_state(State::Held, &mut self.states);
         conn.reader.cursor = self.hub.head();
         self.hub.follow(
             &mut conn.reader,

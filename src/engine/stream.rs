@@ -55,7 +55,7 @@ impl Engine {
         conn.flags.put(Flags::ENVELOPE, params.envelope);
         conn.set_stream_bytes(stream_bytes);
         conn.set_ends_at(ends_at);
-        conn.become_state(State::Streaming);
+        conn.become_state(State::Streaming, &mut self.states);
         conn.reader.cursor = start.cursor;
         self.hub
             .follow(&mut conn.reader, index, &channels, transport, start.fresh);
@@ -198,7 +198,7 @@ impl Engine {
         };
         let transport = conn.transport;
         self.hub.unfollow(&mut conn.reader);
-        conn.become_state(State::Closing);
+        conn.become_state(State::Closing, &mut self.states);
         self.stats.recycled += 1;
         self.write_part(chunked, |out| {
             closing(out, transport, retry_ms, &epoch, cursor)
