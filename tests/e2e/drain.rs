@@ -191,3 +191,19 @@ fn the_key_can_come_from_a_file() {
     assert_eq!(encke.client().post("/publish/x", key, "x").status(), 200);
     std::fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn a_drain_of_no_time_still_says_its_last_words() {
+    let mut encke = Encke::start(&["--drain", "0"]);
+    let mut held = encke.client();
+    held.ask("GET", "/long-poll/news?hold=60", "");
+    let mut sse = encke.stream("/sse/news");
+    encke.wait_subscribers("news", 2);
+    let _unused = encke.client();
+    encke.signal(Signal::TERM);
+    assert!(held.answer().batch().json["retry"].is_u64());
+    sse.opening();
+    assert!(sse.event().unwrap().retry.is_some());
+    assert_eq!(sse.event(), None);
+    assert_eq!(encke.exit_code(), Some(0));
+}

@@ -208,3 +208,33 @@ fn requests_before_a_fin_are_answered() {
     assert_eq!(client.answer().text(), "ready\n");
     client.expect_end();
 }
+
+#[test]
+fn a_body_that_nobody_wants_is_passed_over_and_not_kept() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.send("GET /poll/x HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n");
+    client.send("x".repeat(299_000));
+    // Far less than was sent: what is kept is the head.
+    crate::eventually("the body has arrived", || {
+        let kept = server.metric("encke_buffer_bytes");
+        assert!(kept < 10_000, "{kept}");
+        kept > 0
+    });
+    client.send("x".repeat(1_000));
+    assert_eq!(client.answer().status(), 200);
+    assert_eq!(client.get("/healthz").status(), 200);
+}
+
+#[test]
+fn a_refusal_of_head_has_no_body() {
+    let server = Server::start();
+    for fields in ["Host: x\r\nContent-Length: 99999999\r\n", "Host: a b\r\n"] {
+        let mut client = server.client();
+        client.send(format!("HEAD /healthz HTTP/1.1\r\n{fields}\r\n"));
+        let answer = client.until_end();
+        let text = String::from_utf8(answer).unwrap();
+        assert!(text.starts_with("HTTP/1.1 4"), "{text}");
+        assert!(text.ends_with("\r\n\r\n"), "{text}");
+    }
+}

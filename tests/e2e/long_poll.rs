@@ -289,3 +289,18 @@ fn a_message_of_a_shared_batch_counts_once_for_each_receiver() {
     }
     assert_eq!(server.metric("encke_messages_delivered_total"), 4);
 }
+
+#[test]
+fn more_than_a_batch_is_said_to_a_held_poll_too() {
+    let server = Server::with(|config| config.max_batch = 1);
+    let mut held = server.hold("/long-poll/x,y");
+    let lines = "{\"channel\":\"x\",\"data\":1}\n{\"channel\":\"y\",\"data\":2}\n";
+    assert_eq!(server.client().post("/publish", "", lines).status(), 200);
+    let first = held.answer().batch();
+    assert_eq!((first.messages().len(), first.has_more()), (1, true));
+    let cursor = first.json["cursor"].as_str().unwrap();
+    let rest = server
+        .get(&format!("/long-poll/x,y?since={cursor}"))
+        .batch();
+    assert_eq!((rest.messages().len(), rest.has_more()), (1, false));
+}
