@@ -119,6 +119,9 @@ pub fn connect(from: Option<Ipv4Addr>, to: SocketAddrV4) -> io::Result<OwnedFd> 
         rustix::net::bind(&socket, &SocketAddrV4::new(from, 0))?;
     }
     sockopt::set_tcp_nodelay(&socket, true)?;
+    // BBR, where it is the default, holds requests back by a timer of each socket: a publish would
+    // overtake the long polls that were sent before it. Reno is in every kernel.
+    let _ = sockopt::set_tcp_congestion(&socket, "reno");
     match rustix::net::connect(&socket, &to) {
         Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
         Err(error) => Err(error.into()),

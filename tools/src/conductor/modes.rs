@@ -26,17 +26,29 @@ pub fn run(plan: &Plan) -> Result<Report, String> {
         return Err("there are more channels than subscribers".into());
     }
     let mut stage = Stage::set(plan)?;
-    stage.try_out(plan)?;
+    let result = stage
+        .try_out(plan)
+        .and_then(|()| run_mode(&mut stage, plan));
+    result.map_err(|error| {
+        let name = stage.server.description.name.clone();
+        match stage.snapshot() {
+            Ok((counts, _)) => format!("{name}: {error}; so far {counts:?}"),
+            Err(_) => format!("{name}: {error}"),
+        }
+    })
+}
+
+fn run_mode(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     match plan.mode {
-        Mode::Park | Mode::Idle => park(&mut stage, plan),
-        Mode::FanOut | Mode::Spread if plan.rate > 0.0 => at_rate(&mut stage, plan, plan.rate),
-        Mode::Spread => at_rate(&mut stage, plan, 5_000.0),
-        Mode::FanOut => rounds(&mut stage, plan, 1),
-        Mode::Burst => rounds(&mut stage, plan, plan.burst.into()),
-        Mode::Publish => publish(&mut stage, plan),
-        Mode::Poll => poll(&mut stage, plan),
-        Mode::Lone => lone::run(&mut stage, plan),
-        Mode::Churn | Mode::Herd => churn(&mut stage, plan),
+        Mode::Park | Mode::Idle => park(stage, plan),
+        Mode::FanOut | Mode::Spread if plan.rate > 0.0 => at_rate(stage, plan, plan.rate),
+        Mode::Spread => at_rate(stage, plan, 5_000.0),
+        Mode::FanOut => rounds(stage, plan, 1),
+        Mode::Burst => rounds(stage, plan, plan.burst.into()),
+        Mode::Publish => publish(stage, plan),
+        Mode::Poll => poll(stage, plan),
+        Mode::Lone => lone::run(stage, plan),
+        Mode::Churn | Mode::Herd => churn(stage, plan),
     }
 }
 
