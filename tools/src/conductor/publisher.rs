@@ -11,6 +11,7 @@ use crate::server::{Filling, Request, Template};
 /// A kept connection with requests that wait for their answers.
 pub(super) struct Publisher {
     pub(super) fd: OwnedFd,
+    server: SocketAddrV4,
     run: u32,
     head: Template,
     body: Template,
@@ -41,6 +42,7 @@ impl Publisher {
     ) -> io::Result<Publisher> {
         Ok(Publisher {
             fd: net::connect(None, server)?,
+            server,
             run,
             head: Template::new(&request.first(server), run),
             body: Template::new(request.body.as_deref().unwrap_or_default(), run),
@@ -55,6 +57,15 @@ impl Publisher {
             last: Vec::new(),
             buffer: vec![0; 64 << 10],
         })
+    }
+
+    /// Begins a new connection after the server has closed one on which nothing was open.
+    pub(super) fn reconnect(&mut self) -> io::Result<()> {
+        self.fd = net::connect(None, self.server)?;
+        self.answers = AnswerReader::default();
+        self.is_closed = false;
+        self.watches_room = false;
+        Ok(())
     }
 
     /// Appends a publish to what is to be sent.

@@ -96,7 +96,7 @@ impl Stage {
         poll.add(&publisher.fd, PUBLISHER, EventFlags::IN)
             .map_err(text)?;
         Ok(Stage {
-            processes: server.processes(),
+            processes: Vec::new(),
             workers: Vec::new(),
             publisher,
             poll,
@@ -113,6 +113,8 @@ impl Stage {
         let channel = plan.channels + 1;
         self.publisher.add(channel, 1, net::now_ns(), plan.size);
         self.wait("a first publish", |stage| stage.publisher.open() == 0)?;
+        // A server that answers has started its own processes too.
+        self.processes = self.server.processes();
         match self.publisher.refused {
             0 => Ok(()),
             _ => Err("the server refuses to publish".into()),
@@ -283,13 +285,24 @@ impl Stage {
                         self.publisher.receive();
                     }
                     if self.publisher.is_closed {
-                        return Err("the server closed the publisher's connection".into());
+                        self.reconnect_publisher()?;
                     }
                 }
                 number => self.workers[number as usize].listen()?,
             }
         }
         Ok(())
+    }
+
+    /// Some servers answer one publish a connection.
+    fn reconnect_publisher(&mut self) -> Result<(), String> {
+        if self.publisher.open() > 0 {
+            return Err("the server closed the publisher's connection".into());
+        }
+        self.publisher.reconnect().map_err(text)?;
+        self.poll
+            .add(&self.publisher.fd, PUBLISHER, EventFlags::IN)
+            .map_err(text)
     }
 
     fn tell_progress(&mut self) {

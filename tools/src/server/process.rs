@@ -17,6 +17,10 @@ use crate::{measure, net};
 /// How long a server may take to accept its first connection.
 const START_TIME: Duration = Duration::from_secs(20);
 
+const FIRST_PORT: u16 = 20_000;
+
+const PORTS: u16 = 12_000;
+
 /// A running server.
 pub struct Server {
     /// Its description.
@@ -136,9 +140,16 @@ impl Drop for Server {
     }
 }
 
+/// Two ports that nobody uses, below those that the kernel gives to connections: or those of
+/// thousands of clients would be in a server's way.
 fn free_ports() -> io::Result<(SocketAddrV4, SocketAddrV4)> {
-    let one = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let two = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let first = (net::now_ns() / 1_000 % u64::from(PORTS)) as u16;
+    let ports = (0..PORTS).map(|step| FIRST_PORT + (first + step) % PORTS);
+    // Held until both are found.
+    let mut free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok());
+    let (Some(one), Some(two)) = (free.next(), free.next()) else {
+        return Err(io::Error::other("all are taken"));
+    };
     let address = |listener: &TcpListener| -> io::Result<SocketAddrV4> {
         let port = listener.local_addr()?.port();
         Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
