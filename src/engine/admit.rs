@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::Engine;
 use super::conn::Access;
-use super::params::Params;
+use super::params::{Params, decoded, last};
 use super::problem::Problem;
 use super::route::{Receive, Route, channel_name, channel_names};
 use crate::encode;
@@ -174,13 +174,10 @@ fn is_equal(given: &[u8], key: &[u8]) -> bool {
 
 /// The event name: the header field, or the parameter.
 fn event<'b>(head: &Head<'b>) -> Result<Option<Cow<'b, str>>, Problem> {
-    let parameter = crate::http1::parameters(head.query)
-        .filter(|&(name, _)| name == b"event")
-        .last();
+    let parameter = last(head.query, b"event");
     let named: Cow<'b, [u8]> = match (head.encke_event, parameter) {
         (Some(value), _) => Cow::Borrowed(value),
-        (None, Some((_, raw))) => crate::http1::decode(raw)
-            .ok_or_else(|| Problem::bad("`%` in the query must be followed by two hex digits"))?,
+        (None, Some(raw)) => decoded(raw)?,
         (None, None) => return Ok(None),
     };
     let name = encode::check_event(&named).map_err(|error| Problem::bad(error.detail()))?;

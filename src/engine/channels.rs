@@ -10,6 +10,7 @@ use super::Engine;
 use super::ask::Ask;
 use super::conn::{self, ConnId};
 use super::output::Wire;
+use super::params::decoded;
 use super::problem::Problem;
 use super::stats::End;
 use crate::encode::{Seq, write_cursor};
@@ -204,9 +205,8 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 }
 
 fn text(raw: &[u8]) -> Result<String, Problem> {
-    let decoded = http1::decode(raw)
-        .ok_or_else(|| Problem::bad("`%` in the query must be followed by two hex digits"))?;
-    String::from_utf8(decoded.into_owned()).map_err(|_| Problem::bad("a parameter must be UTF-8"))
+    String::from_utf8(decoded(raw)?.into_owned())
+        .map_err(|_| Problem::bad("a parameter must be UTF-8"))
 }
 
 fn limit(text: &str) -> Result<usize, Problem> {

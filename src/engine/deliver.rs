@@ -12,7 +12,7 @@ use super::receive::{Batch, Part, message_count};
 use super::shapes;
 use super::stream;
 use super::work::Wish;
-use super::{Engine, advice};
+use super::{Engine, Settings, advice};
 use crate::base::meter::Frame;
 use crate::encode::{self, Envelope, Seq};
 use crate::hub::{Item, Shape, Take};
@@ -55,10 +55,7 @@ impl Engine {
         self.hub.unlist(&mut conn.reader);
         let take = match conn.state() {
             State::Streaming => STREAM_TAKE,
-            _ => Take {
-                messages: conn.room(self.settings.max_batch),
-                bytes: self.settings.max_batch_bytes,
-            },
+            _ => conn.take(&self.settings),
         };
         let more = self.hub.owed(&conn.reader, take, &mut items);
         if let Some(Item::Message { key, .. }) = items.last()
@@ -293,10 +290,7 @@ impl Engine {
         let is_lingering = conn.wish().is_some_and(|wish| !wish.gathered.is_empty());
         let mut more = false;
         if !is_lingering && self.hub.is_owed(&conn.reader) {
-            let take = Take {
-                messages: conn.room(self.settings.max_batch),
-                bytes: self.settings.max_batch_bytes,
-            };
+            let take = conn.take(&self.settings);
             more = self.hub.owed(&conn.reader, take, &mut items);
         }
         self.answer_held(index, &items, more);
@@ -359,13 +353,16 @@ impl Engine {
 }
 
 impl Conn {
-    /// How many messages its answer may still take.
-    fn room(&self, max_batch: usize) -> usize {
-        self.wish().map_or(max_batch, |wish| {
-            wish.limit
-                .saturating_sub(wish.gathered.objects.len())
-                .max(1)
-        })
+    /// What the answer to its held poll may still take.
+    fn take(&self, settings: &Settings) -> Take {
+        let messages = self.wish().map_or(settings.max_batch, |wish| {
+            let gathered = wish.gathered.objects.len();
+            wish.limit.saturating_sub(gathered).max(1)
+        });
+        Take {
+            messages,
+            bytes: settings.max_batch_bytes,
+        }
     }
 }
 

@@ -58,11 +58,7 @@ impl<'b> Params<'b> {
         let last_event_id = head.last_event_id.filter(|id| !id.is_empty());
         let is_poll = matches!(receive, Receive::Poll | Receive::LongPoll);
         for (name, raw) in http1::parameters(head.query) {
-            let value = || {
-                http1::decode(raw).ok_or_else(|| {
-                    Problem::bad("`%` in the query must be followed by two hex digits")
-                })
-            };
+            let value = || decoded(raw);
             match name {
                 b"since" if last_event_id.is_some() => {}
                 b"since" => params.since = since(&value()?, epoch)?,
@@ -95,10 +91,20 @@ impl<'b> Params<'b> {
 /// The callback of a request whose other parameters may be wrong, so that the error can be said
 /// to it.
 pub(super) fn callback_of<'b>(head: &Head<'b>) -> Option<Cow<'b, str>> {
-    let (_, raw) = http1::parameters(head.query)
-        .filter(|&(name, _)| name == b"callback")
-        .last()?;
+    let raw = last(head.query, b"callback")?;
     callback(http1::decode(raw)?).ok()
+}
+
+/// The raw value of a parameter; of one given twice the last counts.
+pub(super) fn last<'b>(query: &'b [u8], wanted: &[u8]) -> Option<&'b [u8]> {
+    let values = http1::parameters(query).filter(|&(name, _)| name == wanted);
+    values.last().map(|(_, raw)| raw)
+}
+
+/// A parameter's value, percent-decoded.
+pub(super) fn decoded(raw: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
+    http1::decode(raw)
+        .ok_or_else(|| Problem::bad("`%` in the query must be followed by two hex digits"))
 }
 
 fn since(value: &[u8], epoch: &Epoch) -> Result<Since, Problem> {
