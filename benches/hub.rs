@@ -44,7 +44,7 @@ fn say(hub: &mut Hub, channel: &str) {
 fn channels(hub: &mut Hub, count: usize) -> Vec<u32> {
     let names: Vec<String> = (0..count).map(|name| name.to_string()).collect();
     let opened = hub.open_all(names.iter().map(String::as_str));
-    opened.expect("there is room")
+    opened.expect("there is room").into_vec()
 }
 
 fn park(hub: &mut Hub, reader: &mut Reader, follower: u32, channels: &[u32]) {
@@ -176,7 +176,7 @@ fn resume(criterion: &mut Bencher) {
                 };
                 bencher.iter(|| {
                     items.clear();
-                    hub.collect(&[(channel, false)], cursor, take, &mut items);
+                    hub.collect([(channel, false)].into_iter(), cursor, take, &mut items);
                     assert_eq!(items.len(), missed);
                 });
             });
@@ -204,7 +204,7 @@ fn resume_many(criterion: &mut Bencher) {
             };
             bencher.iter(|| {
                 items.clear();
-                hub.collect(&followed, Seq::ZERO, take, &mut items);
+                hub.collect(followed.iter().copied(), Seq::ZERO, take, &mut items);
                 assert_eq!(items.len(), MISSED);
             });
         });

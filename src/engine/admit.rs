@@ -10,22 +10,22 @@ use super::Engine;
 use super::conn::Access;
 use super::params::{Params, decoded, last};
 use super::problem::Problem;
-use super::route::{Receive, Route, channel_name, channel_names};
+use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::encode;
 use crate::http1::{Head, Method};
 
 /// What a request comes to.
 pub(super) enum Plan<'b> {
-    Receive(Receive, Vec<String>, Params<'b>),
+    Receive(Receive, Names<'b>, Params<'b>),
     Publish {
-        channel: String,
+        channel: Cow<'b, str>,
         event: Option<Cow<'b, str>>,
         idempotency_key: Option<&'b str>,
     },
     PublishLines,
     Channels,
-    ShowChannel(String),
-    ForgetChannel(String),
+    ShowChannel(Cow<'b, str>),
+    ForgetChannel(Cow<'b, str>),
     Healthz,
     Readyz,
     Metrics,
@@ -36,10 +36,15 @@ pub(super) enum Plan<'b> {
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 impl Engine {
-    /// Judges a request by its head.
-    pub(super) fn admit<'b>(&self, index: u32, head: &Head<'b>) -> Result<Plan<'b>, Problem> {
+    /// Judges a request by its head, and by what its path leads to.
+    pub(super) fn admit<'b>(
+        &self,
+        index: u32,
+        head: &Head<'b>,
+        route: Option<Route<'b>>,
+    ) -> Result<Plan<'b>, Problem> {
         let access = self.conns[index as usize].access;
-        let route = match Route::of(head.path) {
+        let route = match route {
             Some(Route::Page) if self.page.is_none() && head.method != Method::Options => {
                 return Err(not_found());
             }

@@ -261,13 +261,12 @@ impl Engine {
         rest: &[u8],
         framing: Framing,
     ) -> usize {
+        let route = Route::of(head.path);
         let mut upload = Upload {
             head: Box::default(),
             decoder: Decoder::new(framing),
             // Nobody else looks at a body.
-            body: Route::of(head.path)
-                .filter(Route::is_publish)
-                .map(|_| Vec::new()),
+            body: route.filter(Route::is_publish).map(|_| Vec::new()),
         };
         match upload.take(rest, self.settings.max_body_bytes) {
             Err(error) => {
@@ -280,9 +279,9 @@ impl Engine {
             }
             Ok(progress) => {
                 // What will be refused anyway is refused before its body comes.
-                if let Err(problem) = self.admit(index, head) {
+                if let Err(problem) = self.admit(index, head, route) {
                     self.conn(index).flags.put(Flags::CLOSE, true);
-                    self.refuse_request(index, head, problem);
+                    self.refuse_request(index, head, route, problem);
                     return rest.len();
                 }
                 if head.expect_continue && rest.is_empty() {

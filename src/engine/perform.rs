@@ -16,13 +16,14 @@ impl Engine {
     /// Serves one whole request: its answer is written, or it is parked.
     pub(super) fn perform(&mut self, index: u32, head: &Head<'_>, body: &[u8]) {
         let ask = self.ask(index, head);
-        let planned = self.admit(index, head);
+        let route = Route::of(head.path);
+        let planned = self.admit(index, head, route);
         let done = planned.and_then(|plan| self.carry_out(index, head, plan, body, &ask));
         let status = match done {
             Ok(status) => status,
-            Err(problem) => return self.refuse_request(index, head, problem),
+            Err(problem) => return self.refuse_request(index, head, route, problem),
         };
-        self.stats.requests.count(endpoint(head), status);
+        self.stats.requests.count(endpoint(route), status);
         log_access(index, head, status);
         let conn = self.conn(index);
         if !conn.is_waiting() && conn.state() != State::Closing {
@@ -31,13 +32,19 @@ impl Engine {
     }
 
     /// Refuses a request whose framing is sound.
-    pub(super) fn refuse_request(&mut self, index: u32, head: &Head<'_>, problem: Problem) {
+    pub(super) fn refuse_request(
+        &mut self,
+        index: u32,
+        head: &Head<'_>,
+        route: Option<Route<'_>>,
+        problem: Problem,
+    ) {
         let mut ask = self.ask(index, head);
-        let takes_callback = Route::of(head.path).is_some_and(|route| route.takes_callback());
+        let takes_callback = route.is_some_and(|route| route.takes_callback());
         ask.callback = callback_of(head).filter(|_| takes_callback);
         let manner = manner(&ask, &self.heads);
         problem.write(&self.heads, &mut self.scratch.out, &manner);
-        self.stats.requests.count(endpoint(head), problem.status);
+        self.stats.requests.count(endpoint(route), problem.status);
         log_access(index, head, problem.status);
         self.enter(index, State::Idle);
     }
@@ -146,7 +153,7 @@ fn log_access(index: u32, head: &Head<'_>, status: u16) {
     );
 }
 
-/// The endpoint asked for.
-fn endpoint(head: &Head<'_>) -> Endpoint {
-    Route::of(head.path).map_or(Endpoint::Other, |route| route.endpoint())
+/// What a request is counted for.
+fn endpoint(route: Option<Route<'_>>) -> Endpoint {
+    route.map_or(Endpoint::Other, |route| route.endpoint())
 }

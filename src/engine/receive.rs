@@ -12,11 +12,11 @@ use super::conn::{Flags, State};
 use super::heads::{Ending, LAST_CHUNK, chunk};
 use super::params::{Params, Since};
 use super::problem::Problem;
-use super::route::Receive;
+use super::route::{Names, Receive};
 use super::work::Wish;
 use crate::base::meter::Frame;
 use crate::encode::{self, Envelope, Seq};
-use crate::hub::{Item, Shape, Take, Transport};
+use crate::hub::{Channels, Item, Shape, Take, Transport};
 
 /// Where a client begins to receive.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ impl Engine {
         &mut self,
         index: u32,
         receive: Receive,
-        names: &[String],
+        names: &Names<'_>,
         params: Params<'_>,
         ask: &Ask<'_>,
     ) -> Result<(), Problem> {
@@ -86,7 +86,7 @@ impl Engine {
         &mut self,
         index: u32,
         receive: Receive,
-        names: &[String],
+        names: &Names<'_>,
         mut params: Params<'_>,
         start: Start,
         ask: &Ask<'_>,
@@ -101,11 +101,11 @@ impl Engine {
             persistence: self.persistence(index),
             ..*ask
         };
-        let mut known: Vec<(u32, bool)> = Vec::with_capacity(names.len());
+        let mut known = Channels::new();
         let mut floor = Seq::ZERO;
         for name in names {
             match self.hub.find(name) {
-                Some(channel) => known.push((channel, start.fresh)),
+                Some(channel) => known.push(channel),
                 None => floor = floor.max(self.hub.lost(name)),
             }
         }
@@ -119,13 +119,19 @@ impl Engine {
         };
         let mut items = std::mem::take(&mut self.scratch.items);
         items.clear();
-        let more = self.hub.collect(&known, start.cursor, take, &mut items);
+        let followed = known.iter().map(|&channel| (channel, start.fresh));
+        let more = self.hub.collect(followed, start.cursor, take, &mut items);
         let is_lost = floor > start.cursor && !start.fresh;
         let gap = start.gap || is_lost || items.iter().any(|item| matches!(item, Item::Gap(_)));
         let hold_ms = self.hold_ms(&params, ask);
         if receive == Receive::LongPoll && items.is_empty() && !gap && hold_ms > 0 {
             self.scratch.items = items;
-            return self.park(index, names, &params, limit, hold_ms, ask);
+            let channels = match known.len() == names.len() {
+                true => known,
+                false => self.hub.open_all(names.iter().map(AsRef::as_ref))?,
+            };
+            self.park(index, &channels, &params, limit, hold_ms, ask);
+            return Ok(());
         }
         let last = items.last().map_or(self.hub.head(), Item::seq);
         let is_idle = receive == Receive::Poll && items.is_empty();
@@ -138,10 +144,7 @@ impl Engine {
             more,
             gap,
             retry_ms: match is_idle || self.drain.is_some() {
-                true => {
-                    let known: Vec<u32> = known.iter().map(|&(channel, _)| channel).collect();
-                    Some(self.poll_retry_ms(&known))
-                }
+                true => Some(self.poll_retry_ms(&known)),
                 false => None,
             },
             spread_ms: None,
@@ -175,13 +178,12 @@ impl Engine {
     fn park(
         &mut self,
         index: u32,
-        names: &[String],
+        channels: &[u32],
         params: &Params<'_>,
         limit: usize,
         hold_ms: u64,
         ask: &Ask<'_>,
-    ) -> Result<(), Problem> {
-        let channels = self.hub.open_all(names.iter().map(String::as_str))?;
+    ) {
         let is_plain = limit == self.settings.max_batch
             && params.linger_ms == 0
             && ask.callback.is_none()
@@ -206,7 +208,7 @@ impl Engine {
         self.hub.follow(
             &mut conn.reader,
             index,
-            &channels,
+            channels,
             Transport::LongPoll,
             false,
         );
@@ -214,7 +216,6 @@ impl Engine {
         if params.early {
             self.write_early_head(index, ask);
         }
-        Ok(())
     }
 
     fn write_early_head(&mut self, index: u32, ask: &Ask<'_>) {

@@ -2,6 +2,10 @@
 //!
 //! Owns the table of endpoints: their paths, methods, and which of them are the control surface.
 
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
 use crate::http1::{self, Method};
 use crate::hub::{NameError, check_name};
 
@@ -180,9 +184,12 @@ impl<'b> Route<'b> {
 /// Most channels in one request.
 const MAX_CHANNELS: usize = 64;
 
+/// The channels of one request: nearly always a single one, borrowed from its path.
+pub(super) type Names<'b> = SmallVec<[Cow<'b, str>; 1]>;
+
 /// The names in a path: separated by commas, percent-encoded; one given twice counts once.
-pub(super) fn channel_names(raw: &[u8]) -> Result<Vec<String>, Problem> {
-    let mut names: Vec<String> = Vec::new();
+pub(super) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem> {
+    let mut names = Names::new();
     for raw in raw.split(|&byte| byte == b',') {
         let name = channel_name(raw)?;
         if names.contains(&name) {
@@ -197,11 +204,12 @@ pub(super) fn channel_names(raw: &[u8]) -> Result<Vec<String>, Problem> {
 }
 
 /// One name, percent-encoded.
-pub(super) fn channel_name(raw: &[u8]) -> Result<String, Problem> {
+pub(super) fn channel_name(raw: &[u8]) -> Result<Cow<'_, str>, Problem> {
     let decoded = http1::decode(raw)
         .ok_or_else(|| Problem::bad("`%` in the path must be followed by two hex digits"))?;
-    let name = check_name(&decoded)
-        .map_err(NameError::detail)
-        .map_err(Problem::bad)?;
-    Ok(name.to_owned())
+    let bad = |error: NameError| Problem::bad(error.detail());
+    Ok(match &decoded {
+        Cow::Borrowed(name) => Cow::Borrowed(check_name(name).map_err(bad)?),
+        Cow::Owned(name) => Cow::Owned(check_name(name).map_err(bad)?.to_owned()),
+    })
 }

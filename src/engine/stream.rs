@@ -10,6 +10,7 @@ use super::output::Wire;
 use super::params::Params;
 use super::problem::Problem;
 use super::receive::Start;
+use super::route::Names;
 use crate::encode::{Deliver, Epoch, Seq, ndjson, script, sse};
 use crate::hub::Transport;
 
@@ -18,7 +19,7 @@ impl Engine {
         &mut self,
         index: u32,
         transport: Transport,
-        names: &[String],
+        names: &Names<'_>,
         params: &Params<'_>,
         start: Start,
         ask: &Ask<'_>,
@@ -33,7 +34,7 @@ impl Engine {
             self.turn_away(index, transport, params, start, ask);
             return Ok(());
         }
-        let channels = match self.hub.open_all(names.iter().map(String::as_str)) {
+        let channels = match self.hub.open_all(names.iter().map(AsRef::as_ref)) {
             Ok(channels) => channels,
             // An EventSource that is refused by status gives up for ever.
             Err(_) if transport == Transport::Sse => {

@@ -8,7 +8,6 @@
 //! Never copies, never looks at the body.
 
 use httparse::{Request, Status};
-use memchr::memchr_iter;
 
 use super::fields::Fields;
 use super::scan::Found;
@@ -185,7 +184,7 @@ fn attempt(view: &[u8]) -> Result<Outcome<'_>, Error> {
     match request.parse_with_uninit_headers(view, &mut fields) {
         Ok(Status::Partial) => Ok(Outcome::Partial),
         Ok(Status::Complete(length)) => {
-            if has_bare_lf(&view[..length]) {
+            if !ends_lines_with_crlf(&request, &view[..length]) {
                 return Err(Error::BareLf);
             }
             read(&request).map(|head| Outcome::Complete { head, length })
@@ -197,11 +196,20 @@ fn attempt(view: &[u8]) -> Result<Outcome<'_>, Error> {
     }
 }
 
-/// Whether a head that the parser has accepted has an LF without its CR.
+/// Whether every line of a head that the parser has accepted ends with CRLF: the parser takes a
+/// bare LF too.
 ///
-/// The parser accepts no CR without its LF, so the two differ in number only if an LF is bare.
-fn has_bare_lf(head: &[u8]) -> bool {
-    memchr_iter(b'\r', head).count() != memchr_iter(b'\n', head).count()
+/// Lines end before the method, before each field's name, and at the end of the head.
+fn ends_lines_with_crlf(request: &Request<'_, '_>, head: &[u8]) -> bool {
+    let before = |part: &str| {
+        let start = part.as_ptr().addr() - head.as_ptr().addr();
+        &head[..start]
+    };
+    let mut fields = request.headers.iter();
+    let empty_lines = request.method.map_or(&[][..], before);
+    empty_lines.chunks(2).all(|line| line == b"\r\n")
+        && fields.all(|field| before(field.name).ends_with(b"\r\n"))
+        && head.ends_with(b"\r\n\r\n")
 }
 
 /// Reads a request whose syntax is right.
@@ -723,6 +731,30 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        /// The naive twin of the look at line ends: no CR without its LF is ever accepted, so as
+        /// many of the one as of the other means that none is bare.
+        #[test]
+        fn a_bare_lf_is_found_wherever_it_stands(
+            ends in prop::collection::vec(prop_oneof![9 => Just("\r\n"), 1 => Just("\n")], 2..9),
+            empty_lines in 0..3_usize,
+        ) {
+            let mut bytes = String::new();
+            let (before, lines) = ends.split_at(empty_lines.min(ends.len() - 2));
+            bytes.extend(before.iter().copied());
+            for (place, end) in lines[..lines.len() - 1].iter().enumerate() {
+                match place {
+                    0 => bytes.push_str("GET / HTTP/1.0"),
+                    _ => bytes.push_str("a: \t b \t"),
+                }
+                bytes.push_str(end);
+            }
+            bytes.push_str(lines[lines.len() - 1]);
+            let count = |byte| bytes.bytes().filter(|&other| other == byte).count();
+            let is_whole = matches!(fresh(bytes.as_bytes()), Ok(Outcome::Complete { .. }));
+            prop_assert_eq!(is_whole, count(b'\r') == count(b'\n'), "{:?}", bytes);
+            prop_assert!(is_whole || fresh(bytes.as_bytes()) == Err(Error::BareLf));
+        }
 
         #[test]
         fn pieces_have_the_outcome_of_the_whole(

@@ -130,14 +130,18 @@ fn is_ip_literal(address: &[u8]) -> bool {
         [] => false,
         [b'v' | b'V', future @ ..] => future
             .iter()
-            .all(|byte| is_unreserved(*byte) || is_delimiter(*byte) || *byte == b':'),
+            .all(|byte| is_name_byte(*byte) || *byte == b':'),
         v6 => v6.iter().all(is_v6),
     }
 }
 
 fn is_name(name: &[u8]) -> bool {
-    let is_allowed = |byte: &u8| is_unreserved(*byte) || is_delimiter(*byte) || *byte == b'%';
-    !name.is_empty() && name.iter().all(is_allowed) && decode(name).is_some()
+    let is_plain = |byte: &u8| is_name_byte(*byte);
+    let is_escaped = |name: &[u8]| {
+        let is_allowed = |byte: &u8| is_name_byte(*byte) || *byte == b'%';
+        name.iter().all(is_allowed) && decode(name).is_some()
+    };
+    !name.is_empty() && (name.iter().all(is_plain) || is_escaped(name))
 }
 
 fn is_port(port: &[u8]) -> bool {
@@ -148,12 +152,24 @@ fn is_port(port: &[u8]) -> bool {
     number.is_some()
 }
 
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
-fn is_delimiter(byte: u8) -> bool {
-    b"!$&'()*+,;=".contains(&byte)
+/// Whether a byte may stand in a name as it is: unreserved, or a delimiter (RFC 3986, 3.2.2).
+fn is_name_byte(byte: u8) -> bool {
+    const IS_NAME_BYTE: [bool; 256] = {
+        let mut table = [false; 256];
+        let marks = b"-._~!$&'()*+,;=";
+        let mut at = 0;
+        while at < 256 {
+            table[at] = (at as u8).is_ascii_alphanumeric();
+            at += 1;
+        }
+        let mut at = 0;
+        while at < marks.len() {
+            table[marks[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    IS_NAME_BYTE[usize::from(byte)]
 }
 
 fn hex(digit: u8) -> Option<u8> {

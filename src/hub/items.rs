@@ -49,26 +49,29 @@ impl Hub {
     /// whether there are more than `take` allows. A channel marked fresh has no gaps.
     pub fn collect(
         &self,
-        channels: &[(u32, bool)],
+        channels: impl Iterator<Item = (u32, bool)>,
         cursor: Seq,
         take: Take,
         items: &mut Vec<Item>,
     ) -> bool {
         let mut room = take;
-        if let [(channel, fresh)] = *channels {
-            let mut source = self.source(channel, fresh, cursor);
-            while let Some(item) = source.next {
+        let mut sources = channels.map(|(channel, fresh)| self.source(channel, fresh, cursor));
+        let Some(mut first) = sources.next() else {
+            return false;
+        };
+        let Some(second) = sources.next() else {
+            while let Some(item) = first.next {
                 if !self.fits(item, take, &mut room) {
                     return true;
                 }
                 items.push(item);
-                self.step(&mut source);
+                self.step(&mut first);
             }
             return false;
-        }
-        let mut sources: Vec<Source> = channels
-            .iter()
-            .map(|&(channel, fresh)| self.source(channel, fresh, cursor))
+        };
+        let mut sources: Vec<Source> = [first, second]
+            .into_iter()
+            .chain(sources)
             .filter(|source| source.next.is_some())
             .collect();
         while let Some((at, item)) = lowest(&sources) {

@@ -39,6 +39,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use slab::Slab;
+use smallvec::SmallVec;
 
 use crate::base::histogram::Histogram;
 use crate::base::list::List;
@@ -83,6 +84,9 @@ pub struct Hub {
     counts: Counts,
     fan_out_ms: Histogram,
 }
+
+/// Channels that are used together: nearly always a single one.
+pub type Channels = SmallVec<[u32; 1]>;
 
 /// The limits a hub keeps to.
 #[derive(Clone, Copy, Debug)]
@@ -225,9 +229,9 @@ impl Hub {
     pub fn open_all<'n>(
         &mut self,
         names: impl Iterator<Item = &'n str> + Clone,
-    ) -> Result<Vec<u32>, Refusal> {
+    ) -> Result<Channels, Refusal> {
         let forgotten = self.forgotten;
-        let opened: Result<Vec<u32>, Refusal> = names.clone().map(|name| self.open(name)).collect();
+        let opened: Result<Channels, Refusal> = names.clone().map(|name| self.open(name)).collect();
         if self.forgotten == forgotten && opened.is_ok() {
             return opened;
         }

@@ -70,8 +70,8 @@ pub fn check_name(name: &[u8]) -> Result<&str, NameError> {
     if is_bad {
         return Err(NameError::Character);
     }
-    let is_segment = |segment: &str| !matches!(segment, "" | "." | "..");
-    match name.split('/').all(is_segment) {
+    let is_segment = |segment: &[u8]| !matches!(segment, b"" | b"." | b"..");
+    match name.as_bytes().split(|&byte| byte == b'/').all(is_segment) {
         true => Ok(name),
         false => Err(NameError::Segment),
     }

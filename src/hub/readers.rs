@@ -142,17 +142,11 @@ impl Hub {
     }
 
     /// The next items that a reader is owed, lowest number first; see [`Take`].
-    pub fn owed(&mut self, reader: &Reader, take: Take, items: &mut Vec<Item>) -> bool {
-        let first = &self.subscriptions[reader.first as usize];
-        if first.sibling == NONE {
-            let followed = [(first.channel, first.fresh)];
-            return self.collect(&followed, reader.cursor, take, items);
-        }
-        let followed: Vec<(u32, bool)> = self
+    pub fn owed(&self, reader: &Reader, take: Take, items: &mut Vec<Item>) -> bool {
+        let followed = self
             .subscriptions_of(reader)
-            .map(|(_, s)| (s.channel, s.fresh))
-            .collect();
-        self.collect(&followed, reader.cursor, take, items)
+            .map(|(_, s)| (s.channel, s.fresh));
+        self.collect(followed, reader.cursor, take, items)
     }
 
     /// Notes that a reader has been given these items: what its channels lose from now on counts.
