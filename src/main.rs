@@ -1,21 +1,19 @@
 //! The `encke` binary: options, log, signals, server, and standard input if it is asked for.
 //!
-//! Owns the process: its exit code, its log, its signals and its threads. Everything else is the
-//! library's.
+//! Owns the process: its exit code, its log and its threads. Everything else is the library's.
 
 mod cli;
+mod signals;
 mod systemd;
 
 use std::io::{self, Write};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::thread;
-
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use cli::Command;
 use encke::producer::stdin::{self, Lines};
-use encke::{Error, Handle, Publication, Publisher, Server};
+use encke::{Error, Publication, Publisher, Server};
+use signals::Signals;
 
 fn main() -> ExitCode {
     let inherited = match systemd::sockets() {
@@ -45,39 +43,15 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
 fn run(command: Command) -> Result<(), Error> {
     let max_message_bytes = command.config.max_body_bytes;
     // Caught before anybody can know that there is a server to end.
-    let no_signals = |error| Error::System("no signals", error);
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(no_signals)?;
+    let signals = Signals::catch().map_err(|error| Error::System("no signals", error))?;
     let mut server = Server::bind(command.config)?;
-    handle_signals(signals, server.handle()).map_err(no_signals)?;
+    signals.serve(&mut server)?;
     if let Some(lines) = command.stdin {
         read_stdin(lines, max_message_bytes, server.publisher())
             .map_err(|error| Error::System("no thread for standard input", error))?;
     }
     systemd::ready(&mut server);
     server.run()
-}
-
-/// SIGTERM and SIGINT drain; a second one ends the process as if it had not been caught. SIGHUP
-/// changes nothing: there is no file to read again, and nobody is to be let go for it.
-fn handle_signals(mut signals: Signals, server: Handle) -> io::Result<()> {
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            let mut is_draining = false;
-            for signal in signals.forever() {
-                if signal == SIGHUP {
-                    log::info!("SIGHUP: there is nothing to read again; restart to change options");
-                } else if is_draining {
-                    process::exit(128 + signal);
-                } else {
-                    is_draining = true;
-                    log::info!("draining, as told by signal {signal}; a second one ends at once");
-                    systemd::stopping();
-                    server.shutdown();
-                }
-            }
-        })?;
-    Ok(())
 }
 
 /// The thread is not joined: it may be waiting for its input when the server has ended.

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -138,6 +139,23 @@ impl Server {
     /// serves: for a watchdog, say. One such call is kept; a later one replaces it.
     pub fn every(&mut self, interval: Duration, run: impl FnMut() + Send + 'static) {
         self.reactor.every(interval, Box::new(run));
+    }
+
+    /// Has `run` called on the reactor's thread whenever `source` has become readable: for
+    /// signals, say. `run` is to take all that is there, and without waiting. One such source is
+    /// kept; a later one replaces it.
+    ///
+    /// # Errors
+    ///
+    /// Where the system cannot watch it.
+    pub fn watch(
+        &mut self,
+        source: OwnedFd,
+        run: impl FnMut() + Send + 'static,
+    ) -> Result<(), Error> {
+        self.reactor
+            .watch(source, Box::new(run))
+            .map_err(|error| Error::System("a source cannot be watched", error))
     }
 
     /// Serves on this thread until a shutdown has drained.

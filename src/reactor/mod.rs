@@ -15,7 +15,7 @@ mod sockets;
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
@@ -72,6 +72,9 @@ const CLOSE_BUDGET: usize = 128;
 /// Tokens below this are not connections: a connection's generation is never 0.
 const WAKER: Token = Token(0);
 
+/// What the embedding program has watched; listeners stand between the two.
+const WATCHED: Token = Token(u32::MAX as usize);
+
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -97,6 +100,14 @@ pub(crate) struct Reactor {
     load: Load,
     notices: Notices,
     chore: Option<Chore>,
+    watched: Option<Watched>,
+}
+
+/// Something that the embedding program wants to hear of on this thread.
+struct Watched {
+    /// Closed, it would leave the poll.
+    _source: OwnedFd,
+    run: Box<dyn FnMut() + Send>,
 }
 
 /// Something that the embedding program wants done on this thread now and then.
@@ -137,6 +148,7 @@ impl Reactor {
             load: Load::default(),
             notices: Notices::default(),
             chore: None,
+            watched: None,
         })
     }
 
@@ -165,6 +177,23 @@ impl Reactor {
             due: Time::default(),
             run,
         });
+    }
+
+    /// Has `run` called whenever `source` has become readable.
+    pub(crate) fn watch(
+        &mut self,
+        source: OwnedFd,
+        run: Box<dyn FnMut() + Send>,
+    ) -> io::Result<()> {
+        let raw = source.as_raw_fd();
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&raw), WATCHED, Interest::READABLE)?;
+        self.watched = Some(Watched {
+            _source: source,
+            run,
+        });
+        Ok(())
     }
 
     fn do_chore(&mut self, now: Time) {
@@ -254,6 +283,11 @@ impl Reactor {
         for event in &events {
             match event.token() {
                 WAKER => self.inbox.notice(),
+                WATCHED => {
+                    if let Some(watched) = &mut self.watched {
+                        (watched.run)();
+                    }
+                }
                 Token(listener) if listener >> 32 == 0 => {
                     if let Some(listener) = self.listeners.get_mut(listener - 1) {
                         listener.is_ready = true;

@@ -7,12 +7,12 @@
 //! an event is only raised when the state changes.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 use crate::engine::{ConnId, Sent, Wire};
 
@@ -136,9 +136,9 @@ impl Sockets {
             return Read::Nothing;
         };
         loop {
-            match rustix::io::read(&socket.fd, &mut *buffer) {
-                Ok(0) => return Read::Eof,
-                Ok(length) => return Read::Bytes(length),
+            match rustix::net::recv(&socket.fd, &mut *buffer, RecvFlags::empty()) {
+                Ok((0, _)) => return Read::Eof,
+                Ok((length, _)) => return Read::Bytes(length),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Read::Nothing,
                 Err(_) => return Read::Broken,
@@ -154,7 +154,7 @@ impl Wire for Sockets {
         };
         let total: usize = slices.iter().map(|slice| slice.len()).sum();
         let taken = loop {
-            match write(socket.fd.as_fd(), slices) {
+            match send(socket.fd.as_fd(), slices) {
                 Ok(taken) => break taken,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break 0,
@@ -191,9 +191,14 @@ impl Wire for Sockets {
     }
 }
 
-fn write(fd: std::os::fd::BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+/// Sends what fits. The calls for sockets cost a few percent less than `write`, which comes to them
+/// by way of the file system.
+fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     match slices {
-        [slice] => rustix::io::write(fd, slice),
-        slices => rustix::io::writev(fd, slices),
+        [slice] => rustix::net::send(fd, slice, SendFlags::NOSIGNAL),
+        slices => {
+            let mut ancillary = SendAncillaryBuffer::new(&mut []);
+            rustix::net::sendmsg(fd, slices, &mut ancillary, SendFlags::NOSIGNAL)
+        }
     }
 }

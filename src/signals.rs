@@ -1,0 +1,62 @@
+//! Signals, as events of the reactor: no thread waits for them.
+//!
+//! Owns what each signal means. SIGTERM and SIGINT drain; a second one ends the process at once,
+//! in the handler itself, so that even a reactor that hangs can be ended. SIGHUP changes nothing:
+//! there is no file to read again, and nobody is to be let go for it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_shutdown;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+
+use encke::{Error, Server};
+
+use crate::systemd;
+
+/// Signals that are caught, and served once there is a server.
+pub(crate) struct Signals {
+    caught: SignalDelivery<UnixStream, SignalOnly>,
+    /// From when on a signal to end is one to end at once.
+    is_draining: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Catches them from here on.
+    pub(crate) fn catch() -> io::Result<Signals> {
+        let is_draining = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_draining))?;
+        }
+        let (read, write) = UnixStream::pair()?;
+        let all = [SIGTERM, SIGINT, SIGHUP];
+        let caught = SignalDelivery::with_pipe(read, write, SignalOnly, all)?;
+        Ok(Signals {
+            caught,
+            is_draining,
+        })
+    }
+
+    /// Has them served on the server's thread, those included that came before.
+    pub(crate) fn serve(mut self, server: &mut Server) -> Result<(), Error> {
+        let source = self.caught.get_read().try_clone();
+        let source = source.map_err(|error| Error::System("no signals", error))?;
+        let handle = server.handle();
+        server.watch(OwnedFd::from(source), move || {
+            for signal in self.caught.pending() {
+                if signal == SIGHUP {
+                    log::info!("SIGHUP: there is nothing to read again; restart to change options");
+                } else if !self.is_draining.swap(true, Ordering::SeqCst) {
+                    log::info!("draining, as told by signal {signal}; a second one ends at once");
+                    systemd::stopping();
+                    handle.shutdown();
+                }
+            }
+        })
+    }
+}
