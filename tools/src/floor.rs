@@ -152,7 +152,7 @@ impl Floor {
             let Some(connection) = &self.connections[number as usize] else {
                 return;
             };
-            match net::read(&connection.fd, buffer) {
+            match net::receive(&connection.fd, buffer) {
                 Read::Nothing => return,
                 Read::End => return self.forget(number),
                 Read::Bytes(length) => {
@@ -224,7 +224,7 @@ impl Floor {
 
     fn write(&mut self, number: u32, bytes: &[u8]) {
         if let Some(connection) = &self.connections[number as usize]
-            && !matches!(net::write(&connection.fd, bytes), Ok(length) if length == bytes.len())
+            && !matches!(net::send(&connection.fd, bytes), Ok(length) if length == bytes.len())
         {
             self.forget(number);
         }
@@ -288,7 +288,7 @@ impl Floor {
                 if !stays {
                     connection.parked = None;
                 }
-                let sent = net::write(&connection.fd, message);
+                let sent = net::send(&connection.fd, message);
                 if !matches!(sent, Ok(length) if length == message.len()) {
                     // The end of the connection comes as an event of its own.
                     let _ = rustix::net::shutdown(&connection.fd, rustix::net::Shutdown::Both);

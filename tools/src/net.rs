@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::CpuSet;
 use rustix::time::{ClockId, Timespec};
@@ -147,10 +147,22 @@ pub enum Read {
     End,
 }
 
-/// Reads once.
+/// Receives once from a socket.
+pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> Read {
+    read_by(|| {
+        let (length, _) = rustix::net::recv(&fd, &mut *buffer, RecvFlags::empty())?;
+        Ok(length)
+    })
+}
+
+/// Reads once from a pipe.
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Read {
+    read_by(|| rustix::io::read(&fd, &mut *buffer))
+}
+
+fn read_by(mut read: impl FnMut() -> rustix::io::Result<usize>) -> Read {
     loop {
-        match rustix::io::read(&fd, &mut *buffer) {
+        match read() {
             Ok(0) => return Read::End,
             Ok(length) => return Read::Bytes(length),
             Err(Errno::INTR) => {}
@@ -160,10 +172,10 @@ pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Read {
     }
 }
 
-/// Writes once; how much was taken.
-pub fn write(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+/// Sends once to a socket; how much was taken.
+pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     loop {
-        match rustix::io::write(&fd, bytes) {
+        match rustix::net::send(&fd, bytes, SendFlags::NOSIGNAL) {
             Ok(length) => return Ok(length),
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => return Ok(0),

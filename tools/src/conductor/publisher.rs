@@ -117,7 +117,7 @@ impl Publisher {
     /// Sends as much as there is room for.
     pub(super) fn send(&mut self) -> io::Result<()> {
         if !self.unsent.is_empty() {
-            let length = net::write(&self.fd, &self.unsent)?;
+            let length = net::send(&self.fd, &self.unsent)?;
             self.unsent.drain(..length);
         }
         Ok(())
@@ -125,7 +125,7 @@ impl Publisher {
 
     /// Reads answers.
     pub(super) fn receive(&mut self) {
-        match net::read(&self.fd, &mut self.buffer) {
+        match net::receive(&self.fd, &mut self.buffer) {
             Read::Nothing => {}
             Read::End => self.is_closed = true,
             Read::Bytes(length) => {

@@ -194,7 +194,7 @@ impl Crowd {
                 ..Filling::default()
             };
             self.first.fill(&mut self.request, filling);
-            match net::write(fd, &self.request) {
+            match net::send(fd, &self.request) {
                 Ok(0) => false,
                 Ok(length) if length == self.request.len() => true,
                 Ok(_) | Err(_) => return self.lose(number),
@@ -261,7 +261,7 @@ impl Crowd {
         let Some(fd) = &self.clients[number].fd else {
             return Ok(());
         };
-        match net::read(fd.as_fd(), &mut self.buffer) {
+        match net::receive(fd.as_fd(), &mut self.buffer) {
             Read::Nothing => Ok(()),
             Read::End => self.lose(number),
             Read::Bytes(length) => self.hear(number, length),
@@ -346,7 +346,7 @@ impl Crowd {
         let Some(fd) = &self.clients[number].fd else {
             return Ok(());
         };
-        match net::write(fd, &self.request) {
+        match net::send(fd, &self.request) {
             Ok(length) if length == self.request.len() => Ok(()),
             _ => self.lose(number),
         }
