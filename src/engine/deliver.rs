@@ -18,7 +18,7 @@ use crate::encode::{self, Envelope, Seq};
 use crate::hub::{Item, Shape, Take};
 
 /// Readers served of one channel before the next channel has its turn.
-const TURN: usize = 64;
+const TURN: usize = 16;
 
 /// Most messages, and bytes of them, that a stream is sent in one write.
 const STREAM_TAKE: Take = Take {

@@ -21,7 +21,7 @@ use crate::base::time::Time;
 use crate::engine::{ConnId, Crowd, Wire};
 
 /// Connections taken on in one tick, over all listeners.
-const BUDGET: usize = 128;
+const BUDGET: usize = 64;
 
 /// How long accepting rests when descriptors have run out, unless one is freed before.
 const REST_MS: u64 = 100;
