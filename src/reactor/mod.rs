@@ -220,8 +220,8 @@ impl Reactor {
     }
 
     fn tick(&mut self) -> io::Result<()> {
-        self.wait()?;
-        let now = self.tell_time();
+        let woke = self.wait()?;
+        let now = self.tell_time(woke);
         self.do_chore(now);
         let sockets = self.engine.connection_count() + self.listeners.len();
         let outside = self.engine.outside();
@@ -240,31 +240,31 @@ impl Reactor {
         Ok(())
     }
 
-    /// Sleeps until something happens or is due; not at all while there is work left.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Sleeps until something happens or is due; not at all while there is work left. Returns when
+    /// it woke.
+    fn wait(&mut self) -> io::Result<Instant> {
+        let before = Instant::now();
         let has_work = self.engine.has_work()
             || self.inbox.has_work()
             || self.can_accept()
             || !self.unread.is_empty();
         let timeout = match has_work {
             true => Some(Duration::ZERO),
-            false => self.until_due(),
+            false => self.until_due(before),
         };
-        let before = Instant::now();
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
-        self.load
-            .slept(before, Instant::now(), self.engine.outside());
-        Ok(())
+        let woke = Instant::now();
+        self.load.slept(before, woke, self.engine.outside());
+        Ok(woke)
     }
 
-    fn until_due(&self) -> Option<Duration> {
+    fn until_due(&self, now: Instant) -> Option<Duration> {
         let chore = self.chore.as_ref().map(|chore| chore.due);
         let due = [self.engine.next_due(), self.gate.next_due(), chore];
         let due = due.into_iter().flatten().min();
-        let now = Instant::now();
         let until = due.map(|due| {
             let at = self.started + Duration::from_millis(due.0);
             at.saturating_duration_since(now)
@@ -274,8 +274,8 @@ impl Reactor {
         [until, rest].into_iter().flatten().min()
     }
 
-    fn tell_time(&mut self) -> Time {
-        let now = Time(self.started.elapsed().as_millis() as u64);
+    fn tell_time(&mut self, now: Instant) -> Time {
+        let now = Time(now.duration_since(self.started).as_millis() as u64);
         let date = SystemTime::now().duration_since(UNIX_EPOCH);
         self.engine
             .set_now(now, date.map_or(0, |date| date.as_secs()));
