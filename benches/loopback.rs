@@ -8,6 +8,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Throughput};
 use support::{Bencher, CHANNEL, Running, get, text};
@@ -35,19 +36,8 @@ fn deliver(criterion: &mut Bencher) {
         }
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(BenchmarkId::new("sse", count), |bencher| {
-            bencher.iter_custom(|rounds| {
-                server.busy(|| {
-                    for _ in 0..rounds {
-                        server
-                            .publisher
-                            .publish(CHANNEL, text(100))
-                            .expect("it runs");
-                        clients
-                            .iter_mut()
-                            .for_each(|client| client.read_past(b"data: "));
-                    }
-                })
-            });
+            bencher
+                .iter_custom(|rounds| broadcast(&server, &mut clients, rounds, b"data: ", |_| ()));
         });
     }
 }
@@ -62,22 +52,30 @@ fn long_poll_cycle(criterion: &mut Bencher) {
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(BenchmarkId::new("plain", count), |bencher| {
             bencher.iter_custom(|rounds| {
-                server.busy(|| {
-                    for _ in 0..rounds {
-                        clients.iter_mut().for_each(|client| client.ask(&request));
-                        // A tick serves requests before messages, so all are parked by then.
-                        server
-                            .publisher
-                            .publish(CHANNEL, text(100))
-                            .expect("it runs");
-                        clients
-                            .iter_mut()
-                            .for_each(|client| client.read_past(b"}]"));
-                    }
-                })
+                // A tick serves requests before messages, so all are parked by then.
+                let ask = |client: &mut Client| client.ask(&request);
+                broadcast(&server, &mut clients, rounds, b"}]", ask)
             });
         });
     }
+}
+
+/// Rounds of one message to all, each client having done `before`, and taken up to `end` after.
+fn broadcast(
+    server: &Running,
+    clients: &mut [Client],
+    rounds: u64,
+    end: &[u8],
+    before: impl Fn(&mut Client),
+) -> Duration {
+    server.busy(|| {
+        for _ in 0..rounds {
+            clients.iter_mut().for_each(&before);
+            let published = server.publisher.publish(CHANNEL, text(100));
+            published.expect("it runs");
+            clients.iter_mut().for_each(|client| client.read_past(end));
+        }
+    })
 }
 
 /// A poll that finds nothing new.

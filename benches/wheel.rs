@@ -55,30 +55,29 @@ fn arm(criterion: &mut Bencher) {
 
 /// A stream was sent something: its heartbeat is put off.
 fn put_off(criterion: &mut Bencher) {
-    let mut group = criterion.benchmark_group("wheel/re-arm");
-    for keys in SIZES {
-        group.bench_function(BenchmarkId::from_parameter(keys), |bencher| {
-            let mut wheel = armed(keys);
-            let mut key = 0;
-            bencher.iter(|| {
-                key = (key + STRIDE) % keys;
-                wheel.arm(key, 2 * HOLD_MS + deadline(key));
-            });
-        });
-    }
+    one_by_one(criterion, "wheel/re-arm", |wheel, key| {
+        wheel.arm(key, 2 * HOLD_MS + deadline(key));
+    });
 }
 
 /// A connection closes and another takes its place.
 fn cancel_and_arm(criterion: &mut Bencher) {
-    let mut group = criterion.benchmark_group("wheel/cancel and arm");
+    one_by_one(criterion, "wheel/cancel and arm", |wheel, key| {
+        wheel.cancel(key);
+        wheel.arm(key, HOLD_MS + deadline(key));
+    });
+}
+
+/// Something done to one armed key after the other, none near the last.
+fn one_by_one(criterion: &mut Bencher, name: &str, step: impl Fn(&mut Wheel, u32)) {
+    let mut group = criterion.benchmark_group(name);
     for keys in SIZES {
         group.bench_function(BenchmarkId::from_parameter(keys), |bencher| {
             let mut wheel = armed(keys);
             let mut key = 0;
             bencher.iter(|| {
                 key = (key + STRIDE) % keys;
-                wheel.cancel(key);
-                wheel.arm(key, HOLD_MS + deadline(key));
+                step(&mut wheel, key);
             });
         });
     }
