@@ -87,7 +87,7 @@ pub struct Head<'b> {
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
-    /// `Host`; required from HTTP/1.1 on.
+    /// The host of an absolute target, else `Host`, which HTTP/1.1 requires in any case.
     pub host: Option<&'b [u8]>,
     /// `Last-Event-ID`.
     pub last_event_id: Option<&'b [u8]>,
@@ -230,6 +230,8 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         fields.note(field.name, field.value)?;
     }
     fields.check_host(version)?;
+    // The host of an absolute target counts, and Host does not (RFC 9112, 3.2.2).
+    let host = target::authority(target.as_bytes()).or(fields.host);
     Ok(Head {
         method,
         version,
@@ -246,7 +248,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         encke_event: fields.encke_event,
         preflight_method: fields.preflight_method,
         preflight_headers: fields.preflight_headers,
-        host: fields.host,
+        host,
     })
 }
 
@@ -354,6 +356,24 @@ mod tests {
             let bytes = format!("{token} / HTTP/1.1\r\nHost:\r\n\r\n");
             assert_eq!(fresh(bytes.as_bytes()), Err(Error::Method), "{token}");
         }
+    }
+
+    #[test]
+    fn the_host_of_a_target_counts_before_host() {
+        for (target, host) in [("/", "h"), ("http://a:1/", "a:1"), ("HTTPS://a?b", "a")] {
+            let bytes = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(complete(bytes.as_bytes()).host, Some(host.as_bytes()));
+        }
+        let bytes = b"CONNECT a:1 HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(complete(bytes).host, Some(&b"h"[..]));
+        assert_eq!(
+            complete(b"GET http://a/ HTTP/1.0\r\n\r\n").host,
+            Some(&b"a"[..])
+        );
+        assert_eq!(
+            fresh(b"GET http://a/ HTTP/1.1\r\n\r\n"),
+            Err(Error::HostMissing)
+        );
     }
 
     #[test]
