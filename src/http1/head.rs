@@ -83,7 +83,7 @@ pub struct Head<'b> {
     pub query: &'b [u8],
     /// How the end of the body is found.
     pub framing: Framing,
-    /// Whether the client allows another request on the connection.
+    /// Whether another request may follow on the connection.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
@@ -238,7 +238,8 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         path,
         query,
         framing: fields.framing(version)?,
-        keep_alive: fields.persists(version),
+        // What follows a CONNECT that is refused may have been meant for a tunnel (RFC 9931).
+        keep_alive: token != "CONNECT" && fields.persists(version),
         expect_continue: fields.expect_continue(version)?,
         last_event_id: fields.last_event_id,
         origin: fields.origin,
@@ -374,6 +375,14 @@ mod tests {
             fresh(b"GET http://a/ HTTP/1.1\r\n\r\n"),
             Err(Error::HostMissing)
         );
+    }
+
+    #[test]
+    fn nothing_follows_connect() {
+        for fields in ["", "Connection: keep-alive\r\n", "Content-Length: 1\r\n"] {
+            let bytes = format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n{fields}\r\n");
+            assert!(!complete(bytes.as_bytes()).keep_alive, "{fields}");
+        }
     }
 
     #[test]
