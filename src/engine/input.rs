@@ -355,7 +355,9 @@ impl Engine {
 
 /// Whether bytes begin a HEAD request, whose answer has no body even where it cannot be read.
 fn is_head(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"HEAD ")
+    let is_empty_line = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    let empty_lines = bytes.iter().take_while(is_empty_line).count();
+    bytes[empty_lines..].starts_with(b"HEAD ")
 }
 
 fn no_room() -> Problem {

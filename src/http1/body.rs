@@ -2,8 +2,10 @@
 //!
 //! Owns where a body ends. It keeps a few numbers and no bytes, takes input in pieces of any size
 //! and never takes a byte past the end. Chunk extensions and trailer fields are skipped, within
-//! limits, so that no sender can be endless without sending a body.
+//! limits, so that no sender can be endless without sending a body. A trailer that is no field is
+//! refused: a parser that looks for no trailers would take it for the next request.
 
+use super::syntax::is_token;
 use super::{Error, Framing};
 
 const MAX_SIZE_LINE_BYTES: u16 = 256;
@@ -52,7 +54,8 @@ enum State {
     ChunkLf,
     /// The start of a trailer line, or of the empty line that ends the body.
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     Done,
@@ -172,7 +175,7 @@ impl Decoder {
             }
             (State::Size, b'\r') if self.line_bytes > 0 => State::SizeLf,
             (State::Extension, b'\r') => State::SizeLf,
-            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::TrailerValue, b'\r') => State::TrailerLf,
             (State::TrailerStart, b'\r') => State::EndLf,
             (State::ChunkCr, b'\r') => State::ChunkLf,
             (State::SizeLf, b'\n') => {
@@ -197,12 +200,8 @@ impl Decoder {
                 self.count_size_line()?;
                 State::Extension
             }
-            (State::TrailerStart | State::Trailer, _) if is_control(byte) => {
-                return Err(Error::TrailerByte);
-            }
-            (State::TrailerStart | State::Trailer, _) => {
-                self.count_trailer()?;
-                State::Trailer
+            (State::TrailerStart | State::TrailerName | State::TrailerValue, _) => {
+                self.trailer(byte)?
             }
             (State::Counted | State::Chunk | State::Done, _) => {
                 unreachable!("bytes of the body do not come here")
@@ -236,12 +235,20 @@ impl Decoder {
         Ok(())
     }
 
-    fn count_trailer(&mut self) -> Result<(), Error> {
+    /// Takes one byte of a trailer field.
+    fn trailer(&mut self, byte: u8) -> Result<State, Error> {
+        let next = match (self.state, byte) {
+            (State::TrailerName, b'\r') => return Err(Error::TrailerName),
+            _ if is_control(byte) => return Err(Error::TrailerByte),
+            (State::TrailerValue, _) | (State::TrailerName, b':') => State::TrailerValue,
+            _ if is_token(byte) => State::TrailerName,
+            _ => return Err(Error::TrailerName),
+        };
         self.line_bytes += 1;
         if self.line_bytes > MAX_TRAILER_BYTES {
             return Err(Error::TrailersTooLong);
         }
-        Ok(())
+        Ok(next)
     }
 }
 
@@ -320,12 +327,25 @@ mod tests {
         check(b"1;x\rx\r\n", Err(Error::BareCr));
         check(b"1\r\na\r0\r\n\r\n", Err(Error::BareCr));
         check(b"0\r\n\ra", Err(Error::BareCr));
-        check(b"0\r\na\r\r\n", Err(Error::BareCr));
+        check(b"0\r\na:\r\r\n", Err(Error::BareCr));
         check(b"1\r\nab\r\n0\r\n\r\n", Err(Error::ChunkEnd));
         check(b"1;\x00\r\n", Err(Error::ChunkExtensionByte));
         check(b"1;\x7f\r\n", Err(Error::ChunkExtensionByte));
         check(b"0\r\na: \x00\r\n\r\n", Err(Error::TrailerByte));
         check(b"0\r\n\x1b\r\n\r\n", Err(Error::TrailerByte));
+        for line in [
+            "a",
+            ":",
+            ": b",
+            "a : b",
+            "\ta: b",
+            " b",
+            "\u{e9}: b",
+            "GET / HTTP/1.1",
+        ] {
+            let trailer = format!("0\r\na: b\r\n{line}\r\n\r\n");
+            check(trailer.as_bytes(), Err(Error::TrailerName));
+        }
     }
 
     #[test]
@@ -356,7 +376,7 @@ mod tests {
 
     #[test]
     fn trailers_are_limited() {
-        let trailers = |length: usize| format!("0\r\n{}\r\n\r\n", "x".repeat(length));
+        let trailers = |length: usize| format!("0\r\nx:{}\r\n\r\n", "x".repeat(length - 2));
         check(trailers(8 * 1024).as_bytes(), Ok((b"", 8 * 1024 + 7)));
         check(
             trailers(8 * 1024 + 1).as_bytes(),
@@ -451,6 +471,10 @@ mod tests {
                 _ => Some(Err(())),
             }
         }
+        let is_field = |line: &[u8]| {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            !name.is_empty() && name.len() < line.len() && name.iter().all(|byte| is_token(*byte))
+        };
         let (mut body, mut rest) = (Vec::new(), input);
         loop {
             let Ok((size_line, after)) = line(rest)? else {
@@ -485,8 +509,8 @@ mod tests {
         loop {
             match line(rest)? {
                 Ok((b"", after)) => return Some(Ok((body, input.len() - after.len()))),
-                Ok((_, after)) => rest = after,
-                Err(()) => return Some(Err(())),
+                Ok((field, after)) if is_field(field) => rest = after,
+                _ => return Some(Err(())),
             }
         }
     }
@@ -543,7 +567,7 @@ mod tests {
             tokens in vec(
                 prop::sample::select(vec![
                     "0", "1", "2", "a", "1\r\na\r\n", "2\r\n\r\n\r\n", "0\r\n", "\r\n", "\r\n\r\n",
-                    "\r", "\n", ";", " ", "x", "F0",
+                    "\r", "\n", ";", ":", " ", "x", "F0",
                 ]),
                 0..10,
             ),

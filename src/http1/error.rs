@@ -87,6 +87,8 @@ pub enum Error {
     ChunkExtensionByte,
     /// A chunk that does not end where its size says.
     ChunkEnd,
+    /// A trailer line that does not start with a name and a colon (RFC 9112, 7.1.2).
+    TrailerName,
     /// A control character in a trailer field.
     TrailerByte,
     /// The trailer fields are too long.
@@ -164,6 +166,9 @@ impl Error {
             Error::ChunkExtensionByte => "remove the control characters from the chunk extension",
             Error::ChunkEnd => {
                 "end each chunk with CR LF after exactly as many bytes as its size says"
+            }
+            Error::TrailerName => {
+                "write each trailer field as `name: value`, the name made of token characters"
             }
             Error::TrailerByte => "remove the control characters from the trailer fields",
             Error::TrailersTooLong => "shorten the trailer fields to 8 KiB or fewer",

@@ -83,11 +83,11 @@ pub struct Head<'b> {
     pub query: &'b [u8],
     /// How the end of the body is found.
     pub framing: Framing,
-    /// Whether the client allows another request on the connection.
+    /// Whether another request may follow on the connection.
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the body.
     pub expect_continue: bool,
-    /// `Host`; required from HTTP/1.1 on.
+    /// The host of an absolute target, else `Host`, which HTTP/1.1 requires in any case.
     pub host: Option<&'b [u8]>,
     /// `Last-Event-ID`.
     pub last_event_id: Option<&'b [u8]>,
@@ -230,13 +230,16 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         fields.note(field.name, field.value)?;
     }
     fields.check_host(version)?;
+    // The host of an absolute target counts, and Host does not (RFC 9112, 3.2.2).
+    let host = target::authority(target.as_bytes()).or(fields.host);
     Ok(Head {
         method,
         version,
         path,
         query,
         framing: fields.framing(version)?,
-        keep_alive: fields.persists(version),
+        // What follows a CONNECT that is refused may have been meant for a tunnel (RFC 9931).
+        keep_alive: token != "CONNECT" && fields.persists(version),
         expect_continue: fields.expect_continue(version)?,
         last_event_id: fields.last_event_id,
         origin: fields.origin,
@@ -246,7 +249,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         encke_event: fields.encke_event,
         preflight_method: fields.preflight_method,
         preflight_headers: fields.preflight_headers,
-        host: fields.host,
+        host,
     })
 }
 
@@ -353,6 +356,32 @@ mod tests {
         for token in ["get", "Get", "GETS", "BREW", "M-SEARCH", "PROPFIND"] {
             let bytes = format!("{token} / HTTP/1.1\r\nHost:\r\n\r\n");
             assert_eq!(fresh(bytes.as_bytes()), Err(Error::Method), "{token}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_a_target_counts_before_host() {
+        for (target, host) in [("/", "h"), ("http://a:1/", "a:1"), ("HTTPS://a?b", "a")] {
+            let bytes = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(complete(bytes.as_bytes()).host, Some(host.as_bytes()));
+        }
+        let bytes = b"CONNECT a:1 HTTP/1.1\r\nHost: h\r\n\r\n";
+        assert_eq!(complete(bytes).host, Some(&b"h"[..]));
+        assert_eq!(
+            complete(b"GET http://a/ HTTP/1.0\r\n\r\n").host,
+            Some(&b"a"[..])
+        );
+        assert_eq!(
+            fresh(b"GET http://a/ HTTP/1.1\r\n\r\n"),
+            Err(Error::HostMissing)
+        );
+    }
+
+    #[test]
+    fn nothing_follows_connect() {
+        for fields in ["", "Connection: keep-alive\r\n", "Content-Length: 1\r\n"] {
+            let bytes = format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n{fields}\r\n");
+            assert!(!complete(bytes.as_bytes()).keep_alive, "{fields}");
         }
     }
 

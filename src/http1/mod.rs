@@ -16,8 +16,6 @@
 //!   is answered once more at most and closed.
 
 pub mod body;
-#[cfg(test)]
-mod corpus;
 pub mod error;
 mod fields;
 pub mod head;

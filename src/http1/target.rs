@@ -69,6 +69,14 @@ pub(super) fn split<'b>(method: &str, target: &'b [u8]) -> Result<(&'b [u8], &'b
     }
 }
 
+/// The host, and the port, of an absolute target.
+pub(super) fn authority(target: &[u8]) -> Option<&[u8]> {
+    match target {
+        [b'/', ..] => None,
+        _ => split_authority(target).map(|(authority, _)| authority),
+    }
+}
+
 /// Whether bytes are `host` or `host:port`, the host not empty.
 pub(super) fn is_host(bytes: &[u8]) -> bool {
     Authority::read(bytes).is_some()
@@ -82,15 +90,20 @@ fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (authority, rest) = split_authority(target)?;
+    Authority::read(authority)?;
+    let (path, query) = split_query(rest);
+    Some((if path.is_empty() { b"/" } else { path }, query))
+}
+
+/// Parts an absolute target before its path.
+fn split_authority(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let after = after_scheme(target, b"http://").or_else(|| after_scheme(target, b"https://"))?;
     let end = after
         .iter()
         .position(|byte| matches!(byte, b'/' | b'?'))
         .unwrap_or(after.len());
-    let (authority, rest) = after.split_at(end);
-    Authority::read(authority)?;
-    let (path, query) = split_query(rest);
-    Some((if path.is_empty() { b"/" } else { path }, query))
+    Some(after.split_at(end))
 }
 
 fn after_scheme<'b>(target: &'b [u8], scheme: &[u8]) -> Option<&'b [u8]> {

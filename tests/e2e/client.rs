@@ -29,6 +29,8 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: u16,
+    /// What the status line says behind the status.
+    pub(crate) reason: String,
     fields: Vec<(String, String)>,
 }
 
@@ -122,12 +124,18 @@ impl<S: Read + Write> Client<S> {
     pub(crate) fn try_head(&mut self) -> Option<Head> {
         let status = self.line()?;
         let code = status.strip_prefix("HTTP/1.1 ").expect("a status line");
-        let status = code[..3].parse().expect("a status");
+        let (status, reason) = code.split_once(' ').expect("a reason");
+        let status = status.parse().expect("a status");
+        let reason = reason.to_owned();
         let mut fields = Vec::new();
         loop {
             let line = self.line()?;
             if line.is_empty() {
-                return Some(Head { status, fields });
+                return Some(Head {
+                    status,
+                    reason,
+                    fields,
+                });
             }
             let (name, value) = line.split_once(": ").expect("a field");
             fields.push((name.to_owned(), value.to_owned()));
@@ -166,6 +174,17 @@ impl<S: Read + Write> Client<S> {
         }
         let length = most.min(self.buffer.len());
         Some(self.buffer.drain(..length).collect())
+    }
+
+    /// What comes until the server ends the connection.
+    ///
+    /// # Errors
+    ///
+    /// It is reset, or nothing comes.
+    pub(crate) fn rest(&mut self) -> std::io::Result<Vec<u8>> {
+        let mut rest = std::mem::take(&mut self.buffer);
+        self.socket.read_to_end(&mut rest)?;
+        Ok(rest)
     }
 
     /// Reads until the server ends the connection.
@@ -218,6 +237,12 @@ impl Head {
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} is repeated in {self:?}");
         value
+    }
+
+    /// The names and values of all fields.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        let fields = self.fields.iter();
+        fields.map(|(name, value)| (&**name, &**value))
     }
 
     pub(crate) fn is_chunked(&self) -> bool {

@@ -229,9 +229,13 @@ fn a_body_that_nobody_wants_is_passed_over_and_not_kept() {
 #[test]
 fn a_refusal_of_head_has_no_body() {
     let server = Server::start();
-    for fields in ["Host: x\r\nContent-Length: 99999999\r\n", "Host: a b\r\n"] {
+    for (before, fields) in [
+        ("", "Host: x\r\nContent-Length: 99999999\r\n"),
+        ("", "Host: a b\r\n"),
+        ("\r\n", "Host: a b\r\n"),
+    ] {
         let mut client = server.client();
-        client.send(format!("HEAD /healthz HTTP/1.1\r\n{fields}\r\n"));
+        client.send(format!("{before}HEAD /healthz HTTP/1.1\r\n{fields}\r\n"));
         let answer = client.until_end();
         let text = String::from_utf8(answer).unwrap();
         assert!(text.starts_with("HTTP/1.1 4"), "{text}");

@@ -12,6 +12,7 @@ mod stream;
 mod channels;
 mod clients;
 mod control;
+mod corpus;
 mod cors;
 mod cursor;
 mod drain;

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 
@@ -36,8 +37,9 @@ ENDING = threading.Event()
 class Stage:
     """A running encke, the proxy in front of it, and how to reach both."""
 
-    def __init__(self, encke, directory):
+    def __init__(self, encke, directory, options=()):
         self.encke = encke
+        self.options = options
         self.directory = directory
         self.socket = directory / "public.sock"
         self.control_port, self.public_port = free_port(), free_port()
@@ -53,6 +55,7 @@ class Stage:
                 f"--control=127.0.0.1:{self.control_port}",
                 f"--heartbeat={HEARTBEAT_S}s",
                 "--drain=0.1s",
+                *self.options,
             ],
             self.directory / "encke.log",
         )
@@ -232,6 +235,14 @@ class Varnish(Target):
 
 
 ALL = [Target(), Nginx(), Haproxy(), Caddy(), Apache(), Varnish()]
+
+
+def find_encke():
+    root = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", RECIPES.parent.parent / "target"))
+    built = [path for path in (root / "release/encke", root / "debug/encke") if path.exists()]
+    if not built:
+        sys.exit(f"no encke in {root}: run cargo build, or name one")
+    return max(built, key=lambda path: path.stat().st_mtime)
 
 
 def free_port():
