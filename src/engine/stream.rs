@@ -144,15 +144,22 @@ impl Engine {
             (None, None) => Deliver::PostOwn,
         };
         let cursor = start.cursor;
-        self.write_part(chunked, |out| match transport {
-            Transport::Sse => sse::opening(out, reconnect_ms, &epoch, cursor),
-            Transport::Frame => script::frame_opening(out, deliver, &epoch, cursor),
-            _ => ndjson::cursor(out, &epoch, cursor),
+        self.stats.gaps += u64::from(start.gap);
+        self.write_part(chunked, |out| {
+            if transport == Transport::Frame {
+                script::frame_opening(out, deliver);
+            }
+            // Before any cursor: with that, a client that is cut off here would come back as one
+            // that has missed nothing.
+            if start.gap {
+                gap(out, transport, &epoch, cursor);
+            }
+            match transport {
+                Transport::Sse => sse::opening(out, reconnect_ms, &epoch, cursor),
+                Transport::Frame => script::frame_cursor(out, &epoch, cursor),
+                _ => ndjson::cursor(out, &epoch, cursor),
+            }
         });
-        if start.gap {
-            self.stats.gaps += 1;
-            self.write_part(chunked, |out| gap(out, transport, &epoch, cursor));
-        }
     }
 
     /// Writes a piece of a stream's body.

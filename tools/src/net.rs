@@ -128,6 +128,22 @@ pub fn connect(from: Option<Ipv4Addr>, to: SocketAddrV4) -> io::Result<OwnedFd> 
     }
 }
 
+/// Makes a socket's window small, so that what its reader does not take fills the sender's side.
+/// Much smaller, and a reader that takes everything would be slow.
+pub fn set_small_window(fd: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_recv_buffer_size(fd, 32 << 10)?)
+}
+
+/// Ends a connection by a reset.
+pub fn reset(fd: OwnedFd) -> io::Result<()> {
+    Ok(sockopt::set_socket_linger(&fd, Some(Duration::ZERO))?)
+}
+
+/// Says that nothing more will be sent.
+pub fn finish_sending(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
+}
+
 /// Listens on an address.
 pub fn listen(address: SocketAddrV4) -> io::Result<OwnedFd> {
     let socket = tcp()?;

@@ -8,6 +8,7 @@ use std::sync::Once;
 use encke_tools::report::Report;
 
 const SWARM: &str = env!("CARGO_BIN_EXE_swarm");
+const PROMISE: &str = env!("CARGO_BIN_EXE_promise");
 
 static BUILT: Once = Once::new();
 
@@ -159,6 +160,31 @@ fn parks_and_idles() {
             assert!(report.parked.is_some_and(|parked| parked.full.rss > 0));
         }
     }
+}
+
+/// Nothing here is timed but by the checker, which allows for a machine that stands still.
+fn promises(options: &str) {
+    build_encke();
+    let output = Command::new(PROMISE)
+        .args(options.split(' '))
+        .args(["--clients", "60", "--processes", "2", "--slack", "100"])
+        .args(["--settle", "2"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint} {text}");
+    assert!(text.contains("no promise was broken"), "{text}");
+}
+
+#[test]
+fn a_server_in_trouble_keeps_its_promise() {
+    promises("--seconds 3 --restarts 2");
+}
+
+#[test]
+fn a_soak_accounts_for_everything() {
+    promises("--seconds 3 --soak");
 }
 
 /// The instrument must notice: without history, what is published while a client is away is lost.

@@ -1,12 +1,12 @@
 //! The process of a server: started pinned, with all the descriptors there may be, and ended with
 //! the process that started it.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -49,7 +49,7 @@ impl Server {
             });
         }
         let (address, second) = free_ports().map_err(|error| format!("no free port: {error}"))?;
-        let dir = std::env::temp_dir().join(format!("swarm-{}", std::process::id()));
+        let dir = std::env::temp_dir().join(format!("encke-tools-{}", std::process::id()));
         let mut server = Server {
             description,
             address,
@@ -73,7 +73,10 @@ impl Server {
             }
             fs::write(path, self.fill(text))?;
         }
-        let log = File::create(self.log())?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("launch");
         if let Some(cpu) = cpu {
@@ -93,6 +96,34 @@ impl Server {
         self.dir.join("server.log")
     }
 
+    /// What it has written on standard output and standard error.
+    pub fn output(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// Sends a signal to the process that was started.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self.child.as_ref().map(Pid::from_child) {
+            Some(pid) => Ok(rustix::process::kill_process(pid, signal)?),
+            None => Ok(()),
+        }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        match &mut self.child {
+            Some(child) => child.try_wait(),
+            None => Ok(None),
+        }
+    }
+
+    /// Starts one that has ended again, where it was.
+    pub fn start_again(&mut self) -> Result<(), String> {
+        self.launch(None)
+            .map_err(|error| format!("{} cannot be started: {error}", self.description.name))?;
+        self.wait_until_it_accepts()
+    }
+
     fn fill(&self, text: &str) -> String {
         text.replace("{port}", &self.address.port().to_string())
             .replace("{port2}", &self.second.port().to_string())
@@ -107,7 +138,7 @@ impl Server {
                 None => None,
             };
             if ended.is_some() || Instant::now() > deadline {
-                let log = fs::read_to_string(self.log()).unwrap_or_default();
+                let log = self.output();
                 return Err(format!("{} did not start: {log}", self.description.name));
             }
             std::thread::sleep(Duration::from_millis(10));

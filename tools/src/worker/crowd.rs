@@ -4,7 +4,7 @@
 //! been written, so that the conductor may publish again.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 
 use hdrhistogram::Histogram;
@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use super::client::{Client, Stage};
 use super::{Command, Config, Event, Kind, Snapshot};
+use crate::lines::{first_line, read_input, say, take_line};
 use crate::measure::histogram;
 use crate::net::{self, Poll, Read, now_ns};
 use crate::receipt::Counts;
@@ -53,13 +54,8 @@ pub fn run() -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     net::raise_file_limit();
     let mut input = Vec::new();
-    let line = loop {
-        if let Some(line) = take_line(&mut input) {
-            break line;
-        }
-        if !read_input(&mut input).map_err(text)? {
-            return Ok(());
-        }
+    let Some(line) = first_line(&mut input).map_err(text)? else {
+        return Ok(());
     };
     let config: Config = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
     if let Some(cpu) = config.cpu {
@@ -364,26 +360,4 @@ impl Crowd {
         }
         Ok(())
     }
-}
-
-fn say(event: &Event) -> io::Result<()> {
-    let mut line = serde_json::to_vec(event)?;
-    line.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&line)?;
-    out.flush()
-}
-
-/// Reads what has been told; false when the conductor is gone.
-fn read_input(input: &mut Vec<u8>) -> io::Result<bool> {
-    let mut buffer = [0; 4_096];
-    // Not through std's standard input: what it has buffered, no poll announces.
-    let length = rustix::io::read(io::stdin(), &mut buffer)?;
-    input.extend_from_slice(&buffer[..length]);
-    Ok(length > 0)
-}
-
-fn take_line(input: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let end = memchr::memchr(b'\n', input)?;
-    Some(input.drain(..=end).collect())
 }

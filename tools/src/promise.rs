@@ -1,0 +1,21 @@
+//! Whether encke keeps its promise on a bad day: many clients that come, go, stall and come back,
+//! publishers that retry, a server that is stopped, drained, killed and started again; and a
+//! verdict computed from what each of them wrote down.
+//!
+//! The [`conduct`]or starts the server, processes of clients ([`crowd`]) and threads of publishers
+//! ([`publisher`]), and does things to them. Each keeps a [`log`]. The [`check`]er is pure: logs in,
+//! findings out. [`soak`] watches memory and counters of a long run.
+
+mod check;
+mod client;
+mod conduct;
+mod crowd;
+mod decode;
+mod log;
+mod publisher;
+mod soak;
+mod summary;
+mod truth;
+
+pub use conduct::{Plan, run};
+pub use crowd::serve;

@@ -1,0 +1,280 @@
+//! One client: what it follows, what it has asked, where it stands, and what it makes of the bytes
+//! it gets.
+//!
+//! Owns the rule of resuming: from the last whole message, cursor or gap of a stream; from the last
+//! whole batch. Sockets and moments are the crowd's.
+
+use std::fmt::Write;
+use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
+
+use fastrand::Rng;
+
+use super::decode::{self, Decoder, channel_name};
+use super::log::{Event, Id, LINGER_MS, Since, Transport};
+use crate::receipt::{AnswerReader, Part, header, status};
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Away,
+    Connecting,
+    /// It has asked, and not all has come.
+    Waiting,
+    /// Connected, with nothing to wait for.
+    Idle,
+    /// It has said that it sends nothing more, and takes what still comes.
+    Leaving,
+}
+
+/// What the bytes of a read led to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Heard {
+    /// The answer is whole: ask again after so many milliseconds, if the server advises any.
+    pub(super) answered: Option<Option<u64>>,
+    /// The stream is over.
+    pub(super) ended: bool,
+}
+
+/// A client.
+pub(super) struct Client {
+    pub(super) fd: Option<OwnedFd>,
+    pub(super) stage: Stage,
+    pub(super) rng: Rng,
+    pub(super) transport: Transport,
+    pub(super) channels: Vec<u32>,
+    /// Its connections take little that is not read.
+    pub(super) is_narrow: bool,
+    /// It makes a connection for each request.
+    pub(super) reconnects: bool,
+    pub(super) is_paused: bool,
+    pub(super) is_nudged: bool,
+    /// It will end the connection in the middle of what it reads next, after so many bytes.
+    pub(super) cut: Option<usize>,
+    /// When it connects or asks next; when it does something else next.
+    pub(super) ask_due: u64,
+    pub(super) act_due: u64,
+    pub(super) hold_ms: u32,
+    place: Option<Id>,
+    begins: Since,
+    answers: AnswerReader,
+    decoder: Decoder,
+    body: Vec<u8>,
+    status: u16,
+    closes: bool,
+    is_closing: bool,
+    /// The next answer is to the request that gave up a hold.
+    skips: bool,
+    run: u32,
+}
+
+impl Client {
+    pub(super) fn new(run: u32, seed: u64) -> Client {
+        Client {
+            fd: None,
+            stage: Stage::Away,
+            rng: Rng::with_seed(seed),
+            transport: Transport::Poll,
+            channels: Vec::new(),
+            is_narrow: false,
+            reconnects: false,
+            is_paused: false,
+            is_nudged: false,
+            cut: None,
+            ask_due: 0,
+            act_due: 0,
+            hold_ms: 0,
+            place: None,
+            begins: Since::Now,
+            answers: AnswerReader::default(),
+            decoder: Decoder::new(Transport::Poll, run),
+            body: Vec::new(),
+            status: 0,
+            closes: false,
+            is_closing: false,
+            skips: false,
+            run,
+        }
+    }
+
+    /// Becomes somebody else, who follows some of the channels of the day.
+    pub(super) fn begin(&mut self, first_channel: u32, channels: u32) -> Event {
+        let count = match self.rng.u32(0..20) {
+            0..14 => 1,
+            14..19 => self.rng.u32(2..=8),
+            _ => self.rng.u32(9..=64),
+        };
+        let mut all: Vec<u32> = (first_channel..first_channel + channels).collect();
+        self.rng.shuffle(&mut all);
+        all.truncate(count as usize);
+        self.channels = all;
+        self.transport = self.any_transport();
+        self.is_narrow = self.rng.u8(0..4) == 0;
+        self.reconnects = self.rng.u8(0..4) == 0;
+        self.begins = match self.rng.u8(0..4) {
+            0 => Since::Earliest,
+            _ => Since::Now,
+        };
+        self.place = None;
+        Event::Begin(self.channels.clone().into())
+    }
+
+    pub(super) fn any_transport(&mut self) -> Transport {
+        Transport::ALL[self.rng.usize(0..Transport::ALL.len())]
+    }
+
+    /// It has a connection.
+    pub(super) fn connected(&mut self) {
+        self.answers = AnswerReader::default();
+        self.closes = false;
+        self.is_nudged = false;
+        self.skips = false;
+        self.cut = None;
+    }
+
+    /// Appends the next request, and says what it is.
+    pub(super) fn ask(&mut self, out: &mut Vec<u8>, server: SocketAddrV4) -> Event {
+        let since = match self.place {
+            Some(place) => Since::After(place),
+            None => self.begins,
+        };
+        self.hold_ms = [0, 500, 2_000, 2_000, 8_000, 20_000][self.rng.usize(0..6)];
+        self.decoder = Decoder::new(self.transport, self.run);
+        self.body.clear();
+        self.is_closing = false;
+        let (path, more) = match self.transport {
+            Transport::Poll => ("poll", ""),
+            Transport::LongPoll => ("long-poll", ""),
+            Transport::Early => ("long-poll", "&early=1"),
+            Transport::Linger => ("long-poll", "&linger="),
+            Transport::Sse => ("sse", ""),
+            Transport::Envelope => ("sse", "&envelope=1"),
+            Transport::Ndjson => ("ndjson", ""),
+            Transport::Frame => ("frame", ""),
+        };
+        let mut text = format!("GET /{path}/");
+        for (number, &channel) in self.channels.iter().enumerate() {
+            let comma = if number > 0 { "," } else { "" };
+            let _ = write!(text, "{comma}{}", channel_name(self.run, channel));
+        }
+        let cursor = match since {
+            Since::Now => "now".into(),
+            Since::Earliest => "earliest".into(),
+            Since::After(id) => id.to_string(),
+        };
+        // A header means the same, wins, and is what an EventSource sends.
+        let is_header = matches!(since, Since::After(_)) && self.rng.bool();
+        let query = if is_header { "00000000-0" } else { &cursor };
+        let _ = write!(text, "?since={query}{more}");
+        if self.transport == Transport::Linger {
+            let _ = write!(text, "{LINGER_MS}");
+        }
+        if self.transport.is_held() {
+            let _ = write!(text, "&hold={}", f64::from(self.hold_ms) / 1_000.0);
+        }
+        let _ = write!(text, " HTTP/1.1\r\nHost: {server}\r\n");
+        if is_header {
+            let _ = write!(text, "Last-Event-ID: {cursor}\r\n");
+        }
+        if self.reconnects && self.transport.is_batch() {
+            text += "Connection: close\r\n";
+        }
+        text += "\r\n";
+        out.extend_from_slice(text.as_bytes());
+        Event::Asked {
+            transport: self.transport,
+            since,
+            hold_ms: self.hold_ms,
+        }
+    }
+
+    /// Whether a further request would find a hold to give up.
+    pub(super) fn may_nudge(&self) -> bool {
+        self.stage == Stage::Waiting
+            && self.transport.is_held()
+            && !self.is_nudged
+            && !self.reconnects
+    }
+
+    /// Whether the connection is to be closed after the answer.
+    pub(super) fn closes(&self) -> bool {
+        self.closes || self.reconnects
+    }
+
+    /// Takes in bytes; `on` is given what they say.
+    pub(super) fn hear(&mut self, bytes: &[u8], mut on: impl FnMut(Event)) -> Heard {
+        let mut answers = std::mem::take(&mut self.answers);
+        let mut heard = Heard::default();
+        answers.feed(bytes, |part| match part {
+            Part::Head(head) => {
+                self.status = status(head);
+                let closes = header(head, "connection");
+                self.closes |= closes.is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+                self.body.clear();
+            }
+            Part::Data(data) if self.status == 200 && self.transport.is_stream() => {
+                self.stream(data, &mut on);
+            }
+            Part::Data(data) => self.body.extend_from_slice(data),
+            Part::End => self.end_answer(&mut heard, &mut on),
+        });
+        self.answers = answers;
+        heard
+    }
+
+    fn stream(&mut self, data: &[u8], on: &mut impl FnMut(Event)) {
+        let Client {
+            decoder,
+            place,
+            is_closing,
+            ..
+        } = self;
+        let result = decoder.feed(data, |event| {
+            match &event {
+                Event::Message(receipt) => *place = Some(receipt.id),
+                Event::Gap(id) | Event::Cursor(id) => *place = Some(*id),
+                Event::Closing(id) => {
+                    *is_closing = true;
+                    *place = id.or(*place);
+                }
+                _ => {}
+            }
+            on(event);
+        });
+        if let Err(text) = result {
+            on(Event::Nonsense(text));
+        }
+    }
+
+    fn end_answer(&mut self, heard: &mut Heard, on: &mut impl FnMut(Event)) {
+        if std::mem::take(&mut self.skips) {
+            self.is_nudged = false;
+            return;
+        }
+        self.skips = self.is_nudged;
+        if self.status != 200 {
+            heard.answered = Some(Some(300));
+            heard.ended = self.transport.is_stream();
+            return on(Event::Refused(self.status));
+        }
+        if self.transport.is_stream() {
+            heard.ended = true;
+            if !self.is_closing {
+                on(Event::Lost);
+            }
+            return;
+        }
+        match decode::batch(self.run, &self.body) {
+            Ok((batch, advice)) => {
+                self.place = Some(batch.cursor);
+                let advice = if batch.more { Some(0) } else { advice };
+                heard.answered = Some(advice);
+                on(Event::Batch(batch));
+            }
+            Err(text) => {
+                heard.answered = Some(None);
+                on(Event::Nonsense(text));
+            }
+        }
+    }
+}

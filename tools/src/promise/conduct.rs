@@ -1,0 +1,527 @@
+//! A run: starts everything, troubles it, lets it come to rest, and has the logs judged.
+//!
+//! Owns what is done to processes, and when. It neither publishes nor receives.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command as Process, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use clap::Args;
+use fastrand::Rng;
+use rustix::process::{Pid, Signal};
+
+use super::check::{Finding, Kind, check};
+use super::crowd::{Channels, Command, Config, Said};
+use super::log::{Logs, Rules, Span};
+use super::publisher::{self, Memory};
+use super::soak::Watch;
+use super::summary::{self, Deeds};
+use crate::net::{self, now_ns};
+use crate::server::{Description, Server};
+
+/// Threads that publish.
+const PUBLISHERS: u64 = 4;
+
+/// Source addresses of each process of clients, so that ports in TIME_WAIT do not run out.
+const ADDRESSES: u8 = 16;
+
+/// How often the conductor looks around.
+const STEP: Duration = Duration::from_millis(50);
+
+/// How long a drain lasts, in seconds.
+const DRAIN: u64 = 1;
+
+/// Clients of encke, and what it promises them on a bad day. Exit code 1 if it did not keep a
+/// promise.
+#[derive(Clone, Debug, Args)]
+pub struct Plan {
+    /// How long to trouble it, in seconds
+    #[arg(long, default_value_t = 60.0)]
+    pub seconds: f64,
+    /// The same in minutes
+    #[arg(long, conflicts_with = "seconds")]
+    pub minutes: Option<f64>,
+    /// Clients at once
+    #[arg(long, short = 'n', default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
+    pub clients: u32,
+    /// Processes that they are in
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub processes: u32,
+    /// Channels in use at once
+    #[arg(long, short, default_value_t = 200, value_parser = clap::value_parser!(u32).range(64..=100_000))]
+    pub channels: u32,
+    /// Messages published a second
+    #[arg(long, default_value_t = 60.0)]
+    pub rate: f64,
+    /// What is done at random is done alike with the same seed; when exactly, nobody can say
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How often the server is drained or killed and started again
+    #[arg(long, default_value_t = 4)]
+    pub restarts: u32,
+    /// By how much anything may be late, in seconds, stops and restarts aside
+    #[arg(long, default_value_t = 10.0)]
+    pub slack: f64,
+    /// How long everybody has in the end to get what is theirs, in seconds; by default somewhat
+    /// longer than what may be late
+    #[arg(long)]
+    pub settle: Option<f64>,
+    /// No restarts, resets or cuts: everything sent is received, so that encke's own counters can
+    /// be held against the clients', and its memory watched
+    #[arg(long)]
+    pub soak: bool,
+    /// Where the samples of a soak are written, as lines of JSON
+    #[arg(long, value_name = "FILE", requires = "soak")]
+    pub samples: Option<PathBuf>,
+}
+
+impl Plan {
+    fn microseconds(&self) -> u64 {
+        let seconds = self.minutes.map_or(self.seconds, |minutes| minutes * 60.0);
+        (seconds * 1e6) as u64
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            history_messages: 32,
+            history_age: 20_000_000,
+            heartbeat: 2_000_000,
+            slack: (self.slack * 1e6) as u64,
+        }
+    }
+}
+
+/// A process of clients.
+struct Crowd {
+    child: Child,
+    stdin: ChildStdin,
+    log: PathBuf,
+    stops: Vec<Span>,
+}
+
+impl Crowd {
+    fn tell(&mut self, command: Command) -> Result<(), String> {
+        let line = serde_json::to_string(&command).map_err(text)?;
+        writeln!(self.stdin, "{line}").map_err(text)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), String> {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).map_err(text)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Something that is stopped, and until when.
+#[derive(Clone, Copy)]
+struct Stop {
+    begun: u64,
+    until: u64,
+}
+
+struct Conductor {
+    plan: Plan,
+    rules: Rules,
+    rng: Rng,
+    server: Server,
+    crowds: Vec<Crowd>,
+    said: Receiver<(usize, Said)>,
+    /// Messages received, and clients waiting, as each process last said.
+    progress: Vec<(u64, u64)>,
+    finished: usize,
+    begun: u64,
+    server_stop: Option<Stop>,
+    crowd_stop: Option<(usize, Stop)>,
+    next_server_stop: u64,
+    next_crowd_stop: u64,
+    told_at: u64,
+    deeds: Deeds,
+    logs: Logs,
+    findings: Vec<Finding>,
+    watch: Option<Watch>,
+}
+
+fn now_us() -> u64 {
+    now_ns() / 1_000
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// Makes a run and prints what came of it; whether every promise was kept.
+pub fn run(plan: &Plan) -> Result<bool, String> {
+    net::raise_file_limit();
+    let seed = plan
+        .seed
+        .unwrap_or_else(|| now_ns() / 1_000_000 % 1_000_000);
+    let dir = std::env::temp_dir().join(format!("encke-promise-{}", std::process::id()));
+    fs::create_dir_all(&dir).map_err(text)?;
+    let outcome = Conductor::start(plan, seed, &dir).and_then(|conductor| conductor.conduct(seed));
+    // What is left behind is in the directory for such things.
+    let _ = fs::remove_dir_all(&dir);
+    outcome
+}
+
+impl Conductor {
+    fn start(plan: &Plan, seed: u64, dir: &Path) -> Result<Conductor, String> {
+        let rules = plan.rules();
+        let server = Server::start(describe(rules)?, None)?;
+        let begun = now_us();
+        let (say, said) = mpsc::channel();
+        let mut conductor = Conductor {
+            plan: plan.clone(),
+            rules,
+            rng: Rng::with_seed(seed),
+            server,
+            crowds: Vec::new(),
+            said,
+            progress: vec![(0, 0); plan.processes as usize],
+            finished: 0,
+            begun,
+            server_stop: None,
+            crowd_stop: None,
+            next_server_stop: begun + 8_000_000,
+            next_crowd_stop: begun + 5_000_000,
+            told_at: begun,
+            deeds: Deeds::default(),
+            logs: Logs::default(),
+            findings: Vec::new(),
+            watch: None,
+        };
+        if plan.soak {
+            let pid = conductor.server.processes()[0];
+            let watch = Watch::new(pid, conductor.server.address, plan.samples.as_deref())?;
+            conductor.watch = Some(watch);
+        }
+        for place in 0..plan.processes {
+            let config = conductor.crowd_config(seed, place, dir);
+            conductor.start_crowd(place as usize, &config, say.clone())?;
+        }
+        Ok(conductor)
+    }
+
+    fn run_number(seed: u64) -> u32 {
+        (seed % 0xffff) as u32 + 1
+    }
+
+    fn channels(&self) -> Channels {
+        let every = if self.plan.soak { 5_000_000 } else { 2_000_000 };
+        Channels {
+            count: self.plan.channels,
+            begun: self.begun,
+            every,
+        }
+    }
+
+    fn crowd_config(&self, seed: u64, place: u32, dir: &Path) -> Config {
+        let Plan {
+            clients, processes, ..
+        } = self.plan;
+        let first = clients * place / processes;
+        let from = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 9, place as u8, last + 1));
+        Config {
+            run: Conductor::run_number(seed),
+            seed,
+            server: self.server.address,
+            from: from.collect(),
+            first_client: first,
+            clients: clients * (place + 1) / processes - first,
+            channels: self.channels(),
+            is_gentle: self.plan.soak,
+            calmness: if self.plan.soak { 10.0 } else { 1.0 },
+            log: dir.join(format!("clients-{place}")),
+        }
+    }
+
+    fn start_crowd(
+        &mut self,
+        place: usize,
+        config: &Config,
+        say: Sender<(usize, Said)>,
+    ) -> Result<(), String> {
+        let program = std::env::current_exe().map_err(text)?;
+        let mut child = Process::new(program)
+            .arg("clients")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(text)?;
+        let (stdin, stdout) = child
+            .stdin
+            .take()
+            .zip(child.stdout.take())
+            .ok_or("no pipes")?;
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let said = serde_json::from_str(&line);
+                // Nobody listens any more once the run is over.
+                if said.is_ok_and(|said| say.send((place, said)).is_err()) {
+                    return;
+                }
+            }
+        });
+        let mut crowd = Crowd {
+            child,
+            stdin,
+            log: config.log.clone(),
+            stops: Vec::new(),
+        };
+        let line = serde_json::to_string(config).map_err(text)?;
+        writeln!(crowd.stdin, "{line}").map_err(text)?;
+        self.crowds.push(crowd);
+        Ok(())
+    }
+
+    fn conduct(mut self, seed: u64) -> Result<bool, String> {
+        let (stop, total) = (AtomicBool::new(false), AtomicU64::new(0));
+        let config = publisher::Config {
+            run: Conductor::run_number(seed),
+            seed,
+            place: 0,
+            server: self.server.address,
+            channels: self.channels(),
+            rate: self.plan.rate / PUBLISHERS as f64,
+            breaks: !self.plan.soak,
+        };
+        let memories = thread::scope(|scope| {
+            let publishers: Vec<_> = (0..PUBLISHERS)
+                .map(|place| {
+                    let (stop, total) = (&stop, &total);
+                    let config = publisher::Config { place, ..config };
+                    scope.spawn(move || publisher::publish(config, stop, total))
+                })
+                .collect();
+            let troubled = self.trouble(&total);
+            stop.store(true, Ordering::Relaxed);
+            let memories: Vec<Memory> = publishers.into_iter().flat_map(|p| p.join()).collect();
+            troubled.map(|()| memories)
+        })?;
+        self.settle(&total)?;
+        self.judge(seed, memories)
+    }
+
+    /// Does what it does until the time is over.
+    fn trouble(&mut self, total: &AtomicU64) -> Result<(), String> {
+        let length = self.plan.microseconds();
+        let restarts = if self.plan.soak {
+            0
+        } else {
+            self.plan.restarts
+        };
+        let mut next_restart = 0;
+        while now_us() < self.begun + length {
+            thread::sleep(STEP);
+            let now = now_us();
+            self.listen(total);
+            self.stop_and_go(now)?;
+            let due = self.begun
+                + length * (2 * u64::from(next_restart) + 1) / (2 * u64::from(restarts).max(1));
+            if next_restart < restarts && now >= due {
+                self.restart(next_restart % 2 == 1)?;
+                next_restart += 1;
+            }
+            if let Some(status) = self.server.ended().map_err(text)? {
+                let output = self.server.output();
+                return Err(format!("encke ended by itself: {status}\n{output}"));
+            }
+            if let Some(watch) = &mut self.watch {
+                watch.sample_if_due(now)?;
+            }
+        }
+        self.let_all_go()
+    }
+
+    /// Stops the server or a process of clients for a while, and lets it go on.
+    fn stop_and_go(&mut self, now: u64) -> Result<(), String> {
+        if self.server_stop.is_some_and(|stop| now >= stop.until) {
+            self.let_server_go()?;
+        } else if self.server_stop.is_none() && now >= self.next_server_stop {
+            self.server.signal(Signal::STOP).map_err(text)?;
+            let until = now + self.rng.u64(100_000..2_000_000);
+            self.server_stop = Some(Stop { begun: now, until });
+            self.next_server_stop = until + self.rng.u64(2_000_000..12_000_000);
+            self.deeds.server_stops += 1;
+        }
+        if self.crowd_stop.is_some_and(|(_, stop)| now >= stop.until) {
+            self.let_crowd_go()?;
+        } else if self.crowd_stop.is_none() && now >= self.next_crowd_stop {
+            let place = self.rng.usize(0..self.crowds.len());
+            self.crowds[place].signal(Signal::STOP)?;
+            let until = now + self.rng.u64(200_000..4_000_000);
+            self.crowd_stop = Some((place, Stop { begun: now, until }));
+            self.next_crowd_stop = until + self.rng.u64(500_000..5_000_000);
+            self.deeds.client_stops += 1;
+        }
+        Ok(())
+    }
+
+    fn let_server_go(&mut self) -> Result<(), String> {
+        if let Some(stop) = self.server_stop.take() {
+            self.server.signal(Signal::CONT).map_err(text)?;
+            self.logs.server_stops.push(Span {
+                from: stop.begun,
+                to: now_us(),
+            });
+        }
+        Ok(())
+    }
+
+    fn let_crowd_go(&mut self) -> Result<(), String> {
+        if let Some((place, stop)) = self.crowd_stop.take() {
+            self.crowds[place].signal(Signal::CONT)?;
+            self.crowds[place].stops.push(Span {
+                from: stop.begun,
+                to: now_us(),
+            });
+        }
+        Ok(())
+    }
+
+    fn let_all_go(&mut self) -> Result<(), String> {
+        self.let_server_go()?;
+        self.let_crowd_go()
+    }
+
+    /// Drains the server, or kills it, and starts it again.
+    fn restart(&mut self, by_force: bool) -> Result<(), String> {
+        self.let_server_go()?;
+        let from = now_us();
+        let signal = match by_force {
+            true => Signal::KILL,
+            false => Signal::TERM,
+        };
+        self.server.signal(signal).map_err(text)?;
+        let deadline = from + (DRAIN + 1) * 1_000_000 + self.rules.slack;
+        let status = loop {
+            if let Some(status) = self.server.ended().map_err(text)? {
+                break status;
+            }
+            if now_us() > deadline {
+                let output = self.server.output();
+                return Err(format!("encke did not end within its drain\n{output}"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        if !by_force && !status.success() {
+            let output = self.server.output();
+            let text = format!("a drain ended with {status}\n{output}");
+            self.findings.push(Finding::of_publish(Kind::Dropped, text));
+        }
+        // Somebody else may be quicker to come back than the server.
+        thread::sleep(Duration::from_millis(self.rng.u64(0..500)));
+        self.server.start_again()?;
+        let to = now_us();
+        self.logs.outages.push(Span { from, to });
+        match by_force {
+            true => self.deeds.kills += 1,
+            false => self.deeds.drains += 1,
+        }
+        Ok(())
+    }
+
+    /// Takes in what the processes say.
+    fn listen(&mut self, total: &AtomicU64) {
+        while let Ok((place, said)) = self.said.try_recv() {
+            match said {
+                Said::Progress { messages, waiting } => self.progress[place] = (messages, waiting),
+                Said::Finished => self.finished += 1,
+            }
+        }
+        let interval = match io::stderr().is_terminal() {
+            true => 1_000_000,
+            false => 60_000_000,
+        };
+        if now_us() >= self.told_at + interval {
+            self.told_at = now_us();
+            let received: u64 = self.progress.iter().map(|(messages, _)| messages).sum();
+            let waiting: u64 = self.progress.iter().map(|(_, waiting)| waiting).sum();
+            eprintln!(
+                "{:5} s: {} published, {received} received, {waiting} clients waiting",
+                (self.told_at - self.begun) / 1_000_000,
+                total.load(Ordering::Relaxed),
+            );
+        }
+    }
+
+    /// Publishing has ended: everybody gets what is theirs, and leaves.
+    fn settle(&mut self, total: &AtomicU64) -> Result<(), String> {
+        for crowd in &mut self.crowds {
+            crowd.tell(Command::Settle)?;
+        }
+        let settle = self.plan.settle.unwrap_or(self.plan.slack + 3.0);
+        let until = now_us() + (settle * 1e6) as u64;
+        while now_us() < until {
+            thread::sleep(STEP);
+            self.listen(total);
+        }
+        self.logs.end = now_us();
+        for crowd in &mut self.crowds {
+            crowd.tell(Command::Finish)?;
+        }
+        let deadline = now_us() + 30_000_000;
+        while self.finished < self.crowds.len() {
+            thread::sleep(STEP);
+            self.listen(total);
+            if now_us() > deadline {
+                return Err("clients do not finish".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn judge(mut self, seed: u64, memories: Vec<Memory>) -> Result<bool, String> {
+        for (place, crowd) in self.crowds.iter().enumerate() {
+            self.logs.read(&crowd.log, place)?;
+            self.logs.client_stops.push(crowd.stops.clone());
+        }
+        for memory in &memories {
+            self.logs.publishes.extend_from_slice(&memory.publishes);
+            self.logs.deletions.extend_from_slice(&memory.deletions);
+        }
+        let output = self.server.output();
+        if output.contains("panicked") {
+            self.findings
+                .push(Finding::of_publish(Kind::Dropped, output));
+        }
+        let mut verdict = check(&self.logs, self.rules);
+        verdict.findings.extend(self.findings);
+        summary::print(seed, &self.logs, &verdict, &self.deeds);
+        let is_flat = match self.watch {
+            Some(watch) => watch.finish(&self.logs, &memories)?,
+            None => true,
+        };
+        Ok(verdict.findings.is_empty() && is_flat)
+    }
+}
+
+/// encke with little history, short drains and frequent heartbeats.
+fn describe(rules: Rules) -> Result<Description, String> {
+    let mut description: Description =
+        toml::from_str(include_str!("../../servers/encke.toml")).map_err(text)?;
+    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
+    description.command = ["encke", "--listen", "127.0.0.1:{port}", "--log", "warn"]
+        .map(String::from)
+        .into();
+    for (option, value) in [
+        ("--history-messages", rules.history_messages.to_string()),
+        ("--history-age", seconds(rules.history_age)),
+        ("--heartbeat", seconds(rules.heartbeat)),
+        ("--drain", format!("{DRAIN}s")),
+    ] {
+        description.command.extend([option.into(), value]);
+    }
+    Ok(description)
+}

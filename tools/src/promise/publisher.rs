@@ -1,0 +1,395 @@
+//! A thread that publishes numbered messages: one by one, in batches, with keys and retries, over
+//! connections that it sometimes breaks, and remembers what it was answered.
+//!
+//! Invariant: a publish is `Refused` only if no attempt can have been accepted.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde::Deserialize;
+
+use super::crowd::Channels;
+use super::decode::{JSON_KEY, channel_name};
+use super::log::{Deletion, Id, Outcome, Publish, Span};
+use crate::net::{self, now_ns};
+use crate::receipt::{AnswerReader, Mark, Part, status};
+
+/// How long an answer may take: longer than anything that is done to the server.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often a publish with a key is tried.
+const TRIES: usize = 8;
+
+/// Where the numbers of one publisher end and those of the next begin.
+const NUMBERS: u64 = 1 << 40;
+
+/// What a publisher needs to know.
+#[derive(Clone, Copy)]
+pub(super) struct Config {
+    pub(super) run: u32,
+    pub(super) seed: u64,
+    /// Which of the publishers it is.
+    pub(super) place: u64,
+    pub(super) server: SocketAddrV4,
+    pub(super) channels: Channels,
+    /// Messages a second.
+    pub(super) rate: f64,
+    /// Whether it breaks connections.
+    pub(super) breaks: bool,
+}
+
+/// What a publisher remembers.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) publishes: Vec<Publish>,
+    pub(super) deletions: Vec<Deletion>,
+    /// Connections made.
+    pub(super) connections: u64,
+    /// Requests sent whole.
+    pub(super) requests: u64,
+}
+
+/// What became of one attempt.
+enum Answer {
+    Accepted(Vec<Id>),
+    Refused,
+    Unknown,
+}
+
+/// How an attempt is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Properly,
+    /// The connection is reset before the answer.
+    Unheard,
+    /// The connection ends within the request.
+    Half,
+}
+
+#[derive(Deserialize)]
+struct Published {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct PublishedBatch {
+    published: Vec<Published>,
+}
+
+struct Publisher<'a> {
+    config: Config,
+    rng: Rng,
+    stream: Option<TcpStream>,
+    memory: Memory,
+    messages: u64,
+    batches: u64,
+    total: &'a AtomicU64,
+}
+
+/// Publishes until told to stop; `total` counts messages accepted.
+pub(super) fn publish(config: Config, stop: &AtomicBool, total: &AtomicU64) -> Memory {
+    let mut publisher = Publisher {
+        rng: Rng::with_seed(config.seed ^ (config.place + 1)),
+        config,
+        stream: None,
+        memory: Memory::default(),
+        messages: 0,
+        batches: 0,
+        total,
+    };
+    let mut due = now_us();
+    while !stop.load(Ordering::Relaxed) {
+        let now = now_us();
+        if due > now {
+            // The pace of the load; in pieces, to stop when told.
+            std::thread::sleep(Duration::from_micros((due - now).min(100_000)));
+            continue;
+        }
+        let count = publisher.publish_something();
+        let mean = count as f64 * 1e6 / config.rate;
+        let wait = -(1.0 - publisher.rng.f64()).ln() * mean;
+        // What could not be published while the server was away is not made up for.
+        due = (due + wait as u64).max(now_us().saturating_sub(500_000));
+    }
+    publisher.memory
+}
+
+fn now_us() -> u64 {
+    now_ns() / 1_000
+}
+
+impl Publisher<'_> {
+    /// Publishes one message or several; how many.
+    fn publish_something(&mut self) -> usize {
+        match self.rng.u8(0..100) {
+            0..60 => self.publish_one(false),
+            60..80 => self.publish_one(true),
+            80..95 => self.publish_batch(),
+            95..98 => self.flood(),
+            98 => self.publish_bad_batch(),
+            _ => self.delete(),
+        }
+    }
+
+    fn manner(&mut self) -> Manner {
+        match self.rng.u8(0..50) {
+            0 | 1 if self.config.breaks => Manner::Unheard,
+            2 if self.config.breaks => Manner::Half,
+            _ => Manner::Properly,
+        }
+    }
+
+    /// Some channels are much busier than others.
+    fn any_channel(&mut self) -> u32 {
+        let Channels { count, .. } = self.config.channels;
+        let place = (f64::from(count) * self.rng.f64().powi(3)) as u32;
+        self.config.channels.first(now_us()) + place.min(count - 1)
+    }
+
+    fn any_length(&mut self) -> u32 {
+        match self.rng.u8(0..100) {
+            0..80 => self.rng.u32(60..300),
+            80..98 => self.rng.u32(300..4_000),
+            _ => self.rng.u32(4_000..60_000),
+        }
+    }
+
+    /// A message that is not published yet, and its text.
+    fn message(&mut self, channel: u32, length: u32, batch: u64) -> (Publish, String) {
+        self.messages += 1;
+        let number = self.config.place * NUMBERS + self.messages;
+        let mark = Mark {
+            run: self.config.run,
+            channel,
+            seq: number,
+            time: now_ns(),
+        };
+        let mut text = Vec::new();
+        mark.write(&mut text, length as usize);
+        let publish = Publish {
+            channel,
+            number,
+            length: text.len() as u32,
+            begun: now_us(),
+            done: 0,
+            batch,
+            keyed: false,
+            outcome: Outcome::Unknown,
+            again: None,
+        };
+        (publish, String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn publish_one(&mut self, is_keyed: bool) -> usize {
+        let channel = self.any_channel();
+        let length = self.any_length();
+        let (mut publish, text) = self.message(channel, length, 0);
+        publish.keyed = is_keyed;
+        let is_json = self.rng.u8(0..4) == 0;
+        let (kind, body) = match is_json {
+            true => ("application/json", format!("{{\"{JSON_KEY}\":\"{text}\"}}")),
+            false => ("text/plain", text),
+        };
+        let mut headers = format!("Content-Type: {kind}\r\n");
+        if is_keyed {
+            headers += &format!("Idempotency-Key: {}\r\n", publish.number);
+        }
+        let target = format!("/publish/{}", channel_name(self.config.run, channel));
+        let mut manner = self.manner();
+        let tries = if is_keyed { TRIES } else { 1 };
+        publish.outcome = Outcome::Refused;
+        for _ in 0..tries {
+            match self.attempt("POST", &target, &headers, &body, manner) {
+                Answer::Accepted(ids) => {
+                    publish.outcome = ids.first().map_or(Outcome::Unknown, |&id| {
+                        self.total.fetch_add(1, Ordering::Relaxed);
+                        Outcome::Accepted(id)
+                    });
+                    break;
+                }
+                Answer::Unknown => publish.outcome = Outcome::Unknown,
+                Answer::Refused => {}
+            }
+            manner = Manner::Properly;
+            if is_keyed {
+                std::thread::sleep(Duration::from_millis(self.rng.u64(20..400)));
+            }
+        }
+        publish.done = now_us();
+        if is_keyed
+            && matches!(publish.outcome, Outcome::Accepted(_))
+            && self.rng.u8(0..5) == 0
+            && let Answer::Accepted(ids) = self.attempt("POST", &target, &headers, &body, manner)
+        {
+            publish.again = ids.first().copied();
+        }
+        self.memory.publishes.push(publish);
+        1
+    }
+
+    fn publish_batch(&mut self) -> usize {
+        let count = self.rng.usize(2..=12);
+        let lines = (0..count).map(|_| (self.any_channel(), self.any_length()));
+        let lines: Vec<(u32, u32)> = lines.collect();
+        let manner = self.manner();
+        self.send_batch(&lines, "", manner)
+    }
+
+    /// A burst of large messages to one channel: more than a slow reader's history, and more than
+    /// its socket takes.
+    fn flood(&mut self) -> usize {
+        let channel = self.any_channel();
+        let lines = vec![(channel, 20_000); self.rng.usize(10..=40)];
+        self.send_batch(&lines, "", Manner::Properly)
+    }
+
+    /// A batch whose last line is no JSON: nothing of it may ever be seen.
+    fn publish_bad_batch(&mut self) -> usize {
+        let lines = [(self.any_channel(), 100), (self.any_channel(), 100)];
+        self.send_batch(&lines, "{\"channel\":", Manner::Properly)
+    }
+
+    fn send_batch(&mut self, lines: &[(u32, u32)], end: &str, manner: Manner) -> usize {
+        self.batches += 1;
+        let batch = self.config.place * NUMBERS + self.batches;
+        let mut body = String::new();
+        let mut publishes = Vec::new();
+        for &(channel, length) in lines {
+            let (publish, text) = self.message(channel, length, batch);
+            let name = channel_name(self.config.run, channel);
+            body += &format!("{{\"channel\":\"{name}\",\"data\":\"{text}\"}}\n");
+            publishes.push(publish);
+        }
+        body += end;
+        let begun = publishes.first().map_or(0, |publish| publish.begun);
+        let answer = self.attempt("POST", "/publish", "", &body, manner);
+        let done = now_us();
+        for (place, publish) in publishes.iter_mut().enumerate() {
+            (publish.begun, publish.done) = (begun, done);
+            publish.outcome = match &answer {
+                Answer::Accepted(ids) => ids
+                    .get(place)
+                    .map_or(Outcome::Refused, |&id| Outcome::Accepted(id)),
+                Answer::Refused => Outcome::Refused,
+                Answer::Unknown => Outcome::Unknown,
+            };
+        }
+        if let Answer::Accepted(ids) = answer {
+            self.total.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        }
+        self.memory.publishes.extend(publishes);
+        lines.len()
+    }
+
+    fn delete(&mut self) -> usize {
+        let channel = self.any_channel();
+        let target = format!("/channels/{}", channel_name(self.config.run, channel));
+        let from = now_us();
+        self.attempt("DELETE", &target, "", "", Manner::Properly);
+        let to = now_us();
+        let span = Span { from, to };
+        self.memory.deletions.push(Deletion { channel, span });
+        1
+    }
+
+    fn attempt(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &str,
+        body: &str,
+        manner: Manner,
+    ) -> Answer {
+        let host = self.config.server;
+        let length = body.len();
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\n\r\n"
+        );
+        let Ok(mut stream) = self.stream() else {
+            return Answer::Refused;
+        };
+        let request = head + body;
+        let sent = match manner {
+            Manner::Half => &request[..request.len() - 1 - length / 2],
+            _ => &request[..],
+        };
+        let result = stream.write_all(sent.as_bytes());
+        match manner {
+            Manner::Half => {
+                // Not all of it was sent, whatever the server makes of that.
+                return Answer::Refused;
+            }
+            Manner::Unheard => {
+                let _ = net::reset(stream.into());
+                return Answer::Unknown;
+            }
+            Manner::Properly => {}
+        }
+        self.memory.requests += 1;
+        match result.and_then(|()| read_answer(&mut stream)) {
+            Ok((200, body, closes)) => {
+                self.stream = (!closes).then_some(stream);
+                match ids(&body) {
+                    Some(ids) => Answer::Accepted(ids),
+                    None => Answer::Unknown,
+                }
+            }
+            Ok((_, _, closes)) => {
+                self.stream = (!closes).then_some(stream);
+                Answer::Refused
+            }
+            Err(_) => Answer::Unknown,
+        }
+    }
+
+    /// The kept connection, or a new one.
+    fn stream(&mut self) -> io::Result<TcpStream> {
+        if let Some(stream) = self.stream.take() {
+            return Ok(stream);
+        }
+        let stream = TcpStream::connect(self.config.server)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        self.memory.connections += 1;
+        Ok(stream)
+    }
+}
+
+/// The ids of an answer to a publish or a batch.
+fn ids(body: &[u8]) -> Option<Vec<Id>> {
+    let published = match serde_json::from_slice::<PublishedBatch>(body) {
+        Ok(batch) => batch.published,
+        Err(_) => vec![serde_json::from_slice::<Published>(body).ok()?],
+    };
+    let ids = published.iter().map(|published| Id::parse(&published.id));
+    ids.collect()
+}
+
+/// Status, body, and whether the connection ends, of the next answer on a connection.
+pub(super) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, Vec<u8>, bool)> {
+    let mut answers = AnswerReader::default();
+    let mut buffer = [0; 16 << 10];
+    let (mut code, mut body, mut closes, mut is_whole) = (0, Vec::new(), false, false);
+    while !is_whole {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        answers.feed(&buffer[..length], |part| match part {
+            Part::Head(head) => {
+                code = status(head);
+                closes = crate::receipt::header(head, "connection")
+                    .is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
+                // Neither has a body.
+                is_whole = code == 204;
+            }
+            Part::Data(data) => body.extend_from_slice(data),
+            Part::End => is_whole = true,
+        });
+    }
+    Ok((code, body, closes))
+}

@@ -1,0 +1,181 @@
+//! What a run is told as, for people.
+
+use super::check::Verdict;
+use super::log::{Event, Logs, Outcome, Transport};
+
+/// Findings that are told in full.
+const TOLD: usize = 5;
+
+/// What was done to processes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deeds {
+    pub(super) server_stops: u32,
+    pub(super) client_stops: u32,
+    pub(super) drains: u32,
+    pub(super) kills: u32,
+}
+
+/// What the clients did and got.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub(super) clients: u64,
+    pub(super) connections: u64,
+    pub(super) unreachable: u64,
+    /// Requests by transport, and messages received.
+    pub(super) asked: [u64; Transport::ALL.len()],
+    pub(super) received: [u64; Transport::ALL.len()],
+    pub(super) resumed: u64,
+    /// Resumes on another transport than the last one.
+    pub(super) moved: u64,
+    pub(super) nudged: u64,
+    pub(super) left: u64,
+    pub(super) lost: u64,
+    pub(super) ended: u64,
+    pub(super) paused: u64,
+    pub(super) refused: u64,
+    pub(super) gaps: u64,
+    /// Polls held to their end that nobody gave up, and that brought nothing.
+    pub(super) holds_expired: u64,
+}
+
+/// What a client is at.
+#[derive(Clone, Copy, Default)]
+struct Doing {
+    transport: Option<Transport>,
+    is_held: bool,
+}
+
+impl Totals {
+    pub(super) fn of(logs: &Logs) -> Totals {
+        let mut totals = Totals::default();
+        for entries in &logs.clients {
+            let mut doing = Doing::default();
+            for entry in entries {
+                totals.add(&entry.event, &mut doing);
+            }
+        }
+        totals
+    }
+
+    fn add(&mut self, event: &Event, doing: &mut Doing) {
+        let place = doing.transport.map_or(0, |transport| transport as usize);
+        match event {
+            Event::Begin(_) => {
+                self.clients += 1;
+                *doing = Doing::default();
+            }
+            Event::Connected => self.connections += 1,
+            Event::Asked {
+                transport,
+                since,
+                hold_ms,
+            } => {
+                self.asked[*transport as usize] += 1;
+                if matches!(since, super::log::Since::After(_)) {
+                    self.resumed += 1;
+                    let before = doing.transport;
+                    self.moved += u64::from(before.is_some_and(|before| before != *transport));
+                }
+                doing.transport = Some(*transport);
+                doing.is_held = transport.is_held() && *hold_ms > 0;
+            }
+            Event::Nudged => {
+                self.nudged += 1;
+                doing.is_held = false;
+            }
+            Event::Batch(batch) => {
+                self.received[place] += batch.receipts.len() as u64;
+                self.gaps += u64::from(batch.gap);
+                let is_empty = batch.receipts.is_empty() && !batch.gap;
+                self.holds_expired += u64::from(is_empty && doing.is_held);
+            }
+            Event::Message(_) => self.received[place] += 1,
+            Event::Gap(_) => self.gaps += 1,
+            Event::Paused => self.paused += 1,
+            Event::Left => self.left += 1,
+            Event::Lost => self.lost += 1,
+            Event::Ended => self.ended += 1,
+            Event::Unreachable => self.unreachable += 1,
+            Event::Refused(_) => self.refused += 1,
+            Event::Cursor(_)
+            | Event::Beat
+            | Event::Closing(_)
+            | Event::Resumed
+            | Event::Nonsense(_) => {}
+        }
+    }
+}
+
+/// Prints counts, and what was found.
+pub(super) fn print(seed: u64, logs: &Logs, verdict: &Verdict, deeds: &Deeds) {
+    let totals = Totals::of(logs);
+    let outcomes = |wanted: fn(&Outcome) -> bool| {
+        let publishes = logs.publishes.iter();
+        publishes.filter(|publish| wanted(&publish.outcome)).count()
+    };
+    println!("seed {seed}");
+    println!(
+        "published: {} accepted, {} refused, {} unknown; {} with a key, {} of them sent again; {} channels deleted",
+        outcomes(|outcome| matches!(outcome, Outcome::Accepted(_))),
+        outcomes(|outcome| *outcome == Outcome::Refused),
+        outcomes(|outcome| *outcome == Outcome::Unknown),
+        logs.publishes
+            .iter()
+            .filter(|publish| publish.keyed)
+            .count(),
+        logs.publishes
+            .iter()
+            .filter(|publish| publish.again.is_some())
+            .count(),
+        logs.deletions.len(),
+    );
+    println!("{:18} {:>10} {:>12}", "", "requests", "messages");
+    for transport in Transport::ALL {
+        println!(
+            "{:18} {:>10} {:>12}",
+            transport.name(),
+            totals.asked[transport as usize],
+            totals.received[transport as usize],
+        );
+    }
+    println!(
+        "clients: {} in {} places, {} connections; left {}, lost {}, unreachable {}, refused {}, paused {}, holds given up {}",
+        totals.clients,
+        logs.clients.len(),
+        totals.connections,
+        totals.left,
+        totals.lost,
+        totals.unreachable,
+        totals.refused,
+        totals.paused,
+        totals.nudged,
+    );
+    println!(
+        "resumed: {}, on another transport {}; gaps: {}, after a restart {}, with nothing known to be missing {}; {} messages missing under gaps",
+        totals.resumed,
+        totals.moved,
+        verdict.counts.gaps,
+        verdict.counts.epoch_gaps,
+        verdict.counts.empty_gaps,
+        verdict.counts.excused,
+    );
+    println!(
+        "server: stopped {}, drained {}, killed {}; processes of clients: stopped {}; {} clients had everything at the end",
+        deeds.server_stops, deeds.drains, deeds.kills, deeds.client_stops, verdict.counts.complete,
+    );
+    if verdict.findings.is_empty() {
+        println!("no promise was broken");
+        return;
+    }
+    for (kind, count) in verdict.by_kind() {
+        println!("BROKEN: {kind:?}, {count} times");
+    }
+    let mut findings: Vec<_> = verdict.findings.iter().collect();
+    // The first of each kind says most.
+    findings.sort_by_key(|finding| (finding.kind, finding.at));
+    findings.dedup_by_key(|finding| finding.kind);
+    findings.sort_by_key(|finding| finding.at);
+    for finding in findings.iter().take(TOLD) {
+        println!("{:?} at {}: {}", finding.kind, finding.at, finding.text);
+    }
+}
