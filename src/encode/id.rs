@@ -18,6 +18,9 @@ impl Seq {
     /// Before the first message.
     pub const ZERO: Seq = Seq(0);
 
+    /// After every message that will ever be: a cursor here is always answered with a gap.
+    pub const UNREACHED: Seq = Seq(u64::MAX);
+
     /// The number of the message after this one.
     #[must_use]
     pub fn next(self) -> Seq {

@@ -112,11 +112,11 @@ fn is_port(text: &[u8], own_port: u64) -> bool {
 }
 
 /// Appends how a frame opens: the document's head with the function `e` that delivers an object,
-/// and padding.
+/// padding, and the cursor.
 ///
 /// `e` first removes its own script and all that came before it, so that the page does not grow
 /// and an object on which the page's function throws leaves nothing behind.
-pub fn frame_opening(out: &mut Vec<u8>, deliver: Deliver<'_>) {
+pub fn frame_opening(out: &mut Vec<u8>, deliver: Deliver<'_>, epoch: &Epoch, seq: Seq) {
     out.extend_from_slice(
         b"<!DOCTYPE html><html><head><meta charset=\"utf-8\"><script>function e(o){\
           var d=document,s=d.currentScript||d.scripts[d.scripts.length-1],p=s.parentNode;\
@@ -144,6 +144,7 @@ pub fn frame_opening(out: &mut Vec<u8>, deliver: Deliver<'_>) {
     out.extend_from_slice(b"}</script>\n<!--");
     out.extend_from_slice(&PADDING);
     out.extend_from_slice(b"-->\n");
+    frame_cursor(out, epoch, seq);
 }
 
 /// Appends the script that delivers a message's object.
@@ -385,8 +386,7 @@ mod tests {
             ),
         ] {
             let mut out = Vec::new();
-            frame_opening(&mut out, deliver);
-            frame_cursor(&mut out, &epoch, Seq(9));
+            frame_opening(&mut out, deliver, &epoch, Seq(9));
             assert!(out.len() >= 2_048);
             let page = String::from_utf8(out).unwrap();
             assert!(page.starts_with("<!DOCTYPE html>"));

@@ -143,23 +143,20 @@ impl Engine {
             (None, Some(origin)) => Deliver::PostTo(origin),
             (None, None) => Deliver::PostOwn,
         };
-        let cursor = start.cursor;
-        self.stats.gaps += u64::from(start.gap);
-        self.write_part(chunked, |out| {
-            if transport == Transport::Frame {
-                script::frame_opening(out, deliver);
-            }
-            // Before any cursor: with that, a client that is cut off here would come back as one
-            // that has missed nothing.
-            if start.gap {
-                gap(out, transport, &epoch, cursor);
-            }
-            match transport {
-                Transport::Sse => sse::opening(out, reconnect_ms, &epoch, cursor),
-                Transport::Frame => script::frame_cursor(out, &epoch, cursor),
-                _ => ndjson::cursor(out, &epoch, cursor),
-            }
+        let cursor = match start.gap {
+            // One that comes back before it has the gap must be told of it again.
+            true => Seq::UNREACHED,
+            false => start.cursor,
+        };
+        self.write_part(chunked, |out| match transport {
+            Transport::Sse => sse::opening(out, reconnect_ms, &epoch, cursor),
+            Transport::Frame => script::frame_opening(out, deliver, &epoch, cursor),
+            _ => ndjson::cursor(out, &epoch, cursor),
         });
+        if start.gap {
+            self.stats.gaps += 1;
+            self.write_part(chunked, |out| gap(out, transport, &epoch, start.cursor));
+        }
     }
 
     /// Writes a piece of a stream's body.

@@ -344,7 +344,7 @@ impl Crowd {
         let Some(fd) = &self.clients[number].fd else {
             return;
         };
-        if net::write(fd, &self.request).ok() != Some(self.request.len()) {
+        if net::send(fd, &self.request).ok() != Some(self.request.len()) {
             self.lose(number);
         }
     }
@@ -495,7 +495,7 @@ impl Crowd {
         let Some(fd) = &client.fd else { return Ok(()) };
         let cut = client.cut.take();
         let room = cut.unwrap_or(self.buffer.len());
-        let length = match net::read(fd.as_fd(), &mut self.buffer[..room]) {
+        let length = match net::receive(fd.as_fd(), &mut self.buffer[..room]) {
             Read::Nothing => {
                 client.cut = cut;
                 return Ok(());
