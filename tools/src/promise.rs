@@ -12,10 +12,13 @@ mod conduct;
 mod crowd;
 mod decode;
 mod log;
+mod plan;
+mod protocol;
 mod publisher;
 mod soak;
 mod summary;
 mod truth;
 
-pub use conduct::{Plan, run};
+pub use conduct::run;
 pub use crowd::serve;
+pub use plan::Plan;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde::Deserialize;
 
-use super::crowd::Channels;
 use super::decode::{JSON_KEY, channel_name};
 use super::log::{Deletion, Id, Outcome, Publish, Span};
+use super::protocol::Channels;
 use crate::net::{self, now_ns};
 use crate::receipt::{AnswerReader, Mark, Part, status};
 

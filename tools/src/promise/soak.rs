@@ -24,7 +24,8 @@ const EVERY_US: u64 = 5_000_000;
 /// The part of the run that is warm-up.
 const WARM_UP: f64 = 0.25;
 
-/// Means of this many stretches are regressed, as samples next to each other say the same.
+/// Means of this many stretches are regressed, as samples next to each other say the same; with
+/// fewer samples nothing is.
 const STRETCHES: usize = 30;
 
 /// Growth below this in an hour is not told from none.
@@ -170,8 +171,9 @@ impl Watch {
                 warm.iter().map(|sample| of(sample)).min().unwrap_or(0),
                 warm.iter().map(|sample| of(sample)).max().unwrap_or(0),
             );
-            let Some(line) = fit(&means(&points, STRETCHES)) else {
-                println!("{name}: too few samples for a slope");
+            let line = fit(&means(&points, STRETCHES)).filter(|_| points.len() >= STRETCHES);
+            let Some(line) = line else {
+                println!("{name}: {least} to {most} bytes; too short a run for a slope");
                 continue;
             };
             let grows = line.slope > 3.0 * line.error && line.slope > FLAT_BYTES_PER_HOUR;

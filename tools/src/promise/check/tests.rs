@@ -446,8 +446,30 @@ fn a_new_epoch_without_a_gap() {
     run.logs.clients[0] = entries;
     run.at(12_520, Event::Left)
         .asks(20_500, Transport::Poll, Since::After(id(2, 0)), 0)
-        .batch(20_501, &[1], id(2, 1), false);
+        .batch(20_501, &[1], id(2, 1), true);
+    run.is_right();
+    run.logs.clients[0].pop();
+    run.batch(20_501, &[1], id(2, 1), false);
     run.breaks(Kind::Concealed);
+}
+
+#[test]
+fn a_cursor_that_is_only_there_to_be_told_of_the_gap() {
+    let mut run = Run::new(1);
+    run.publish(publish(2, 1, 1, 11_900_000));
+    run.publish(publish(2, 2, 1, 13 * SECOND));
+    run.streams(9_000)
+        .gets(10_010, 1)
+        .at(11_000, Event::Left)
+        .asks(12_500, Transport::Ndjson, Since::After(id(1, 1)), 0)
+        .at(12_510, Event::Cursor(id(2, u64::MAX)))
+        .at(12_511, Event::Gap(id(2, 0)))
+        .at(12_511, Event::Message(receipt(2, 1, 1)))
+        .at(13_010, Event::Message(receipt(2, 2, 1)));
+    run.is_right();
+    // It is told whatever there is.
+    run.logs.clients[0].remove(8);
+    run.breaks(Kind::Groundless);
 }
 
 #[test]
