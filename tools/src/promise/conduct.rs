@@ -17,13 +17,13 @@ use rustix::process::{Pid, Signal};
 
 use super::check::{Finding, Kind, check};
 use super::log::{Logs, Rules, Span};
-use super::plan::Plan;
+use super::plan::{DRAIN, Plan, describe};
 use super::protocol::{Channels, Command, Config, Said};
 use super::publisher::{self, Memory};
 use super::soak::Watch;
 use super::summary::{self, Deeds};
 use crate::net::{self, now_ns};
-use crate::server::{Description, Server};
+use crate::server::Server;
 
 /// Threads that publish.
 const PUBLISHERS: u64 = 4;
@@ -33,9 +33,6 @@ const ADDRESSES: u8 = 16;
 
 /// How often the conductor looks around.
 const STEP: Duration = Duration::from_millis(50);
-
-/// How long a drain lasts, in seconds.
-const DRAIN: u64 = 1;
 
 /// A process of clients.
 struct Crowd {
@@ -86,6 +83,9 @@ struct Conductor {
     crowd_stop: Option<(usize, Stop)>,
     next_server_stop: u64,
     next_crowd_stop: u64,
+    next_clock_step: u64,
+    /// The file that says by how much the server's wall clock is wrong.
+    clock: PathBuf,
     told_at: u64,
     deeds: Deeds,
     logs: Logs,
@@ -118,7 +118,10 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
 impl Conductor {
     fn start(plan: &Plan, seed: u64, dir: &Path) -> Result<Conductor, String> {
         let rules = plan.rules();
-        let server = Server::start(describe(rules)?, None)?;
+        let clock = dir.join("clock");
+        step_clock(&clock, 0)?;
+        let description = describe(rules, plan.faketime.as_deref(), &clock)?;
+        let server = Server::start(description, None)?;
         let begun = now_us();
         let (say, said) = mpsc::channel();
         let mut conductor = Conductor {
@@ -135,6 +138,8 @@ impl Conductor {
             crowd_stop: None,
             next_server_stop: begun + 8_000_000,
             next_crowd_stop: begun + 5_000_000,
+            next_clock_step: begun + 3_000_000,
+            clock,
             told_at: begun,
             deeds: Deeds::default(),
             logs: Logs::default(),
@@ -306,6 +311,11 @@ impl Conductor {
             self.next_crowd_stop = until + self.rng.u64(500_000..5_000_000);
             self.deeds.client_stops += 1;
         }
+        if self.plan.faketime.is_some() && now >= self.next_clock_step {
+            step_clock(&self.clock, self.rng.i64(-86_400..=86_400))?;
+            self.next_clock_step = now + self.rng.u64(500_000..4_000_000);
+            self.deeds.clock_steps += 1;
+        }
         Ok(())
     }
 
@@ -448,21 +458,10 @@ impl Conductor {
     }
 }
 
-/// encke with little history, short drains and frequent heartbeats.
-fn describe(rules: Rules) -> Result<Description, String> {
-    let mut description: Description =
-        toml::from_str(include_str!("../../servers/encke.toml")).map_err(text)?;
-    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
-    description.command = ["encke", "--listen", "127.0.0.1:{port}", "--log", "warn"]
-        .map(String::from)
-        .into();
-    for (option, value) in [
-        ("--history-messages", rules.history_messages.to_string()),
-        ("--history-age", seconds(rules.history_age)),
-        ("--heartbeat", seconds(rules.heartbeat)),
-        ("--drain", format!("{DRAIN}s")),
-    ] {
-        description.command.extend([option.into(), value]);
-    }
-    Ok(description)
+/// Writes down by how many seconds the server's wall clock is wrong.
+fn step_clock(file: &Path, seconds: i64) -> Result<(), String> {
+    // In one step, as the file is read at any moment.
+    let next = file.with_extension("next");
+    fs::write(&next, format!("{seconds:+}\n")).map_err(text)?;
+    fs::rename(next, file).map_err(text)
 }

@@ -1,10 +1,14 @@
 //! What is to be run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::log::Rules;
+use crate::server::Description;
+
+/// How long a drain lasts, in seconds.
+pub(super) const DRAIN: u64 = 1;
 
 /// Clients of encke, and what it promises them on a bad day. Exit code 1 if it did not keep a
 /// promise.
@@ -37,6 +41,10 @@ pub struct Plan {
     /// By how much anything may be late, in seconds, stops and restarts aside
     #[arg(long, default_value_t = 10.0)]
     pub slack: f64,
+    /// The library of libfaketime: with it the server's wall clock is stepped, by up to a day
+    /// either way
+    #[arg(long, value_name = "FILE")]
+    pub faketime: Option<PathBuf>,
     /// How long everybody has in the end to get what is theirs, in seconds; by default somewhat
     /// longer than what may be late
     #[arg(long)]
@@ -64,4 +72,44 @@ impl Plan {
             slack: (self.slack * 1e6) as u64,
         }
     }
+}
+
+/// encke with little history, short drains and frequent heartbeats.
+pub(super) fn describe(
+    rules: Rules,
+    faketime: Option<&Path>,
+    clock: &Path,
+) -> Result<Description, String> {
+    let mut description: Description = toml::from_str(include_str!("../../servers/encke.toml"))
+        .map_err(|error| error.to_string())?;
+    let mut command: Vec<String> = match faketime {
+        None => vec!["encke".into()],
+        Some(library) => {
+            let program = std::env::current_exe()
+                .map_err(|error| error.to_string())?
+                .with_file_name("encke");
+            vec![
+                "env".into(),
+                format!("LD_PRELOAD={}", library.display()),
+                format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
+                "FAKETIME_NO_CACHE=1".into(),
+                // Nobody can step that one.
+                "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
+                program.display().to_string(),
+            ]
+        }
+    };
+    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
+    for (option, value) in [
+        ("--listen", "127.0.0.1:{port}".into()),
+        ("--log", "warn".into()),
+        ("--history-messages", rules.history_messages.to_string()),
+        ("--history-age", seconds(rules.history_age)),
+        ("--heartbeat", seconds(rules.heartbeat)),
+        ("--drain", format!("{DRAIN}s")),
+    ] {
+        command.extend([option.into(), value]);
+    }
+    description.command = command;
+    Ok(description)
 }

@@ -48,8 +48,6 @@ pub(super) struct Memory {
     pub(super) deletions: Vec<Deletion>,
     /// Connections made.
     pub(super) connections: u64,
-    /// Requests sent whole.
-    pub(super) requests: u64,
 }
 
 /// What became of one attempt.
@@ -328,7 +326,6 @@ impl Publisher<'_> {
             }
             Manner::Properly => {}
         }
-        self.memory.requests += 1;
         match result.and_then(|()| read_answer(&mut stream)) {
             Ok((200, body, closes)) => {
                 self.stream = (!closes).then_some(stream);

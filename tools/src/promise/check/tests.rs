@@ -645,3 +645,20 @@ fn whatever_there_is_begins_where_history_does() {
     );
     run.breaks(Kind::Groundless);
 }
+
+#[test]
+fn whatever_there_is_may_be_nothing_after_a_deletion() {
+    let mut run = Run::new(1);
+    run.logs.deletions.push(Deletion {
+        channel: 1,
+        span: Span {
+            from: 11 * SECOND,
+            to: 12 * SECOND,
+        },
+    });
+    run.asks(12_500, Transport::Poll, Since::Earliest, 0)
+        .batch(12_501, &[], id(1, 0), false);
+    run.is_right();
+    run.logs.deletions.clear();
+    assert_eq!(run.kinds(), [Kind::Undelivered, Kind::Overlooked]);
+}

@@ -111,7 +111,7 @@ impl<'a> Walk<'a> {
         let at = entry.at;
         match &entry.event {
             Event::Begin(channels) => self.begin(channels),
-            Event::Connected => self.alive_at = at,
+            Event::Connected => self.alive_at = self.happened(at),
             Event::Asked {
                 transport,
                 since,
@@ -416,7 +416,7 @@ impl<'a> Walk<'a> {
         self.now = self.entries.len() - 1;
         let at = self.logs.end;
         self.must_be_said(at, |_, _| true);
-        match self.owed(place) {
+        match self.owed(place, at) {
             Some(owed) if owed.acked.is_some_and(|acked| self.is_late(acked, at)) => {
                 let text = format!("it stands at {place}, and never had {owed:?}");
                 self.report(Kind::Undelivered, at, text);

@@ -34,7 +34,7 @@ impl Walk<'_> {
 
     /// The time at which something that is seen now may have happened: the client was stopped, or
     /// busy.
-    fn happened(&self, at: u64) -> u64 {
+    pub(super) fn happened(&self, at: u64) -> u64 {
         let spans = self.logs.client_stops.get(self.process);
         let spans = spans.map_or(&[][..], |spans| spans);
         // A stop that ended just now counts from its beginning.
@@ -97,7 +97,7 @@ impl Walk<'_> {
             let text = format!("the hold was over {} us ago", at - due);
             self.report(Kind::LateHold, at, text);
         }
-        if let Some(overdue) = self.owed(batch.cursor).filter(|_| !batch.more) {
+        if let Some(overdue) = self.owed(batch.cursor, at).filter(|_| !batch.more) {
             let acked = overdue.acked.unwrap_or(u64::MAX);
             if acked < ask.at {
                 let text = format!("the answer is without {overdue:?}, acknowledged before");
@@ -133,15 +133,21 @@ impl Walk<'_> {
         }
     }
 
-    /// The first message after a place that was acknowledged.
-    pub(super) fn owed(&self, place: Id) -> Option<Known> {
-        let lanes = self.channels.iter().map(|&channel| {
-            let lane = self
-                .truth
-                .between(place.epoch, channel, place.seq, u64::MAX);
-            lane.iter().find(|known| known.acked.is_some()).copied()
+    /// The first message after a place that was acknowledged; where the client asked for whatever
+    /// there is, only one that is there.
+    pub(super) fn owed(&self, place: Id, at: u64) -> Option<Known> {
+        let truth = self.truth;
+        let lanes = self.channels.iter().zip(&self.fresh);
+        let lanes = lanes.filter_map(|(&channel, &is_fresh)| {
+            let mut lane = truth
+                .between(place.epoch, channel, place.seq, u64::MAX)
+                .iter();
+            lane.find(|known| {
+                let may_be_gone = || truth.may_be_gone(place.epoch, channel, known, at);
+                known.acked.is_some() && !(is_fresh && may_be_gone())
+            })
         });
-        lanes.flatten().min_by_key(|known| known.acked)
+        lanes.min_by_key(|known| known.acked).copied()
     }
 
     pub(super) fn lost(&mut self, at: u64) {
@@ -169,7 +175,7 @@ impl Walk<'_> {
         } else if self.is_late((ask.at + ask.hold).max(self.reads_since), at) {
             self.report(Kind::LateHold, at, "it was never answered".into());
         }
-        let overdue = self.place.and_then(|place| self.owed(place));
+        let overdue = self.place.and_then(|place| self.owed(place, at));
         if let Some(overdue) = overdue {
             let acked = overdue.acked.unwrap_or(u64::MAX);
             if self.is_late(acked.max(self.reads_since), at) {
