@@ -662,3 +662,22 @@ fn whatever_there_is_may_be_nothing_after_a_deletion() {
     run.logs.deletions.clear();
     assert_eq!(run.kinds(), [Kind::Undelivered, Kind::Overlooked]);
 }
+
+#[test]
+fn nonsense() {
+    let mut run = Run::new(0);
+    run.streams(9_000)
+        .at(9_500, Event::Nonsense("half a line".into()));
+    run.breaks(Kind::Nonsense);
+}
+
+#[test]
+fn a_client_that_asks_from_where_it_does_not_stand() {
+    let mut run = Run::new(1);
+    run.streams(9_000)
+        .gets(10_010, 1)
+        .at(10_020, Event::Left)
+        .asks(10_030, Transport::Poll, Since::After(id(1, 0)), 0)
+        .batch(10_031, &[1], id(1, 1), false);
+    run.breaks(Kind::Instrument);
+}
