@@ -107,42 +107,7 @@ impl Report {
 
     /// A table for people.
     pub fn table(&self) -> String {
-        let mut rows = vec![
-            (
-                "load".into(),
-                format!(
-                    "{:?} of {} over {}, {} subscribers, {} channels, {} bytes",
-                    self.mode,
-                    self.server,
-                    self.transport,
-                    self.subscribers,
-                    self.channels,
-                    self.size
-                ),
-            ),
-            (
-                format!("CPU per {}", self.unit()),
-                format!("{:.0} ns", self.cpu_each()),
-            ),
-            (
-                "CPU of the server".into(),
-                format!(
-                    "{:.1} % of a core for {:.2} s",
-                    self.cpu_ns as f64 / self.seconds.max(1e-9) / 1e7,
-                    self.seconds
-                ),
-            ),
-            (
-                "work".into(),
-                format!(
-                    "{} × {}, {:.0} a second; {} publishes",
-                    self.units,
-                    self.unit(),
-                    self.units as f64 / self.seconds.max(1e-9),
-                    self.publishes
-                ),
-            ),
-        ];
+        let mut rows = self.work_rows();
         let mut delays = |name: &str, delays: &Delays| {
             if delays.count > 0 {
                 rows.push((name.into(), line(delays)));
@@ -191,6 +156,45 @@ impl Report {
             .iter()
             .map(|(name, value)| format!("{name:>20}  {value}\n"));
         lines.collect()
+    }
+
+    fn work_rows(&self) -> Vec<(String, String)> {
+        vec![
+            (
+                "load".into(),
+                format!(
+                    "{:?} of {} over {}, {} subscribers, {} channels, {} bytes",
+                    self.mode,
+                    self.server,
+                    self.transport,
+                    self.subscribers,
+                    self.channels,
+                    self.size
+                ),
+            ),
+            (
+                format!("CPU per {}", self.unit()),
+                format!("{:.0} ns", self.cpu_each()),
+            ),
+            (
+                "CPU of the server".into(),
+                format!(
+                    "{:.1} % of a core for {:.2} s",
+                    self.cpu_ns as f64 / self.seconds.max(1e-9) / 1e7,
+                    self.seconds
+                ),
+            ),
+            (
+                "work".into(),
+                format!(
+                    "{} × {}, {:.0} a second; {} publishes",
+                    self.units,
+                    self.unit(),
+                    self.units as f64 / self.seconds.max(1e-9),
+                    self.publishes
+                ),
+            ),
+        ]
     }
 }
 
