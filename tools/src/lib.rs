@@ -8,6 +8,7 @@
 
 pub mod conductor;
 pub mod floor;
+pub mod grip;
 mod lines;
 pub mod measure;
 pub mod net;

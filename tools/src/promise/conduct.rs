@@ -178,7 +178,7 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
 impl Conductor {
     fn start(plan: &Plan, seed: u64, dir: &Path) -> Result<Conductor, String> {
         let rules = plan.rules();
-        let server = Server::start(describe(rules)?, None)?;
+        let server = Server::start(describe(rules)?, None, None)?;
         let begun = now_us();
         let (say, said) = mpsc::channel();
         let mut conductor = Conductor {
