@@ -4,8 +4,9 @@ use std::net::SocketAddrV4;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use encke_tools::comparison::{Comparison, Line};
 use encke_tools::conductor::{self, Plan};
-use encke_tools::{grip, server, worker};
+use encke_tools::{grip, page, server, worker};
 
 /// Load on a server that pushes over HTTP, with every receipt checked and timed. Only on loopback.
 #[derive(Parser)]
@@ -59,6 +60,12 @@ fn main() -> ExitCode {
 
 fn conduct(plan: &Plan) -> Result<(), String> {
     let report = conductor::run(plan)?;
+    if let Some(path) = &plan.html {
+        let mut comparison = Comparison::default();
+        comparison.take(Line::Alone(Box::new(report.clone())));
+        std::fs::write(path, page::render(&comparison))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     match plan.json {
         true => println!(
             "{}",

@@ -87,6 +87,9 @@ pub struct Plan {
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Write a page with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 impl Plan {

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::Deserialize;
+
+use super::process::find_program;
 
 /// How to start a server and how to talk to it.
 ///
@@ -114,6 +117,17 @@ impl Description {
             ));
         }
         Ok(description)
+    }
+
+    /// The version that it says it has.
+    pub fn version(&self) -> String {
+        let Some((program, arguments)) = self.version.split_first() else {
+            return String::new();
+        };
+        let output = Command::new(find_program(program)).args(arguments).output();
+        let text = output.map_or_else(|_| Vec::new(), |output| output.stdout);
+        let text = String::from_utf8_lossy(&text);
+        text.lines().next().unwrap_or_default().trim().into()
     }
 
     /// Which of the files that it needs is missing, if any is, and what to do about it.

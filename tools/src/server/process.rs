@@ -242,7 +242,7 @@ pub fn launch(cpu: Option<usize>, command: &[String]) -> io::Error {
 }
 
 /// A program of this workspace lies beside this one; others are found as usual.
-fn find_program(name: &str) -> PathBuf {
+pub(super) fn find_program(name: &str) -> PathBuf {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|this| this.parent().map(|dir| dir.join(name)));
