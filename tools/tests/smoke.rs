@@ -3,6 +3,8 @@
 
 mod swarm;
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use encke_tools::report::Report;
@@ -160,4 +162,39 @@ fn notices_what_the_floor_loses() {
         .output()
         .unwrap();
     assert!(!output.status.success(), "{output:?}");
+}
+
+#[test]
+fn publishes_that_are_not_to_be_pipelined_wait_for_each_other() {
+    build_encke();
+    let text = fs::read_to_string(description("encke")).unwrap();
+    let one_by_one = text.replace("pipelined = true", "");
+    assert_ne!(one_by_one, text);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("one-by-one.toml");
+    fs::write(&path, one_by_one).unwrap();
+    let output = Command::new(SWARM)
+        .args("burst -n 10 --burst 4 --seconds 0.2 --warm-up 0 --server".split(' '))
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = Command::new(SWARM)
+        .args("publish --depth 4 --server".split(' '))
+        .arg(&path)
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("one publish at a time"), "{output:?}");
+}
+
+#[test]
+fn what_a_server_cannot_do_is_refused_with_the_reason() {
+    let output = Command::new(SWARM)
+        .args("poll --server".split(' '))
+        .arg(description("pushpin"))
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(complaint.contains("passes polls on"), "{output:?}");
 }
