@@ -1,10 +1,12 @@
 //! The load driver: see `tools/README.md`.
 
+use std::net::SocketAddrV4;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use encke_tools::comparison::{Comparison, Line};
 use encke_tools::conductor::{self, Plan};
-use encke_tools::{server, worker};
+use encke_tools::{grip, page, server, worker};
 
 /// Load on a server that pushes over HTTP, with every receipt checked and timed. Only on loopback.
 #[derive(Parser)]
@@ -22,6 +24,12 @@ enum Part {
     /// Subscribers, led through standard input.
     #[command(hide = true)]
     Worker,
+    /// The application behind Pushpin.
+    #[command(hide = true)]
+    Grip {
+        #[arg(long)]
+        listen: SocketAddrV4,
+    },
     /// Becomes the server.
     #[command(hide = true)]
     Launch {
@@ -36,6 +44,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match (options.part, options.plan) {
         (Some(Part::Worker), _) => worker::run(),
+        (Some(Part::Grip { listen }), _) => grip::serve(listen).map_err(|error| error.to_string()),
         (Some(Part::Launch { cpu, command }), _) => Err(server::launch(cpu, &command).to_string()),
         (None, Some(plan)) => conduct(&plan),
         (None, None) => Err("no mode is given; --help says which there are".into()),
@@ -51,6 +60,12 @@ fn main() -> ExitCode {
 
 fn conduct(plan: &Plan) -> Result<(), String> {
     let report = conductor::run(plan)?;
+    if let Some(path) = &plan.html {
+        let mut comparison = Comparison::default();
+        comparison.take(Line::Alone(Box::new(report.clone())));
+        std::fs::write(path, page::render(&comparison))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     match plan.json {
         true => println!(
             "{}",

@@ -121,7 +121,7 @@ impl Conductor {
         let clock = dir.join("clock");
         step_clock(&clock, 0)?;
         let description = describe(rules, plan.faketime.as_deref(), &clock)?;
-        let server = Server::start(description, None)?;
+        let server = Server::start(description, None, None)?;
         let begun = now_us();
         let (say, said) = mpsc::channel();
         let mut conductor = Conductor {

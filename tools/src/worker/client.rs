@@ -94,7 +94,8 @@ impl Client {
         answers.feed(bytes, |part| match part {
             Part::Head(head) => {
                 heard.head = true;
-                counts.failed += u64::from(status(head) != 200);
+                // To a poll, "not modified" says that there is nothing.
+                counts.failed += u64::from(!matches!(status(head), 200 | 304));
                 if keeps_head {
                     kept.clear();
                     kept.extend_from_slice(head);
