@@ -270,7 +270,7 @@ impl World {
             if self.engine.is_drained() {
                 break;
             }
-            let ms = self.rng.u64(1..=window.max(2) / 2 + 1);
+            let ms = self.chance.u64(1..=window.max(2) / 2 + 1);
             let left = (started + delay + window).saturating_sub(self.now);
             self.advance(ms.min(left.max(1)));
         }
@@ -291,14 +291,18 @@ impl World {
     }
 
     /// Everyone leaves, and everything is given back.
-    pub(crate) fn end(&mut self) {
+    ///
+    /// # Panics
+    ///
+    /// A rule is broken.
+    pub fn end(&mut self) {
         self.quiesce();
         let stats = self.engine.stats().clone();
         self.note(&stats);
-        if self.rng.bool() {
+        if self.chance.bool() {
             self.drain();
         }
-        match self.rng.u8(..3) {
+        match self.chance.u8(..3) {
             0 => {
                 for index in self.indexes(|client| !client.broken) {
                     let id = self.client(index).id;

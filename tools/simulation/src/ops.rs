@@ -12,11 +12,18 @@ use crate::session::{Session, Since};
 use crate::setup::pick;
 use crate::world::World;
 
+/// The last second of the year 9999, the last that a date in HTTP has room for.
+const LATEST_S: u64 = 253_402_300_799;
+
 impl World {
     /// One thing happens.
-    pub(crate) fn step(&mut self) {
+    ///
+    /// # Panics
+    ///
+    /// A rule is broken.
+    pub fn step(&mut self) {
         self.tally.steps += 1;
-        match self.rng.u8(..100) {
+        match self.chance.u8(..100) {
             0..6 => self.accept(),
             6..22 => self.ask(),
             22..44 => self.transfer(),
@@ -34,17 +41,19 @@ impl World {
 
     fn accept(&mut self) {
         let access = pick(
-            &mut self.rng,
+            &mut self.chance,
             &[Access::Trusted, Access::Guarded, Access::Public],
         );
         let Some(id) = self.engine.accept(access) else {
             assert_eq!(self.engine.connection_count(), self.setup.max_connections);
+            self.tally.full += 1;
             return;
         };
         let index = id.index;
+        self.tally.accepted += 1;
         self.say(|| format!("{index} accepted, {access:?}"));
-        let blocks = !self.setup.smooth && self.rng.u8(..6) == 0;
-        let room = blocks.then(|| self.rng.usize(..300));
+        let blocks = !self.setup.smooth && self.chance.u8(..6) == 0;
+        let room = blocks.then(|| self.chance.usize(..300));
         self.wire.open(index, room);
         let place = index as usize;
         if self.clients.len() <= place {
@@ -56,42 +65,51 @@ impl World {
     /// Some connection for which `wanted` holds.
     fn some(&mut self, wanted: impl Fn(&Client) -> bool) -> Option<u32> {
         let all = self.indexes(wanted);
-        (!all.is_empty()).then(|| pick(&mut self.rng, &all))
+        (!all.is_empty()).then(|| pick(&mut self.chance, &all))
     }
 
     /// A client writes a request, or several.
     fn ask(&mut self) {
         let open = |client: &Client| !client.fin && !client.broken && !client.is_last_written();
         let Some(index) = self.some(open) else { return };
-        let count = if self.rng.u8(..5) == 0 {
-            self.rng.usize(2..6)
+        let count = if self.chance.u8(..5) == 0 {
+            self.chance.usize(2..6)
         } else {
             1
         };
-        let count = if self.rng.u8(..200) == 0 { 100 } else { count };
+        let count = if self.chance.u8(..200) == 0 {
+            100
+        } else {
+            count
+        };
         for _ in 0..count {
             if self.client(index).is_last_written() {
                 return;
             }
-            let manner = Manner::by_chance(&mut self.rng);
-            let (request, bytes) = match self.rng.u8(..12) {
+            let manner = Manner::by_chance(&mut self.chance);
+            let (request, bytes) = match self.chance.u8(..12) {
                 0..7 => self.receive(&manner),
                 7..9 => self.publish_request(&manner),
                 9 => self.lines_request(&manner),
                 _ => {
-                    let channel = self.rng.usize(..self.setup.names.len());
+                    let channel = self.chance.usize(..self.setup.names.len());
                     let name = &self.setup.names[channel];
-                    request::other(&mut self.rng, &manner, name, channel)
+                    request::other(&mut self.chance, &manner, name, channel)
                 }
             };
+            self.tally.asked += 1;
             self.client(index).write(request, &bytes);
+        }
+        if self.chance.bool() {
+            self.send(index, usize::MAX);
+            self.read(index, 70_000);
         }
     }
 
     fn receive(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
-        let follower = self.rng.usize(..self.followers.len());
-        let way = pick(&mut self.rng, &Way::ALL);
-        let way = if self.rng.u8(..3) == 0 {
+        let follower = self.chance.usize(..self.followers.len());
+        let way = pick(&mut self.chance, &Way::ALL);
+        let way = if self.chance.u8(..3) == 0 {
             Way::LongPoll
         } else {
             way
@@ -101,12 +119,12 @@ impl World {
             Since::Now if way == Way::Poll && text.is_none() => Since::Earliest,
             since => since,
         };
-        let rng = &mut self.rng;
+        let chance = &mut self.chance;
         let cursor = match text {
             None => Cursor::None,
-            Some(text) if rng.bool() && since != Since::Earliest => Cursor::Query(text),
+            Some(text) if chance.bool() && since != Since::Earliest => Cursor::Query(text),
             Some(text) => match since {
-                Since::Unknown if rng.bool() => Cursor::Header("nonsense".into()),
+                Since::Unknown if chance.bool() => Cursor::Header("nonsense".into()),
                 _ => Cursor::Header(text),
             },
         };
@@ -117,29 +135,30 @@ impl World {
             way,
             follower,
             session: Session::new(channels.clone(), since, self.model.head()),
-            hold_ms: (is_long && rng.bool()).then(|| pick(rng, &[0, 20, 100, 1_000, 200_000])),
-            limit: (is_poll && rng.u8(..4) == 0).then(|| rng.usize(1..4)),
-            linger_ms: if is_long && rng.u8(..4) == 0 {
-                pick(rng, &[1, 50, 1_000])
+            hold_ms: (is_long && chance.bool())
+                .then(|| pick(chance, &[0, 20, 100, 1_000, 200_000])),
+            limit: (is_poll && chance.u8(..4) == 0).then(|| chance.usize(1..4)),
+            linger_ms: if is_long && chance.u8(..4) == 0 {
+                pick(chance, &[1, 50, 1_000])
             } else {
                 0
             },
-            early: is_long && rng.u8(..4) == 0,
-            envelope: way == Way::Sse && rng.bool(),
-            callback: (is_poll && rng.u8(..6) == 0).then(|| "a.b$1".to_owned()),
+            early: is_long && chance.u8(..4) == 0,
+            envelope: way == Way::Sse && chance.bool(),
+            callback: (is_poll && chance.u8(..6) == 0).then(|| "a.b$1".to_owned()),
         };
         let names: Vec<&str> = channels.iter().map(|&c| &*self.setup.names[c]).collect();
-        request::receive(rng, manner, receive, &names, cursor)
+        request::receive(chance, manner, receive, &names, cursor)
     }
 
     fn said(&mut self) -> Said {
-        let channel = self.rng.usize(..self.setup.names.len());
+        let channel = self.chance.usize(..self.setup.names.len());
         self.published += 1;
         let most = self.setup.config.max_body_bytes.min(3_000) / 3;
         Said {
             channel,
-            data: request::data(&mut self.rng, self.published, most),
-            event: match self.rng.u8(..6) {
+            data: request::data(&mut self.chance, self.published, most),
+            event: match self.chance.u8(..6) {
                 0 => Some("tick".to_owned()),
                 1 => Some("message".to_owned()),
                 _ => None,
@@ -148,28 +167,32 @@ impl World {
     }
 
     fn key(&mut self) -> Option<String> {
-        (self.rng.u8(..3) == 0).then(|| format!("k{}", self.rng.u8(..4)))
+        (self.chance.u8(..3) == 0).then(|| format!("k{}", self.chance.u8(..4)))
     }
 
     fn publish_request(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
         let (said, key) = (self.said(), self.key());
         let name = &self.setup.names[said.channel];
-        request::publish(&mut self.rng, manner, said, name, key)
+        request::publish(&mut self.chance, manner, said, name, key)
     }
 
     fn lines_request(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
-        let lines = (0..self.rng.usize(1..5)).map(|_| self.said().into_line());
+        let lines = (0..self.chance.usize(1..5)).map(|_| self.said().into_line());
         let lines = lines.collect();
-        request::publish_lines(&mut self.rng, manner, lines, &self.setup.names)
+        request::publish_lines(&mut self.chance, manner, lines, &self.setup.names)
     }
 
     /// A producer's messages.
     fn publish(&mut self) {
-        let count = if self.rng.u8(..10) == 0 {
-            self.rng.usize(..80)
-        } else {
-            1
+        if self.chance.u8(..self.setup.publish_one_in) > 0 {
+            return;
+        }
+        let count = match self.chance.u8(..200) {
+            0 => 1_000,
+            1..20 => self.chance.usize(..80),
+            _ => 1,
         };
+        self.tally.floods += u64::from(count >= 1_000);
         for _ in 0..count {
             let (said, key) = (self.said(), self.key());
             let submission = Submission {
@@ -191,31 +214,40 @@ impl World {
         }
     }
 
+    /// So much of what a client wrote arrives in the server's kernel.
+    fn send(&mut self, index: u32, most: usize) {
+        let client = self.client(index);
+        let length = client.unsent.len().min(most);
+        let bytes: Vec<u8> = client.unsent.drain(..length).collect();
+        client.kernel.extend(bytes);
+        client.unread = true;
+    }
+
     /// Bytes travel to the server.
     fn transfer(&mut self) {
         let ready = |client: &Client| !client.unsent.is_empty() && !client.broken;
         let Some(index) = self.some(ready) else {
             return;
         };
-        let how = self.rng.u8(..8);
-        let some = self.rng.usize(1..200);
-        let client = self.client(index);
+        let how = self.chance.u8(..8);
+        let some = self.chance.usize(1..200);
         let length = match how {
             0 => 1,
-            1 => some.min(client.unsent.len()),
-            _ => client.unsent.len(),
+            1 => some,
+            _ => usize::MAX,
         };
-        let bytes: Vec<u8> = client.unsent.drain(..length).collect();
-        client.kernel.extend(bytes);
-        client.unread = true;
-        if self.rng.bool() {
+        self.send(index, length);
+        if self.chance.bool() {
             self.read(index, 70_000);
         }
     }
 
     fn read_some(&mut self) {
         if let Some(index) = self.some(|client| client.unread) {
-            let most = pick(&mut self.rng, &[1, 7, 100, 70_000, 70_000, 70_000, 70_000]);
+            let most = pick(
+                &mut self.chance,
+                &[1, 7, 100, 70_000, 70_000, 70_000, 70_000],
+            );
             self.read(index, most);
         }
     }
@@ -229,7 +261,7 @@ impl World {
         }
         self.again();
         self.list_on();
-        let budget = self.rng.usize(1..20);
+        let budget = self.chance.usize(1..20);
         self.deliver(budget);
         self.expire(budget);
         self.release(budget);
@@ -238,8 +270,8 @@ impl World {
 
     /// One step of the engine.
     fn work(&mut self) {
-        let budget = self.rng.usize(1..4);
-        match self.rng.u8(..6) {
+        let budget = self.chance.usize(1..4);
+        match self.chance.u8(..6) {
             0 | 1 => self.deliver(budget),
             2 => self.expire(budget),
             3 => {
@@ -262,14 +294,14 @@ impl World {
         let Some(index) = self.some(|client| !client.broken) else {
             return;
         };
-        let rng = &mut self.rng;
+        let chance = &mut self.chance;
         let socket = self.wire.socket(index);
-        let how = rng.u8(..20);
+        let how = chance.u8(..20);
         match how {
             _ if self.setup.smooth => {}
             0 => socket.broken = true,
-            1..5 => socket.room = Some(rng.usize(..200)),
-            5..9 => socket.room = Some(socket.room.unwrap_or(0) + rng.usize(..2_000)),
+            1..5 => socket.room = Some(chance.usize(..200)),
+            5..9 => socket.room = Some(socket.room.unwrap_or(0) + chance.usize(..2_000)),
             _ => socket.room = None,
         }
         let (is_waiting, room) = (!socket.rest.is_empty(), socket.room);
@@ -281,12 +313,18 @@ impl World {
 
     fn pass_time(&mut self) {
         let slow = self.setup.slow_clock;
-        let ms = match self.rng.u8(..40) {
-            0 if !slow || self.rng.u8(..4) == 0 => self.rng.u64(..10_000_000),
-            1..4 if !slow => self.rng.u64(..100_000),
-            4..12 if !slow => self.rng.u64(..5_000),
-            _ => self.rng.u64(..60),
+        let ms = match self.chance.u8(..40) {
+            0 if !slow || self.chance.u8(..4) == 0 => self.chance.u64(..10_000_000),
+            1..4 if !slow => self.chance.u64(..100_000),
+            4..12 if !slow => self.chance.u64(..5_000),
+            _ => self.chance.u64(..60),
         };
+        self.tally.jumps += u64::from(ms >= 1_000_000);
+        if self.chance.u8(..20) == 0 {
+            // The calendar is set, back as well as forth: deadlines go by another clock.
+            self.wall_s = self.chance.u64(..LATEST_S);
+            self.tally.wall_steps += 1;
+        }
         self.advance(ms);
     }
 
@@ -295,7 +333,7 @@ impl World {
         let Some(index) = self.some(|client| !client.fin && !client.broken) else {
             return;
         };
-        let abrupt = self.rng.bool();
+        let abrupt = self.chance.bool();
         self.say(|| format!("{index} leaves (abruptly: {abrupt})"));
         let client = self.client(index);
         if !abrupt {
@@ -320,7 +358,7 @@ impl World {
         if until <= self.now + 1 {
             return;
         }
-        let ms = if self.rng.bool() {
+        let ms = if self.chance.bool() {
             until - 1 - self.now
         } else {
             1

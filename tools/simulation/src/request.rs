@@ -4,8 +4,8 @@
 
 use base64::Engine;
 use encke::Data;
-use fastrand::Rng;
 
+use crate::chance::Chance;
 use crate::model::Said;
 use crate::session::Session;
 use crate::setup::pick;
@@ -98,12 +98,16 @@ pub(crate) struct Manner {
 }
 
 impl Manner {
-    pub(crate) fn by_chance(rng: &mut Rng) -> Manner {
-        let http10 = rng.u8(..6) == 0;
+    pub(crate) fn by_chance(chance: &mut Chance) -> Manner {
+        let http10 = chance.u8(..6) == 0;
         Manner {
             http10,
-            keep_alive: if http10 { rng.bool() } else { rng.u8(..8) > 0 },
-            key: match rng.u8(..10) {
+            keep_alive: if http10 {
+                chance.bool()
+            } else {
+                chance.u8(..8) > 0
+            },
+            key: match chance.u8(..10) {
                 0 => None,
                 1 => Some("wrong"),
                 _ => Some("secret"),
@@ -175,7 +179,7 @@ pub(crate) enum Cursor {
 }
 
 pub(crate) fn receive(
-    rng: &mut Rng,
+    chance: &mut Chance,
     manner: &Manner,
     receive: Receive,
     names: &[&str],
@@ -203,29 +207,29 @@ pub(crate) fn receive(
             .iter()
             .map(|name| format!("callback={name}")),
     );
-    rng.shuffle(&mut query);
+    chance.shuffle(&mut query);
     let names: Vec<String> = names.iter().map(|name| encoded(name)).collect();
     let mut target = format!("/{}/{}", receive.way.path(), names.join(","));
     if !query.is_empty() {
         target = format!("{target}?{}", query.join("&"));
     }
-    let method = if rng.u8(..20) == 0 { "HEAD" } else { "GET" };
+    let method = if chance.u8(..20) == 0 { "HEAD" } else { "GET" };
     let head = manner.head(method, &target) + &fields;
     manner.finish(Kind::Receive(Box::new(receive)), method, head, b"")
 }
 
 pub(crate) fn publish(
-    rng: &mut Rng,
+    chance: &mut Chance,
     manner: &Manner,
     said: Said,
     name: &str,
     key: Option<String>,
 ) -> (Request, Vec<u8>) {
-    let method = if rng.bool() { "POST" } else { "PUT" };
+    let method = if chance.bool() { "POST" } else { "PUT" };
     let mut target = format!("/publish/{}", encoded(name));
     let mut fields = String::new();
     if let Some(event) = &said.event {
-        match rng.bool() {
+        match chance.bool() {
             true => target.push_str(&format!("?event={}", encoded(event))),
             false => fields.push_str(&format!("Encke-Event: {event}\r\n")),
         }
@@ -243,11 +247,18 @@ pub(crate) fn publish(
         }
     };
     let head = manner.control_head(method, &target) + &fields;
-    with_body(rng, manner, Kind::Publish(said, key), method, head, &body)
+    with_body(
+        chance,
+        manner,
+        Kind::Publish(said, key),
+        method,
+        head,
+        &body,
+    )
 }
 
 pub(crate) fn publish_lines(
-    rng: &mut Rng,
+    chance: &mut Chance,
     manner: &Manner,
     lines: Vec<Said>,
     names: &[String],
@@ -275,7 +286,7 @@ pub(crate) fn publish_lines(
     }
     let head = manner.control_head("POST", "/publish");
     with_body(
-        rng,
+        chance,
         manner,
         Kind::Batch(lines),
         "POST",
@@ -286,17 +297,17 @@ pub(crate) fn publish_lines(
 
 /// A request with a body: by its length, or in chunks.
 fn with_body(
-    rng: &mut Rng,
+    chance: &mut Chance,
     manner: &Manner,
     kind: Kind,
     method: &str,
     mut head: String,
     body: &[u8],
 ) -> (Request, Vec<u8>) {
-    if rng.u8(..10) == 0 && !manner.http10 {
+    if chance.u8(..10) == 0 && !manner.http10 {
         head.push_str("Expect: 100-continue\r\n");
     }
-    if manner.http10 || rng.u8(..3) > 0 {
+    if manner.http10 || chance.u8(..3) > 0 {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
         return manner.finish(kind, method, head, body);
     }
@@ -304,7 +315,7 @@ fn with_body(
     let mut chunked = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
-        let (chunk, after) = rest.split_at(rng.usize(1..=rest.len()));
+        let (chunk, after) = rest.split_at(chance.usize(1..=rest.len()));
         chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
         chunked.extend_from_slice(chunk);
         chunked.extend_from_slice(b"\r\n");
@@ -315,17 +326,17 @@ fn with_body(
 }
 
 pub(crate) fn other(
-    rng: &mut Rng,
+    chance: &mut Chance,
     manner: &Manner,
     name: &str,
     channel: usize,
 ) -> (Request, Vec<u8>) {
     let show = format!("/channels/{}", encoded(name));
-    let (method, target, kind) = match rng.u8(..8) {
+    let (method, target, kind) = match chance.u8(..8) {
         0 | 1 => ("DELETE", show.as_str(), Kind::Delete(channel)),
         2 => ("GET", show.as_str(), Kind::Other),
         3 => (
-            pick(rng, &["GET", "HEAD"]),
+            pick(chance, &["GET", "HEAD"]),
             "/channels?limit=2",
             Kind::Other,
         ),
@@ -333,7 +344,7 @@ pub(crate) fn other(
         5 => ("GET", "/metrics", Kind::Other),
         6 => (
             "GET",
-            pick(rng, &["/readyz", "/nowhere", "/poll/a,,b"]),
+            pick(chance, &["/readyz", "/nowhere", "/poll/a,,b"]),
             Kind::Other,
         ),
         _ => ("GET", "/healthz", Kind::Other),
@@ -343,7 +354,7 @@ pub(crate) fn other(
 }
 
 /// Data that has broken encoders before, of about a size.
-pub(crate) fn data(rng: &mut Rng, number: u64, most: usize) -> Data {
+pub(crate) fn data(chance: &mut Chance, number: u64, most: usize) -> Data {
     const PIECES: [&str; 14] = [
         "\r",
         "\n",
@@ -361,11 +372,11 @@ pub(crate) fn data(rng: &mut Rng, number: u64, most: usize) -> Data {
         "<!--",
     ];
     let mut text = format!("{number}");
-    for _ in 0..rng.usize(..4) {
-        text.push_str(pick(rng, &PIECES));
+    for _ in 0..chance.usize(..4) {
+        text.push_str(pick(chance, &PIECES));
     }
-    if rng.u8(..6) == 0 {
-        let size = rng.usize(..=most);
+    if chance.u8(..6) == 0 {
+        let size = chance.usize(..=most);
         text.extend(std::iter::repeat_n('x', size));
     }
     text.truncate(
@@ -374,7 +385,7 @@ pub(crate) fn data(rng: &mut Rng, number: u64, most: usize) -> Data {
             .find(|&at| text.is_char_boundary(at))
             .unwrap_or(0),
     );
-    match rng.u8(..8) {
+    match chance.u8(..8) {
         0 => Data::Text("".into()),
         1 => Data::Binary(text.bytes().map(|byte| byte ^ 0x80).collect()),
         2 => {

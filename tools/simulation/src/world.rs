@@ -5,8 +5,8 @@
 
 use encke::base::time::Time;
 use encke::engine::{ConnId, End, Engine, State};
-use fastrand::Rng;
 
+use crate::chance::Chance;
 use crate::client::Client;
 use crate::model::{Model, Said};
 use crate::request::{Kind, Request};
@@ -21,8 +21,9 @@ pub(crate) struct Follower {
     pub(crate) cursor: Option<u64>,
 }
 
-pub(crate) struct World {
-    pub(crate) rng: Rng,
+/// One server with everything around it.
+pub struct World {
+    pub(crate) chance: Chance,
     pub(crate) setup: Setup,
     pub(crate) engine: Engine,
     pub(crate) wire: SimWire,
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Option<Client>>,
     pub(crate) followers: Vec<Follower>,
     pub(crate) now: u64,
+    /// What the calendar says, in seconds since 1970.
+    pub(crate) wall_s: u64,
     pub(crate) epoch: String,
     pub(crate) tally: Tally,
     pub(crate) published: u64,
@@ -40,15 +43,15 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, traced: bool) -> World {
-        let mut rng = Rng::with_seed(seed);
-        let setup = Setup::by_chance(&mut rng);
-        let engine = Engine::new(&setup.config, setup.max_connections, rng.u64(..));
+    /// A world at its beginning; if it is `traced`, it notes what happens.
+    pub fn new(mut chance: Chance, traced: bool) -> World {
+        let setup = Setup::by_chance(&mut chance);
+        let engine = Engine::new(&setup.config, setup.max_connections, chance.u64(..));
         let count = setup.names.len();
-        let followers = (0..rng.usize(1..6)).map(|_| {
+        let followers = (0..chance.usize(1..6)).map(|_| {
             let mut channels: Vec<usize> = (0..count).collect();
-            rng.shuffle(&mut channels);
-            channels.truncate(rng.usize(1..=count));
+            chance.shuffle(&mut channels);
+            channels.truncate(chance.usize(1..=count));
             Follower {
                 channels,
                 cursor: None,
@@ -64,17 +67,18 @@ impl World {
             wire: SimWire::default(),
             clients: Vec::new(),
             now: 0,
+            wall_s: 0,
             tally: Tally::default(),
             published: 0,
             trace: traced.then(Vec::new),
-            rng,
+            chance,
             followers,
             engine,
             setup,
         };
         let description = format!("{:?}", world.setup.config);
         world.say(|| description);
-        let start = world.rng.u64(..100_000);
+        let start = world.chance.u64(..100_000);
         world.advance(start);
         world
     }
@@ -89,7 +93,8 @@ impl World {
     pub(crate) fn advance(&mut self, ms: u64) {
         self.now += ms;
         self.wire.now = self.now;
-        self.engine.set_now(Time(self.now), self.now / 1_000);
+        self.wall_s += ms / 1_000;
+        self.engine.set_now(Time(self.now), self.wall_s);
         self.engine.outside().load_permille = (self.now % 1_000) as u32;
     }
 
@@ -447,17 +452,20 @@ impl World {
     pub(crate) fn since(&mut self, follower: usize) -> (Since, Option<String>) {
         let (head, epoch) = (self.model.head(), self.epoch.clone());
         let cursor = self.followers[follower].cursor;
-        match (self.rng.u8(..20), cursor) {
+        match (self.chance.u8(..20), cursor) {
             (0, _) => (Since::Earliest, Some("earliest".into())),
             (1, _) => (Since::Now, Some("now".into())),
-            (2, _) => (Since::Unknown, Some(format!("other{}-5", self.rng.u8(..9)))),
+            (2, _) => (
+                Since::Unknown,
+                Some(format!("other{}-5", self.chance.u8(..9))),
+            ),
             (3, _) => {
                 // By the time it arrives, the server may have got there.
                 let far = head + 1_000_000;
                 (Since::Unknown, Some(format!("{epoch}-{far}")))
             }
             (4, _) if head > 0 => {
-                let seq = self.rng.u64(..=head);
+                let seq = self.chance.u64(..=head);
                 (Since::After(seq), Some(format!("{epoch}-{seq}")))
             }
             (5..8, _) => (Since::After(head), Some(format!("{epoch}-{head}"))),

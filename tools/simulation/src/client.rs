@@ -241,6 +241,7 @@ impl Client {
         let body = std::mem::take(&mut self.body);
         let place = self.answered;
         self.answered += 1;
+        tally.answered += 1;
         if let Some(decoder) = self.decoder.take() {
             assert!(decoder.may_end(), "a stream ended without its last words");
             return;
