@@ -147,7 +147,11 @@ impl World {
             envelope: way == Way::Sse && chance.bool(),
             callback: (is_poll && chance.u8(..6) == 0).then(|| "a.b$1".to_owned()),
         };
-        let names: Vec<&str> = channels.iter().map(|&c| &*self.setup.names[c]).collect();
+        let mut names: Vec<&str> = channels.iter().map(|&c| &*self.setup.names[c]).collect();
+        if chance.u8(..8) == 0 {
+            // A name that is given twice counts once.
+            names.push(names[0]);
+        }
         request::receive(chance, manner, receive, &names, cursor)
     }
 
