@@ -7,6 +7,7 @@
 use encke::http1::{Decoder, Error, Framing};
 
 use crate::cut;
+use crate::syntax::is_token;
 
 const MAX_BODY_BYTES: usize = 512;
 const MAX_SIZE_LINE_BYTES: usize = 256;
@@ -131,7 +132,8 @@ impl Slow {
             match line {
                 _ if trailer_bytes > MAX_TRAILER_BYTES => return Err(Slow::Wrong),
                 [] => return Ok((body, at)),
-                _ => {}
+                field if is_field(field) => {}
+                _ => return Err(Slow::Wrong),
             }
         }
     }
@@ -172,4 +174,10 @@ impl Slow {
             Err(_) => Err(Slow::Wrong),
         }
     }
+}
+
+/// Whether a line is a field: a token, a colon, and anything.
+fn is_field(line: &[u8]) -> bool {
+    let colon = line.iter().position(|&byte| byte == b':');
+    colon.is_some_and(|colon| is_token(&line[..colon]))
 }

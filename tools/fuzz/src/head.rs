@@ -7,6 +7,7 @@
 use encke::http1::{Error, Framing, Head, Method, Outcome, Scan, Version, parse};
 
 use crate::cut;
+use crate::syntax::is_token;
 
 const MAX_HEAD_BYTES: usize = 1_024;
 
@@ -146,9 +147,7 @@ impl<'b> Slow<'b> {
         for line in &lines[1..] {
             let colon = line.iter().position(|&byte| byte == b':')?;
             let (name, value) = (&line[..colon], &line[colon + 1..]);
-            let is_token =
-                |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-            if name.is_empty() || !name.iter().all(is_token) {
+            if !is_token(name) {
                 return None;
             }
             let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
@@ -240,6 +239,17 @@ impl<'b> Slow<'b> {
         (path.to_vec(), parts.next().unwrap_or_default().to_vec())
     }
 
+    /// What stands between the scheme and the path of an absolute target.
+    fn target_host(&self) -> Option<&'b [u8]> {
+        let slashes = self.target.windows(3).position(|three| three == b"://")?;
+        if self.target.starts_with(b"/") || self.method == b"CONNECT" {
+            return None;
+        }
+        let after = &self.target[slashes + 3..];
+        let end = after.iter().position(|byte| b"/?".contains(byte));
+        Some(&after[..end.unwrap_or(after.len())])
+    }
+
     fn compare(&self, head: &Head<'_>) {
         assert_eq!(Some(head.method), self.method());
         let version = match head.version {
@@ -253,14 +263,17 @@ impl<'b> Slow<'b> {
         assert_eq!(head.framing, self.framing());
         let is_11 = head.version == Version::Http11;
         let stays = !self.has_option("close") && (is_11 || self.has_option("keep-alive"));
-        assert_eq!(head.keep_alive, stays);
+        // Nothing follows a CONNECT: it may have been meant for the tunnel that there is not.
+        assert_eq!(head.keep_alive, stays && self.method != b"CONNECT");
         let expects = self.all("expect");
         let is_continue = |value: &&[u8]| value.eq_ignore_ascii_case(b"100-continue");
         assert!(!is_11 || expects.iter().all(is_continue));
         assert_eq!(head.expect_continue, is_11 && !expects.is_empty());
-        assert!(!is_11 || head.host.is_some());
+        // The host of an absolute target counts before the field, which has to be there all the same.
+        let field = self.only("host");
+        assert!(!is_11 || field.is_some());
+        assert_eq!(head.host, self.target_host().or(field));
         for (name, value) in [
-            ("host", head.host),
             ("last-event-id", head.last_event_id),
             ("origin", head.origin),
             ("content-type", head.content_type),

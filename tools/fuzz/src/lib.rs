@@ -10,6 +10,7 @@ mod cut;
 mod head;
 mod params;
 mod server;
+mod syntax;
 
 pub use batch::batch;
 pub use body::body;
