@@ -72,38 +72,59 @@ impl World {
     fn ask(&mut self) {
         let open = |client: &Client| !client.fin && !client.broken && !client.is_last_written();
         let Some(index) = self.some(open) else { return };
-        let count = if self.chance.u8(..5) == 0 {
-            self.chance.usize(2..6)
+        if self.chance.u8(..100) == 0 {
+            self.ask_much(index);
         } else {
-            1
-        };
-        let count = if self.chance.u8(..200) == 0 {
-            100
-        } else {
-            count
-        };
-        for _ in 0..count {
-            if self.client(index).is_last_written() {
-                return;
-            }
-            let manner = Manner::by_chance(&mut self.chance);
-            let (request, bytes) = match self.chance.u8(..12) {
-                0..7 => self.receive(&manner),
-                7..9 => self.publish_request(&manner),
-                9 => self.lines_request(&manner),
-                _ => {
-                    let channel = self.chance.usize(..self.setup.names.len());
-                    let name = &self.setup.names[channel];
-                    request::other(&mut self.chance, &manner, name, channel)
-                }
+            let count = match self.chance.u8(..5) {
+                0 => self.chance.usize(2..6),
+                _ => 1,
             };
-            self.tally.asked += 1;
-            self.client(index).write(request, &bytes);
+            for _ in 0..count {
+                if self.client(index).is_last_written() {
+                    break;
+                }
+                let manner = Manner::by_chance(&mut self.chance);
+                let asked = match self.chance.u8(..12) {
+                    0..7 => self.receive(&manner),
+                    7..9 => self.publish_request(&manner),
+                    9 => self.lines_request(&manner),
+                    _ => self.other(&manner),
+                };
+                self.write(index, asked);
+            }
         }
         if self.chance.bool() {
             self.send(index, usize::MAX);
             self.read(index, 70_000);
         }
+    }
+
+    /// More requests than are served in one go, none of which ends the connection.
+    fn ask_much(&mut self, index: u32) {
+        self.tally.pipelines += 1;
+        for _ in 0..100 {
+            let manner = Manner {
+                http10: false,
+                keep_alive: true,
+                ..Manner::by_chance(&mut self.chance)
+            };
+            let asked = match self.chance.u8(..8) {
+                0 => self.publish_request(&manner),
+                _ => self.other(&manner),
+            };
+            self.write(index, asked);
+        }
+    }
+
+    fn write(&mut self, index: u32, (request, bytes): (request::Request, Vec<u8>)) {
+        self.tally.asked += 1;
+        self.client(index).write(request, &bytes);
+    }
+
+    fn other(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
+        let channel = self.chance.usize(..self.setup.names.len());
+        let name = &self.setup.names[channel];
+        request::other(&mut self.chance, manner, name, channel)
     }
 
     fn receive(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {

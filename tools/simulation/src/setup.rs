@@ -13,8 +13,10 @@ pub(crate) struct Setup {
     pub(crate) names: Vec<String>,
     /// Sockets of this run never block and never break.
     pub(crate) smooth: bool,
-    /// Producers take so many of their turns' chances to publish: one in this many.
+    /// Producers use one in this many of their turns.
     pub(crate) publish_one_in: u8,
+    /// Half of the followers begin with the earliest there is.
+    pub(crate) earliest: bool,
     /// The run has few followers for many steps of the clock.
     pub(crate) slow_clock: bool,
     /// Whether count and age alone bound history.
@@ -89,6 +91,7 @@ impl Setup {
                 .collect(),
             smooth: chance.u8(..4) == 0,
             publish_one_in: pick(chance, &[1, 1, 4, 30]),
+            earliest: chance.u8(..4) == 0,
             slow_clock: chance.bool(),
             exact_history,
         }

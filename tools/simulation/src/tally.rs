@@ -47,6 +47,7 @@ tally! {
     accepted "connections",
     full "connections that found no room",
     asked "requests",
+    pipelines "pipelines longer than a turn",
     answered "answers",
     messages "messages",
     floods "floods of producers",

@@ -3,7 +3,7 @@
 //! Owns time and every call of the engine. After each call the model is brought up to date from
 //! what the engine answered, and then what arrived at the clients is judged.
 
-use encke::base::time::Time;
+use encke::base::time::{Time, millis};
 use encke::engine::{ConnId, End, Engine, State};
 
 use crate::chance::Chance;
@@ -345,6 +345,22 @@ impl World {
             !owed || client.said_close || client_is_stray,
             "closed with a request unanswered"
         );
+        let asked = client.requests[..client.answered]
+            .last()
+            .map_or(0, |r| r.end);
+        if client.said_close || client_is_stray || client.read > asked || self.engine.is_draining()
+        {
+            return;
+        }
+        let config = &self.setup.config;
+        let patience = match client.answered {
+            0 => config.head_timeout,
+            _ => config.idle_timeout,
+        };
+        assert!(
+            self.now >= client.heard_at + millis(patience),
+            "closed before its time"
+        );
     }
 
     /// How many connections are parked on a channel.
@@ -452,6 +468,9 @@ impl World {
     pub(crate) fn since(&mut self, follower: usize) -> (Since, Option<String>) {
         let (head, epoch) = (self.model.head(), self.epoch.clone());
         let cursor = self.followers[follower].cursor;
+        if self.setup.earliest && self.chance.bool() {
+            return (Since::Earliest, Some("earliest".into()));
+        }
         match (self.chance.u8(..20), cursor) {
             (0, _) => (Since::Earliest, Some("earliest".into())),
             (1, _) => (Since::Now, Some("now".into())),
