@@ -130,10 +130,10 @@ impl World {
     fn receive(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
         let follower = self.chance.usize(..self.followers.len());
         let way = pick(&mut self.chance, &Way::ALL);
-        let way = if self.chance.u8(..3) == 0 {
-            Way::LongPoll
-        } else {
-            way
+        let often = if self.setup.polls { 11 } else { 4 };
+        let way = match self.chance.u8(..12) < often {
+            true => Way::LongPoll,
+            false => way,
         };
         let (since, text) = self.since(follower);
         let since = match since {

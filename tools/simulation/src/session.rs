@@ -143,6 +143,8 @@ impl Session {
         if held {
             self.since = Since::After(head);
             self.pos = Some(head);
+            // It has all there was, so nothing of that may come again.
+            self.last = head;
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Setup {
     pub(crate) smooth: bool,
     /// Producers use one in this many of their turns.
     pub(crate) publish_one_in: u8,
+    /// Most clients poll long, and have seen all there is.
+    pub(crate) polls: bool,
     /// Half of the followers begin with the earliest there is.
     pub(crate) earliest: bool,
     /// The run has few followers for many steps of the clock.
@@ -91,6 +93,7 @@ impl Setup {
                 .collect(),
             smooth: chance.u8(..4) == 0,
             publish_one_in: pick(chance, &[1, 1, 4, 30]),
+            polls: chance.u8(..3) == 0,
             earliest: chance.u8(..4) == 0,
             slow_clock: chance.bool(),
             exact_history,

@@ -468,6 +468,9 @@ impl World {
     pub(crate) fn since(&mut self, follower: usize) -> (Since, Option<String>) {
         let (head, epoch) = (self.model.head(), self.epoch.clone());
         let cursor = self.followers[follower].cursor;
+        if self.setup.polls && self.chance.u8(..4) > 0 {
+            return (Since::After(head), Some(format!("{epoch}-{head}")));
+        }
         if self.setup.earliest && self.chance.bool() {
             return (Since::Earliest, Some("earliest".into()));
         }
