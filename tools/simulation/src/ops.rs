@@ -237,6 +237,30 @@ impl World {
             }
             self.after();
         }
+        if self.chance.u8(..16) == 0 {
+            self.delete_at_once();
+        }
+    }
+
+    /// A history is deleted, most often before what was just published is delivered.
+    fn delete_at_once(&mut self) {
+        let is_free = |client: &Client| {
+            let is_done = client.answered == client.requests.len() && client.unsent.is_empty();
+            is_done && !client.fin && !client.broken && !client.is_last_written()
+        };
+        let Some(index) = self.some(is_free) else {
+            return;
+        };
+        let manner = Manner {
+            http10: false,
+            keep_alive: true,
+            key: Some("secret"),
+        };
+        let channel = self.chance.usize(..self.setup.names.len());
+        let asked = request::delete(&manner, &self.setup.names[channel], channel);
+        self.write(index, asked);
+        self.send(index, usize::MAX);
+        self.read(index, 70_000);
     }
 
     /// So much of what a client wrote arrives in the server's kernel.

@@ -325,6 +325,11 @@ fn with_body(
     manner.finish(kind, method, head, &chunked)
 }
 
+pub(crate) fn delete(manner: &Manner, name: &str, channel: usize) -> (Request, Vec<u8>) {
+    let head = manner.control_head("DELETE", &format!("/channels/{}", encoded(name)));
+    manner.finish(Kind::Delete(channel), "DELETE", head, b"")
+}
+
 pub(crate) fn other(
     chance: &mut Chance,
     manner: &Manner,
@@ -333,7 +338,7 @@ pub(crate) fn other(
 ) -> (Request, Vec<u8>) {
     let show = format!("/channels/{}", encoded(name));
     let (method, target, kind) = match chance.u8(..8) {
-        0 | 1 => ("DELETE", show.as_str(), Kind::Delete(channel)),
+        0 | 1 => return delete(manner, name, channel),
         2 => ("GET", show.as_str(), Kind::Other),
         3 => (
             pick(chance, &["GET", "HEAD"]),

@@ -136,6 +136,13 @@ impl Session {
         if self.since == Since::Now {
             self.pos = Some(head);
         }
+        let is_empty = |&channel: &usize| {
+            let known = truth.hub.find(&truth.names[channel]);
+            known.is_none_or(|known| truth.hub.channel(known).tip().0 == 0)
+        };
+        if parked.blocks == truth.blocks && self.channels.iter().all(is_empty) {
+            self.catch_up(head);
+        }
         self.parked = Some(Parked {
             pos: self.pos.unwrap_or(head),
             ..parked
