@@ -9,4 +9,7 @@ mod publisher;
 mod stage;
 
 pub use modes::run;
+pub(crate) use modes::{Sender, settle};
 pub use plan::{Mode, Plan};
+pub(crate) use publisher::Publisher;
+pub(crate) use stage::{Stage, ask};

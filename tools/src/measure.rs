@@ -79,7 +79,8 @@ impl Memory {
     }
 }
 
-fn kilobytes(text: &str, name: &str) -> u64 {
+/// The bytes of a field that the system writes in kB; 0 without it.
+pub(crate) fn kilobytes(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     number.unwrap_or(0) * 1_024

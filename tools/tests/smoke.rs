@@ -3,32 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
 
 use encke_tools::report::Report;
 
+mod support;
+
 const SWARM: &str = env!("CARGO_BIN_EXE_swarm");
 const PROMISE: &str = env!("CARGO_BIN_EXE_promise");
-
-static BUILT: Once = Once::new();
-
-/// encke lies beside swarm, where `swarm` looks for it too. `cargo test --workspace` has built it;
-/// `cargo test -p encke-tools` alone may not have.
-fn build_encke() {
-    BUILT.call_once(|| {
-        if Path::new(SWARM).with_file_name("encke").exists() {
-            return;
-        }
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--package", "encke", "--bin", "encke"]);
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
-        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-        let status = command.status().unwrap();
-        assert!(status.success(), "encke does not build: {status}");
-    });
-}
 
 fn description(server: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("servers/{server}.toml"))
@@ -36,7 +17,7 @@ fn description(server: &str) -> PathBuf {
 
 /// Runs swarm; it ends with an error by itself if anything is lost, twice, late or misrouted.
 fn run(server: &str, load: &str) -> Report {
-    build_encke();
+    support::build_encke(SWARM);
     let output = Command::new(SWARM)
         .args(load.split(' '))
         .args(["--seconds", "0.2", "--warm-up", "0.05", "--json"])
@@ -164,7 +145,7 @@ fn parks_and_idles() {
 
 /// Nothing here is timed but by the checker, which allows for a machine that stands still.
 fn promises(options: &str) {
-    build_encke();
+    support::build_encke(PROMISE);
     let output = Command::new(PROMISE)
         .args(options.split(' '))
         .args(["--clients", "60", "--processes", "2", "--slack", "100"])
@@ -190,7 +171,7 @@ fn a_soak_accounts_for_everything() {
 /// The instrument must notice: without history, what is published while a client is away is lost.
 #[test]
 fn notices_what_the_floor_loses() {
-    build_encke();
+    support::build_encke(SWARM);
     let output = Command::new(SWARM)
         .args("burst -n 10 --burst 4 -t long-poll --json --patience 1 --warm-up 0".split(' '))
         .arg("--server")

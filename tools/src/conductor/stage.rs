@@ -48,14 +48,14 @@ impl Drop for Worker {
 }
 
 /// Everything a run works with.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     workers: Vec<Worker>,
-    pub(super) publisher: Publisher,
+    pub(crate) publisher: Publisher,
     poll: Poll,
-    pub(super) server: Server,
-    pub(super) run: u32,
+    pub(crate) server: Server,
+    pub(crate) run: u32,
     patience: Duration,
-    pub(super) processes: Vec<u32>,
+    pub(crate) processes: Vec<u32>,
     progress: Option<Progress>,
 }
 
@@ -79,8 +79,12 @@ impl Progress {
 impl Stage {
     /// Starts the server and connects the publisher.
     pub(super) fn set(plan: &Plan) -> Result<Stage, String> {
+        Stage::with(plan, Description::read(&plan.server)?)
+    }
+
+    /// The same with a server that no file describes.
+    pub(crate) fn with(plan: &Plan, description: Description) -> Result<Stage, String> {
         net::raise_file_limit();
-        let description = Description::read(&plan.server)?;
         let server = Server::start(description, plan.pin_server)?;
         if let Some(cpu) = plan.pin_driver {
             net::pin(cpu).map_err(|error| format!("CPU {cpu}: {error}"))?;
@@ -109,7 +113,7 @@ impl Stage {
 
     /// Publishes to a channel that the run does not use: the server works, has touched the memory
     /// that it always needs, and has no first request to wait for on this connection.
-    pub(super) fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
+    pub(crate) fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
         let channel = plan.channels + 1;
         self.publisher.add(channel, 1, net::now_ns(), plan.size);
         self.wait("a first publish", |stage| stage.publisher.open() == 0)?;
@@ -122,7 +126,7 @@ impl Stage {
     }
 
     /// Starts the workers; their clients do not connect yet.
-    pub(super) fn hire(&mut self, plan: &Plan, kind: Kind, each: u64) -> Result<(), String> {
+    pub(crate) fn hire(&mut self, plan: &Plan, kind: Kind, each: u64) -> Result<(), String> {
         let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1) as u32;
         let count = plan.workers.max(plan.subscribers.div_ceil(room));
         let mut first = 0;
@@ -194,7 +198,7 @@ impl Stage {
     }
 
     /// Lets everybody in who is away, and waits until they are parked.
-    pub(super) fn connect(&mut self, plan: &Plan, after: u64) -> Result<(), String> {
+    pub(crate) fn connect(&mut self, plan: &Plan, after: u64) -> Result<(), String> {
         for worker in &mut self.workers {
             worker.is_ready = false;
             worker.has_left = false;
@@ -248,7 +252,7 @@ impl Stage {
     }
 
     /// Waits until something is so; serves what happens meanwhile.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         what: &str,
         mut is_so: impl FnMut(&Stage) -> bool,
@@ -265,7 +269,7 @@ impl Stage {
     }
 
     /// Sends what is to be sent, and serves what happens, for at most so long.
-    pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), String> {
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), String> {
         self.publisher.send().map_err(text)?;
         let flags = match self.publisher.has_unsent() {
             true => EventFlags::IN | EventFlags::OUT,
@@ -344,7 +348,7 @@ impl Stage {
     }
 
     /// Everybody forgets counts and delays.
-    pub(super) fn reset(&mut self) -> Result<(), String> {
+    pub(crate) fn reset(&mut self) -> Result<(), String> {
         for worker in &mut self.workers {
             worker.has_reset = false;
         }
@@ -359,7 +363,7 @@ impl Stage {
     }
 
     /// What all have received since the last reset.
-    pub(super) fn snapshot(&mut self) -> Result<(Counts, Histogram<u64>), String> {
+    pub(crate) fn snapshot(&mut self) -> Result<(Counts, Histogram<u64>), String> {
         self.snapshot_from(0)
     }
 
@@ -442,7 +446,11 @@ fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
 }
 
 /// Asks one question and waits for the answer.
-fn ask(asker: &mut Publisher, channel: u32, deadline: Instant) -> Result<Vec<u8>, String> {
+pub(crate) fn ask(
+    asker: &mut Publisher,
+    channel: u32,
+    deadline: Instant,
+) -> Result<Vec<u8>, String> {
     let mut poll = Poll::new(1).map_err(text)?;
     poll.add(&asker.fd, 0, EventFlags::IN | EventFlags::OUT)
         .map_err(text)?;

@@ -1,0 +1,37 @@
+//! What the tools start themselves as.
+
+use clap::Subcommand;
+
+use crate::{adversary, server, worker};
+
+/// A process of its own that a tool starts.
+#[derive(Subcommand)]
+pub enum Part {
+    /// Subscribers, led through standard input.
+    #[command(hide = true)]
+    Worker,
+    /// Hostile clients, led through standard input.
+    #[command(hide = true)]
+    Raid,
+    /// Becomes the server.
+    #[command(hide = true)]
+    Launch {
+        /// Where it is to stay.
+        #[arg(long)]
+        cpu: Option<usize>,
+        /// Program and arguments.
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+impl Part {
+    /// Plays the part until it is over.
+    pub fn play(self) -> Result<(), String> {
+        match self {
+            Part::Worker => worker::run(),
+            Part::Raid => adversary::raid::run(),
+            Part::Launch { cpu, command } => Err(server::launch(cpu, &command).to_string()),
+        }
+    }
+}
