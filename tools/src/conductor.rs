@@ -2,6 +2,7 @@
 //!
 //! Everything waits with a deadline; a run that misses one ends with what is known of it.
 
+mod herd;
 mod lone;
 mod modes;
 mod plan;

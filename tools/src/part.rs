@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use crate::{adversary, server, worker};
+use crate::{adversary, promise, server, worker};
 
 /// A process of its own that a tool starts.
 #[derive(Subcommand)]
@@ -10,6 +10,9 @@ pub enum Part {
     /// Subscribers, led through standard input.
     #[command(hide = true)]
     Worker,
+    /// Clients that keep a log, led through standard input.
+    #[command(hide = true)]
+    Clients,
     /// Hostile clients, led through standard input.
     #[command(hide = true)]
     Raid,
@@ -30,6 +33,7 @@ impl Part {
     pub fn play(self) -> Result<(), String> {
         match self {
             Part::Worker => worker::run(),
+            Part::Clients => promise::serve(),
             Part::Raid => adversary::raid::run(),
             Part::Launch { cpu, command } => Err(server::launch(cpu, &command).to_string()),
         }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::lone;
 use super::plan::{Mode, Plan};
 use super::stage::Stage;
+use super::{herd, lone};
 use crate::measure::{self, Delays, Memory, histogram};
 use crate::net::now_ns;
 use crate::report::{Parked, Report};
@@ -48,7 +48,8 @@ fn run_mode(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
         Mode::Publish => publish(stage, plan),
         Mode::Poll => poll(stage, plan),
         Mode::Lone => lone::run(stage, plan),
-        Mode::Churn | Mode::Herd => churn(stage, plan),
+        Mode::Churn => churn(stage, plan),
+        Mode::Herd => herd::run(stage, plan),
     }
 }
 
@@ -113,6 +114,7 @@ impl Window {
             parked: None,
             back: Delays::default(),
             undisturbed: Delays::default(),
+            overflows: None,
         })
     }
 }

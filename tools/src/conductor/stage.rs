@@ -2,7 +2,7 @@
 //! for all of them.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::publisher::Publisher;
 use crate::measure::histogram;
 use crate::net::{self, Poll, Read};
-use crate::receipt::Counts;
+use crate::receipt::{Counts, number_after};
 use crate::server::{Description, Server};
 use crate::worker::{Command, Config, Event, Kind, Snapshot};
 
@@ -54,7 +54,7 @@ pub(crate) struct Stage {
     poll: Poll,
     pub(crate) server: Server,
     pub(crate) run: u32,
-    patience: Duration,
+    pub(super) patience: Duration,
     pub(crate) processes: Vec<u32>,
     progress: Option<Progress>,
 }
@@ -83,8 +83,11 @@ impl Stage {
     }
 
     /// The same with a server that no file describes.
-    pub(crate) fn with(plan: &Plan, description: Description) -> Result<Stage, String> {
+    pub(crate) fn with(plan: &Plan, mut description: Description) -> Result<Stage, String> {
         net::raise_file_limit();
+        for word in &mut description.command {
+            *word = word.replace("{drain}", &plan.drain.unwrap_or(0).to_string());
+        }
         let server = Server::start(description, plan.pin_server)?;
         if let Some(cpu) = plan.pin_driver {
             net::pin(cpu).map_err(|error| format!("CPU {cpu}: {error}"))?;
@@ -127,6 +130,17 @@ impl Stage {
 
     /// Starts the workers; their clients do not connect yet.
     pub(crate) fn hire(&mut self, plan: &Plan, kind: Kind, each: u64) -> Result<(), String> {
+        self.hire_as(plan, kind, each, |_| ())
+    }
+
+    /// The same for workers that are told something else.
+    pub(super) fn hire_as(
+        &mut self,
+        plan: &Plan,
+        kind: Kind,
+        each: u64,
+        change: impl Fn(&mut Config),
+    ) -> Result<(), String> {
         let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1) as u32;
         let count = plan.workers.max(plan.subscribers.div_ceil(room));
         let mut first = 0;
@@ -136,6 +150,7 @@ impl Stage {
             config.first_client = first;
             config.clients = clients;
             config.report_every = each * u64::from(clients);
+            change(&mut config);
             self.start(&config, each)?;
             first += clients;
         }
@@ -184,6 +199,7 @@ impl Stage {
             report_every: 0,
             eager: false,
             leaves: plan.mode.is_leaving(),
+            returns: None,
         })
     }
 
@@ -199,6 +215,16 @@ impl Stage {
 
     /// Lets everybody in who is away, and waits until they are parked.
     pub(crate) fn connect(&mut self, plan: &Plan, after: u64) -> Result<(), String> {
+        self.connect_to(plan, after, self.server.address)
+    }
+
+    /// The same where they are parked at another server than the stage's.
+    pub(super) fn connect_to(
+        &mut self,
+        plan: &Plan,
+        after: u64,
+        server: SocketAddrV4,
+    ) -> Result<(), String> {
         for worker in &mut self.workers {
             worker.is_ready = false;
             worker.has_left = false;
@@ -207,48 +233,23 @@ impl Stage {
         self.wait("all to connect", |stage| {
             stage.workers.iter().all(|worker| worker.is_ready)
         })?;
-        self.wait_until_parked(plan)
+        wait_until_parked(
+            &self.server.description,
+            plan,
+            self.run,
+            server,
+            self.patience,
+        )
     }
 
-    /// A long poll does not say that it was let in: asks the server, if it can say so.
+    /// Waits until those who are connected are parked.
     pub(super) fn wait_until_parked(&self, plan: &Plan) -> Result<(), String> {
-        if plan.transport != "long-poll" || !plan.mode.is_parking() {
-            return Ok(());
-        }
-        let description = &self.server.description;
-        let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
-            return Ok(());
-        };
-        let before = request.before_count.clone();
-        let mut asker = Publisher::connect(request, self.run, self.server.address).map_err(text)?;
-        let deadline = Instant::now() + self.patience;
-        for channel in 0..plan.channels {
-            let wanted = plan.subscribers / plan.channels
-                + u32::from(channel < plan.subscribers % plan.channels);
-            let mut answers = 0;
-            loop {
-                let count = ask(&mut asker, channel, deadline)?;
-                answers += 1;
-                let is_parked = match &before {
-                    Some(before) => number_after(&count, before) >= wanted.into(),
-                    // Each answer comes after what was in the poll before it; accepting, reading
-                    // and answering are one turn each.
-                    None => answers == 3,
-                };
-                if is_parked {
-                    break;
-                }
-                if Instant::now() > deadline {
-                    return Err(format!("channel {channel} never had {wanted} parked"));
-                }
-                // So that the questions themselves cost the server next to nothing.
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if before.is_none() {
-                break;
-            }
-        }
-        Ok(())
+        let Server {
+            description,
+            address,
+            ..
+        } = &self.server;
+        wait_until_parked(description, plan, self.run, *address, self.patience)
     }
 
     /// Waits until something is so; serves what happens meanwhile.
@@ -445,6 +446,52 @@ fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
     })
 }
 
+/// A long poll does not say that it was let in: asks a server, if it can say so.
+pub(super) fn wait_until_parked(
+    description: &Description,
+    plan: &Plan,
+    run: u32,
+    server: SocketAddrV4,
+    patience: Duration,
+) -> Result<(), String> {
+    if plan.transport != "long-poll" || !plan.mode.is_parking() {
+        return Ok(());
+    }
+    let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
+        return Ok(());
+    };
+    let before = request.before_count.clone();
+    let mut asker = Publisher::connect(request, run, server).map_err(text)?;
+    let deadline = Instant::now() + patience;
+    for channel in 0..plan.channels {
+        let wanted = plan.subscribers / plan.channels
+            + u32::from(channel < plan.subscribers % plan.channels);
+        let mut answers = 0;
+        loop {
+            let count = ask(&mut asker, channel, deadline)?;
+            answers += 1;
+            let is_parked = match &before {
+                Some(before) => number_after(&count, before) >= Some(wanted.into()),
+                // Each answer comes after what was in the poll before it; accepting, reading and
+                // answering are one turn each.
+                None => answers == 3,
+            };
+            if is_parked {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("channel {channel} never had {wanted} parked"));
+            }
+            // So that the questions themselves cost the server next to nothing.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if before.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Asks one question and waits for the answer.
 pub(crate) fn ask(
     asker: &mut Publisher,
@@ -468,18 +515,6 @@ pub(crate) fn ask(
         asker.receive();
     }
     Ok(std::mem::take(&mut asker.last))
-}
-
-/// The number after a text; 0 without one.
-fn number_after(bytes: &[u8], before: &str) -> u64 {
-    let Some(at) = memchr::memmem::find(bytes, before.as_bytes()) else {
-        return 0;
-    };
-    let digits = bytes[at + before.len()..]
-        .iter()
-        .skip_while(|byte| **byte == b' ')
-        .take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 fn text(error: io::Error) -> String {

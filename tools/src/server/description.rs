@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// How to start a server and how to talk to it.
 ///
 /// In `command`, `files` and `version`: `{port}` and `{port2}` are free ports, `{dir}` a directory
-/// of this run. In requests: `{channel}` is the channel's name, `{index}` its number.
+/// of this run, `{drain}` the seconds over which it drains. In requests: `{channel}` is the channel's name, `{index}` its number.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
