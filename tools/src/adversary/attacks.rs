@@ -11,7 +11,7 @@ mod uploads;
 use super::Attack;
 
 /// All attacks.
-pub const ALL: [&Attack; 20] = [
+pub const ALL: [&Attack; 21] = [
     &slow::HEADS,
     &slow::BODIES,
     &slow::SILENT,
@@ -27,9 +27,10 @@ pub const ALL: [&Attack; 20] = [
     &floods::HEADS,
     &pipelines::POLLS,
     &pipelines::HOLDS,
-    &uploads::GIGABYTE,
+    &uploads::SLOW,
     &uploads::TRICKLE,
     &names::SUBSCRIBED,
     &names::PUBLISHED,
+    &names::ORDINARY,
     &names::COLLIDING,
 ];

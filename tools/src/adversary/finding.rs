@@ -83,7 +83,7 @@ impl Finding {
             "p50 ms (ratio)",
             "p99 ms (ratio)",
             "turn ms",
-            "came, failed, closed by encke, left, open; answers"
+            "came, failed, closed by encke, left, open; sent; answers"
         )
     }
 
@@ -100,7 +100,7 @@ impl Finding {
             .iter()
             .map(|(status, count)| format!(" {count} × {status}"));
         let mut line = format!(
-            "{:<20} {:>6} {:>7.1}/{:<7.1} {:>7.1} {:>4.0} → {:<4.0} {:>17} {:>17} {:>8.1}  {}, {}, {}, {}, {};{}\n",
+            "{:<20} {:>6} {:>7.1}/{:<7.1} {:>7.1} {:>4.1} → {:<4.1} {:>17} {:>17} {:>8.1}  {}, {}, {}, {}, {}; {:.0} MB;{}\n",
             self.attack,
             self.connections,
             megabytes(self.growth()),
@@ -116,6 +116,7 @@ impl Finding {
             tally.ended,
             tally.left,
             tally.open,
+            megabytes(tally.sent),
             answers.collect::<String>(),
         );
         for fault in &self.faults {

@@ -74,8 +74,12 @@ pub(super) const PUBLISHED: Attack = Attack {
 /// key 0, which is what a table has whose maker forgot the key.
 fn colliding(number: u32, count: u32) -> Vec<String> {
     match number % 3 {
-        0 => (0..count).map(|bits| doubled(bits, ["Aa", "BB"])).collect(),
-        1 => (0..count).map(|bits| doubled(bits, ["Ez", "FY"])).collect(),
+        0 => (0..count)
+            .map(|bits| doubled(number * count + bits, ["Aa", "BB"]))
+            .collect(),
+        1 => (0..count)
+            .map(|bits| doubled(number * count + bits, ["Ez", "FY"]))
+            .collect(),
         _ => {
             let names = (0..).map(|guess| format!("c{number}-{guess}"));
             let is_together = |name: &String| {
@@ -99,20 +103,32 @@ fn doubled(bits: u32, pair: [&str; 2]) -> String {
     name
 }
 
-pub(super) const COLLIDING: Attack = Attack {
-    name: "names-colliding",
-    about: "names that collide under hashes without a key",
+/// Names that each connection publishes to: 1,000 in a full trial.
+fn few(size: &Size) -> u32 {
+    count(size) / 100
+}
+
+pub(super) const ORDINARY: Attack = Attack {
+    name: "names-ordinary",
+    about: "as many names as in the next, that do not collide: what that is to be compared with",
     connections: |_| PUBLISHERS,
     script: |size, number, _| {
-        publishes(colliding(number, count(size) / 100 / PUBLISHERS * 10).into_iter())
+        // As long as those that collide.
+        publishes((0..few(size)).map(|place| format!("{number:>020}{place:>020}")))
     },
     keeps: Keeps::CHANNELS,
     judge: |size, tally, _| {
-        let wanted = u64::from(count(size) / 100 / PUBLISHERS * 10 * PUBLISHERS);
-        let right = tally.status(200);
+        let (wanted, right) = (u64::from(few(size) * PUBLISHERS), tally.status(200));
         Vec::from_iter((right != wanted).then(|| format!("{right} of {wanted} were accepted")))
     },
     ..Attack::PLAIN
+};
+
+pub(super) const COLLIDING: Attack = Attack {
+    name: "names-colliding",
+    about: "names that collide under hashes without a key",
+    script: |size, number, _| publishes(colliding(number, few(size)).into_iter()),
+    ..ORDINARY
 };
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ fn pace(size: &Size) -> Duration {
     Duration::from_secs_f64(size.patience() / 2.0 / (BODY / PIECE) as f64)
 }
 
-pub(super) const GIGABYTE: Attack = Attack {
-    name: "gigabyte",
+pub(super) const SLOW: Attack = Attack {
+    name: "slow-uploads",
     about: "many bodies at the limit at once, each sent in pieces over half of the time allowed",
     connections: CONNECTIONS,
     script: |size, _, _| {
