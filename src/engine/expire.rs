@@ -5,7 +5,7 @@
 //! empty.
 
 use super::Engine;
-use super::conn::State;
+use super::conn::{Flags, State};
 use super::output::Wire;
 use super::problem::Problem;
 use super::stats::End;
@@ -33,6 +33,10 @@ impl Engine {
         let has_gathered = conn.wish().is_some_and(|wish| !wish.gathered.is_empty());
         let is_late = conn.state() == State::Held && conn.ends_at(now) > now;
         match conn.state() {
+            // What is here already waits for its turn and not for the client.
+            State::Idle | State::Head | State::Body if conn.flags.has(Flags::QUEUED) => {
+                self.arm_ms(index, TICK_MS);
+            }
             State::Idle => self.end(index, End::Idle),
             State::Head if !conn.has_input() => self.end(index, End::Idle),
             State::Head => self.time_out(index, "the head of the request took too long", wire),
@@ -66,5 +70,49 @@ impl Engine {
         self.refuse(index, Problem::new(408, detail), false);
         self.flush(index, wire);
         self.rest(index, wire);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use crate::Config;
+    use crate::base::time::{Time, millis};
+    use crate::engine::{Access, Engine, Sent, Wire};
+
+    /// A socket that takes everything.
+    #[derive(Default)]
+    struct Everything(Vec<u8>);
+
+    impl Wire for Everything {
+        fn send(&mut self, _: u32, slices: &[IoSlice<'_>]) -> Sent {
+            slices
+                .iter()
+                .for_each(|slice| self.0.extend_from_slice(slice));
+            Sent::All
+        }
+
+        fn shutdown(&mut self, _: u32) {}
+    }
+
+    #[test]
+    fn requests_that_are_here_outlive_the_deadline_before_them() {
+        let config = Config::default();
+        let mut engine = Engine::new(&config, 1, 0);
+        let mut wire = Everything::default();
+        let id = engine.accept(Access::Trusted).expect("there is room");
+        let requests = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
+        engine.input(id, requests.as_bytes(), &mut wire);
+
+        // More than are served in one go, and the next turn comes late.
+        engine.set_now(Time(millis(config.idle_timeout)), 75);
+        engine.expire(1_000, &mut wire);
+        while let Some(id) = engine.next_again() {
+            engine.proceed(id, &mut wire);
+        }
+        let answers = String::from_utf8(wire.0).expect("text");
+        assert_eq!(answers.matches("HTTP/1.1 200").count(), 100);
+        assert_eq!(engine.next_close(), None);
     }
 }

@@ -18,8 +18,6 @@ use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::SocketFlags;
 
 use crate::net::{self, Poll, Read};
 
@@ -130,13 +128,7 @@ pub fn serve(address: SocketAddrV4) -> io::Result<()> {
 
 impl Floor {
     fn accept(&mut self) -> io::Result<()> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        loop {
-            let fd = match rustix::net::accept_with(&self.listener, flags) {
-                Ok(fd) => fd,
-                Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            };
+        while let Some(fd) = net::accept(&self.listener)? {
             let number = fd.as_raw_fd() as usize;
             self.poll
                 .add(&fd, number as u64, EventFlags::IN | EventFlags::ET)?;
@@ -145,6 +137,7 @@ impl Floor {
             }
             self.connections[number] = Some(Connection { fd, parked: None });
         }
+        Ok(())
     }
 
     fn read(&mut self, number: u32, buffer: &mut [u8], message: &mut Vec<u8>) {

@@ -3,15 +3,20 @@
 //! `floor` is the yardstick: the least that any epoll server could do. `swarm` drives it, encke and
 //! other HTTP-push servers with the same load and checks every receipt; it consists of a
 //! [`conductor`] (publishes, measures) and [`worker`] processes (the subscribers). `compare` runs
-//! two servers side by side and prints ratios. `promise` checks what encke promises while it is
-//! troubled ([`mod@promise`]); `adversary` attacks it, beside a neighbour that must not notice.
+//! several servers side by side, prints ratios and writes a page. `promise` checks what encke
+//! promises while it is troubled ([`mod@promise`]); `adversary` attacks it, beside a neighbour that
+//! must not notice.
 
 pub mod adversary;
+pub mod comparison;
 pub mod conductor;
 pub mod floor;
+pub mod grip;
 mod lines;
+pub mod machine;
 pub mod measure;
 pub mod net;
+pub mod page;
 pub mod part;
 pub mod promise;
 pub mod receipt;

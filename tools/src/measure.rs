@@ -132,7 +132,7 @@ pub fn histogram() -> Histogram<u64> {
 }
 
 /// Delays, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Delays {
     /// How many there were.
     pub count: u64,
@@ -146,7 +146,13 @@ pub struct Delays {
     pub p999: u64,
     /// All.
     pub max: u64,
+    /// Points of the whole distribution: the share of delays that were longer, and the delay.
+    #[serde(default)]
+    pub curve: Vec<(f64, u64)>,
 }
+
+/// Steps of a decade at which a curve has points.
+const STEPS: [f64; 7] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.13];
 
 impl Delays {
     /// The usual points of a histogram.
@@ -161,6 +167,43 @@ impl Delays {
             p99: histogram.value_at_quantile(0.99),
             p999: histogram.value_at_quantile(0.999),
             max: histogram.max(),
+            curve: curve(histogram),
         }
+    }
+}
+
+/// From the shortest delay to the longest, at steps that show the few longest as well as the rest.
+fn curve(histogram: &Histogram<u64>) -> Vec<(f64, u64)> {
+    let mut points = Vec::new();
+    // Divided, not multiplied by a fraction: so that 0.001 is not 0.0010000000000000002.
+    let mut divisor = 1.0;
+    while histogram.len() as f64 >= divisor {
+        let shares = STEPS.iter().map(|step| step / divisor);
+        let shares = shares.filter(|longer| longer * histogram.len() as f64 >= 1.0);
+        points.extend(shares.map(|longer| (longer, histogram.value_at_quantile(1.0 - longer))));
+        divisor *= 10.0;
+    }
+    points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_leads_from_the_shortest_delay_to_the_longest() {
+        let mut delays = histogram();
+        for delay in 1..=1_000 {
+            delays.saturating_record(delay);
+        }
+        let curve = Delays::of(&delays).curve;
+        assert_eq!(curve.first(), Some(&(1.0, 1)));
+        assert!(curve.contains(&(0.5, 500)), "{curve:?}");
+        assert_eq!(curve.last(), Some(&(0.001, 999)));
+        assert!(
+            curve.is_sorted_by(|a, b| a.0 > b.0 && a.1 <= b.1),
+            "{curve:?}"
+        );
+        assert_eq!(Delays::of(&histogram()).curve, []);
     }
 }

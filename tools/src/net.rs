@@ -169,6 +169,16 @@ pub fn listen(address: SocketAddrV4) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// The next connection that waits to be accepted, if one does.
+pub fn accept(listener: impl AsFd) -> io::Result<Option<OwnedFd>> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    match rustix::net::accept_with(listener, flags) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What a read gave.
 pub enum Read {
     /// So many bytes.

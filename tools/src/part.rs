@@ -1,8 +1,10 @@
 //! What the tools start themselves as.
 
+use std::net::SocketAddrV4;
+
 use clap::Subcommand;
 
-use crate::{adversary, promise, server, worker};
+use crate::{adversary, grip, promise, server, worker};
 
 /// A process of its own that a tool starts.
 #[derive(Subcommand)]
@@ -13,6 +15,13 @@ pub enum Part {
     /// Clients that keep a log, led through standard input.
     #[command(hide = true)]
     Clients,
+    /// The application behind Pushpin.
+    #[command(hide = true)]
+    Grip {
+        /// Where it serves.
+        #[arg(long)]
+        listen: SocketAddrV4,
+    },
     /// Hostile clients, led through standard input.
     #[command(hide = true)]
     Raid,
@@ -34,6 +43,7 @@ impl Part {
         match self {
             Part::Worker => worker::run(),
             Part::Clients => promise::serve(),
+            Part::Grip { listen } => grip::serve(listen).map_err(|error| error.to_string()),
             Part::Raid => adversary::raid::run(),
             Part::Launch { cpu, command } => Err(server::launch(cpu, &command).to_string()),
         }

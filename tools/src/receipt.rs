@@ -26,6 +26,9 @@ pub struct Counts {
     pub misrouted: u64,
     /// Connections that the server closed, and answers other than 200.
     pub failed: u64,
+    /// Connections that the server closed before their first message, and that were made again.
+    #[serde(default)]
+    pub dropped: u64,
     /// Long polls asked again after an answer.
     pub reparked: u64,
     /// Bytes read.
@@ -41,6 +44,7 @@ impl Counts {
         self.late += other.late;
         self.misrouted += other.misrouted;
         self.failed += other.failed;
+        self.dropped += other.dropped;
         self.reparked += other.reparked;
         self.bytes += other.bytes;
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::conductor::Mode;
+use crate::machine::Machine;
 use crate::measure::{Delays, Memory, Overflows};
 use crate::receipt::Counts;
 
@@ -13,6 +14,12 @@ use crate::receipt::Counts;
 pub struct Report {
     /// The server's name.
     pub server: String,
+    /// Its version, if it says which.
+    pub version: String,
+    /// The command line.
+    pub command: String,
+    /// What it was measured on.
+    pub machine: Machine,
     /// What kind of load.
     pub mode: Mode,
     /// How it was received.
@@ -23,6 +30,8 @@ pub struct Report {
     pub channels: u32,
     /// Bytes of a message.
     pub size: u32,
+    /// Publishes a second, if they came at set times.
+    pub rate: f64,
     /// How long it was measured.
     pub seconds: f64,
     /// Publishes in that time.
@@ -97,7 +106,28 @@ impl Report {
         self.syscalls.values().sum::<u64>() as f64 / self.units.max(1) as f64
     }
 
-    fn unit(&self) -> &'static str {
+    /// What it is called beside others.
+    pub fn title(&self) -> String {
+        let mode = self.mode.name();
+        let mut title = match self.mode {
+            Mode::Publish => mode,
+            Mode::Poll => format!("{mode}, {}", self.subscribers),
+            _ => format!("{mode}, {}, {}", self.transport, self.subscribers),
+        };
+        if self.channels > 1 {
+            title += &format!(" on {}", self.channels);
+        }
+        if self.rate > 0.0 {
+            title += &format!(", {}/s", self.rate);
+        }
+        if !self.syscalls.is_empty() {
+            title += ", syscalls";
+        }
+        title
+    }
+
+    /// What a unit of work is.
+    pub fn unit(&self) -> &'static str {
         match self.mode {
             Mode::Park | Mode::Idle => "connection",
             Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Lone | Mode::Herd => "delivery",
@@ -109,42 +139,7 @@ impl Report {
 
     /// A table for people.
     pub fn table(&self) -> String {
-        let mut rows = vec![
-            (
-                "load".into(),
-                format!(
-                    "{:?} of {} over {}, {} subscribers, {} channels, {} bytes",
-                    self.mode,
-                    self.server,
-                    self.transport,
-                    self.subscribers,
-                    self.channels,
-                    self.size
-                ),
-            ),
-            (
-                format!("CPU per {}", self.unit()),
-                format!("{:.0} ns", self.cpu_each()),
-            ),
-            (
-                "CPU of the server".into(),
-                format!(
-                    "{:.1} % of a core for {:.2} s",
-                    self.cpu_ns as f64 / self.seconds.max(1e-9) / 1e7,
-                    self.seconds
-                ),
-            ),
-            (
-                "work".into(),
-                format!(
-                    "{} × {}, {:.0} a second; {} publishes",
-                    self.units,
-                    self.unit(),
-                    self.units as f64 / self.seconds.max(1e-9),
-                    self.publishes
-                ),
-            ),
-        ];
+        let mut rows = self.work_rows();
         let mut delays = |name: &str, delays: &Delays| {
             if delays.count > 0 {
                 rows.push((name.into(), line(delays)));
@@ -199,6 +194,45 @@ impl Report {
             .iter()
             .map(|(name, value)| format!("{name:>20}  {value}\n"));
         lines.collect()
+    }
+
+    fn work_rows(&self) -> Vec<(String, String)> {
+        vec![
+            (
+                "load".into(),
+                format!(
+                    "{:?} of {} over {}, {} subscribers, {} channels, {} bytes",
+                    self.mode,
+                    self.server,
+                    self.transport,
+                    self.subscribers,
+                    self.channels,
+                    self.size
+                ),
+            ),
+            (
+                format!("CPU per {}", self.unit()),
+                format!("{:.0} ns", self.cpu_each()),
+            ),
+            (
+                "CPU of the server".into(),
+                format!(
+                    "{:.1} % of a core for {:.2} s",
+                    self.cpu_ns as f64 / self.seconds.max(1e-9) / 1e7,
+                    self.seconds
+                ),
+            ),
+            (
+                "work".into(),
+                format!(
+                    "{} × {}, {:.0} a second; {} publishes",
+                    self.units,
+                    self.unit(),
+                    self.units as f64 / self.seconds.max(1e-9),
+                    self.publishes
+                ),
+            ),
+        ]
     }
 }
 

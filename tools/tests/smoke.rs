@@ -1,37 +1,21 @@
 //! The instruments at tiny sizes, on encke and on the floor: everything arrives, and is counted.
 //! Nothing timed is asserted.
 
-use std::path::{Path, PathBuf};
+mod support;
+mod swarm;
+
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use encke_tools::report::Report;
+use swarm::{SWARM, build_encke, description};
 
-mod support;
-
-const SWARM: &str = env!("CARGO_BIN_EXE_swarm");
 const PROMISE: &str = env!("CARGO_BIN_EXE_promise");
 
-fn description(server: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("servers/{server}.toml"))
-}
-
-/// Runs swarm; it ends with an error by itself if anything is lost, twice, late or misrouted.
+/// A run that found nothing wrong.
 fn run(server: &str, load: &str) -> Report {
-    support::build_encke(SWARM);
-    let output = Command::new(SWARM)
-        .args(load.split(' '))
-        .args(["--seconds", "0.2", "--warm-up", "0.05", "--json"])
-        .arg("--server")
-        .arg(description(server))
-        .output()
-        .unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{load} on {server}: {complaint} {text}"
-    );
-    let report: Report = serde_json::from_str(&text).unwrap();
+    let report: Report = serde_json::from_str(&swarm::line(server, load)).unwrap();
     assert_eq!(report.server, server);
     assert!(report.cpu_ns > 0 || load.starts_with("idle"));
     report
@@ -160,7 +144,7 @@ fn parks_and_idles() {
 
 /// Nothing here is timed but by the checker, which allows for a machine that stands still.
 fn promises(options: &str) {
-    support::build_encke(PROMISE);
+    build_encke();
     let output = Command::new(PROMISE)
         .args(options.split(' '))
         .args(["--clients", "60", "--processes", "2", "--slack", "100"])
@@ -186,7 +170,7 @@ fn a_soak_accounts_for_everything() {
 /// The instrument must notice: without history, what is published while a client is away is lost.
 #[test]
 fn notices_what_the_floor_loses() {
-    support::build_encke(SWARM);
+    build_encke();
     let output = Command::new(SWARM)
         .args("burst -n 10 --burst 4 -t long-poll --json --patience 1 --warm-up 0".split(' '))
         .arg("--server")
@@ -194,4 +178,39 @@ fn notices_what_the_floor_loses() {
         .output()
         .unwrap();
     assert!(!output.status.success(), "{output:?}");
+}
+
+#[test]
+fn publishes_that_are_not_to_be_pipelined_wait_for_each_other() {
+    build_encke();
+    let text = fs::read_to_string(description("encke")).unwrap();
+    let one_by_one = text.replace("pipelined = true", "");
+    assert_ne!(one_by_one, text);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("one-by-one.toml");
+    fs::write(&path, one_by_one).unwrap();
+    let output = Command::new(SWARM)
+        .args("burst -n 10 --burst 4 --seconds 0.2 --warm-up 0 --server".split(' '))
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let output = Command::new(SWARM)
+        .args("publish --depth 4 --server".split(' '))
+        .arg(&path)
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.contains("one publish at a time"), "{output:?}");
+}
+
+#[test]
+fn what_a_server_cannot_do_is_refused_with_the_reason() {
+    let output = Command::new(SWARM)
+        .args("poll --server".split(' '))
+        .arg(description("pushpin"))
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(complaint.contains("passes polls on"), "{output:?}");
 }

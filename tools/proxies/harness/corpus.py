@@ -38,6 +38,8 @@ def read(path):
             found[-1] = found[-1]._replace(request=found[-1].request + sent(rest))
         elif line in ("< nothing", "< held"):
             found[-1] = found[-1]._replace(ends=False)
+        elif sign not in ("", "#", "<", "!"):
+            raise ValueError(f"{path.name}: {line}")
     return found
 
 

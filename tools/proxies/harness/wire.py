@@ -39,21 +39,28 @@ class Message:
 
 def head(data, at, pattern):
     """A head from its first line on, and its end."""
-    start_line = pattern.match(data, at)
-    if not start_line:
-        if b"\n" in data[at:]:
-            raise Malformed(f"no first line: {data[at:at + 60]!r}")
-        raise Unfinished("a first line")
-    at, fields = start_line.end(), []
+    start_line = line(data, at, pattern, "first line")
+    found, end = fields(data, start_line.end())
+    return Message(start_line, found, end)
+
+
+def fields(data, at):
+    """Fields up to the empty line, and the end of that."""
+    found = []
     while not data.startswith(b"\r\n", at):
-        field = FIELD.match(data, at)
-        if not field:
-            if b"\n" in data[at:]:
-                raise Malformed(f"no field: {data[at:at + 60]!r}")
-            raise Unfinished("a head")
-        fields.append(field.groups())
+        field = line(data, at, FIELD, "field")
+        found.append(field.groups())
         at = field.end()
-    return Message(start_line, fields, at + 2)
+    return found, at + 2
+
+
+def line(data, at, pattern, name):
+    match = pattern.match(data, at)
+    if match:
+        return match
+    if b"\n" in data[at:]:
+        raise Malformed(f"no {name}: {data[at:at + 60]!r}")
+    raise Unfinished(name)
 
 
 def request(data, at):
@@ -103,27 +110,14 @@ def counted(data, message, length):
 def chunked(data, message):
     at = message.end
     while True:
-        size_line = SIZE.match(data, at)
-        if not size_line:
-            if b"\n" in data[at:]:
-                raise Malformed(f"no chunk: {data[at:at + 60]!r}")
-            raise Unfinished("a chunk")
-        at = size_line.end()
-        size = int(size_line[1], 16)
+        size_line = line(data, at, SIZE, "chunk")
+        at, size = size_line.end(), int(size_line[1], 16)
         if size == 0:
             break
         message.body += data[at:at + size]
-        at += size
-        if len(data) < at + 2:
+        at += size + 2
+        if len(data) < at:
             raise Unfinished("a chunk")
-        if data[at:at + 2] != b"\r\n":
+        if data[at - 2:at] != b"\r\n":
             raise Malformed("a chunk that does not end")
-        at += 2
-    while not data.startswith(b"\r\n", at):
-        trailer = FIELD.match(data, at)
-        if not trailer:
-            if b"\n" in data[at:]:
-                raise Malformed(f"no trailer: {data[at:at + 60]!r}")
-            raise Unfinished("trailers")
-        at = trailer.end()
-    message.end = at + 2
+    _, message.end = fields(data, at)

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use encke_tools::comparison::{Comparison, Line};
 use encke_tools::conductor::{self, Plan};
+use encke_tools::page;
 use encke_tools::part::Part;
 
 /// Load on a server that pushes over HTTP, with every receipt checked and timed. Only on loopback.
@@ -34,6 +36,12 @@ fn main() -> ExitCode {
 
 fn conduct(plan: &Plan) -> Result<(), String> {
     let report = conductor::run(plan)?;
+    if let Some(path) = &plan.html {
+        let mut comparison = Comparison::default();
+        comparison.take(Line::Alone(Box::new(report.clone())));
+        std::fs::write(path, page::render(&comparison))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     match plan.json {
         true => println!(
             "{}",

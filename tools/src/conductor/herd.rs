@@ -35,6 +35,7 @@ pub(super) fn run(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
         Some(_) => Some(Server::start(
             stage.server.description.clone(),
             plan.pin_server,
+            plan.pin_driver,
         )?),
     };
     let first = leaving.as_ref().map_or(there, |server| server.address);

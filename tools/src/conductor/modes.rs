@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use super::plan::{Mode, Plan};
 use super::stage::Stage;
 use super::{herd, lone};
+use crate::machine::{Machine, command_line};
 use crate::measure::{self, Delays, Memory, histogram};
 use crate::net::now_ns;
 use crate::report::{Parked, Report};
@@ -99,11 +100,15 @@ impl Window {
         let (counts, delays) = stage.snapshot()?;
         Ok(Report {
             server: stage.server.description.name.clone(),
+            version: stage.server.description.version(),
+            command: command_line(),
+            machine: Machine::read(),
             mode: plan.mode,
             transport: plan.transport.clone(),
             subscribers: plan.subscribers,
             channels: plan.channels,
             size: plan.size,
+            rate: plan.rate,
             seconds,
             publishes,
             units,

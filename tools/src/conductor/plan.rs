@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use crate::server::Description;
+
 /// What kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -94,9 +96,29 @@ pub struct Plan {
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
+    /// Write a page with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Why this is not to be had from a server, if it is not.
+    pub fn reason_against(&self, server: &Description) -> Option<String> {
+        if self.mode == Mode::Publish && self.depth > 1 && !server.publish.pipelined {
+            return Some("it takes one publish at a time".into());
+        }
+        let reason = server.reason_against(&self.mode.name(), &self.transport);
+        reason.map(str::to_owned)
+    }
 }
 
 impl Mode {
+    /// What it is called on the command line.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().into())
+    }
+
     /// Whether clients leave after a message.
     pub fn is_leaving(self) -> bool {
         self == Mode::Churn

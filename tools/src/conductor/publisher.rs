@@ -1,11 +1,12 @@
 //! The connection that publishes, and asks who is parked.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
 
 use crate::net::{self, Read};
-use crate::receipt::{AnswerReader, Mark, Part, status};
+use crate::receipt::{AnswerReader, Mark, Part, header, status};
 use crate::server::{Filling, Request, Template};
 
 /// A kept connection with requests that wait for their answers.
@@ -18,6 +19,12 @@ pub(crate) struct Publisher {
     answers: AnswerReader,
     unsent: Vec<u8>,
     message: Vec<u8>,
+    /// Whether requests may be sent before the last is answered.
+    pipelined: bool,
+    /// The lengths of those that are kept back; all of them are in `unsent`.
+    kept_back: VecDeque<usize>,
+    /// Bytes of `unsent` that may be sent.
+    sendable: usize,
     /// Requests sent.
     pub(super) asked: u64,
     /// Answers had.
@@ -49,6 +56,9 @@ impl Publisher {
             answers: AnswerReader::default(),
             unsent: Vec::new(),
             message: Vec::new(),
+            pipelined: request.pipelined,
+            kept_back: VecDeque::new(),
+            sendable: 0,
             asked: 0,
             answered: 0,
             refused: 0,
@@ -65,6 +75,7 @@ impl Publisher {
         self.answers = AnswerReader::default();
         self.is_closed = false;
         self.watches_room = false;
+        self.release();
         Ok(())
     }
 
@@ -85,23 +96,46 @@ impl Publisher {
         };
         let mut body = Vec::with_capacity(self.message.len());
         self.body.fill(&mut body, filling);
-        self.add_head(channel, body.len());
-        self.unsent.extend_from_slice(&body);
+        self.add_request(channel, &body);
     }
 
     /// Appends a request without a body.
     pub(super) fn add_question(&mut self, channel: u32) {
-        self.add_head(channel, 0);
+        self.add_request(channel, &[]);
     }
 
-    fn add_head(&mut self, channel: u32, length: usize) {
+    fn add_request(&mut self, channel: u32, body: &[u8]) {
         let filling = Filling {
             channel,
-            length,
+            length: body.len(),
             ..Filling::default()
         };
+        let before = self.unsent.len();
         self.head.fill(&mut self.unsent, filling);
+        self.unsent.extend_from_slice(body);
+        self.kept_back.push_back(self.unsent.len() - before);
         self.asked += 1;
+        self.release();
+    }
+
+    /// Lets go what may be sent: all, or the next when the last is answered.
+    fn release(&mut self) {
+        while self.pipelined || (self.in_flight() == 0 && !self.is_closed) {
+            match self.kept_back.pop_front() {
+                Some(length) => self.sendable += length,
+                None => return,
+            }
+        }
+    }
+
+    /// Requests that were let go and wait for their answers.
+    fn in_flight(&self) -> u64 {
+        self.open() - self.kept_back.len() as u64
+    }
+
+    /// Whether answers are lost if the connection is.
+    pub(super) fn is_awaiting(&self) -> bool {
+        self.in_flight() > 0
     }
 
     /// Requests that wait for their answers.
@@ -111,14 +145,15 @@ impl Publisher {
 
     /// Whether it waits for room to send.
     pub(super) fn has_unsent(&self) -> bool {
-        !self.unsent.is_empty()
+        self.sendable > 0
     }
 
     /// Sends as much as there is room for.
     pub(super) fn send(&mut self) -> io::Result<()> {
-        if !self.unsent.is_empty() {
-            let length = net::send(&self.fd, &self.unsent)?;
+        if self.sendable > 0 {
+            let length = net::send(&self.fd, &self.unsent[..self.sendable])?;
             self.unsent.drain(..length);
+            self.sendable -= length;
         }
         Ok(())
     }
@@ -133,17 +168,20 @@ impl Publisher {
                     answers,
                     answered,
                     refused,
+                    is_closed,
                     last,
                     ..
                 } = self;
                 answers.feed(&self.buffer[..length], |part| match part {
                     Part::Head(head) => {
                         last.clear();
+                        *is_closed = header(head, "connection") == Some(b"close");
                         *refused += u64::from(status(head) / 100 != 2);
                     }
                     Part::Data(data) => last.extend_from_slice(data),
                     Part::End => *answered += 1,
                 });
+                self.release();
             }
         }
     }

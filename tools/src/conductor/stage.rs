@@ -88,7 +88,10 @@ impl Stage {
         for word in &mut description.command {
             *word = word.replace("{drain}", &plan.drain.unwrap_or(0).to_string());
         }
-        let server = Server::start(description, plan.pin_server)?;
+        if let Some(reason) = plan.reason_against(&description) {
+            return Err(format!("not with {}: {reason}", description.name));
+        }
+        let server = Server::start(description, plan.pin_server, plan.pin_driver)?;
         if let Some(cpu) = plan.pin_driver {
             net::pin(cpu).map_err(|error| format!("CPU {cpu}: {error}"))?;
         }
@@ -117,6 +120,7 @@ impl Stage {
     /// Publishes to a channel that the run does not use: the server works, has touched the memory
     /// that it always needs, and has no first request to wait for on this connection.
     pub(crate) fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
+        self.wait_until_ready()?;
         let channel = plan.channels + 1;
         self.publisher.add(channel, 1, net::now_ns(), plan.size);
         self.wait("a first publish", |stage| stage.publisher.open() == 0)?;
@@ -125,6 +129,27 @@ impl Stage {
         match self.publisher.refused {
             0 => Ok(()),
             _ => Err("the server refuses to publish".into()),
+        }
+    }
+
+    /// Asks until the answer is one of success.
+    fn wait_until_ready(&self) -> Result<(), String> {
+        let Some(request) = &self.server.description.ready else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let mut asker =
+                Publisher::connect(request, self.run, self.server.address).map_err(text)?;
+            let answer = ask(&mut asker, 0, deadline)?;
+            if asker.refused == 0 {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let answer = String::from_utf8_lossy(&answer);
+                return Err(format!("the server never became ready: {answer}"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
@@ -200,6 +225,8 @@ impl Stage {
             eager: false,
             leaves: plan.mode.is_leaving(),
             returns: None,
+            connecting: description.connecting,
+            comes_again: description.settle_ms > 0,
         })
     }
 
@@ -225,14 +252,12 @@ impl Stage {
         after: u64,
         server: SocketAddrV4,
     ) -> Result<(), String> {
-        for worker in &mut self.workers {
-            worker.is_ready = false;
-            worker.has_left = false;
+        self.let_in(after)?;
+        let settle_ms = self.server.description.settle_ms;
+        if settle_ms > 0 && !plan.mode.is_leaving() {
+            std::thread::sleep(Duration::from_millis(settle_ms));
+            self.let_in(after)?;
         }
-        self.tell(&Command::Connect { after })?;
-        self.wait("all to connect", |stage| {
-            stage.workers.iter().all(|worker| worker.is_ready)
-        })?;
         wait_until_parked(
             &self.server.description,
             plan,
@@ -240,6 +265,17 @@ impl Stage {
             server,
             self.patience,
         )
+    }
+
+    fn let_in(&mut self, after: u64) -> Result<(), String> {
+        for worker in &mut self.workers {
+            worker.is_ready = false;
+            worker.has_left = false;
+        }
+        self.tell(&Command::Connect { after })?;
+        self.wait("all to connect", |stage| {
+            stage.workers.iter().all(|worker| worker.is_ready)
+        })
     }
 
     /// Waits until those who are connected are parked.
@@ -301,7 +337,7 @@ impl Stage {
 
     /// Some servers answer one publish a connection.
     fn reconnect_publisher(&mut self) -> Result<(), String> {
-        if self.publisher.open() > 0 {
+        if self.publisher.is_awaiting() {
             return Err("the server closed the publisher's connection".into());
         }
         self.publisher.reconnect().map_err(text)?;

@@ -12,18 +12,18 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use clap::Args;
 use fastrand::Rng;
 use rustix::process::{Pid, Signal};
 
 use super::check::{Finding, Kind, check};
-use super::crowd::{Channels, Command, Config, Said};
 use super::log::{Logs, Rules, Span};
+use super::plan::{DRAIN, Plan, describe};
+use super::protocol::{Channels, Command, Config, Said};
 use super::publisher::{self, Memory};
 use super::soak::Watch;
 use super::summary::{self, Deeds};
 use crate::net::{self, now_ns};
-use crate::server::{Description, Server};
+use crate::server::Server;
 
 /// Threads that publish.
 const PUBLISHERS: u64 = 4;
@@ -33,69 +33,6 @@ const ADDRESSES: u8 = 16;
 
 /// How often the conductor looks around.
 const STEP: Duration = Duration::from_millis(50);
-
-/// How long a drain lasts, in seconds.
-const DRAIN: u64 = 1;
-
-/// Clients of encke, and what it promises them on a bad day. Exit code 1 if it did not keep a
-/// promise.
-#[derive(Clone, Debug, Args)]
-pub struct Plan {
-    /// How long to trouble it, in seconds
-    #[arg(long, default_value_t = 60.0)]
-    pub seconds: f64,
-    /// The same in minutes
-    #[arg(long, conflicts_with = "seconds")]
-    pub minutes: Option<f64>,
-    /// Clients at once
-    #[arg(long, short = 'n', default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
-    pub clients: u32,
-    /// Processes that they are in
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub processes: u32,
-    /// Channels in use at once
-    #[arg(long, short, default_value_t = 200, value_parser = clap::value_parser!(u32).range(64..=100_000))]
-    pub channels: u32,
-    /// Messages published a second
-    #[arg(long, default_value_t = 60.0)]
-    pub rate: f64,
-    /// What is done at random is done alike with the same seed; when exactly, nobody can say
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// How often the server is drained or killed and started again
-    #[arg(long, default_value_t = 4)]
-    pub restarts: u32,
-    /// By how much anything may be late, in seconds, stops and restarts aside
-    #[arg(long, default_value_t = 10.0)]
-    pub slack: f64,
-    /// How long everybody has in the end to get what is theirs, in seconds; by default somewhat
-    /// longer than what may be late
-    #[arg(long)]
-    pub settle: Option<f64>,
-    /// No restarts, resets or cuts: everything sent is received, so that encke's own counters can
-    /// be held against the clients', and its memory watched
-    #[arg(long)]
-    pub soak: bool,
-    /// Where the samples of a soak are written, as lines of JSON
-    #[arg(long, value_name = "FILE", requires = "soak")]
-    pub samples: Option<PathBuf>,
-}
-
-impl Plan {
-    fn microseconds(&self) -> u64 {
-        let seconds = self.minutes.map_or(self.seconds, |minutes| minutes * 60.0);
-        (seconds * 1e6) as u64
-    }
-
-    fn rules(&self) -> Rules {
-        Rules {
-            history_messages: 32,
-            history_age: 20_000_000,
-            heartbeat: 2_000_000,
-            slack: (self.slack * 1e6) as u64,
-        }
-    }
-}
 
 /// A process of clients.
 struct Crowd {
@@ -146,6 +83,9 @@ struct Conductor {
     crowd_stop: Option<(usize, Stop)>,
     next_server_stop: u64,
     next_crowd_stop: u64,
+    next_clock_step: u64,
+    /// The file that says by how much the server's wall clock is wrong.
+    clock: PathBuf,
     told_at: u64,
     deeds: Deeds,
     logs: Logs,
@@ -178,7 +118,10 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
 impl Conductor {
     fn start(plan: &Plan, seed: u64, dir: &Path) -> Result<Conductor, String> {
         let rules = plan.rules();
-        let server = Server::start(describe(rules)?, None)?;
+        let clock = dir.join("clock");
+        step_clock(&clock, 0)?;
+        let description = describe(rules, plan.faketime.as_deref(), &clock)?;
+        let server = Server::start(description, None, None)?;
         let begun = now_us();
         let (say, said) = mpsc::channel();
         let mut conductor = Conductor {
@@ -195,6 +138,8 @@ impl Conductor {
             crowd_stop: None,
             next_server_stop: begun + 8_000_000,
             next_crowd_stop: begun + 5_000_000,
+            next_clock_step: begun + 3_000_000,
+            clock,
             told_at: begun,
             deeds: Deeds::default(),
             logs: Logs::default(),
@@ -337,7 +282,8 @@ impl Conductor {
                 let output = self.server.output();
                 return Err(format!("encke ended by itself: {status}\n{output}"));
             }
-            if let Some(watch) = &mut self.watch {
+            // A server that is stopped would not answer, and nobody else lets it go on.
+            if let Some(watch) = self.watch.as_mut().filter(|_| self.server_stop.is_none()) {
                 watch.sample_if_due(now)?;
             }
         }
@@ -364,6 +310,11 @@ impl Conductor {
             self.crowd_stop = Some((place, Stop { begun: now, until }));
             self.next_crowd_stop = until + self.rng.u64(500_000..5_000_000);
             self.deeds.client_stops += 1;
+        }
+        if self.plan.faketime.is_some() && now >= self.next_clock_step {
+            step_clock(&self.clock, self.rng.i64(-86_400..=86_400))?;
+            self.next_clock_step = now + self.rng.u64(500_000..4_000_000);
+            self.deeds.clock_steps += 1;
         }
         Ok(())
     }
@@ -507,21 +458,10 @@ impl Conductor {
     }
 }
 
-/// encke with little history, short drains and frequent heartbeats.
-fn describe(rules: Rules) -> Result<Description, String> {
-    let mut description: Description =
-        toml::from_str(include_str!("../../servers/encke.toml")).map_err(text)?;
-    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
-    description.command = ["encke", "--listen", "127.0.0.1:{port}", "--log", "warn"]
-        .map(String::from)
-        .into();
-    for (option, value) in [
-        ("--history-messages", rules.history_messages.to_string()),
-        ("--history-age", seconds(rules.history_age)),
-        ("--heartbeat", seconds(rules.heartbeat)),
-        ("--drain", format!("{DRAIN}s")),
-    ] {
-        description.command.extend([option.into(), value]);
-    }
-    Ok(description)
+/// Writes down by how many seconds the server's wall clock is wrong.
+fn step_clock(file: &Path, seconds: i64) -> Result<(), String> {
+    // In one step, as the file is read at any moment.
+    let next = file.with_extension("next");
+    fs::write(&next, format!("{seconds:+}\n")).map_err(text)?;
+    fs::rename(next, file).map_err(text)
 }

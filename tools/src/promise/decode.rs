@@ -242,3 +242,130 @@ impl Decoder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receipt::Mark;
+
+    const RUN: u32 = 7;
+
+    fn text(number: u64) -> String {
+        let mark = Mark {
+            run: RUN,
+            channel: 3,
+            seq: number,
+            time: 1,
+        };
+        let mut text = Vec::new();
+        mark.write(&mut text, 40);
+        String::from_utf8(text).unwrap()
+    }
+
+    fn object_of(number: u64) -> String {
+        let (name, text) = (channel_name(RUN, 3), text(number));
+        format!(r#"{{"id":"0000000a-{number}","channel":"{name}","data":"{text}"}}"#)
+    }
+
+    fn id_of(seq: u64) -> Id {
+        Id { epoch: 10, seq }
+    }
+
+    fn message(number: u64) -> Event {
+        Event::Message(Receipt {
+            id: id_of(number),
+            channel: 3,
+            number,
+            length: 40,
+        })
+    }
+
+    /// What a stream says wherever its bytes are cut.
+    fn says(transport: Transport, body: &str, expected: &[Event]) {
+        for cut in 0..=body.len() {
+            let mut decoder = Decoder::new(transport, RUN);
+            let mut events = Vec::new();
+            for piece in [&body[..cut], &body[cut..]] {
+                decoder
+                    .feed(piece.as_bytes(), |event| events.push(event))
+                    .unwrap();
+            }
+            assert_eq!(events, expected, "{transport:?}, cut at {cut}");
+        }
+    }
+
+    fn expected() -> Vec<Event> {
+        vec![
+            Event::Cursor(id_of(0)),
+            Event::Gap(id_of(1)),
+            message(2),
+            Event::Closing(Some(id_of(2))),
+        ]
+    }
+
+    #[test]
+    fn lines() {
+        let body = format!(
+            "{{\"cursor\":\"0000000a-0\"}}\n{{\"gap\":true,\"cursor\":\"0000000a-1\"}}\n{}\n\
+             {{\"cursor\":\"0000000a-2\",\"retry\":9}}\n",
+            object_of(2)
+        );
+        says(Transport::Ndjson, &body, &expected());
+        let lines = body
+            .lines()
+            .map(|line| format!("<script>e({line})</script>\n"));
+        let scripts: String = lines.collect();
+        let page = format!("<!DOCTYPE html><script>...</script>\n<!--   -->\n{scripts}");
+        says(Transport::Frame, &page, &expected());
+    }
+
+    #[test]
+    fn events() {
+        let stream = |data: &str| {
+            format!(
+                "retry: 5\nid: 0000000a-0\nevent: cursor\ndata: 0000000a-0\n\n\
+                 id: 0000000a-1\nevent: gap\ndata: 0000000a-1\n\n\
+                 id: 0000000a-2\ndata: {data}\n\n\
+                 id: 0000000a-2\nevent: cursor\ndata: 0000000a-2\nretry: 9\n\n"
+            )
+        };
+        says(Transport::Sse, &stream(&text(2)), &expected());
+        let json = format!("{{\"{JSON_KEY}\":\"{}\"}}", text(2));
+        says(Transport::Sse, &stream(&json), &expected());
+        says(Transport::Envelope, &stream(&object_of(2)), &expected());
+        says(Transport::Sse, ":\n\n", &[Event::Beat]);
+        says(Transport::Sse, "retry: 9\n\n", &[Event::Closing(None)]);
+    }
+
+    #[test]
+    fn batches() {
+        let json = format!(
+            r#"{{"cursor":"0000000a-2","messages":[{}],"gap":true,"spread":40}}"#,
+            object_of(2)
+        );
+        let (batch, advice) = batch(RUN, json.as_bytes()).unwrap();
+        assert_eq!(Event::Message(batch.receipts[0]), message(2));
+        assert_eq!(
+            (batch.cursor, batch.gap, batch.more),
+            (id_of(2), true, false)
+        );
+        assert_eq!(advice, Some(40));
+    }
+
+    #[test]
+    fn what_nobody_published_is_nonsense() {
+        let other = object_of(2).replace("@@7.", "@@8.");
+        for line in [
+            "{\"id\":\"0000000a-1\",\"channel\":\"x\",\"data\":1}",
+            "{\"what\":1}",
+            "{}",
+            "[]",
+            &other,
+            &object_of(2).replace("promise/", "promised/"),
+        ] {
+            let mut decoder = Decoder::new(Transport::Ndjson, RUN);
+            let said = decoder.feed(format!("{line}\n").as_bytes(), |event| panic!("{event:?}"));
+            assert!(said.is_err(), "{line}");
+        }
+    }
+}

@@ -11,9 +11,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde::Deserialize;
 
-use super::crowd::Channels;
 use super::decode::{JSON_KEY, channel_name};
 use super::log::{Deletion, Id, Outcome, Publish, Span};
+use super::protocol::Channels;
 use crate::net::{self, now_ns};
 use crate::receipt::{AnswerReader, Mark, Part, status};
 
@@ -48,8 +48,6 @@ pub(super) struct Memory {
     pub(super) deletions: Vec<Deletion>,
     /// Connections made.
     pub(super) connections: u64,
-    /// Requests sent whole.
-    pub(super) requests: u64,
 }
 
 /// What became of one attempt.
@@ -328,7 +326,6 @@ impl Publisher<'_> {
             }
             Manner::Properly => {}
         }
-        self.memory.requests += 1;
         match result.and_then(|()| read_answer(&mut stream)) {
             Ok((200, body, closes)) => {
                 self.stream = (!closes).then_some(stream);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::log::{Logs, Outcome, Transport};
+use super::log::{Logs, Outcome};
 use super::publisher::{Memory as Publisher, read_answer};
 use super::summary::Totals;
 use crate::measure::Memory;
@@ -24,7 +24,8 @@ const EVERY_US: u64 = 5_000_000;
 /// The part of the run that is warm-up.
 const WARM_UP: f64 = 0.25;
 
-/// Means of this many stretches are regressed, as samples next to each other say the same.
+/// Means of this many stretches are regressed, as samples next to each other say the same; with
+/// fewer samples nothing is.
 const STRETCHES: usize = 30;
 
 /// Growth below this in an hour is not told from none.
@@ -170,8 +171,9 @@ impl Watch {
                 warm.iter().map(|sample| of(sample)).min().unwrap_or(0),
                 warm.iter().map(|sample| of(sample)).max().unwrap_or(0),
             );
-            let Some(line) = fit(&means(&points, STRETCHES)) else {
-                println!("{name}: too few samples for a slope");
+            let line = fit(&means(&points, STRETCHES)).filter(|_| points.len() >= STRETCHES);
+            let Some(line) = line else {
+                println!("{name}: {least} to {most} bytes; too short a run for a slope");
                 continue;
             };
             let grows = line.slope > 3.0 * line.error && line.slope > FLAT_BYTES_PER_HOUR;
@@ -207,80 +209,79 @@ impl Watch {
         Ok(is_closed)
     }
 
-    /// Compares encke's counters with what was counted outside; each has a range, which is one
-    /// number where nothing is in doubt.
+    /// Compares encke's counters with what was counted outside.
     fn compare(&self, metrics: &Metrics, logs: &Logs, publishers: &[Publisher]) -> bool {
-        let totals = Totals::of(logs);
-        let mut ids = HashSet::new();
-        let mut unknown = 0;
-        for publish in &logs.publishes {
-            match publish.outcome {
-                Outcome::Accepted(id) => drop(ids.insert(id)),
-                Outcome::Unknown => unknown += 1,
-                Outcome::Refused => {}
-            }
-            ids.extend(publish.again);
+        let mut agrees = true;
+        println!("{:52} {:>12} {:>12}", "counter", "encke", "outside");
+        for (name, (least, most)) in self.expected(logs, publishers) {
+            let same = metrics.iter().filter(|(key, _)| key.starts_with(&name));
+            let count = same.map(|(_, value)| *value).sum::<f64>() as u64;
+            let is_right = (least..=most).contains(&count);
+            agrees &= is_right;
+            let outside = match most > least {
+                true => format!("{least}..{most}"),
+                false => least.to_string(),
+            };
+            let verdict = if is_right { "" } else { "DISAGREES" };
+            println!("{name:52} {count:>12} {outside:>12} {verdict}");
         }
-        let published = ids.len() as u64;
-        let received = totals.received.iter().sum::<u64>();
-        let asked = |transports: &[Transport]| -> u64 {
-            transports.iter().map(|&t| totals.asked[t as usize]).sum()
-        };
+        agrees
+    }
+
+    /// What was counted outside, by the begin of a counter's name: a range, which is one number
+    /// where nothing is in doubt.
+    fn expected(&self, logs: &Logs, publishers: &[Publisher]) -> Vec<(String, (u64, u64))> {
+        let totals = Totals::of(logs);
+        let (published, unknown) = published(logs);
         // The server was asked once whether it accepts connections.
         let connected = 1
             + self.asked
             + totals.connections
             + publishers.iter().map(|p| p.connections).sum::<u64>();
-        let requests = |endpoint: &str| format!("encke_requests_total{{endpoint=\"{endpoint}\"");
-        let exactly = |count: u64| (count, count);
-        let held = [Transport::LongPoll, Transport::Early, Transport::Linger];
-        let rows = [
-            (
-                "encke_messages_published_total".into(),
-                (published, published + unknown),
-            ),
-            ("encke_messages_delivered_total".into(), exactly(received)),
-            ("encke_gaps_total".into(), exactly(totals.gaps)),
-            (
-                "encke_holds_expired_total".into(),
-                (totals.holds_expired, totals.holds_expired + totals.nudged),
-            ),
-            (
-                "encke_connections_accepted_total".into(),
-                exactly(connected),
-            ),
-            (
-                "encke_connections_ended_total".into(),
-                exactly(connected - 1),
-            ),
-            (requests("poll"), exactly(asked(&[Transport::Poll]))),
-            (requests("long-poll"), exactly(asked(&held))),
-            (
-                requests("sse"),
-                exactly(asked(&[Transport::Sse, Transport::Envelope])),
-            ),
-            (requests("ndjson"), exactly(asked(&[Transport::Ndjson]))),
-            (requests("frame"), exactly(asked(&[Transport::Frame]))),
-            (requests("healthz"), exactly(totals.nudged)),
+        let expired = totals.holds_expired;
+        let counters = [
+            ("messages_published", published, unknown),
+            ("messages_delivered", totals.received.iter().sum(), 0),
+            ("gaps", totals.gaps, 0),
+            ("holds_expired", expired, totals.nudged),
+            ("connections_accepted", connected, 0),
+            // That which asked for these is still there.
+            ("connections_ended", connected - 1, 0),
         ];
-        let mut agrees = true;
-        println!("{:52} {:>12} {:>12}", "counter", "encke", "outside");
-        for (name, (least, most)) in rows {
-            let same = metrics.iter().filter(|(key, _)| key.starts_with(&name));
-            let count = same.map(|(_, value)| *value).sum::<f64>() as u64;
-            let is_right = (least..=most).contains(&count);
-            agrees &= is_right;
-            println!(
-                "{name:52} {count:>12} {:>12} {}",
-                match most > least {
-                    true => format!("{least}..{most}"),
-                    false => least.to_string(),
-                },
-                if is_right { "" } else { "DISAGREES" },
-            );
-        }
-        agrees
+        let [poll, long_poll, early, linger, sse, envelope, ndjson, frame] = totals.asked;
+        let requests = [
+            ("poll", poll),
+            ("long-poll", long_poll + early + linger),
+            ("sse", sse + envelope),
+            ("ndjson", ndjson),
+            ("frame", frame),
+            ("healthz", totals.nudged),
+        ];
+        let counters = counters.map(|(name, count, doubt)| {
+            let name = format!("encke_{name}_total");
+            (name, (count, count + doubt))
+        });
+        let requests = requests.map(|(endpoint, count)| {
+            let name = format!("encke_requests_total{{endpoint=\"{endpoint}\"");
+            (name, (count, count))
+        });
+        counters.into_iter().chain(requests).collect()
     }
+}
+
+/// How many messages were published, and of how many nobody knows.
+fn published(logs: &Logs) -> (u64, u64) {
+    let mut ids = HashSet::new();
+    let mut unknown = 0;
+    for publish in &logs.publishes {
+        match publish.outcome {
+            Outcome::Accepted(id) => drop(ids.insert(id)),
+            Outcome::Unknown => unknown += 1,
+            Outcome::Refused => {}
+        }
+        ids.extend(publish.again);
+    }
+    (ids.len() as u64, unknown)
 }
 
 /// The samples of a Prometheus text, by name and labels.

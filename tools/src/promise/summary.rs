@@ -13,6 +13,7 @@ pub(super) struct Deeds {
     pub(super) client_stops: u32,
     pub(super) drains: u32,
     pub(super) kills: u32,
+    pub(super) clock_steps: u32,
 }
 
 /// What the clients did and got.
@@ -160,9 +161,18 @@ pub(super) fn print(seed: u64, logs: &Logs, verdict: &Verdict, deeds: &Deeds) {
         verdict.counts.excused,
     );
     println!(
-        "server: stopped {}, drained {}, killed {}; processes of clients: stopped {}; {} clients had everything at the end",
-        deeds.server_stops, deeds.drains, deeds.kills, deeds.client_stops, verdict.counts.complete,
+        "server: stopped {}, drained {}, killed {}, wall clock stepped {}; processes of clients: stopped {}; {} clients had everything at the end",
+        deeds.server_stops,
+        deeds.drains,
+        deeds.kills,
+        deeds.clock_steps,
+        deeds.client_stops,
+        verdict.counts.complete,
     );
+    print_findings(verdict);
+}
+
+fn print_findings(verdict: &Verdict) {
     if verdict.findings.is_empty() {
         println!("no promise was broken");
         return;

@@ -106,6 +106,7 @@ impl AnswerReader {
             digits.fold(0_u64, |sum, digit| sum * 10 + u64::from(digit - b'0'))
         });
         match (length, header(head, "transfer-encoding")) {
+            _ if matches!(status(head), 204 | 304) => self.end(on),
             (_, Some(_)) => self.state = State::Size(0, true),
             (Some(0), None) => self.end(on),
             (Some(length), None) => self.state = State::Length(length),
@@ -194,6 +195,7 @@ mod tests {
     fn reads_answers_wherever_the_bytes_are_cut() {
         let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab\
             HTTP/1.1 404 No\r\ncontent-length:0\r\n\r\n\
+            HTTP/1.1 304 Not Modified\r\n\r\n\
             HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
             2;x=1\r\ncd\r\n0c\r\nefghijklmnop\r\n0\r\nT: 2\r\n\r\n\
             HTTP/1.1 200 OK\r\n\r\nrest";
@@ -201,7 +203,7 @@ mod tests {
             let answers = read(bytes, cut);
             assert_eq!(
                 answers,
-                ["200 ab", "404 ", "200 cdefghijklmnop", "200 rest"],
+                ["200 ab", "404 ", "304 ", "200 cdefghijklmnop", "200 rest"],
                 "cut at {cut}"
             );
         }

@@ -3,14 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde::Deserialize;
 
+use super::process::find_program;
+
 /// How to start a server and how to talk to it.
 ///
-/// In `command`, `files` and `version`: `{port}` and `{port2}` are free ports, `{dir}` a directory
-/// of this run, `{drain}` the seconds over which it drains. In requests: `{channel}` is the channel's name, `{index}` its number.
+/// In `command`, `application`, `files` and `version`: `{port}`, `{port2}` and `{port3}` are free
+/// ports, `{dir}` a directory of this run, `{drain}` the seconds over which it drains. In requests:
+/// `{channel}` is the channel's name, `{index}` its number.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
@@ -21,15 +25,38 @@ pub struct Description {
     pub command: Vec<String>,
     /// Where it runs, if it is not to be started.
     pub address: Option<SocketAddrV4>,
-    /// A command that prints its version.
+    /// The application that it needs behind it, as `command`. It runs where the driver runs, and
+    /// is not part of what the server costs.
+    #[serde(default)]
+    pub application: Vec<String>,
+    /// A command that prints its version in one line.
     #[serde(default)]
     pub version: Vec<String>,
+    /// Files without which it is not installed.
+    #[serde(default)]
+    pub needs: Vec<PathBuf>,
+    /// How to install it.
+    #[serde(default)]
+    pub install: String,
+    /// What it cannot do, and why: by mode, by transport, or by both with a space between them.
+    #[serde(default)]
+    pub cannot: BTreeMap<String, String>,
     /// Files to write before it is started, by path.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
     /// Whether messages are kept, so that none is lost between two long polls.
     #[serde(default)]
     pub keeps_history: bool,
+    /// If it may drop those whom it has just let in: how long after the last has arrived, in
+    /// milliseconds, to look whether all have stayed. Who was dropped comes again, as a browser does.
+    #[serde(default)]
+    pub settle_ms: u64,
+    /// How many requests of those who arrive may wait at once to be let in.
+    #[serde(default = "many")]
+    pub connecting: usize,
+    /// What is answered with success once all of it has started; without one, all of it has when it
+    /// accepts connections.
+    pub ready: Option<Request>,
     /// Publishing.
     pub publish: Request,
     /// An answer that comes at once.
@@ -69,6 +96,10 @@ pub struct Request {
     pub second_port: bool,
 }
 
+fn many() -> usize {
+    64
+}
+
 fn get() -> String {
     "GET".into()
 }
@@ -90,10 +121,38 @@ impl Description {
         Ok(description)
     }
 
+    /// The version that it says it has.
+    pub fn version(&self) -> String {
+        let Some((program, arguments)) = self.version.split_first() else {
+            return String::new();
+        };
+        let output = Command::new(find_program(program)).args(arguments).output();
+        let text = output.map_or_else(|_| Vec::new(), |output| output.stdout);
+        let text = String::from_utf8_lossy(&text);
+        text.lines().next().unwrap_or_default().trim().into()
+    }
+
+    /// Which of the files that it needs is missing, if any is, and what to do about it.
+    pub fn missing(&self) -> Option<String> {
+        let missing = self.needs.iter().find(|path| !path.exists())?;
+        Some(format!(
+            "not installed, {} is missing: {}",
+            missing.display(),
+            self.install
+        ))
+    }
+
+    /// Why this is not to be had from it, if it is not.
+    pub fn reason_against(&self, mode: &str, transport: &str) -> Option<&str> {
+        let keys =
+            [mode, transport, &format!("{mode} {transport}")].map(|key| self.cannot.get(key));
+        keys.into_iter().flatten().next().map(String::as_str)
+    }
+
     /// The transport of this name; `stream` is the first of its streams.
     pub fn receiving(&self, transport: &str) -> Result<&Request, String> {
         let names = match transport {
-            "stream" => &["ndjson", "sse"][..],
+            "stream" => &["ndjson", "sse", "raw"][..],
             name => &[name][..],
         };
         let found = names.iter().find_map(|name| self.receive.get(*name));

@@ -1,7 +1,7 @@
 //! The process of a server: started pinned, with all the descriptors there may be, and ended with
 //! the process that started it.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -33,13 +33,22 @@ pub struct Server {
     pub address: SocketAddrV4,
     /// Where it serves what is asked on the second port.
     pub second: SocketAddrV4,
+    /// Where the application behind it serves, if it has one.
+    behind: SocketAddrV4,
     child: Option<Child>,
+    application: Option<Child>,
     dir: PathBuf,
 }
 
 impl Server {
     /// Starts a server, or finds the one that runs, and waits until it accepts connections.
-    pub fn start(description: Description, cpu: Option<usize>) -> Result<Server, String> {
+    ///
+    /// An application that it needs runs on `cpu_beside`.
+    pub fn start(
+        description: Description,
+        cpu: Option<usize>,
+        cpu_beside: Option<usize>,
+    ) -> Result<Server, String> {
         if let Some(address) = description.address {
             if !address.ip().is_loopback() {
                 return Err(format!("{address} is not on loopback"));
@@ -48,11 +57,17 @@ impl Server {
                 description,
                 address,
                 second: address,
+                behind: address,
                 child: None,
+                application: None,
                 dir: PathBuf::new(),
             });
         }
-        let (address, second) = free_ports().map_err(|error| format!("no free port: {error}"))?;
+        if let Some(missing) = description.missing() {
+            return Err(format!("{} is {missing}", description.name));
+        }
+        let [address, second, behind] =
+            free_ports().map_err(|error| format!("no free port: {error}"))?;
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let name = format!("encke-tools-{}-{number}", std::process::id());
         let dir = std::env::temp_dir().join(name);
@@ -60,17 +75,19 @@ impl Server {
             description,
             address,
             second,
+            behind,
             child: None,
+            application: None,
             dir,
         };
         server
-            .launch(cpu)
+            .launch(cpu, cpu_beside)
             .map_err(|error| format!("{} cannot be started: {error}", server.description.name))?;
         server.wait_until_it_accepts()?;
         Ok(server)
     }
 
-    fn launch(&mut self, cpu: Option<usize>) -> io::Result<()> {
+    fn launch(&mut self, cpu: Option<usize>, cpu_beside: Option<usize>) -> io::Result<()> {
         fs::create_dir_all(&self.dir)?;
         for (path, text) in &self.description.files {
             let path = PathBuf::from(self.fill(path));
@@ -83,19 +100,27 @@ impl Server {
             .create(true)
             .append(true)
             .open(self.log())?;
+        if !self.description.application.is_empty() && self.application.is_none() {
+            let application = self.spawn(&self.description.application, cpu_beside, &log)?;
+            self.application = Some(application);
+        }
+        self.child = Some(self.spawn(&self.description.command, cpu, &log)?);
+        Ok(())
+    }
+
+    fn spawn(&self, words: &[String], cpu: Option<usize>, log: &File) -> io::Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("launch");
         if let Some(cpu) = cpu {
             command.arg("--cpu").arg(cpu.to_string());
         }
         command.arg("--");
-        command.args(self.description.command.iter().map(|word| self.fill(word)));
+        command.args(words.iter().map(|word| self.fill(word)));
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log);
-        self.child = Some(command.spawn()?);
-        Ok(())
+            .stderr(log.try_clone()?)
+            .spawn()
     }
 
     fn log(&self) -> PathBuf {
@@ -125,7 +150,7 @@ impl Server {
 
     /// Starts one that has ended again, where it was.
     pub fn start_again(&mut self) -> Result<(), String> {
-        self.launch(None)
+        self.launch(None, None)
             .map_err(|error| format!("{} cannot be started: {error}", self.description.name))?;
         self.wait_until_it_accepts()
     }
@@ -133,21 +158,31 @@ impl Server {
     fn fill(&self, text: &str) -> String {
         text.replace("{port}", &self.address.port().to_string())
             .replace("{port2}", &self.second.port().to_string())
+            .replace("{port3}", &self.behind.port().to_string())
             .replace("{dir}", &self.dir.to_string_lossy())
     }
 
     fn wait_until_it_accepts(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START_TIME;
-        while TcpStream::connect(self.address).is_err() {
-            let ended = match &mut self.child {
-                Some(child) => child.try_wait().ok().flatten(),
-                None => None,
-            };
-            if ended.is_some() || Instant::now() > deadline {
-                let log = self.output();
-                return Err(format!("{} did not start: {log}", self.description.name));
+        let mut addresses = vec![self.address];
+        if self.description.publish.second_port {
+            addresses.push(self.second);
+        }
+        if self.application.is_some() {
+            addresses.push(self.behind);
+        }
+        for address in addresses {
+            while TcpStream::connect(address).is_err() {
+                let ended = match &mut self.child {
+                    Some(child) => child.try_wait().ok().flatten(),
+                    None => None,
+                };
+                if ended.is_some() || Instant::now() > deadline {
+                    let log = self.output();
+                    return Err(format!("{} did not start: {log}", self.description.name));
+                }
+                std::thread::sleep(Duration::from_millis(10));
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
     }
@@ -163,35 +198,38 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let Some(child) = &mut self.child else {
-            return;
-        };
-        for process in measure::descendants(child.id()).into_iter().rev() {
-            if let Some(pid) = Pid::from_raw(process as i32) {
-                // One that has ended meanwhile is as it should be.
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
+        for child in [self.child.take(), self.application.take()] {
+            let Some(mut child) = child else {
+                continue;
+            };
+            for process in measure::descendants(child.id()).into_iter().rev() {
+                if let Some(pid) = Pid::from_raw(process as i32) {
+                    // One that has ended meanwhile is as it should be.
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
             }
+            let _ = child.wait();
+            let _ = fs::remove_dir_all(&self.dir);
         }
-        let _ = child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
-/// Two ports that nobody uses, below those that the kernel gives to connections: or those of
-/// thousands of clients would be in a server's way.
-fn free_ports() -> io::Result<(SocketAddrV4, SocketAddrV4)> {
+/// Ports that nobody uses, below those that the kernel gives to connections: or those of thousands
+/// of clients would be in a server's way.
+fn free_ports<const COUNT: usize>() -> io::Result<[SocketAddrV4; COUNT]> {
     let first = (net::now_ns() / 1_000 % u64::from(PORTS)) as u16;
     let ports = (0..PORTS).map(|step| FIRST_PORT + (first + step) % PORTS);
-    // Held until both are found.
-    let mut free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok());
-    let (Some(one), Some(two)) = (free.next(), free.next()) else {
+    // Held until all are found.
+    let free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok());
+    let held: Vec<TcpListener> = free.take(COUNT).collect();
+    let mut addresses = [SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0); COUNT];
+    if held.len() < COUNT {
         return Err(io::Error::other("all are taken"));
-    };
-    let address = |listener: &TcpListener| -> io::Result<SocketAddrV4> {
-        let port = listener.local_addr()?.port();
-        Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
-    };
-    Ok((address(&one)?, address(&two)?))
+    }
+    for (address, listener) in addresses.iter_mut().zip(&held) {
+        address.set_port(listener.local_addr()?.port());
+    }
+    Ok(addresses)
 }
 
 /// Becomes a server: pinned, with all descriptors, to end with its parent. Returns if it cannot.
@@ -210,7 +248,7 @@ pub fn launch(cpu: Option<usize>, command: &[String]) -> io::Error {
 }
 
 /// A program of this workspace lies beside this one; others are found as usual.
-fn find_program(name: &str) -> PathBuf {
+pub(super) fn find_program(name: &str) -> PathBuf {
     let beside = std::env::current_exe()
         .ok()
         .and_then(|this| this.parent().map(|dir| dir.join(name)));

@@ -125,7 +125,8 @@ impl Client {
                 heard.head = true;
                 body.clear();
                 *is_sent_away = header(head, "connection") == Some(b"close");
-                counts.failed += u64::from(status(head) != 200);
+                // To a poll, "not modified" says that there is nothing.
+                counts.failed += u64::from(!matches!(status(head), 200 | 304));
                 if keeps_head {
                     kept.clear();
                     kept.extend_from_slice(head);

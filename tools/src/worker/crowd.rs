@@ -22,9 +22,6 @@ use crate::net::{self, Poll, Read, now_ns};
 use crate::receipt::Counts;
 use crate::server::{Filling, Template};
 
-/// Connections that are being made at once.
-const CONNECTING: usize = 64;
-
 const STDIN: u64 = u64::MAX;
 
 struct Crowd {
@@ -38,6 +35,8 @@ struct Crowd {
     connecting: usize,
     settled: usize,
     after: u64,
+    /// No message has come since the clients were let in.
+    is_arriving: bool,
     counts: Counts,
     delays: Histogram<u64>,
     /// Messages whose answers are whole, and, in polls, answers.
@@ -89,6 +88,7 @@ impl Crowd {
             connecting: 0,
             settled: 0,
             after: 0,
+            is_arriving: false,
             counts: Counts::default(),
             delays: histogram(),
             done: 0,
@@ -136,6 +136,7 @@ impl Crowd {
         match command {
             Command::Connect { after } => {
                 self.after = after;
+                self.is_arriving = true;
                 let away = self.clients.iter().enumerate();
                 let away = away.filter(|(_, client)| client.stage == Stage::Away);
                 self.waiting = away.map(|(number, _)| number as u32).collect();
@@ -167,7 +168,7 @@ impl Crowd {
     }
 
     fn connect_more(&mut self) -> io::Result<()> {
-        while self.connecting < CONNECTING {
+        while self.connecting < self.config.connecting {
             let Some(number) = self.waiting.pop_front() else {
                 return Ok(());
             };
@@ -302,7 +303,12 @@ impl Crowd {
 
     /// A connection that ended though it should not have.
     fn lose(&mut self, number: usize) -> io::Result<()> {
-        self.counts.failed += 1;
+        if self.config.comes_again && self.is_arriving {
+            self.counts.dropped += 1;
+            self.waiting.push_back(number as u32);
+        } else {
+            self.counts.failed += 1;
+        }
         self.leave(number)
     }
 
@@ -351,6 +357,7 @@ impl Crowd {
                 }
             },
         );
+        self.is_arriving &= heard.messages == 0;
         match kind {
             Kind::Stream => {
                 self.done += heard.messages;

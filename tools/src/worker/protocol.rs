@@ -46,6 +46,10 @@ pub struct Config {
     pub eager: bool,
     /// Whether a client leaves after its first message.
     pub leaves: bool,
+    /// How many connections may be in the making at once.
+    pub connecting: usize,
+    /// Whether a client that is dropped before its first message comes again.
+    pub comes_again: bool,
     /// How a long poll comes back after an answer; without it, at once on its connection.
     pub returns: Option<Returns>,
 }

@@ -3,14 +3,19 @@
 //! Absolute figures of a shared machine say little; those of one run, taken alternately, can be
 //! divided by each other.
 
-mod rows;
-
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
+use encke_tools::comparison::{self, Comparison, Line, Measure, ROWS, Row};
+use encke_tools::conductor::Plan;
+use encke_tools::machine::{Machine, command_line};
+use encke_tools::page;
 use encke_tools::report::Report;
-use rows::{Measure, ROWS, Row};
+use encke_tools::server::Description;
 
 /// Runs each load on the servers in turn and prints how they compare with the first of them.
 #[derive(Parser)]
@@ -27,8 +32,9 @@ struct Options {
     /// Only rows whose name holds one of these
     #[arg(long)]
     only: Vec<String>,
-    /// The yardstick's and the servers' descriptions
-    #[arg(long, value_name = "FILE", num_args = 1.., default_values = ["floor", "encke"])]
+    /// The yardstick's and the servers' descriptions [default: floor encke nchan pushpin, as far as
+    /// they are installed]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     servers: Vec<String>,
     /// CPU for the server
     #[arg(long, default_value_t = 0)]
@@ -39,13 +45,38 @@ struct Options {
     /// Do not build first
     #[arg(long)]
     no_build: bool,
-    /// Print swarm's reports as lines of JSON too
+    /// Print lines of JSON instead of a table
     #[arg(long)]
     json: bool,
+    /// Keep all results here, as lines of JSON
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Write a page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Measure nothing: show what was kept, by this or by swarm
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    from: Vec<PathBuf>,
+}
+
+/// How swarm is told.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Load {
+    #[command(flatten)]
+    plan: Plan,
 }
 
 fn main() -> ExitCode {
-    match compare(&Options::parse()) {
+    let options = Options::parse();
+    let result = match options.from.is_empty() {
+        true => Session::begin(&options).and_then(|mut session| {
+            session.compare()?;
+            session.end()
+        }),
+        false => show(&options),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("compare: {error}");
@@ -54,43 +85,218 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(options: &Options) -> Result<(), String> {
-    if !options.no_build {
-        build()?;
+/// Shows what was kept.
+fn show(options: &Options) -> Result<(), String> {
+    let mut text = String::new();
+    for path in &options.from {
+        let read = fs::read_to_string(path);
+        text += &read.map_err(|error| format!("{}: {error}", path.display()))?;
+        text.push('\n');
     }
-    let swarm = swarm()?;
-    let servers: Vec<PathBuf> = options.servers.iter().map(|name| file(name)).collect();
-    let wanted = |row: &&Row| {
-        options.only.is_empty() || options.only.iter().any(|part| row.name.contains(part))
+    let comparison = Comparison::read(&text)?;
+    if let Some(run) = comparison.runs().next() {
+        println!("{}", run.machine.line());
+    }
+    println!("{}", comparison::heading(&comparison.servers));
+    for row in &comparison.rows {
+        println!("{}", comparison::table_row(row, &comparison.servers));
+    }
+    print!("{}", comparison::reasons(&comparison));
+    write_page(options, &comparison)
+}
+
+fn write_page(options: &Options, comparison: &Comparison) -> Result<(), String> {
+    let Some(path) = &options.html else {
+        return Ok(());
     };
-    let rows: Vec<&Row> = ROWS.iter().filter(wanted).collect();
-    println!("{}", machine());
-    print_heading(&servers);
-    for (number, row) in rows.iter().enumerate() {
-        if row.measure == Measure::Syscalls && !has_strace() {
-            println!("{:32} strace is not installed", row.name);
-            continue;
+    fs::write(path, page::render(comparison))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// A comparison that is being made.
+struct Session<'o> {
+    options: &'o Options,
+    swarm: PathBuf,
+    servers: Vec<(PathBuf, Description)>,
+    kept: Option<File>,
+    comparison: Comparison,
+    failed: bool,
+}
+
+impl Session<'_> {
+    fn begin(options: &Options) -> Result<Session<'_>, String> {
+        if !options.no_build {
+            build()?;
         }
-        let mut reports: Vec<Vec<Report>> = vec![Vec::new(); servers.len()];
-        for repeat in 0..options.repeats {
-            for (place, server) in servers.iter().enumerate() {
-                eprint!(
-                    "\r{}/{} {}, run {} of {}   ",
-                    number + 1,
-                    rows.len(),
-                    row.name,
-                    repeat + 1,
-                    options.repeats
-                );
-                let report = run(&swarm, options, row, server);
-                let report = report.map_err(|error| format!("{}: {error}", row.name))?;
-                reports[place].push(report);
+        let kept = match &options.save {
+            Some(path) => {
+                Some(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?)
+            }
+            None => None,
+        };
+        Ok(Session {
+            options,
+            swarm: swarm()?,
+            servers: servers(options)?,
+            kept,
+            comparison: Comparison::default(),
+            failed: false,
+        })
+    }
+
+    /// Takes note of something, and keeps it.
+    fn note(&mut self, line: Line) -> Result<(), String> {
+        let text = serde_json::to_string(&line).map_err(|error| error.to_string())?;
+        if self.options.json {
+            println!("{text}");
+        }
+        if let Some(file) = &mut self.kept {
+            writeln!(file, "{text}").map_err(|error| error.to_string())?;
+        }
+        self.comparison.take(line);
+        Ok(())
+    }
+
+    /// Prints for people.
+    fn say(&self, text: &str) {
+        if !self.options.json {
+            println!("{text}");
+        }
+    }
+
+    fn compare(&mut self) -> Result<(), String> {
+        let only = &self.options.only;
+        let wanted =
+            |row: &&Row| only.is_empty() || only.iter().any(|part| row.name.contains(part));
+        let rows: Vec<&Row> = ROWS.iter().filter(wanted).collect();
+        self.note(Line::Begun {
+            command: command_line(),
+            servers: self
+                .servers
+                .iter()
+                .map(|(_, description)| description.name.clone())
+                .collect(),
+        })?;
+        let machine = Machine::read();
+        self.say(&format!("{}, load {}", machine.line(), machine.load));
+        self.say(&comparison::heading(&self.comparison.servers));
+        for (number, row) in rows.iter().enumerate() {
+            self.compare_row(row, &format!("{}/{} {}", number + 1, rows.len(), row.name))?;
+            if let Some(row) = self.comparison.rows.last() {
+                self.say(&comparison::table_row(row, &self.comparison.servers));
             }
         }
-        eprint!("\r{:70}\r", "");
-        print_row(row, &reports);
+        self.say(comparison::reasons(&self.comparison).trim_end());
+        Ok(())
     }
-    Ok(())
+
+    fn compare_row(&mut self, row: &Row, progress: &str) -> Result<(), String> {
+        let mut runnable = Vec::new();
+        for place in 0..self.servers.len() {
+            let reason = match row.measure {
+                Measure::Syscalls if !has_strace() => Some("strace is not installed".into()),
+                _ => {
+                    let load = Load::try_parse_from(self.words(row, place));
+                    let plan = load.map_err(|error| error.to_string())?.plan;
+                    plan.reason_against(&self.servers[place].1)
+                }
+            };
+            match reason {
+                Some(reason) => self.leave(row, place, reason)?,
+                None => runnable.push(place),
+            }
+        }
+        for repeat in 0..self.options.repeats {
+            for place in runnable.clone() {
+                eprint!(
+                    "\r{progress}, {}, run {} of {}   ",
+                    self.servers[place].1.name,
+                    repeat + 1,
+                    self.options.repeats
+                );
+                match self.run(row, place) {
+                    Ok(report) => self.note(Line::Run {
+                        row: row.name.into(),
+                        report: Box::new(report),
+                    })?,
+                    Err(error) => {
+                        self.failed = true;
+                        runnable.retain(|other| *other != place);
+                        self.leave(row, place, format!("FAILED: {error}"))?;
+                    }
+                }
+            }
+        }
+        eprint!("\r{:78}\r", "");
+        Ok(())
+    }
+
+    fn leave(&mut self, row: &Row, place: usize, reason: String) -> Result<(), String> {
+        self.note(Line::Left {
+            row: row.name.into(),
+            server: self.servers[place].1.name.clone(),
+            reason,
+        })
+    }
+
+    /// What swarm is told.
+    fn words(&self, row: &Row, place: usize) -> Vec<OsString> {
+        let mut words: Vec<OsString> = row.load.split(' ').map(OsString::from).collect();
+        let default = if self.options.quick { 1.5 } else { 5.0 };
+        let seconds = self.options.seconds.unwrap_or(default).to_string();
+        let server = self.options.pin_server.to_string();
+        let driver = self.options.pin_driver.to_string();
+        if !row.load.contains("--seconds") {
+            words.extend(["--seconds", &seconds].map(OsString::from));
+        }
+        let rest = ["--json", "--patience", "60", "--pin-server", &server];
+        words.extend(rest.map(OsString::from));
+        words.extend(["--pin-driver", &driver, "--server"].map(OsString::from));
+        words.push(self.servers[place].0.clone().into());
+        words
+    }
+
+    fn run(&self, row: &Row, place: usize) -> Result<Report, String> {
+        let output = Command::new(&self.swarm)
+            .args(self.words(row, place))
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            return Err(complaint.trim().into());
+        }
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }
+
+    fn end(&self) -> Result<(), String> {
+        write_page(self.options, &self.comparison)?;
+        match self.failed {
+            false => Ok(()),
+            true => Err("some runs failed; see above".into()),
+        }
+    }
+}
+
+/// Those that were asked for; else those that come with the tools and are installed.
+fn servers(options: &Options) -> Result<Vec<(PathBuf, Description)>, String> {
+    let defaults = ["floor", "encke", "nchan", "pushpin"].map(str::to_owned);
+    let names = match options.servers.is_empty() {
+        true => &defaults[..],
+        false => &options.servers[..],
+    };
+    let mut servers = Vec::new();
+    for name in names {
+        let path = file(name);
+        let description = Description::read(&path)?;
+        match description.missing() {
+            Some(missing) if options.servers.is_empty() => eprintln!("{name} is {missing}"),
+            Some(missing) => return Err(format!("{name} is {missing}")),
+            None => servers.push((path, description)),
+        }
+    }
+    Ok(servers)
 }
 
 /// Builds the servers and the driver as this program was built.
@@ -126,138 +332,7 @@ fn file(name: &str) -> PathBuf {
     }
 }
 
-fn run(swarm: &Path, options: &Options, row: &Row, server: &Path) -> Result<Report, String> {
-    let default = if options.quick { 1.5 } else { 5.0 };
-    let seconds = options.seconds.unwrap_or(default).to_string();
-    let mut command = Command::new(swarm);
-    command.args(row.load.split(' '));
-    if !row.load.contains("--seconds") {
-        command.args(["--seconds", &seconds]);
-    }
-    command.arg("--json").arg("--server").arg(server);
-    command
-        .arg("--pin-server")
-        .arg(options.pin_server.to_string());
-    command
-        .arg("--pin-driver")
-        .arg(options.pin_driver.to_string());
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if options.json {
-        print!("{text}");
-    }
-    if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{} {text}", complaint.trim()));
-    }
-    serde_json::from_str(&text).map_err(|error| error.to_string())
-}
-
-fn value(row: &Row, report: &Report) -> f64 {
-    match row.measure {
-        Measure::Cpu => report.cpu_each(),
-        Measure::Rss => report.parked.map_or(f64::NAN, |parked| parked.rss_each),
-        Measure::Idle => report.cpu_ns as f64 / 1e7 / report.seconds,
-        Measure::Syscalls => report.syscalls_each(),
-        Measure::Lone => report.delays.p99 as f64 / report.undisturbed.p99.max(1) as f64,
-    }
-}
-
-fn unit(row: &Row) -> &'static str {
-    match row.measure {
-        Measure::Cpu => "ns",
-        Measure::Rss => "B",
-        Measure::Idle => "%",
-        Measure::Syscalls => "",
-        Measure::Lone => "×",
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        1 => values[middle],
-        _ => (values[middle - 1] + values[middle]) / 2.0,
-    }
-}
-
-fn lowest(values: &[f64]) -> f64 {
-    values.iter().copied().fold(f64::INFINITY, f64::min)
-}
-
-fn print_heading(servers: &[PathBuf]) {
-    let names: Vec<_> = servers
-        .iter()
-        .map(|path| path.file_stem().unwrap_or_default().to_string_lossy())
-        .collect();
-    print!("{:32} {:>12}", "", names[0]);
-    for name in &names[1..] {
-        print!("   {name:>12}  ratio (from to; of the least)");
-    }
-    println!("  mark");
-}
-
-fn print_row(row: &Row, reports: &[Vec<Report>]) {
-    let values: Vec<Vec<f64>> = reports
-        .iter()
-        .map(|runs| runs.iter().map(|report| value(row, report)).collect())
-        .collect();
-    let digits = match row.measure {
-        Measure::Cpu | Measure::Rss => 0,
-        Measure::Idle | Measure::Syscalls => 3,
-        Measure::Lone => 1,
-    };
-    let show = |values: &[f64]| {
-        let middle = median(values.to_vec());
-        format!("{middle:.digits$} {}", unit(row))
-    };
-    print!("{:32} {:>12}", row.name, show(&values[0]));
-    for runs in &values[1..] {
-        let ratios: Vec<f64> = runs.iter().zip(&values[0]).map(|(a, b)| a / b).collect();
-        let least = lowest(&ratios);
-        let most = ratios.iter().copied().fold(0.0, f64::max);
-        let ratio = median(ratios);
-        // What else the machine does only ever adds to a run: the cheapest of each is the fairest.
-        let of_the_least = lowest(runs) / lowest(&values[0]);
-        let judged = match row.measure {
-            Measure::Cpu => ratio,
-            _ => median(runs.clone()),
-        };
-        let verdict = if judged <= row.mark { "ok" } else { "MISSED" };
-        print!(
-            "   {:>12}  {ratio:.2} ({least:.2} {most:.2}; {of_the_least:.2}) {verdict:6}",
-            show(runs)
-        );
-    }
-    let sign = match row.measure {
-        Measure::Cpu => "×",
-        _ => unit(row),
-    };
-    println!("  ≤ {} {sign}", row.mark);
-}
-
 fn has_strace() -> bool {
     let version = Command::new("strace").arg("-V").output();
     version.is_ok_and(|output| output.status.success())
-}
-
-/// What this was measured on.
-fn machine() -> String {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let info = read("/proc/cpuinfo");
-    let model = info
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.unwrap_or_default().trim_matches([' ', '\t', ':']);
-    let cpus = std::thread::available_parallelism().map_or(0, |count| count.get());
-    let load = read("/proc/loadavg");
-    format!(
-        "{model}, {cpus} CPUs, Linux {}, load {}",
-        read("/proc/sys/kernel/osrelease").trim(),
-        load.split(' ').next().unwrap_or_default()
-    )
 }

@@ -446,8 +446,30 @@ fn a_new_epoch_without_a_gap() {
     run.logs.clients[0] = entries;
     run.at(12_520, Event::Left)
         .asks(20_500, Transport::Poll, Since::After(id(2, 0)), 0)
-        .batch(20_501, &[1], id(2, 1), false);
+        .batch(20_501, &[1], id(2, 1), true);
+    run.is_right();
+    run.logs.clients[0].pop();
+    run.batch(20_501, &[1], id(2, 1), false);
     run.breaks(Kind::Concealed);
+}
+
+#[test]
+fn a_cursor_that_is_only_there_to_be_told_of_the_gap() {
+    let mut run = Run::new(1);
+    run.publish(publish(2, 1, 1, 11_900_000));
+    run.publish(publish(2, 2, 1, 13 * SECOND));
+    run.streams(9_000)
+        .gets(10_010, 1)
+        .at(11_000, Event::Left)
+        .asks(12_500, Transport::Ndjson, Since::After(id(1, 1)), 0)
+        .at(12_510, Event::Cursor(id(2, u64::MAX)))
+        .at(12_511, Event::Gap(id(2, 0)))
+        .at(12_511, Event::Message(receipt(2, 1, 1)))
+        .at(13_010, Event::Message(receipt(2, 2, 1)));
+    run.is_right();
+    // It is told whatever there is.
+    run.logs.clients[0].remove(8);
+    run.breaks(Kind::Groundless);
 }
 
 #[test]
@@ -622,4 +644,40 @@ fn whatever_there_is_begins_where_history_does() {
         false,
     );
     run.breaks(Kind::Groundless);
+}
+
+#[test]
+fn whatever_there_is_may_be_nothing_after_a_deletion() {
+    let mut run = Run::new(1);
+    run.logs.deletions.push(Deletion {
+        channel: 1,
+        span: Span {
+            from: 11 * SECOND,
+            to: 12 * SECOND,
+        },
+    });
+    run.asks(12_500, Transport::Poll, Since::Earliest, 0)
+        .batch(12_501, &[], id(1, 0), false);
+    run.is_right();
+    run.logs.deletions.clear();
+    assert_eq!(run.kinds(), [Kind::Undelivered, Kind::Overlooked]);
+}
+
+#[test]
+fn nonsense() {
+    let mut run = Run::new(0);
+    run.streams(9_000)
+        .at(9_500, Event::Nonsense("half a line".into()));
+    run.breaks(Kind::Nonsense);
+}
+
+#[test]
+fn a_client_that_asks_from_where_it_does_not_stand() {
+    let mut run = Run::new(1);
+    run.streams(9_000)
+        .gets(10_010, 1)
+        .at(10_020, Event::Left)
+        .asks(10_030, Transport::Poll, Since::After(id(1, 0)), 0)
+        .batch(10_031, &[1], id(1, 1), false);
+    run.breaks(Kind::Instrument);
 }

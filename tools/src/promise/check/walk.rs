@@ -1,17 +1,16 @@
-//! One client's log, from its first entry to its last.
+//! One client's log, from its first entry to its last: what it should have had. When it should have
+//! had it is judged in [`time`].
 //!
 //! Invariant: `place` is where the client stands by what it has been told, and nothing that is
 //! known to exist before it is missing unless it was reported.
 
+mod time;
+
 use super::{Counts, Finding, Kind, SHOWN, Verdict};
 use crate::promise::log::{
-    Batch, Entry, Event, Id, LINGER_MS, Logs, Outcome, Receipt, Rules, Since, Span, Transport,
+    Batch, Entry, Event, Id, Logs, Outcome, Receipt, Rules, Since, Transport,
 };
-use crate::promise::truth::{Known, Truth};
-
-/// By how much a hold may end early: it begins with the server's turn in which the request is read,
-/// and on a busy machine a turn may have begun long before.
-const EARLY_US: u64 = 1_000_000;
+use crate::promise::truth::{Truth, receipts};
 
 /// A request under way.
 #[derive(Clone, Copy)]
@@ -112,7 +111,7 @@ impl<'a> Walk<'a> {
         let at = entry.at;
         match &entry.event {
             Event::Begin(channels) => self.begin(channels),
-            Event::Connected => self.alive_at = at,
+            Event::Connected => self.alive_at = self.happened(at),
             Event::Asked {
                 transport,
                 since,
@@ -155,7 +154,7 @@ impl<'a> Walk<'a> {
             Event::Ended => self.ask = None,
             Event::Lost => self.lost(at),
             Event::Unreachable => {
-                self.must_be_down(at.saturating_sub(self.rules.slack), at, "could not connect");
+                self.must_be_down(at, at, "could not connect");
             }
             Event::Refused(status) => {
                 let from = self.ask.map_or(at, |ask| ask.at);
@@ -177,11 +176,6 @@ impl<'a> Walk<'a> {
     }
 
     fn asked(&mut self, at: u64, transport: Transport, since: Since, hold_ms: u32) {
-        if self.is_untold {
-            let text = "it comes back with a cursor of a new epoch, and was never told of a gap";
-            self.report(Kind::Concealed, at, text.into());
-            self.is_untold = false;
-        }
         match since {
             Since::After(id) => {
                 if self.place.is_some_and(|place| place != id) {
@@ -211,95 +205,29 @@ impl<'a> Walk<'a> {
         self.heard_at = at;
     }
 
-    /// By how much something between these times may have been late without the server's fault:
-    /// either end was stopped, or the server away.
-    fn allowance(&self, from: u64, to: u64) -> u64 {
-        let sum = |spans: &[Span]| -> u64 { spans.iter().map(|s| s.overlap(from, to)).sum() };
-        let client = self.logs.client_stops.get(self.process);
-        self.rules.slack
-            + sum(&self.logs.server_stops)
-            + sum(&self.logs.outages)
-            + client.map_or(0, |spans| sum(spans))
-    }
-
-    fn is_late(&self, due: u64, at: u64) -> bool {
-        at > due && at - due > self.allowance(due, at)
-    }
-
-    fn must_be_down(&mut self, from: u64, to: u64, what: &str) {
-        let to_slack = to.saturating_sub(self.rules.slack);
-        let mut outages = self.logs.outages.iter();
-        if !outages.any(|outage| outage.touches(from.min(to_slack), to)) {
-            let text = format!("{what}, and the server was up");
-            self.report(Kind::Refused, to, text);
-        }
-    }
-
-    /// Something came on a stream.
-    fn hear(&mut self, at: u64) {
-        let is_silent = self.is_late(self.heard_at + self.rules.heartbeat, at);
-        if self.ask.is_none() {
-            self.report(Kind::Instrument, at, "it has not asked".into());
-        } else if is_silent && !self.is_paused {
-            let text = format!("nothing came for {} us", at - self.heard_at);
-            self.report(Kind::Silence, at, text);
-        }
-        self.heard_at = at;
-        self.be_alive(at);
-    }
-
-    /// Something was read; right after a pause, it may have been there since before.
-    fn be_alive(&mut self, at: u64) {
-        if at > self.reads_since + self.rules.slack {
-            self.alive_at = at;
-        }
-    }
-
-    /// A message on a stream to a client that was waiting for it.
-    fn judge_delay(&mut self, at: u64, receipt: &Receipt) {
-        let publish = self.truth.publish(receipt.number);
-        let Some(publish) = publish.filter(|p| p.outcome == Outcome::Accepted(receipt.id)) else {
-            return;
-        };
-        let due = publish.done.max(self.reads_since);
-        if self.is_late(due, at) && !self.is_paused {
-            let text = format!("{} came {} us after it was due", receipt.id, at - due);
-            self.report(Kind::LateMessage, at, text);
-        }
-    }
-
     fn message(&mut self, at: u64, receipt: &Receipt, is_excused: bool) {
         self.counts().messages += 1;
         self.judge_origin(at, receipt);
         let id = receipt.id;
-        match self.place {
-            Some(place) if place.epoch == id.epoch && id.seq <= place.seq => {
+        let base = self.base(id);
+        if std::mem::take(&mut self.is_untold) && !is_excused {
+            let text = format!("{id} is of a new epoch, and no gap was said");
+            self.report(Kind::Concealed, at, text);
+        }
+        match base {
+            Some(base) if id.seq <= base.seq => {
                 let before = &self.entries[..self.now];
                 let mut had = before.iter().rev().take(10_000);
-                let is_again = had.any(|entry| {
-                    let receipts = super::super::truth::receipts(entry);
-                    receipts.iter().any(|other| other.id == id)
-                });
+                let is_again = had.any(|entry| receipts(entry).iter().any(|other| other.id == id));
                 let kind = match is_again {
                     true => Kind::Twice,
                     false => Kind::OutOfOrder,
                 };
-                self.report(kind, at, format!("{id} came after {place}"));
+                self.report(kind, at, format!("{id} came after {base}"));
                 return;
             }
-            Some(place) if place.epoch == id.epoch => {
-                self.pass(at, place, id.seq, is_excused);
-            }
-            Some(_) => {
-                self.change_epoch(Id { seq: 0, ..id });
-                self.pass(at, Id { seq: 0, ..id }, id.seq, is_excused);
-            }
+            Some(base) => drop(self.pass(at, base, id.seq, is_excused)),
             None => self.pass_from_start(at, id, id.seq),
-        }
-        if self.is_untold && !is_excused {
-            let text = format!("{id} is of a new epoch, and no gap was said");
-            self.report(Kind::Concealed, at, text);
-            self.is_untold = false;
         }
         self.place = Some(id);
         if !is_excused {
@@ -390,40 +318,45 @@ impl<'a> Walk<'a> {
         self.unsaid.clear();
     }
 
-    fn change_epoch(&mut self, to: Id) {
-        self.unsaid.clear();
-        self.place = Some(to);
-        self.is_untold = true;
-        // Of the new epoch the client gets whatever there is.
-        self.fresh.fill(true);
+    /// Where the client stands in the epoch of what it is told: in a new one, at its beginning,
+    /// whatever cursors it is told before it is told of the gap.
+    fn base(&mut self, id: Id) -> Option<Id> {
+        let place = self.place?;
+        if place.epoch != id.epoch {
+            self.is_untold = true;
+            self.unsaid.clear();
+            // Of the new epoch it gets whatever there is.
+            self.fresh.fill(true);
+        }
+        match self.is_untold {
+            true => Some(Id { seq: 0, ..id }),
+            false => Some(place),
+        }
     }
 
     fn gap(&mut self, at: u64, id: Id) {
         self.counts().gaps += 1;
-        let was_unsaid = !self.unsaid.is_empty();
-        self.say_all();
-        if self.place.is_some_and(|place| place.epoch != id.epoch) {
-            self.change_epoch(Id { seq: 0, ..id });
-        }
+        let base = self.base(id);
         let is_new = std::mem::take(&mut self.is_untold);
         self.counts().epoch_gaps += u64::from(is_new);
-        if let Some(place) = self.place {
-            let missing = self.pass(at, place, id.seq + 1, true);
+        let was_unsaid = !self.unsaid.is_empty();
+        self.say_all();
+        if let Some(base) = base {
+            let missing = self.pass(at, base, id.seq.saturating_add(1), true);
             self.counts().empty_gaps += u64::from(missing == 0 && !is_new && !was_unsaid);
         }
-        self.move_to(at, id);
+        self.move_to(at, base, id);
     }
 
     fn cursor(&mut self, at: u64, id: Id, is_excused: bool) {
-        match self.place {
-            Some(place) if place.epoch == id.epoch => {
-                self.pass(at, place, id.seq.saturating_add(1), is_excused);
-            }
-            Some(_) => {
-                let start = Id { seq: 0, ..id };
-                self.change_epoch(start);
-                self.pass(at, start, id.seq.saturating_add(1), is_excused);
-            }
+        let base = self.base(id);
+        if self.is_untold {
+            // It may come back with this, and must then be told.
+            self.place = Some(id);
+            return;
+        }
+        match base {
+            Some(base) => drop(self.pass(at, base, id.seq.saturating_add(1), is_excused)),
             None => self.pass_from_start(at, id, id.seq.saturating_add(1)),
         }
         if !is_excused {
@@ -434,7 +367,7 @@ impl<'a> Walk<'a> {
                 !newer.any(|known| truth.may_be_gone(missing.epoch, channel, known, at))
             });
         }
-        self.move_to(at, id);
+        self.move_to(at, base, id);
     }
 
     /// The first thing told to a client: if it asked for whatever there is, that is judged.
@@ -444,12 +377,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn move_to(&mut self, at: u64, id: Id) {
-        if let Some(place) = self.place
-            && place.epoch == id.epoch
-            && id.seq < place.seq
-        {
-            self.report(Kind::Rewound, at, format!("{id} after {place}"));
+    fn move_to(&mut self, at: u64, from: Option<Id>, id: Id) {
+        if from.is_some_and(|from| id.seq < from.seq) {
+            self.report(Kind::Rewound, at, format!("{id} after {from:?}"));
         }
         self.place = Some(id);
     }
@@ -459,124 +389,25 @@ impl<'a> Walk<'a> {
             return self.report(Kind::Instrument, at, "it has not asked".into());
         };
         self.be_alive(at);
-        let since = self.place;
-        if batch.gap {
-            self.counts().gaps += 1;
-            let is_new = since.is_some_and(|place| place.epoch != batch.cursor.epoch);
-            self.counts().epoch_gaps += u64::from(is_new);
+        self.place = self.base(batch.cursor);
+        let is_new = std::mem::take(&mut self.is_untold);
+        if is_new && !batch.gap {
+            let text = "the batch is of a new epoch, and says no gap";
+            self.report(Kind::Concealed, at, text.into());
         }
         let excused_before = self.verdict.counts.excused;
         if batch.gap {
+            self.counts().gaps += 1;
+            self.counts().epoch_gaps += u64::from(is_new);
             self.say_all();
         }
         for receipt in &batch.receipts {
             self.message(at, receipt, batch.gap);
         }
         self.cursor(at, batch.cursor, batch.gap);
-        let is_empty_gap = batch.gap
-            && !std::mem::take(&mut self.is_untold)
-            && excused_before == self.verdict.counts.excused;
-        self.counts().empty_gaps += u64::from(is_empty_gap);
-        if self.is_untold {
-            let text = "the batch is of a new epoch, and says no gap";
-            self.report(Kind::Concealed, at, text.into());
-            self.is_untold = false;
-        }
+        let is_empty = batch.gap && !is_new && excused_before == self.verdict.counts.excused;
+        self.counts().empty_gaps += u64::from(is_empty);
         self.judge_answer(at, &ask, batch);
-    }
-
-    /// Whether an answer came when it should have.
-    fn judge_answer(&mut self, at: u64, ask: &Ask, batch: &Batch) {
-        let due = ask.nudged.unwrap_or(u64::MAX).min(ask.at + ask.hold);
-        let due = due.max(self.reads_since);
-        if self.is_late(due, at) {
-            let text = format!("the hold was over {} us ago", at - due);
-            self.report(Kind::LateHold, at, text);
-        }
-        if let Some(overdue) = self.owed(batch.cursor).filter(|_| !batch.more) {
-            let acked = overdue.acked.unwrap_or(u64::MAX);
-            if acked < ask.at {
-                let text = format!("the answer is without {overdue:?}, acknowledged before");
-                self.report(Kind::Overlooked, at, text);
-            } else if self.is_late(acked.max(self.reads_since), at) {
-                let text = format!("the answer is without {overdue:?}, acknowledged long before");
-                self.report(Kind::LateMessage, at, text);
-            }
-        }
-        if let Some(first) = batch.receipts.first() {
-            let publish = self.truth.publish(first.number);
-            let acked = publish.map_or(at, |publish| publish.done);
-            let due = acked.max(self.reads_since) + LINGER_MS * 1_000;
-            let is_answered = publish.is_some_and(|p| p.outcome == Outcome::Accepted(first.id));
-            if is_answered && self.is_late(due, at) {
-                let text = format!("{} came {} us after it was due", first.id, at - due);
-                self.report(Kind::LateMessage, at, text);
-            }
-        } else if !batch.gap && ask.nudged.is_none() {
-            self.judge_end(at, ask);
-        }
-    }
-
-    /// Whether a hold that brought nothing lasted as long as it should have.
-    fn judge_end(&mut self, at: u64, ask: &Ask) {
-        let from = ask.at.saturating_sub(EARLY_US);
-        let stops = self.logs.server_stops.iter();
-        let stopped: u64 = stops.map(|stop| stop.overlap(from, at)).sum();
-        let mut outages = self.logs.outages.iter();
-        if at + EARLY_US + stopped < ask.at + ask.hold
-            && !outages.any(|outage| outage.touches(ask.at, at))
-        {
-            let text = format!("it was to be held {} us", ask.hold);
-            self.report(Kind::EarlyEnd, at, text);
-        }
-    }
-
-    /// The first message after a place that was acknowledged.
-    fn owed(&self, place: Id) -> Option<Known> {
-        let lanes = self.channels.iter().map(|&channel| {
-            let lane = self
-                .truth
-                .between(place.epoch, channel, place.seq, u64::MAX);
-            lane.iter().find(|known| known.acked.is_some()).copied()
-        });
-        lanes.flatten().min_by_key(|known| known.acked)
-    }
-
-    fn lost(&mut self, at: u64) {
-        if self.ask.is_some() {
-            // One that was stopped may ask, and read, what has ended long since.
-            let from = self.alive_at.saturating_sub(self.rules.slack);
-            let mut outages = self.logs.outages.iter();
-            if !outages.any(|outage| outage.touches(from, at)) {
-                let text = "the server ended the connection without a word";
-                self.report(Kind::Dropped, at, text.into());
-            }
-        }
-        self.close(at);
-    }
-
-    /// The connection is gone: whether anything was overdue on it.
-    fn close(&mut self, at: u64) {
-        let Some(ask) = self.ask.take() else { return };
-        if std::mem::take(&mut self.is_paused) {
-            return;
-        }
-        if ask.transport.is_stream() {
-            if self.is_late(self.heard_at + self.rules.heartbeat, at) {
-                let text = format!("nothing came for {} us", at - self.heard_at);
-                self.report(Kind::Silence, at, text);
-            }
-        } else if self.is_late((ask.at + ask.hold).max(self.reads_since), at) {
-            self.report(Kind::LateHold, at, "it was never answered".into());
-        }
-        let overdue = self.place.and_then(|place| self.owed(place));
-        if let Some(overdue) = overdue {
-            let acked = overdue.acked.unwrap_or(u64::MAX);
-            if self.is_late(acked.max(self.reads_since), at) {
-                let text = format!("it left without {overdue:?}, long acknowledged");
-                self.report(Kind::LateMessage, at, text);
-            }
-        }
     }
 
     /// After the last entry: publishing has stopped, and everybody had time to catch up.
@@ -585,7 +416,7 @@ impl<'a> Walk<'a> {
         self.now = self.entries.len() - 1;
         let at = self.logs.end;
         self.must_be_said(at, |_, _| true);
-        match self.owed(place) {
+        match self.owed(place, at) {
             Some(owed) if owed.acked.is_some_and(|acked| self.is_late(acked, at)) => {
                 let text = format!("it stands at {place}, and never had {owed:?}");
                 self.report(Kind::Undelivered, at, text);

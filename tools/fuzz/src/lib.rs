@@ -1,0 +1,23 @@
+//! What is fuzzed: one function a target, each of which panics if its input breaks a rule.
+//!
+//! Each holds the server's code against an independent reading of the same bytes, and against
+//! itself with the bytes cut differently. The programs in `targets` hand them to libFuzzer, and a
+//! test runs the seeds through them on any toolchain.
+
+mod batch;
+mod body;
+mod cut;
+mod head;
+mod params;
+mod server;
+mod syntax;
+
+pub use batch::batch;
+pub use body::body;
+pub use head::head;
+pub use params::params;
+
+/// A world of the simulation: its settings and steps by the bytes.
+pub fn engine(bytes: &[u8]) {
+    encke_simulation::live_chosen(bytes);
+}

@@ -1,0 +1,363 @@
+//! What a client asks to receive: targets, parameters, cursors and names of channels.
+//!
+//! The input's first line is a target; a second, if there is one, is a `Last-Event-ID`. The
+//! request goes to a server that has seven messages, and what it answers is compared with what a
+//! slow reading of the contract says that it should. The parts are also tried by themselves.
+
+use encke::encode::{Cursor, Seq, write_cursor};
+use encke::engine::State;
+use encke::http1::{self, Outcome, Scan};
+use encke::hub::{Submission, check_name};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
+
+use crate::server::{Answer, Server};
+
+/// The channels of the server's messages, by number.
+const MESSAGES: [&str; 7] = ["a", "a", "b", "a", "x/y", "grüße", "a"];
+
+/// Reads bytes as a target, and as its parts.
+pub fn params(bytes: &[u8]) {
+    decoding(bytes);
+    let mut server = Server::new();
+    for name in MESSAGES {
+        let submission = Submission {
+            data: "x".into(),
+            event: None,
+            idempotency_key: None,
+        };
+        server
+            .engine
+            .submit(name, submission)
+            .expect("there is room");
+    }
+    cursor(bytes, &server);
+    name(bytes, &mut server);
+    target(bytes, &mut server);
+}
+
+/// The slow way to decode.
+fn decoded(raw: &[u8]) -> Option<Vec<u8>> {
+    let is_hex = |place: usize| raw.get(place).is_some_and(u8::is_ascii_hexdigit);
+    let mut signs = (0..raw.len()).filter(|&place| raw[place] == b'%');
+    let is_right = signs.all(|place| is_hex(place + 1) && is_hex(place + 2));
+    is_right.then(|| percent_decode(raw).collect())
+}
+
+fn decoding(bytes: &[u8]) {
+    assert_eq!(
+        http1::decode(bytes).map(|bytes| bytes.into_owned()),
+        decoded(bytes)
+    );
+    let encoded = percent_encode(bytes, NON_ALPHANUMERIC).to_string();
+    let back = http1::decode(encoded.as_bytes()).expect("encoded in order");
+    assert_eq!(&*back, bytes);
+    let pairs: Vec<_> = http1::parameters(bytes).collect();
+    let joined: Vec<Vec<u8>> = pairs
+        .iter()
+        .map(|(name, value)| [*name, b"=", *value].concat())
+        .collect();
+    let joined = joined.join(&b'&');
+    let again: Vec<_> = http1::parameters(&joined).collect();
+    assert_eq!(pairs, again);
+    assert!(
+        pairs
+            .iter()
+            .all(|(name, _)| !name.contains(&b'=') && !name.contains(&b'&'))
+    );
+}
+
+/// A cursor: its epoch, and its number.
+fn read_cursor(text: &[u8]) -> Option<(&str, u64)> {
+    let (epoch, number) = std::str::from_utf8(text).ok()?.split_once('-')?;
+    let is_epoch = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
+    let seq: u64 = number.parse().ok()?;
+    let is_right = (1..=16).contains(&epoch.len()) && epoch.chars().all(is_epoch);
+    (is_right && seq.to_string() == number).then_some((epoch, seq))
+}
+
+fn cursor(bytes: &[u8], server: &Server) {
+    let epoch = server.engine.hub().epoch();
+    // What comes after a hyphen is tried under the server's own epoch too.
+    let own = [epoch.as_str().as_bytes(), b"-", bytes].concat();
+    for text in [bytes, &own] {
+        let slow = read_cursor(text).map(|(given, seq)| match given == epoch.as_str() {
+            true => Cursor::Known(Seq(seq)),
+            false => Cursor::Foreign,
+        });
+        assert_eq!(Cursor::parse(text, epoch), slow);
+        if let Some(Cursor::Known(seq)) = slow {
+            let mut written = Vec::new();
+            write_cursor(&mut written, epoch, seq);
+            assert_eq!(written, text);
+        }
+    }
+}
+
+/// Whether a channel may be named so, by the words of the contract.
+fn is_name(bytes: &[u8]) -> bool {
+    let Ok(name) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let is_c1 = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+    let is_bad = |c: char| c < ' ' || c == '\u{7f}' || is_c1(c) || c == ',' || c == '*';
+    (1..=250).contains(&name.len())
+        && !name.contains(is_bad)
+        && !name.split('/').any(|part| ["", ".", ".."].contains(&part))
+}
+
+/// A name that may be is published to, and comes back as it is.
+fn name(bytes: &[u8], server: &mut Server) {
+    assert_eq!(check_name(bytes).is_ok(), is_name(bytes));
+    let encoded = percent_encode(bytes, NON_ALPHANUMERIC);
+    let request =
+        format!("PUT /publish/{encoded} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    let answer = server.ask(request.as_bytes());
+    match std::str::from_utf8(bytes) {
+        Ok(name) if is_name(bytes) => {
+            assert_eq!(answer.status, 200);
+            let said: serde_json::Value = serde_json::from_slice(&answer.body).expect("JSON");
+            assert_eq!(said["channel"], name);
+            assert!(server.engine.hub().find(name).is_some());
+        }
+        _ if encoded.to_string().len() > 16_000 => assert!(answer.status >= 400),
+        // Without a name it is another endpoint, or another channel is named.
+        _ => assert_eq!(answer.status, 400, "{bytes:?}"),
+    }
+}
+
+/// What a request asks for, read the slow way.
+struct Wanted {
+    names: Vec<String>,
+    /// The number after which it begins; `None`: a gap, then whatever there is.
+    after: Option<u64>,
+    limit: usize,
+    /// Whether it is answered even if there is nothing.
+    at_once: bool,
+    callback: Option<String>,
+}
+
+fn target(bytes: &[u8], server: &mut Server) {
+    let mut lines = bytes.splitn(2, |&byte| byte == b'\n');
+    let target = lines.next().unwrap_or_default();
+    let id = lines.next().unwrap_or_default();
+    let field = match id {
+        [] => Vec::new(),
+        id => [b"Last-Event-ID: ", id, b"\r\n"].concat(),
+    };
+    let request = [
+        b"GET ",
+        target,
+        b" HTTP/1.1\r\nHost: h\r\n",
+        &field,
+        b"\r\n",
+    ]
+    .concat();
+    let outcome = http1::parse(&request, &mut Scan::default(), 16 << 10);
+    let Ok(Outcome::Complete { head, length }) = outcome else {
+        assert!(server.ask(&request).status >= 400 || outcome.is_ok());
+        return;
+    };
+    if length < request.len() {
+        // The second line held a head's end: several requests, which are not compared.
+        server.ask(&request);
+        return;
+    }
+    let answer = server.ask(&request);
+    let path = head.path;
+    for way in ["poll", "long-poll", "sse", "ndjson", "frame"] {
+        let Some(names) = path.strip_prefix(format!("/{way}/").as_bytes()) else {
+            continue;
+        };
+        let id = head.last_event_id.filter(|id| !id.is_empty());
+        match wanted(way, names, head.query, id, server) {
+            Some(wanted) => compare(way, &wanted, &answer, server),
+            None => refused(way, head.query, &answer),
+        }
+        return;
+    }
+    assert!(
+        matches!(answer.status, 200 | 400 | 404 | 405),
+        "{}",
+        answer.status
+    );
+}
+
+fn wanted(
+    way: &str,
+    names: &[u8],
+    query: &[u8],
+    id: Option<&[u8]>,
+    server: &Server,
+) -> Option<Wanted> {
+    let mut wanted = Wanted {
+        names: Vec::new(),
+        after: Some(if way == "poll" {
+            0
+        } else {
+            server.engine.hub().head().0
+        }),
+        limit: usize::MAX,
+        at_once: way == "poll",
+        callback: None,
+    };
+    for raw in names.split(|&byte| byte == b',') {
+        let name = decoded(raw).filter(|name| is_name(name))?;
+        let name = String::from_utf8(name).ok()?;
+        if !wanted.names.contains(&name) {
+            wanted.names.push(name);
+        }
+    }
+    for pair in query
+        .split(|&byte| byte == b'&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let mut parts = pair.splitn(2, |&byte| byte == b'=');
+        let name = parts.next().unwrap_or_default();
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        let raw = parts.next().unwrap_or_default();
+        if name == "since" && id.is_some() {
+            continue;
+        }
+        let is_known = match name {
+            "since" => true,
+            "limit" => way.ends_with("poll"),
+            "callback" => way.ends_with("poll") || way == "frame",
+            "hold" | "early" | "linger" => way == "long-poll",
+            "envelope" => way == "sse",
+            "origin" => way == "frame",
+            _ => false,
+        };
+        if is_known {
+            wanted.parameter(name, &decoded(raw)?, server)?;
+        }
+    }
+    if let Some(id) = id {
+        wanted.after = after(id, server).flatten();
+    }
+    (wanted.names.len() <= 64).then_some(wanted)
+}
+
+/// Where a cursor begins; `None`: it is none.
+fn after(text: &[u8], server: &Server) -> Option<Option<u64>> {
+    let hub = server.engine.hub();
+    match text {
+        b"earliest" => Some(Some(0)),
+        b"now" => Some(Some(hub.head().0)),
+        _ => {
+            let (epoch, seq) = read_cursor(text)?;
+            let is_known = epoch == hub.epoch().as_str() && seq <= hub.head().0;
+            Some(is_known.then_some(seq))
+        }
+    }
+}
+
+impl Wanted {
+    /// Takes note of a parameter; `None`: it is malformed.
+    fn parameter(&mut self, name: &str, value: &[u8], server: &Server) -> Option<()> {
+        let text = || std::str::from_utf8(value).ok();
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        match name {
+            "since" => self.after = after(value, server)?,
+            "hold" => {
+                let text = text()?;
+                let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+                if !is_digits(whole) || !is_digits(part) {
+                    return None;
+                }
+                // Less than a millisecond is none.
+                self.at_once = text.parse::<f64>().ok()? < 0.001;
+            }
+            "limit" => {
+                let text = text().filter(|text| is_digits(text))?;
+                self.limit = text.parse().unwrap_or(usize::MAX);
+                if self.limit == 0 {
+                    return None;
+                }
+            }
+            "linger" => {
+                text().filter(|text| is_digits(text))?;
+            }
+            "early" | "envelope" => {
+                text().filter(|text| ["0", "1", "true", "false"].contains(text))?;
+            }
+            "callback" => {
+                let text = text().filter(|text| text.len() <= 64)?;
+                let is_letter = |c: char| c.is_ascii_alphabetic() || c == '_' || c == '$';
+                let is_part = |part: &str| {
+                    part.starts_with(is_letter)
+                        && part.chars().all(|c| is_letter(c) || c.is_ascii_digit())
+                };
+                if !text.split('.').all(is_part) {
+                    return None;
+                }
+                self.callback = Some(text.to_owned());
+            }
+            _ => {
+                encke::encode::check_origin(value)?;
+            }
+        }
+        Some(())
+    }
+}
+
+fn refused(way: &str, query: &[u8], answer: &Answer) {
+    let is_script = way.ends_with("poll") && query.windows(9).any(|nine| nine == b"callback=");
+    let is_jsonp = is_script && answer.status == 200 && answer.body.starts_with(b"/**/");
+    assert!(is_jsonp || answer.status == 400, "{way}: {}", answer.status);
+    if is_jsonp {
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(
+            text.contains("({\"error\":{"),
+            "malformed, and served: {text}"
+        );
+    }
+}
+
+fn compare(way: &str, wanted: &Wanted, answer: &Answer, server: &Server) {
+    if !way.ends_with("poll") {
+        assert_eq!((answer.status, answer.state), (200, State::Streaming));
+        let is_known = |name: &String| server.engine.hub().find(name).is_some();
+        assert!(wanted.names.iter().all(is_known));
+        return;
+    }
+    let from = wanted.after.unwrap_or(0);
+    let owed = |&(seq, name): &(u64, &str)| seq > from && wanted.names.iter().any(|n| n == name);
+    let all = (1..).zip(MESSAGES).filter(owed);
+    let expected: Vec<u64> = all.map(|(seq, _)| seq).take(wanted.limit).collect();
+    if expected.is_empty() && wanted.after.is_some() && !wanted.at_once {
+        assert_eq!(answer.state, State::Held);
+        // An early head is all that there may be.
+        assert!(matches!(answer.status, 0 | 200));
+        return;
+    }
+    assert_eq!(
+        answer.status,
+        200,
+        "{}",
+        String::from_utf8_lossy(&answer.body)
+    );
+    let text = std::str::from_utf8(&answer.body).expect("text");
+    let json = match &wanted.callback {
+        Some(name) => text
+            .strip_prefix(&format!("/**/{name}("))
+            .and_then(|text| text.strip_suffix(");"))
+            .expect("a call"),
+        None => text,
+    };
+    let batch: serde_json::Value = match serde_json::from_str(json) {
+        Ok(batch) => batch,
+        // An early head ends in a body of chunks.
+        Err(_) => serde_json::from_str(json.lines().nth(1).unwrap_or_default()).expect("JSON"),
+    };
+    let messages = batch["messages"].as_array().expect("a list");
+    let seqs: Vec<u64> = messages
+        .iter()
+        .map(|message| {
+            read_cursor(message["id"].as_str().expect("an id").as_bytes())
+                .expect("an id")
+                .1
+        })
+        .collect();
+    assert_eq!(seqs, expected);
+    assert_eq!(batch["gap"] == true, wanted.after.is_none());
+}

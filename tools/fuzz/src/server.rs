@@ -1,0 +1,76 @@
+//! An engine whose one client takes everything, for targets that ask through the front door.
+
+use std::io::IoSlice;
+
+use encke::base::time::Time;
+use encke::engine::{Access, Engine, Sent, State, Wire};
+use encke::{Config, Cors};
+
+/// What became of a request.
+pub(crate) struct Answer {
+    /// 0: there was none.
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+    pub(crate) state: State,
+}
+
+/// An engine.
+pub(crate) struct Server {
+    pub(crate) engine: Engine,
+}
+
+#[derive(Default)]
+struct Everything(Vec<u8>);
+
+impl Wire for Everything {
+    fn send(&mut self, _: u32, slices: &[IoSlice<'_>]) -> Sent {
+        for slice in slices {
+            self.0.extend_from_slice(slice);
+        }
+        Sent::All
+    }
+
+    fn shutdown(&mut self, _: u32) {}
+}
+
+impl Server {
+    pub(crate) fn new() -> Server {
+        let config = Config {
+            page: false,
+            cors: Cors::Any,
+            max_channels: 1_000,
+            ..Config::default()
+        };
+        let mut engine = Engine::new(&config, 2, 7);
+        engine.set_now(Time(1_000), 1_700_000_000);
+        Server { engine }
+    }
+
+    /// Sends bytes on a connection of their own, and looks at what comes of it.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> Answer {
+        let mut wire = Everything::default();
+        let id = self.engine.accept(Access::Trusted).expect("there is room");
+        self.engine.input(id, request, &mut wire);
+        let state = self.engine.state(id).unwrap_or(State::Gone);
+        self.engine.broken(id);
+        assert_eq!(self.engine.next_close(), Some(id.index));
+        assert_eq!(self.engine.buffered_bytes(), 0, "bytes of nobody are kept");
+        let sent = wire.0;
+        let Some(end) = sent.windows(4).position(|four| four == b"\r\n\r\n") else {
+            assert!(sent.is_empty(), "half a head");
+            return Answer {
+                status: 0,
+                body: sent,
+                state,
+            };
+        };
+        let status = std::str::from_utf8(&sent[9..12])
+            .ok()
+            .and_then(|text| text.parse().ok());
+        Answer {
+            status: status.expect("a status"),
+            body: sent[end + 4..].to_vec(),
+            state,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Lives worlds for as long as it is told, and says how to live a bad one again.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use encke_simulation::{Fate, Run, Tally, Verdict, live, retrace};
+
+/// Lives simulated worlds: the whole engine with fake sockets, clients and time, all by chance from a
+/// seed. Exits with 1 if a world broke a rule.
+#[derive(Parser)]
+#[command(version)]
+struct Options {
+    /// How many worlds, each with a seed of its own
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first seed; the others follow it
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    /// How many things happen in each world
+    #[arg(long, default_value_t = 1_000)]
+    steps: u64,
+    /// Live this one world, and show what happened in it last
+    #[arg(long, conflicts_with_all = ["seeds", "first"])]
+    seed: Option<u64>,
+    /// Live the world that the fuzz target `engine` makes of this file, and show what happened last
+    #[arg(long, conflicts_with_all = ["seeds", "first", "seed", "steps"])]
+    input: Option<PathBuf>,
+    /// Threads [default: as many as processors]
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Seconds between lines of progress
+    #[arg(long, default_value_t = 10)]
+    every: u64,
+    /// Begin no further world after so many have broken a rule
+    #[arg(long, default_value_t = 10)]
+    most_failures: usize,
+    /// Fail unless everything that can happen did so often enough to mean something
+    #[arg(long)]
+    thorough: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match (&options.input, options.seed) {
+        (Some(input), _) => match std::fs::read(input) {
+            Ok(bytes) => show(retrace(&bytes)),
+            Err(error) => {
+                eprintln!("{}: {error}", input.display());
+                ExitCode::FAILURE
+            }
+        },
+        (None, Some(seed)) => show(live(seed, options.steps, true)),
+        (None, None) => run(&options),
+    }
+}
+
+fn show(lived: Result<Tally, Fate>) -> ExitCode {
+    match lived {
+        Ok(tally) => {
+            print(&tally);
+            ExitCode::SUCCESS
+        }
+        Err(fate) => {
+            for line in &fate.trace {
+                println!("{line}");
+            }
+            println!("\n{}", fate.why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> ExitCode {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let run = Run {
+        first: options.first,
+        seeds: options.seeds,
+        steps: options.steps,
+        jobs: options.jobs.unwrap_or_else(cores),
+        most_failures: options.most_failures,
+    };
+    let progress = Progress::new(Duration::from_secs(options.every));
+    let verdict = run.go(|verdict| progress.show(verdict));
+    print(&verdict.tally);
+    println!("{}", progress.line(&verdict));
+    for (seed, why) in &verdict.failed {
+        println!("seed {seed}: {why}");
+    }
+    if let Some((seed, _)) = verdict.failed.first() {
+        println!(
+            "live the first again with: simulate --seed {seed} --steps {}",
+            options.steps
+        );
+        return ExitCode::FAILURE;
+    }
+    let seldom = verdict.tally.seldom();
+    if options.thorough && !seldom.is_empty() {
+        println!("too seldom to find anything: {seldom:?}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn print(tally: &Tally) {
+    for (name, count) in tally.counts() {
+        println!("{count:>15} {name}");
+    }
+    for (name, most) in tally.maxima() {
+        println!("{most:>15} {name}, at most");
+    }
+}
+
+/// Says on stderr how far it is, and which seeds failed.
+struct Progress {
+    began: Instant,
+    every: Duration,
+    /// When the last line was printed, and how many failures were known by then.
+    last: Mutex<(Instant, usize)>,
+    end: &'static str,
+}
+
+impl Progress {
+    fn new(every: Duration) -> Progress {
+        let now = Instant::now();
+        Progress {
+            began: now,
+            every,
+            last: Mutex::new((now, 0)),
+            end: if std::io::stderr().is_terminal() {
+                "\r"
+            } else {
+                "\n"
+            },
+        }
+    }
+
+    fn line(&self, verdict: &Verdict) -> String {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let steps = verdict.tally.steps();
+        format!(
+            "{} worlds, {steps} steps in {seconds:.0} s ({:.0} a second), {} failed",
+            verdict.worlds,
+            steps as f64 / seconds,
+            verdict.failed.len()
+        )
+    }
+
+    fn show(&self, verdict: &Verdict) {
+        let mut last = self.last.lock().expect("nobody panics with it");
+        for (seed, why) in &verdict.failed[last.1..] {
+            eprintln!("seed {seed}: {why}");
+        }
+        last.1 = verdict.failed.len();
+        if last.0.elapsed() >= self.every {
+            last.0 = Instant::now();
+            eprint!("{}{}", self.line(verdict), self.end);
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! What may happen next, by chance.
+//!
+//! Owns the choice. What a thing does is in `world`, whether it may be is in the checks.
+
+use encke::engine::{Access, State};
+use encke::hub::Submission;
+
+use crate::client::Client;
+use crate::model::Said;
+use crate::request::{self, Cursor, Manner, Receive, Way};
+use crate::session::{Session, Since};
+use crate::setup::pick;
+use crate::world::World;
+
+/// The last second of the year 9999, the last that a date in HTTP has room for.
+const LATEST_S: u64 = 253_402_300_799;
+
+impl World {
+    /// One thing happens.
+    ///
+    /// # Panics
+    ///
+    /// A rule is broken.
+    pub fn step(&mut self) {
+        self.tally.steps += 1;
+        match self.chance.u8(..100) {
+            0..6 => self.accept(),
+            6..22 => self.ask(),
+            22..44 => self.transfer(),
+            44..54 => self.read_some(),
+            54..62 => self.publish(),
+            62..70 => self.tick(),
+            70..80 => self.work(),
+            80..87 => self.socket(),
+            87..94 => self.pass_time(),
+            94 => self.leave(),
+            95..98 => self.settle(),
+            _ => self.be_quiet(),
+        }
+    }
+
+    fn accept(&mut self) {
+        let access = pick(
+            &mut self.chance,
+            &[Access::Trusted, Access::Guarded, Access::Public],
+        );
+        let Some(id) = self.engine.accept(access) else {
+            assert_eq!(self.engine.connection_count(), self.setup.max_connections);
+            self.tally.full += 1;
+            return;
+        };
+        let index = id.index;
+        self.tally.accepted += 1;
+        self.say(|| format!("{index} accepted, {access:?}"));
+        let blocks = !self.setup.smooth && self.chance.u8(..6) == 0;
+        let room = blocks.then(|| self.chance.usize(..300));
+        self.wire.open(index, room);
+        let place = index as usize;
+        if self.clients.len() <= place {
+            self.clients.resize_with(place + 1, || None);
+        }
+        self.clients[place] = Some(Client::new(id, self.now));
+    }
+
+    /// Some connection for which `wanted` holds.
+    fn some(&mut self, wanted: impl Fn(&Client) -> bool) -> Option<u32> {
+        let all = self.indexes(wanted);
+        (!all.is_empty()).then(|| pick(&mut self.chance, &all))
+    }
+
+    /// A client writes a request, or several.
+    fn ask(&mut self) {
+        let open = |client: &Client| !client.fin && !client.broken && !client.is_last_written();
+        let Some(index) = self.some(open) else { return };
+        if self.chance.u8(..100) == 0 {
+            self.ask_much(index);
+        } else {
+            let count = match self.chance.u8(..5) {
+                0 => self.chance.usize(2..6),
+                _ => 1,
+            };
+            for _ in 0..count {
+                if self.client(index).is_last_written() {
+                    break;
+                }
+                let manner = Manner::by_chance(&mut self.chance);
+                let asked = match self.chance.u8(..12) {
+                    0..7 => self.receive(&manner),
+                    7..9 => self.publish_request(&manner),
+                    9 => self.lines_request(&manner),
+                    _ => self.other(&manner),
+                };
+                self.write(index, asked);
+            }
+        }
+        if self.chance.bool() {
+            self.send(index, usize::MAX);
+            self.read(index, 70_000);
+        }
+    }
+
+    /// More requests than are served in one go, none of which ends the connection.
+    fn ask_much(&mut self, index: u32) {
+        self.tally.pipelines += 1;
+        for _ in 0..100 {
+            let manner = Manner {
+                http10: false,
+                keep_alive: true,
+                ..Manner::by_chance(&mut self.chance)
+            };
+            let asked = match self.chance.u8(..8) {
+                0 => self.publish_request(&manner),
+                _ => self.other(&manner),
+            };
+            self.write(index, asked);
+        }
+    }
+
+    fn write(&mut self, index: u32, (request, bytes): (request::Request, Vec<u8>)) {
+        self.tally.asked += 1;
+        self.client(index).write(request, &bytes);
+    }
+
+    fn other(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
+        let channel = self.chance.usize(..self.setup.names.len());
+        let name = &self.setup.names[channel];
+        request::other(&mut self.chance, manner, name, channel)
+    }
+
+    fn receive(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
+        let follower = self.chance.usize(..self.followers.len());
+        let way = pick(&mut self.chance, &Way::ALL);
+        let often = if self.setup.polls { 11 } else { 4 };
+        let way = match self.chance.u8(..12) < often {
+            true => Way::LongPoll,
+            false => way,
+        };
+        let (since, text) = self.since(follower);
+        let since = match since {
+            Since::Now if way == Way::Poll && text.is_none() => Since::Earliest,
+            since => since,
+        };
+        let chance = &mut self.chance;
+        let cursor = match text {
+            None => Cursor::None,
+            Some(text) if chance.bool() && since != Since::Earliest => Cursor::Query(text),
+            Some(text) => match since {
+                Since::Unknown if chance.bool() => Cursor::Header("nonsense".into()),
+                _ => Cursor::Header(text),
+            },
+        };
+        let is_poll = !way.is_stream();
+        let is_long = way == Way::LongPoll;
+        let channels = self.followers[follower].channels.clone();
+        let receive = Receive {
+            way,
+            follower,
+            session: Session::new(channels.clone(), since, self.model.head()),
+            hold_ms: (is_long && chance.bool())
+                .then(|| pick(chance, &[0, 20, 100, 1_000, 200_000])),
+            limit: (is_poll && chance.u8(..4) == 0).then(|| chance.usize(1..4)),
+            linger_ms: if is_long && chance.u8(..4) == 0 {
+                pick(chance, &[1, 50, 1_000])
+            } else {
+                0
+            },
+            early: is_long && chance.u8(..4) == 0,
+            envelope: way == Way::Sse && chance.bool(),
+            callback: (is_poll && chance.u8(..6) == 0).then(|| "a.b$1".to_owned()),
+        };
+        let mut names: Vec<&str> = channels.iter().map(|&c| &*self.setup.names[c]).collect();
+        if chance.u8(..8) == 0 {
+            // A name that is given twice counts once.
+            names.push(names[0]);
+        }
+        request::receive(chance, manner, receive, &names, cursor)
+    }
+
+    fn said(&mut self) -> Said {
+        let channel = self.chance.usize(..self.setup.names.len());
+        self.published += 1;
+        let most = self.setup.config.max_body_bytes.min(3_000) / 3;
+        Said {
+            channel,
+            data: request::data(&mut self.chance, self.published, most),
+            event: match self.chance.u8(..6) {
+                0 => Some("tick".to_owned()),
+                1 => Some("message".to_owned()),
+                _ => None,
+            },
+        }
+    }
+
+    fn key(&mut self) -> Option<String> {
+        (self.chance.u8(..3) == 0).then(|| format!("k{}", self.chance.u8(..4)))
+    }
+
+    fn publish_request(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
+        let (said, key) = (self.said(), self.key());
+        let name = &self.setup.names[said.channel];
+        request::publish(&mut self.chance, manner, said, name, key)
+    }
+
+    fn lines_request(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
+        let lines = (0..self.chance.usize(1..5)).map(|_| self.said().into_line());
+        let lines = lines.collect();
+        request::publish_lines(&mut self.chance, manner, lines, &self.setup.names)
+    }
+
+    /// A producer's messages.
+    fn publish(&mut self) {
+        if self.chance.u8(..self.setup.publish_one_in) > 0 {
+            return;
+        }
+        let count = match self.chance.u8(..200) {
+            0 => 1_000,
+            1..20 => self.chance.usize(..80),
+            _ => 1,
+        };
+        self.tally.floods += u64::from(count >= 1_000);
+        for _ in 0..count {
+            let (said, key) = (self.said(), self.key());
+            let submission = Submission {
+                data: said.data.clone(),
+                event: said.event.as_deref().map(Box::from),
+                idempotency_key: key.as_deref().map(Box::from),
+            };
+            let expected = self.audience(said.channel);
+            let name = self.setup.names[said.channel].clone();
+            let done = self.engine.submit(&name, submission);
+            self.say(|| format!("publish {said:?} as {key:?}: {done:?}"));
+            if let Ok(published) = done {
+                if published.seq.0 > self.model.head() {
+                    assert_eq!(published.subscribers, expected, "subscribers of {name}");
+                }
+                self.accepted_as(published.seq.0, &said, key.as_deref());
+            }
+            self.after();
+        }
+        if self.chance.u8(..16) == 0 {
+            self.delete_at_once();
+        }
+    }
+
+    /// A history is deleted, most often before what was just published is delivered.
+    fn delete_at_once(&mut self) {
+        let is_free = |client: &Client| {
+            let is_done = client.answered == client.requests.len() && client.unsent.is_empty();
+            is_done && !client.fin && !client.broken && !client.is_last_written()
+        };
+        let Some(index) = self.some(is_free) else {
+            return;
+        };
+        let manner = Manner {
+            http10: false,
+            keep_alive: true,
+            key: Some("secret"),
+        };
+        let channel = self.chance.usize(..self.setup.names.len());
+        let asked = request::delete(&manner, &self.setup.names[channel], channel);
+        self.write(index, asked);
+        self.send(index, usize::MAX);
+        self.read(index, 70_000);
+    }
+
+    /// So much of what a client wrote arrives in the server's kernel.
+    fn send(&mut self, index: u32, most: usize) {
+        let client = self.client(index);
+        let length = client.unsent.len().min(most);
+        let bytes: Vec<u8> = client.unsent.drain(..length).collect();
+        client.kernel.extend(bytes);
+        client.unread = true;
+    }
+
+    /// Bytes travel to the server.
+    fn transfer(&mut self) {
+        let ready = |client: &Client| !client.unsent.is_empty() && !client.broken;
+        let Some(index) = self.some(ready) else {
+            return;
+        };
+        let how = self.chance.u8(..8);
+        let some = self.chance.usize(1..200);
+        let length = match how {
+            0 => 1,
+            1 => some,
+            _ => usize::MAX,
+        };
+        self.send(index, length);
+        if self.chance.bool() {
+            self.read(index, 70_000);
+        }
+    }
+
+    fn read_some(&mut self) {
+        if let Some(index) = self.some(|client| client.unread) {
+            let most = pick(
+                &mut self.chance,
+                &[1, 7, 100, 70_000, 70_000, 70_000, 70_000],
+            );
+            self.read(index, most);
+        }
+    }
+
+    /// One tick of the reactor, with small budgets.
+    fn tick(&mut self) {
+        for index in self.indexes(|client| client.unread) {
+            if self.clients[index as usize].is_some() {
+                self.read(index, 70_000);
+            }
+        }
+        self.again();
+        self.list_on();
+        let budget = self.chance.usize(1..20);
+        self.deliver(budget);
+        self.expire(budget);
+        self.release(budget);
+        self.close(budget);
+    }
+
+    /// One step of the engine.
+    fn work(&mut self) {
+        let budget = self.chance.usize(1..4);
+        match self.chance.u8(..6) {
+            0 | 1 => self.deliver(budget),
+            2 => self.expire(budget),
+            3 => {
+                self.again();
+            }
+            4 => self.list_on(),
+            _ => {
+                self.close(budget);
+            }
+        }
+    }
+
+    pub(crate) fn release(&mut self, budget: usize) {
+        self.engine.release_drained(budget);
+        self.after();
+    }
+
+    /// A socket takes more, or less.
+    fn socket(&mut self) {
+        let Some(index) = self.some(|client| !client.broken) else {
+            return;
+        };
+        let chance = &mut self.chance;
+        let socket = self.wire.socket(index);
+        let how = chance.u8(..20);
+        match how {
+            _ if self.setup.smooth => {}
+            0 => socket.broken = true,
+            1..5 => socket.room = Some(chance.usize(..200)),
+            5..9 => socket.room = Some(socket.room.unwrap_or(0) + chance.usize(..2_000)),
+            _ => socket.room = None,
+        }
+        let (is_waiting, room) = (!socket.rest.is_empty(), socket.room);
+        self.say(|| format!("{index} takes {room:?} ({how})"));
+        if (is_waiting && room != Some(0)) || how == 19 {
+            self.writable(index);
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let slow = self.setup.slow_clock;
+        let ms = match self.chance.u8(..40) {
+            0 if !slow || self.chance.u8(..4) == 0 => self.chance.u64(..10_000_000),
+            1..4 if !slow => self.chance.u64(..100_000),
+            4..12 if !slow => self.chance.u64(..5_000),
+            _ => self.chance.u64(..60),
+        };
+        self.tally.jumps += u64::from(ms >= 1_000_000);
+        if self.chance.u8(..20) == 0 {
+            // The calendar is set, back as well as forth: deadlines go by another clock.
+            self.wall_s = self.chance.u64(..LATEST_S);
+            self.tally.wall_steps += 1;
+        }
+        self.advance(ms);
+    }
+
+    /// A client leaves.
+    fn leave(&mut self) {
+        let Some(index) = self.some(|client| !client.fin && !client.broken) else {
+            return;
+        };
+        let abrupt = self.chance.bool();
+        self.say(|| format!("{index} leaves (abruptly: {abrupt})"));
+        let client = self.client(index);
+        if !abrupt {
+            client.unsent.clear();
+            client.fin = true;
+            client.unread = true;
+            return;
+        }
+        client.broken = true;
+        client.unread = false;
+        let id = client.id;
+        self.wire.socket(index).broken = true;
+        self.engine.broken(id);
+        self.after();
+    }
+
+    /// While nothing is due, nothing is sent, whatever is tried.
+    fn be_quiet(&mut self) {
+        self.settle();
+        let due = self.engine.next_due().map(|due| due.0);
+        let until = due.unwrap_or(self.now + 10_000_000);
+        if until <= self.now + 1 {
+            return;
+        }
+        let ms = if self.chance.bool() {
+            until - 1 - self.now
+        } else {
+            1
+        };
+        let sends = self.wire.sends;
+        let states: Vec<State> = self
+            .indexes(|_| true)
+            .iter()
+            .map(|&i| self.state(i))
+            .collect();
+        self.say(|| format!("nothing for {ms} ms"));
+        self.advance(ms);
+        assert!(
+            !self.engine.has_work(),
+            "work before the time that was told"
+        );
+        self.again();
+        self.list_on();
+        self.deliver(1_000);
+        self.expire(1_000);
+        self.release(1_000);
+        let closed = self.close(1_000);
+        let after: Vec<State> = self
+            .indexes(|_| true)
+            .iter()
+            .map(|&i| self.state(i))
+            .collect();
+        assert_eq!(
+            (self.wire.sends, closed, &after),
+            (sends, 0, &states),
+            "something happened before it was due"
+        );
+        self.tally.quiet += 1;
+    }
+}

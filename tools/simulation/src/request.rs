@@ -1,0 +1,417 @@
+//! Requests as clients write them.
+//!
+//! Owns the bytes of requests and what is to be remembered of each to judge its answer.
+
+use base64::Engine;
+use encke::Data;
+
+use crate::chance::Chance;
+use crate::model::Said;
+use crate::session::Session;
+use crate::setup::pick;
+
+/// The ways to receive, in the order of their numbers in a tally.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    Poll,
+    LongPoll,
+    Sse,
+    Ndjson,
+    Frame,
+}
+
+impl Way {
+    pub(crate) const ALL: [Way; 5] = [Way::Poll, Way::LongPoll, Way::Sse, Way::Ndjson, Way::Frame];
+
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Way::Sse | Way::Ndjson | Way::Frame)
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Way::Poll => "poll",
+            Way::LongPoll => "long-poll",
+            Way::Sse => "sse",
+            Way::Ndjson => "ndjson",
+            Way::Frame => "frame",
+        }
+    }
+}
+
+/// A request to receive.
+#[derive(Clone, Debug)]
+pub(crate) struct Receive {
+    pub(crate) way: Way,
+    pub(crate) follower: usize,
+    pub(crate) session: Session,
+    pub(crate) hold_ms: Option<u64>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) linger_ms: u64,
+    pub(crate) early: bool,
+    pub(crate) envelope: bool,
+    pub(crate) callback: Option<String>,
+}
+
+/// What was asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Receive(Box<Receive>),
+    Publish(Said, Option<String>),
+    Batch(Vec<Said>),
+    Delete(usize),
+    /// Anything that says nothing about messages.
+    Other,
+}
+
+/// One request on a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) kind: Kind,
+    pub(crate) head_only: bool,
+    pub(crate) http10: bool,
+    /// Whether the client wants the connection to stay.
+    pub(crate) keep_alive: bool,
+    /// The length of the head.
+    pub(crate) head_bytes: usize,
+    /// Where it begins and ends in all that the client sent.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Request {
+    /// Whether the server, having read so much, can know that it is HEAD.
+    pub(crate) fn is_head(&self, read: u64) -> bool {
+        self.head_only && self.has_head(read)
+    }
+
+    /// Whether its head is whole once so much was read.
+    pub(crate) fn has_head(&self, read: u64) -> bool {
+        read >= self.start + self.head_bytes as u64
+    }
+}
+
+/// The parts of a request besides its kind.
+pub(crate) struct Manner {
+    pub(crate) http10: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) key: Option<&'static str>,
+}
+
+impl Manner {
+    pub(crate) fn by_chance(chance: &mut Chance) -> Manner {
+        let http10 = chance.u8(..6) == 0;
+        Manner {
+            http10,
+            keep_alive: if http10 {
+                chance.bool()
+            } else {
+                chance.u8(..8) > 0
+            },
+            key: match chance.u8(..10) {
+                0 => None,
+                1 => Some("wrong"),
+                _ => Some("secret"),
+            },
+        }
+    }
+
+    fn head(&self, method: &str, target: &str) -> String {
+        let mut head = match self.http10 {
+            true => format!("{method} {target} HTTP/1.0\r\n"),
+            false => format!("{method} {target} HTTP/1.1\r\nHost: s\r\n"),
+        };
+        match (self.http10, self.keep_alive) {
+            (true, true) => head.push_str("Connection: keep-alive\r\n"),
+            (false, false) => head.push_str("Connection: close\r\n"),
+            _ => {}
+        }
+        head
+    }
+
+    fn control_head(&self, method: &str, target: &str) -> String {
+        let mut head = self.head(method, target);
+        if let Some(key) = self.key {
+            head.push_str(&format!("Authorization: Bearer {key}\r\n"));
+        }
+        head
+    }
+
+    /// The whole request.
+    pub(crate) fn finish(
+        &self,
+        kind: Kind,
+        method: &str,
+        head: String,
+        body: &[u8],
+    ) -> (Request, Vec<u8>) {
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(b"\r\n");
+        let head_bytes = bytes.len();
+        bytes.extend_from_slice(body);
+        let request = Request {
+            kind,
+            head_only: method == "HEAD",
+            http10: self.http10,
+            keep_alive: self.keep_alive,
+            head_bytes,
+            start: 0,
+            end: 0,
+        };
+        (request, bytes)
+    }
+}
+
+/// A name as it stands in a path.
+pub(crate) fn encoded(name: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'/' || byte == b'-';
+    let one = |byte: u8| match keep(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    name.bytes().map(one).collect()
+}
+
+/// How the cursor is brought.
+pub(crate) enum Cursor {
+    None,
+    Query(String),
+    Header(String),
+}
+
+pub(crate) fn receive(
+    chance: &mut Chance,
+    manner: &Manner,
+    receive: Receive,
+    names: &[&str],
+    cursor: Cursor,
+) -> (Request, Vec<u8>) {
+    let mut query: Vec<String> = Vec::new();
+    let mut fields = String::new();
+    match cursor {
+        Cursor::None => {}
+        Cursor::Query(text) => query.push(format!("since={text}")),
+        Cursor::Header(text) => fields = format!("Last-Event-ID: {text}\r\n"),
+    }
+    if let Some(ms) = receive.hold_ms {
+        query.push(format!("hold={}.{:03}", ms / 1_000, ms % 1_000));
+    }
+    query.extend(receive.limit.map(|limit| format!("limit={limit}")));
+    if receive.linger_ms > 0 {
+        query.push(format!("linger={}", receive.linger_ms));
+    }
+    query.extend(receive.early.then(|| "early=1".to_owned()));
+    query.extend(receive.envelope.then(|| "envelope=1".to_owned()));
+    query.extend(
+        receive
+            .callback
+            .iter()
+            .map(|name| format!("callback={name}")),
+    );
+    chance.shuffle(&mut query);
+    let names: Vec<String> = names.iter().map(|name| encoded(name)).collect();
+    let mut target = format!("/{}/{}", receive.way.path(), names.join(","));
+    if !query.is_empty() {
+        target = format!("{target}?{}", query.join("&"));
+    }
+    let method = if chance.u8(..20) == 0 { "HEAD" } else { "GET" };
+    let head = manner.head(method, &target) + &fields;
+    manner.finish(Kind::Receive(Box::new(receive)), method, head, b"")
+}
+
+pub(crate) fn publish(
+    chance: &mut Chance,
+    manner: &Manner,
+    said: Said,
+    name: &str,
+    key: Option<String>,
+) -> (Request, Vec<u8>) {
+    let method = if chance.bool() { "POST" } else { "PUT" };
+    let mut target = format!("/publish/{}", encoded(name));
+    let mut fields = String::new();
+    if let Some(event) = &said.event {
+        match chance.bool() {
+            true => target.push_str(&format!("?event={}", encoded(event))),
+            false => fields.push_str(&format!("Encke-Event: {event}\r\n")),
+        }
+    }
+    fields.extend(key.iter().map(|key| format!("Idempotency-Key: {key}\r\n")));
+    let body = match &said.data {
+        Data::Json(json) => {
+            fields.push_str("Content-Type: application/json\r\n");
+            json.as_bytes().to_vec()
+        }
+        Data::Text(text) => text.as_bytes().to_vec(),
+        Data::Binary(bytes) => {
+            fields.push_str("Content-Type: application/octet-stream\r\n");
+            bytes.to_vec()
+        }
+    };
+    let head = manner.control_head(method, &target) + &fields;
+    with_body(
+        chance,
+        manner,
+        Kind::Publish(said, key),
+        method,
+        head,
+        &body,
+    )
+}
+
+pub(crate) fn publish_lines(
+    chance: &mut Chance,
+    manner: &Manner,
+    lines: Vec<Said>,
+    names: &[String],
+) -> (Request, Vec<u8>) {
+    let mut body = String::new();
+    for said in &lines {
+        let quoted = |text: &str| serde_json::to_string(text).expect("a string");
+        let (data, encoding) = match &said.data {
+            Data::Json(json) => (json.to_string(), ""),
+            Data::Text(text) => (quoted(text), ""),
+            Data::Binary(bytes) => (
+                quoted(&base64::engine::general_purpose::STANDARD.encode(bytes)),
+                ",\"encoding\":\"base64\"",
+            ),
+        };
+        let event = said
+            .event
+            .as_ref()
+            .map(|event| format!(",\"event\":{}", quoted(event)));
+        let event = event.unwrap_or_default();
+        let channel = quoted(&names[said.channel]);
+        body.push_str(&format!(
+            "{{\"channel\":{channel},\"data\":{data}{encoding}{event}}}\n"
+        ));
+    }
+    let head = manner.control_head("POST", "/publish");
+    with_body(
+        chance,
+        manner,
+        Kind::Batch(lines),
+        "POST",
+        head,
+        body.as_bytes(),
+    )
+}
+
+/// A request with a body: by its length, or in chunks.
+fn with_body(
+    chance: &mut Chance,
+    manner: &Manner,
+    kind: Kind,
+    method: &str,
+    mut head: String,
+    body: &[u8],
+) -> (Request, Vec<u8>) {
+    if chance.u8(..10) == 0 && !manner.http10 {
+        head.push_str("Expect: 100-continue\r\n");
+    }
+    if manner.http10 || chance.u8(..3) > 0 {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        return manner.finish(kind, method, head, body);
+    }
+    head.push_str("Transfer-Encoding: chunked\r\n");
+    let mut chunked = Vec::new();
+    let mut rest = body;
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(chance.usize(1..=rest.len()));
+        chunked.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        chunked.extend_from_slice(chunk);
+        chunked.extend_from_slice(b"\r\n");
+        rest = after;
+    }
+    chunked.extend_from_slice(b"0\r\n\r\n");
+    manner.finish(kind, method, head, &chunked)
+}
+
+pub(crate) fn delete(manner: &Manner, name: &str, channel: usize) -> (Request, Vec<u8>) {
+    let head = manner.control_head("DELETE", &format!("/channels/{}", encoded(name)));
+    manner.finish(Kind::Delete(channel), "DELETE", head, b"")
+}
+
+pub(crate) fn other(
+    chance: &mut Chance,
+    manner: &Manner,
+    name: &str,
+    channel: usize,
+) -> (Request, Vec<u8>) {
+    let show = format!("/channels/{}", encoded(name));
+    let (method, target, kind) = match chance.u8(..8) {
+        0 | 1 => return delete(manner, name, channel),
+        2 => ("GET", show.as_str(), Kind::Other),
+        3 => (
+            pick(chance, &["GET", "HEAD"]),
+            "/channels?limit=2",
+            Kind::Other,
+        ),
+        4 => ("OPTIONS", "/publish", Kind::Other),
+        5 => ("GET", "/metrics", Kind::Other),
+        6 => (
+            "GET",
+            pick(chance, &["/readyz", "/nowhere", "/poll/a,,b"]),
+            Kind::Other,
+        ),
+        _ => ("GET", "/healthz", Kind::Other),
+    };
+    let head = manner.control_head(method, target);
+    manner.finish(kind, method, head, b"")
+}
+
+/// Data that has broken encoders before, of about a size.
+pub(crate) fn data(chance: &mut Chance, number: u64, most: usize) -> Data {
+    const PIECES: [&str; 14] = [
+        "\r",
+        "\n",
+        "\r\n",
+        "</script>",
+        "\u{2028}",
+        "&",
+        "\"",
+        "\\",
+        "data: x",
+        "id: b-9",
+        "é",
+        "__proto__",
+        ": ",
+        "<!--",
+    ];
+    let mut text = format!("{number}");
+    for _ in 0..chance.usize(..4) {
+        text.push_str(pick(chance, &PIECES));
+    }
+    if chance.u8(..6) == 0 {
+        let size = chance.usize(..=most);
+        text.extend(std::iter::repeat_n('x', size));
+    }
+    text.truncate(
+        (0..=most.min(text.len()))
+            .rev()
+            .find(|&at| text.is_char_boundary(at))
+            .unwrap_or(0),
+    );
+    match chance.u8(..8) {
+        0 => Data::Text("".into()),
+        1 => Data::Binary(text.bytes().map(|byte| byte ^ 0x80).collect()),
+        2 => {
+            let json = format!(
+                "[{number}.0, {{\"__proto__\": {}}}]",
+                serde_json::json!(text)
+            );
+            Data::Json(if json.len() <= most {
+                json.into()
+            } else {
+                "0".into()
+            })
+        }
+        3 => {
+            let json = serde_json::json!(text).to_string();
+            Data::Json(if json.len() <= most {
+                json.into()
+            } else {
+                "null".into()
+            })
+        }
+        _ => Data::Text(text.into()),
+    }
+}

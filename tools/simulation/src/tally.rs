@@ -1,0 +1,95 @@
+//! What happened in all the worlds, to show that they reached what they should.
+
+/// Below this, a count is too seldom to find anything.
+const SELDOM: u64 = 10;
+
+/// Counts of what happened, each with its name: some are summed over worlds, some are maxima.
+macro_rules! tally {
+    (sums { $($sum:ident $sum_name:literal,)* } maxima { $($most:ident $most_name:literal,)* }) => {
+        /// Counts of what happened.
+        #[derive(Clone, Debug, Default)]
+        pub struct Tally {
+            $(pub(crate) $sum: u64,)*
+            $(pub(crate) $most: u64,)*
+            /// Messages received, by transport.
+            pub(crate) received: [u64; 5],
+        }
+
+        impl Tally {
+            /// Adds what happened in other worlds.
+            pub fn add(&mut self, other: &Tally) {
+                $(self.$sum += other.$sum;)*
+                $(self.$most = self.$most.max(other.$most);)*
+                for (mine, theirs) in self.received.iter_mut().zip(other.received) {
+                    *mine += theirs;
+                }
+            }
+
+            /// What can happen, and how often it did.
+            pub fn counts(&self) -> Vec<(&'static str, u64)> {
+                let by_way = ["polled", "long-polled", "server-sent events", "lines", "scripts"];
+                let mut counts = vec![$(($sum_name, self.$sum)),*];
+                counts.extend(by_way.into_iter().zip(self.received));
+                counts
+            }
+
+            /// The most by which something was over.
+            pub fn maxima(&self) -> Vec<(&'static str, u64)> {
+                vec![$(($most_name, self.$most)),*]
+            }
+        }
+    };
+}
+
+tally! {
+    sums {
+    steps "steps",
+    accepted "connections",
+    full "connections that found no room",
+    asked "requests",
+    pipelines "pipelines longer than a turn",
+    answered "answers",
+    messages "messages",
+    floods "floods of producers",
+    retries "publishes repeated",
+    deletes "histories deleted",
+    held "polls held",
+    empty "holds expired",
+    given_up "holds given up",
+    early "polls with an early head",
+    lingered "batches gathered",
+    gaps "gaps",
+    needless_gaps "gaps where a channel was forgotten",
+    blocks "short writes",
+    stalled "readers stalled",
+    no_room "readers without room",
+    recycled "streams ended for size or age",
+    refused "requests refused",
+    jumps "jumps of the clock",
+    wall_steps "steps of the calendar",
+    drains "drains",
+    quiet "times of quiet",
+    }
+    maxima {
+    over_history "bytes over the limit for messages",
+    over_buffers "bytes over the limit for buffers",
+    left_buffered "bytes of shared answers left",
+    }
+}
+
+impl Tally {
+    /// Steps of worlds.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What came too seldom: a simulation that never gets where faults are finds none. Needless
+    /// gaps may be as seldom as they like.
+    pub fn seldom(&self) -> Vec<(&'static str, u64)> {
+        let mut counts = self.counts();
+        counts.retain(|&(name, count)| {
+            count < SELDOM && name != "gaps where a channel was forgotten"
+        });
+        counts
+    }
+}

@@ -1,0 +1,115 @@
+//! What is to be run.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::log::Rules;
+use crate::server::Description;
+
+/// How long a drain lasts, in seconds.
+pub(super) const DRAIN: u64 = 1;
+
+/// Clients of encke, and what it promises them on a bad day. Exit code 1 if it did not keep a
+/// promise.
+#[derive(Clone, Debug, Args)]
+pub struct Plan {
+    /// How long to trouble it, in seconds
+    #[arg(long, default_value_t = 60.0)]
+    pub seconds: f64,
+    /// The same in minutes
+    #[arg(long, conflicts_with = "seconds")]
+    pub minutes: Option<f64>,
+    /// Clients at once
+    #[arg(long, short = 'n', default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=15_000))]
+    pub clients: u32,
+    /// Processes that they are in
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub processes: u32,
+    /// Channels in use at once
+    #[arg(long, short, default_value_t = 200, value_parser = clap::value_parser!(u32).range(64..=100_000))]
+    pub channels: u32,
+    /// Messages published a second
+    #[arg(long, default_value_t = 60.0)]
+    pub rate: f64,
+    /// What is done at random is done alike with the same seed; when exactly, nobody can say
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How often the server is drained or killed and started again
+    #[arg(long, default_value_t = 4)]
+    pub restarts: u32,
+    /// By how much anything may be late, in seconds, stops and restarts aside
+    #[arg(long, default_value_t = 10.0)]
+    pub slack: f64,
+    /// The library of libfaketime: with it the server's wall clock is stepped, by up to a day
+    /// either way
+    #[arg(long, value_name = "FILE")]
+    pub faketime: Option<PathBuf>,
+    /// How long everybody has in the end to get what is theirs, in seconds; by default somewhat
+    /// longer than what may be late
+    #[arg(long)]
+    pub settle: Option<f64>,
+    /// No restarts, resets or cuts: everything sent is received, so that encke's own counters can
+    /// be held against the clients', and its memory watched
+    #[arg(long)]
+    pub soak: bool,
+    /// Where the samples of a soak are written, as lines of JSON
+    #[arg(long, value_name = "FILE", requires = "soak")]
+    pub samples: Option<PathBuf>,
+}
+
+impl Plan {
+    pub(super) fn microseconds(&self) -> u64 {
+        let seconds = self.minutes.map_or(self.seconds, |minutes| minutes * 60.0);
+        (seconds * 1e6) as u64
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            history_messages: 32,
+            history_age: 20_000_000,
+            heartbeat: 2_000_000,
+            slack: (self.slack * 1e6) as u64,
+        }
+    }
+}
+
+/// encke with little history, short drains and frequent heartbeats.
+pub(super) fn describe(
+    rules: Rules,
+    faketime: Option<&Path>,
+    clock: &Path,
+) -> Result<Description, String> {
+    let mut description: Description = toml::from_str(include_str!("../../servers/encke.toml"))
+        .map_err(|error| error.to_string())?;
+    let mut command: Vec<String> = match faketime {
+        None => vec!["encke".into()],
+        Some(library) => {
+            let program = std::env::current_exe()
+                .map_err(|error| error.to_string())?
+                .with_file_name("encke");
+            vec![
+                "env".into(),
+                format!("LD_PRELOAD={}", library.display()),
+                format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
+                "FAKETIME_NO_CACHE=1".into(),
+                // Nobody can step that one.
+                "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
+                program.display().to_string(),
+            ]
+        }
+    };
+    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
+    for (option, value) in [
+        ("--listen", "127.0.0.1:{port}".into()),
+        ("--log", "warn".into()),
+        ("--history-messages", rules.history_messages.to_string()),
+        ("--history-age", seconds(rules.history_age)),
+        ("--heartbeat", seconds(rules.heartbeat)),
+        ("--drain", format!("{DRAIN}s")),
+    ] {
+        command.extend([option.into(), value]);
+    }
+    description.command = command;
+    Ok(description)
+}

@@ -1,0 +1,56 @@
+//! What the conductor and a process of clients say to each other: one JSON object per line.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The first line to a process of clients.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Config {
+    pub(super) run: u32,
+    pub(super) seed: u64,
+    pub(super) server: SocketAddrV4,
+    pub(super) from: Vec<Ipv4Addr>,
+    pub(super) first_client: u32,
+    pub(super) clients: u32,
+    pub(super) channels: Channels,
+    /// They leave in order and take what is coming, so that everything sent can be counted.
+    pub(super) is_gentle: bool,
+    /// The mean of the whims is so many times as long.
+    pub(super) calmness: f64,
+    pub(super) log: PathBuf,
+}
+
+/// The channels in use: so many, of which one makes room for a new one every so often.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Channels {
+    pub(super) count: u32,
+    pub(super) begun: u64,
+    pub(super) every: u64,
+}
+
+impl Channels {
+    /// The first of those in use.
+    pub(super) fn first(&self, now: u64) -> u32 {
+        (now.saturating_sub(self.begun) / self.every) as u32
+    }
+}
+
+/// What a process of clients is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Command {
+    /// Nobody does anything but receive.
+    Settle,
+    /// All leave, and the log is closed.
+    Finish,
+}
+
+/// What a process of clients says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Said {
+    /// So many messages were received, and so many clients wait for more.
+    Progress { messages: u64, waiting: u64 },
+    /// The log is closed.
+    Finished,
+}
