@@ -14,7 +14,7 @@ const LAST_WORDS_MS: u64 = 500;
 pub(super) struct Drain {
     /// When new connections are no longer accepted and the release begins.
     closes_at: Time,
-    /// When whoever is left is let go.
+    /// When whoever is left is let go; later where releasing takes longer.
     ends_at: Time,
     /// The next place in the table of connections to be given a moment of release.
     next: Option<u32>,
@@ -68,9 +68,13 @@ impl Engine {
 
     /// Gives connections their moments of release, at most `budget` of them.
     pub fn release_drained(&mut self, budget: usize) {
-        let Some(drain) = &self.drain else { return };
+        let Some(drain) = &mut self.drain else { return };
         if self.now < drain.closes_at {
             return;
+        }
+        if self.now >= drain.ends_at && self.wheel.has_due(self.now.0) {
+            // Those whose moment has come are still being released: none is cut off for that.
+            drain.ends_at = self.now;
         }
         let window_ms = drain.ends_at.since_ms(self.now);
         let places = self.conns.capacity() as u32;
@@ -107,5 +111,67 @@ impl Engine {
                 self.arm(index, now);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::engine::{Access, Sent, Wire};
+
+    /// Sockets that take everything, and are counted by their answers.
+    #[derive(Default)]
+    struct Sink {
+        answers: usize,
+    }
+
+    impl Wire for Sink {
+        fn send(&mut self, _: u32, slices: &[IoSlice<'_>]) -> Sent {
+            self.answers += usize::from(slices.iter().any(|slice| !slice.is_empty()));
+            Sent::All
+        }
+
+        fn shutdown(&mut self, _: u32) {}
+    }
+
+    /// More than can be released in the time that is given to the last of them.
+    #[test]
+    fn nobody_is_left_without_an_answer_for_want_of_time() {
+        const CLIENTS: usize = 500;
+        let config = Config {
+            drain: Duration::ZERO,
+            max_channels: 10,
+            ..Config::default()
+        };
+        let mut engine = Engine::new(&config, CLIENTS, 1);
+        let mut sink = Sink::default();
+        let mut now = Time(1_000);
+        engine.set_now(now, 0);
+        for _ in 0..CLIENTS {
+            let id = engine.accept(Access::Trusted).unwrap();
+            engine.input(
+                id,
+                b"GET /long-poll/x HTTP/1.1\r\nHost: x\r\n\r\n",
+                &mut sink,
+            );
+        }
+        assert_eq!(sink.answers, 0);
+        engine.begin_drain();
+        for _ in 0..10 * CLIENTS {
+            if engine.is_drained() {
+                break;
+            }
+            engine.expire(10, &mut sink);
+            engine.release_drained(CLIENTS);
+            while engine.next_close().is_some() {}
+            now = now.after_ms(50);
+            engine.set_now(now, 0);
+        }
+        assert!(engine.is_drained());
+        assert_eq!(sink.answers, CLIENTS);
     }
 }

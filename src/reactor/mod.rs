@@ -228,6 +228,7 @@ impl Reactor {
         outside.queued = self.inbox.len();
         self.load.look(now, sockets, outside);
         self.notices.look(now, &self.engine);
+        self.read_on();
         self.serve_events();
         self.check_stop();
         self.accept(now);
@@ -382,11 +383,25 @@ impl Reactor {
         });
     }
 
-    /// Goes on with what earlier ticks left.
+    /// Reads what earlier ticks left unread: before anything new, as who has large answers to read
+    /// would else keep those waiting for ever who were put off for them.
+    fn read_on(&mut self) {
+        for _ in 0..AGAIN_BUDGET.min(self.unread.len()) {
+            if self.engine.written_bytes() > WRITTEN_BYTES {
+                return;
+            }
+            if let Some(id) = self.unread.pop_front() {
+                self.sockets.clear_unread(id);
+                self.read(id, true);
+            }
+        }
+    }
+
+    /// Goes on with requests that earlier ticks left.
     fn go_on(&mut self) {
         for _ in 0..AGAIN_BUDGET {
             if self.engine.written_bytes() > WRITTEN_BYTES {
-                return;
+                break;
             }
             let Some(id) = self.engine.next_again() else {
                 break;
@@ -396,12 +411,6 @@ impl Reactor {
         }
         if let Some(id) = self.engine.list_on(&mut self.sockets) {
             self.read_later(id);
-        }
-        for _ in 0..AGAIN_BUDGET.min(self.unread.len()) {
-            if let Some(id) = self.unread.pop_front() {
-                self.sockets.clear_unread(id);
-                self.read(id, true);
-            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::process::{Resource, Rlimit, prlimit};
 
@@ -210,4 +212,53 @@ fn unfinished_requests_together_have_a_limit() {
     assert!(server.metric("encke_buffer_bytes") <= 200 << 10);
     drop(senders);
     server.publish("x", "there is room again");
+}
+
+/// Who asks for much, and reads all of it, keeps encke busy for as long as it likes. Who asks for
+/// little has to wait for one large answer to each of them, or a few, and not for all that they ask.
+#[test]
+fn who_asks_for_little_is_not_kept_waiting_by_who_asks_for_much() {
+    const GREEDY: usize = 24;
+    const DEPTH: usize = 32;
+    const ROUNDS: usize = 8;
+    let server = Server::with(|config| config.max_batch_bytes = 8 << 20);
+    let large = "x".repeat(1 << 20);
+    for _ in 0..3 {
+        server.publish("large", &large);
+    }
+    let (is_over, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let has_begun = Barrier::new(GREEDY + 1);
+    let be_greedy = || {
+        let ask = request("GET", "/poll/large", "", "");
+        let mut socket = TcpStream::connect(server.address).unwrap();
+        socket.write_all(ask.repeat(DEPTH).as_bytes()).unwrap();
+        has_begun.wait();
+        let (mut read, mut buffer) = (0, vec![0; 1 << 20]);
+        while !is_over.load(Ordering::Relaxed) {
+            read += socket.read(&mut buffer).unwrap();
+            while read > large.len() * 3 {
+                read -= large.len() * 3;
+                answers.fetch_add(1, Ordering::Relaxed);
+                socket.write_all(ask.as_bytes()).unwrap();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..GREEDY {
+            scope.spawn(be_greedy);
+        }
+        has_begun.wait();
+        let mut client = server.client();
+        let waited = [(); 5].map(|()| {
+            let before = answers.load(Ordering::Relaxed);
+            assert_eq!(client.get("/healthz").status(), 200);
+            answers.load(Ordering::Relaxed) - before
+        });
+        is_over.store(true, Ordering::Relaxed);
+        let longest = waited.into_iter().max().unwrap();
+        assert!(
+            longest < ROUNDS * GREEDY,
+            "large answers came first: {waited:?}"
+        );
+    });
 }

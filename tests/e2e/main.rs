@@ -26,6 +26,7 @@ mod long_poll;
 mod poll;
 mod producers;
 mod publish;
+mod resources;
 mod stdin;
 mod streams;
 

@@ -2,6 +2,7 @@
 //!
 //! Everything waits with a deadline; a run that misses one ends with what is known of it.
 
+mod herd;
 mod lone;
 mod modes;
 mod plan;
@@ -9,4 +10,7 @@ mod publisher;
 mod stage;
 
 pub use modes::run;
+pub(crate) use modes::{Sender, settle};
 pub use plan::{Mode, Plan};
+pub(crate) use publisher::Publisher;
+pub(crate) use stage::{Stage, ask};

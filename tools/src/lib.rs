@@ -4,8 +4,10 @@
 //! other HTTP-push servers with the same load and checks every receipt; it consists of a
 //! [`conductor`] (publishes, measures) and [`worker`] processes (the subscribers). `compare` runs
 //! several servers side by side, prints ratios and writes a page. `promise` checks what encke
-//! promises while it is troubled ([`mod@promise`]).
+//! promises while it is troubled ([`mod@promise`]); `adversary` attacks it, beside a neighbour that
+//! must not notice.
 
+pub mod adversary;
 pub mod comparison;
 pub mod conductor;
 pub mod floor;
@@ -15,6 +17,7 @@ pub mod machine;
 pub mod measure;
 pub mod net;
 pub mod page;
+pub mod part;
 pub mod promise;
 pub mod receipt;
 pub mod report;

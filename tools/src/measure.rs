@@ -79,10 +79,48 @@ impl Memory {
     }
 }
 
-fn kilobytes(text: &str, name: &str) -> u64 {
+/// The bytes of a field that the system writes in kB; 0 without it.
+pub(crate) fn kilobytes(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     number.unwrap_or(0) * 1_024
+}
+
+/// Connections that did not fit into a queue of those to be accepted, of the whole machine.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Overflows {
+    /// How often a queue was too long.
+    pub overflows: u64,
+    /// Attempts that were dropped, which the client's system repeats after a second.
+    pub drops: u64,
+}
+
+impl Overflows {
+    /// Since the machine's start.
+    pub fn read() -> Overflows {
+        let text = fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+        let mut lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("TcpExt: "));
+        let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        let value = |wanted| {
+            let mut both = names.split(' ').zip(values.split(' '));
+            let found = both.find(|(name, _)| *name == wanted);
+            found.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+        };
+        Overflows {
+            overflows: value("ListenOverflows"),
+            drops: value("ListenDrops"),
+        }
+    }
+
+    /// Since an earlier moment.
+    pub fn since(self, earlier: Overflows) -> Overflows {
+        Overflows {
+            overflows: self.overflows - earlier.overflows,
+            drops: self.drops - earlier.drops,
+        }
+    }
 }
 
 /// A histogram of nanoseconds, from a microsecond to a minute.

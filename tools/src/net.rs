@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::CpuSet;
 use rustix::time::{ClockId, Timespec};
 
@@ -33,6 +33,16 @@ pub fn raise_file_limit() -> u64 {
     }
 }
 
+/// Gives a process, this one or another, this limit on open files from now on.
+pub fn limit_files(process: Option<Pid>, files: u64) -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(files),
+        maximum: Some(files),
+    };
+    rustix::process::prlimit(process, Resource::Nofile, limit)?;
+    Ok(())
+}
+
 /// Keeps this process, and the children it starts from now on, to one CPU.
 pub fn pin(cpu: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
@@ -44,6 +54,12 @@ pub fn pin(cpu: usize) -> io::Result<()> {
 pub fn be_eager() {
     // Without the right to, delays hold what other processes take.
     let _ = rustix::process::setpriority_process(None, -20);
+}
+
+/// Asks for the processor as programs usually do, which a process started by an eager one does not.
+pub fn be_ordinary() {
+    // To ask for less is allowed; without the right to ask for more, nobody has done so.
+    let _ = rustix::process::setpriority_process(None, 0);
 }
 
 /// An epoll and room for its events.

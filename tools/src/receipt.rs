@@ -5,7 +5,7 @@ mod answer;
 mod mark;
 mod order;
 
-pub use answer::{AnswerReader, Part, header, status};
+pub use answer::{AnswerReader, Part, header, number_after, status};
 pub use mark::{Mark, Scanner};
 pub use order::{Order, Verdict};
 

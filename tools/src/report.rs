@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::conductor::Mode;
 use crate::machine::Machine;
-use crate::measure::{Delays, Memory};
+use crate::measure::{Delays, Memory, Overflows};
 use crate::receipt::Counts;
 
 /// What a run found.
@@ -49,8 +49,10 @@ pub struct Report {
     pub syscalls: BTreeMap<String, u64>,
     /// Memory, if it was looked at.
     pub parked: Option<Parked>,
-    /// In a churn or herd, from a publish until all were back.
+    /// In a churn or herd, from a publish, or the beginning of a drain, until all were back.
     pub back: Delays,
+    /// In a herd, connections that the system had to leave waiting, or dropped.
+    pub overflows: Option<Overflows>,
     /// Delays of the one apart while nobody else was served; `delays` are those while others were.
     pub undisturbed: Delays,
 }
@@ -128,10 +130,10 @@ impl Report {
     pub fn unit(&self) -> &'static str {
         match self.mode {
             Mode::Park | Mode::Idle => "connection",
-            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Lone => "delivery",
+            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Lone | Mode::Herd => "delivery",
             Mode::Publish => "publish",
             Mode::Poll => "poll",
-            Mode::Churn | Mode::Herd => "visit",
+            Mode::Churn => "visit",
         }
     }
 
@@ -156,6 +158,12 @@ impl Report {
                     parked.kernel_each,
                     parked.empty.rss >> 10
                 ),
+            ));
+        }
+        if let Some(Overflows { overflows, drops }) = self.overflows {
+            rows.push((
+                "accept queue".into(),
+                format!("{overflows} times too long, {drops} connections put off"),
             ));
         }
         if !self.syscalls.is_empty() {

@@ -8,4 +8,4 @@ mod crowd;
 mod protocol;
 
 pub use crowd::run;
-pub use protocol::{Command, Config, Event, Kind, Snapshot};
+pub use protocol::{Command, Config, Event, Kind, Returns, Snapshot};

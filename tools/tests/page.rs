@@ -1,5 +1,6 @@
 //! A page can be made of what runs left, by itself and complete.
 
+mod support;
 mod swarm;
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! The instruments at tiny sizes, on encke and on the floor: everything arrives, and is counted.
 //! Nothing timed is asserted.
 
+mod support;
 mod swarm;
 
 use std::fs;
@@ -91,7 +92,22 @@ fn churns_streams_and_long_polls() {
 
 #[test]
 fn a_herd_comes_back() {
-    receives("herd -n 50 -t long-poll");
+    for how in [
+        "",
+        " --heed",
+        " --renew",
+        " --drain 0",
+        " --drain 0 --heed --renew",
+    ] {
+        let report = run("encke", &format!("herd -n 50 -t long-poll{how}"));
+        assert_eq!(report.counts.received, report.units, "{how}");
+        assert_eq!(report.counts.faults(), 0, "{how}");
+        assert!(
+            report.back.count > 0 && report.undisturbed.count > 0,
+            "{how}"
+        );
+        assert!(report.counts.reparked >= 50, "{how}");
+    }
 }
 
 #[test]

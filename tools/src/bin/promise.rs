@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use encke_tools::part::Part;
 use encke_tools::promise::{self, Plan};
-use encke_tools::server;
 
 /// Many clients that come, go, stall and come back, on an encke that is stopped, drained and
 /// killed; and whether each got what it was promised. Only on loopback.
@@ -17,27 +17,10 @@ struct Options {
     part: Option<Part>,
 }
 
-/// What promise starts itself as.
-#[derive(Subcommand)]
-enum Part {
-    /// Clients, led through standard input.
-    #[command(hide = true)]
-    Clients,
-    /// Becomes the server.
-    #[command(hide = true)]
-    Launch {
-        #[arg(long)]
-        cpu: Option<usize>,
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = match options.part {
-        Some(Part::Clients) => promise::serve().map(|()| true),
-        Some(Part::Launch { cpu, command }) => Err(server::launch(cpu, &command).to_string()),
+        Some(part) => part.play().map(|()| true),
         None => promise::run(&options.plan),
     };
     match result {

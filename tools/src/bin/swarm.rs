@@ -1,12 +1,12 @@
 //! The load driver: see `tools/README.md`.
 
-use std::net::SocketAddrV4;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use encke_tools::comparison::{Comparison, Line};
 use encke_tools::conductor::{self, Plan};
-use encke_tools::{grip, page, server, worker};
+use encke_tools::page;
+use encke_tools::part::Part;
 
 /// Load on a server that pushes over HTTP, with every receipt checked and timed. Only on loopback.
 #[derive(Parser)]
@@ -18,34 +18,10 @@ struct Options {
     part: Option<Part>,
 }
 
-/// What swarm starts itself as.
-#[derive(Subcommand)]
-enum Part {
-    /// Subscribers, led through standard input.
-    #[command(hide = true)]
-    Worker,
-    /// The application behind Pushpin.
-    #[command(hide = true)]
-    Grip {
-        #[arg(long)]
-        listen: SocketAddrV4,
-    },
-    /// Becomes the server.
-    #[command(hide = true)]
-    Launch {
-        #[arg(long)]
-        cpu: Option<usize>,
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = match (options.part, options.plan) {
-        (Some(Part::Worker), _) => worker::run(),
-        (Some(Part::Grip { listen }), _) => grip::serve(listen).map_err(|error| error.to_string()),
-        (Some(Part::Launch { cpu, command }), _) => Err(server::launch(cpu, &command).to_string()),
+        (Some(part), _) => part.play(),
         (None, Some(plan)) => conduct(&plan),
         (None, None) => Err("no mode is given; --help says which there are".into()),
     };

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::lone;
 use super::plan::{Mode, Plan};
 use super::stage::Stage;
+use super::{herd, lone};
 use crate::machine::{Machine, command_line};
 use crate::measure::{self, Delays, Memory, histogram};
 use crate::net::now_ns;
@@ -49,7 +49,8 @@ fn run_mode(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
         Mode::Publish => publish(stage, plan),
         Mode::Poll => poll(stage, plan),
         Mode::Lone => lone::run(stage, plan),
-        Mode::Churn | Mode::Herd => churn(stage, plan),
+        Mode::Churn => churn(stage, plan),
+        Mode::Herd => herd::run(stage, plan),
     }
 }
 
@@ -118,6 +119,7 @@ impl Window {
             parked: None,
             back: Delays::default(),
             undisturbed: Delays::default(),
+            overflows: None,
         })
     }
 }
@@ -205,11 +207,7 @@ fn rounds(stage: &mut Stage, plan: &Plan, each: u64) -> Result<Report, String> {
 fn at_rate(stage: &mut Stage, plan: &Plan, rate: f64) -> Result<Report, String> {
     stage.hire(plan, kind(plan), 0)?;
     stage.connect(plan, 0)?;
-    let mut sender = Sender {
-        seqs: vec![0; plan.channels as usize],
-        sent: 0,
-        interval: 1e9 / rate,
-    };
+    let mut sender = Sender::new(plan, rate);
     sender.run(stage, plan, plan.warm_up)?;
     settle(stage, sender.deliveries(plan))?;
     stage.reset()?;
@@ -222,7 +220,7 @@ fn at_rate(stage: &mut Stage, plan: &Plan, rate: f64) -> Result<Report, String> 
 }
 
 /// Waits until so much has been received, or nothing more comes.
-fn settle(stage: &mut Stage, wanted: u64) -> Result<(), String> {
+pub(crate) fn settle(stage: &mut Stage, wanted: u64) -> Result<(), String> {
     let mut last = 0;
     let mut since = Instant::now();
     loop {
@@ -239,7 +237,7 @@ fn settle(stage: &mut Stage, wanted: u64) -> Result<(), String> {
 }
 
 /// Publishes at a rate, to one channel after another.
-struct Sender {
+pub(crate) struct Sender {
     seqs: Vec<u64>,
     sent: u64,
     /// Nanoseconds.
@@ -247,7 +245,20 @@ struct Sender {
 }
 
 impl Sender {
-    fn run(&mut self, stage: &mut Stage, plan: &Plan, seconds: f64) -> Result<(), String> {
+    pub(crate) fn new(plan: &Plan, rate: f64) -> Sender {
+        Sender {
+            seqs: vec![0; plan.channels as usize],
+            sent: 0,
+            interval: 1e9 / rate,
+        }
+    }
+
+    pub(crate) fn run(
+        &mut self,
+        stage: &mut Stage,
+        plan: &Plan,
+        seconds: f64,
+    ) -> Result<(), String> {
         let start = now_ns();
         let count = (seconds * 1e9 / self.interval) as u64;
         let due = |number: u64| start + (number as f64 * self.interval) as u64;
@@ -269,7 +280,7 @@ impl Sender {
     }
 
     /// How many receipts there should be of all that was sent.
-    fn deliveries(&self, plan: &Plan) -> u64 {
+    pub(crate) fn deliveries(&self, plan: &Plan) -> u64 {
         let audience = |channel: usize| {
             let channel = channel as u32;
             let rest = u32::from(channel < plan.subscribers % plan.channels);

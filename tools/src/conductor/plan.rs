@@ -29,7 +29,7 @@ pub enum Mode {
     Churn,
     /// One subscriber apart, at --rate (200/s), while the others are served without a pause.
     Lone,
-    /// All get a message, leave, and come back at once.
+    /// Long polls that all get a message, and all come back.
     Herd,
 }
 
@@ -81,6 +81,15 @@ pub struct Plan {
     /// Longest wait for anything, in seconds
     #[arg(long, default_value_t = 20.0)]
     pub patience: f64,
+    /// A herd comes back when its answers advise, not at once
+    #[arg(long)]
+    pub heed: bool,
+    /// A herd comes back by new connections
+    #[arg(long)]
+    pub renew: bool,
+    /// A herd is sent away by a server that drains over so many seconds, and comes back at another
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
+    pub drain: Option<u32>,
     /// Count the server's system calls with strace, which makes it slow
     #[arg(long)]
     pub syscalls: bool,
@@ -112,7 +121,7 @@ impl Mode {
 
     /// Whether clients leave after a message.
     pub fn is_leaving(self) -> bool {
-        matches!(self, Mode::Churn | Mode::Herd)
+        self == Mode::Churn
     }
 
     /// Whether clients wait for messages.

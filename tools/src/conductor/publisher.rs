@@ -10,7 +10,7 @@ use crate::receipt::{AnswerReader, Mark, Part, header, status};
 use crate::server::{Filling, Request, Template};
 
 /// A kept connection with requests that wait for their answers.
-pub(super) struct Publisher {
+pub(crate) struct Publisher {
     pub(super) fd: OwnedFd,
     server: SocketAddrV4,
     run: u32,
@@ -42,7 +42,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Connects to send requests of one kind.
-    pub(super) fn connect(
+    pub(crate) fn connect(
         request: &Request,
         run: u32,
         server: SocketAddrV4,
@@ -139,7 +139,7 @@ impl Publisher {
     }
 
     /// Requests that wait for their answers.
-    pub(super) fn open(&self) -> u64 {
+    pub(crate) fn open(&self) -> u64 {
         self.asked - self.answered
     }
 

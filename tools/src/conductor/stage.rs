@@ -2,7 +2,7 @@
 //! for all of them.
 
 use std::io::{self, IsTerminal, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::plan::Plan;
 use super::publisher::Publisher;
 use crate::measure::histogram;
 use crate::net::{self, Poll, Read};
-use crate::receipt::Counts;
+use crate::receipt::{Counts, number_after};
 use crate::server::{Description, Server};
 use crate::worker::{Command, Config, Event, Kind, Snapshot};
 
@@ -48,14 +48,14 @@ impl Drop for Worker {
 }
 
 /// Everything a run works with.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     workers: Vec<Worker>,
-    pub(super) publisher: Publisher,
+    pub(crate) publisher: Publisher,
     poll: Poll,
-    pub(super) server: Server,
-    pub(super) run: u32,
-    patience: Duration,
-    pub(super) processes: Vec<u32>,
+    pub(crate) server: Server,
+    pub(crate) run: u32,
+    pub(super) patience: Duration,
+    pub(crate) processes: Vec<u32>,
     progress: Option<Progress>,
 }
 
@@ -79,8 +79,15 @@ impl Progress {
 impl Stage {
     /// Starts the server and connects the publisher.
     pub(super) fn set(plan: &Plan) -> Result<Stage, String> {
+        Stage::with(plan, Description::read(&plan.server)?)
+    }
+
+    /// The same with a server that no file describes.
+    pub(crate) fn with(plan: &Plan, mut description: Description) -> Result<Stage, String> {
         net::raise_file_limit();
-        let description = Description::read(&plan.server)?;
+        for word in &mut description.command {
+            *word = word.replace("{drain}", &plan.drain.unwrap_or(0).to_string());
+        }
         if let Some(reason) = plan.reason_against(&description) {
             return Err(format!("not with {}: {reason}", description.name));
         }
@@ -112,7 +119,7 @@ impl Stage {
 
     /// Publishes to a channel that the run does not use: the server works, has touched the memory
     /// that it always needs, and has no first request to wait for on this connection.
-    pub(super) fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
+    pub(crate) fn try_out(&mut self, plan: &Plan) -> Result<(), String> {
         self.wait_until_ready()?;
         let channel = plan.channels + 1;
         self.publisher.add(channel, 1, net::now_ns(), plan.size);
@@ -147,7 +154,18 @@ impl Stage {
     }
 
     /// Starts the workers; their clients do not connect yet.
-    pub(super) fn hire(&mut self, plan: &Plan, kind: Kind, each: u64) -> Result<(), String> {
+    pub(crate) fn hire(&mut self, plan: &Plan, kind: Kind, each: u64) -> Result<(), String> {
+        self.hire_as(plan, kind, each, |_| ())
+    }
+
+    /// The same for workers that are told something else.
+    pub(super) fn hire_as(
+        &mut self,
+        plan: &Plan,
+        kind: Kind,
+        each: u64,
+        change: impl Fn(&mut Config),
+    ) -> Result<(), String> {
         let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1) as u32;
         let count = plan.workers.max(plan.subscribers.div_ceil(room));
         let mut first = 0;
@@ -157,6 +175,7 @@ impl Stage {
             config.first_client = first;
             config.clients = clients;
             config.report_every = each * u64::from(clients);
+            change(&mut config);
             self.start(&config, each)?;
             first += clients;
         }
@@ -205,6 +224,7 @@ impl Stage {
             report_every: 0,
             eager: false,
             leaves: plan.mode.is_leaving(),
+            returns: None,
             connecting: description.connecting,
             comes_again: description.settle_ms > 0,
         })
@@ -221,14 +241,30 @@ impl Stage {
     }
 
     /// Lets everybody in who is away, and waits until they are parked.
-    pub(super) fn connect(&mut self, plan: &Plan, after: u64) -> Result<(), String> {
+    pub(crate) fn connect(&mut self, plan: &Plan, after: u64) -> Result<(), String> {
+        self.connect_to(plan, after, self.server.address)
+    }
+
+    /// The same where they are parked at another server than the stage's.
+    pub(super) fn connect_to(
+        &mut self,
+        plan: &Plan,
+        after: u64,
+        server: SocketAddrV4,
+    ) -> Result<(), String> {
         self.let_in(after)?;
         let settle_ms = self.server.description.settle_ms;
         if settle_ms > 0 && !plan.mode.is_leaving() {
             std::thread::sleep(Duration::from_millis(settle_ms));
             self.let_in(after)?;
         }
-        self.wait_until_parked(plan)
+        wait_until_parked(
+            &self.server.description,
+            plan,
+            self.run,
+            server,
+            self.patience,
+        )
     }
 
     fn let_in(&mut self, after: u64) -> Result<(), String> {
@@ -242,49 +278,18 @@ impl Stage {
         })
     }
 
-    /// A long poll does not say that it was let in: asks the server, if it can say so.
+    /// Waits until those who are connected are parked.
     pub(super) fn wait_until_parked(&self, plan: &Plan) -> Result<(), String> {
-        if plan.transport != "long-poll" || !plan.mode.is_parking() {
-            return Ok(());
-        }
-        let description = &self.server.description;
-        let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
-            return Ok(());
-        };
-        let before = request.before_count.clone();
-        let mut asker = Publisher::connect(request, self.run, self.server.address).map_err(text)?;
-        let deadline = Instant::now() + self.patience;
-        for channel in 0..plan.channels {
-            let wanted = plan.subscribers / plan.channels
-                + u32::from(channel < plan.subscribers % plan.channels);
-            let mut answers = 0;
-            loop {
-                let count = ask(&mut asker, channel, deadline)?;
-                answers += 1;
-                let is_parked = match &before {
-                    Some(before) => number_after(&count, before) >= wanted.into(),
-                    // Each answer comes after what was in the poll before it; accepting, reading
-                    // and answering are one turn each.
-                    None => answers == 3,
-                };
-                if is_parked {
-                    break;
-                }
-                if Instant::now() > deadline {
-                    return Err(format!("channel {channel} never had {wanted} parked"));
-                }
-                // So that the questions themselves cost the server next to nothing.
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if before.is_none() {
-                break;
-            }
-        }
-        Ok(())
+        let Server {
+            description,
+            address,
+            ..
+        } = &self.server;
+        wait_until_parked(description, plan, self.run, *address, self.patience)
     }
 
     /// Waits until something is so; serves what happens meanwhile.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &mut self,
         what: &str,
         mut is_so: impl FnMut(&Stage) -> bool,
@@ -301,7 +306,7 @@ impl Stage {
     }
 
     /// Sends what is to be sent, and serves what happens, for at most so long.
-    pub(super) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), String> {
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), String> {
         self.publisher.send().map_err(text)?;
         let flags = match self.publisher.has_unsent() {
             true => EventFlags::IN | EventFlags::OUT,
@@ -380,7 +385,7 @@ impl Stage {
     }
 
     /// Everybody forgets counts and delays.
-    pub(super) fn reset(&mut self) -> Result<(), String> {
+    pub(crate) fn reset(&mut self) -> Result<(), String> {
         for worker in &mut self.workers {
             worker.has_reset = false;
         }
@@ -395,7 +400,7 @@ impl Stage {
     }
 
     /// What all have received since the last reset.
-    pub(super) fn snapshot(&mut self) -> Result<(Counts, Histogram<u64>), String> {
+    pub(crate) fn snapshot(&mut self) -> Result<(Counts, Histogram<u64>), String> {
         self.snapshot_from(0)
     }
 
@@ -477,8 +482,58 @@ fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
     })
 }
 
+/// A long poll does not say that it was let in: asks a server, if it can say so.
+pub(super) fn wait_until_parked(
+    description: &Description,
+    plan: &Plan,
+    run: u32,
+    server: SocketAddrV4,
+    patience: Duration,
+) -> Result<(), String> {
+    if plan.transport != "long-poll" || !plan.mode.is_parking() {
+        return Ok(());
+    }
+    let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
+        return Ok(());
+    };
+    let before = request.before_count.clone();
+    let mut asker = Publisher::connect(request, run, server).map_err(text)?;
+    let deadline = Instant::now() + patience;
+    for channel in 0..plan.channels {
+        let wanted = plan.subscribers / plan.channels
+            + u32::from(channel < plan.subscribers % plan.channels);
+        let mut answers = 0;
+        loop {
+            let count = ask(&mut asker, channel, deadline)?;
+            answers += 1;
+            let is_parked = match &before {
+                Some(before) => number_after(&count, before) >= Some(wanted.into()),
+                // Each answer comes after what was in the poll before it; accepting, reading and
+                // answering are one turn each.
+                None => answers == 3,
+            };
+            if is_parked {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("channel {channel} never had {wanted} parked"));
+            }
+            // So that the questions themselves cost the server next to nothing.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if before.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Asks one question and waits for the answer.
-fn ask(asker: &mut Publisher, channel: u32, deadline: Instant) -> Result<Vec<u8>, String> {
+pub(crate) fn ask(
+    asker: &mut Publisher,
+    channel: u32,
+    deadline: Instant,
+) -> Result<Vec<u8>, String> {
     let mut poll = Poll::new(1).map_err(text)?;
     poll.add(&asker.fd, 0, EventFlags::IN | EventFlags::OUT)
         .map_err(text)?;
@@ -496,18 +551,6 @@ fn ask(asker: &mut Publisher, channel: u32, deadline: Instant) -> Result<Vec<u8>
         asker.receive();
     }
     Ok(std::mem::take(&mut asker.last))
-}
-
-/// The number after a text; 0 without one.
-fn number_after(bytes: &[u8], before: &str) -> u64 {
-    let Some(at) = memchr::memmem::find(bytes, before.as_bytes()) else {
-        return 0;
-    };
-    let digits = bytes[at + before.len()..]
-        .iter()
-        .skip_while(|byte| **byte == b' ')
-        .take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 fn text(error: io::Error) -> String {

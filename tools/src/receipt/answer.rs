@@ -153,6 +153,17 @@ pub fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
     None
 }
 
+/// The number after a text, if both are there.
+pub fn number_after(bytes: &[u8], before: &str) -> Option<u64> {
+    let at = memchr::memmem::find(bytes, before.as_bytes())?;
+    let digits = bytes[at + before.len()..].trim_ascii_start();
+    let length = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    std::str::from_utf8(&digits[..length]).ok()?.parse().ok()
+}
+
 /// The status of a head; 0 if it has none.
 pub fn status(head: &[u8]) -> u16 {
     let digits = head.get(9..12).and_then(|at| std::str::from_utf8(at).ok());

@@ -13,7 +13,8 @@ use super::process::find_program;
 /// How to start a server and how to talk to it.
 ///
 /// In `command`, `application`, `files` and `version`: `{port}`, `{port2}` and `{port3}` are free
-/// ports, `{dir}` a directory of this run. In requests: `{channel}` is the channel's name, `{index}` its number.
+/// ports, `{dir}` a directory of this run, `{drain}` the seconds over which it drains. In requests:
+/// `{channel}` is the channel's name, `{index}` its number.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
@@ -108,13 +109,14 @@ impl Description {
     pub fn read(path: &Path) -> Result<Description, String> {
         let text = fs::read_to_string(path)
             .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-        let description: Description =
-            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        Description::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Reads what such a file holds.
+    pub fn parse(text: &str) -> Result<Description, String> {
+        let description: Description = toml::from_str(text).map_err(|error| error.to_string())?;
         if description.command.is_empty() == description.address.is_none() {
-            return Err(format!(
-                "{}: exactly one of command and address is needed",
-                path.display()
-            ));
+            return Err("exactly one of command and address is needed".into());
         }
         Ok(description)
     }

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -16,6 +17,9 @@ use crate::{measure, net};
 
 /// How long a server may take to accept its first connection.
 const START_TIME: Duration = Duration::from_secs(20);
+
+/// So that each has a directory of its own.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 
 const FIRST_PORT: u16 = 20_000;
 
@@ -64,7 +68,9 @@ impl Server {
         }
         let [address, second, behind] =
             free_ports().map_err(|error| format!("no free port: {error}"))?;
-        let dir = std::env::temp_dir().join(format!("encke-tools-{}", std::process::id()));
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("encke-tools-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
         let mut server = Server {
             description,
             address,

@@ -2,7 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::receipt::{AnswerReader, Counts, Mark, Order, Part, Scanner, Verdict, status};
+use crate::receipt::{
+    AnswerReader, Counts, Mark, Order, Part, Scanner, Verdict, header, number_after, status,
+};
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(super) enum Stage {
     Asked,
     /// As it should be: a stream, a long poll that has asked, a connection for polls.
     Settled,
+    /// Comes back by itself, at its time.
+    Returning,
 }
 
 /// A client.
@@ -29,6 +33,13 @@ pub(super) struct Client {
     scanner: Scanner,
     /// The last head, for the cursor in it.
     pub(super) head: Vec<u8>,
+    /// The last body, for the advice in it; only of clients that come back.
+    body: Vec<u8>,
+    keeps_body: bool,
+    /// The server has said that it closes the connection.
+    pub(super) is_sent_away: bool,
+    /// It is at home at the other server.
+    pub(super) has_moved: bool,
 }
 
 /// What a read was about.
@@ -43,7 +54,7 @@ pub(super) struct Heard {
 }
 
 impl Client {
-    pub(super) fn new(channel: u32) -> Client {
+    pub(super) fn new(channel: u32, keeps_body: bool) -> Client {
         Client {
             fd: None,
             stage: Stage::Away,
@@ -53,17 +64,32 @@ impl Client {
             answers: AnswerReader::default(),
             scanner: Scanner::default(),
             head: Vec::new(),
+            body: Vec::new(),
+            keeps_body,
+            is_sent_away: false,
+            has_moved: false,
         }
     }
 
     /// Begins anew on a connection, to get what comes after a number.
     pub(super) fn begin(&mut self, fd: OwnedFd, after: u64) {
+        self.order = Order::after(after);
+        self.head.clear();
+        self.resume(fd);
+    }
+
+    /// Goes on by another connection.
+    pub(super) fn resume(&mut self, fd: OwnedFd) {
         self.fd = Some(fd);
         self.stage = Stage::Connecting;
-        self.order = Order::after(after);
         self.answers = AnswerReader::default();
         self.scanner = Scanner::default();
-        self.head.clear();
+    }
+
+    /// Within how many milliseconds many, and in how many this one, should come back.
+    pub(super) fn advice_ms(&self) -> (Option<u64>, Option<u64>) {
+        let number = |name: &str| number_after(&self.body, name);
+        (number("\"spread\":"), number("\"retry\":"))
     }
 
     /// The connection is gone, or given up.
@@ -89,11 +115,16 @@ impl Client {
             answers,
             scanner,
             head: kept,
+            body,
+            keeps_body,
+            is_sent_away,
             ..
         } = self;
         answers.feed(bytes, |part| match part {
             Part::Head(head) => {
                 heard.head = true;
+                body.clear();
+                *is_sent_away = header(head, "connection") == Some(b"close");
                 // To a poll, "not modified" says that there is nothing.
                 counts.failed += u64::from(!matches!(status(head), 200 | 304));
                 if keeps_head {
@@ -101,12 +132,17 @@ impl Client {
                     kept.extend_from_slice(head);
                 }
             }
-            Part::Data(data) => scanner.feed(data, |mark| {
-                if check(mark, run, *channel, order, counts) {
-                    heard.messages += 1;
-                    on_message(mark.time);
+            Part::Data(data) => {
+                if *keeps_body {
+                    body.extend_from_slice(data);
                 }
-            }),
+                scanner.feed(data, |mark| {
+                    if check(mark, run, *channel, order, counts) {
+                        heard.messages += 1;
+                        on_message(mark.time);
+                    }
+                });
+            }
             Part::End => heard.answers += 1,
         });
         heard

@@ -3,16 +3,19 @@
 //! Invariant: what is reported as received has been counted, and a long poll's next request has
 //! been written, so that the conductor may publish again.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use rustix::event::epoll::EventFlags;
 use rustix::process::Signal;
 
 use super::client::{Client, Stage};
-use super::{Command, Config, Event, Kind, Snapshot};
+use super::{Command, Config, Event, Kind, Returns, Snapshot};
 use crate::lines::{first_line, read_input, say, take_line};
 use crate::measure::histogram;
 use crate::net::{self, Poll, Read, now_ns};
@@ -42,6 +45,8 @@ struct Crowd {
     polls_to_send: u64,
     polls_open: u64,
     from: usize,
+    /// When those who come back by themselves do.
+    due: BinaryHeap<Reverse<(u64, u32)>>,
     request: Vec<u8>,
     buffer: Vec<u8>,
 }
@@ -70,8 +75,10 @@ pub fn run() -> Result<(), String> {
 
 impl Crowd {
     fn new(config: Config) -> io::Result<Crowd> {
-        let clients = (0..config.clients)
-            .map(|number| Client::new((config.first_client + number) % config.channels.max(1)));
+        let clients = (0..config.clients).map(|number| {
+            let channel = (config.first_client + number) % config.channels.max(1);
+            Client::new(channel, config.returns.is_some())
+        });
         Ok(Crowd {
             poll: Poll::new(512)?,
             first: Template::new(&config.first, config.run),
@@ -89,6 +96,7 @@ impl Crowd {
             polls_to_send: 0,
             polls_open: 0,
             from: 0,
+            due: BinaryHeap::new(),
             request: Vec::new(),
             buffer: vec![0; 256 << 10],
             config,
@@ -101,7 +109,8 @@ impl Crowd {
         loop {
             self.connect_more()?;
             self.report()?;
-            for place in 0..self.poll.wait(None)? {
+            let timeout = self.bring_back()?;
+            for place in 0..self.poll.wait(timeout)? {
                 match self.poll.token(place) {
                     STDIN => {
                         if !read_input(&mut input)? {
@@ -163,12 +172,7 @@ impl Crowd {
             let Some(number) = self.waiting.pop_front() else {
                 return Ok(());
             };
-            let from = match self.config.from.len() {
-                0 => None,
-                count => Some(self.config.from[self.from % count]),
-            };
-            self.from += 1;
-            let fd = net::connect(from, self.config.server)?;
+            let fd = net::connect(self.next_address(), self.config.server)?;
             self.clients[number as usize].begin(fd, self.after);
             self.connecting += 1;
             self.ask_first(number as usize, true)?;
@@ -188,9 +192,13 @@ impl Crowd {
             self.request.clear();
             let filling = Filling {
                 channel: client.channel,
+                answer: &client.head,
                 ..Filling::default()
             };
-            self.first.fill(&mut self.request, filling);
+            match client.head.is_empty() {
+                true => self.first.fill(&mut self.request, filling),
+                false => self.next.fill(&mut self.request, filling),
+            }
             match net::send(fd, &self.request) {
                 Ok(0) => false,
                 Ok(length) if length == self.request.len() => true,
@@ -213,6 +221,70 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+
+    /// Has those come back whose time it is; how long until the next.
+    fn bring_back(&mut self) -> io::Result<Option<Duration>> {
+        while let Some(&Reverse((due, number))) = self.due.peek() {
+            let left = due.saturating_sub(now_ns());
+            if left > 0 {
+                return Ok(Some(Duration::from_nanos(left)));
+            }
+            self.due.pop();
+            self.come_back(number as usize)?;
+        }
+        Ok(None)
+    }
+
+    /// Decides when a client whose answer is whole comes back.
+    fn plan_return(&mut self, number: usize, returns: Returns) -> io::Result<()> {
+        let client = &mut self.clients[number];
+        let delay_ms = match (returns.heeds, client.advice_ms()) {
+            (true, (Some(spread), _)) => fastrand::u64(0..=spread),
+            (true, (None, Some(retry))) => retry,
+            _ => 0,
+        };
+        if returns.renews || client.is_sent_away {
+            client.fd = None;
+            client.has_moved |= client.is_sent_away;
+        }
+        client.stage = Stage::Returning;
+        self.settled -= 1;
+        self.connecting += 1;
+        match delay_ms {
+            0 => self.come_back(number),
+            delay => {
+                let due = now_ns() + delay * 1_000_000;
+                self.due.push(Reverse((due, number as u32)));
+                Ok(())
+            }
+        }
+    }
+
+    fn come_back(&mut self, number: usize) -> io::Result<()> {
+        if self.clients[number].fd.is_some() {
+            self.ask_again(number)?;
+            return match self.clients[number].stage {
+                Stage::Returning => self.settle(number),
+                _ => Ok(()),
+            };
+        }
+        let server = match (self.config.returns, self.clients[number].has_moved) {
+            (Some(returns), true) => returns.elsewhere,
+            _ => self.config.server,
+        };
+        let fd = net::connect(self.next_address(), server)?;
+        self.clients[number].resume(fd);
+        self.counts.reparked += 1;
+        self.ask_first(number, true)
+    }
+
+    fn next_address(&mut self) -> Option<Ipv4Addr> {
+        self.from += 1;
+        match self.config.from.len() {
+            0 => None,
+            count => Some(self.config.from[self.from % count]),
+        }
     }
 
     fn settle(&mut self, number: usize) -> io::Result<()> {
@@ -243,7 +315,7 @@ impl Crowd {
     fn leave(&mut self, number: usize) -> io::Result<()> {
         match self.clients[number].stage {
             Stage::Away => {}
-            Stage::Connecting | Stage::Asked => self.connecting -= 1,
+            Stage::Connecting | Stage::Asked | Stage::Returning => self.connecting -= 1,
             Stage::Settled => self.settled -= 1,
         }
         self.clients[number].leave();
@@ -295,8 +367,10 @@ impl Crowd {
             }
             Kind::LongPoll if heard.answers > 0 => {
                 self.done += heard.messages;
-                if !self.config.leaves {
-                    self.ask_again(number)?;
+                match self.config.returns {
+                    Some(returns) => self.plan_return(number, returns)?,
+                    None if self.config.leaves => {}
+                    None => self.ask_again(number)?,
                 }
             }
             Kind::LongPoll => self.done += heard.messages,

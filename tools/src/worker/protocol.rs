@@ -50,6 +50,19 @@ pub struct Config {
     pub connecting: usize,
     /// Whether a client that is dropped before its first message comes again.
     pub comes_again: bool,
+    /// How a long poll comes back after an answer; without it, at once on its connection.
+    pub returns: Option<Returns>,
+}
+
+/// How clients come back after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returns {
+    /// When the answer advises, and not at once.
+    pub heeds: bool,
+    /// By a new connection.
+    pub renews: bool,
+    /// Where to, when the server says that it goes.
+    pub elsewhere: SocketAddrV4,
 }
 
 /// What a worker is told.

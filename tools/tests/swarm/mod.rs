@@ -2,28 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Once;
 
 pub(crate) const SWARM: &str = env!("CARGO_BIN_EXE_swarm");
 
-static BUILT: Once = Once::new();
-
-/// encke lies beside swarm, where `swarm` looks for it too. `cargo test --workspace` has built it;
-/// `cargo test -p encke-tools` alone may not have.
+/// encke lies beside swarm, where `swarm` looks for it too.
 pub(crate) fn build_encke() {
-    BUILT.call_once(|| {
-        if Path::new(SWARM).with_file_name("encke").exists() {
-            return;
-        }
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--package", "encke", "--bin", "encke"]);
-        if !cfg!(debug_assertions) {
-            command.arg("--release");
-        }
-        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-        let status = command.status().unwrap();
-        assert!(status.success(), "encke does not build: {status}");
-    });
+    crate::support::build_encke(SWARM);
 }
 
 pub(crate) fn description(server: &str) -> PathBuf {
