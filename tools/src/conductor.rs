@@ -5,12 +5,14 @@
 mod herd;
 mod lone;
 mod modes;
+mod parked;
 mod plan;
 mod publisher;
 mod stage;
 
 pub use modes::run;
 pub(crate) use modes::{Sender, settle};
+pub(crate) use parked::ask;
 pub use plan::{Mode, Plan};
 pub(crate) use publisher::Publisher;
-pub(crate) use stage::{Stage, ask};
+pub(crate) use stage::Stage;

@@ -13,8 +13,9 @@ use hdrhistogram::Histogram;
 use rustix::process::Signal;
 
 use super::modes::{Window, settle};
+use super::parked::wait_until_parked;
 use super::plan::Plan;
-use super::stage::{Stage, wait_until_parked};
+use super::stage::Stage;
 use crate::measure::{Delays, Overflows, histogram};
 use crate::net::{self, now_ns};
 use crate::report::Report;
