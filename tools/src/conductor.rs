@@ -4,8 +4,9 @@
 
 mod lone;
 mod modes;
+pub(crate) mod parked;
 mod plan;
-mod publisher;
+pub(crate) mod publisher;
 mod stage;
 
 pub use modes::run;

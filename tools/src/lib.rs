@@ -21,3 +21,4 @@ pub mod report;
 pub mod server;
 pub mod trace;
 pub mod worker;
+pub mod workspace;

@@ -9,4 +9,4 @@ mod template;
 
 pub use description::{Description, Request};
 pub use process::{Server, launch};
-pub use template::{Filling, Template};
+pub use template::{Filling, Template, channel_name};

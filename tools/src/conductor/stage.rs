@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::event::epoll::EventFlags;
 
+use super::parked;
 use super::plan::Plan;
 use super::publisher::Publisher;
 use crate::measure::histogram;
@@ -134,7 +135,7 @@ impl Stage {
         loop {
             let mut asker =
                 Publisher::connect(request, self.run, self.server.address).map_err(text)?;
-            let answer = ask(&mut asker, 0, deadline)?;
+            let answer = parked::ask(&mut asker, 0, deadline)?;
             if asker.refused == 0 {
                 return Ok(());
             }
@@ -247,40 +248,13 @@ impl Stage {
         if plan.transport != "long-poll" || !plan.mode.is_parking() {
             return Ok(());
         }
-        let description = &self.server.description;
-        let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
-            return Ok(());
-        };
-        let before = request.before_count.clone();
-        let mut asker = Publisher::connect(request, self.run, self.server.address).map_err(text)?;
-        let deadline = Instant::now() + self.patience;
-        for channel in 0..plan.channels {
-            let wanted = plan.subscribers / plan.channels
-                + u32::from(channel < plan.subscribers % plan.channels);
-            let mut answers = 0;
-            loop {
-                let count = ask(&mut asker, channel, deadline)?;
-                answers += 1;
-                let is_parked = match &before {
-                    Some(before) => number_after(&count, before) >= wanted.into(),
-                    // Each answer comes after what was in the poll before it; accepting, reading
-                    // and answering are one turn each.
-                    None => answers == 3,
-                };
-                if is_parked {
-                    break;
-                }
-                if Instant::now() > deadline {
-                    return Err(format!("channel {channel} never had {wanted} parked"));
-                }
-                // So that the questions themselves cost the server next to nothing.
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            if before.is_none() {
-                break;
-            }
-        }
-        Ok(())
+        parked::wait(
+            &self.server,
+            self.run,
+            plan.subscribers,
+            plan.channels,
+            self.patience,
+        )
     }
 
     /// Waits until something is so; serves what happens meanwhile.
@@ -475,39 +449,6 @@ fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
             _ => config.clients.into(),
         },
     })
-}
-
-/// Asks one question and waits for the answer.
-fn ask(asker: &mut Publisher, channel: u32, deadline: Instant) -> Result<Vec<u8>, String> {
-    let mut poll = Poll::new(1).map_err(text)?;
-    poll.add(&asker.fd, 0, EventFlags::IN | EventFlags::OUT)
-        .map_err(text)?;
-    poll.wait(Some(deadline.saturating_duration_since(Instant::now())))
-        .map_err(text)?;
-    poll.modify(&asker.fd, 0, EventFlags::IN).map_err(text)?;
-    asker.add_question(channel);
-    asker.send().map_err(text)?;
-    while asker.open() > 0 {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || asker.is_closed {
-            return Err("the server does not say who is parked".into());
-        }
-        poll.wait(Some(left)).map_err(text)?;
-        asker.receive();
-    }
-    Ok(std::mem::take(&mut asker.last))
-}
-
-/// The number after a text; 0 without one.
-fn number_after(bytes: &[u8], before: &str) -> u64 {
-    let Some(at) = memchr::memmem::find(bytes, before.as_bytes()) else {
-        return 0;
-    };
-    let digits = bytes[at + before.len()..]
-        .iter()
-        .skip_while(|byte| **byte == b' ')
-        .take_while(|byte| byte.is_ascii_digit());
-    digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
 fn text(error: io::Error) -> String {

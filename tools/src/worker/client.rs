@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::receipt::{AnswerReader, Counts, Mark, Order, Part, Scanner, Verdict, status};
+use crate::receipt::{AnswerReader, Counts, Order, Part, Scanner, status};
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Client {
                 }
             }
             Part::Data(data) => scanner.feed(data, |mark| {
-                if check(mark, run, *channel, order, counts) {
+                if counts.take(mark, run, *channel, order) {
                     heard.messages += 1;
                     on_message(mark.time);
                 }
@@ -111,26 +111,4 @@ impl Client {
         });
         heard
     }
-}
-
-/// Counts a message; whether it is one of those awaited.
-fn check(mark: Mark, run: u32, channel: u32, order: &mut Order, counts: &mut Counts) -> bool {
-    if mark.run != run || mark.channel != channel {
-        counts.misrouted += 1;
-        return false;
-    }
-    match order.take(mark.seq) {
-        Verdict::Next => {}
-        Verdict::Skipped(count) => counts.lost += count,
-        Verdict::Late => {
-            counts.late += 1;
-            counts.lost = counts.lost.saturating_sub(1);
-        }
-        Verdict::Twice => {
-            counts.twice += 1;
-            return false;
-        }
-    }
-    counts.received += 1;
-    true
 }
