@@ -4,7 +4,8 @@
 //! other HTTP-push servers with the same load and checks every receipt; it consists of a
 //! [`conductor`] (publishes, measures) and [`worker`] processes (the subscribers). `compare` runs
 //! several servers side by side, prints ratios and writes a page. `promise` checks what encke
-//! promises while it is troubled ([`mod@promise`]).
+//! promises while it is troubled ([`mod@promise`]). `three-ways` sets the techniques of receiving
+//! beside each other, in [`ways`].
 
 pub mod comparison;
 pub mod conductor;
@@ -20,5 +21,6 @@ pub mod receipt;
 pub mod report;
 pub mod server;
 pub mod trace;
+pub mod ways;
 pub mod worker;
 pub mod workspace;

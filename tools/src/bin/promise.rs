@@ -25,19 +25,14 @@ enum Part {
     Clients,
     /// Becomes the server.
     #[command(hide = true)]
-    Launch {
-        #[arg(long)]
-        cpu: Option<usize>,
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
+    Launch(server::Launch),
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = match options.part {
         Some(Part::Clients) => promise::serve().map(|()| true),
-        Some(Part::Launch { cpu, command }) => Err(server::launch(cpu, &command).to_string()),
+        Some(Part::Launch(launch)) => Err(launch.run().to_string()),
         None => promise::run(&options.plan),
     };
     match result {

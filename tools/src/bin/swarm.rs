@@ -32,12 +32,7 @@ enum Part {
     },
     /// Becomes the server.
     #[command(hide = true)]
-    Launch {
-        #[arg(long)]
-        cpu: Option<usize>,
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
+    Launch(server::Launch),
 }
 
 fn main() -> ExitCode {
@@ -45,7 +40,7 @@ fn main() -> ExitCode {
     let result = match (options.part, options.plan) {
         (Some(Part::Worker), _) => worker::run(),
         (Some(Part::Grip { listen }), _) => grip::serve(listen).map_err(|error| error.to_string()),
-        (Some(Part::Launch { cpu, command }), _) => Err(server::launch(cpu, &command).to_string()),
+        (Some(Part::Launch(launch)), _) => Err(launch.run().to_string()),
         (None, Some(plan)) => conduct(&plan),
         (None, None) => Err("no mode is given; --help says which there are".into()),
     };
