@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -68,6 +68,9 @@ struct Experiment {
     /// Do not build first
     #[arg(long)]
     no_build: bool,
+    /// Measure nothing: tables and plot of an earlier run's rows.jsonl
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
 }
 
 /// What it starts itself as.
@@ -95,11 +98,20 @@ fn main() -> ExitCode {
 
 impl Experiment {
     fn carry_out(&self) -> Result<(), String> {
+        // Before this process is kept to one CPU.
+        let machine = Machine::read().line();
+        let (heading, rows) = match &self.from {
+            Some(file) => (format!("From {}", file.display()), read(file)?),
+            None => (machine, self.measure()?),
+        };
+        self.write(&heading, &rows)
+            .map_err(|error| format!("{}: {error}", self.out.display()))
+    }
+
+    fn measure(&self) -> Result<Vec<Row>, String> {
         if !self.no_build {
             workspace::build()?;
         }
-        // Before this process is kept to one CPU.
-        let machine = Machine::read().line();
         let has_two = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
         let pin = |wish: Option<usize>, default| wish.or(has_two.then_some(default));
         if let Some(cpu) = pin(self.pin_driver, 1) {
@@ -125,8 +137,7 @@ impl Experiment {
             }
         }
         eprint!("\r{:40}\r", "");
-        self.write(&machine, &rows)
-            .map_err(|error| format!("{}: {error}", self.out.display()))
+        Ok(rows)
     }
 
     fn techniques(&self) -> Vec<Technique> {
@@ -164,19 +175,13 @@ impl Experiment {
         }
     }
 
-    fn write(&self, machine: &str, rows: &[Row]) -> io::Result<()> {
+    fn write(&self, heading: &str, rows: &[Row]) -> io::Result<()> {
         let mut lines = String::new();
         for row in rows {
             lines += &serde_json::to_string(row)?;
             lines.push('\n');
         }
-        let table = format!(
-            "{machine}. {} clients on {} channels, messages of {} bytes.\n\n{NOTE}\n{}",
-            self.clients,
-            self.channels.min(self.clients),
-            self.size,
-            ways::table(rows)
-        );
+        let table = format!("{heading}\n\n{NOTE}\n{}", ways::table(rows));
         fs::create_dir_all(&self.out)?;
         fs::write(self.out.join("rows.jsonl"), lines)?;
         fs::write(self.out.join("table.md"), &table)?;
@@ -188,4 +193,12 @@ impl Experiment {
         write!(out, "{table}")?;
         writeln!(out, "Plot and lines of JSON are in {}.", self.out.display())
     }
+}
+
+/// The rows of an earlier run.
+fn read(file: &Path) -> Result<Vec<Row>, String> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let rows = text.lines().map(serde_json::from_str);
+    rows.collect::<Result<_, _>>()
+        .map_err(|error| format!("{}: {error}", file.display()))
 }

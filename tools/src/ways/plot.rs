@@ -111,7 +111,7 @@ where
     if has_legend {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerLeft)
+            .position(SeriesLabelPosition::LowerMiddle)
             .label_font(("sans-serif", 13))
             .border_style(BLACK.mix(0.2))
             .background_style(WHITE.mix(0.8))

@@ -102,11 +102,17 @@ const HEADINGS: [&str; 9] = [
 pub fn table(rows: &[Row]) -> String {
     let mut out = String::new();
     for part in rows.chunk_by(|a, b| a.rate == b.rate) {
-        let rate = match part[0].rate {
+        let first = &part[0];
+        let rate = match first.rate {
             rate if rate < 1.0 => format!("One event in {} s", short(1.0 / rate)),
+            1.0 => "One event a second".into(),
             rate => format!("{rate} events a second"),
         };
-        let _ = writeln!(out, "{rate} on each channel:\n");
+        let _ = writeln!(
+            out,
+            "{rate} on each of {} channels, {} clients, {} bytes:\n",
+            first.channels, first.clients, first.size
+        );
         let lines: Vec<_> = part
             .iter()
             .filter(|row| row.technique != Technique::Nobody)
@@ -182,7 +188,10 @@ mod tests {
             .lines()
             .map(|line| line.split('|').map(str::trim).collect())
             .collect();
-        assert_eq!(lines[0], ["One event in 10 s on each channel:"]);
+        assert_eq!(
+            lines[0],
+            ["One event in 10 s on each of 1 channels, 10 clients, 100 bytes:"]
+        );
         let expected = "long-poll|2.5|1,234|0.50|50|250|10|4.0|120".split('|');
         let expected: Vec<&str> = expected.collect();
         assert_eq!(lines[4][1..10], expected);
