@@ -9,8 +9,10 @@
 
 pub mod comparison;
 pub mod conductor;
+pub mod flame;
 pub mod floor;
 pub mod grip;
+pub mod instructions;
 mod lines;
 pub mod machine;
 pub mod measure;

@@ -81,9 +81,12 @@ impl Stage {
     /// Starts the server and connects the publisher.
     pub(super) fn set(plan: &Plan) -> Result<Stage, String> {
         net::raise_file_limit();
-        let description = Description::read(&plan.server)?;
+        let mut description = Description::read(&plan.server)?;
         if let Some(reason) = plan.reason_against(&description) {
             return Err(format!("not with {}: {reason}", description.name));
+        }
+        if let Some(watch) = plan.watch() {
+            description.run_below(watch.prefix());
         }
         let server = Server::start(description, plan.pin_server, plan.pin_driver)?;
         if let Some(cpu) = plan.pin_driver {
