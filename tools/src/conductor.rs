@@ -5,9 +5,9 @@
 mod herd;
 mod lone;
 mod modes;
-mod parked;
+pub(crate) mod parked;
 mod plan;
-mod publisher;
+pub(crate) mod publisher;
 mod stage;
 
 pub use modes::run;

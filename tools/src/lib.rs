@@ -5,13 +5,15 @@
 //! [`conductor`] (publishes, measures) and [`worker`] processes (the subscribers). `compare` runs
 //! several servers side by side, prints ratios and writes a page. `promise` checks what encke
 //! promises while it is troubled ([`mod@promise`]); `adversary` attacks it, beside a neighbour that
-//! must not notice.
+//! must not notice. `three-ways` sets the techniques of receiving beside each other, in [`ways`].
 
 pub mod adversary;
 pub mod comparison;
 pub mod conductor;
+pub mod flame;
 pub mod floor;
 pub mod grip;
+pub mod instructions;
 mod lines;
 pub mod machine;
 pub mod measure;
@@ -23,4 +25,6 @@ pub mod receipt;
 pub mod report;
 pub mod server;
 pub mod trace;
+pub mod ways;
 pub mod worker;
+pub mod workspace;

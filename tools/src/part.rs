@@ -27,14 +27,7 @@ pub enum Part {
     Raid,
     /// Becomes the server.
     #[command(hide = true)]
-    Launch {
-        /// Where it is to stay.
-        #[arg(long)]
-        cpu: Option<usize>,
-        /// Program and arguments.
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
+    Launch(server::Launch),
 }
 
 impl Part {
@@ -45,7 +38,7 @@ impl Part {
             Part::Clients => promise::serve(),
             Part::Grip { listen } => grip::serve(listen).map_err(|error| error.to_string()),
             Part::Raid => adversary::raid::run(),
-            Part::Launch { cpu, command } => Err(server::launch(cpu, &command).to_string()),
+            Part::Launch(launch) => Err(launch.run().to_string()),
         }
     }
 }

@@ -36,6 +36,28 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Counts a message that came to a subscriber of a channel; whether it is one of those awaited.
+    pub fn take(&mut self, mark: Mark, run: u32, channel: u32, order: &mut Order) -> bool {
+        if mark.run != run || mark.channel != channel {
+            self.misrouted += 1;
+            return false;
+        }
+        match order.take(mark.seq) {
+            Verdict::Next => {}
+            Verdict::Skipped(count) => self.lost += count,
+            Verdict::Late => {
+                self.late += 1;
+                self.lost = self.lost.saturating_sub(1);
+            }
+            Verdict::Twice => {
+                self.twice += 1;
+                return false;
+            }
+        }
+        self.received += 1;
+        true
+    }
+
     /// Adds another process's counts.
     pub fn add(&mut self, other: &Counts) {
         self.received += other.received;

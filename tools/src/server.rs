@@ -8,5 +8,5 @@ mod process;
 mod template;
 
 pub use description::{Description, Request};
-pub use process::{Server, launch};
-pub use template::{Filling, Template};
+pub use process::{Launch, Server};
+pub use template::{Filling, Template, channel_name};

@@ -1,67 +1,71 @@
-//! Counting a server's system calls with `strace -c`, where there is one.
+//! Watching a server with another program while it is measured: its system calls, what it does from
+//! moment to moment, its instructions. All of them make it slower, the last by far.
+
+mod callgrind;
+mod perf;
+mod strace;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io;
+use std::path::Path;
 
-use rustix::process::{Pid, Signal};
+use callgrind::Callgrind;
+use perf::Perf;
+use strace::Strace;
 
-/// A strace at work.
-pub struct Trace {
-    strace: Child,
-    /// Its complaints; closed, it would die of them.
-    complaints: BufReader<std::process::ChildStderr>,
+/// How a server is to be watched.
+pub enum Watch<'a> {
+    /// Its system calls are counted.
+    Syscalls,
+    /// What it does is sampled into a file for perf.
+    Samples(&'a Path),
+    /// It runs under callgrind, and its instructions are counted into a file.
+    Instructions(&'a Path),
+}
+
+/// A program that watches.
+pub struct Trace(Watcher);
+
+enum Watcher {
+    Syscalls(Strace),
+    Samples(Perf),
+    Instructions(Callgrind),
+}
+
+impl Watch<'_> {
+    /// The words before the server's command.
+    pub fn prefix(&self) -> Vec<String> {
+        match self {
+            Watch::Instructions(file) => callgrind::prefix(file),
+            Watch::Syscalls | Watch::Samples(_) => Vec::new(),
+        }
+    }
+
+    /// Begins to watch the processes of a server, the first of them started with the prefix.
+    pub fn start(&self, processes: &[u32]) -> Result<Trace, String> {
+        let process = *processes
+            .first()
+            .ok_or("only a server that was started is watched")?;
+        Ok(Trace(match self {
+            Watch::Syscalls => Watcher::Syscalls(Strace::start(processes)?),
+            Watch::Samples(file) => Watcher::Samples(Perf::start(processes, file)?),
+            Watch::Instructions(file) => Watcher::Instructions(Callgrind::start(process, file)?),
+        }))
+    }
 }
 
 impl Trace {
-    /// Begins to count; returns once all processes are traced.
-    pub fn start(processes: &[u32]) -> Result<Trace, String> {
-        let mut command = Command::new("strace");
-        command.args(["-c", "-f", "-U", "calls,name"]);
-        for process in processes {
-            command.arg("-p").arg(process.to_string());
+    /// Ends it; system calls by name if they were counted.
+    pub fn finish(self) -> Result<BTreeMap<String, u64>, String> {
+        match self.0 {
+            Watcher::Syscalls(strace) => return strace.finish(),
+            Watcher::Samples(perf) => perf.finish()?,
+            Watcher::Instructions(callgrind) => callgrind.finish()?,
         }
-        let mut strace = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| format!("strace cannot be run: {error}"))?;
-        let stderr = strace.stderr.take().ok_or("no pipe")?;
-        let mut complaints = BufReader::new(stderr);
-        for _ in processes {
-            let mut line = String::new();
-            let length = complaints.read_line(&mut line);
-            if !length.is_ok_and(|length| length > 0) || !line.contains("attached") {
-                return Err(format!("strace: {line}"));
-            }
-        }
-        Ok(Trace { strace, complaints })
-    }
-
-    /// Ends the count: calls by name.
-    pub fn finish(mut self) -> Result<BTreeMap<String, u64>, String> {
-        if let Some(pid) = Pid::from_raw(self.strace.id() as i32) {
-            rustix::process::kill_process(pid, Signal::INT).map_err(|error| error.to_string())?;
-        }
-        let mut calls = BTreeMap::new();
-        for line in (&mut self.complaints).lines().map_while(Result::ok) {
-            let mut words = line.split_whitespace();
-            let (Some(count), Some(name), None) = (words.next(), words.next(), words.next()) else {
-                continue;
-            };
-            if let (Ok(count), false) = (count.parse(), name == "total") {
-                calls.insert(name.into(), count);
-            }
-        }
-        Ok(calls)
+        Ok(BTreeMap::new())
     }
 }
 
-impl Drop for Trace {
-    fn drop(&mut self) {
-        // It has ended if the count was finished.
-        let _ = self.strace.kill();
-        let _ = self.strace.wait();
-    }
+fn missing(program: &str, package: &str, error: &io::Error) -> String {
+    format!("{program} cannot be run: {error}; on Debian: apt-get install {package}")
 }

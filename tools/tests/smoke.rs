@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use encke_tools::report::Report;
+use encke_tools::ways::Row;
 use swarm::{SWARM, build_encke, description};
 
 const PROMISE: &str = env!("CARGO_BIN_EXE_promise");
@@ -165,6 +166,63 @@ fn a_server_in_trouble_keeps_its_promise() {
 #[test]
 fn a_soak_accounts_for_everything() {
     promises("--seconds 3 --soak");
+}
+
+/// Each technique loses nothing, and requests are what they should be for it.
+#[test]
+fn sets_the_ways_beside_each_other() {
+    build_encke();
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("three-ways");
+    let load = "--no-build --rates 100 -n 8 -c 2 --seconds 0.3 \
+        --techniques poll-0.05 long-poll early sse frame";
+    let output = Command::new(env!("CARGO_BIN_EXE_three-ways"))
+        .args(load.split_whitespace())
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let lines = std::fs::read_to_string(out.join("rows.jsonl")).unwrap();
+    let rows: Vec<Row> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<String> = rows.iter().map(|row| row.technique.to_string()).collect();
+    let expected = "nobody poll-0.05 long-poll early sse frame".split(' ');
+    assert_eq!(names, expected.collect::<Vec<_>>());
+    for row in &rows[1..] {
+        assert!(row.received > 0 && row.cpu_ns > 0, "{row:?}");
+        assert_eq!(row.delays.count, row.received, "{row:?}");
+        assert_eq!(row.requests == 0, row.up == 0, "{row:?}");
+    }
+    let asks = [true, true, true, false, false];
+    for (row, asks) in rows[1..].iter().zip(asks) {
+        assert_eq!(row.requests > 0, asks, "{row:?}");
+    }
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("| long-poll |"), "{table}");
+    let plot = std::fs::read_to_string(out.join("plot.svg")).unwrap();
+    assert!(plot.contains("</svg>"));
+}
+
+/// A profile needs programs that may be missing: it says which, before it builds anything.
+#[test]
+fn says_what_a_profile_needs() {
+    for (what, package) in [
+        ("flame", "linux-perf"),
+        ("instructions", "valgrind"),
+        ("syscalls", "strace"),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_profile"))
+            .arg(what)
+            .env("PATH", "")
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        let advice = format!("apt-get install {package}");
+        assert!(complaint.contains(&advice), "{complaint}");
+    }
 }
 
 /// The instrument must notice: without history, what is published while a client is away is lost.

@@ -71,10 +71,9 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn open(stage: &Stage, plan: &Plan) -> Result<Window, String> {
-        let trace = match plan.syscalls {
-            true => Some(Trace::start(&stage.processes)?),
-            false => None,
-        };
+        let watch = plan.watch();
+        let trace = watch.map(|watch| watch.start(&stage.processes));
+        let trace = trace.transpose()?;
         Ok(Window {
             trace,
             cpu: measure::cpu_ns(&stage.processes),

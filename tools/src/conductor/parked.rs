@@ -25,15 +25,28 @@ pub(super) fn wait_until_parked(
     if plan.transport != "long-poll" || !plan.mode.is_parking() {
         return Ok(());
     }
+    let (subscribers, channels) = (plan.subscribers, plan.channels);
+    wait(description, run, server, subscribers, channels, patience)
+}
+
+/// Waits until so many subscribers, subscriber N on channel N modulo the channels, are parked.
+/// Returns at once if the server has no way to say so.
+pub(crate) fn wait(
+    description: &Description,
+    run: u32,
+    server: SocketAddrV4,
+    subscribers: u32,
+    channels: u32,
+    patience: Duration,
+) -> Result<(), String> {
     let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
         return Ok(());
     };
     let before = request.before_count.clone();
     let mut asker = Publisher::connect(request, run, server).map_err(text)?;
     let deadline = Instant::now() + patience;
-    for channel in 0..plan.channels {
-        let wanted = plan.subscribers / plan.channels
-            + u32::from(channel < plan.subscribers % plan.channels);
+    for channel in 0..channels {
+        let wanted = subscribers / channels + u32::from(channel < subscribers % channels);
         let mut answers = 0;
         loop {
             let count = ask(&mut asker, channel, deadline)?;

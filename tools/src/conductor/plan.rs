@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::server::Description;
+use crate::trace::Watch;
 
 /// What kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -91,8 +92,15 @@ pub struct Plan {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
     pub drain: Option<u32>,
     /// Count the server's system calls with strace, which makes it slow
-    #[arg(long)]
+    #[arg(long, group = "watch")]
     pub syscalls: bool,
+    /// Sample what the server does into a file for perf
+    #[arg(long, group = "watch", value_name = "FILE")]
+    pub samples: Option<PathBuf>,
+    /// Run the server under callgrind, which makes it very slow, and count its instructions into a
+    /// file
+    #[arg(long, group = "watch", value_name = "FILE")]
+    pub instructions: Option<PathBuf>,
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -127,5 +135,15 @@ impl Mode {
     /// Whether clients wait for messages.
     pub fn is_parking(self) -> bool {
         !matches!(self, Mode::Publish | Mode::Poll)
+    }
+}
+
+impl Plan {
+    /// How the server is to be watched, if it is.
+    pub fn watch(&self) -> Option<Watch<'_>> {
+        let samples = self.samples.as_deref().map(Watch::Samples);
+        let instructions = self.instructions.as_deref().map(Watch::Instructions);
+        let syscalls = self.syscalls.then_some(Watch::Syscalls);
+        samples.or(instructions).or(syscalls)
     }
 }

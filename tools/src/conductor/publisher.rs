@@ -11,7 +11,7 @@ use crate::server::{Filling, Request, Template};
 
 /// A kept connection with requests that wait for their answers.
 pub(crate) struct Publisher {
-    pub(super) fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
     server: SocketAddrV4,
     run: u32,
     head: Template,
@@ -26,17 +26,17 @@ pub(crate) struct Publisher {
     /// Bytes of `unsent` that may be sent.
     sendable: usize,
     /// Requests sent.
-    pub(super) asked: u64,
+    pub(crate) asked: u64,
     /// Answers had.
-    pub(super) answered: u64,
+    pub(crate) answered: u64,
     /// Answers other than 200.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
     /// The server closed the connection.
-    pub(super) is_closed: bool,
+    pub(crate) is_closed: bool,
     /// Whether the poll watches for room to send.
-    pub(super) watches_room: bool,
+    pub(crate) watches_room: bool,
     /// The body of the last answer.
-    pub(super) last: Vec<u8>,
+    pub(crate) last: Vec<u8>,
     buffer: Vec<u8>,
 }
 
@@ -70,7 +70,7 @@ impl Publisher {
     }
 
     /// Begins a new connection after the server has closed one on which nothing was open.
-    pub(super) fn reconnect(&mut self) -> io::Result<()> {
+    pub(crate) fn reconnect(&mut self) -> io::Result<()> {
         self.fd = net::connect(None, self.server)?;
         self.answers = AnswerReader::default();
         self.is_closed = false;
@@ -80,7 +80,7 @@ impl Publisher {
     }
 
     /// Appends a publish to what is to be sent.
-    pub(super) fn add(&mut self, channel: u32, seq: u64, time: u64, size: u32) {
+    pub(crate) fn add(&mut self, channel: u32, seq: u64, time: u64, size: u32) {
         let mark = Mark {
             run: self.run,
             channel,
@@ -100,7 +100,7 @@ impl Publisher {
     }
 
     /// Appends a request without a body.
-    pub(super) fn add_question(&mut self, channel: u32) {
+    pub(crate) fn add_question(&mut self, channel: u32) {
         self.add_request(channel, &[]);
     }
 
@@ -134,7 +134,7 @@ impl Publisher {
     }
 
     /// Whether answers are lost if the connection is.
-    pub(super) fn is_awaiting(&self) -> bool {
+    pub(crate) fn is_awaiting(&self) -> bool {
         self.in_flight() > 0
     }
 
@@ -144,12 +144,12 @@ impl Publisher {
     }
 
     /// Whether it waits for room to send.
-    pub(super) fn has_unsent(&self) -> bool {
+    pub(crate) fn has_unsent(&self) -> bool {
         self.sendable > 0
     }
 
     /// Sends as much as there is room for.
-    pub(super) fn send(&mut self) -> io::Result<()> {
+    pub(crate) fn send(&mut self) -> io::Result<()> {
         if self.sendable > 0 {
             let length = net::send(&self.fd, &self.unsent[..self.sendable])?;
             self.unsent.drain(..length);
@@ -159,7 +159,7 @@ impl Publisher {
     }
 
     /// Reads answers.
-    pub(super) fn receive(&mut self) {
+    pub(crate) fn receive(&mut self) {
         match net::receive(&self.fd, &mut self.buffer) {
             Read::Nothing => {}
             Read::End => self.is_closed = true,

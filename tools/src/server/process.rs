@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use rustix::process::{Pid, Signal};
 
 use super::Description;
@@ -232,19 +233,33 @@ fn free_ports<const COUNT: usize>() -> io::Result<[SocketAddrV4; COUNT]> {
     Ok(addresses)
 }
 
-/// Becomes a server: pinned, with all descriptors, to end with its parent. Returns if it cannot.
-pub fn launch(cpu: Option<usize>, command: &[String]) -> io::Error {
-    net::raise_file_limit();
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-        return error.into();
+/// What a program that starts servers starts itself as: it becomes the server.
+#[derive(Args)]
+pub struct Launch {
+    /// CPU to stay on
+    #[arg(long)]
+    cpu: Option<usize>,
+    /// Program and arguments
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+impl Launch {
+    /// Becomes a server: pinned, with all descriptors, to end with its parent. Returns if it
+    /// cannot.
+    pub fn run(&self) -> io::Error {
+        net::raise_file_limit();
+        if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+            return error.into();
+        }
+        if let Some(Err(error)) = self.cpu.map(net::pin) {
+            return error;
+        }
+        let Some((program, arguments)) = self.command.split_first() else {
+            return io::Error::other("no command");
+        };
+        Command::new(find_program(program)).args(arguments).exec()
     }
-    if let Some(Err(error)) = cpu.map(net::pin) {
-        return error;
-    }
-    let Some((program, arguments)) = command.split_first() else {
-        return io::Error::other("no command");
-    };
-    Command::new(find_program(program)).args(arguments).exec()
 }
 
 /// A program of this workspace lies beside this one; others are found as usual.

@@ -68,8 +68,7 @@ impl Template {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Channel => {
-                    let name = format!("swarm-{:x}-{}", self.run, filling.channel);
-                    out.extend_from_slice(name.as_bytes());
+                    out.extend_from_slice(channel_name(self.run, filling.channel).as_bytes());
                 }
                 Piece::Index => out.extend_from_slice(filling.channel.to_string().as_bytes()),
                 Piece::Length => out.extend_from_slice(filling.length.to_string().as_bytes()),
@@ -80,6 +79,11 @@ impl Template {
             }
         }
     }
+}
+
+/// The name of a run's channel.
+pub fn channel_name(run: u32, channel: u32) -> String {
+    format!("swarm-{run:x}-{channel}")
 }
 
 #[cfg(test)]

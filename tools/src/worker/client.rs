@@ -2,9 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::receipt::{
-    AnswerReader, Counts, Mark, Order, Part, Scanner, Verdict, header, number_after, status,
-};
+use crate::receipt::{AnswerReader, Counts, Order, Part, Scanner, header, number_after, status};
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +135,7 @@ impl Client {
                     body.extend_from_slice(data);
                 }
                 scanner.feed(data, |mark| {
-                    if check(mark, run, *channel, order, counts) {
+                    if counts.take(mark, run, *channel, order) {
                         heard.messages += 1;
                         on_message(mark.time);
                     }
@@ -147,26 +145,4 @@ impl Client {
         });
         heard
     }
-}
-
-/// Counts a message; whether it is one of those awaited.
-fn check(mark: Mark, run: u32, channel: u32, order: &mut Order, counts: &mut Counts) -> bool {
-    if mark.run != run || mark.channel != channel {
-        counts.misrouted += 1;
-        return false;
-    }
-    match order.take(mark.seq) {
-        Verdict::Next => {}
-        Verdict::Skipped(count) => counts.lost += count,
-        Verdict::Late => {
-            counts.late += 1;
-            counts.lost = counts.lost.saturating_sub(1);
-        }
-        Verdict::Twice => {
-            counts.twice += 1;
-            return false;
-        }
-    }
-    counts.received += 1;
-    true
 }

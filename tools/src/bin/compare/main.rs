@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
@@ -16,6 +16,7 @@ use encke_tools::machine::{Machine, command_line};
 use encke_tools::page;
 use encke_tools::report::Report;
 use encke_tools::server::Description;
+use encke_tools::workspace;
 
 /// Runs each load on the servers in turn and prints how they compare with the first of them.
 #[derive(Parser)]
@@ -126,7 +127,7 @@ struct Session<'o> {
 impl Session<'_> {
     fn begin(options: &Options) -> Result<Session<'_>, String> {
         if !options.no_build {
-            build()?;
+            workspace::build()?;
         }
         let kept = match &options.save {
             Some(path) => {
@@ -288,7 +289,7 @@ fn servers(options: &Options) -> Result<Vec<(PathBuf, Description)>, String> {
     };
     let mut servers = Vec::new();
     for name in names {
-        let path = file(name);
+        let path = workspace::description(name);
         let description = Description::read(&path)?;
         match description.missing() {
             Some(missing) if options.servers.is_empty() => eprintln!("{name} is {missing}"),
@@ -299,36 +300,12 @@ fn servers(options: &Options) -> Result<Vec<(PathBuf, Description)>, String> {
     Ok(servers)
 }
 
-/// Builds the servers and the driver as this program was built.
-fn build() -> Result<(), String> {
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--workspace", "--bins"]);
-    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-    if !cfg!(debug_assertions) {
-        command.arg("--release");
-    }
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("cargo build: {status}")),
-        Err(error) => Err(format!("cargo cannot be run: {error}")),
-    }
-}
-
 fn swarm() -> Result<PathBuf, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let path = this.with_file_name("swarm");
     match path.exists() {
         true => Ok(path),
         false => Err(format!("{} is missing", path.display())),
-    }
-}
-
-/// A name is a file that comes with the tools.
-fn file(name: &str) -> PathBuf {
-    match name.contains(['/', '.']) {
-        true => name.into(),
-        false => Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("servers/{name}.toml")),
     }
 }
 
