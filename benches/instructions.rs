@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use encke::engine::ConnId;
 use encke::http1::{Outcome, Scan, parse};
 use gungraun::{library_benchmark, library_benchmark_group};
-use support::{CHANNEL, World, browser_get, get, text};
+use support::{CHANNEL, World, browser_get, get, post, text};
 
 /// Connections served in a counted run.
 const CLIENTS: usize = 100;
@@ -132,9 +132,33 @@ fn poll(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
+/// Publishes, pipelined on one connection, after as many as a channel's history keeps.
+fn pipeline(depth: usize) -> Crowd {
+    let one = post("/publish/news", 100);
+    let mut world = World::new(1);
+    let id = world.connect(&one);
+    let mut crowd = Crowd {
+        world,
+        ids: vec![id],
+        request: one.repeat(depth),
+    };
+    for _ in 0..2_000 / depth {
+        crowd.come_back();
+    }
+    crowd
+}
+
+// Sixteen publishes that came at once.
+#[library_benchmark]
+#[bench::pipelined(pipeline(16))]
+fn publish_request(mut crowd: Crowd) -> Crowd {
+    crowd.come_back();
+    crowd
+}
+
 library_benchmark_group!(
     name = hot_path,
-    benchmarks = [parse_head, long_poll_cycle, deliver, publish, poll]
+    benchmarks = [parse_head, long_poll_cycle, deliver, publish, publish_request, poll]
 );
 
 /// The entry that gungraun writes, where it can be called.

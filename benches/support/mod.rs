@@ -211,6 +211,16 @@ pub(crate) fn get(target: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: localhost:7711\r\nAccept: */*\r\n\r\n").into_bytes()
 }
 
+/// A publish of so many bytes of text.
+pub(crate) fn post(target: &str, bytes: usize) -> Vec<u8> {
+    let body = "x".repeat(bytes);
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: localhost:7711\r\nContent-Type: text/plain\r\n\
+         Content-Length: {bytes}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// A request as a browser sends it.
 pub(crate) fn browser_get(target: &str) -> Vec<u8> {
     format!(
