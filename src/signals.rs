@@ -8,10 +8,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag::register_conditional_shutdown;
+use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
 
@@ -22,24 +22,21 @@ use crate::systemd;
 /// Signals that are caught, and served once there is a server.
 pub(crate) struct Signals {
     caught: SignalDelivery<UnixStream, SignalOnly>,
-    /// From when on a signal to end is one to end at once.
-    is_draining: Arc<AtomicBool>,
 }
 
 impl Signals {
     /// Catches them from here on.
     pub(crate) fn catch() -> io::Result<Signals> {
-        let is_draining = Arc::new(AtomicBool::new(false));
+        let is_second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_draining))?;
+            // In this order: the first one finds nothing set, and sets it.
+            register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
+            register(signal, Arc::clone(&is_second))?;
         }
         let (read, write) = UnixStream::pair()?;
         let all = [SIGTERM, SIGINT, SIGHUP];
         let caught = SignalDelivery::with_pipe(read, write, SignalOnly, all)?;
-        Ok(Signals {
-            caught,
-            is_draining,
-        })
+        Ok(Signals { caught })
     }
 
     /// Has them served on the server's thread, those included that came before.
@@ -51,7 +48,7 @@ impl Signals {
             for signal in self.caught.pending() {
                 if signal == SIGHUP {
                     log::info!("SIGHUP: there is nothing to read again; restart to change options");
-                } else if !self.is_draining.swap(true, Ordering::SeqCst) {
+                } else {
                     log::info!("draining, as told by signal {signal}; a second one ends at once");
                     systemd::stopping();
                     handle.shutdown();

@@ -117,6 +117,19 @@ fn after_the_delay_nobody_is_accepted() {
     assert_eq!(encke.exit_code(), Some(128 + 2));
 }
 
+/// It sees the first signal no sooner than the second, as one that hangs would.
+#[test]
+fn a_second_signal_ends_it_though_the_first_is_not_served_yet() {
+    let mut encke = Encke::start(&["--drain", "3600"]);
+    let _held = encke.stream("/sse/news");
+    encke.signal(Signal::STOP);
+    encke.signal(Signal::INT);
+    encke.signal(Signal::TERM);
+    encke.signal(Signal::CONT);
+    let code = encke.exit_code();
+    assert!([Some(128 + 2), Some(128 + 15)].contains(&code), "{code:?}");
+}
+
 #[test]
 fn what_was_accepted_is_delivered() {
     let mut server = Server::with(|config| config.drain = Duration::from_secs(1));
