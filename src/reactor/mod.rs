@@ -1,7 +1,7 @@
 //! The loop: one thread, one poll, one tick after another.
 //!
-//! Owns the clock, the sockets and the order of a tick: events, accepts, producers, what was left
-//! over, delivery, what is due, closing. Every step has a budget by count, so that no one of
+//! Owns the clock, the sockets and the order of a tick: what was left unread, events, accepts,
+//! producers, requests left over, delivery, what is due, closing. Every step has a budget by count, so that no one of
 //! them delays another by more than a few milliseconds; what a budget leaves undone is remembered
 //! here or in the engine and done in the next tick, which then does not sleep.
 
@@ -109,8 +109,7 @@ pub(crate) struct Reactor {
 
 /// Something that the embedding program wants to hear of on this thread.
 struct Watched {
-    /// Closed, it would leave the poll.
-    _source: OwnedFd,
+    source: OwnedFd,
     run: Box<dyn FnMut() + Send>,
 }
 
@@ -189,14 +188,12 @@ impl Reactor {
         source: OwnedFd,
         run: Box<dyn FnMut() + Send>,
     ) -> io::Result<()> {
+        let registry = self.poll.registry();
         let raw = source.as_raw_fd();
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&raw), WATCHED, Interest::READABLE)?;
-        self.watched = Some(Watched {
-            _source: source,
-            run,
-        });
+        registry.register(&mut SourceFd(&raw), WATCHED, Interest::READABLE)?;
+        if let Some(last) = self.watched.replace(Watched { source, run }) {
+            registry.deregister(&mut SourceFd(&last.source.as_raw_fd()))?;
+        }
         Ok(())
     }
 
@@ -400,14 +397,15 @@ impl Reactor {
     /// Goes on with requests that earlier ticks left.
     fn go_on(&mut self) {
         for _ in 0..AGAIN_BUDGET {
-            if self.engine.written_bytes() > WRITTEN_BYTES {
-                break;
-            }
             let Some(id) = self.engine.next_again() else {
                 break;
             };
             self.engine.proceed(id, &mut self.sockets);
             self.read_later(id);
+            // After the first, so that one has its turn however much was written before.
+            if self.engine.written_bytes() > WRITTEN_BYTES {
+                break;
+            }
         }
         if let Some(id) = self.engine.list_on(&mut self.sockets) {
             self.read_later(id);
