@@ -158,7 +158,14 @@ fn publish_request(mut crowd: Crowd) -> Crowd {
 
 library_benchmark_group!(
     name = hot_path,
-    benchmarks = [parse_head, long_poll_cycle, deliver, publish, publish_request, poll]
+    benchmarks = [
+        parse_head,
+        long_poll_cycle,
+        deliver,
+        publish,
+        publish_request,
+        poll
+    ]
 );
 
 /// The entry that gungraun writes, where it can be called.
