@@ -116,27 +116,12 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use std::io::IoSlice;
     use std::time::Duration;
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::{Access, Sent, Wire};
-
-    /// Sockets that take everything, and are counted by their answers.
-    #[derive(Default)]
-    struct Sink {
-        answers: usize,
-    }
-
-    impl Wire for Sink {
-        fn send(&mut self, _: u32, slices: &[IoSlice<'_>]) -> Sent {
-            self.answers += usize::from(slices.iter().any(|slice| !slice.is_empty()));
-            Sent::All
-        }
-
-        fn shutdown(&mut self, _: u32) {}
-    }
+    use crate::engine::Access;
+    use crate::engine::output::Sink;
 
     /// More than can be released in the time that is given to the last of them.
     #[test]
@@ -159,7 +144,7 @@ mod tests {
                 &mut sink,
             );
         }
-        assert_eq!(sink.answers, 0);
+        assert_eq!(sink.answers(), 0);
         engine.begin_drain();
         for _ in 0..10 * CLIENTS {
             if engine.is_drained() {
@@ -172,6 +157,6 @@ mod tests {
             engine.set_now(now, 0);
         }
         assert!(engine.is_drained());
-        assert_eq!(sink.answers, CLIENTS);
+        assert_eq!(sink.answers(), CLIENTS);
     }
 }

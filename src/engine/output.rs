@@ -277,3 +277,28 @@ fn unchunked(chunk: &[u8]) -> std::ops::Range<usize> {
     let line_end = memchr::memchr(b'\n', chunk).map_or(0, |at| at + 1);
     line_end..chunk.len() - "\r\n".len()
 }
+
+/// Sockets that take everything, for tests.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Sink(Vec<u8>);
+
+#[cfg(test)]
+impl Sink {
+    /// How many answers of success they took.
+    pub(super) fn answers(&self) -> usize {
+        memchr::memmem::find_iter(&self.0, "HTTP/1.1 200 ").count()
+    }
+}
+
+#[cfg(test)]
+impl Wire for Sink {
+    fn send(&mut self, _: u32, slices: &[IoSlice<'_>]) -> Sent {
+        for slice in slices {
+            self.0.extend_from_slice(slice);
+        }
+        Sent::All
+    }
+
+    fn shutdown(&mut self, _: u32) {}
+}
