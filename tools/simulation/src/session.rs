@@ -4,10 +4,12 @@
 //! of its channels once and in order, or is told of a gap where one is missing.
 
 use encke::Config;
+use encke::engine::Engine;
 use encke::hub::Hub;
 
 use crate::decode::{Batch, Message};
 use crate::model::Model;
+use crate::setup::Setup;
 use crate::tally::Tally;
 
 /// Where the request asked to begin.
@@ -72,7 +74,25 @@ pub(crate) struct Truth<'a> {
     pub(crate) config: &'a Config,
 }
 
-impl Truth<'_> {
+impl<'a> Truth<'a> {
+    /// Of parts of a world and not of a whole one, others of whose parts may change meanwhile.
+    pub(crate) fn of(
+        model: &'a Model,
+        engine: &'a Engine,
+        setup: &'a Setup,
+        forgotten: bool,
+        blocks: u64,
+    ) -> Truth<'a> {
+        Truth {
+            model,
+            hub: engine.hub(),
+            names: &setup.names,
+            forgotten,
+            blocks,
+            config: &setup.config,
+        }
+    }
+
     /// The newest message lost to a channel.
     fn lost(&self, channel: usize) -> u64 {
         self.hub.lost(&self.names[channel]).0

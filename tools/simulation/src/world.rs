@@ -217,14 +217,13 @@ impl World {
     }
 
     pub(crate) fn truth(&self, blocks: u64) -> Truth<'_> {
-        Truth {
-            model: &self.model,
-            hub: self.engine.hub(),
-            names: &self.setup.names,
-            forgotten: self.forgotten,
+        Truth::of(
+            &self.model,
+            &self.engine,
+            &self.setup,
+            self.forgotten,
             blocks,
-            config: &self.setup.config,
-        }
+        )
     }
 
     /// Notes that a request was parked.
@@ -236,14 +235,13 @@ impl World {
         let blocks = self.wire.sockets[index as usize].blocks;
         let is_blocked = self.is_blocked(index);
         let (head, now) = (self.model.head(), self.now);
-        let truth = Truth {
-            model: &self.model,
-            hub: self.engine.hub(),
-            names: &self.setup.names,
-            forgotten: self.forgotten,
+        let truth = Truth::of(
+            &self.model,
+            &self.engine,
+            &self.setup,
+            self.forgotten,
             blocks,
-            config: &self.setup.config,
-        };
+        );
         let client = self.clients[index as usize]
             .as_mut()
             .expect("parked is open");
@@ -282,14 +280,13 @@ impl World {
         let Some(mut client) = self.clients[index as usize].take() else {
             return;
         };
-        let truth = Truth {
-            model: &self.model,
-            hub: self.engine.hub(),
-            names: &self.setup.names,
-            forgotten: self.forgotten,
+        let truth = Truth::of(
+            &self.model,
+            &self.engine,
+            &self.setup,
+            self.forgotten,
             blocks,
-            config: &self.setup.config,
-        };
+        );
         if !bytes.is_empty() {
             client.heard_at = now;
             client.receive(&self.epoch, &bytes, &truth, &mut self.tally);
