@@ -3,7 +3,11 @@
 
 use std::io::{self, Write};
 
+use rustix::process::Signal;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::net;
 
 /// Says something on standard output.
 pub(crate) fn say(message: &impl Serialize) -> io::Result<()> {
@@ -29,8 +33,21 @@ pub(crate) fn take_line(input: &mut Vec<u8>) -> Option<Vec<u8>> {
     Some(input.drain(..=end).collect())
 }
 
+/// Begins as a process that is led: it ends with its leader, may have all descriptors, and is told
+/// first what it is to do. That, and what has been read after it; none if the leader is gone.
+pub(crate) fn begin<T: DeserializeOwned>() -> Result<Option<(T, Vec<u8>)>, String> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| error.to_string())?;
+    net::raise_file_limit();
+    let mut input = Vec::new();
+    let line = first_line(&mut input).map_err(|error| error.to_string())?;
+    let Some(line) = line else { return Ok(None) };
+    let told = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+    Ok(Some((told, input)))
+}
+
 /// Waits for the first line; none if whoever tells is gone.
-pub(crate) fn first_line(input: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+fn first_line(input: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
     loop {
         if let Some(line) = take_line(input) {
             return Ok(Some(line));

@@ -12,12 +12,11 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::event::epoll::EventFlags;
-use rustix::process::Signal;
 
 use super::client::{Client, Heard, Stage};
 use super::log::{Entry, Event};
 use super::protocol::{Command, Config, Said};
-use crate::lines::{first_line, read_input, say, take_line};
+use crate::lines::{self, read_input, say, take_line};
 use crate::net::{self, Poll, Read, now_ns};
 
 const STDIN: u64 = u64::MAX;
@@ -79,14 +78,9 @@ impl Log {
 /// Serves as clients until told to finish, or until whoever tells is gone.
 pub fn serve() -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| error.to_string())?;
-    net::raise_file_limit();
-    let mut input = Vec::new();
-    let Some(line) = first_line(&mut input).map_err(text)? else {
+    let Some((config, input)) = lines::begin::<Config>()? else {
         return Ok(());
     };
-    let config: Config = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
     let mut crowd = Crowd::new(config).map_err(text)?;
     crowd.run(input).map_err(text)?;
     crowd.log.file.flush().map_err(text)?;

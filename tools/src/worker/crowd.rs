@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use rustix::event::epoll::EventFlags;
-use rustix::process::Signal;
 
 use super::client::{Client, Stage};
 use super::{Command, Config, Event, Kind, Returns, Snapshot};
-use crate::lines::{first_line, read_input, say, take_line};
+use crate::lines::{self, read_input, say, take_line};
 use crate::measure::histogram;
 use crate::net::{self, Poll, Read, now_ns};
 use crate::receipt::Counts;
@@ -54,14 +53,9 @@ struct Crowd {
 /// Serves a conductor until it is gone.
 pub fn run() -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| error.to_string())?;
-    net::raise_file_limit();
-    let mut input = Vec::new();
-    let Some(line) = first_line(&mut input).map_err(text)? else {
+    let Some((config, input)) = lines::begin::<Config>()? else {
         return Ok(());
     };
-    let config: Config = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
     if let Some(cpu) = config.cpu {
         net::pin(cpu).map_err(text)?;
     }
