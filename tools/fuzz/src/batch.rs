@@ -133,17 +133,22 @@ impl<'de> Deserialize<'de> for Members {
 }
 
 /// A line as a reader of JSON finds it.
-struct Slow(Vec<(String, Value)>);
+struct Slow {
+    members: Vec<(String, Value)>,
+    line_bytes: usize,
+}
 
 impl Slow {
     fn read(line: &[u8]) -> Option<Slow> {
-        serde_json::from_slice::<Members>(line)
-            .ok()
-            .map(|members| Slow(members.0))
+        let members: Members = serde_json::from_slice(line).ok()?;
+        Some(Slow {
+            members: members.0,
+            line_bytes: line.len(),
+        })
     }
 
     fn all(&self, name: &str) -> Vec<&Value> {
-        let named = self.0.iter().filter(|(n, _)| n == name);
+        let named = self.members.iter().filter(|(n, _)| n == name);
         named.map(|(_, value)| value).collect()
     }
 
@@ -159,9 +164,8 @@ impl Slow {
             Some(Some(name)) => check_event(name.as_bytes()).is_ok(),
         };
         let is_plain = self.all("encoding").iter().all(|value| value.is_null());
-        let is_small = data
-            .iter()
-            .all(|data| data.to_string().len() <= MAX_MESSAGE_BYTES / 8);
+        // A message counts as it was given, blanks and all, and no more than its line.
+        let is_small = self.line_bytes <= MAX_MESSAGE_BYTES;
         ["channel", "data", "event", "encoding"]
             .into_iter()
             .all(is_once)
