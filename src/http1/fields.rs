@@ -30,32 +30,33 @@ pub(super) struct Fields<'b> {
 impl<'b> Fields<'b> {
     /// Takes note of one field.
     pub(super) fn note(&mut self, name: &str, value: &'b [u8]) -> Result<(), Error> {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        // By length first: of the many fields a browser sends, few get as far as a comparison.
+        // By length first: of the many fields a browser sends, few get as far as a comparison, and
+        // most of those are spelled as here, which is one look at all of it.
+        let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         let (slot, repeated) = match name.len() {
-            4 if is("host") => (&mut self.host, Error::HostRepeated),
-            6 if is("origin") => (&mut self.origin, Error::OriginRepeated),
-            6 if is("expect") => {
+            4 if is("Host") => (&mut self.host, Error::HostRepeated),
+            6 if is("Origin") => (&mut self.origin, Error::OriginRepeated),
+            6 if is("Expect") => {
                 self.note_expect(value);
                 return Ok(());
             }
-            10 if is("connection") => {
+            10 if is("Connection") => {
                 self.note_connection(value);
                 return Ok(());
             }
-            11 if is("encke-event") => (&mut self.encke_event, Error::EnckeEventRepeated),
-            12 if is("content-type") => (&mut self.content_type, Error::ContentTypeRepeated),
-            13 if is("last-event-id") => (&mut self.last_event_id, Error::LastEventIdRepeated),
-            13 if is("authorization") => (&mut self.authorization, Error::AuthorizationRepeated),
-            14 if is("content-length") => (&mut self.content_length, Error::ContentLengthRepeated),
-            15 if is("idempotency-key") => {
+            11 if is("Encke-Event") => (&mut self.encke_event, Error::EnckeEventRepeated),
+            12 if is("Content-Type") => (&mut self.content_type, Error::ContentTypeRepeated),
+            13 if is("Last-Event-ID") => (&mut self.last_event_id, Error::LastEventIdRepeated),
+            13 if is("Authorization") => (&mut self.authorization, Error::AuthorizationRepeated),
+            14 if is("Content-Length") => (&mut self.content_length, Error::ContentLengthRepeated),
+            15 if is("Idempotency-Key") => {
                 (&mut self.idempotency_key, Error::IdempotencyKeyRepeated)
             }
-            17 if is("transfer-encoding") => (&mut self.transfer_encoding, Error::CodingRepeated),
-            29 if is("access-control-request-method") => {
+            17 if is("Transfer-Encoding") => (&mut self.transfer_encoding, Error::CodingRepeated),
+            29 if is("Access-Control-Request-Method") => {
                 (&mut self.preflight_method, Error::PreflightRepeated)
             }
-            30 if is("access-control-request-headers") => {
+            30 if is("Access-Control-Request-Headers") => {
                 (&mut self.preflight_headers, Error::PreflightRepeated)
             }
             _ => return Ok(()),
