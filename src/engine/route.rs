@@ -99,7 +99,7 @@ impl<'b> Route<'b> {
     /// The endpoint at a path.
     pub(super) fn of(path: &'b [u8]) -> Option<Route<'b>> {
         let rest = path.strip_prefix(b"/")?;
-        let (word, names) = match memchr::memchr(b'/', rest) {
+        let (word, names) = match rest.iter().position(|&byte| byte == b'/') {
             Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
             None => (rest, None),
         };

@@ -2,6 +2,8 @@
 //!
 //! Owns RFC 9112, 3.2 and as much of RFC 3986 as a server needs. Everything stays raw until
 //! [`decode`] is asked: splitting comes before decoding, or an encoded `/` or `&` would split.
+//!
+//! Paths and names are mostly shorter than what a search by vectors takes to start.
 
 use std::borrow::Cow;
 
@@ -13,7 +15,7 @@ use super::Error;
 ///
 /// `None` if a `%` is not followed by two hexadecimal digits.
 pub fn decode(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
-    let Some(mut at) = memchr(b'%', raw) else {
+    let Some(mut at) = raw.iter().position(|&byte| byte == b'%') else {
         return Some(Cow::Borrowed(raw));
     };
     let mut decoded = Vec::with_capacity(raw.len());
@@ -50,9 +52,7 @@ pub fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Splits a target into path and query, both raw.
 pub(super) fn split<'b>(method: &str, target: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), Error> {
-    if memchr(b'#', target).is_some() {
-        return Err(Error::Fragment);
-    }
+    let (path, query) = split_query(target)?;
     if method == "CONNECT" {
         let has_port = |host: &Authority| host.port.is_some_and(|port| !port.is_empty());
         let is_allowed = Authority::read(target).as_ref().is_some_and(has_port);
@@ -63,9 +63,12 @@ pub(super) fn split<'b>(method: &str, target: &'b [u8]) -> Result<(&'b [u8], &'b
         };
     }
     match target {
-        [b'/', ..] => Ok(split_query(target)),
-        b"*" if method == "OPTIONS" => Ok((target, b"")),
-        _ => split_absolute(target).ok_or(Error::Target),
+        [b'/', ..] => Ok((path, query)),
+        b"*" if method == "OPTIONS" => Ok((path, query)),
+        _ => match absolute_path(path) {
+            Some(path) => Ok((path, query)),
+            None => Err(Error::Target),
+        },
     }
 }
 
@@ -82,18 +85,22 @@ pub(super) fn is_host(bytes: &[u8]) -> bool {
     Authority::read(bytes).is_some()
 }
 
-fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
-    match memchr(b'?', target) {
-        Some(at) => (&target[..at], &target[at + 1..]),
-        None => (target, b""),
+/// Parts a target before its query. Fragments are not sent (RFC 9112, 3.2).
+fn split_query(target: &[u8]) -> Result<(&[u8], &[u8]), Error> {
+    let Some(end) = target.iter().position(|byte| matches!(byte, b'?' | b'#')) else {
+        return Ok((target, b""));
+    };
+    match memchr(b'#', &target[end..]) {
+        None => Ok((&target[..end], &target[end + 1..])),
+        Some(_) => Err(Error::Fragment),
     }
 }
 
-fn split_absolute(target: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (authority, rest) = split_authority(target)?;
+/// The path of an absolute target without its query.
+fn absolute_path(target: &[u8]) -> Option<&[u8]> {
+    let (authority, path) = split_authority(target)?;
     Authority::read(authority)?;
-    let (path, query) = split_query(rest);
-    Some((if path.is_empty() { b"/" } else { path }, query))
+    Some(if path.is_empty() { b"/" } else { path })
 }
 
 /// Parts an absolute target before its path.
@@ -125,8 +132,8 @@ impl<'b> Authority<'b> {
                 (is_ip_literal(address)).then(|| &rest[1..])?
             }
             _ => {
-                let (name, rest) = bytes.split_at(memchr(b':', bytes).unwrap_or(bytes.len()));
-                is_name(name).then_some(rest)?
+                let (name, rest) = bytes.split_at(name_length(bytes)?);
+                (!name.is_empty()).then_some(rest)?
             }
         };
         match rest {
@@ -148,13 +155,18 @@ fn is_ip_literal(address: &[u8]) -> bool {
     }
 }
 
-fn is_name(name: &[u8]) -> bool {
-    let is_plain = |byte: &u8| is_name_byte(*byte);
-    let is_escaped = |name: &[u8]| {
-        let is_allowed = |byte: &u8| is_name_byte(*byte) || *byte == b'%';
-        name.iter().all(is_allowed) && decode(name).is_some()
+/// How many bytes at the start are a name; `None` if a `%` in it is followed by no two digits.
+fn name_length(bytes: &[u8]) -> Option<usize> {
+    let length_of = |is_part: fn(u8) -> bool| {
+        let end = bytes.iter().position(|byte| !is_part(*byte));
+        end.unwrap_or(bytes.len())
     };
-    !name.is_empty() && (name.iter().all(is_plain) || is_escaped(name))
+    let plain = length_of(is_name_byte);
+    if bytes.get(plain) != Some(&b'%') {
+        return Some(plain);
+    }
+    let escaped = length_of(|byte| is_name_byte(byte) || byte == b'%');
+    decode(&bytes[..escaped]).map(|_| escaped)
 }
 
 fn is_port(port: &[u8]) -> bool {
