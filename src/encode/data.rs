@@ -110,6 +110,12 @@ enum Kind {
 
 impl Kind {
     fn of(content_type: &[u8]) -> Kind {
+        // Nearly all are one of these.
+        match content_type {
+            b"" | b"text/plain" => return Kind::Any,
+            b"application/json" => return Kind::Json,
+            _ => {}
+        }
         let essence = content_type
             .split(|&b| b == b';')
             .next()
