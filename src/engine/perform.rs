@@ -68,9 +68,9 @@ impl Engine {
                 idempotency_key,
             } => {
                 let event = event.as_deref();
-                let answer =
+                let published =
                     self.publish_one(&channel, event, idempotency_key, head.content_type, body)?;
-                self.answer_json(ask, &answer);
+                self.answer_published(ask, &channel, published);
             }
             Plan::PublishLines => {
                 let answer = self.publish_lines(body)?;

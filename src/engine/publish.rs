@@ -3,6 +3,7 @@
 //! Owns what publishers are answered. All or nothing: what is refused has changed nothing.
 
 use super::Engine;
+use super::ask::Ask;
 use super::problem::Problem;
 use crate::encode::{self, Data, write_cursor, write_json_string};
 use crate::hub::{NameError, Published, Submission, check_name};
@@ -18,7 +19,7 @@ impl Engine {
         idempotency_key: Option<&str>,
         content_type: Option<&[u8]>,
         body: &[u8],
-    ) -> Result<Vec<u8>, Problem> {
+    ) -> Result<Published, Problem> {
         let data =
             Data::accept(content_type, body).map_err(|error| Problem::bad(error.detail()))?;
         let submission = Submission {
@@ -26,13 +27,17 @@ impl Engine {
             event: event.map(Box::from),
             idempotency_key: idempotency_key.map(Box::from),
         };
-        let published = self
-            .hub
-            .publish(channel, submission)
-            .map_err(|(refusal, _)| refusal)?;
-        let mut answer = Vec::with_capacity(96);
+        let published = self.hub.publish(channel, submission);
+        published.map_err(|(refusal, _)| refusal.into())
+    }
+
+    /// Answers who published one message.
+    pub(super) fn answer_published(&mut self, ask: &Ask<'_>, channel: &str, published: Published) {
+        let mut answer = std::mem::take(&mut self.scratch.body);
+        answer.clear();
         self.write_published(&mut answer, channel, published);
-        Ok(answer)
+        self.answer_json(ask, &answer);
+        self.scratch.body = answer;
     }
 
     pub(super) fn publish_lines(&mut self, body: &[u8]) -> Result<Vec<u8>, Problem> {
