@@ -344,11 +344,7 @@ fn compare(way: &str, wanted: &Wanted, answer: &Answer, server: &Server) {
             .expect("a call"),
         None => text,
     };
-    let batch: serde_json::Value = match serde_json::from_str(json) {
-        Ok(batch) => batch,
-        // An early head ends in a body of chunks.
-        Err(_) => serde_json::from_str(json.lines().nth(1).unwrap_or_default()).expect("JSON"),
-    };
+    let batch: serde_json::Value = serde_json::from_str(json).expect("JSON");
     let messages = batch["messages"].as_array().expect("a list");
     let seqs: Vec<u64> = messages
         .iter()

@@ -5,6 +5,7 @@ use std::io::IoSlice;
 use encke::base::time::Time;
 use encke::engine::{Access, Engine, Sent, State, Wire};
 use encke::{Config, Cors};
+use httparse::Status;
 
 /// What became of a request.
 pub(crate) struct Answer {
@@ -64,13 +65,33 @@ impl Server {
                 state,
             };
         };
-        let status = std::str::from_utf8(&sent[9..12])
-            .ok()
-            .and_then(|text| text.parse().ok());
+        let (head, body) = sent.split_at(end + 4);
+        let head = std::str::from_utf8(head).expect("a head is text");
+        let is_chunked = head.contains("\r\nTransfer-Encoding: chunked\r\n");
         Answer {
-            status: status.expect("a status"),
-            body: sent[end + 4..].to_vec(),
+            status: head[9..12].parse().expect("a status"),
+            body: match is_chunked {
+                true => unchunked(body),
+                false => body.to_vec(),
+            },
             state,
         }
     }
+}
+
+/// What chunks hold, up to the last one or the end of what was sent.
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while !body.is_empty() {
+        let Ok(Status::Complete((start, size))) = httparse::parse_chunk_size(body) else {
+            panic!("no chunk: {}", body.escape_ascii());
+        };
+        let (chunk, rest) = body[start..].split_at(size as usize);
+        if chunk.is_empty() {
+            break;
+        }
+        whole.extend_from_slice(chunk);
+        body = rest.strip_prefix(b"\r\n").expect("a chunk has its end");
+    }
+    whole
 }
