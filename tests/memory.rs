@@ -45,6 +45,10 @@ impl Wire for Sink {
     fn shutdown(&mut self, _: u32) {
         panic!("nobody is to be ended");
     }
+
+    fn has_unread(&mut self, _: u32) -> bool {
+        false
+    }
 }
 
 /// Everybody parked, and what it took.

@@ -109,6 +109,10 @@ impl Wire for Sink {
     }
 
     fn shutdown(&mut self, _connection: u32) {}
+
+    fn has_unread(&mut self, _: u32) -> bool {
+        false
+    }
 }
 
 /// An engine with its sockets and its clock.

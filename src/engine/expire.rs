@@ -37,8 +37,8 @@ impl Engine {
             State::Idle | State::Head | State::Body if conn.flags.has(Flags::QUEUED) => {
                 self.arm_ms(index, TICK_MS);
             }
-            State::Idle => self.end(index, End::Idle),
-            State::Head if !conn.has_input() => self.end(index, End::Idle),
+            State::Idle => self.hang_up(index, wire),
+            State::Head if !conn.has_input() => self.hang_up(index, wire),
             State::Head => self.time_out(index, "the head of the request took too long", wire),
             State::Body => self.time_out(index, "the body of the request took too long", wire),
             State::Held if is_late => {
@@ -63,6 +63,15 @@ impl Engine {
             State::Streaming => self.beat(index, wire),
             State::Closing => self.end(index, End::Closed),
             State::Listing | State::Gone => {}
+        }
+    }
+
+    /// Ends a connection for its silence, unless it has spoken meanwhile, and it is the server that
+    /// was away: stopped, or moved to another host.
+    fn hang_up(&mut self, index: u32, wire: &mut impl Wire) {
+        match wire.has_unread(index) {
+            true => self.arm_ms(index, TICK_MS),
+            false => self.end(index, End::Idle),
         }
     }
 
@@ -97,5 +106,31 @@ mod tests {
         }
         assert_eq!(wire.answers(), 100);
         assert_eq!(engine.next_close(), None);
+    }
+
+    #[test]
+    fn nobody_is_silent_whose_request_is_here_unread() {
+        let config = Config::default();
+        let mut engine = Engine::new(&config, 1, 0);
+        let mut wire = Sink::default();
+        wire.has_unread = true;
+        let id = engine.accept(Access::Trusted).expect("there is room");
+        let request = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+
+        // The server was stopped, for its first request and for the one after it.
+        let mut now = Time(0);
+        for timeout in [config.head_timeout, config.idle_timeout] {
+            now = now.after_ms(millis(timeout));
+            engine.set_now(now, 75);
+            engine.expire(1_000, &mut wire);
+            assert_eq!(engine.next_close(), None);
+            engine.input(id, request, &mut wire);
+        }
+        assert_eq!(wire.answers(), 2);
+
+        wire.has_unread = false;
+        engine.set_now(now.after_ms(millis(config.idle_timeout)), 75);
+        engine.expire(1_000, &mut wire);
+        assert_eq!(engine.next_close(), Some(id.index));
     }
 }

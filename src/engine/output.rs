@@ -21,6 +21,9 @@ pub trait Wire {
 
     /// Ends our side of a connection; the client's bytes still come in.
     fn shutdown(&mut self, connection: u32);
+
+    /// Whether bytes of the client are here that the engine has yet to be given.
+    fn has_unread(&mut self, connection: u32) -> bool;
 }
 
 /// What a socket took.
@@ -281,13 +284,17 @@ fn unchunked(chunk: &[u8]) -> std::ops::Range<usize> {
 /// Sockets that take everything, for tests.
 #[cfg(test)]
 #[derive(Default)]
-pub(super) struct Sink(Vec<u8>);
+pub(super) struct Sink {
+    sent: Vec<u8>,
+    /// Bytes of every client are here, unread.
+    pub(super) has_unread: bool,
+}
 
 #[cfg(test)]
 impl Sink {
     /// How many answers of success they took.
     pub(super) fn answers(&self) -> usize {
-        memchr::memmem::find_iter(&self.0, "HTTP/1.1 200 ").count()
+        memchr::memmem::find_iter(&self.sent, "HTTP/1.1 200 ").count()
     }
 }
 
@@ -295,10 +302,14 @@ impl Sink {
 impl Wire for Sink {
     fn send(&mut self, _: u32, slices: &[IoSlice<'_>]) -> Sent {
         for slice in slices {
-            self.0.extend_from_slice(slice);
+            self.sent.extend_from_slice(slice);
         }
         Sent::All
     }
 
     fn shutdown(&mut self, _: u32) {}
+
+    fn has_unread(&mut self, _: u32) -> bool {
+        self.has_unread
+    }
 }

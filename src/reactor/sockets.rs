@@ -189,6 +189,16 @@ impl Wire for Sockets {
             let _ = rustix::net::shutdown(&socket.fd, Shutdown::Write);
         }
     }
+
+    /// Of a PROXY protocol header, what is here is no word of the client.
+    fn has_unread(&mut self, connection: u32) -> bool {
+        let Some(Some(socket)) = self.sockets.get(connection as usize) else {
+            return false;
+        };
+        let mut byte = [0];
+        let peeked = rustix::net::recv(&socket.fd, &mut byte, RecvFlags::PEEK);
+        !socket.awaits_header && matches!(peeked, Ok((1.., _)))
+    }
 }
 
 /// Sends what fits. The calls for sockets cost a few percent less than `write`, which comes to them

@@ -32,6 +32,10 @@ impl Wire for Everything {
     }
 
     fn shutdown(&mut self, _: u32) {}
+
+    fn has_unread(&mut self, _: u32) -> bool {
+        false
+    }
 }
 
 impl Server {

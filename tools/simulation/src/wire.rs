@@ -22,6 +22,10 @@ pub(crate) struct Socket {
     pub(crate) rest: Vec<u8>,
     /// Whether several frames were offered at once: only the first begun must be continued.
     several: bool,
+    /// The client's bytes are in the kernel, not yet read by the engine.
+    pub(crate) has_unread: bool,
+    /// The engine has looked for such bytes last when there were none.
+    pub(crate) was_silent: bool,
     /// Taken and not yet read by the client.
     pub(crate) taken: Vec<u8>,
     /// Offered for the first time and not yet looked at.
@@ -124,6 +128,13 @@ impl Wire for SimWire {
         socket.blocks += 1;
         socket.rest = bytes[taken..].to_vec();
         Sent::Some(taken)
+    }
+
+    fn has_unread(&mut self, index: u32) -> bool {
+        let socket = &mut self.sockets[index as usize];
+        assert!(socket.open, "a closed socket is looked at");
+        socket.was_silent = !socket.has_unread;
+        socket.has_unread
     }
 
     fn shutdown(&mut self, index: u32) {

@@ -324,7 +324,7 @@ impl World {
         let is_cut = self.engine.stats().ends(End::NoRoom) > 0;
         let in_trouble =
             socket.blocks > 0 || socket.failed || client.broken || client.fin || is_cut;
-        let shut = socket.shut;
+        let (shut, was_silent) = (socket.shut, socket.was_silent);
         self.say(|| format!("{index} closed"));
         if in_trouble || shut {
             return;
@@ -357,6 +357,10 @@ impl World {
         assert!(
             self.now >= client.heard_at + millis(patience),
             "closed before its time"
+        );
+        assert!(
+            was_silent,
+            "closed for its silence, and what it said was not read"
         );
     }
 
@@ -457,6 +461,10 @@ impl World {
 
     pub(crate) fn expire(&mut self, budget: usize) {
         self.say(|| format!("expire {budget}"));
+        for index in self.indexes(|_| true) {
+            let has_unread = !self.client(index).kernel.is_empty();
+            self.wire.socket(index).has_unread = has_unread;
+        }
         self.engine.expire(budget, &mut self.wire);
         self.after();
     }
