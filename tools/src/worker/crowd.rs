@@ -23,6 +23,9 @@ use crate::server::{Filling, Template};
 
 const STDIN: u64 = u64::MAX;
 
+/// Connections begun in one turn.
+const AT_ONCE: usize = 64;
+
 struct Crowd {
     config: Config,
     poll: Poll,
@@ -101,9 +104,13 @@ impl Crowd {
         self.poll.add(io::stdin(), STDIN, EventFlags::IN)?;
         self.obey(&mut input)?;
         loop {
-            self.connect_more()?;
+            let are_waiting = self.connect_more()?;
             self.report()?;
             let timeout = self.bring_back()?;
+            let timeout = match are_waiting {
+                true => Some(Duration::ZERO),
+                false => timeout,
+            };
             for place in 0..self.poll.wait(timeout)? {
                 match self.poll.token(place) {
                     STDIN => {
@@ -161,17 +168,22 @@ impl Crowd {
         }
     }
 
-    fn connect_more(&mut self) -> io::Result<()> {
-        while self.connecting < self.config.connecting {
+    /// Begins connections, a few at once: those begun before, that could not ask yet, wait for
+    /// their turn meanwhile. Whether more can be begun.
+    fn connect_more(&mut self) -> io::Result<bool> {
+        for _ in 0..AT_ONCE {
+            if self.connecting >= self.config.connecting {
+                return Ok(false);
+            }
             let Some(number) = self.waiting.pop_front() else {
-                return Ok(());
+                return Ok(false);
             };
             let fd = net::connect(self.next_address(), self.config.server)?;
             self.clients[number as usize].begin(fd, self.after);
             self.connecting += 1;
             self.ask_first(number as usize, true)?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sends the first request if the connection is there, else waits until it is.
