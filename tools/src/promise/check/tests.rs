@@ -627,6 +627,33 @@ fn dropped_and_refused() {
 }
 
 #[test]
+fn a_server_that_is_gone_may_be_heard_for_long() {
+    let mut run = Run::new(1);
+    run.streams(9_000).gets(19_000, 1).at(19_001, Event::Lost);
+    run.logs.client_stops[0].push(Span {
+        from: 10 * SECOND + 100_000,
+        to: 18 * SECOND + 500_000,
+    });
+    run.logs.outages.push(Span {
+        from: 10 * SECOND + 200_000,
+        to: 12 * SECOND,
+    });
+    run.is_right();
+
+    // One that came up again in time has nothing to do with it.
+    let mut run = Run::new(1);
+    run.streams(9_000)
+        .gets(10_100, 1)
+        .at(11_000, Event::Beat)
+        .at(11_001, Event::Lost);
+    run.logs.outages.push(Span {
+        from: 8 * SECOND,
+        to: 8 * SECOND + 900_000,
+    });
+    run.breaks(Kind::Dropped);
+}
+
+#[test]
 fn whatever_there_is_begins_where_history_does() {
     let mut run = Run::new(6);
     run.asks(15_500, Transport::Poll, Since::Earliest, 0).batch(

@@ -388,7 +388,7 @@ impl<'a> Walk<'a> {
         let Some(ask) = self.ask.take() else {
             return self.report(Kind::Instrument, at, "it has not asked".into());
         };
-        self.be_alive(at);
+        self.be_alive(ask.at);
         self.place = self.base(batch.cursor);
         let is_new = std::mem::take(&mut self.is_untold);
         if is_new && !batch.gap {

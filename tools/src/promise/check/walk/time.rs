@@ -66,14 +66,13 @@ impl Walk<'_> {
             self.report(Kind::Silence, at, text);
         }
         self.heard_at = at;
-        self.be_alive(at);
+        self.be_alive(self.ask.map_or(0, |ask| ask.at));
     }
 
-    /// Something was read; right after a pause, it may have been there since before.
-    pub(super) fn be_alive(&mut self, at: u64) {
-        if at > self.reads_since + self.rules.slack / AFTERMATH {
-            self.alive_at = self.happened(at);
-        }
+    /// The server sent something after this time, whenever it was read: the kernels of both ends may
+    /// have kept it for long, even beyond the server's own end.
+    pub(super) fn be_alive(&mut self, since: u64) {
+        self.alive_at = self.alive_at.max(since);
     }
 
     /// A message on a stream to a client that was waiting for it.
@@ -82,6 +81,7 @@ impl Walk<'_> {
         let Some(publish) = publish.filter(|p| p.outcome == Outcome::Accepted(receipt.id)) else {
             return;
         };
+        self.be_alive(publish.begun);
         let due = publish.done.max(self.reads_since);
         if self.is_late(due, at) && !self.is_paused {
             let text = format!("{} came {} us after it was due", receipt.id, at - due);
@@ -151,12 +151,9 @@ impl Walk<'_> {
     }
 
     pub(super) fn lost(&mut self, at: u64) {
-        if self.ask.is_some() {
-            // One that was stopped may ask, and read, what has ended long since.
-            if !self.was_down(self.alive_at, at) {
-                let text = "the server ended the connection without a word";
-                self.report(Kind::Dropped, at, text.into());
-            }
+        if self.ask.is_some() && !self.was_down(self.alive_at, at) {
+            let text = "the server ended the connection without a word";
+            self.report(Kind::Dropped, at, text.into());
         }
         self.close(at);
     }
