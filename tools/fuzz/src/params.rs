@@ -6,7 +6,7 @@
 
 use encke::encode::{Cursor, Seq, write_cursor};
 use encke::engine::State;
-use encke::http1::{self, Outcome, Scan};
+use encke::http1::{self, Framing, Outcome, Scan};
 use encke::hub::{Submission, check_name};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 
@@ -157,8 +157,8 @@ fn target(bytes: &[u8], server: &mut Server) {
         assert!(server.ask(&request).status >= 400 || outcome.is_ok());
         return;
     };
-    if length < request.len() {
-        // The second line held a head's end: several requests, which are not compared.
+    if length < request.len() || head.framing != Framing::None {
+        // The second line held a head's end, or announced a body: neither is compared.
         server.ask(&request);
         return;
     }
@@ -265,7 +265,8 @@ impl Wanted {
                     return None;
                 }
                 // Less than a millisecond is none.
-                self.at_once = text.parse::<f64>().ok()? < 0.001;
+                let is_zero = |digits: &str| digits.bytes().all(|b| b == b'0');
+                self.at_once = is_zero(whole) && is_zero(&part[..part.len().min(3)]);
             }
             "limit" => {
                 let text = text().filter(|text| is_digits(text))?;
