@@ -67,10 +67,11 @@ impl Engine {
     }
 
     /// Ends a connection for its silence, unless it has spoken meanwhile, and it is the server that
-    /// was away: stopped, or moved to another host.
+    /// was away: stopped, or moved to another host. Who has begun a head or a body is no such case:
+    /// a trickle would never end.
     fn hang_up(&mut self, index: u32, wire: &mut impl Wire) {
         match wire.has_unread(index) {
-            true => self.arm_ms(index, TICK_MS),
+            true => self.arm_ms(index, self.settings.head_timeout_ms),
             false => self.end(index, End::Idle),
         }
     }

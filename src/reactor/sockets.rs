@@ -190,7 +190,7 @@ impl Wire for Sockets {
         }
     }
 
-    /// Of a PROXY protocol header, what is here is no word of the client.
+    /// A PROXY protocol header does not count, or a part of one would keep its connection for ever.
     fn has_unread(&mut self, connection: u32) -> bool {
         let Some(Some(socket)) = self.sockets.get(connection as usize) else {
             return false;

@@ -65,11 +65,13 @@ impl Plan {
     }
 
     pub(super) fn rules(&self) -> Rules {
+        let slack = (self.slack * 1e6) as u64;
         Rules {
             history_messages: 32,
-            history_age: 20_000_000,
+            // A message whose age may be out by the slack must not be one that may be gone.
+            history_age: 2 * slack,
             heartbeat: 2_000_000,
-            slack: (self.slack * 1e6) as u64,
+            slack,
         }
     }
 }

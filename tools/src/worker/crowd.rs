@@ -169,7 +169,7 @@ impl Crowd {
     }
 
     /// Begins connections, a few at once: those begun before, that could not ask yet, wait for
-    /// their turn meanwhile. Whether more can be begun.
+    /// their turn meanwhile. Whether more may be to begin.
     fn connect_more(&mut self) -> io::Result<bool> {
         for _ in 0..AT_ONCE {
             if self.connecting >= self.config.connecting {
