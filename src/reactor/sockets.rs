@@ -46,6 +46,17 @@ pub(super) enum Read {
     Broken,
 }
 
+impl Socket {
+    fn peek(&self, buffer: &mut [u8]) -> Read {
+        match rustix::net::recv(&self.fd, buffer, RecvFlags::PEEK) {
+            Ok((0, _)) => Read::Eof,
+            Ok((length, _)) => Read::Bytes(length),
+            Err(Errno::AGAIN | Errno::INTR) => Read::Nothing,
+            Err(_) => Read::Broken,
+        }
+    }
+}
+
 impl Sockets {
     pub(super) fn new(registry: Registry, max_connections: usize) -> Sockets {
         Sockets {
@@ -115,14 +126,9 @@ impl Sockets {
 
     /// Looks at the bytes that are there, and leaves them.
     pub(super) fn peek(&mut self, id: ConnId, buffer: &mut [u8]) -> Read {
-        let Some(socket) = self.find(id) else {
-            return Read::Nothing;
-        };
-        match rustix::net::recv(&socket.fd, buffer, RecvFlags::PEEK) {
-            Ok((0, _)) => Read::Eof,
-            Ok((length, _)) => Read::Bytes(length),
-            Err(Errno::AGAIN | Errno::INTR) => Read::Nothing,
-            Err(_) => Read::Broken,
+        match self.find(id) {
+            Some(socket) => socket.peek(buffer),
+            None => Read::Nothing,
         }
     }
 
@@ -195,9 +201,7 @@ impl Wire for Sockets {
         let Some(Some(socket)) = self.sockets.get(connection as usize) else {
             return false;
         };
-        let mut byte = [0];
-        let peeked = rustix::net::recv(&socket.fd, &mut byte, RecvFlags::PEEK);
-        !socket.awaits_header && matches!(peeked, Ok((1.., _)))
+        !socket.awaits_header && matches!(socket.peek(&mut [0]), Read::Bytes(_))
     }
 }
 
