@@ -62,14 +62,12 @@ pub(super) fn split<'b>(method: &str, target: &'b [u8]) -> Result<(&'b [u8], &'b
             Err(Error::Target)
         };
     }
-    match target {
-        [b'/', ..] => Ok((path, query)),
-        b"*" if method == "OPTIONS" => Ok((path, query)),
-        _ => match absolute_path(path) {
-            Some(path) => Ok((path, query)),
-            None => Err(Error::Target),
-        },
-    }
+    let path = match target {
+        [b'/', ..] => Some(path),
+        b"*" if method == "OPTIONS" => Some(path),
+        _ => absolute_path(path),
+    };
+    path.map(|path| (path, query)).ok_or(Error::Target)
 }
 
 /// The host, and the port, of an absolute target.
