@@ -9,7 +9,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Throughput};
 use encke::Data;
-use encke::encode::{Content, Envelope, Epoch, Seq, batch, jsonp, ndjson, object, script, sse};
+use encke_core::encode::{
+    Content, Envelope, Epoch, Seq, batch, jsonp, ndjson, object, script, sse,
+};
 
 const SIZES: [usize; 3] = [100, 2 << 10, 64 << 10];
 

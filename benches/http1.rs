@@ -7,7 +7,7 @@ use support::Bencher;
 use std::hint::black_box;
 
 use criterion::Throughput;
-use encke::http1::{Decoder, Framing, Outcome, Scan, parse};
+use encke_core::http1::{Decoder, Framing, Outcome, Scan, parse};
 
 const MAX_HEAD_BYTES: usize = 16 << 10;
 

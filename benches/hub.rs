@@ -7,9 +7,9 @@ use support::{Bencher, ProcessorTime};
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Throughput};
-use encke::encode::{Epoch, Seq};
-use encke::hub::{Hub, Reader, Submission, Take, Transport};
-use encke::{Config, History};
+use encke_core::config::{Config, History};
+use encke_core::encode::{Epoch, Seq};
+use encke_core::hub::{Hub, Reader, Submission, Take, Transport};
 
 fn main() {
     support::run(|criterion| {

@@ -13,8 +13,8 @@ mod support;
 use std::hint::black_box;
 use std::process::{Command, Stdio};
 
-use encke::engine::ConnId;
-use encke::http1::{Outcome, Scan, parse};
+use encke_core::engine::ConnId;
+use encke_core::http1::{Outcome, Scan, parse};
 use gungraun::{library_benchmark, library_benchmark_group};
 use support::{CHANNEL, World, browser_get, get, post, text};
 
@@ -78,7 +78,7 @@ fn crowd(target: &str) -> Crowd {
 impl Crowd {
     fn come_back(&mut self) {
         for &id in &self.ids {
-            if self.world.engine.state(id) == Some(encke::engine::State::Idle) {
+            if self.world.engine.state(id) == Some(encke_core::engine::State::Idle) {
                 self.world.ask(id, &self.request);
             }
         }

@@ -10,7 +10,7 @@ mod support;
 use std::fs;
 use std::time::Duration;
 
-use encke::engine::ConnId;
+use encke_core::engine::ConnId;
 use support::{CHANNEL, ProcessorTime, World, get, text};
 
 /// The hold of a long poll that names none, in which everybody comes back once.

@@ -5,7 +5,7 @@ mod support;
 use support::Bencher;
 
 use criterion::{BatchSize, BenchmarkId, Throughput};
-use encke::base::wheel::{TICK_MS, Wheel};
+use encke_core::base::wheel::{TICK_MS, Wheel};
 
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 

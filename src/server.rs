@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{Address, Config, ConfigError};
-use crate::engine::{Access, Engine};
 use crate::inbox::{self, Handle, Publisher};
 use crate::reactor::{Limits, Reactor};
+use encke_core::config::{Address, Config, ConfigError};
+use encke_core::engine::{Access, Engine};
 
 /// Descriptors kept from connections: listeners, the poll, the log, what the program opens.
 const RESERVED_FILES: u64 = 64;

@@ -5,7 +5,6 @@
 
 use std::env;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -31,7 +30,7 @@ pub(crate) fn sockets() -> io::Result<Sockets> {
     let mut passed = ListenFd::from_env();
     let mut sockets = Sockets::default();
     for place in 0..passed.len() {
-        let address = Address::Inherited(Inherited::new(take(&mut passed, place)?));
+        let address = Address::Inherited(take(&mut passed, place)?);
         match names.next() {
             Some(CONTROL) => sockets.control.push(address),
             _ => sockets.listen.push(address),
@@ -40,12 +39,15 @@ pub(crate) fn sockets() -> io::Result<Sockets> {
     Ok(sockets)
 }
 
-fn take(passed: &mut ListenFd, place: usize) -> io::Result<OwnedFd> {
+fn take(passed: &mut ListenFd, place: usize) -> io::Result<Inherited> {
     if let Ok(Some(socket)) = passed.take_unix_listener(place) {
-        return Ok(socket.into());
+        return Ok(Inherited::new(socket.into(), None));
     }
     match passed.take_tcp_listener(place)? {
-        Some(socket) => Ok(socket.into()),
+        Some(socket) => {
+            let ip_address = socket.local_addr()?;
+            Ok(Inherited::new(socket.into(), Some(ip_address)))
+        }
         None => Err(io::Error::other("a socket was passed twice")),
     }
 }

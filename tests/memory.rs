@@ -11,10 +11,10 @@ use std::io::IoSlice;
 
 use cap::Cap;
 use encke::Config;
-use encke::base::time::Time;
-use encke::encode::Data;
-use encke::engine::{Access, ConnId, Engine, Sent, State, Wire};
-use encke::hub::Submission;
+use encke_core::base::time::Time;
+use encke_core::encode::Data;
+use encke_core::engine::{Access, ConnId, Engine, Sent, State, Wire};
+use encke_core::hub::Submission;
 
 #[global_allocator]
 static COUNTED: Cap<System> = Cap::new(System, usize::MAX);

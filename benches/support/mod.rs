@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
-use encke::base::time::Time;
-use encke::encode::write_cursor;
-use encke::engine::{Access, ConnId, Engine, Sent, Wire};
-use encke::hub::Submission;
 use encke::{Address, Config, Data, Handle, History, Publisher, Server};
+use encke_core::base::time::Time;
+use encke_core::encode::write_cursor;
+use encke_core::engine::{Access, ConnId, Engine, Sent, Wire};
+use encke_core::hub::Submission;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The channel of every bench that needs one alone.

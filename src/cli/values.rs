@@ -362,7 +362,7 @@ mod tests {
             "info",
             "OFF",
             "encke=debug",
-            "warn,encke::http1=trace",
+            "warn,encke_core::http1=trace",
             "warn, encke=info",
         ] {
             assert_eq!(log_filter(text), Ok(text.to_owned()));

@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use mio::Waker;
 
-use crate::encode::Data;
-use crate::hub::{Refusal, Submission};
+use encke_core::encode::Data;
+use encke_core::hub::{Refusal, Submission};
 
 /// What producers and the reactor share beside the queue.
 #[derive(Debug)]

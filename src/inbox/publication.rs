@@ -7,8 +7,8 @@ use std::fmt;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::encode::{self, Data, EventError};
-use crate::hub::{self, NameError, Submission};
+use encke_core::encode::{self, Data, EventError};
+use encke_core::hub::{self, NameError, Submission};
 
 /// A message on its way to a channel.
 #[derive(Debug)]

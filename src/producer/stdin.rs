@@ -10,10 +10,10 @@
 use std::io::{BufRead, ErrorKind};
 use std::time::{Duration, Instant};
 
-use crate::encode::Data;
-use crate::encode::publish_lines::{Line, parse_line};
-use crate::hub::{NameError, check_name};
 use crate::inbox::PublishError;
+use encke_core::encode::Data;
+use encke_core::encode::publish_lines::{Line, parse_line};
+use encke_core::hub::{NameError, check_name};
 
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -17,8 +17,8 @@ use rustix::net::SocketFlags;
 use super::Reactor;
 use super::listen::Listener;
 use super::sockets::Read;
-use crate::base::time::Time;
-use crate::engine::{ConnId, Crowd, Wire};
+use encke_core::base::time::Time;
+use encke_core::engine::{ConnId, Crowd, Wire};
 
 /// Connections taken on in one tick, over all listeners.
 const BUDGET: usize = 64;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
-use crate::config::Address;
-use crate::engine::Access;
+use encke_core::config::Address;
+use encke_core::engine::Access;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::base::time::Time;
-use crate::engine::Outside;
+use encke_core::base::time::Time;
+use encke_core::engine::Outside;
 
 /// Time over which business is averaged.
 const SPAN: Duration = Duration::from_millis(500);

@@ -22,13 +22,13 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::base::time::{Time, millis};
-use crate::config::Address;
-use crate::encode::write_cursor;
-use crate::engine::{Access, ConnId, Engine};
 use crate::inbox::{Accepted, Inbox};
 use accept::Gate;
 use addresses::Addresses;
+use encke_core::base::time::{Time, millis};
+use encke_core::config::Address;
+use encke_core::encode::write_cursor;
+use encke_core::engine::{Access, ConnId, Engine};
 use listen::Listener;
 use load::Load;
 use notices::Notices;

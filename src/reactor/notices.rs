@@ -3,8 +3,8 @@
 //! Owns the wording and the rate. It counts nothing: it compares counters with what they were a
 //! second ago.
 
-use crate::base::time::Time;
-use crate::engine::{End, Engine};
+use encke_core::base::time::Time;
+use encke_core::engine::{End, Engine};
 
 /// How often counters are compared.
 const INTERVAL_MS: u64 = 1_000;

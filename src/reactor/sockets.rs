@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
-use crate::engine::{ConnId, Sent, Wire};
+use encke_core::engine::{ConnId, Sent, Wire};
 
 /// One socket.
 struct Socket {

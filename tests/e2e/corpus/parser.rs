@@ -1,6 +1,6 @@
 //! The parser by itself: each request comes to the same however it is cut.
 
-use encke::http1::{Decoder, Outcome, Scan, parse};
+use encke_core::http1::{Decoder, Outcome, Scan, parse};
 
 use super::{Case, MAX_BODY_BYTES, MAX_HEAD_BYTES, cases, each};
 

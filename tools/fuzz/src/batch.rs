@@ -6,10 +6,10 @@
 
 use std::fmt;
 
-use encke::Data;
-use encke::encode::publish_lines::{Line, parse, parse_line};
-use encke::encode::{Content, Epoch, Seq, check_event, object};
-use encke::hub::check_name;
+use encke_core::encode::Data;
+use encke_core::encode::publish_lines::{Line, parse, parse_line};
+use encke_core::encode::{Content, Epoch, Seq, check_event, object};
+use encke_core::hub::check_name;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

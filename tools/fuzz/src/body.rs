@@ -4,7 +4,7 @@
 //! length of as much. The reader of chunks asks the parsing library for sizes, and looks for
 //! itself at what the server is stricter about.
 
-use encke::http1::{Decoder, Error, Framing};
+use encke_core::http1::{Decoder, Error, Framing};
 
 use crate::cut;
 use crate::syntax::is_token;

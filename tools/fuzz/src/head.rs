@@ -4,7 +4,7 @@
 //! but the RFC. Where the server says that a head is complete, both must find the same in it; where
 //! a plain request is complete to the slow reader, the server must not refuse it.
 
-use encke::http1::{Error, Framing, Head, Method, Outcome, Scan, Version, parse};
+use encke_core::http1::{Error, Framing, Head, Method, Outcome, Scan, Version, parse};
 
 use crate::cut;
 use crate::syntax::is_token;

@@ -4,10 +4,10 @@
 //! request goes to a server that has seven messages, and what it answers is compared with what a
 //! slow reading of the contract says that it should. The parts are also tried by themselves.
 
-use encke::encode::{Cursor, Seq, write_cursor};
-use encke::engine::State;
-use encke::http1::{self, Framing, Outcome, Scan};
-use encke::hub::{Submission, check_name};
+use encke_core::encode::{Cursor, Seq, write_cursor};
+use encke_core::engine::State;
+use encke_core::http1::{self, Framing, Outcome, Scan};
+use encke_core::hub::{Submission, check_name};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::server::{Answer, Server};
@@ -294,7 +294,7 @@ impl Wanted {
                 self.callback = Some(text.to_owned());
             }
             _ => {
-                encke::encode::check_origin(value)?;
+                encke_core::encode::check_origin(value)?;
             }
         }
         Some(())

@@ -2,9 +2,9 @@
 
 use std::io::IoSlice;
 
-use encke::base::time::Time;
-use encke::engine::{Access, Engine, Sent, State, Wire};
-use encke::{Config, Cors};
+use encke_core::base::time::Time;
+use encke_core::engine::{Access, Engine, Sent, State, Wire};
+use encke_core::config::{Config, Cors};
 use httparse::Status;
 
 /// What became of a request.

@@ -2,9 +2,9 @@
 //!
 //! Owns these checks. They look at the engine from outside alone.
 
-use encke::base::time::{Time, millis};
-use encke::engine::State;
-use encke::engine::Stats;
+use encke_core::base::time::{Time, millis};
+use encke_core::engine::State;
+use encke_core::engine::Stats;
 
 use crate::client::Answer;
 use crate::request::Kind;
@@ -360,7 +360,7 @@ impl World {
     }
 
     fn note(&mut self, stats: &Stats) {
-        use encke::engine::End;
+        use encke_core::engine::End;
         self.tally.blocks += stats.blocked;
         self.tally.recycled += stats.recycled;
         self.tally.stalled += stats.ends(End::Stalled);

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use encke::engine::ConnId;
+use encke_core::engine::ConnId;
 
 use crate::decode::{self, Decoder, Got, Sse};
 use crate::http::{Head, Parser, Part, lossy};

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use encke::Data;
+use encke_core::encode::Data;
 
 use crate::decode::{Message, Payload};
 

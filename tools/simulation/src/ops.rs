@@ -2,8 +2,8 @@
 //!
 //! Owns the choice. What a thing does is in `world`, whether it may be is in the checks.
 
-use encke::engine::{Access, State};
-use encke::hub::Submission;
+use encke_core::engine::{Access, State};
+use encke_core::hub::Submission;
 
 use crate::client::Client;
 use crate::model::Said;

@@ -3,7 +3,7 @@
 //! Owns the bytes of requests and what is to be remembered of each to judge its answer.
 
 use base64::Engine;
-use encke::Data;
+use encke_core::encode::Data;
 
 use crate::chance::Chance;
 use crate::model::Said;

@@ -3,9 +3,9 @@
 //! Owns the rule of delivery: after the cursor that was brought, a client is given every message
 //! of its channels once and in order, or is told of a gap where one is missing.
 
-use encke::Config;
-use encke::engine::Engine;
-use encke::hub::Hub;
+use encke_core::config::Config;
+use encke_core::engine::Engine;
+use encke_core::hub::Hub;
 
 use crate::decode::{Batch, Message};
 use crate::model::Model;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use encke::{Config, History};
+use encke_core::config::{Config, History};
 
 use crate::chance::Chance;
 

@@ -5,7 +5,7 @@
 
 use std::io::IoSlice;
 
-use encke::engine::{Sent, Wire};
+use encke_core::engine::{Sent, Wire};
 
 /// One socket, as both ends see it.
 #[derive(Default)]

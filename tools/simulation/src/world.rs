@@ -3,8 +3,8 @@
 //! Owns time and every call of the engine. After each call the model is brought up to date from
 //! what the engine answered, and then what arrived at the clients is judged.
 
-use encke::base::time::{Time, millis};
-use encke::engine::{ConnId, End, Engine, State};
+use encke_core::base::time::{Time, millis};
+use encke_core::engine::{ConnId, End, Engine, State};
 
 use crate::chance::Chance;
 use crate::client::Client;

@@ -85,8 +85,8 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
-    use crate::Config;
     use crate::base::time::{Time, millis};
+    use crate::config::Config;
     use crate::engine::output::Sink;
     use crate::engine::{Access, Engine};
 

@@ -88,8 +88,8 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use crate::Config;
     use crate::base::time::{Time, millis};
+    use crate::config::Config;
     use crate::encode::{Data, Epoch};
     use crate::hub::{Hub, Submission};
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Settings of a server. `Config::default()` is what the binary runs with when told nothing.
 ///
 /// ```
-/// use encke::Config;
+/// use encke_core::config::Config;
 /// use std::time::Duration;
 ///
 /// let config = Config {

@@ -22,32 +22,38 @@ pub enum Address {
     Proxied(Box<Address>),
 }
 
-/// A listening socket that was handed over.
+/// A listening socket that another process opened and passed to this one.
 #[derive(Clone, Debug)]
-pub struct Inherited(Arc<OwnedFd>);
+pub struct Inherited {
+    socket: Arc<OwnedFd>,
+    ip_address: Option<SocketAddr>,
+}
 
 impl Inherited {
-    /// Takes over a listening stream socket.
-    pub fn new(socket: OwnedFd) -> Inherited {
-        Inherited(Arc::new(socket))
+    /// Takes over a listening stream socket. `ip_address` is the address it is bound to; `None` for
+    /// a unix socket.
+    pub fn new(socket: OwnedFd, ip_address: Option<SocketAddr>) -> Inherited {
+        Inherited {
+            socket: Arc::new(socket),
+            ip_address,
+        }
     }
 
-    /// Where it listens, if that is an IP address.
+    /// The address it is bound to, if that is an IP address.
     pub fn ip_address(&self) -> Option<SocketAddr> {
-        let name = rustix::net::getsockname(&self.0).ok()?;
-        SocketAddr::try_from(name).ok()
+        self.ip_address
     }
 }
 
 impl AsFd for Inherited {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl PartialEq for Inherited {
     fn eq(&self, other: &Inherited) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.socket, &other.socket)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The live page at `/`: one document that carries its style and its scripts.
 //!
-//! Owns the document and its Content-Security-Policy. The page itself is in `src/page/`; it uses
+//! Owns the document and its Content-Security-Policy. The page itself is in `page/`; it uses
 //! the public endpoints alone and knows nothing of the engine.
 //!
 //! Invariant: *nothing runs but what is built in*. Style and scripts are allowed by their hashes:
