@@ -6,44 +6,25 @@
 //! of it ([`Engine::next_close`]). So the same engine runs in production and in simulation.
 //!
 //! Invariants:
-//! - *One exit.* Every byte leaves through [`Wire::send`], from `output` alone.
+//! - *One exit.* Every byte leaves through [`Wire::send`], from `connections::wire` alone.
 //! - *One rest.* After anything happened to a connection, `rest` puts it where its state says:
 //!   into the lists, under the right deadline, or on its way out.
 //! - *Blocked is unlisted.* A connection with half-sent bytes stands in no list; it costs a
 //!   cursor and the rest of one frame.
 //! - *Closing is last.* An index is reused only after [`Engine::next_close`] gave it out.
 
-mod admit;
-mod advice;
-mod ask;
-mod channels;
-mod conn;
-mod deliver;
-mod drain;
-mod expire;
-mod heads;
-mod input;
-mod metrics;
-mod output;
-mod outside;
-mod page;
-mod params;
-mod perform;
-mod problem;
-mod publish;
-mod receive;
-mod refusal;
-mod route;
-mod shapes;
+mod connections;
+mod delivery;
+mod gauges;
+mod requests;
+mod response;
 mod stats;
-mod stream;
-mod work;
 
-pub use conn::{Access, ConnId, State};
-pub use output::{Sent, Wire};
-pub use outside::Outside;
-pub use refusal::Crowd;
-pub use route::Endpoint;
+pub use connections::conn::{Access, ConnId, State};
+pub use connections::wire::{Sent, Wire};
+pub use gauges::Outside;
+pub use requests::reject::Crowd;
+pub use requests::route::Endpoint;
 pub use stats::{End, Stats};
 
 use std::collections::VecDeque;
@@ -57,11 +38,11 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::encode::{Epoch, Seq};
 use crate::hub::{Hub, Item, Published, Refusal, Submission};
-use channels::Listing;
-use conn::{Conn, States};
-use drain::Drain;
-use heads::Heads;
-use page::Page;
+use connections::conn::{self, Conn, States};
+use delivery::drain::Drain;
+use requests::channels::Listing;
+use requests::page::Page;
+use response::heads::Heads;
 
 /// The engine.
 pub struct Engine {

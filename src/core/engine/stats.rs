@@ -1,7 +1,7 @@
 //! What happened so far: plain counters, read by metrics and by tests.
 
-use super::refusal::Crowd;
-use super::route::Endpoint;
+use super::requests::reject::Crowd;
+use super::requests::route::Endpoint;
 use crate::base::histogram::Histogram;
 use crate::hub::DURATIONS_MS;
 

@@ -4,12 +4,12 @@
 //! message never loses to its own timeout: a held poll that is owed something is not answered
 //! empty.
 
-use super::Engine;
-use super::conn::{Flags, State};
-use super::output::Wire;
-use super::problem::Problem;
-use super::stats::End;
 use crate::base::wheel::TICK_MS;
+use crate::engine::Engine;
+use crate::engine::connections::conn::{Flags, State};
+use crate::engine::connections::wire::Wire;
+use crate::engine::response::problem::Problem;
+use crate::engine::stats::End;
 
 /// Old messages and unused channels dropped in one go.
 const SWEEP: usize = 256;
@@ -87,7 +87,7 @@ impl Engine {
 mod tests {
     use crate::base::time::{Time, millis};
     use crate::config::Config;
-    use crate::engine::output::Sink;
+    use crate::engine::connections::wire::Sink;
     use crate::engine::{Access, Engine};
 
     #[test]

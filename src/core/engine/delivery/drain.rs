@@ -3,15 +3,15 @@
 //! Owns the phases of a drain. A release is an ordinary deadline: what it does is decided where
 //! every deadline is.
 
-use super::Engine;
-use super::conn::State;
 use crate::base::time::Time;
+use crate::engine::Engine;
+use crate::engine::connections::conn::State;
 
 /// How long the last to be released have to take their answers.
 const LAST_WORDS_MS: u64 = 500;
 
 /// A drain that has begun.
-pub(super) struct Drain {
+pub(in crate::engine) struct Drain {
     /// When new connections are no longer accepted and the release begins.
     closes_at: Time,
     /// When whoever is left is let go; later where releasing takes longer.
@@ -22,11 +22,11 @@ pub(super) struct Drain {
 
 impl Drain {
     /// Whether moments of release are still being given out.
-    pub(super) fn is_releasing(&self) -> bool {
+    pub(in crate::engine) fn is_releasing(&self) -> bool {
         self.next.is_some_and(|next| next > 0)
     }
 
-    pub(super) fn next_due(&self, now: Time) -> Option<Time> {
+    pub(in crate::engine) fn next_due(&self, now: Time) -> Option<Time> {
         let due = [self.closes_at, self.ends_at.after_ms(LAST_WORDS_MS)];
         due.into_iter().find(|&at| at > now)
     }
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::engine::Access;
-    use crate::engine::output::Sink;
+    use crate::engine::connections::wire::Sink;
 
     /// More than can be released in the time that is given to the last of them.
     #[test]

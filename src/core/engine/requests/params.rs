@@ -5,14 +5,14 @@
 
 use std::borrow::Cow;
 
-use super::problem::Problem;
-use super::route::Receive;
 use crate::encode::{self, Cursor, Epoch, Seq};
+use crate::engine::requests::route::Receive;
+use crate::engine::response::problem::Problem;
 use crate::http1::{self, Head};
 
 /// Where a client wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Since {
+pub(in crate::engine) enum Since {
     /// It did not say.
     Absent,
     /// With the oldest message there is.
@@ -27,20 +27,20 @@ pub(super) enum Since {
 
 /// The parameters of one request.
 #[derive(Clone, Debug)]
-pub(super) struct Params<'b> {
-    pub(super) since: Since,
-    pub(super) hold_ms: Option<u64>,
-    pub(super) limit: Option<usize>,
-    pub(super) early: bool,
-    pub(super) linger_ms: u64,
-    pub(super) envelope: bool,
-    pub(super) callback: Option<Cow<'b, str>>,
-    pub(super) origin: Option<Cow<'b, str>>,
+pub(in crate::engine) struct Params<'b> {
+    pub(in crate::engine) since: Since,
+    pub(in crate::engine) hold_ms: Option<u64>,
+    pub(in crate::engine) limit: Option<usize>,
+    pub(in crate::engine) early: bool,
+    pub(in crate::engine) linger_ms: u64,
+    pub(in crate::engine) envelope: bool,
+    pub(in crate::engine) callback: Option<Cow<'b, str>>,
+    pub(in crate::engine) origin: Option<Cow<'b, str>>,
 }
 
 impl<'b> Params<'b> {
     /// Parses those that mean something to `receive`.
-    pub(super) fn parse(
+    pub(in crate::engine) fn parse(
         head: &Head<'b>,
         receive: Receive,
         epoch: &Epoch,
@@ -90,19 +90,19 @@ impl<'b> Params<'b> {
 
 /// The callback of a request whose other parameters may be wrong, so that the error can be said
 /// to it.
-pub(super) fn callback_of<'b>(head: &Head<'b>) -> Option<Cow<'b, str>> {
+pub(in crate::engine) fn callback_of<'b>(head: &Head<'b>) -> Option<Cow<'b, str>> {
     let raw = last(head.query, b"callback")?;
     callback(http1::decode(raw)?).ok()
 }
 
 /// The raw value of a parameter; of one given twice the last counts.
-pub(super) fn last<'b>(query: &'b [u8], wanted: &[u8]) -> Option<&'b [u8]> {
+pub(in crate::engine) fn last<'b>(query: &'b [u8], wanted: &[u8]) -> Option<&'b [u8]> {
     let values = http1::parameters(query).filter(|&(name, _)| name == wanted);
     values.last().map(|(_, raw)| raw)
 }
 
 /// A parameter's value, percent-decoded.
-pub(super) fn decoded(raw: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
+pub(in crate::engine) fn decoded(raw: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
     http1::decode(raw)
         .ok_or_else(|| Problem::bad("`%` in the query must be followed by two hex digits"))
 }

@@ -10,27 +10,27 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::Engine;
-use super::ask::{Ask, manner};
-use super::heads::{Ending, field};
+use crate::engine::Engine;
+use crate::engine::response::context::{Ask, manner};
+use crate::engine::response::heads::{Ending, field};
 
-const DOCUMENT: &str = include_str!("../page/index.html");
-const STYLE: &str = include_str!("../page/page.css");
+const DOCUMENT: &str = include_str!("../../page/index.html");
+const STYLE: &str = include_str!("../../page/page.css");
 /// In the order in which they run. They share one global scope.
 const SCRIPTS: [(&str, &str); 3] = [
-    ("/*receive.js*/", include_str!("../page/receive.js")),
-    ("/*draw.js*/", include_str!("../page/draw.js")),
-    ("/*page.js*/", include_str!("../page/page.js")),
+    ("/*receive.js*/", include_str!("../../page/receive.js")),
+    ("/*draw.js*/", include_str!("../../page/draw.js")),
+    ("/*page.js*/", include_str!("../../page/page.js")),
 ];
 
 /// The page, ready to be served.
-pub(super) struct Page {
+pub(in crate::engine) struct Page {
     document: String,
     policy: String,
 }
 
 impl Page {
-    pub(super) fn new() -> Page {
+    pub(in crate::engine) fn new() -> Page {
         let mut document = DOCUMENT.replace("/*page.css*/", STYLE);
         let mut hashes = String::new();
         for (place, script) in SCRIPTS {
@@ -55,7 +55,7 @@ fn hash(text: &str) -> String {
 
 impl Engine {
     /// Writes the page, if it is served at all.
-    pub(super) fn answer_page(&mut self, ask: &Ask<'_>) {
+    pub(in crate::engine) fn answer_page(&mut self, ask: &Ask<'_>) {
         let Some(page) = &self.page else { return };
         let manner = manner(ask, &self.heads);
         let out = &mut self.scratch.out;

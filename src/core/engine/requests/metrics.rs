@@ -12,12 +12,12 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::Engine;
-use super::conn::{State, States};
-use super::outside::Outside;
-use super::refusal::Crowd;
-use super::stats::{End, Stats};
 use crate::base::histogram::Histogram;
+use crate::engine::Engine;
+use crate::engine::connections::conn::{State, States};
+use crate::engine::gauges::Outside;
+use crate::engine::requests::reject::Crowd;
+use crate::engine::stats::{End, Stats};
 use crate::hub::{Audience, Counts, Transport};
 
 /// A copy of everything that is shown.
@@ -33,7 +33,7 @@ struct Snapshot {
 }
 
 impl Engine {
-    pub(super) fn metrics(&self) -> String {
+    pub(in crate::engine) fn metrics(&self) -> String {
         let snapshot = Snapshot {
             stats: self.stats.clone(),
             counts: self.hub.counts(),

@@ -10,20 +10,20 @@ use crate::encode::Seq;
 use crate::http1::{Decoder, Error, Progress, Scan};
 
 /// What is under way on a connection, or individual about it.
-pub(super) struct Work {
+pub(in crate::engine) struct Work {
     /// Bytes received and not served yet.
-    pub(super) input: Vec<u8>,
-    pub(super) scan: Scan,
-    pub(super) upload: Option<Upload>,
-    pub(super) pending: Option<Pending>,
-    pub(super) wish: Option<Wish>,
+    pub(in crate::engine) input: Vec<u8>,
+    pub(in crate::engine) scan: Scan,
+    pub(in crate::engine) upload: Option<Upload>,
+    pub(in crate::engine) pending: Option<Pending>,
+    pub(in crate::engine) wish: Option<Wish>,
     /// Bytes that arrived on a stream, or after the last request.
-    pub(super) stray_bytes: usize,
+    pub(in crate::engine) stray_bytes: usize,
     charge: Charge,
 }
 
 impl Work {
-    pub(super) fn new(buffers: &Arc<Meter>) -> Work {
+    pub(in crate::engine) fn new(buffers: &Arc<Meter>) -> Work {
         Work {
             input: Vec::new(),
             scan: Scan::default(),
@@ -36,7 +36,7 @@ impl Work {
     }
 
     /// Whether nothing is under way and nothing individual.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
         self.input.is_empty()
             && self.upload.is_none()
             && self.pending.is_none()
@@ -45,7 +45,7 @@ impl Work {
     }
 
     /// Brings the count of buffered bytes up to date.
-    pub(super) fn recount(&mut self) {
+    pub(in crate::engine) fn recount(&mut self) {
         let upload = self.upload.as_ref().map_or(0, Upload::bytes);
         self.charge
             .set(size_of::<Work>() + self.input.capacity() + upload);
@@ -53,17 +53,21 @@ impl Work {
 }
 
 /// A request whose body is not here yet.
-pub(super) struct Upload {
+pub(in crate::engine) struct Upload {
     /// The head as received; parsed again when the body is whole.
-    pub(super) head: Box<[u8]>,
-    pub(super) decoder: Decoder,
+    pub(in crate::engine) head: Box<[u8]>,
+    pub(in crate::engine) decoder: Decoder,
     /// The body so far, if anybody wants it.
-    pub(super) body: Option<Vec<u8>>,
+    pub(in crate::engine) body: Option<Vec<u8>>,
 }
 
 impl Upload {
     /// Takes what `bytes` hold of the body.
-    pub(super) fn take(&mut self, bytes: &[u8], max_bytes: usize) -> Result<Progress, Error> {
+    pub(in crate::engine) fn take(
+        &mut self,
+        bytes: &[u8],
+        max_bytes: usize,
+    ) -> Result<Progress, Error> {
         match &mut self.body {
             Some(body) => {
                 if body.capacity() - body.len() < bytes.len() {
@@ -77,7 +81,7 @@ impl Upload {
     }
 
     /// The body, as far as it is kept.
-    pub(super) fn body(&self) -> &[u8] {
+    pub(in crate::engine) fn body(&self) -> &[u8] {
         self.body.as_deref().unwrap_or_default()
     }
 
@@ -87,38 +91,38 @@ impl Upload {
 }
 
 /// Bytes that the socket has not taken yet: the rest of one frame.
-pub(super) struct Pending {
-    pub(super) frame: Arc<Frame>,
-    pub(super) sent: usize,
-    pub(super) end: usize,
+pub(in crate::engine) struct Pending {
+    pub(in crate::engine) frame: Arc<Frame>,
+    pub(in crate::engine) sent: usize,
+    pub(in crate::engine) end: usize,
 }
 
 /// What a parked long poll asked for beyond the defaults.
 #[derive(Default)]
-pub(super) struct Wish {
-    pub(super) callback: Option<Box<str>>,
+pub(in crate::engine) struct Wish {
+    pub(in crate::engine) callback: Option<Box<str>>,
     /// The allowed origin to echo, by its place in the configured list.
-    pub(super) origin: Option<u16>,
+    pub(in crate::engine) origin: Option<u16>,
     /// Most messages in the batch.
-    pub(super) limit: usize,
-    pub(super) linger_ms: u64,
-    pub(super) gathered: Gathered,
+    pub(in crate::engine) limit: usize,
+    pub(in crate::engine) linger_ms: u64,
+    pub(in crate::engine) gathered: Gathered,
 }
 
 /// What a lingering poll has gathered so far.
 #[derive(Default)]
-pub(super) struct Gathered {
-    pub(super) objects: Vec<Arc<Frame>>,
-    pub(super) bytes: usize,
-    pub(super) gap: bool,
-    pub(super) more: bool,
+pub(in crate::engine) struct Gathered {
+    pub(in crate::engine) objects: Vec<Arc<Frame>>,
+    pub(in crate::engine) bytes: usize,
+    pub(in crate::engine) gap: bool,
+    pub(in crate::engine) more: bool,
     /// How many waited for the messages, at most.
-    pub(super) audience: u32,
-    pub(super) cursor: Seq,
+    pub(in crate::engine) audience: u32,
+    pub(in crate::engine) cursor: Seq,
 }
 
 impl Gathered {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::engine) fn is_empty(&self) -> bool {
         self.objects.is_empty() && !self.gap
     }
 }

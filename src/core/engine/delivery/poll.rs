@@ -6,41 +6,41 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::Engine;
-use super::ask::{Ask, manner};
-use super::conn::{Flags, State};
-use super::heads::{Ending, LAST_CHUNK, chunk};
-use super::params::{Params, Since};
-use super::problem::Problem;
-use super::route::{Names, Receive};
-use super::work::Wish;
 use crate::base::meter::Frame;
 use crate::encode::{self, Envelope, Seq};
+use crate::engine::Engine;
+use crate::engine::connections::conn::{Flags, State};
+use crate::engine::connections::request_state::Wish;
+use crate::engine::requests::params::{Params, Since};
+use crate::engine::requests::route::{Names, Receive};
+use crate::engine::response::context::{Ask, manner};
+use crate::engine::response::heads::{Ending, LAST_CHUNK, chunk};
+use crate::engine::response::problem::Problem;
 use crate::hub::{Channels, Item, Shape, Take, Transport};
 
 /// Where a client begins to receive.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Start {
-    pub(super) cursor: Seq,
+pub(in crate::engine) struct Start {
+    pub(in crate::engine) cursor: Seq,
     /// It asked for whatever there is: what was lost before is no gap.
-    pub(super) fresh: bool,
+    pub(in crate::engine) fresh: bool,
     /// What it saw last is unknown here: a gap, and then whatever there is.
-    pub(super) gap: bool,
+    pub(in crate::engine) gap: bool,
 }
 
 /// A batch without its messages.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Batch {
-    pub(super) cursor: Seq,
-    pub(super) more: bool,
-    pub(super) gap: bool,
-    pub(super) retry_ms: Option<u32>,
-    pub(super) spread_ms: Option<u32>,
+pub(in crate::engine) struct Batch {
+    pub(in crate::engine) cursor: Seq,
+    pub(in crate::engine) more: bool,
+    pub(in crate::engine) gap: bool,
+    pub(in crate::engine) retry_ms: Option<u32>,
+    pub(in crate::engine) spread_ms: Option<u32>,
 }
 
 /// What of an answer is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(in crate::engine) enum Part {
     /// Head and body.
     Whole,
     /// Head and body, as if the head had been sent early.
@@ -50,7 +50,7 @@ pub(super) enum Part {
 }
 
 impl Engine {
-    pub(super) fn receive(
+    pub(in crate::engine) fn receive(
         &mut self,
         index: u32,
         receive: Receive,
@@ -226,7 +226,7 @@ impl Engine {
     }
 
     /// How a body of unknown length ends on a connection.
-    pub(super) fn open_ending(&self, index: u32) -> Ending {
+    pub(in crate::engine) fn open_ending(&self, index: u32) -> Ending {
         match self.conns[index as usize].flags.has(Flags::HTTP10) {
             true => Ending::Close,
             false => Ending::Chunked,
@@ -234,7 +234,7 @@ impl Engine {
     }
 
     /// Writes an answer with these items. It counts nothing, as many may be sent what is written.
-    pub(super) fn write_items(
+    pub(in crate::engine) fn write_items(
         &mut self,
         index: u32,
         ask: &Ask<'_>,
@@ -255,7 +255,7 @@ impl Engine {
     }
 
     /// Writes an answer with these objects.
-    pub(super) fn write_batch(
+    pub(in crate::engine) fn write_batch(
         &mut self,
         index: u32,
         ask: &Ask<'_>,
@@ -312,7 +312,7 @@ impl Engine {
     }
 
     /// How the answer to a held poll is to be written.
-    pub(super) fn held_ask<'w>(&self, index: u32, wish: &'w Wish) -> Ask<'w> {
+    pub(in crate::engine) fn held_ask<'w>(&self, index: u32, wish: &'w Wish) -> Ask<'w> {
         Ask {
             persistence: self.persistence(index),
             head_only: false,
@@ -323,7 +323,7 @@ impl Engine {
 }
 
 /// How many of these are messages.
-pub(super) fn message_count(items: &[Item]) -> usize {
+pub(in crate::engine) fn message_count(items: &[Item]) -> usize {
     let is_message = |item: &&Item| matches!(item, Item::Message { .. });
     items.iter().filter(is_message).count()
 }

@@ -6,14 +6,14 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Engine;
-use super::ask::Ask;
-use super::conn::{self, ConnId};
-use super::output::Wire;
-use super::params::decoded;
-use super::problem::Problem;
-use super::stats::End;
 use crate::encode::{Seq, write_cursor};
+use crate::engine::Engine;
+use crate::engine::connections::conn::{self, ConnId};
+use crate::engine::connections::wire::Wire;
+use crate::engine::requests::params::decoded;
+use crate::engine::response::context::Ask;
+use crate::engine::response::problem::Problem;
+use crate::engine::stats::End;
 use crate::http1;
 use crate::hub::{Channel, Hub, Transport};
 
@@ -54,7 +54,7 @@ struct Channels<'c> {
 }
 
 /// A listing under way: all places of channels are looked at, some in each tick.
-pub(super) struct Listing {
+pub(in crate::engine) struct Listing {
     id: ConnId,
     ask: Ask<'static>,
     prefix: String,
@@ -90,7 +90,7 @@ impl Listing {
 impl Engine {
     /// Lists the channels whose names begin with `prefix` and come after `after`, in order of
     /// names: at once where there are few, else over the next ticks.
-    pub(super) fn list_channels(
+    pub(in crate::engine) fn list_channels(
         &mut self,
         index: u32,
         query: &[u8],
@@ -164,12 +164,12 @@ impl Engine {
         self.answer_json(&listing.ask, &answer);
     }
 
-    pub(super) fn show_channel(&self, name: &str) -> Result<Vec<u8>, Problem> {
+    pub(in crate::engine) fn show_channel(&self, name: &str) -> Result<Vec<u8>, Problem> {
         let channel = self.hub.find(name).ok_or_else(unknown)?;
         Ok(json(&self.state_of(self.hub.channel(channel))))
     }
 
-    pub(super) fn forget_channel(&mut self, name: &str) -> Result<(), Problem> {
+    pub(in crate::engine) fn forget_channel(&mut self, name: &str) -> Result<(), Problem> {
         let channel = self.hub.find(name).ok_or_else(unknown)?;
         self.hub.forget_history(channel);
         Ok(())

@@ -6,11 +6,12 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use super::conn::{Flags, State};
-use super::stats::End;
-use super::work::Pending;
-use super::{ConnId, Engine};
 use crate::base::meter::Frame;
+use crate::engine::ConnId;
+use crate::engine::Engine;
+use crate::engine::connections::conn::{Flags, State};
+use crate::engine::connections::request_state::Pending;
+use crate::engine::stats::End;
 use crate::hub::Item;
 
 /// The sockets, as the engine sees them.
@@ -46,7 +47,7 @@ const SCRATCH_BYTES: usize = 256 << 10;
 
 impl Engine {
     /// Sends what was written for a connection.
-    pub(super) fn flush(&mut self, index: u32, wire: &mut impl Wire) {
+    pub(in crate::engine) fn flush(&mut self, index: u32, wire: &mut impl Wire) {
         if self.scratch.out.is_empty() {
             return;
         }
@@ -74,7 +75,7 @@ impl Engine {
     }
 
     /// Sends one frame that others share; true if the socket took all of it.
-    pub(super) fn send_shared(
+    pub(in crate::engine) fn send_shared(
         &mut self,
         index: u32,
         frame: Arc<Frame>,
@@ -92,7 +93,7 @@ impl Engine {
     }
 
     /// Sends a stream's next frames, one for each item, and moves its cursor to the last begun.
-    pub(super) fn send_frames(
+    pub(in crate::engine) fn send_frames(
         &mut self,
         index: u32,
         items: &[Item],
@@ -211,7 +212,7 @@ impl Engine {
     }
 
     /// Puts a connection where its state says: into the lists, under its deadline, or out.
-    pub(super) fn rest(&mut self, index: u32, wire: &mut impl Wire) {
+    pub(in crate::engine) fn rest(&mut self, index: u32, wire: &mut impl Wire) {
         let now = self.now;
         let conn = &mut self.conns[index as usize];
         conn.tidy();
@@ -260,7 +261,7 @@ impl Engine {
 
     /// Ends a connection: it leaves every list at once, and its socket is closed at the end of
     /// the tick.
-    pub(super) fn end(&mut self, index: u32, why: End) {
+    pub(in crate::engine) fn end(&mut self, index: u32, why: End) {
         let conn = &mut self.conns[index as usize];
         if conn.state() == State::Gone {
             return;
@@ -284,16 +285,16 @@ fn unchunked(chunk: &[u8]) -> std::ops::Range<usize> {
 /// Sockets that take everything, for tests.
 #[cfg(test)]
 #[derive(Default)]
-pub(super) struct Sink {
+pub(in crate::engine) struct Sink {
     sent: Vec<u8>,
     /// Bytes of every client are here, unread.
-    pub(super) has_unread: bool,
+    pub(in crate::engine) has_unread: bool,
 }
 
 #[cfg(test)]
 impl Sink {
     /// How many answers of success they took.
-    pub(super) fn answers(&self) -> usize {
+    pub(in crate::engine) fn answers(&self) -> usize {
         memchr::memmem::find_iter(&self.sent, "HTTP/1.1 200 ").count()
     }
 }

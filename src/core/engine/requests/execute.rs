@@ -2,19 +2,19 @@
 //!
 //! Owns the way from a plan to the endpoint that serves it, and the word of it in counters and log.
 
-use super::Engine;
-use super::admit::Plan;
-use super::ask::{Ask, manner};
-use super::conn::State;
-use super::heads::{Ending, field};
-use super::params::callback_of;
-use super::problem::Problem;
-use super::route::{Endpoint, Route};
+use crate::engine::Engine;
+use crate::engine::connections::conn::State;
+use crate::engine::requests::authorize::Plan;
+use crate::engine::requests::params::callback_of;
+use crate::engine::requests::route::{Endpoint, Route};
+use crate::engine::response::context::{Ask, manner};
+use crate::engine::response::heads::{Ending, field};
+use crate::engine::response::problem::Problem;
 use crate::http1::Head;
 
 impl Engine {
     /// Serves one whole request: its answer is written, or it is parked.
-    pub(super) fn perform(&mut self, index: u32, head: &Head<'_>, body: &[u8]) {
+    pub(in crate::engine) fn perform(&mut self, index: u32, head: &Head<'_>, body: &[u8]) {
         let ask = self.ask(index, head);
         let route = Route::of(head.path);
         let planned = self.admit(index, head, route);
@@ -32,7 +32,7 @@ impl Engine {
     }
 
     /// Refuses a request whose framing is sound.
-    pub(super) fn refuse_request(
+    pub(in crate::engine) fn refuse_request(
         &mut self,
         index: u32,
         head: &Head<'_>,
@@ -109,7 +109,7 @@ impl Engine {
         Ok(200)
     }
 
-    pub(super) fn answer_json(&mut self, ask: &Ask<'_>, body: &[u8]) {
+    pub(in crate::engine) fn answer_json(&mut self, ask: &Ask<'_>, body: &[u8]) {
         let manner = manner(ask, &self.heads);
         let out = &mut self.scratch.out;
         self.heads

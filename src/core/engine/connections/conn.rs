@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::work::{Wish, Work};
 use crate::base::meter::Meter;
 use crate::base::time::Time;
+use crate::engine::connections::request_state::{Wish, Work};
 use crate::hub::{Reader, Transport};
 
 /// Names a connection for as long as it lives; stale ones are recognised.
@@ -109,50 +109,50 @@ impl State {
 
 /// How many connections stand in each state.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct States([usize; State::ALL.len()]);
+pub(in crate::engine) struct States([usize; State::ALL.len()]);
 
 impl States {
-    pub(super) fn of(&self, state: State) -> usize {
+    pub(in crate::engine) fn of(&self, state: State) -> usize {
         self.0[state as usize]
     }
 
-    pub(super) fn enter(&mut self, state: State) {
+    pub(in crate::engine) fn enter(&mut self, state: State) {
         self.0[state as usize] += 1;
     }
 
-    pub(super) fn leave(&mut self, state: State) {
+    pub(in crate::engine) fn leave(&mut self, state: State) {
         self.0[state as usize] -= 1;
     }
 }
 
 /// What else is to be known of a connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Flags(u8);
+pub(in crate::engine) struct Flags(u8);
 
 impl Flags {
     /// The present request is HTTP/1.0.
-    pub(super) const HTTP10: Flags = Flags(1);
+    pub(in crate::engine) const HTTP10: Flags = Flags(1);
     /// No further request is served on this connection.
-    pub(super) const CLOSE: Flags = Flags(2);
+    pub(in crate::engine) const CLOSE: Flags = Flags(2);
     /// The client's side is closed.
-    pub(super) const EOF: Flags = Flags(4);
+    pub(in crate::engine) const EOF: Flags = Flags(4);
     /// Stands in the queue of those with requests left to serve.
-    pub(super) const QUEUED: Flags = Flags(8);
+    pub(in crate::engine) const QUEUED: Flags = Flags(8);
     /// The head of the held poll's answer is sent.
-    pub(super) const EARLY: Flags = Flags(16);
+    pub(in crate::engine) const EARLY: Flags = Flags(16);
     /// The stream wraps messages in their JSON objects.
-    pub(super) const ENVELOPE: Flags = Flags(32);
+    pub(in crate::engine) const ENVELOPE: Flags = Flags(32);
     /// Our side is shut down.
-    pub(super) const SHUT: Flags = Flags(64);
+    pub(in crate::engine) const SHUT: Flags = Flags(64);
 
     /// Was owed nothing when its reader was last listed.
-    pub(super) const WAITED: Flags = Flags(128);
+    pub(in crate::engine) const WAITED: Flags = Flags(128);
 
-    pub(super) fn has(self, flag: Flags) -> bool {
+    pub(in crate::engine) fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
     }
 
-    pub(super) fn put(&mut self, flag: Flags, on: bool) {
+    pub(in crate::engine) fn put(&mut self, flag: Flags, on: bool) {
         self.0 = if on {
             self.0 | flag.0
         } else {
@@ -162,22 +162,22 @@ impl Flags {
 }
 
 /// One connection.
-pub(super) struct Conn {
-    pub(super) reader: Reader,
-    pub(super) work: Option<Box<Work>>,
-    pub(super) generation: u32,
+pub(in crate::engine) struct Conn {
+    pub(in crate::engine) reader: Reader,
+    pub(in crate::engine) work: Option<Box<Work>>,
+    pub(in crate::engine) generation: u32,
     /// Of a stream: body bytes that it may still send. Of a held poll: when it was parked.
     measure: u32,
     /// The end of the hold, or of the stream.
     ends_at: Moment,
     state: State,
-    pub(super) transport: Transport,
-    pub(super) access: Access,
-    pub(super) flags: Flags,
+    pub(in crate::engine) transport: Transport,
+    pub(in crate::engine) access: Access,
+    pub(in crate::engine) flags: Flags,
 }
 
 impl Conn {
-    pub(super) fn new(generation: u32, access: Access) -> Conn {
+    pub(in crate::engine) fn new(generation: u32, access: Access) -> Conn {
         Conn {
             reader: Reader::default(),
             work: None,
@@ -191,11 +191,11 @@ impl Conn {
         }
     }
 
-    pub(super) fn state(&self) -> State {
+    pub(in crate::engine) fn state(&self) -> State {
         self.state
     }
 
-    pub(super) fn become_state(&mut self, next: State, states: &mut States) {
+    pub(in crate::engine) fn become_state(&mut self, next: State, states: &mut States) {
         debug_assert!(
             self.state.may_become(next),
             "a connection went from {:?} to {next:?}",
@@ -207,74 +207,74 @@ impl Conn {
     }
 
     /// Whether a long poll or a stream is waiting.
-    pub(super) fn is_parked(&self) -> bool {
+    pub(in crate::engine) fn is_parked(&self) -> bool {
         matches!(self.state, State::Held | State::Streaming)
     }
 
     /// Whether its request is not answered yet and needs nothing more of the client.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(in crate::engine) fn is_waiting(&self) -> bool {
         self.is_parked() || self.state == State::Listing
     }
 
     /// Whether its socket takes no more for now.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub(in crate::engine) fn is_blocked(&self) -> bool {
         self.work
             .as_ref()
             .is_some_and(|work| work.pending.is_some())
     }
 
     /// Whether bytes of it wait to be served.
-    pub(super) fn has_input(&self) -> bool {
+    pub(in crate::engine) fn has_input(&self) -> bool {
         self.work
             .as_ref()
             .is_some_and(|work| !work.input.is_empty())
     }
 
-    pub(super) fn ends_at(&self, now: Time) -> Time {
+    pub(in crate::engine) fn ends_at(&self, now: Time) -> Time {
         self.ends_at.near(now)
     }
 
     /// Sets how many body bytes a stream may send.
-    pub(super) fn set_stream_bytes(&mut self, bytes: u32) {
+    pub(in crate::engine) fn set_stream_bytes(&mut self, bytes: u32) {
         self.measure = bytes;
     }
 
     /// Counts body bytes that a stream has sent.
-    pub(super) fn spend_stream_bytes(&mut self, bytes: usize) {
+    pub(in crate::engine) fn spend_stream_bytes(&mut self, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.measure = self.measure.saturating_sub(bytes);
     }
 
     /// Notes when a long poll was parked.
-    pub(super) fn set_held_since(&mut self, since: Time) {
+    pub(in crate::engine) fn set_held_since(&mut self, since: Time) {
         self.measure = Moment::of(since).0;
     }
 
     /// When a held poll was parked, to the unit of a moment.
-    pub(super) fn held_since(&self, now: Time) -> Time {
+    pub(in crate::engine) fn held_since(&self, now: Time) -> Time {
         Moment(self.measure).near(now)
     }
 
     /// Whether a stream has sent, or lived, as much as it may.
-    pub(super) fn is_over(&self, now: Time) -> bool {
+    pub(in crate::engine) fn is_over(&self, now: Time) -> bool {
         self.measure == 0 || self.ends_at(now) <= now
     }
 
-    pub(super) fn set_ends_at(&mut self, at: Time) {
+    pub(in crate::engine) fn set_ends_at(&mut self, at: Time) {
         self.ends_at = Moment::of(at);
     }
 
-    pub(super) fn wish(&self) -> Option<&Wish> {
+    pub(in crate::engine) fn wish(&self) -> Option<&Wish> {
         self.work.as_ref()?.wish.as_ref()
     }
 
-    pub(super) fn work(&mut self, buffers: &Arc<Meter>) -> &mut Work {
+    pub(in crate::engine) fn work(&mut self, buffers: &Arc<Meter>) -> &mut Work {
         self.work
             .get_or_insert_with(|| Box::new(Work::new(buffers)))
     }
 
     /// Lets go of the box if nothing is in it.
-    pub(super) fn tidy(&mut self) {
+    pub(in crate::engine) fn tidy(&mut self) {
         if self.work.as_ref().is_some_and(|work| work.is_empty()) {
             self.work = None;
         }

@@ -9,19 +9,19 @@ use crate::encode::{Epoch, Seq, write_cursor};
 
 /// How one answer is to be written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner<'a> {
-    pub(super) persistence: Persistence,
+pub(in crate::engine) struct Manner<'a> {
+    pub(in crate::engine) persistence: Persistence,
     /// The head alone: the request was HEAD.
-    pub(super) head_only: bool,
+    pub(in crate::engine) head_only: bool,
     /// The value of `Access-Control-Allow-Origin`, where it is not the same for everyone.
-    pub(super) origin: Option<&'a str>,
+    pub(in crate::engine) origin: Option<&'a str>,
     /// The function to call, for JSONP.
-    pub(super) callback: Option<&'a str>,
+    pub(in crate::engine) callback: Option<&'a str>,
 }
 
 impl Manner<'_> {
     /// The manner in which all parked long polls are answered alike.
-    pub(super) const SHARED: Manner<'static> = Manner {
+    pub(in crate::engine) const SHARED: Manner<'static> = Manner {
         persistence: Persistence::Implied,
         head_only: false,
         origin: None,
@@ -31,7 +31,7 @@ impl Manner<'_> {
 
 /// What becomes of the connection after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Persistence {
+pub(in crate::engine) enum Persistence {
     /// Stays open, as HTTP/1.1 implies.
     Implied,
     /// Stays open, which HTTP/1.0 must be told.
@@ -42,7 +42,7 @@ pub(super) enum Persistence {
 
 /// How the end of a body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(in crate::engine) enum Ending {
     /// By its length.
     Length(usize),
     /// By the last chunk.
@@ -54,7 +54,7 @@ pub(super) enum Ending {
 }
 
 /// Writes heads.
-pub(super) struct Heads {
+pub(in crate::engine) struct Heads {
     cors: Cors,
     /// The fields that every answer bears, in the present second.
     common: String,
@@ -69,7 +69,7 @@ const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 impl Heads {
-    pub(super) fn new(cors: Cors) -> Heads {
+    pub(in crate::engine) fn new(cors: Cors) -> Heads {
         let mut heads = Heads {
             cors,
             common: String::new(),
@@ -80,7 +80,7 @@ impl Heads {
     }
 
     /// Tells the time of day, in seconds since 1970.
-    pub(super) fn set_date(&mut self, date_s: u64) {
+    pub(in crate::engine) fn set_date(&mut self, date_s: u64) {
         if self.date_s != date_s {
             self.date_s = date_s;
             // The year 9999 is as far as the format goes.
@@ -101,12 +101,12 @@ impl Heads {
     }
 
     /// The time of day that heads bear, in seconds since 1970.
-    pub(super) fn date_s(&self) -> u64 {
+    pub(in crate::engine) fn date_s(&self) -> u64 {
         self.date_s
     }
 
     /// The allowed origin equal to `origin`: its place in the list, and itself.
-    pub(super) fn allowed(&self, origin: &[u8]) -> Option<(u16, &str)> {
+    pub(in crate::engine) fn allowed(&self, origin: &[u8]) -> Option<(u16, &str)> {
         let Cors::Origins(origins) = &self.cors else {
             return None;
         };
@@ -117,7 +117,7 @@ impl Heads {
     }
 
     /// The place of an allowed origin that must be echoed, as it is one of several.
-    pub(super) fn echoed(&self, origin: &[u8]) -> Option<u16> {
+    pub(in crate::engine) fn echoed(&self, origin: &[u8]) -> Option<u16> {
         let (place, _) = self.allowed(origin)?;
         match &self.cors {
             Cors::Origins(origins) if origins.len() > 1 => Some(place),
@@ -126,7 +126,7 @@ impl Heads {
     }
 
     /// The allowed origin at a place in the list.
-    pub(super) fn origin(&self, place: u16) -> Option<&str> {
+    pub(in crate::engine) fn origin(&self, place: u16) -> Option<&str> {
         match &self.cors {
             Cors::Origins(origins) => origins.get(usize::from(place)).map(String::as_str),
             Cors::Any => None,
@@ -134,12 +134,12 @@ impl Heads {
     }
 
     /// Whether pages of every origin may read.
-    pub(super) fn allows_any(&self) -> bool {
+    pub(in crate::engine) fn allows_any(&self) -> bool {
         self.cors == Cors::Any
     }
 
     /// A head up to and without the empty line, for fields to follow.
-    pub(super) fn begin(&self, out: &mut Vec<u8>, manner: &Manner<'_>, status: u16) {
+    pub(in crate::engine) fn begin(&self, out: &mut Vec<u8>, manner: &Manner<'_>, status: u16) {
         out.extend_from_slice(status_line(status).as_bytes());
         out.extend_from_slice(self.common.as_bytes());
         if let Some(origin) = manner.origin {
@@ -153,7 +153,7 @@ impl Heads {
     }
 
     /// The rest of a head: how the body ends, and the empty line.
-    pub(super) fn end(&self, out: &mut Vec<u8>, ending: Ending) {
+    pub(in crate::engine) fn end(&self, out: &mut Vec<u8>, ending: Ending) {
         match ending {
             Ending::Length(length) => {
                 out.extend_from_slice(b"Content-Length: ");
@@ -166,7 +166,7 @@ impl Heads {
     }
 
     /// A whole answer.
-    pub(super) fn answer(
+    pub(in crate::engine) fn answer(
         &self,
         out: &mut Vec<u8>,
         manner: &Manner<'_>,
@@ -183,7 +183,7 @@ impl Heads {
     }
 
     /// The head of a batch, JSON or JSONP; an early one has no cursor, as it is not known yet.
-    pub(super) fn batch(
+    pub(in crate::engine) fn batch(
         &self,
         out: &mut Vec<u8>,
         manner: &Manner<'_>,
@@ -209,7 +209,7 @@ impl Heads {
     }
 
     /// The head of a stream.
-    pub(super) fn stream(
+    pub(in crate::engine) fn stream(
         &self,
         out: &mut Vec<u8>,
         manner: &Manner<'_>,
@@ -232,7 +232,7 @@ fn allow(origin: &str) -> String {
 }
 
 /// One header field.
-pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &str) {
+pub(in crate::engine) fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());
@@ -240,7 +240,7 @@ pub(super) fn field(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 /// Wraps what `write` appends into one chunk (RFC 9112, section 7.1).
-pub(super) fn chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(in crate::engine) fn chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     const SIZE_BYTES: usize = 8;
     let start = out.len();
     out.extend_from_slice(b"00000000\r\n");
@@ -256,7 +256,7 @@ pub(super) fn chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// The chunk that ends a body.
-pub(super) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+pub(in crate::engine) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 fn status_line(status: u16) -> &'static str {
     match status {
@@ -282,7 +282,7 @@ fn status_line(status: u16) -> &'static str {
 }
 
 /// The name of a status, as in its status line.
-pub(super) fn reason(status: u16) -> &'static str {
+pub(in crate::engine) fn reason(status: u16) -> &'static str {
     let line = status_line(status);
     &line["HTTP/1.1 200 ".len()..line.len() - "\r\n".len()]
 }

@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use super::conn::{Conn, Flags, State};
-use super::heads::chunk;
-use super::output::Wire;
-use super::receive::{Batch, Part, message_count};
-use super::shapes;
-use super::stream;
-use super::work::Wish;
-use super::{Engine, Settings, advice};
 use crate::base::meter::Frame;
 use crate::encode::{self, Envelope, Seq};
+use crate::engine::Engine;
+use crate::engine::Settings;
+use crate::engine::connections::conn::{Conn, Flags, State};
+use crate::engine::connections::request_state::Wish;
+use crate::engine::connections::wire::Wire;
+use crate::engine::delivery::poll::{Batch, Part, message_count};
+use crate::engine::delivery::retry_advice;
+use crate::engine::delivery::shapes;
+use crate::engine::delivery::stream;
+use crate::engine::response::heads::chunk;
 use crate::hub::{Item, Shape, Take};
 
 /// Readers served of one channel before the next channel has its turn.
@@ -140,7 +142,7 @@ impl Engine {
     }
 
     /// Whether a held poll is answered with the bytes that everyone gets.
-    pub(super) fn is_plain(&self, index: u32) -> bool {
+    pub(in crate::engine) fn is_plain(&self, index: u32) -> bool {
         let conn = &self.conns[index as usize];
         conn.wish().is_none()
             && !conn.flags.has(Flags::HTTP10)
@@ -233,7 +235,7 @@ impl Engine {
             more,
             gap: items.iter().any(|item| matches!(item, Item::Gap(_))),
             retry_ms: None,
-            spread_ms: advice::spread_ms(audiences.max().unwrap_or(0)),
+            spread_ms: retry_advice::spread_ms(audiences.max().unwrap_or(0)),
         }
     }
 
@@ -244,7 +246,7 @@ impl Engine {
     }
 
     /// Writes the answer to a held poll and ends its hold.
-    pub(super) fn answer_held(&mut self, index: u32, items: &[Item], more: bool) {
+    pub(in crate::engine) fn answer_held(&mut self, index: u32, items: &[Item], more: bool) {
         let is_draining = self.drain.is_some();
         let conn = &mut self.conns[index as usize];
         let early = conn.flags.has(Flags::EARLY);
@@ -274,7 +276,7 @@ impl Engine {
                 more: gathered.more,
                 gap: gathered.gap,
                 retry_ms,
-                spread_ms: advice::spread_ms(gathered.audience),
+                spread_ms: retry_advice::spread_ms(gathered.audience),
             };
             self.write_batch(index, &ask, batch, &gathered.objects, part);
         }
@@ -282,7 +284,7 @@ impl Engine {
     }
 
     /// Gives up a hold for the client's next request: what it is owed, or an empty batch.
-    pub(super) fn give_up_hold(&mut self, index: u32) {
+    pub(in crate::engine) fn give_up_hold(&mut self, index: u32) {
         let mut items = std::mem::take(&mut self.scratch.items);
         items.clear();
         let conn = &mut self.conns[index as usize];
@@ -298,7 +300,7 @@ impl Engine {
     }
 
     /// Answers a held poll whose hold is over, with nothing.
-    pub(super) fn answer_empty(&mut self, index: u32, wire: &mut impl Wire) {
+    pub(in crate::engine) fn answer_empty(&mut self, index: u32, wire: &mut impl Wire) {
         self.stats.holds_expired += 1;
         if !self.is_plain(index) || self.conns[index as usize].flags.has(Flags::EARLY) {
             self.answer_held(index, &[], false);
@@ -330,10 +332,14 @@ impl Engine {
         };
         let (mut body, mut whole) = (Vec::new(), Vec::new());
         encode::batch(&mut body, &envelope, []);
-        let ending = super::heads::Ending::Length(body.len());
+        let ending = crate::engine::response::heads::Ending::Length(body.len());
         let cursor = Some((self.hub.epoch(), head));
-        self.heads
-            .batch(&mut whole, &super::heads::Manner::SHARED, cursor, ending);
+        self.heads.batch(
+            &mut whole,
+            &crate::engine::response::heads::Manner::SHARED,
+            cursor,
+            ending,
+        );
         whole.extend_from_slice(&body);
         let frame = Frame::new(whole, self.hub.frame_meter());
         self.scratch.empty = Some((head, date_s, Arc::clone(&frame)));

@@ -2,12 +2,12 @@
 //!
 //! Owns the one answer that is given without a connection: in the way of the endpoint asked for.
 
-use super::Engine;
-use super::heads::{Ending, Manner, Persistence};
-use super::params::callback_of;
-use super::problem::Problem;
-use super::route::{Endpoint, Receive, Route};
 use crate::encode::sse;
+use crate::engine::Engine;
+use crate::engine::requests::params::callback_of;
+use crate::engine::requests::route::{Endpoint, Receive, Route};
+use crate::engine::response::heads::{Ending, Manner, Persistence};
+use crate::engine::response::problem::Problem;
 use crate::http1::{self, Method, Outcome, Scan};
 
 /// Whose connections are too many.
@@ -66,7 +66,9 @@ impl Engine {
             // An EventSource that is refused by status gives up for ever.
             self.heads
                 .stream(&mut out, &manner, "text/event-stream", Ending::Close);
-            let retry_ms = self.random.u32(super::advice::REFUSED_RETRY_MS);
+            let retry_ms = self
+                .random
+                .u32(crate::engine::delivery::retry_advice::REFUSED_RETRY_MS);
             if !manner.head_only {
                 sse::refusal(&mut out, retry_ms);
             }

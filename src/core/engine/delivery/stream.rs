@@ -2,20 +2,20 @@
 //!
 //! Owns how a stream opens, stays alive and ends. Its messages come by `deliver`.
 
-use super::Engine;
-use super::ask::{Ask, manner};
-use super::conn::{Flags, State};
-use super::heads::{Ending, LAST_CHUNK, Manner, Persistence, chunk};
-use super::output::Wire;
-use super::params::Params;
-use super::problem::Problem;
-use super::receive::Start;
-use super::route::Names;
 use crate::encode::{Deliver, Epoch, Seq, ndjson, script, sse};
+use crate::engine::Engine;
+use crate::engine::connections::conn::{Flags, State};
+use crate::engine::connections::wire::Wire;
+use crate::engine::delivery::poll::Start;
+use crate::engine::requests::params::Params;
+use crate::engine::requests::route::Names;
+use crate::engine::response::context::{Ask, manner};
+use crate::engine::response::heads::{Ending, LAST_CHUNK, Manner, Persistence, chunk};
+use crate::engine::response::problem::Problem;
 use crate::hub::Transport;
 
 impl Engine {
-    pub(super) fn open_stream(
+    pub(in crate::engine) fn open_stream(
         &mut self,
         index: u32,
         transport: Transport,
@@ -160,7 +160,11 @@ impl Engine {
     }
 
     /// Writes a piece of a stream's body.
-    pub(super) fn write_part(&mut self, chunked: bool, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(in crate::engine) fn write_part(
+        &mut self,
+        chunked: bool,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
         let out = &mut self.scratch.out;
         match chunked {
             true => chunk(out, write),
@@ -169,14 +173,14 @@ impl Engine {
     }
 
     /// A stream's next deadline: its heartbeat, or its end.
-    pub(super) fn arm_stream(&mut self, index: u32) {
+    pub(in crate::engine) fn arm_stream(&mut self, index: u32) {
         let heartbeat = self.now.after_ms(self.settings.heartbeat_ms);
         let ends_at = self.conns[index as usize].ends_at(self.now);
         self.arm(index, heartbeat.min(ends_at));
     }
 
     /// Shows that a silent stream is alive.
-    pub(super) fn beat(&mut self, index: u32, wire: &mut impl Wire) {
+    pub(in crate::engine) fn beat(&mut self, index: u32, wire: &mut impl Wire) {
         let chunked = self.open_ending(index) == Ending::Chunked;
         let (epoch, head) = (*self.hub.epoch(), self.hub.head());
         let transport = self.conns[index as usize].transport;
@@ -192,7 +196,7 @@ impl Engine {
     }
 
     /// Ends a stream cleanly, having said where and when to go on.
-    pub(super) fn end_stream(&mut self, index: u32, wire: &mut impl Wire) {
+    pub(in crate::engine) fn end_stream(&mut self, index: u32, wire: &mut impl Wire) {
         let chunked = self.open_ending(index) == Ending::Chunked;
         let retry_ms = self.recycle_ms();
         let epoch = *self.hub.epoch();
@@ -217,7 +221,7 @@ impl Engine {
 }
 
 /// That messages are gone, in the words of a transport.
-pub(super) fn gap(out: &mut Vec<u8>, transport: Transport, epoch: &Epoch, seq: Seq) {
+pub(in crate::engine) fn gap(out: &mut Vec<u8>, transport: Transport, epoch: &Epoch, seq: Seq) {
     match transport {
         Transport::Sse => sse::gap(out, epoch, seq),
         Transport::Frame => script::frame_gap(out, epoch, seq),

@@ -3,14 +3,15 @@
 //! Owns the order of requests on a connection: the next one is looked at only when the answer to
 //! the one before has left, or waits to leave. It never decides what a request means.
 
-use super::conn::{Flags, State};
-use super::heads::{Manner, Persistence};
-use super::output::Wire;
-use super::problem::Problem;
-use super::route::{Endpoint, Route};
-use super::stats::End;
-use super::work::Upload;
-use super::{ConnId, Engine};
+use crate::engine::ConnId;
+use crate::engine::Engine;
+use crate::engine::connections::conn::{Flags, State};
+use crate::engine::connections::request_state::Upload;
+use crate::engine::connections::wire::Wire;
+use crate::engine::requests::route::{Endpoint, Route};
+use crate::engine::response::heads::{Manner, Persistence};
+use crate::engine::response::problem::Problem;
+use crate::engine::stats::End;
 use crate::http1::{self, Decoder, Framing, Head, Method, Outcome, Scan, Version};
 
 /// Requests served of one connection in one go.
@@ -100,7 +101,7 @@ impl Engine {
         self.rest(index, wire);
     }
 
-    pub(super) fn queue(&mut self, index: u32) {
+    pub(in crate::engine) fn queue(&mut self, index: u32) {
         let conn = self.conn(index);
         if !conn.flags.has(Flags::QUEUED) {
             conn.flags.put(Flags::QUEUED, true);
@@ -334,7 +335,7 @@ impl Engine {
     }
 
     /// Refuses what cannot be continued after: the answer is the connection's last.
-    pub(super) fn refuse(&mut self, index: u32, problem: Problem, head_only: bool) {
+    pub(in crate::engine) fn refuse(&mut self, index: u32, problem: Problem, head_only: bool) {
         let manner = Manner {
             persistence: Persistence::Close,
             head_only,

@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
-use super::heads::{Ending, Heads, LAST_CHUNK, Manner, chunk};
-use super::{Engine, advice};
 use crate::base::meter::Frame;
 use crate::encode::{self, Content, Envelope};
+use crate::engine::Engine;
+use crate::engine::delivery::retry_advice;
+use crate::engine::response::heads::{Ending, Heads, LAST_CHUNK, Manner, chunk};
 use crate::hub::{Shape, Transport};
 
 impl Engine {
     /// A message's bytes in a shape.
-    pub(super) fn frame(&mut self, key: u32, shape: Shape) -> Arc<Frame> {
+    pub(in crate::engine) fn frame(&mut self, key: u32, shape: Shape) -> Arc<Frame> {
         let audience = self.hub.message(key).subscribers();
         let heads = &self.heads;
         self.hub.frame(key, shape, |content| {
@@ -52,7 +53,7 @@ fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> 
 }
 
 /// The shape in which a stream sends messages.
-pub(super) fn of_stream(transport: Transport, envelope: bool) -> Shape {
+pub(in crate::engine) fn of_stream(transport: Transport, envelope: bool) -> Shape {
     match transport {
         Transport::Sse if envelope => Shape::SseEnvelope,
         Transport::Sse => Shape::Sse,
@@ -71,7 +72,7 @@ fn batch_of_one(content: &Content<'_>, audience: u32) -> Vec<u8> {
         more: false,
         gap: false,
         retry_ms: None,
-        spread_ms: advice::spread_ms(audience),
+        spread_ms: retry_advice::spread_ms(audience),
     };
     let mut body = Vec::new();
     encode::batch(&mut body, &envelope, [&object[..]]);

@@ -6,16 +6,16 @@
 use core::net::IpAddr;
 use std::borrow::Cow;
 
-use super::Engine;
-use super::conn::Access;
-use super::params::{Params, decoded, last};
-use super::problem::Problem;
-use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::encode;
+use crate::engine::Engine;
+use crate::engine::connections::conn::Access;
+use crate::engine::requests::params::{Params, decoded, last};
+use crate::engine::requests::route::{Names, Receive, Route, channel_name, channel_names};
+use crate::engine::response::problem::Problem;
 use crate::http1::{Head, Method};
 
 /// What a request comes to.
-pub(super) enum Plan<'b> {
+pub(in crate::engine) enum Plan<'b> {
     Receive(Receive, Names<'b>, Params<'b>),
     Publish {
         channel: Cow<'b, str>,
@@ -37,7 +37,7 @@ const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 impl Engine {
     /// Judges a request by its head, and by what its path leads to.
-    pub(super) fn admit<'b>(
+    pub(in crate::engine) fn admit<'b>(
         &self,
         index: u32,
         head: &Head<'b>,

@@ -2,7 +2,7 @@
 //!
 //! Owns every number of milliseconds that a client is told.
 
-use super::Engine;
+use crate::engine::Engine;
 
 /// Audience below which all may come back at once: re-parking them takes a few milliseconds.
 const SPREAD_AUDIENCE: u32 = 1_000;
@@ -17,17 +17,17 @@ const RETRY_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
 const UNKNOWN_RHYTHM_MS: u64 = 5_000;
 
 /// Advice for a client refused for load.
-pub(super) const REFUSED_RETRY_MS: std::ops::RangeInclusive<u32> = 2_000..=10_000;
+pub(in crate::engine) const REFUSED_RETRY_MS: std::ops::RangeInclusive<u32> = 2_000..=10_000;
 
 /// The time over which an audience is asked to come back.
-pub(super) fn spread_ms(audience: u32) -> Option<u32> {
+pub(in crate::engine) fn spread_ms(audience: u32) -> Option<u32> {
     (audience >= SPREAD_AUDIENCE).then(|| audience.div_ceil(RETURNS_PER_MS))
 }
 
 impl Engine {
     /// When an idle poll of these channels should ask again: half of the time that usually passes
     /// between two messages, or has passed since the last, whichever is longer; later under load.
-    pub(super) fn poll_retry_ms(&mut self, channels: &[u32]) -> u32 {
+    pub(in crate::engine) fn poll_retry_ms(&mut self, channels: &[u32]) -> u32 {
         if self.drain.is_some() {
             return self.drain_retry_ms();
         }
@@ -43,12 +43,12 @@ impl Engine {
     }
 
     /// When the client of a stream that breaks should come back.
-    pub(super) fn reconnect_ms(&mut self) -> u32 {
+    pub(in crate::engine) fn reconnect_ms(&mut self) -> u32 {
         self.random.u32(1_000..=3_000)
     }
 
     /// When the client of a stream that encke ends should come back.
-    pub(super) fn recycle_ms(&mut self) -> u32 {
+    pub(in crate::engine) fn recycle_ms(&mut self) -> u32 {
         match self.drain {
             Some(_) => self.drain_retry_ms(),
             None => self.random.u32(50..=1_000),
@@ -56,13 +56,13 @@ impl Engine {
     }
 
     /// When a client released by a drain should come back: each at its own moment.
-    pub(super) fn drain_retry_ms(&mut self) -> u32 {
+    pub(in crate::engine) fn drain_retry_ms(&mut self) -> u32 {
         let window_ms = self.settings.drain_ms.clamp(1_000, 60_000) as u32;
         self.random.u32(100..=window_ms)
     }
 
     /// When a client refused for load should come back.
-    pub(super) fn refused_retry_ms(&mut self) -> u32 {
+    pub(in crate::engine) fn refused_retry_ms(&mut self) -> u32 {
         self.random.u32(REFUSED_RETRY_MS)
     }
 }

@@ -4,21 +4,21 @@
 
 use std::borrow::Cow;
 
-use super::heads::{Ending, Heads, Manner, field, reason};
 use crate::encode;
+use crate::engine::response::heads::{Ending, Heads, Manner, field, reason};
 use crate::http1;
 use crate::hub::Refusal;
 
 /// A refused request.
 #[derive(Clone, Debug)]
-pub(super) struct Problem {
-    pub(super) status: u16,
+pub(in crate::engine) struct Problem {
+    pub(in crate::engine) status: u16,
     detail: Cow<'static, str>,
     field: Option<(&'static str, Cow<'static, str>)>,
 }
 
 impl Problem {
-    pub(super) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Problem {
+    pub(in crate::engine) fn new(status: u16, detail: impl Into<Cow<'static, str>>) -> Problem {
         Problem {
             status,
             detail: detail.into(),
@@ -27,17 +27,17 @@ impl Problem {
     }
 
     /// 400.
-    pub(super) fn bad(detail: impl Into<Cow<'static, str>>) -> Problem {
+    pub(in crate::engine) fn bad(detail: impl Into<Cow<'static, str>>) -> Problem {
         Problem::new(400, detail)
     }
 
     /// 503 with `Retry-After`.
-    pub(super) fn unavailable(detail: &'static str, retry_s: u32) -> Problem {
+    pub(in crate::engine) fn unavailable(detail: &'static str, retry_s: u32) -> Problem {
         Problem::new(503, detail).with("Retry-After", retry_s.to_string())
     }
 
     /// Adds a header field.
-    pub(super) fn with(
+    pub(in crate::engine) fn with(
         mut self,
         name: &'static str,
         value: impl Into<Cow<'static, str>>,
@@ -47,7 +47,7 @@ impl Problem {
     }
 
     /// Writes the whole answer.
-    pub(super) fn write(&self, heads: &Heads, out: &mut Vec<u8>, manner: &Manner<'_>) {
+    pub(in crate::engine) fn write(&self, heads: &Heads, out: &mut Vec<u8>, manner: &Manner<'_>) {
         let mut body = Vec::new();
         encode::problem(&mut body, reason(self.status), self.status, &self.detail);
         if let Some(callback) = manner.callback {

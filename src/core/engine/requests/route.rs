@@ -9,11 +9,11 @@ use smallvec::SmallVec;
 use crate::http1::{self, Method};
 use crate::hub::{NameError, check_name};
 
-use super::problem::Problem;
+use crate::engine::response::problem::Problem;
 
 /// The ways to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Receive {
+pub(in crate::engine) enum Receive {
     /// An answer at once.
     Poll,
     /// An answer when there is something.
@@ -83,7 +83,7 @@ impl Endpoint {
 
 /// An endpoint; names of channels still as they stand in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Route<'b> {
+pub(in crate::engine) enum Route<'b> {
     Receive(Receive, &'b [u8]),
     Publish(&'b [u8]),
     PublishLines,
@@ -97,7 +97,7 @@ pub(super) enum Route<'b> {
 
 impl<'b> Route<'b> {
     /// The endpoint at a path.
-    pub(super) fn of(path: &'b [u8]) -> Option<Route<'b>> {
+    pub(in crate::engine) fn of(path: &'b [u8]) -> Option<Route<'b>> {
         let rest = path.strip_prefix(b"/")?;
         let (word, names) = match rest.iter().position(|&byte| byte == b'/') {
             Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
@@ -122,7 +122,7 @@ impl<'b> Route<'b> {
     }
 
     /// The endpoint that it is counted for.
-    pub(super) fn endpoint(&self) -> Endpoint {
+    pub(in crate::engine) fn endpoint(&self) -> Endpoint {
         match self {
             Route::Receive(Receive::Poll, _) => Endpoint::Poll,
             Route::Receive(Receive::LongPoll, _) => Endpoint::LongPoll,
@@ -139,7 +139,7 @@ impl<'b> Route<'b> {
     }
 
     /// Whether it belongs to the control surface.
-    pub(super) fn is_control(&self) -> bool {
+    pub(in crate::engine) fn is_control(&self) -> bool {
         match self {
             Route::Publish(_) | Route::PublishLines => true,
             Route::Channels | Route::Channel(_) | Route::Metrics => true,
@@ -148,17 +148,17 @@ impl<'b> Route<'b> {
     }
 
     /// Whether it may be asked for JSONP.
-    pub(super) fn takes_callback(&self) -> bool {
+    pub(in crate::engine) fn takes_callback(&self) -> bool {
         matches!(self, Route::Receive(Receive::Poll | Receive::LongPoll, _))
     }
 
     /// Whether it takes messages.
-    pub(super) fn is_publish(&self) -> bool {
+    pub(in crate::engine) fn is_publish(&self) -> bool {
         matches!(self, Route::Publish(_) | Route::PublishLines)
     }
 
     /// The methods it answers, as in an `Allow` field.
-    pub(super) fn allow(&self) -> &'static str {
+    pub(in crate::engine) fn allow(&self) -> &'static str {
         match self {
             Route::Publish(_) => "POST, PUT, OPTIONS",
             Route::PublishLines => "POST, OPTIONS",
@@ -168,7 +168,7 @@ impl<'b> Route<'b> {
     }
 
     /// Whether it answers a method.
-    pub(super) fn allows(&self, method: Method) -> bool {
+    pub(in crate::engine) fn allows(&self, method: Method) -> bool {
         match (method, self) {
             (Method::Options, _) => true,
             (Method::Post, Route::Publish(_) | Route::PublishLines) => true,
@@ -185,10 +185,10 @@ impl<'b> Route<'b> {
 const MAX_CHANNELS: usize = 64;
 
 /// The channels of one request: nearly always a single one, borrowed from its path.
-pub(super) type Names<'b> = SmallVec<[Cow<'b, str>; 1]>;
+pub(in crate::engine) type Names<'b> = SmallVec<[Cow<'b, str>; 1]>;
 
 /// The names in a path: separated by commas, percent-encoded; one given twice counts once.
-pub(super) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem> {
+pub(in crate::engine) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem> {
     let mut names = Names::new();
     for raw in raw.split(|&byte| byte == b',') {
         let name = channel_name(raw)?;
@@ -204,7 +204,7 @@ pub(super) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem> {
 }
 
 /// One name, percent-encoded.
-pub(super) fn channel_name(raw: &[u8]) -> Result<Cow<'_, str>, Problem> {
+pub(in crate::engine) fn channel_name(raw: &[u8]) -> Result<Cow<'_, str>, Problem> {
     let decoded = http1::decode(raw)
         .ok_or_else(|| Problem::bad("`%` in the path must be followed by two hex digits"))?;
     let bad = |error: NameError| Problem::bad(error.detail());

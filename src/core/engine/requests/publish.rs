@@ -2,17 +2,17 @@
 //!
 //! Owns what publishers are answered. All or nothing: what is refused has changed nothing.
 
-use super::Engine;
-use super::ask::Ask;
-use super::problem::Problem;
 use crate::encode::{self, Data, write_cursor, write_json_string};
+use crate::engine::Engine;
+use crate::engine::response::context::Ask;
+use crate::engine::response::problem::Problem;
 use crate::hub::{NameError, Published, Submission, check_name};
 
 /// Most lines in one batch, as they are published in one go.
 const MAX_LINES: usize = 10_000;
 
 impl Engine {
-    pub(super) fn publish_one(
+    pub(in crate::engine) fn publish_one(
         &mut self,
         channel: &str,
         event: Option<&str>,
@@ -32,7 +32,12 @@ impl Engine {
     }
 
     /// Answers who published one message.
-    pub(super) fn answer_published(&mut self, ask: &Ask<'_>, channel: &str, published: Published) {
+    pub(in crate::engine) fn answer_published(
+        &mut self,
+        ask: &Ask<'_>,
+        channel: &str,
+        published: Published,
+    ) {
         let mut answer = std::mem::take(&mut self.scratch.body);
         answer.clear();
         self.write_published(&mut answer, channel, published);
@@ -40,7 +45,7 @@ impl Engine {
         self.scratch.body = answer;
     }
 
-    pub(super) fn publish_lines(&mut self, body: &[u8]) -> Result<Vec<u8>, Problem> {
+    pub(in crate::engine) fn publish_lines(&mut self, body: &[u8]) -> Result<Vec<u8>, Problem> {
         let lines =
             encode::publish_lines::parse(body, self.settings.max_body_bytes).map_err(|error| {
                 match error.is_too_large() {

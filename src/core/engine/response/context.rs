@@ -4,22 +4,22 @@
 
 use std::borrow::Cow;
 
-use super::Engine;
-use super::conn::Flags;
-use super::heads::{Heads, Manner, Persistence};
+use crate::engine::Engine;
+use crate::engine::connections::conn::Flags;
+use crate::engine::response::heads::{Heads, Manner, Persistence};
 use crate::http1::{Head, Method};
 
 /// How one request is answered, without what the engine owns.
-pub(super) struct Ask<'b> {
-    pub(super) persistence: Persistence,
-    pub(super) head_only: bool,
-    pub(super) origin: Option<u16>,
-    pub(super) callback: Option<Cow<'b, str>>,
+pub(in crate::engine) struct Ask<'b> {
+    pub(in crate::engine) persistence: Persistence,
+    pub(in crate::engine) head_only: bool,
+    pub(in crate::engine) origin: Option<u16>,
+    pub(in crate::engine) callback: Option<Cow<'b, str>>,
 }
 
 impl Ask<'_> {
     /// The same for an answer that is no JSONP.
-    pub(super) fn plain(&self) -> Ask<'static> {
+    pub(in crate::engine) fn plain(&self) -> Ask<'static> {
         Ask {
             callback: None,
             ..*self
@@ -28,7 +28,7 @@ impl Ask<'_> {
 }
 
 /// The manner of an answer, with the origin looked up.
-pub(super) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a Heads) -> Manner<'a> {
+pub(in crate::engine) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a Heads) -> Manner<'a> {
     Manner {
         persistence: ask.persistence,
         head_only: ask.head_only,
@@ -38,7 +38,7 @@ pub(super) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a Heads) -> Manner<'a> {
 }
 
 impl Engine {
-    pub(super) fn ask<'b>(&self, index: u32, head: &Head<'b>) -> Ask<'b> {
+    pub(in crate::engine) fn ask<'b>(&self, index: u32, head: &Head<'b>) -> Ask<'b> {
         Ask {
             persistence: self.persistence(index),
             head_only: head.method == Method::Head,
@@ -48,7 +48,7 @@ impl Engine {
     }
 
     /// What becomes of a connection after the present answer.
-    pub(super) fn persistence(&self, index: u32) -> Persistence {
+    pub(in crate::engine) fn persistence(&self, index: u32) -> Persistence {
         let flags = self.conns[index as usize].flags;
         match (flags.has(Flags::CLOSE), flags.has(Flags::HTTP10)) {
             (true, _) => Persistence::Close,
