@@ -18,7 +18,7 @@ use super::Reactor;
 use super::listen::Listener;
 use super::sockets::Read;
 use encke_core::base::time::Time;
-use encke_core::engine::{ConnId, Crowd, Wire};
+use encke_core::engine::{ConnId, ConnectionLimit, Wire};
 
 /// Connections taken on in one tick, over all listeners.
 const BUDGET: usize = 64;
@@ -100,11 +100,11 @@ impl Reactor {
         // Behind a proxy, the address that counts is yet to be said.
         let address = address.filter(|_| !is_proxied);
         let Some(address) = self.addresses.add(address) else {
-            return self.turn_away(&fd, Crowd::Address);
+            return self.turn_away(&fd, ConnectionLimit::Address);
         };
         let Some(id) = self.engine.accept(access) else {
             self.addresses.remove(address);
-            return self.turn_away(&fd, Crowd::Server);
+            return self.turn_away(&fd, ConnectionLimit::Server);
         };
         if let Err(error) = self.sockets.insert(id, fd, address) {
             log::error!("a connection cannot be watched: {error}");
@@ -115,11 +115,9 @@ impl Reactor {
     }
 
     /// There are as many connections as allowed: a request that is here already is answered.
-    fn turn_away(&mut self, fd: &OwnedFd, crowd: Crowd) {
+    fn turn_away(&mut self, fd: &OwnedFd, crowd: ConnectionLimit) {
         let read = rustix::io::read(fd, &mut self.buffer[..]);
-        let answer = self
-            .engine
-            .refusal(&self.buffer[..read.unwrap_or(0)], crowd);
+        let answer = self.engine.reject(&self.buffer[..read.unwrap_or(0)], crowd);
         if let Some(answer) = answer {
             // A client that takes no answer gets none.
             let _ = rustix::io::write(fd, &answer);
@@ -127,12 +125,12 @@ impl Reactor {
     }
 
     /// The same for a connection that was taken on before that was known.
-    pub(super) fn refuse_crowd(&mut self, id: ConnId, crowd: Crowd) {
+    pub(super) fn refuse_crowd(&mut self, id: ConnId, crowd: ConnectionLimit) {
         let length = match self.sockets.read(id, &mut self.buffer) {
             Read::Bytes(length) => length,
             Read::Nothing | Read::Eof | Read::Broken => 0,
         };
-        if let Some(answer) = self.engine.refusal(&self.buffer[..length], crowd) {
+        if let Some(answer) = self.engine.reject(&self.buffer[..length], crowd) {
             let _ = self.sockets.send(id.index, &[IoSlice::new(&answer)]);
         }
         self.engine.broken(id);
@@ -141,7 +139,7 @@ impl Reactor {
     fn without_descriptor(&mut self, place: usize, now: Time) {
         drop(self.gate.spare.take());
         if let Ok((fd, _)) = take_on(&self.listeners[place]) {
-            self.turn_away(&fd, Crowd::Descriptors);
+            self.turn_away(&fd, ConnectionLimit::Descriptors);
         }
         self.gate.spare = open_spare();
         self.gate.rests_until = Some(now.after_ms(REST_MS));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, getrlimit};
 
 use encke_core::base::time::Time;
-use encke_core::engine::Outside;
+use encke_core::engine::ProcessGauges;
 
 /// Time over which business is averaged.
 const SPAN: Duration = Duration::from_millis(500);
@@ -26,7 +26,7 @@ pub(super) struct Load {
 
 impl Load {
     /// The thread slept between these moments, and worked before.
-    pub(super) fn slept(&mut self, from: Instant, until: Instant, outside: &mut Outside) {
+    pub(super) fn slept(&mut self, from: Instant, until: Instant, outside: &mut ProcessGauges) {
         if let Some(woke) = self.woke {
             let worked = from.saturating_duration_since(woke);
             outside.tick_us.record(worked.as_micros() as u64);
@@ -43,7 +43,7 @@ impl Load {
     }
 
     /// Asks the system, at most once a second; `sockets` are those that the caller knows of.
-    pub(super) fn look(&mut self, now: Time, sockets: usize, outside: &mut Outside) {
+    pub(super) fn look(&mut self, now: Time, sockets: usize, outside: &mut ProcessGauges) {
         if now < self.next_look {
             return;
         }

@@ -221,7 +221,7 @@ impl Reactor {
         let now = self.tell_time(woke);
         self.do_chore(now);
         let sockets = self.engine.connection_count() + self.listeners.len();
-        let outside = self.engine.outside();
+        let outside = self.engine.gauges();
         outside.queued = self.inbox.len();
         self.load.look(now, sockets, outside);
         self.notices.look(now, &self.engine);
@@ -255,7 +255,7 @@ impl Reactor {
             _ => {}
         }
         let woke = Instant::now();
-        self.load.slept(before, woke, self.engine.outside());
+        self.load.slept(before, woke, self.engine.gauges());
         Ok(woke)
     }
 
@@ -397,17 +397,17 @@ impl Reactor {
     /// Goes on with requests that earlier ticks left.
     fn go_on(&mut self) {
         for _ in 0..AGAIN_BUDGET {
-            let Some(id) = self.engine.next_again() else {
+            let Some(id) = self.engine.next_deferred() else {
                 break;
             };
-            self.engine.proceed(id, &mut self.sockets);
+            self.engine.resume(id, &mut self.sockets);
             self.read_later(id);
             // After the first, so that one has its turn however much was written before.
             if self.engine.written_bytes() > WRITTEN_BYTES {
                 break;
             }
         }
-        if let Some(id) = self.engine.list_on(&mut self.sockets) {
+        if let Some(id) = self.engine.continue_deferred(&mut self.sockets) {
             self.read_later(id);
         }
     }

@@ -4,7 +4,7 @@
 //! second ago.
 
 use encke_core::base::time::Time;
-use encke_core::engine::{End, Engine};
+use encke_core::engine::{CloseReason, Engine};
 
 /// How often counters are compared.
 const INTERVAL_MS: u64 = 1_000;
@@ -18,7 +18,7 @@ struct Cause {
 const CAUSES: [Cause; 5] = [
     Cause {
         text: "connections refused: as many as allowed (--max-connections, the file limit)",
-        count: |engine| engine.stats().turned_away.iter().sum(),
+        count: |engine| engine.stats().refused.iter().sum(),
     },
     Cause {
         text: "publishes refused: the memory for messages is spent (--history-total-bytes)",
@@ -30,11 +30,11 @@ const CAUSES: [Cause; 5] = [
     },
     Cause {
         text: "connections ended: the memory for requests and answers is spent (--max-buffer-bytes)",
-        count: |engine| engine.stats().ends(End::NoRoom),
+        count: |engine| engine.stats().ends(CloseReason::NoRoom),
     },
     Cause {
         text: "readers closed: they took nothing for too long (--write-timeout)",
-        count: |engine| engine.stats().ends(End::Stalled),
+        count: |engine| engine.stats().ends(CloseReason::Stalled),
     },
 ];
 

@@ -9,7 +9,7 @@ use proxy_header::{Error, ParseConfig, ProxyHeader};
 
 use super::Reactor;
 use super::sockets::Read;
-use encke_core::engine::{ConnId, Crowd};
+use encke_core::engine::{ConnId, ConnectionLimit};
 
 /// The longest header taken: room for version 2 with the additions that proxies send.
 const MAX_HEADER_BYTES: usize = 4_096;
@@ -56,7 +56,7 @@ impl Reactor {
                 true
             }
             None => {
-                self.refuse_crowd(id, Crowd::Address);
+                self.refuse_crowd(id, ConnectionLimit::Address);
                 false
             }
         }

@@ -1,181 +1,170 @@
 //! The whole server but its sockets: bytes, time and chance come in as arguments.
 //!
 //! Owns connections, requests, parking and delivery. It never touches a socket, a clock, a thread
-//! or a random source: what happened is told to it (`accept`, `input`, `eof`, `writable`,
-//! `submit`), what it sends goes through the one door [`Wire`], and what is to be closed is asked
-//! of it ([`Engine::next_close`]). So the same engine runs in production and in simulation.
+//! or a random source, so the same engine runs in production and in simulation.
 //!
-//! Invariants:
-//! - *One exit.* Every byte leaves through [`Wire::send`], from `connections::wire` alone.
-//! - *One rest.* After anything happened to a connection, `rest` puts it where its state says:
-//!   into the lists, under the right deadline, or on its way out.
-//! - *Blocked is unlisted.* A connection with half-sent bytes stands in no list; it costs a
-//!   cursor and the rest of one frame.
-//! - *Closing is last.* An index is reused only after [`Engine::next_close`] gave it out.
+//! Four rooms, each of which calls only those below it:
+//!
+//! ```text
+//! requests      bytes → request → response, or a parked connection
+//!   routing     head → operation, or refusal
+//! delivery      parked connections: messages, deadlines, drain
+//!   response    heads and bodies
+//! connections   the table, states, deadlines, the one exit
+//! ```
 
 mod connections;
 mod delivery;
 mod gauges;
 mod requests;
 mod response;
+mod routing;
 mod stats;
 
-pub use connections::conn::{Access, ConnId, State};
-pub use connections::wire::{Sent, Wire};
-pub use gauges::Outside;
-pub use requests::reject::Crowd;
-pub use requests::route::Endpoint;
-pub use stats::{End, Stats};
+pub use connections::{Access, ConnId, Sent, State, Wire};
+pub use gauges::ProcessGauges;
+pub use stats::{CloseReason, ConnectionLimit, Endpoint, Stats};
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use slab::Slab;
-
-use crate::base::meter::{Frame, Meter};
-use crate::base::time::{Time, millis};
-use crate::base::wheel::Wheel;
+use crate::base::time::Time;
 use crate::config::Config;
-use crate::encode::{Epoch, Seq};
-use crate::hub::{Hub, Item, Published, Refusal, Submission};
-use connections::conn::{self, Conn, States};
-use delivery::drain::Drain;
-use requests::channels::Listing;
-use requests::page::Page;
-use response::heads::Heads;
+use crate::hub::{Hub, Published, Refusal, Submission};
+use delivery::Delivery;
+use requests::Requests;
 
-/// The engine.
+/// The server without its sockets.
+///
+/// # How it is called
+///
+/// A caller has the sockets, the clock and the loop. In each turn of the loop it
+///
+/// 1. calls [`set_now`](Engine::set_now) once, before anything else: every deadline of the turn is
+///    judged by that time, and [`written_bytes`](Engine::written_bytes) counts from it;
+/// 2. reports what happened, in any order: [`accept`](Engine::accept), [`input`](Engine::input),
+///    [`eof`](Engine::eof), [`writable`](Engine::writable), [`broken`](Engine::broken),
+///    [`submit`](Engine::submit). Before it reads a socket it asks
+///    [`wants_input`](Engine::wants_input): bytes of a connection that does not want them would be
+///    buffered, and count against `--max-buffer-bytes`;
+/// 3. continues what earlier turns left: [`next_deferred`](Engine::next_deferred) and
+///    [`resume`](Engine::resume), [`continue_deferred`](Engine::continue_deferred). A connection
+///    for which these are called may want input again, without a readiness event;
+/// 4. calls [`deliver`](Engine::deliver), then [`expire`](Engine::expire), in this order: a message
+///    never loses to a deadline of its own reader. Then
+///    [`release_drained`](Engine::release_drained);
+/// 5. closes the sockets that [`next_close`](Engine::next_close) returns, last of all: until then no
+///    index is reused, so no event of this turn meets another connection;
+/// 6. sleeps until an event, or until [`next_due`](Engine::next_due); not at all while
+///    [`has_work`](Engine::has_work).
+///
+/// Any of these may call [`Wire::send`] for any connection, and [`Wire::shutdown`]. After a partial
+/// write the engine waits for [`writable`](Engine::writable). A stale [`ConnId`] is ignored.
 pub struct Engine {
-    settings: Settings,
-    conns: Slab<Conn>,
-    states: States,
-    wheel: Wheel,
-    hub: Hub,
-    heads: Heads,
-    /// The live page; `None`: it is not served.
-    page: Option<Page>,
-    /// Counts the bytes of unfinished requests and unsent answers.
-    buffers: Arc<Meter>,
-    random: fastrand::Rng,
-    /// Connections with requests left to serve, each once.
-    again: VecDeque<u32>,
-    listings: VecDeque<Listing>,
-    /// Connections whose sockets are to be closed.
-    gone: VecDeque<u32>,
-    drain: Option<Drain>,
-    stats: Stats,
-    generation: u32,
-    now: Time,
-    outside: Outside,
-    /// Bytes written for single connections since the time was last told.
-    written_bytes: usize,
-    scratch: Scratch,
-}
-
-/// Buffers that are lent from turn to turn, and answers that many share.
-#[derive(Default)]
-struct Scratch {
-    /// What the present connection is to be sent.
-    out: Vec<u8>,
-    body: Vec<u8>,
-    items: Vec<Item>,
-    frames: Vec<Arc<Frame>>,
-    /// The newest answer to an expired hold: all that expire before the next message share it.
-    empty: Option<(Seq, u64, Arc<Frame>)>,
-    /// The newest answer of several messages: a herd that missed the same ones shares it.
-    batch: Option<(Vec<Item>, bool, u64, Arc<Frame>)>,
-}
-
-/// The part of the configuration that the engine needs, in its own units.
-#[derive(Clone, Debug)]
-struct Settings {
-    hold_ms: u64,
-    max_hold_ms: u64,
-    heartbeat_ms: u64,
-    max_batch: usize,
-    max_batch_bytes: usize,
-    stream_max_bytes: u32,
-    stream_max_age_ms: u64,
-    max_head_bytes: usize,
-    max_body_bytes: usize,
-    head_timeout_ms: u64,
-    body_timeout_ms: u64,
-    idle_timeout_ms: u64,
-    write_timeout_ms: u64,
-    drain_ms: u64,
-    drain_delay_ms: u64,
-    max_connections: usize,
-    publish_key: Option<String>,
+    delivery: Delivery,
+    requests: Requests,
 }
 
 impl Engine {
     /// An engine for at most `max_connections`, with chance from `seed`.
     pub fn new(config: &Config, max_connections: usize, seed: u64) -> Engine {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let epoch = Epoch::from_seed(random.u64(..));
-        let keys = (random.u64(..), random.u64(..));
         Engine {
-            settings: Settings::new(config, max_connections),
-            conns: Slab::with_capacity(max_connections),
-            states: States::default(),
-            wheel: Wheel::with_capacity(max_connections),
-            hub: Hub::new(config, max_connections, epoch, keys),
-            heads: Heads::new(config.cors.clone()),
-            page: config.page.then(Page::new),
-            buffers: Meter::new(config.max_buffer_bytes),
-            random,
-            again: VecDeque::new(),
-            listings: VecDeque::new(),
-            gone: VecDeque::new(),
-            drain: None,
-            stats: Stats::default(),
-            generation: 0,
-            now: Time::default(),
-            outside: Outside::default(),
-            written_bytes: 0,
-            scratch: Scratch::default(),
+            delivery: Delivery::new(config, max_connections, seed),
+            requests: Requests::new(config),
         }
     }
 
-    /// Tells the time: since the start, and of day in seconds since 1970.
+    /// Sets the time: since the start, and of day in seconds since 1970. Time never goes back: an
+    /// earlier one counts as the present.
     pub fn set_now(&mut self, now: Time, date_s: u64) {
-        self.now = now.max(self.now);
-        self.written_bytes = 0;
-        self.hub.set_now(self.now);
-        self.heads.set_date(date_s);
+        self.delivery.set_now(now, date_s);
     }
 
-    /// Bytes written for single connections since the time was last told: the caller's measure of
-    /// when a tick has answered enough.
+    /// Bytes written for single connections since the time was last set: the caller's measure of
+    /// when a turn has answered enough. Bytes that connections share are not counted.
     pub fn written_bytes(&self) -> usize {
-        self.written_bytes
+        self.delivery.connections.written_bytes()
     }
 
-    /// Where the caller notes how the process around the engine fares.
-    pub fn outside(&mut self) -> &mut Outside {
-        &mut self.outside
+    /// Gauges of the process, for the caller to update.
+    pub fn gauges(&mut self) -> &mut ProcessGauges {
+        &mut self.delivery.gauges
     }
 
-    /// Takes on a connection; `None` where there are as many as allowed.
+    /// Adds a connection; `None` where there are as many as allowed.
     pub fn accept(&mut self, access: Access) -> Option<ConnId> {
-        if self.conns.len() >= self.settings.max_connections {
-            return None;
-        }
-        // Never 0: small tokens are not connections.
-        self.generation = self.generation.wrapping_add(1).max(1);
-        self.stats.accepted += 1;
-        let conn = Conn::new(self.generation, access);
-        self.states.enter(conn.state());
-        let index = self.conns.insert(conn) as u32;
-        let deadline = self.now.after_ms(self.settings.head_timeout_ms);
-        self.wheel.arm(index, deadline.0);
-        Some(ConnId {
-            index,
-            generation: self.generation,
-        })
+        let id = self.delivery.connections.accept(access);
+        self.debug_check();
+        id
     }
 
-    /// Takes a message from a producer.
+    /// Counts a connection that was refused for a limit.
+    pub fn count_refused(&mut self, limit: ConnectionLimit) {
+        self.delivery.connections.stats.refused[limit as usize] += 1;
+    }
+
+    /// Counts a connection that is refused for a limit, and returns the response to the request whose
+    /// head is in `bytes`, in the format of its endpoint; `None` where the head is incomplete.
+    pub fn reject(&mut self, bytes: &[u8], limit: ConnectionLimit) -> Option<Vec<u8>> {
+        self.count_refused(limit);
+        requests::reject(&self.requests, &mut self.delivery, bytes, limit)
+    }
+
+    /// Processes bytes that a connection has received.
+    pub fn input(&mut self, id: ConnId, bytes: &[u8], wire: &mut impl Wire) {
+        requests::input(&mut self.requests, &mut self.delivery, id, bytes, wire);
+        self.debug_check();
+    }
+
+    /// Handles the end of a client's side.
+    pub fn eof(&mut self, id: ConnId, wire: &mut impl Wire) {
+        requests::eof(&mut self.delivery, id, wire);
+        self.debug_check();
+    }
+
+    /// Handles a connection that broke.
+    pub fn broken(&mut self, id: ConnId) {
+        let Delivery {
+            connections, hub, ..
+        } = &mut self.delivery;
+        if let Some(index) = connections.find(id) {
+            connections.close(index, CloseReason::Broken, hub);
+        }
+        self.debug_check();
+    }
+
+    /// Continues a partial write, as the socket is writable again.
+    pub fn writable(&mut self, id: ConnId, wire: &mut impl Wire) {
+        let Delivery {
+            connections, hub, ..
+        } = &mut self.delivery;
+        let Some(index) = connections.find(id) else {
+            return;
+        };
+        if connections::resume(connections, index, hub, wire) {
+            delivery::settle(&mut self.delivery, index, wire);
+        }
+        self.debug_check();
+    }
+
+    /// Removes and returns the connection whose buffered requests have waited longest, for
+    /// [`Engine::resume`].
+    pub fn next_deferred(&mut self) -> Option<ConnId> {
+        self.delivery.connections.next_deferred_input()
+    }
+
+    /// Processes a connection's buffered requests.
+    pub fn resume(&mut self, id: ConnId, wire: &mut impl Wire) {
+        requests::resume_input(&mut self.requests, &mut self.delivery, id, wire);
+        self.debug_check();
+    }
+
+    /// Continues the response that takes more than one turn and has waited longest. Returns the
+    /// connection whose response that completed, as its input is wanted again.
+    pub fn continue_deferred(&mut self, wire: &mut impl Wire) -> Option<ConnId> {
+        let id = requests::continue_deferred(&mut self.requests, &mut self.delivery, wire);
+        self.debug_check();
+        id
+    }
+
+    /// Publishes a message of a producer.
     ///
     /// # Errors
     ///
@@ -185,26 +174,74 @@ impl Engine {
         channel: &str,
         message: Submission,
     ) -> Result<Published, (Refusal, Submission)> {
-        self.hub.publish(channel, message)
+        self.delivery.hub.publish(channel, message)
     }
 
-    /// The next connection whose socket is to be closed now; its place may be reused from here on.
+    /// Serves ready readers, at most `budget` of them.
+    pub fn deliver(&mut self, budget: usize, wire: &mut impl Wire) {
+        delivery::deliver(&mut self.delivery, budget, wire);
+        self.debug_check();
+    }
+
+    /// Does what is due, for at most `budget` connections.
+    pub fn expire(&mut self, budget: usize, wire: &mut impl Wire) {
+        delivery::expire(&mut self.delivery, budget, wire);
+        self.debug_check();
+    }
+
+    /// Starts a drain: readiness and publishes are refused, and responses close their connections.
+    pub fn begin_drain(&mut self) {
+        self.delivery.begin_drain();
+    }
+
+    /// Whether a drain has started.
+    pub fn is_draining(&self) -> bool {
+        self.delivery.drain.is_some()
+    }
+
+    /// Whether new connections are accepted.
+    pub fn is_accepting(&self) -> bool {
+        let Delivery { drain, .. } = &self.delivery;
+        drain
+            .as_ref()
+            .is_none_or(|drain| drain.is_accepting(self.delivery.now()))
+    }
+
+    /// Whether a drain is over: no connection is left, or the time is up.
+    pub fn is_drained(&self) -> bool {
+        let Delivery {
+            drain, connections, ..
+        } = &self.delivery;
+        drain
+            .as_ref()
+            .is_some_and(|drain| drain.is_over(connections))
+    }
+
+    /// Schedules the release of at most `budget` connections, once a drain has come to that.
+    pub fn release_drained(&mut self, budget: usize) {
+        self.delivery.release_drained(budget);
+    }
+
+    /// Removes and returns the next connection whose socket is to be closed now. Its index may be
+    /// reused from here on.
     pub fn next_close(&mut self) -> Option<u32> {
-        let index = self.gone.pop_front()?;
-        let gone = self.conns.remove(index as usize);
-        self.states.leave(gone.state());
-        Some(index)
+        self.delivery.connections.next_close()
     }
 
-    /// When something is due that no event will announce.
+    /// When something is due that no event announces.
     pub fn next_due(&self) -> Option<Time> {
+        let Delivery {
+            connections,
+            hub,
+            drain,
+            ..
+        } = &self.delivery;
+        let drain = drain.as_ref();
         [
-            self.wheel.next_due_ms().map(Time),
-            self.hub.next_history_expiry(),
-            self.hub.next_forgetting(),
-            self.drain
-                .as_ref()
-                .and_then(|drain| drain.next_due(self.now)),
+            connections.next_due(),
+            hub.next_history_expiry(),
+            hub.next_forgetting(),
+            drain.and_then(|drain| drain.next_due(connections.now())),
         ]
         .into_iter()
         .flatten()
@@ -213,101 +250,67 @@ impl Engine {
 
     /// Whether there is work that waits for nothing.
     pub fn has_work(&self) -> bool {
-        self.hub.has_ready()
-            || !self.again.is_empty()
-            || !self.listings.is_empty()
-            || !self.gone.is_empty()
-            || self.wheel.has_due(self.now.0)
-            || self.drain.as_ref().is_some_and(Drain::is_releasing)
+        let Delivery {
+            connections,
+            hub,
+            drain,
+            ..
+        } = &self.delivery;
+        hub.has_ready()
+            || connections.has_work()
+            || self.requests.has_work()
+            || drain.as_ref().is_some_and(|drain| drain.is_scheduling())
     }
 
-    /// Whether bytes of this connection should be read: not while it has answers to take first.
+    /// Whether input of a connection should be read: not while it has responses to read first.
     pub fn wants_input(&self, id: ConnId) -> bool {
-        let Some(conn) = self.find(id).map(|index| &self.conns[index as usize]) else {
-            return false;
-        };
-        let is_full = conn.is_blocked() && conn.state() != State::Streaming;
-        let is_listing = conn.state() == State::Listing;
-        !is_listing
-            && !conn.flags.has(conn::Flags::QUEUED)
-            && !is_full
-            && conn.state() != State::Gone
+        let connections = &self.delivery.connections;
+        connections
+            .find(id)
+            .is_some_and(|index| connections.wants_input(index))
     }
 
     /// The number of open connections.
     pub fn connection_count(&self) -> usize {
-        self.conns.len()
+        self.delivery.connections.len()
     }
 
-    /// The state of a connection, if it is open.
+    /// The state of a connection; `None` if it has ended.
     pub fn state(&self, id: ConnId) -> Option<State> {
-        Some(self.conns[self.find(id)? as usize].state())
+        let connections = &self.delivery.connections;
+        Some(connections[connections.find(id)?].state())
     }
 
     /// The channels and messages.
     pub fn hub(&self) -> &Hub {
-        &self.hub
+        &self.delivery.hub
     }
 
-    /// What happened so far.
+    /// Counters since the start.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.delivery.connections.stats
     }
 
-    /// Bytes of unfinished requests and unsent answers.
+    /// Bytes of unfinished requests and unsent responses.
     pub fn buffered_bytes(&self) -> usize {
-        self.buffers.used()
+        self.delivery.connections.buffers.used()
     }
 
-    /// The place of a connection, unless the id is stale.
-    fn find(&self, id: ConnId) -> Option<u32> {
-        let conn = self.conns.get(id.index as usize)?;
-        (conn.generation == id.generation).then_some(id.index)
+    /// Checks the invariants over all connections.
+    ///
+    /// # Panics
+    ///
+    /// Where one does not hold.
+    pub fn check(&self) {
+        self.delivery.connections.check();
     }
 
-    fn conn(&mut self, index: u32) -> &mut Conn {
-        &mut self.conns[index as usize]
-    }
-
-    /// Moves a connection to a state.
-    fn enter(&mut self, index: u32, state: State) {
-        self.conns[index as usize].become_state(state, &mut self.states);
-    }
-
-    fn arm(&mut self, index: u32, at: Time) {
-        self.wheel.arm(index, at.0);
-    }
-
-    fn arm_ms(&mut self, index: u32, ms: u64) {
-        self.arm(index, self.now.after_ms(ms));
-    }
-
-    /// A random number of 80 to 100 % of `most`.
-    fn most_of(&mut self, most: u64) -> u64 {
-        self.random.u64(most / 5 * 4..=most.max(1))
-    }
-}
-
-impl Settings {
-    fn new(config: &Config, max_connections: usize) -> Settings {
-        Settings {
-            hold_ms: millis(config.hold),
-            max_hold_ms: millis(config.max_hold),
-            heartbeat_ms: millis(config.heartbeat),
-            max_batch: config.max_batch,
-            max_batch_bytes: config.max_batch_bytes,
-            stream_max_bytes: config.stream_max_bytes,
-            stream_max_age_ms: millis(config.stream_max_age),
-            max_head_bytes: config.max_head_bytes,
-            max_body_bytes: config.max_body_bytes,
-            head_timeout_ms: millis(config.head_timeout),
-            body_timeout_ms: millis(config.body_timeout),
-            idle_timeout_ms: millis(config.idle_timeout),
-            write_timeout_ms: millis(config.write_timeout),
-            drain_ms: millis(config.drain),
-            drain_delay_ms: millis(config.drain_delay),
-            max_connections,
-            publish_key: config.publish_key.clone(),
+    /// Checks the invariants after a public call, in debug builds of few connections: the check
+    /// looks at all of them.
+    fn debug_check(&self) {
+        const MAX_CHECKED: usize = 64;
+        if cfg!(debug_assertions) && self.connection_count() <= MAX_CHECKED {
+            self.check();
         }
     }
 }

@@ -1,51 +1,135 @@
-//! What happened so far: plain counters, read by metrics and by tests.
+//! Counters since the start, and the labels they are counted by.
+//!
+//! Owns plain numbers; metrics and tests read them.
 
-use super::requests::reject::Crowd;
-use super::requests::route::Endpoint;
 use crate::base::histogram::Histogram;
 use crate::hub::DURATIONS_MS;
 
-/// Why a connection ended.
+/// A limit on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The client left.
-    Left,
-    /// The connection broke.
-    Broken,
-    /// We ended it after the last answer.
-    Closed,
-    /// It was idle for too long.
-    Idle,
-    /// Its reader took nothing for too long.
-    Stalled,
-    /// It sent too much on a stream.
-    Stray,
-    /// There was no room to keep the rest of its answer.
-    NoRoom,
+pub enum ConnectionLimit {
+    /// `--max-connections`, or the file limit.
+    Server,
+    /// `--max-connections-per-address`.
+    Address,
+    /// No descriptor was left in the process.
+    Descriptors,
 }
 
-impl End {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [End; 7] = [
-        End::Left,
-        End::Broken,
-        End::Closed,
-        End::Idle,
-        End::Stalled,
-        End::Stray,
-        End::NoRoom,
+impl ConnectionLimit {
+    /// All limits, in the order of their numbers.
+    pub const ALL: [ConnectionLimit; 3] = [
+        ConnectionLimit::Server,
+        ConnectionLimit::Address,
+        ConnectionLimit::Descriptors,
     ];
 
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {
-            End::Left => "left",
-            End::Broken => "broken",
-            End::Closed => "closed",
-            End::Idle => "idle",
-            End::Stalled => "stalled",
-            End::Stray => "stray",
-            End::NoRoom => "no-room",
+            ConnectionLimit::Server => "server",
+            ConnectionLimit::Address => "address",
+            ConnectionLimit::Descriptors => "descriptors",
+        }
+    }
+}
+
+/// The endpoints by which requests are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named as the paths are")]
+pub enum Endpoint {
+    Poll,
+    LongPoll,
+    Sse,
+    Ndjson,
+    Frame,
+    Publish,
+    Channels,
+    Healthz,
+    Readyz,
+    Metrics,
+    Page,
+    /// Nothing that is served, or a request that could not be read.
+    Other,
+}
+
+impl Endpoint {
+    /// All endpoints, in the order of their numbers.
+    pub const ALL: [Endpoint; 12] = [
+        Endpoint::Poll,
+        Endpoint::LongPoll,
+        Endpoint::Sse,
+        Endpoint::Ndjson,
+        Endpoint::Frame,
+        Endpoint::Publish,
+        Endpoint::Channels,
+        Endpoint::Healthz,
+        Endpoint::Readyz,
+        Endpoint::Metrics,
+        Endpoint::Page,
+        Endpoint::Other,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Endpoint::Poll => "poll",
+            Endpoint::LongPoll => "long-poll",
+            Endpoint::Sse => "sse",
+            Endpoint::Ndjson => "ndjson",
+            Endpoint::Frame => "frame",
+            Endpoint::Publish => "publish",
+            Endpoint::Channels => "channels",
+            Endpoint::Healthz => "healthz",
+            Endpoint::Readyz => "readyz",
+            Endpoint::Metrics => "metrics",
+            Endpoint::Page => "page",
+            Endpoint::Other => "other",
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client left.
+    Left,
+    /// The connection broke.
+    Broken,
+    /// It was closed after the last response.
+    Closed,
+    /// It was idle for too long.
+    Idle,
+    /// The client did not read for `--write-timeout`.
+    Stalled,
+    /// The client sent too much on a stream.
+    UnexpectedInput,
+    /// A limit on memory left no room for its input or for the rest of a response.
+    NoRoom,
+}
+
+impl CloseReason {
+    /// All reasons, in the order of their numbers.
+    pub const ALL: [CloseReason; 7] = [
+        CloseReason::Left,
+        CloseReason::Broken,
+        CloseReason::Closed,
+        CloseReason::Idle,
+        CloseReason::Stalled,
+        CloseReason::UnexpectedInput,
+        CloseReason::NoRoom,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::Left => "left",
+            CloseReason::Broken => "broken",
+            CloseReason::Closed => "closed",
+            CloseReason::Idle => "idle",
+            CloseReason::Stalled => "stalled",
+            CloseReason::UnexpectedInput => "stray",
+            CloseReason::NoRoom => "no-room",
         }
     }
 }
@@ -53,35 +137,35 @@ impl End {
 /// Counters since the start.
 #[derive(Clone, Debug)]
 pub struct Stats {
-    /// Connections taken on.
+    /// Connections accepted.
     pub accepted: u64,
-    /// Connections for which there was no place, by [`Crowd`].
-    pub turned_away: [u64; Crowd::ALL.len()],
+    /// Connections refused, by [`ConnectionLimit`].
+    pub refused: [u64; ConnectionLimit::ALL.len()],
     /// Requests answered or parked, by endpoint and status.
     pub requests: Requests,
-    /// Messages handed to sockets, one for each receiver.
+    /// Messages sent, one for each receiver.
     pub delivered: u64,
-    /// Gaps told to receivers.
+    /// Gaps reported to receivers.
     pub gaps: u64,
     /// Holds that ended without a message.
     pub holds_expired: u64,
-    /// Times that a socket took less than there was.
+    /// Partial writes.
     pub blocked: u64,
-    /// Streams ended at their size or age.
+    /// Streams ended at their limit of bytes or age, or by a drain.
     pub recycled: u64,
     /// How long polls were held, in milliseconds.
     pub hold_ms: Histogram,
     /// Time from a message's publication to its delivery to a parked reader, in milliseconds.
     pub delay_ms: Histogram,
-    ended: [u64; End::ALL.len()],
+    ended: [u64; CloseReason::ALL.len()],
 }
 
-/// The statuses that encke answers.
+/// The statuses that encke sends.
 const STATUSES: [u16; 17] = [
     200, 204, 400, 401, 403, 404, 405, 408, 413, 414, 417, 429, 431, 501, 503, 505, 0,
 ];
 
-/// Requests by endpoint and status: a small table, as each request counts here.
+/// Requests by endpoint and status, in a table small enough for the hot path.
 #[derive(Clone, Debug, Default)]
 pub struct Requests([[u64; STATUSES.len()]; Endpoint::ALL.len()]);
 
@@ -110,7 +194,7 @@ impl Default for Stats {
     fn default() -> Stats {
         Stats {
             accepted: 0,
-            turned_away: [0; Crowd::ALL.len()],
+            refused: [0; ConnectionLimit::ALL.len()],
             requests: Requests::default(),
             delivered: 0,
             gaps: 0,
@@ -119,24 +203,24 @@ impl Default for Stats {
             recycled: 0,
             hold_ms: Histogram::new(DURATIONS_MS),
             delay_ms: Histogram::new(DURATIONS_MS),
-            ended: [0; End::ALL.len()],
+            ended: [0; CloseReason::ALL.len()],
         }
     }
 }
 
 impl Stats {
     /// Connections that ended for this reason.
-    pub fn ends(&self, why: End) -> u64 {
+    pub fn ends(&self, why: CloseReason) -> u64 {
         self.ended[why as usize]
     }
 
-    /// Counts what an answer tells.
-    pub(super) fn told(&mut self, messages: usize, gap: bool) {
+    /// Counts the messages and the gap of one response.
+    pub(super) fn record_delivery(&mut self, messages: usize, gap: bool) {
         self.delivered += messages as u64;
         self.gaps += u64::from(gap);
     }
 
-    pub(super) fn ended(&mut self, why: End) {
+    pub(super) fn record_close(&mut self, why: CloseReason) {
         self.ended[why as usize] += 1;
     }
 }

@@ -360,11 +360,11 @@ impl World {
     }
 
     fn note(&mut self, stats: &Stats) {
-        use encke_core::engine::End;
+        use encke_core::engine::CloseReason;
         self.tally.blocks += stats.blocked;
         self.tally.recycled += stats.recycled;
-        self.tally.stalled += stats.ends(End::Stalled);
-        self.tally.no_room += stats.ends(End::NoRoom);
+        self.tally.stalled += stats.ends(CloseReason::Stalled);
+        self.tally.no_room += stats.ends(CloseReason::NoRoom);
         self.tally.empty += stats.holds_expired;
     }
 }

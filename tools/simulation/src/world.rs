@@ -4,7 +4,7 @@
 //! what the engine answered, and then what arrived at the clients is judged.
 
 use encke_core::base::time::{Time, millis};
-use encke_core::engine::{ConnId, End, Engine, State};
+use encke_core::engine::{CloseReason, ConnId, Engine, State};
 
 use crate::chance::Chance;
 use crate::client::Client;
@@ -95,7 +95,7 @@ impl World {
         self.wire.now = self.now;
         self.wall_s += ms / 1_000;
         self.engine.set_now(Time(self.now), self.wall_s);
-        self.engine.outside().load_permille = (self.now % 1_000) as u32;
+        self.engine.gauges().load_permille = (self.now % 1_000) as u32;
     }
 
     pub(crate) fn client(&mut self, index: u32) -> &mut Client {
@@ -321,7 +321,7 @@ impl World {
         let socket = self.wire.socket(index);
         socket.open = false;
         // Where there is no room for what a client sends, it may be cut off.
-        let is_cut = self.engine.stats().ends(End::NoRoom) > 0;
+        let is_cut = self.engine.stats().ends(CloseReason::NoRoom) > 0;
         let in_trouble =
             socket.blocks > 0 || socket.failed || client.broken || client.fin || is_cut;
         let (shut, was_silent) = (socket.shut, socket.was_silent);
@@ -430,11 +430,11 @@ impl World {
 
     /// Goes on with requests left to serve; whether there were.
     pub(crate) fn again(&mut self) -> bool {
-        let Some(id) = self.engine.next_again() else {
+        let Some(id) = self.engine.next_deferred() else {
             return false;
         };
         self.say(|| format!("{} goes on", id.index));
-        self.engine.proceed(id, &mut self.wire);
+        self.engine.resume(id, &mut self.wire);
         self.wants_again(id);
         self.after_of(id.index);
         true
@@ -447,7 +447,7 @@ impl World {
     }
 
     pub(crate) fn list_on(&mut self) {
-        if let Some(id) = self.engine.list_on(&mut self.wire) {
+        if let Some(id) = self.engine.continue_deferred(&mut self.wire) {
             self.wants_again(id);
             self.after_of(id.index);
         }

@@ -1,22 +1,25 @@
-//! A connection, as the engine sees it: where it stands in its requests, and no socket.
+//! One connection: its entry in the table.
 //!
-//! Owns the state of one connection and what is individual about it. A parked connection with
-//! nothing individual owns no memory beyond its entry: the box for [`Work`] exists only while
-//! there are bytes half received, half sent, or wishes that differ from the defaults.
+//! Owns the state of one connection. A parked connection with default options owns no memory beyond
+//! its entry: the box for [`RequestState`] exists only while input is buffered, a write is unfinished
+//! or the response differs from the one that all readers share.
 
 use std::sync::Arc;
 
+use bitflags::bitflags;
+
+use super::request_state::{RequestState, ResponseOptions};
+use super::state::State;
 use crate::base::meter::Meter;
 use crate::base::time::Time;
-use crate::engine::connections::request_state::{Wish, Work};
 use crate::hub::{Reader, Transport};
 
-/// Names a connection for as long as it lives; stale ones are recognised.
+/// Identifies a connection; an id of a connection that has ended matches none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId {
-    /// Its place in the table of connections, reused after it is closed.
+    /// Its index in the table of connections, reused after it is closed.
     pub index: u32,
-    /// The number of its accept; tells it from others in the same place.
+    /// Counts accepted connections; tells this one from earlier ones with the same index.
     pub generation: u32,
 }
 
@@ -35,7 +38,7 @@ impl ConnId {
     }
 }
 
-/// What the listener of a connection allows it.
+/// What a listener allows its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Receiving only: the control surface is 404.
@@ -46,127 +49,36 @@ pub enum Access {
     Trusted,
 }
 
-/// Where a connection stands; a check in debug builds holds it to the legal ways between states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Between two requests, nothing of the next one here.
-    Idle,
-    /// A head is being received (or a first one awaited).
-    Head,
-    /// A body is being received.
-    Body,
-    /// A long poll is parked.
-    Held,
-    /// A stream is parked.
-    Streaming,
-    /// A listing of channels is under way.
-    Listing,
-    /// The last answer is on its way; what still arrives is discarded.
-    Closing,
-    /// Only the socket is left, to be closed at the end of the tick.
-    Gone,
-}
-
-impl State {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [State; 8] = [
-        State::Idle,
-        State::Head,
-        State::Body,
-        State::Held,
-        State::Streaming,
-        State::Listing,
-        State::Closing,
-        State::Gone,
-    ];
-
-    /// Its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Idle => "idle",
-            State::Head => "head",
-            State::Body => "body",
-            State::Held => "held",
-            State::Streaming => "streaming",
-            State::Listing => "listing",
-            State::Closing => "closing",
-            State::Gone => "gone",
-        }
-    }
-
-    fn may_become(self, next: State) -> bool {
-        use State::*;
-        match (self, next) {
-            (Gone, _) => false,
-            (_, Gone) => true,
-            (Closing, _) => false,
-            (_, Closing) => true,
-            (Streaming, _) => false,
-            (Idle | Head | Body | Held | Listing, _) => true,
-        }
-    }
-}
-
-/// How many connections stand in each state.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine) struct States([usize; State::ALL.len()]);
-
-impl States {
-    pub(in crate::engine) fn of(&self, state: State) -> usize {
-        self.0[state as usize]
-    }
-
-    pub(in crate::engine) fn enter(&mut self, state: State) {
-        self.0[state as usize] += 1;
-    }
-
-    pub(in crate::engine) fn leave(&mut self, state: State) {
-        self.0[state as usize] -= 1;
-    }
-}
-
-/// What else is to be known of a connection.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine) struct Flags(u8);
-
-impl Flags {
-    /// The present request is HTTP/1.0.
-    pub(in crate::engine) const HTTP10: Flags = Flags(1);
-    /// No further request is served on this connection.
-    pub(in crate::engine) const CLOSE: Flags = Flags(2);
-    /// The client's side is closed.
-    pub(in crate::engine) const EOF: Flags = Flags(4);
-    /// Stands in the queue of those with requests left to serve.
-    pub(in crate::engine) const QUEUED: Flags = Flags(8);
-    /// The head of the held poll's answer is sent.
-    pub(in crate::engine) const EARLY: Flags = Flags(16);
-    /// The stream wraps messages in their JSON objects.
-    pub(in crate::engine) const ENVELOPE: Flags = Flags(32);
-    /// Our side is shut down.
-    pub(in crate::engine) const SHUT: Flags = Flags(64);
-
-    /// Was owed nothing when its reader was last listed.
-    pub(in crate::engine) const WAITED: Flags = Flags(128);
-
-    pub(in crate::engine) fn has(self, flag: Flags) -> bool {
-        self.0 & flag.0 != 0
-    }
-
-    pub(in crate::engine) fn put(&mut self, flag: Flags, on: bool) {
-        self.0 = if on {
-            self.0 | flag.0
-        } else {
-            self.0 & !flag.0
-        };
+bitflags! {
+    /// Boolean state of a connection, packed into one byte.
+    #[derive(Clone, Copy, Debug, Default)]
+    pub(in crate::engine) struct Flags: u8 {
+        /// The present request is HTTP/1.0.
+        const HTTP10 = 1;
+        /// No further request is served on this connection.
+        const CLOSE = 1 << 1;
+        /// The client has closed its side.
+        const EOF = 1 << 2;
+        /// In the queue of connections with buffered requests to process.
+        const DEFERRED_INPUT = 1 << 3;
+        /// The head of the held poll's response is sent.
+        const EARLY = 1 << 4;
+        /// The stream wraps messages in their JSON objects.
+        const ENVELOPE = 1 << 5;
+        /// Our side is shut down.
+        const SHUT_DOWN = 1 << 6;
+        /// Its reader had nothing pending when it was last listed: the next delivery is timed.
+        const WAITED = 1 << 7;
     }
 }
 
 /// One connection.
 pub(in crate::engine) struct Conn {
     pub(in crate::engine) reader: Reader,
-    pub(in crate::engine) work: Option<Box<Work>>,
+    pub(in crate::engine) request: Option<Box<RequestState>>,
     pub(in crate::engine) generation: u32,
-    /// Of a stream: body bytes that it may still send. Of a held poll: when it was parked.
+    /// `Streaming`: body bytes left before the stream is recycled. `Held`: when the poll was parked,
+    /// as a [`Moment`].
     measure: u32,
     /// The end of the hold, or of the stream.
     ends_at: Moment,
@@ -180,14 +92,14 @@ impl Conn {
     pub(in crate::engine) fn new(generation: u32, access: Access) -> Conn {
         Conn {
             reader: Reader::default(),
-            work: None,
+            request: None,
             generation,
             measure: 0,
             ends_at: Moment::default(),
             state: State::Head,
             transport: Transport::LongPoll,
             access,
-            flags: Flags::default(),
+            flags: Flags::empty(),
         }
     }
 
@@ -195,39 +107,33 @@ impl Conn {
         self.state
     }
 
-    pub(in crate::engine) fn become_state(&mut self, next: State, states: &mut States) {
+    /// Enters a state; [`Connections::enter`](super::Connections::enter) keeps the counts.
+    pub(super) fn set_state(&mut self, next: State) {
         debug_assert!(
-            self.state.may_become(next),
+            next == State::Gone || self.state.may_become(next),
             "a connection went from {:?} to {next:?}",
             self.state
         );
-        states.leave(self.state);
-        states.enter(next);
         self.state = next;
     }
 
-    /// Whether a long poll or a stream is waiting.
+    /// Whether it is a held long poll or a stream.
     pub(in crate::engine) fn is_parked(&self) -> bool {
         matches!(self.state, State::Held | State::Streaming)
     }
 
-    /// Whether its request is not answered yet and needs nothing more of the client.
-    pub(in crate::engine) fn is_waiting(&self) -> bool {
-        self.is_parked() || self.state == State::Listing
-    }
-
-    /// Whether its socket takes no more for now.
+    /// Whether a write is unfinished because the socket's buffer is full.
     pub(in crate::engine) fn is_blocked(&self) -> bool {
-        self.work
+        self.request
             .as_ref()
-            .is_some_and(|work| work.pending.is_some())
+            .is_some_and(|request| request.unsent.is_some())
     }
 
-    /// Whether bytes of it wait to be served.
+    /// Whether received bytes wait to be processed.
     pub(in crate::engine) fn has_input(&self) -> bool {
-        self.work
+        self.request
             .as_ref()
-            .is_some_and(|work| !work.input.is_empty())
+            .is_some_and(|request| !request.input.is_empty())
     }
 
     pub(in crate::engine) fn ends_at(&self, now: Time) -> Time {
@@ -245,18 +151,18 @@ impl Conn {
         self.measure = self.measure.saturating_sub(bytes);
     }
 
-    /// Notes when a long poll was parked.
+    /// Records when a long poll was parked.
     pub(in crate::engine) fn set_held_since(&mut self, since: Time) {
         self.measure = Moment::of(since).0;
     }
 
-    /// When a held poll was parked, to the unit of a moment.
+    /// When a held poll was parked, rounded up to 16 ms.
     pub(in crate::engine) fn held_since(&self, now: Time) -> Time {
         Moment(self.measure).near(now)
     }
 
-    /// Whether a stream has sent, or lived, as much as it may.
-    pub(in crate::engine) fn is_over(&self, now: Time) -> bool {
+    /// Whether a stream has reached its limit of bytes or of age.
+    pub(in crate::engine) fn reached_limit(&self, now: Time) -> bool {
         self.measure == 0 || self.ends_at(now) <= now
     }
 
@@ -264,26 +170,45 @@ impl Conn {
         self.ends_at = Moment::of(at);
     }
 
-    pub(in crate::engine) fn wish(&self) -> Option<&Wish> {
-        self.work.as_ref()?.wish.as_ref()
+    /// What its response has individually; `None` where it gets the bytes that all readers share.
+    pub(in crate::engine) fn options(&self) -> Option<&ResponseOptions> {
+        self.request.as_ref()?.options.as_ref()
     }
 
-    pub(in crate::engine) fn work(&mut self, buffers: &Arc<Meter>) -> &mut Work {
-        self.work
-            .get_or_insert_with(|| Box::new(Work::new(buffers)))
+    /// As [`Conn::options`], of a poll that lingers and therefore has some.
+    pub(in crate::engine) fn options_mut(&mut self) -> &mut ResponseOptions {
+        let request = self.request.as_mut();
+        let options = request.and_then(|request| request.options.as_mut());
+        options.expect("a lingering poll has response options")
     }
 
-    /// Lets go of the box if nothing is in it.
-    pub(in crate::engine) fn tidy(&mut self) {
-        if self.work.as_ref().is_some_and(|work| work.is_empty()) {
-            self.work = None;
+    /// Whether its poll lingers and has messages to respond with.
+    pub(in crate::engine) fn has_lingered(&self) -> bool {
+        self.options()
+            .is_some_and(|options| !options.lingered.is_empty())
+    }
+
+    /// Its request state, allocated if need be and charged to `buffers`.
+    pub(in crate::engine) fn request(&mut self, buffers: &Arc<Meter>) -> &mut RequestState {
+        self.request
+            .get_or_insert_with(|| Box::new(RequestState::new(buffers)))
+    }
+
+    /// Drops the request state if it is empty.
+    pub(super) fn drop_if_empty(&mut self) {
+        if self
+            .request
+            .as_ref()
+            .is_some_and(|request| request.is_empty())
+        {
+            self.request = None;
         }
     }
 }
 
 const _: () = assert!(size_of::<Conn>() <= 40);
 
-/// A moment in four bytes: right within a year of the present.
+/// A time in four bytes, in units of 16 ms: unambiguous within a year of the present.
 #[derive(Clone, Copy, Debug, Default)]
 struct Moment(u32);
 

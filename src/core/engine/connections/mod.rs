@@ -1,5 +1,29 @@
-//! Connections, as the engine sees them: where each stands in its requests, and the one exit.
+//! Connections as the engine sees them: entries in a table, and no socket.
+//!
+//! Owns the table, the state of each connection, its one deadline, its buffered bytes, and the one
+//! exit for bytes ([`Wire`]). It knows neither a request nor a poll nor a stream: what its state
+//! makes due after an event is *returned* by [`Connections::settle`], never called from here.
+//!
+//! Invariants:
+//! - *One exit.* Every byte leaves through [`Wire::send`], called in `write` alone.
+//! - *One deadline.* A connection has at most one entry in the wheel; its state says what it is for.
+//! - *Blocked is unlisted.* A connection with unsent bytes stands in none of the hub's lists.
+//! - *Closing is last.* An index is reused only after [`Connections::next_close`] returned it.
 
-pub(super) mod conn;
-pub(super) mod request_state;
-pub(super) mod wire;
+mod conn;
+mod request_state;
+mod state;
+mod table;
+mod wire;
+mod write;
+
+pub use conn::{Access, ConnId};
+pub(super) use conn::{Conn, Flags};
+pub(super) use request_state::{LingerBatch, ResponseOptions, Upload};
+pub use state::State;
+pub(super) use state::States;
+pub(super) use table::{Connections, Step};
+#[cfg(test)]
+pub(super) use wire::Sink;
+pub use wire::{Sent, Wire};
+pub(super) use write::{resume, write, write_frames, write_shared};

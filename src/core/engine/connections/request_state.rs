@@ -1,68 +1,69 @@
-//! What a connection has only while something is under way on it, or individual about it.
+//! Per-connection state that is allocated only while it is needed: buffered input, an unfinished
+//! upload, an unfinished write, response options other than the defaults.
 //!
-//! Owns the contents of the box that a parked connection without wishes does not have. Bytes in it
-//! are counted.
+//! Owns that state and its charge: its bytes count against `--max-buffer-bytes`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::meter::{Charge, Frame, Meter};
 use crate::encode::Seq;
 use crate::http1::{Decoder, Error, Progress, Scan};
 
-/// What is under way on a connection, or individual about it.
-pub(in crate::engine) struct Work {
-    /// Bytes received and not served yet.
+/// The state of a request that is under way, or of a response that is individual.
+pub(in crate::engine) struct RequestState {
+    /// Bytes received and not yet processed.
     pub(in crate::engine) input: Vec<u8>,
     pub(in crate::engine) scan: Scan,
     pub(in crate::engine) upload: Option<Upload>,
-    pub(in crate::engine) pending: Option<Pending>,
-    pub(in crate::engine) wish: Option<Wish>,
-    /// Bytes that arrived on a stream, or after the last request.
-    pub(in crate::engine) stray_bytes: usize,
+    pub(in crate::engine) unsent: Option<UnsentFrame>,
+    pub(in crate::engine) options: Option<ResponseOptions>,
+    /// Bytes that arrived on a stream, where none are expected.
+    pub(in crate::engine) unexpected_bytes: usize,
     charge: Charge,
 }
 
-impl Work {
-    pub(in crate::engine) fn new(buffers: &Arc<Meter>) -> Work {
-        Work {
+impl RequestState {
+    pub(in crate::engine) fn new(buffers: &Arc<Meter>) -> RequestState {
+        RequestState {
             input: Vec::new(),
             scan: Scan::default(),
             upload: None,
-            pending: None,
-            wish: None,
-            stray_bytes: 0,
+            unsent: None,
+            options: None,
+            unexpected_bytes: 0,
             charge: Charge::new(buffers),
         }
     }
 
-    /// Whether nothing is under way and nothing individual.
+    /// Whether it holds nothing, so that it can be dropped.
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.input.is_empty()
             && self.upload.is_none()
-            && self.pending.is_none()
-            && self.wish.is_none()
-            && self.stray_bytes == 0
+            && self.unsent.is_none()
+            && self.options.is_none()
+            && self.unexpected_bytes == 0
     }
 
-    /// Brings the count of buffered bytes up to date.
-    pub(in crate::engine) fn recount(&mut self) {
+    /// Updates the charge for buffered bytes; to be called after they changed.
+    pub(in crate::engine) fn update_charge(&mut self) {
         let upload = self.upload.as_ref().map_or(0, Upload::bytes);
         self.charge
-            .set(size_of::<Work>() + self.input.capacity() + upload);
+            .set(size_of::<RequestState>() + self.input.capacity() + upload);
     }
 }
 
-/// A request whose body is not here yet.
+/// A request whose body is incomplete.
 pub(in crate::engine) struct Upload {
     /// The head as received; parsed again when the body is whole.
     pub(in crate::engine) head: Box<[u8]>,
     pub(in crate::engine) decoder: Decoder,
-    /// The body so far, if anybody wants it.
+    /// The body so far; `None` where the endpoint ignores bodies.
     pub(in crate::engine) body: Option<Vec<u8>>,
 }
 
 impl Upload {
-    /// Takes what `bytes` hold of the body.
+    /// Decodes the part of the body that `bytes` hold.
     pub(in crate::engine) fn take(
         &mut self,
         bytes: &[u8],
@@ -71,7 +72,8 @@ impl Upload {
         match &mut self.body {
             Some(body) => {
                 if body.capacity() - body.len() < bytes.len() {
-                    // Doubling could take twice what a client has sent, and room is counted.
+                    // Doubling could allocate twice what the client has sent, and the limit on
+                    // buffers counts allocated bytes.
                     body.reserve_exact(bytes.len().max(body.len() / 4));
                 }
                 self.decoder.decode(bytes, body, max_bytes)
@@ -80,7 +82,7 @@ impl Upload {
         }
     }
 
-    /// The body, as far as it is kept.
+    /// The decoded body so far.
     pub(in crate::engine) fn body(&self) -> &[u8] {
         self.body.as_deref().unwrap_or_default()
     }
@@ -90,38 +92,39 @@ impl Upload {
     }
 }
 
-/// Bytes that the socket has not taken yet: the rest of one frame.
-pub(in crate::engine) struct Pending {
+/// The unsent part of one frame.
+pub(in crate::engine) struct UnsentFrame {
     pub(in crate::engine) frame: Arc<Frame>,
-    pub(in crate::engine) sent: usize,
-    pub(in crate::engine) end: usize,
+    /// The bytes of the frame that are still to be sent.
+    pub(in crate::engine) rest: Range<usize>,
 }
 
-/// What a parked long poll asked for beyond the defaults.
+/// What makes the response to a parked long poll individual.
 #[derive(Default)]
-pub(in crate::engine) struct Wish {
+pub(in crate::engine) struct ResponseOptions {
+    /// The function to call, for JSONP.
     pub(in crate::engine) callback: Option<Box<str>>,
-    /// The allowed origin to echo, by its place in the configured list.
+    /// The allowed origin to echo: its index in the configured list.
     pub(in crate::engine) origin: Option<u16>,
     /// Most messages in the batch.
     pub(in crate::engine) limit: usize,
     pub(in crate::engine) linger_ms: u64,
-    pub(in crate::engine) gathered: Gathered,
+    pub(in crate::engine) lingered: LingerBatch,
 }
 
-/// What a lingering poll has gathered so far.
+/// The messages that a lingering poll has accumulated.
 #[derive(Default)]
-pub(in crate::engine) struct Gathered {
+pub(in crate::engine) struct LingerBatch {
     pub(in crate::engine) objects: Vec<Arc<Frame>>,
     pub(in crate::engine) bytes: usize,
     pub(in crate::engine) gap: bool,
     pub(in crate::engine) more: bool,
-    /// How many waited for the messages, at most.
+    /// The largest number of subscribers that one of the messages had.
     pub(in crate::engine) audience: u32,
     pub(in crate::engine) cursor: Seq,
 }
 
-impl Gathered {
+impl LingerBatch {
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.objects.is_empty() && !self.gap
     }

@@ -1,97 +1,109 @@
-//! What becomes due: holds, heartbeats, and everyone who takes too long.
+//! Deadlines: holds, heartbeats, and clients that take too long.
 //!
-//! Owns the meaning of a deadline: a connection has one, and its state says which it is. A
-//! message never loses to its own timeout: a held poll that is owed something is not answered
-//! empty.
+//! Owns the meaning of a deadline: a connection has one, and its state says which it is. A message
+//! never loses to a deadline of its own reader: a held poll with pending items is not answered empty.
 
+use super::settle::{refuse, settle};
+use super::state::Delivery;
+use super::{poll, stream};
 use crate::base::wheel::TICK_MS;
-use crate::engine::Engine;
-use crate::engine::connections::conn::{Flags, State};
-use crate::engine::connections::wire::Wire;
-use crate::engine::response::problem::Problem;
-use crate::engine::stats::End;
+use crate::engine::connections::{Flags, State, Wire};
+use crate::engine::response::Problem;
+use crate::engine::stats::CloseReason;
 
-/// Old messages and unused channels dropped in one go.
+/// Old messages and unused channels dropped per call.
 const SWEEP: usize = 256;
 
-impl Engine {
-    /// Does what is due, for at most `budget` connections.
-    pub fn expire(&mut self, mut budget: usize, wire: &mut impl Wire) {
-        while let Some(index) = self.wheel.expire(self.now.0, &mut budget) {
-            self.due(index, wire);
-        }
-        self.hub.expire_history(SWEEP);
-        self.hub.forget_idle(SWEEP);
+/// Does what is due, for at most `budget` connections.
+pub(in crate::engine) fn expire(delivery: &mut Delivery, mut budget: usize, wire: &mut impl Wire) {
+    while let Some(index) = delivery.connections.expire(&mut budget) {
+        on_deadline(delivery, index, wire);
     }
+    delivery.hub.expire_history(SWEEP);
+    delivery.hub.forget_idle(SWEEP);
+}
 
-    fn due(&mut self, index: u32, wire: &mut impl Wire) {
-        let now = self.now;
-        let conn = &self.conns[index as usize];
-        if conn.is_blocked() {
-            return self.end(index, End::Stalled);
-        }
-        let has_gathered = conn.wish().is_some_and(|wish| !wish.gathered.is_empty());
-        let is_late = conn.state() == State::Held && conn.ends_at(now) > now;
-        match conn.state() {
-            // What is here already waits for its turn and not for the client.
-            State::Idle | State::Head | State::Body if conn.flags.has(Flags::QUEUED) => {
-                self.arm_ms(index, TICK_MS);
-            }
-            State::Idle => self.hang_up(index, wire),
-            State::Head if !conn.has_input() => self.hang_up(index, wire),
-            State::Head => self.time_out(index, "the head of the request took too long", wire),
-            State::Body => self.time_out(index, "the body of the request took too long", wire),
-            State::Held if is_late => {
-                let ends_at = conn.ends_at(now);
-                self.arm(index, ends_at);
-            }
-            State::Held if has_gathered => {
-                self.hub.unlist(&mut self.conns[index as usize].reader);
-                self.answer_held(index, &[], false);
-                self.flush(index, wire);
-                self.rest(index, wire);
-            }
-            State::Held if self.hub.is_owed(&conn.reader) => {
-                self.arm_ms(index, TICK_MS);
-            }
-            State::Held => self.answer_empty(index, wire),
-            State::Streaming if conn.is_over(now) => self.end_stream(index, wire),
-            // What it is owed may turn out to be nothing to be said.
-            State::Streaming if self.hub.is_owed(&conn.reader) => {
-                self.arm_ms(index, TICK_MS);
-            }
-            State::Streaming => self.beat(index, wire),
-            State::Closing => self.end(index, End::Closed),
-            State::Listing | State::Gone => {}
-        }
+fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    let now = delivery.now();
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    let conn = &connections[index];
+    if conn.is_blocked() {
+        return connections.close(index, CloseReason::Stalled, hub);
     }
+    match conn.state() {
+        // Input is already buffered; the delay is ours, so the deadline does not apply.
+        State::Idle | State::Head | State::Body if conn.flags.contains(Flags::DEFERRED_INPUT) => {
+            connections.arm_ms(index, TICK_MS);
+        }
+        State::Idle => close_idle(delivery, index, wire),
+        State::Head if !conn.has_input() => close_idle(delivery, index, wire),
+        State::Head => time_out(
+            delivery,
+            index,
+            "the head of the request took too long",
+            wire,
+        ),
+        State::Body => time_out(
+            delivery,
+            index,
+            "the body of the request took too long",
+            wire,
+        ),
+        // The end of the hold was moved since the deadline was set.
+        State::Held if conn.ends_at(now) > now => {
+            let ends_at = conn.ends_at(now);
+            connections.arm(index, ends_at);
+        }
+        State::Held if conn.has_lingered() => {
+            poll::end_linger(delivery, index, wire);
+            settle(delivery, index, wire);
+        }
+        // Delivery is under way and has a budget: it is this many ticks late at most.
+        State::Held if hub.is_owed(&conn.reader) => connections.arm_ms(index, TICK_MS),
+        State::Held => {
+            poll::expire(delivery, index, wire);
+            settle(delivery, index, wire);
+        }
+        State::Streaming if conn.reached_limit(now) => settle(delivery, index, wire),
+        // As for a held poll; what is pending may turn out to be nothing, so ask again.
+        State::Streaming if hub.is_owed(&conn.reader) => connections.arm_ms(index, TICK_MS),
+        State::Streaming => stream::send_heartbeat(delivery, index, wire),
+        State::Closing => connections.close(index, CloseReason::Closed, hub),
+        State::Deferred | State::Gone => {}
+    }
+}
 
-    /// Ends a connection for its silence, unless it has spoken meanwhile, and it is the server that
-    /// was away: stopped, or moved to another host. Who has begun a head or a body is no such case:
-    /// a trickle would never end.
-    fn hang_up(&mut self, index: u32, wire: &mut impl Wire) {
-        match wire.has_unread(index) {
-            true => self.arm_ms(index, self.settings.head_timeout_ms),
-            false => self.end(index, End::Idle),
-        }
+/// Closes a connection whose idle or head timeout expired. Exception: if its socket has unread data,
+/// the process itself was suspended (SIGSTOP, live migration), so the head timeout is restarted.
+/// Connections that have already sent part of a request get no second timeout; otherwise a client
+/// that sends a byte now and then could extend it forever.
+fn close_idle(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    match wire.has_unread(index) {
+        true => connections.start_head_timeout(index),
+        false => connections.close(index, CloseReason::Idle, hub),
     }
+}
 
-    fn time_out(&mut self, index: u32, detail: &'static str, wire: &mut impl Wire) {
-        self.refuse(index, Problem::new(408, detail), false);
-        self.flush(index, wire);
-        self.rest(index, wire);
-    }
+fn time_out(delivery: &mut Delivery, index: u32, detail: &'static str, wire: &mut impl Wire) {
+    refuse(delivery, index, &Problem::new(408, detail), false);
+    delivery.flush(index, wire);
+    settle(delivery, index, wire);
 }
 
 #[cfg(test)]
 mod tests {
     use crate::base::time::{Time, millis};
     use crate::config::Config;
-    use crate::engine::connections::wire::Sink;
+    use crate::engine::connections::Sink;
     use crate::engine::{Access, Engine};
 
     #[test]
-    fn requests_that_are_here_outlive_the_deadline_before_them() {
+    fn deferred_requests_outlive_the_idle_timeout() {
         let config = Config::default();
         let mut engine = Engine::new(&config, 1, 0);
         let mut wire = Sink::default();
@@ -99,18 +111,18 @@ mod tests {
         let requests = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
         engine.input(id, requests.as_bytes(), &mut wire);
 
-        // More than are served in one go, and the next turn comes late.
+        // More than are served in one turn, and the next turn comes late.
         engine.set_now(Time(millis(config.idle_timeout)), 75);
         engine.expire(1_000, &mut wire);
-        while let Some(id) = engine.next_again() {
-            engine.proceed(id, &mut wire);
+        while let Some(id) = engine.next_deferred() {
+            engine.resume(id, &mut wire);
         }
         assert_eq!(wire.answers(), 100);
         assert_eq!(engine.next_close(), None);
     }
 
     #[test]
-    fn nobody_is_silent_whose_request_is_here_unread() {
+    fn connection_with_unread_request_is_not_idle() {
         let config = Config::default();
         let mut engine = Engine::new(&config, 1, 0);
         let mut wire = Sink::default();

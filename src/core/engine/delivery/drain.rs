@@ -1,116 +1,119 @@
-//! Draining: everyone parked is released at a moment of their own, and told when to come back.
+//! Draining: parked connections are released one by one and told when to come back.
 //!
-//! Owns the phases of a drain. A release is an ordinary deadline: what it does is decided where
-//! every deadline is.
+//! Owns the phases of a drain. A release is an ordinary deadline: what happens then is decided in
+//! `deadlines`.
 
 use crate::base::time::Time;
-use crate::engine::Engine;
-use crate::engine::connections::conn::State;
+use crate::engine::connections::{Connections, State};
 
-/// How long the last to be released have to take their answers.
-const LAST_WORDS_MS: u64 = 500;
+/// How long the last connections to be released have to read their responses.
+const LAST_RESPONSES_MS: u64 = 500;
 
-/// A drain that has begun.
+/// How far the release has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Release {
+    /// New connections are still accepted.
+    NotBegun,
+    /// Connections from this index on are yet to be scheduled.
+    From(u32),
+    /// Every connection has its moment.
+    Scheduled,
+}
+
+/// A drain that is under way.
 pub(in crate::engine) struct Drain {
     /// When new connections are no longer accepted and the release begins.
     closes_at: Time,
-    /// When whoever is left is let go; later where releasing takes longer.
+    /// When the last connection is released; later where releasing takes longer.
     ends_at: Time,
-    /// The next place in the table of connections to be given a moment of release.
-    next: Option<u32>,
+    release: Release,
 }
 
 impl Drain {
-    /// Whether moments of release are still being given out.
-    pub(in crate::engine) fn is_releasing(&self) -> bool {
-        self.next.is_some_and(|next| next > 0)
-    }
-
-    pub(in crate::engine) fn next_due(&self, now: Time) -> Option<Time> {
-        let due = [self.closes_at, self.ends_at.after_ms(LAST_WORDS_MS)];
-        due.into_iter().find(|&at| at > now)
-    }
-}
-
-impl Engine {
-    /// Begins to drain: readiness is refused, publishes are refused, answers close.
-    pub fn begin_drain(&mut self) {
-        if self.drain.is_none() {
-            let closes_at = self.now.after_ms(self.settings.drain_delay_ms);
-            self.drain = Some(Drain {
-                closes_at,
-                ends_at: closes_at.after_ms(self.settings.drain_ms),
-                next: None,
-            });
+    /// A drain that releases connections over `drain_ms` after `closes_at`.
+    pub(super) fn new(closes_at: Time, drain_ms: u64) -> Drain {
+        Drain {
+            closes_at,
+            ends_at: closes_at.after_ms(drain_ms),
+            release: Release::NotBegun,
         }
     }
 
-    /// Whether a drain has begun.
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_some()
+    /// Whether connections are still being scheduled.
+    pub(in crate::engine) fn is_scheduling(&self) -> bool {
+        matches!(self.release, Release::From(_))
     }
 
     /// Whether new connections are accepted.
-    pub fn is_accepting(&self) -> bool {
-        self.drain
-            .as_ref()
-            .is_none_or(|drain| self.now < drain.closes_at)
+    pub(in crate::engine) fn is_accepting(&self, now: Time) -> bool {
+        now < self.closes_at
     }
 
-    /// Whether a drain is over: nobody is left, or the time is up.
-    pub fn is_drained(&self) -> bool {
-        self.drain.as_ref().is_some_and(|drain| {
-            let is_closed = self.now >= drain.closes_at;
-            is_closed
-                && (self.conns.is_empty() || self.now >= drain.ends_at.after_ms(LAST_WORDS_MS))
-        })
+    /// Whether the drain is over: no connection is left, or the time is up.
+    pub(in crate::engine) fn is_over(&self, connections: &Connections) -> bool {
+        let now = connections.now();
+        let time_is_up = now >= self.ends_at.after_ms(LAST_RESPONSES_MS);
+        !self.is_accepting(now) && (connections.len() == 0 || time_is_up)
+    }
+
+    /// When the next phase begins.
+    pub(in crate::engine) fn next_due(&self, now: Time) -> Option<Time> {
+        let due = [self.closes_at, self.ends_at.after_ms(LAST_RESPONSES_MS)];
+        due.into_iter().find(|&at| at > now)
     }
 
     /// Gives connections their moments of release, at most `budget` of them.
-    pub fn release_drained(&mut self, budget: usize) {
-        let Some(drain) = &mut self.drain else { return };
-        if self.now < drain.closes_at {
+    pub(super) fn release(
+        &mut self,
+        connections: &mut Connections,
+        random: &mut fastrand::Rng,
+        budget: usize,
+    ) {
+        let now = connections.now();
+        if self.is_accepting(now) {
             return;
         }
-        if self.now >= drain.ends_at && self.wheel.has_due(self.now.0) {
-            // Those whose moment has come are still being released: none is cut off for that.
-            drain.ends_at = self.now;
+        if now >= self.ends_at && connections.has_due() {
+            // Connections whose moment has come are still being released; none is cut off.
+            self.ends_at = now;
         }
-        let window_ms = drain.ends_at.since_ms(self.now);
-        let places = self.conns.capacity() as u32;
-        let from = drain.next.unwrap_or(0);
-        if drain.next.is_some() && from == 0 {
-            return;
-        }
-        let to = places.min(from + budget as u32);
+        let from = match self.release {
+            Release::NotBegun => 0,
+            Release::From(index) => index,
+            Release::Scheduled => return,
+        };
+        let window_ms = self.ends_at.since_ms(now);
+        let to = connections.capacity().min(from + budget as u32);
         for index in from..to {
-            if self.conns.contains(index as usize) {
-                let at = self.now.after_ms(self.random.u64(0..=window_ms));
-                self.release_at(index, at);
+            if connections.contains(index) {
+                let at = now.after_ms(random.u64(0..=window_ms));
+                schedule_release(connections, index, at);
             }
         }
-        if let Some(drain) = &mut self.drain {
-            drain.next = Some(if to == places { 0 } else { to });
-        }
+        self.release = match to == connections.capacity() {
+            true => Release::Scheduled,
+            false => Release::From(to),
+        };
     }
+}
 
-    fn release_at(&mut self, index: u32, at: Time) {
-        let now = self.now;
-        let conn = self.conn(index);
-        if conn.is_parked() {
-            let at = at.min(conn.ends_at(now));
-            conn.set_ends_at(at);
-            if !conn.is_blocked() {
-                // A heartbeat that is due before is not put off.
-                let due = self.wheel.deadline_ms(index).map_or(at, Time);
-                self.arm(index, at.min(due));
-            }
-        } else if matches!(conn.state(), State::Idle | State::Head) && !conn.has_input() {
-            // Nothing is under way, and nothing will be.
-            if !conn.is_blocked() {
-                self.arm(index, now);
-            }
+fn schedule_release(connections: &mut Connections, index: u32, at: Time) {
+    let now = connections.now();
+    let conn = &mut connections[index];
+    if conn.is_parked() {
+        let at = at.min(conn.ends_at(now));
+        conn.set_ends_at(at);
+        if !conn.is_blocked() {
+            // A heartbeat that is due earlier is still sent.
+            let due = connections.deadline(index).unwrap_or(at);
+            connections.arm(index, at.min(due));
         }
+    } else if matches!(conn.state(), State::Idle | State::Head)
+        && !conn.has_input()
+        && !conn.is_blocked()
+    {
+        // No request is under way, and none will be served.
+        connections.arm(index, now);
     }
 }
 
@@ -120,12 +123,12 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::engine::Access;
-    use crate::engine::connections::wire::Sink;
+    use crate::engine::connections::Sink;
+    use crate::engine::{Access, Engine};
 
-    /// More than can be released in the time that is given to the last of them.
+    /// More connections than can be released in the time that the last of them has.
     #[test]
-    fn nobody_is_left_without_an_answer_for_want_of_time() {
+    fn every_held_poll_is_answered_though_releasing_takes_longer() {
         const CLIENTS: usize = 500;
         let config = Config {
             drain: Duration::ZERO,

@@ -1,9 +1,26 @@
-//! Delivery to parked connections: polls, streams, deadlines and drains.
+//! Delivery: what parked connections are sent, and when.
+//!
+//! Owns long polls and streams from the moment they are opened, their deadlines, the responses that
+//! many of them share, and the drain. It never parses a request.
+//!
+//! Calls run one way: `deliver`, `deadlines` → `settle` → `poll`, `stream` → `state`.
 
-pub(super) mod deadlines;
-pub(super) mod deliver;
-pub(super) mod drain;
-pub(super) mod poll;
-pub(super) mod retry_advice;
-pub(super) mod shapes;
-pub(super) mod stream;
+mod deadlines;
+mod deliver;
+mod drain;
+mod poll;
+mod retry_advice;
+mod settle;
+mod shapes;
+mod start;
+mod state;
+mod stream;
+
+pub(super) use deadlines::expire;
+pub(super) use deliver::deliver;
+pub(super) use poll::give_up_hold;
+pub(super) use retry_advice::REFUSED_RETRY_MS;
+pub(super) use settle::{refuse, settle};
+pub(super) use start::{ReceiveRequest, start};
+pub(super) use state::Delivery;
+pub(super) use {poll::open as open_poll, stream::open as open_stream};

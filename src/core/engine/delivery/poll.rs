@@ -1,329 +1,529 @@
-//! Poll and long poll: answered at once, or parked.
+//! Polls and long polls: answered at once, or parked until there is something to send.
 //!
-//! Owns where a client begins and how a batch is written. Who is woken, and when a hold ends, is
-//! decided elsewhere (`deliver`, `expire`).
+//! Owns every response to a poll. It does not decide which reader is served when (`deliver`) nor
+//! when a hold ends (`deadlines`).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::retry_advice::{drain_retry_ms, poll_retry_ms, spread_ms};
+use super::shapes;
+use super::start::ReceiveRequest;
+use super::state::Delivery;
 use crate::base::meter::Frame;
-use crate::encode::{self, Envelope, Seq};
-use crate::engine::Engine;
-use crate::engine::connections::conn::{Flags, State};
-use crate::engine::connections::request_state::Wish;
-use crate::engine::requests::params::{Params, Since};
-use crate::engine::requests::route::{Names, Receive};
-use crate::engine::response::context::{Ask, manner};
-use crate::engine::response::heads::{Ending, LAST_CHUNK, chunk};
-use crate::engine::response::problem::Problem;
+use crate::encode::{Envelope, Seq};
+use crate::engine::connections::{
+    Conn, Flags, LingerBatch, ResponseOptions, State, Wire, write_shared,
+};
+use crate::engine::response::{KeepAlive, Problem, ResponseContext, ResponsePart};
+use crate::engine::routing::Receive;
 use crate::hub::{Channels, Item, Shape, Take, Transport};
 
-/// Where a client begins to receive.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Start {
-    pub(in crate::engine) cursor: Seq,
-    /// It asked for whatever there is: what was lost before is no gap.
-    pub(in crate::engine) fresh: bool,
-    /// What it saw last is unknown here: a gap, and then whatever there is.
-    pub(in crate::engine) gap: bool,
+/// What a batch says beside its messages.
+#[derive(Clone, Copy, Debug, Default)]
+struct Batch {
+    cursor: Seq,
+    more: bool,
+    gap: bool,
+    retry_ms: Option<u32>,
+    spread_ms: Option<u32>,
 }
 
-/// A batch without its messages.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Batch {
-    pub(in crate::engine) cursor: Seq,
-    pub(in crate::engine) more: bool,
-    pub(in crate::engine) gap: bool,
-    pub(in crate::engine) retry_ms: Option<u32>,
-    pub(in crate::engine) spread_ms: Option<u32>,
-}
-
-/// What of an answer is to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Part {
-    /// Head and body.
-    Whole,
-    /// Head and body, as if the head had been sent early.
-    Early,
-    /// The body: the head was sent early.
-    Rest,
-}
-
-impl Engine {
-    pub(in crate::engine) fn receive(
-        &mut self,
-        index: u32,
-        receive: Receive,
-        names: &Names<'_>,
-        params: Params<'_>,
-        ask: &Ask<'_>,
-    ) -> Result<(), Problem> {
-        let start = self.start(receive, params.since);
-        let transport = match receive {
-            Receive::Poll | Receive::LongPoll => {
-                return self.poll(index, receive, names, params, start, ask);
-            }
-            Receive::Sse => Transport::Sse,
-            Receive::Ndjson => Transport::Ndjson,
-            Receive::Frame => Transport::Frame,
-        };
-        self.open_stream(index, transport, names, &params, start, ask)
+/// Opens a poll: writes its response, or parks it.
+pub(in crate::engine) fn open(
+    delivery: &mut Delivery,
+    request: &ReceiveRequest<'_, '_>,
+) -> Result<(), Problem> {
+    let index = request.index;
+    let conn = &mut delivery.connections[index];
+    if request.params.early && conn.flags.contains(Flags::HTTP10) {
+        // HTTP/1.0 has no chunks: only the end of the connection can end a body of unknown length.
+        conn.flags.insert(Flags::CLOSE);
     }
-
-    fn start(&self, receive: Receive, since: Since) -> Start {
-        let head = self.hub.head();
-        let at = |cursor, fresh, gap| Start { cursor, fresh, gap };
-        match since {
-            Since::Absent if receive == Receive::Poll => at(Seq::ZERO, true, false),
-            Since::Earliest => at(Seq::ZERO, true, false),
-            Since::Absent | Since::Now => at(head, false, false),
-            Since::After(seq) if seq <= head => at(seq, false, false),
-            Since::After(_) | Since::Unknown => at(Seq::ZERO, true, true),
+    let context = &ResponseContext {
+        keep_alive: KeepAlive::of(conn.flags),
+        callback: request.params.callback.clone(),
+        ..*request.context
+    };
+    let mut known = Channels::new();
+    let mut floor = Seq::ZERO;
+    for name in request.names {
+        match delivery.hub.find(name) {
+            Some(channel) => known.push(channel),
+            None => floor = floor.max(delivery.hub.lost(name)),
         }
     }
+    let max_batch = delivery.settings.max_batch;
+    let limit = request.params.limit.unwrap_or(usize::MAX);
+    let take = Take {
+        messages: limit.min(max_batch.messages),
+        ..max_batch
+    };
+    let mut items = std::mem::take(&mut delivery.items);
+    items.clear();
+    let start = request.start;
+    let followed = known.iter().map(|&channel| (channel, start.fresh));
+    let more = delivery
+        .hub
+        .collect(followed, start.cursor, take, &mut items);
+    let is_lost = floor > start.cursor && !start.fresh;
+    let gap = start.gap || is_lost || has_gap(&items);
+    let is_empty = items.is_empty() && !gap;
+    let hold_ms = match is_empty && request.receive == Receive::LongPoll {
+        true => hold_ms(delivery, request),
+        false => 0,
+    };
+    if hold_ms > 0 {
+        delivery.items = items;
+        return park(delivery, &known, request, context, take.messages, hold_ms);
+    }
+    let last = items.last().map_or(delivery.hub.head(), Item::seq);
+    let is_idle_poll = request.receive == Receive::Poll && items.is_empty();
+    let batch = Batch {
+        cursor: match is_lost && !more {
+            true => last.max(floor),
+            false => last,
+        },
+        more,
+        gap,
+        retry_ms: match is_idle_poll || delivery.drain.is_some() {
+            true => Some(poll_retry_ms(delivery, &known)),
+            false => None,
+        },
+        spread_ms: None,
+    };
+    let part = match request.params.early {
+        true => ResponsePart::Early,
+        false => ResponsePart::Whole,
+    };
+    let messages = message_count(&items);
+    delivery.connections.stats.record_delivery(messages, gap);
+    write_items(delivery, index, context, batch, &items, part);
+    delivery.items = items;
+    Ok(())
+}
 
-    fn poll(
-        &mut self,
-        index: u32,
-        receive: Receive,
-        names: &Names<'_>,
-        mut params: Params<'_>,
-        start: Start,
-        ask: &Ask<'_>,
-    ) -> Result<(), Problem> {
-        let conn = self.conn(index);
-        if params.early && conn.flags.has(Flags::HTTP10) {
-            // Only the end of the connection can end a body whose length is not known yet.
-            conn.flags.put(Flags::CLOSE, true);
+/// How long a poll may be held; 0 where it must be answered at once.
+fn hold_ms(delivery: &mut Delivery, request: &ReceiveRequest<'_, '_>) -> u64 {
+    if request.context.head_only || delivery.drain.is_some() {
+        return 0;
+    }
+    match request.params.hold_ms {
+        Some(hold_ms) => hold_ms.min(delivery.settings.max_hold_ms),
+        None => {
+            // Clients that were parked together do not all come back together.
+            let hold_ms = delivery.settings.hold_ms;
+            hold_ms - delivery.random.u64(0..=hold_ms / 10)
         }
-        let ask = &Ask {
-            callback: params.callback.take(),
-            persistence: self.persistence(index),
-            ..*ask
-        };
-        let mut known = Channels::new();
-        let mut floor = Seq::ZERO;
-        for name in names {
-            match self.hub.find(name) {
-                Some(channel) => known.push(channel),
-                None => floor = floor.max(self.hub.lost(name)),
-            }
+    }
+}
+
+fn park(
+    delivery: &mut Delivery,
+    known: &[u32],
+    request: &ReceiveRequest<'_, '_>,
+    context: &ResponseContext<'_>,
+    limit: usize,
+    hold_ms: u64,
+) -> Result<(), Problem> {
+    let opened;
+    let channels = match known.len() == request.names.len() {
+        true => known,
+        false => {
+            let names = request.names.iter().map(AsRef::as_ref);
+            opened = delivery.hub.open_all(names)?;
+            &opened[..]
         }
-        let limit = params
-            .limit
-            .unwrap_or(usize::MAX)
-            .min(self.settings.max_batch);
-        let take = Take {
-            messages: limit,
-            bytes: self.settings.max_batch_bytes,
-        };
-        let mut items = std::mem::take(&mut self.scratch.items);
-        items.clear();
-        let followed = known.iter().map(|&channel| (channel, start.fresh));
-        let more = self.hub.collect(followed, start.cursor, take, &mut items);
-        let is_lost = floor > start.cursor && !start.fresh;
-        let gap = start.gap || is_lost || items.iter().any(|item| matches!(item, Item::Gap(_)));
-        let hold_ms = self.hold_ms(&params, ask);
-        if receive == Receive::LongPoll && items.is_empty() && !gap && hold_ms > 0 {
-            self.scratch.items = items;
-            let channels = match known.len() == names.len() {
-                true => known,
-                false => self.hub.open_all(names.iter().map(AsRef::as_ref))?,
+    };
+    let (index, params) = (request.index, request.params);
+    let is_plain = limit == delivery.settings.max_batch.messages
+        && params.linger_ms == 0
+        && context.callback.is_none()
+        && context.origin.is_none();
+    let now = delivery.now();
+    let ends_at = now.after_ms(hold_ms);
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    if !is_plain {
+        let buffers = Arc::clone(&connections.buffers);
+        connections[index].request(&buffers).options = Some(ResponseOptions {
+            callback: context.callback.as_deref().map(Box::from),
+            origin: context.origin,
+            limit,
+            linger_ms: params.linger_ms,
+            ..ResponseOptions::default()
+        });
+    }
+    connections.enter(index, State::Held);
+    let conn = &mut connections[index];
+    conn.flags.set(Flags::EARLY, params.early);
+    conn.transport = Transport::LongPoll;
+    conn.set_held_since(now);
+    conn.set_ends_at(ends_at);
+    conn.reader.cursor = hub.head();
+    hub.follow(
+        &mut conn.reader,
+        index,
+        channels,
+        Transport::LongPoll,
+        false,
+    );
+    connections.arm(index, ends_at);
+    if params.early {
+        let length = delivery.unknown_length(index);
+        delivery.response.early_head(context, length);
+    }
+    Ok(())
+}
+
+/// Delivers items to a held poll: it is answered now, or lingers on.
+pub(super) fn deliver(
+    delivery: &mut Delivery,
+    index: u32,
+    items: &[Item],
+    more: bool,
+    wire: &mut impl Wire,
+) {
+    if let Some(frame) = shared_response(delivery, index, items, more) {
+        let messages = message_count(items);
+        let gap = messages < items.len();
+        delivery.connections.stats.record_delivery(messages, gap);
+        end_hold(delivery, index);
+        let Delivery {
+            connections, hub, ..
+        } = delivery;
+        write_shared(connections, index, frame, hub, wire);
+        return;
+    }
+    if accumulate(delivery, index, items, more) {
+        return;
+    }
+    respond(delivery, index, items, more);
+    delivery.flush(index, wire);
+}
+
+/// The response that all plain polls with these items share; `None` where the poll gets its own.
+fn shared_response(
+    delivery: &mut Delivery,
+    index: u32,
+    items: &[Item],
+    more: bool,
+) -> Option<Arc<Frame>> {
+    if !is_plain(delivery, index) {
+        return None;
+    }
+    let is_early = delivery.connections[index].flags.contains(Flags::EARLY);
+    match *items {
+        [Item::Message { key, .. }] if !more => {
+            let shape = match is_early {
+                true => Shape::Early,
+                false => Shape::LongPoll,
             };
-            self.park(index, &channels, &params, limit, hold_ms, ask);
-            return Ok(());
+            let heads = &delivery.response.heads;
+            Some(shapes::frame(&mut delivery.hub, heads, key, shape))
         }
-        let last = items.last().map_or(self.hub.head(), Item::seq);
-        let is_idle = receive == Receive::Poll && items.is_empty();
-        let batch = Batch {
-            cursor: if is_lost && !more {
-                last.max(floor)
-            } else {
-                last
-            },
-            more,
-            gap,
-            retry_ms: match is_idle || self.drain.is_some() {
-                true => Some(self.poll_retry_ms(&known)),
-                false => None,
-            },
-            spread_ms: None,
-        };
-        let part = if params.early {
-            Part::Early
-        } else {
-            Part::Whole
-        };
-        self.stats.told(message_count(&items), gap);
-        self.write_items(index, ask, batch, &items, part);
-        self.scratch.items = items;
-        Ok(())
-    }
-
-    /// How long a poll may be held; 0 where it must be answered at once.
-    fn hold_ms(&mut self, params: &Params<'_>, ask: &Ask<'_>) -> u64 {
-        if ask.head_only || self.drain.is_some() {
-            return 0;
-        }
-        match params.hold_ms {
-            Some(hold_ms) => hold_ms.min(self.settings.max_hold_ms),
-            None => {
-                let hold_ms = self.settings.hold_ms;
-                hold_ms - self.random.u64(0..=hold_ms / 10)
-            }
-        }
-    }
-
-    /// Parks a long poll.
-    fn park(
-        &mut self,
-        index: u32,
-        channels: &[u32],
-        params: &Params<'_>,
-        limit: usize,
-        hold_ms: u64,
-        ask: &Ask<'_>,
-    ) {
-        let is_plain = limit == self.settings.max_batch
-            && params.linger_ms == 0
-            && ask.callback.is_none()
-            && ask.origin.is_none();
-        let ends_at = self.now.after_ms(hold_ms);
-        let conn = &mut self.conns[index as usize];
-        if !is_plain {
-            conn.work(&self.buffers).wish = Some(Wish {
-                callback: ask.callback.as_deref().map(Box::from),
-                origin: ask.origin,
-                limit,
-                linger_ms: params.linger_ms,
-                ..Wish::default()
-            });
-        }
-        conn.flags.put(Flags::EARLY, params.early);
-        conn.transport = Transport::LongPoll;
-        conn.set_held_since(self.now);
-        conn.set_ends_at(ends_at);
-        conn.become_state(State::Held, &mut self.states);
-        conn.reader.cursor = self.hub.head();
-        self.hub.follow(
-            &mut conn.reader,
-            index,
-            channels,
-            Transport::LongPoll,
-            false,
-        );
-        self.arm(index, ends_at);
-        if params.early {
-            self.write_early_head(index, ask);
-        }
-    }
-
-    fn write_early_head(&mut self, index: u32, ask: &Ask<'_>) {
-        let ending = self.open_ending(index);
-        let manner = manner(ask, &self.heads);
-        self.heads
-            .batch(&mut self.scratch.out, &manner, None, ending);
-    }
-
-    /// How a body of unknown length ends on a connection.
-    pub(in crate::engine) fn open_ending(&self, index: u32) -> Ending {
-        match self.conns[index as usize].flags.has(Flags::HTTP10) {
-            true => Ending::Close,
-            false => Ending::Chunked,
-        }
-    }
-
-    /// Writes an answer with these items. It counts nothing, as many may be sent what is written.
-    pub(in crate::engine) fn write_items(
-        &mut self,
-        index: u32,
-        ask: &Ask<'_>,
-        batch: Batch,
-        items: &[Item],
-        part: Part,
-    ) {
-        let mut frames = std::mem::take(&mut self.scratch.frames);
-        frames.clear();
-        for item in items {
-            if let Item::Message { key, .. } = *item {
-                frames.push(self.frame(key, Shape::Object));
-            }
-        }
-        self.write_batch(index, ask, batch, &frames, part);
-        frames.clear();
-        self.scratch.frames = frames;
-    }
-
-    /// Writes an answer with these objects.
-    pub(in crate::engine) fn write_batch(
-        &mut self,
-        index: u32,
-        ask: &Ask<'_>,
-        batch: Batch,
-        objects: &[Arc<Frame>],
-        part: Part,
-    ) {
-        let envelope = Envelope {
-            epoch: self.hub.epoch(),
-            cursor: batch.cursor,
-            more: batch.more,
-            gap: batch.gap,
-            retry_ms: batch.retry_ms,
-            spread_ms: batch.spread_ms,
-        };
-        let mut body = std::mem::take(&mut self.scratch.body);
-        body.clear();
-        encode::batch(
-            &mut body,
-            &envelope,
-            objects.iter().map(|object| object.bytes()),
-        );
-        if let Some(callback) = &ask.callback {
-            let mut call = Vec::with_capacity(body.len() + 128);
-            encode::jsonp(&mut call, callback, &body);
-            body = call;
-        }
-        let manner = manner(ask, &self.heads);
-        let out = &mut self.scratch.out;
-        match part {
-            Part::Whole => {
-                let cursor = Some((self.hub.epoch(), batch.cursor));
-                self.heads
-                    .batch(out, &manner, cursor, Ending::Length(body.len()));
-            }
-            Part::Early => {
-                let ending = self.open_ending(index);
-                self.heads
-                    .batch(&mut self.scratch.out, &manner, None, ending);
-            }
-            Part::Rest => {}
-        }
-        let chunked = self.open_ending(index) == Ending::Chunked;
-        let out = &mut self.scratch.out;
-        match part {
-            _ if ask.head_only => {}
-            Part::Early | Part::Rest if chunked => {
-                chunk(out, |out| out.extend_from_slice(&body));
-                out.extend_from_slice(LAST_CHUNK);
-            }
-            Part::Whole | Part::Early | Part::Rest => out.extend_from_slice(&body),
-        }
-        self.scratch.body = body;
-    }
-
-    /// How the answer to a held poll is to be written.
-    pub(in crate::engine) fn held_ask<'w>(&self, index: u32, wish: &'w Wish) -> Ask<'w> {
-        Ask {
-            persistence: self.persistence(index),
-            head_only: false,
-            origin: wish.origin,
-            callback: wish.callback.as_deref().map(Cow::Borrowed),
-        }
+        _ if is_early => None,
+        _ => Some(shared_batch(delivery, index, items, more)),
     }
 }
 
-/// How many of these are messages.
-pub(in crate::engine) fn message_count(items: &[Item]) -> usize {
+/// Whether a held poll is answered with the bytes that all get.
+fn is_plain(delivery: &Delivery, index: u32) -> bool {
+    let conn = &delivery.connections[index];
+    conn.options().is_none()
+        && !conn.flags.intersects(Flags::HTTP10 | Flags::CLOSE)
+        && delivery.drain.is_none()
+}
+
+/// The response with several items, shared by all polls that are owed the same.
+fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -> Arc<Frame> {
+    let date_s = delivery.response.heads.date_s();
+    if let Some((same, and_more, at_s, frame)) = &delivery.shared.batch
+        && same == items
+        && (*and_more, *at_s) == (more, date_s)
+    {
+        return Arc::clone(frame);
+    }
+    let batch = batch_of(delivery, items, more);
+    let context = ResponseContext::SHARED;
+    write_items(delivery, index, &context, batch, items, ResponsePart::Whole);
+    let frame = take_written(delivery);
+    delivery.shared.batch = Some((items.to_vec(), more, date_s, Arc::clone(&frame)));
+    frame
+}
+
+/// The empty response, shared by all polls whose holds end before the next message.
+fn shared_empty(delivery: &mut Delivery, index: u32) -> Arc<Frame> {
+    let (head, date_s) = (delivery.hub.head(), delivery.response.heads.date_s());
+    if let Some((at, at_s, frame)) = &delivery.shared.empty
+        && (*at, *at_s) == (head, date_s)
+    {
+        return Arc::clone(frame);
+    }
+    let batch = Batch {
+        cursor: head,
+        ..Batch::default()
+    };
+    let context = ResponseContext::SHARED;
+    write_items(delivery, index, &context, batch, &[], ResponsePart::Whole);
+    let frame = take_written(delivery);
+    delivery.shared.empty = Some((head, date_s, Arc::clone(&frame)));
+    frame
+}
+
+/// What was written, as a frame that connections can share.
+fn take_written(delivery: &mut Delivery) -> Arc<Frame> {
+    let frame = Frame::new(&delivery.response.out[..], delivery.hub.frame_meter());
+    delivery.response.clear();
+    frame
+}
+
+/// Adds items to the batch of a lingering poll. Returns false where the poll is to be answered now.
+fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -> bool {
+    let now = delivery.now();
+    let max_bytes = delivery.settings.max_batch.bytes;
+    let Delivery {
+        connections,
+        hub,
+        response,
+        drain,
+        ..
+    } = delivery;
+    let conn = &mut connections[index];
+    let Some(linger_ms) = conn.options().map(|options| options.linger_ms) else {
+        return false;
+    };
+    if linger_ms == 0 || drain.is_some() {
+        return false;
+    }
+    if !conn.has_lingered() {
+        let until = now.after_ms(linger_ms).min(conn.ends_at(now));
+        conn.set_ends_at(until);
+        connections.arm(index, until);
+    }
+    let options = connections[index].options_mut();
+    let batch = &mut options.lingered;
+    let mut is_full = more;
+    for item in items {
+        let Item::Message { key, .. } = *item else {
+            batch.gap = true;
+            batch.cursor = item.seq();
+            continue;
+        };
+        let message = hub.message(key);
+        let (bytes, audience) = (message.data().len(), message.subscribers());
+        if batch.bytes + bytes > max_bytes && !batch.objects.is_empty() {
+            is_full = true;
+            break;
+        }
+        let object = shapes::frame(hub, &response.heads, key, Shape::Object);
+        batch.objects.push(object);
+        batch.bytes += bytes;
+        batch.cursor = item.seq();
+        batch.audience = batch.audience.max(audience);
+    }
+    batch.more = is_full;
+    if is_full || batch.objects.len() >= options.limit || options.lingered.bytes >= max_bytes {
+        return false;
+    }
+    if let Some(last) = items.last() {
+        connections[index].reader.cursor = last.seq();
+    }
+    true
+}
+
+/// The batch that says these items.
+fn batch_of(delivery: &Delivery, items: &[Item], more: bool) -> Batch {
+    let audiences = items.iter().map(|item| match *item {
+        Item::Message { key, .. } => delivery.hub.message(key).subscribers(),
+        Item::Gap(_) => 0,
+    });
+    Batch {
+        cursor: items.last().map_or(delivery.hub.head(), Item::seq),
+        more,
+        gap: has_gap(items),
+        retry_ms: None,
+        spread_ms: spread_ms(audiences.max().unwrap_or(0)),
+    }
+}
+
+/// Writes the response to a held poll and ends its hold: what it has accumulated, else `items`.
+fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
+    let is_draining = delivery.drain.is_some();
+    let conn = &mut delivery.connections[index];
+    let is_early = conn.flags.contains(Flags::EARLY);
+    if is_draining {
+        conn.flags.insert(Flags::CLOSE);
+    }
+    let request = conn.request.as_mut();
+    let options = request.and_then(|request| request.options.take());
+    let mut options = options.unwrap_or_default();
+    let lingered = std::mem::take(&mut options.lingered);
+    let context = ResponseContext {
+        keep_alive: KeepAlive::of(conn.flags),
+        origin: options.origin,
+        callback: options.callback.as_deref().map(Into::into),
+        ..ResponseContext::SHARED
+    };
+    let part = match is_early {
+        true => ResponsePart::Body,
+        false => ResponsePart::Whole,
+    };
+    let retry_ms = is_draining.then(|| drain_retry_ms(delivery));
+    if lingered.is_empty() {
+        let batch = Batch {
+            retry_ms,
+            ..batch_of(delivery, items, more)
+        };
+        let messages = message_count(items);
+        delivery
+            .connections
+            .stats
+            .record_delivery(messages, batch.gap);
+        write_items(delivery, index, &context, batch, items, part);
+    } else {
+        let LingerBatch { objects, gap, .. } = &lingered;
+        delivery
+            .connections
+            .stats
+            .record_delivery(objects.len(), *gap);
+        let batch = Batch {
+            cursor: lingered.cursor,
+            more: lingered.more,
+            gap: *gap,
+            retry_ms,
+            spread_ms: spread_ms(lingered.audience),
+        };
+        write_objects(delivery, index, &context, batch, objects, part);
+    }
+    end_hold(delivery, index);
+}
+
+/// Ends the hold of a client that has sent a further request: with what it is owed, or empty.
+pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
+    let mut items = std::mem::take(&mut delivery.items);
+    items.clear();
+    let Delivery {
+        connections,
+        hub,
+        settings,
+        ..
+    } = delivery;
+    let conn = &mut connections[index];
+    hub.unlist(&mut conn.reader);
+    let mut more = false;
+    if !conn.has_lingered() && hub.is_owed(&conn.reader) {
+        let take = room(conn, settings.max_batch);
+        more = hub.owed(&conn.reader, take, &mut items);
+    }
+    respond(delivery, index, &items, more);
+    delivery.items = items;
+}
+
+/// Ends a hold whose time is over, with an empty batch.
+pub(super) fn expire(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    delivery.connections.stats.holds_expired += 1;
+    let is_early = delivery.connections[index].flags.contains(Flags::EARLY);
+    if is_plain(delivery, index) && !is_early {
+        let frame = shared_empty(delivery, index);
+        end_hold(delivery, index);
+        let Delivery {
+            connections, hub, ..
+        } = delivery;
+        write_shared(connections, index, frame, hub, wire);
+    } else {
+        respond(delivery, index, &[], false);
+        delivery.flush(index, wire);
+    }
+}
+
+/// Answers a poll that has lingered long enough.
+pub(super) fn end_linger(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    hub.unlist(&mut connections[index].reader);
+    respond(delivery, index, &[], false);
+    delivery.flush(index, wire);
+}
+
+/// Ends a hold: the connection follows nothing and is between requests.
+fn end_hold(delivery: &mut Delivery, index: u32) {
+    let now = delivery.now();
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    let conn = &mut connections[index];
+    let held_ms = now.since_ms(conn.held_since(now));
+    hub.unfollow(&mut conn.reader);
+    conn.flags.remove(Flags::EARLY);
+    connections.stats.hold_ms.record(held_ms);
+    connections.enter(index, State::Idle);
+}
+
+/// Writes a batch with the messages among these items. It counts nothing, as the bytes may be
+/// shared.
+fn write_items(
+    delivery: &mut Delivery,
+    index: u32,
+    context: &ResponseContext<'_>,
+    batch: Batch,
+    items: &[Item],
+    part: ResponsePart,
+) {
+    let mut objects = std::mem::take(&mut delivery.frames);
+    objects.clear();
+    for item in items {
+        if let Item::Message { key, .. } = *item {
+            let heads = &delivery.response.heads;
+            objects.push(shapes::frame(&mut delivery.hub, heads, key, Shape::Object));
+        }
+    }
+    write_objects(delivery, index, context, batch, &objects, part);
+    objects.clear();
+    delivery.frames = objects;
+}
+
+fn write_objects(
+    delivery: &mut Delivery,
+    index: u32,
+    context: &ResponseContext<'_>,
+    batch: Batch,
+    objects: &[Arc<Frame>],
+    part: ResponsePart,
+) {
+    let unknown_length = delivery.unknown_length(index);
+    let envelope = Envelope {
+        epoch: delivery.hub.epoch(),
+        cursor: batch.cursor,
+        more: batch.more,
+        gap: batch.gap,
+        retry_ms: batch.retry_ms,
+        spread_ms: batch.spread_ms,
+    };
+    let objects = objects.iter().map(|object| object.bytes());
+    delivery
+        .response
+        .batch(context, &envelope, objects, part, unknown_length);
+}
+
+/// What the response to a held poll may still take.
+pub(super) fn room(conn: &Conn, max_batch: Take) -> Take {
+    let messages = conn.options().map_or(max_batch.messages, |options| {
+        let lingered = options.lingered.objects.len();
+        options.limit.saturating_sub(lingered).max(1)
+    });
+    Take {
+        messages,
+        ..max_batch
+    }
+}
+
+fn has_gap(items: &[Item]) -> bool {
+    items.iter().any(|item| matches!(item, Item::Gap(_)))
+}
+
+fn message_count(items: &[Item]) -> usize {
     let is_message = |item: &&Item| matches!(item, Item::Message { .. });
     items.iter().filter(is_message).count()
 }

@@ -1,29 +1,25 @@
 //! A message's bytes in each shape: the encoders of `encode`, and the HTTP around them.
 //!
-//! Owns which bytes many share. What it returns depends on the message alone (and, for a whole
-//! answer, on the second it is written in), never on who receives it.
+//! Owns which bytes are shared. They depend on the message alone (and, for a whole response, on the
+//! second it is encoded in), never on the connection that receives them.
 
 use std::sync::Arc;
 
+use super::retry_advice::spread_ms;
 use crate::base::meter::Frame;
 use crate::encode::{self, Content, Envelope};
-use crate::engine::Engine;
-use crate::engine::delivery::retry_advice;
-use crate::engine::response::heads::{Ending, Heads, LAST_CHUNK, Manner, chunk};
-use crate::hub::{Shape, Transport};
+use crate::engine::response::{BodyLength, Heads, LAST_CHUNK, ResponseContext, chunk};
+use crate::hub::{Hub, Shape, Transport};
 
-impl Engine {
-    /// A message's bytes in a shape.
-    pub(in crate::engine) fn frame(&mut self, key: u32, shape: Shape) -> Arc<Frame> {
-        let audience = self.hub.message(key).subscribers();
-        let heads = &self.heads;
-        self.hub.frame(key, shape, |content| {
-            encode(shape, content, heads, audience)
-        })
-    }
+/// A message's bytes in a shape, encoded unless they are cached.
+pub(super) fn frame(hub: &mut Hub, heads: &Heads, key: u32, shape: Shape) -> Arc<Frame> {
+    let audience = hub.message(key).subscribers();
+    hub.frame(key, shape, |content| {
+        encode(shape, content, heads, audience)
+    })
 }
 
-/// Encodes a message in a shape. `audience`: how many waited for it.
+/// Encodes a message in a shape. `audience`: how many connections waited for it.
 fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> Vec<u8> {
     let mut out = Vec::new();
     match shape {
@@ -31,12 +27,8 @@ fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> 
         Shape::LongPoll => {
             let body = batch_of_one(content, audience);
             let cursor = Some((content.epoch, content.seq));
-            heads.batch(
-                &mut out,
-                &Manner::SHARED,
-                cursor,
-                Ending::Length(body.len()),
-            );
+            let length = BodyLength::Known(body.len());
+            heads.batch(&mut out, &ResponseContext::SHARED, cursor, length);
             out.extend_from_slice(&body);
         }
         Shape::Early => {
@@ -53,7 +45,7 @@ fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> 
 }
 
 /// The shape in which a stream sends messages.
-pub(in crate::engine) fn of_stream(transport: Transport, envelope: bool) -> Shape {
+pub(super) fn of_stream(transport: Transport, envelope: bool) -> Shape {
     match transport {
         Transport::Sse if envelope => Shape::SseEnvelope,
         Transport::Sse => Shape::Sse,
@@ -72,7 +64,7 @@ fn batch_of_one(content: &Content<'_>, audience: u32) -> Vec<u8> {
         more: false,
         gap: false,
         retry_ms: None,
-        spread_ms: retry_advice::spread_ms(audience),
+        spread_ms: spread_ms(audience),
     };
     let mut body = Vec::new();
     encode::batch(&mut body, &envelope, [&object[..]]);

@@ -1,159 +1,236 @@
-//! Requests carried out: each plan comes to its answer, or is parked.
+//! Execution: an operation gets its response now, later, or by being parked.
 //!
-//! Owns the way from a plan to the endpoint that serves it, and the word of it in counters and log.
+//! Owns the way from an operation to the endpoint that serves it, and its entry in counters and log.
 
-use crate::engine::Engine;
-use crate::engine::connections::conn::State;
-use crate::engine::requests::authorize::Plan;
-use crate::engine::requests::params::callback_of;
-use crate::engine::requests::route::{Endpoint, Route};
-use crate::engine::response::context::{Ask, manner};
-use crate::engine::response::heads::{Ending, field};
-use crate::engine::response::problem::Problem;
-use crate::http1::Head;
+use super::channels::{Listing, forget_channel, show_channel};
+use super::deferred::Deferred;
+use super::metrics;
+use super::publish::{publish, publish_batch, write_published};
+use super::state::Requests;
+use crate::engine::connections::State;
+use crate::engine::delivery::{Delivery, ReceiveRequest, open_poll, open_stream, start};
+use crate::engine::response::{
+    BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
+};
+use crate::engine::routing::{Circumstances, Operation, Receive, Route, callback_of};
+use crate::engine::stats::Endpoint;
+use crate::http1::{Head, Method};
+use crate::hub::Transport;
 
-impl Engine {
-    /// Serves one whole request: its answer is written, or it is parked.
-    pub(in crate::engine) fn perform(&mut self, index: u32, head: &Head<'_>, body: &[u8]) {
-        let ask = self.ask(index, head);
-        let route = Route::of(head.path);
-        let planned = self.admit(index, head, route);
-        let done = planned.and_then(|plan| self.carry_out(index, head, plan, body, &ask));
-        let status = match done {
-            Ok(status) => status,
-            Err(problem) => return self.refuse_request(index, head, route, problem),
-        };
-        self.stats.requests.count(endpoint(route), status);
-        log_access(index, head, status);
-        let conn = self.conn(index);
-        if !conn.is_waiting() && conn.state() != State::Closing {
-            self.enter(index, State::Idle);
-        }
-    }
+/// What became of an operation.
+enum Reply {
+    /// Its response is written.
+    Now(u16),
+    /// The connection is parked, or the response comes over the next ticks.
+    Later,
+}
 
-    /// Refuses a request whose framing is sound.
-    pub(in crate::engine) fn refuse_request(
-        &mut self,
-        index: u32,
-        head: &Head<'_>,
-        route: Option<Route<'_>>,
-        problem: Problem,
-    ) {
-        let mut ask = self.ask(index, head);
-        let takes_callback = route.is_some_and(|route| route.takes_callback());
-        ask.callback = callback_of(head).filter(|_| takes_callback);
-        let manner = manner(&ask, &self.heads);
-        problem.write(&self.heads, &mut self.scratch.out, &manner);
-        self.stats.requests.count(endpoint(route), problem.status);
-        log_access(index, head, problem.status);
-        self.enter(index, State::Idle);
-    }
-
-    /// Does what was planned; the status that was answered, or will be.
-    fn carry_out(
-        &mut self,
-        index: u32,
-        head: &Head<'_>,
-        plan: Plan<'_>,
-        body: &[u8],
-        ask: &Ask<'_>,
-    ) -> Result<u16, Problem> {
-        match plan {
-            Plan::Receive(receive, names, params) => {
-                self.receive(index, receive, &names, params, ask)?;
-            }
-            Plan::Publish {
-                channel,
-                event,
-                idempotency_key,
-            } => {
-                let event = event.as_deref();
-                let published =
-                    self.publish_one(&channel, event, idempotency_key, head.content_type, body)?;
-                self.answer_published(ask, &channel, published);
-            }
-            Plan::PublishLines => {
-                let answer = self.publish_lines(body)?;
-                self.answer_json(ask, &answer);
-            }
-            Plan::Channels => self.list_channels(index, head.query, ask)?,
-            Plan::ShowChannel(name) => {
-                let answer = self.show_channel(&name)?;
-                self.answer_json(ask, &answer);
-            }
-            Plan::ForgetChannel(name) => {
-                self.forget_channel(&name)?;
-                let manner = manner(ask, &self.heads);
-                self.heads.begin(&mut self.scratch.out, &manner, 204);
-                self.heads.end(&mut self.scratch.out, Ending::None);
-                return Ok(204);
-            }
-            Plan::Healthz => self.answer_text(ask, "ok\n"),
-            Plan::Readyz if self.drain.is_some() => {
-                return Err(Problem::unavailable("the server is draining", 1));
-            }
-            Plan::Readyz => self.answer_text(ask, "ready\n"),
-            Plan::Metrics => {
-                let text = self.metrics();
-                let manner = manner(ask, &self.heads);
-                let kind = "text/plain; version=0.0.4; charset=utf-8";
-                let out = &mut self.scratch.out;
-                self.heads.answer(out, &manner, 200, kind, text.as_bytes());
-            }
-            Plan::Page => self.answer_page(ask),
-            Plan::Preflight(route) => {
-                self.answer_preflight(ask, head, route);
-                return Ok(204);
-            }
-        }
-        Ok(200)
-    }
-
-    pub(in crate::engine) fn answer_json(&mut self, ask: &Ask<'_>, body: &[u8]) {
-        let manner = manner(ask, &self.heads);
-        let out = &mut self.scratch.out;
-        self.heads
-            .answer(out, &manner, 200, "application/json", body);
-    }
-
-    fn answer_text(&mut self, ask: &Ask<'_>, text: &str) {
-        let manner = manner(ask, &self.heads);
-        let (out, kind) = (&mut self.scratch.out, "text/plain; charset=utf-8");
-        self.heads.answer(out, &manner, 200, kind, text.as_bytes());
-    }
-
-    /// OPTIONS, and the CORS preflight (Fetch standard, section 3.2).
-    fn answer_preflight(&mut self, ask: &Ask<'_>, head: &Head<'_>, route: Route<'_>) {
-        let manner = manner(ask, &self.heads);
-        let out = &mut self.scratch.out;
-        self.heads.begin(out, &manner, 204);
-        field(out, "Allow", route.allow());
-        let allowed = head.origin.and_then(|origin| self.heads.allowed(origin));
-        let may_read = allowed.is_some() || self.heads.allows_any();
-        if head.preflight_method.is_some() && may_read {
-            field(out, "Access-Control-Allow-Methods", route.allow());
-            field(
-                out,
-                "Access-Control-Allow-Headers",
-                "Authorization, Content-Type, Encke-Event, Idempotency-Key, Last-Event-ID",
-            );
-            field(out, "Access-Control-Max-Age", "86400");
-        }
-        self.heads.end(out, Ending::None);
+/// Serves one whole request.
+pub(super) fn handle_request(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    body: &[u8],
+) {
+    let route = Route::of(head.path);
+    let operation = match authorize(requests, delivery, index, head, route) {
+        Ok(operation) => operation,
+        Err(problem) => return refuse_request(delivery, index, head, route, &problem),
+    };
+    let context = context_of(delivery, index, head);
+    let reply = match execute(requests, delivery, index, head, operation, body, &context) {
+        Ok(reply) => reply,
+        Err(problem) => return refuse_request(delivery, index, head, route, &problem),
+    };
+    let status = match reply {
+        Reply::Now(status) => status,
+        Reply::Later => 200,
+    };
+    record(delivery, index, head, route, status);
+    if let Reply::Now(_) = reply {
+        delivery.connections.enter(index, State::Idle);
     }
 }
 
-/// The access log: at debug level, as a line a request is too much for production.
-fn log_access(index: u32, head: &Head<'_>, status: u16) {
+/// Judges a request by its head.
+pub(super) fn authorize<'b>(
+    requests: &Requests,
+    delivery: &Delivery,
+    index: u32,
+    head: &Head<'b>,
+    route: Option<Route<'b>>,
+) -> Result<Operation<'b>, Problem> {
+    let circumstances = Circumstances {
+        access: delivery.connections[index].access,
+        heads: &delivery.response.heads,
+        epoch: delivery.hub.epoch(),
+        is_draining: delivery.drain.is_some(),
+    };
+    requests.authorizer.authorize(head, route, circumstances)
+}
+
+/// Refuses a request after which its connection can go on.
+pub(super) fn refuse_request(
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    route: Option<Route<'_>>,
+    problem: &Problem,
+) {
+    let takes_callback = route.is_some_and(|route| route.takes_callback());
+    let context = ResponseContext {
+        callback: callback_of(head).filter(|_| takes_callback),
+        ..context_of(delivery, index, head)
+    };
+    delivery.response.problem(problem, &context);
+    record(delivery, index, head, route, problem.status);
+    delivery.connections.enter(index, State::Idle);
+}
+
+fn context_of<'b>(delivery: &Delivery, index: u32, head: &Head<'b>) -> ResponseContext<'b> {
+    let heads = &delivery.response.heads;
+    ResponseContext {
+        keep_alive: KeepAlive::of(delivery.connections[index].flags),
+        head_only: head.method == Method::Head,
+        origin: head.origin.and_then(|origin| heads.echoed(origin)),
+        callback: None,
+    }
+}
+
+fn execute<'b>(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    operation: Operation<'b>,
+    body: &[u8],
+    context: &ResponseContext<'b>,
+) -> Result<Reply, Problem> {
+    let Delivery { hub, response, .. } = delivery;
+    match operation {
+        Operation::Receive(receive, names, params) => {
+            let request = ReceiveRequest {
+                index,
+                receive,
+                names: &names,
+                params: &params,
+                start: start(hub, receive, params.since),
+                context,
+            };
+            return receive_with(delivery, &request);
+        }
+        Operation::Publish {
+            channel,
+            event,
+            idempotency_key,
+        } => {
+            let (event, content_type) = (event.as_deref(), head.content_type);
+            let published = publish(hub, &channel, event, idempotency_key, content_type, body)?;
+            response.json_with(context, |out| {
+                write_published(out, hub, &channel, published)
+            });
+        }
+        Operation::PublishLines => {
+            let answer = publish_batch(hub, body, requests.max_body_bytes)?;
+            response.json(context, &answer);
+        }
+        Operation::Channels => {
+            let mut listing = Listing::new(head.query)?;
+            if !listing.advance(hub) {
+                requests.defer(delivery, index, context, Deferred::Listing(listing));
+                return Ok(Reply::Later);
+            }
+            response.json(context, &listing.finish(hub));
+        }
+        Operation::ShowChannel(name) => response.json(context, &show_channel(hub, &name)?),
+        Operation::ForgetChannel(name) => {
+            forget_channel(hub, &name)?;
+            response.no_content(context);
+            return Ok(Reply::Now(204));
+        }
+        Operation::Healthz => response.text(context, "ok\n"),
+        Operation::Readyz if delivery.drain.is_some() => {
+            return Err(Problem::unavailable("the server is draining", 1));
+        }
+        Operation::Readyz => response.text(context, "ready\n"),
+        Operation::Metrics => {
+            let text = metrics::text(delivery);
+            let content_type = "text/plain; version=0.0.4; charset=utf-8";
+            delivery
+                .response
+                .content(context, content_type, text.as_bytes());
+        }
+        Operation::Page => {
+            if let Some(page) = &requests.page {
+                page.write(response, context);
+            }
+        }
+        Operation::Preflight(route) => {
+            write_preflight(response, context, head, route);
+            return Ok(Reply::Now(204));
+        }
+    }
+    Ok(Reply::Now(200))
+}
+
+/// Serves a receiving endpoint.
+fn receive_with(
+    delivery: &mut Delivery,
+    request: &ReceiveRequest<'_, '_>,
+) -> Result<Reply, Problem> {
+    let index = request.index;
+    match request.receive {
+        Receive::Poll | Receive::LongPoll => open_poll(delivery, request)?,
+        Receive::Sse => open_stream(delivery, Transport::Sse, request)?,
+        Receive::Ndjson => open_stream(delivery, Transport::Ndjson, request)?,
+        Receive::Frame => open_stream(delivery, Transport::Frame, request)?,
+    }
+    Ok(match delivery.connections[index].is_parked() {
+        true => Reply::Later,
+        false => Reply::Now(200),
+    })
+}
+
+/// Writes the response to OPTIONS, a CORS preflight among them (Fetch standard, section 3.2).
+fn write_preflight(
+    response: &mut ResponseWriter,
+    context: &ResponseContext<'_>,
+    head: &Head<'_>,
+    route: Route<'_>,
+) {
+    let ResponseWriter { heads, out, .. } = response;
+    heads.begin(out, context, 204);
+    field(out, "Allow", route.allow());
+    let allowed = head.origin.and_then(|origin| heads.allowed(origin));
+    let may_read = allowed.is_some() || heads.allows_any();
+    if head.preflight_method.is_some() && may_read {
+        field(out, "Access-Control-Allow-Methods", route.allow());
+        field(
+            out,
+            "Access-Control-Allow-Headers",
+            "Authorization, Content-Type, Encke-Event, Idempotency-Key, Last-Event-ID",
+        );
+        field(out, "Access-Control-Max-Age", "86400");
+    }
+    heads.end(out, BodyLength::None);
+}
+
+/// Counts a request and writes its line of the access log.
+fn record(
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    route: Option<Route<'_>>,
+    status: u16,
+) {
+    let endpoint = route.map_or(Endpoint::Other, |route| route.endpoint());
+    delivery.connections.stats.requests.count(endpoint, status);
+    // At debug level: a line per request is too much in production.
     log::debug!(
         target: "encke::access",
         "connection {index}: {:?} {} {status}",
         head.method,
         head.path.escape_ascii(),
     );
-}
-
-/// What a request is counted for.
-fn endpoint(route: Option<Route<'_>>) -> Endpoint {
-    route.map_or(Endpoint::Other, |route| route.endpoint())
 }

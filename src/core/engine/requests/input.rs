@@ -1,360 +1,364 @@
 //! From bytes to requests: heads, bodies, pipelines, and clients that leave.
 //!
-//! Owns the order of requests on a connection: the next one is looked at only when the answer to
-//! the one before has left, or waits to leave. It never decides what a request means.
+//! Owns the order of requests on a connection: the next one is processed only when the response to
+//! the one before is written or waits to be. It never decides what a request means.
 
-use crate::engine::ConnId;
-use crate::engine::Engine;
-use crate::engine::connections::conn::{Flags, State};
-use crate::engine::connections::request_state::Upload;
-use crate::engine::connections::wire::Wire;
-use crate::engine::requests::route::{Endpoint, Route};
-use crate::engine::response::heads::{Manner, Persistence};
-use crate::engine::response::problem::Problem;
-use crate::engine::stats::End;
+use super::execute::{authorize, handle_request, refuse_request};
+use super::state::Requests;
+use crate::engine::connections::{ConnId, Flags, State, Upload, Wire};
+use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle};
+use crate::engine::response::Problem;
+use crate::engine::routing::Route;
+use crate::engine::stats::CloseReason;
 use crate::http1::{self, Decoder, Framing, Head, Method, Outcome, Scan, Version};
 
-/// Requests served of one connection in one go.
+/// Requests of one connection processed in one turn.
 const PIPELINE_BUDGET: usize = 32;
 
-/// Answers gathered before they are sent in one write.
+/// Bytes of responses gathered before they are sent in one write.
 const FLUSH_BYTES: usize = 64 << 10;
 
-/// Bytes that may arrive on a stream, where there is nothing to be said, before it is closed.
-const STRAY_BYTES: usize = 8 << 10;
+/// Bytes that a client may send on a stream, where none are expected, before it is closed.
+const UNEXPECTED_BYTES: usize = 8 << 10;
 
-impl Engine {
-    /// Bytes arrived.
-    pub fn input(&mut self, id: ConnId, bytes: &[u8], wire: &mut impl Wire) {
-        let Some(index) = self.find(id) else { return };
-        let conn = self.conn(index);
-        if matches!(
-            conn.state(),
-            State::Streaming | State::Closing | State::Gone
-        ) {
-            return self.stray(index, bytes.len());
+/// Processes bytes that a connection has received.
+pub(in crate::engine) fn input(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    id: ConnId,
+    bytes: &[u8],
+    wire: &mut impl Wire,
+) {
+    let connections = &mut delivery.connections;
+    let Some(index) = connections.find(id) else {
+        return;
+    };
+    if matches!(
+        connections[index].state(),
+        State::Streaming | State::Closing | State::Gone
+    ) {
+        return discard_unexpected(delivery, index, bytes.len());
+    }
+    let has_room = connections.buffers.has_room(bytes.len());
+    let request = connections[index].request.as_mut();
+    match request.filter(|request| !request.input.is_empty()) {
+        None => {
+            let done = process_input(requests, delivery, index, bytes, wire);
+            buffer_input(delivery, index, &bytes[done..], wire);
         }
-        let has_room = self.buffers.has_room(bytes.len());
-        let work = self.conn(index).work.as_mut();
-        match work.filter(|work| !work.input.is_empty()) {
-            None => {
-                let served = self.serve(index, bytes, wire);
-                self.stash(index, &bytes[served..], wire);
+        Some(_) if !has_room => connections.close(index, CloseReason::NoRoom, &mut delivery.hub),
+        Some(request) => {
+            request.input.extend_from_slice(bytes);
+            process_buffered(requests, delivery, index, wire);
+        }
+    }
+    delivery.flush(index, wire);
+    settle(delivery, index, wire);
+}
+
+/// Handles the end of a client's side.
+pub(in crate::engine) fn eof(delivery: &mut Delivery, id: ConnId, wire: &mut impl Wire) {
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    let Some(index) = connections.find(id) else {
+        return;
+    };
+    let conn = &mut connections[index];
+    conn.flags.insert(Flags::EOF);
+    let owes_responses = conn.is_blocked()
+        || conn.flags.contains(Flags::DEFERRED_INPUT)
+        || conn.state() == State::Deferred;
+    if !conn.is_parked() && owes_responses {
+        return settle(delivery, index, wire);
+    }
+    let why = match conn.state() {
+        State::Closing => CloseReason::Closed,
+        _ => CloseReason::Left,
+    };
+    connections.close(index, why, hub);
+}
+
+/// Processes requests that were buffered in an earlier turn.
+pub(in crate::engine) fn resume_input(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    id: ConnId,
+    wire: &mut impl Wire,
+) {
+    let Some(index) = delivery.connections.find(id) else {
+        return;
+    };
+    process_buffered(requests, delivery, index, wire);
+    delivery.flush(index, wire);
+    settle(delivery, index, wire);
+}
+
+/// Processes the requests in `input`. Returns how many bytes of it are done with.
+fn process_input(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    input: &[u8],
+    wire: &mut impl Wire,
+) -> usize {
+    let mut done = 0;
+    for _ in 0..PIPELINE_BUDGET {
+        if delivery.response.out.len() >= FLUSH_BYTES {
+            // One large response per turn, so that a pipeline of them delays no other connection by
+            // more.
+            delivery.flush(index, wire);
+            break;
+        }
+        let conn = &delivery.connections[index];
+        let rest = &input[done..];
+        let taken = match conn.state() {
+            _ if conn.is_blocked() => return done,
+            State::Idle if conn.flags.contains(Flags::CLOSE) => return input.len(),
+            State::Body => continue_body(requests, delivery, index, rest),
+            State::Idle | State::Head | State::Held if !rest.is_empty() => {
+                next_request(requests, delivery, index, rest)
             }
-            Some(_) if !has_room => self.end(index, End::NoRoom),
-            Some(work) => {
-                work.input.extend_from_slice(bytes);
-                self.serve_stashed(index, wire);
-            }
-        }
-        self.flush(index, wire);
-        self.rest(index, wire);
-    }
-
-    /// The client ended its side.
-    pub fn eof(&mut self, id: ConnId, wire: &mut impl Wire) {
-        let Some(index) = self.find(id) else { return };
-        let conn = self.conn(index);
-        conn.flags.put(Flags::EOF, true);
-        let owes_answers =
-            conn.is_blocked() || conn.flags.has(Flags::QUEUED) || conn.state() == State::Listing;
-        if conn.is_parked() || !owes_answers {
-            let why = match conn.state() {
-                State::Closing => End::Closed,
-                _ => End::Left,
-            };
-            self.end(index, why);
-        } else {
-            self.rest(index, wire);
-        }
-    }
-
-    /// The connection broke.
-    pub fn broken(&mut self, id: ConnId) {
-        if let Some(index) = self.find(id) {
-            self.end(index, End::Broken);
-        }
-    }
-
-    /// The next connection with requests left to serve; [`Engine::proceed`] serves them.
-    pub fn next_again(&mut self) -> Option<ConnId> {
-        while let Some(index) = self.again.pop_front() {
-            let Some(conn) = self.conns.get_mut(index as usize) else {
-                continue;
-            };
-            if conn.flags.has(Flags::QUEUED) {
-                conn.flags.put(Flags::QUEUED, false);
-                return Some(ConnId {
-                    index,
-                    generation: conn.generation,
-                });
-            }
-        }
-        None
-    }
-
-    /// Serves requests that arrived earlier.
-    pub fn proceed(&mut self, id: ConnId, wire: &mut impl Wire) {
-        let Some(index) = self.find(id) else { return };
-        self.serve_stashed(index, wire);
-        self.flush(index, wire);
-        self.rest(index, wire);
-    }
-
-    pub(in crate::engine) fn queue(&mut self, index: u32) {
-        let conn = self.conn(index);
-        if !conn.flags.has(Flags::QUEUED) {
-            conn.flags.put(Flags::QUEUED, true);
-            self.again.push_back(index);
-        }
-    }
-
-    /// Serves the requests in `input`; how many bytes of it are done with.
-    fn serve(&mut self, index: u32, input: &[u8], wire: &mut impl Wire) -> usize {
-        let mut done = 0;
-        for _ in 0..PIPELINE_BUDGET {
-            if self.scratch.out.len() >= FLUSH_BYTES {
-                // Large answers are one in a turn, so that they delay nobody by more.
-                self.flush(index, wire);
-                break;
-            }
-            let conn = self.conn(index);
-            if conn.is_blocked() || conn.state() == State::Listing {
-                return done;
-            }
-            if conn.state() == State::Idle && conn.flags.has(Flags::CLOSE) {
+            State::Idle | State::Head | State::Held | State::Deferred => None,
+            State::Streaming | State::Closing | State::Gone => {
+                discard_unexpected(delivery, index, rest.len());
                 return input.len();
             }
-            let rest = &input[done..];
-            let taken = match conn.state() {
-                State::Body => self.feed(index, rest),
-                State::Idle | State::Head | State::Held if !rest.is_empty() => {
-                    self.next_request(index, rest)
-                }
-                State::Streaming | State::Closing | State::Gone => {
-                    self.stray(index, rest.len());
-                    return input.len();
-                }
-                State::Idle | State::Head | State::Held | State::Listing => None,
-            };
-            match taken {
-                Some(taken) => done += taken,
-                None if self.conn(index).state() == State::Body => return input.len(),
-                None => return done,
-            }
-        }
-        self.queue(index);
-        done
-    }
-
-    fn serve_stashed(&mut self, index: u32, wire: &mut impl Wire) {
-        let work = self.conn(index).work.as_mut();
-        let input = work.map_or_else(Vec::new, |work| std::mem::take(&mut work.input));
-        let served = self.serve(index, &input, wire);
-        let conn = self.conn(index);
-        let Some(work) = conn.work.as_mut().filter(|_| served < input.len()) else {
-            return self.stash(index, &input[served..], wire);
         };
-        // The usual case is a head that grows: its buffer is kept.
-        work.input = input;
-        work.input.drain(..served);
-        work.recount();
-    }
-
-    /// Keeps bytes that are not served yet; where there is no room for them, the connection ends
-    /// after the answers it has: what cannot be read whole cannot be answered in its endpoint's way.
-    fn stash(&mut self, index: u32, rest: &[u8], wire: &mut impl Wire) {
-        let conn = &mut self.conns[index as usize];
-        if rest.is_empty() {
-            if let Some(work) = conn.work.as_mut() {
-                work.recount();
-            }
-            return;
-        }
-        if conn.state() == State::Gone {
-            return;
-        }
-        if !self.buffers.has_room(rest.len()) {
-            self.flush(index, wire);
-            return self.end(index, End::NoRoom);
-        }
-        let work = conn.work(&self.buffers);
-        work.input.extend_from_slice(rest);
-        work.recount();
-    }
-
-    /// Bytes arrived where nothing is to be said.
-    fn stray(&mut self, index: u32, bytes: usize) {
-        let conn = &mut self.conns[index as usize];
-        if bytes == 0 || conn.state() != State::Streaming {
-            return;
-        }
-        let work = conn.work(&self.buffers);
-        work.stray_bytes += bytes;
-        if work.stray_bytes > STRAY_BYTES {
-            self.end(index, End::Stray);
+        match taken {
+            Some(taken) => done += taken,
+            None if delivery.connections[index].state() == State::Body => return input.len(),
+            None => return done,
         }
     }
+    delivery.connections.defer_input(index);
+    done
+}
 
-    /// Serves the next request, if its head is whole; the bytes it took.
-    fn next_request(&mut self, index: u32, bytes: &[u8]) -> Option<usize> {
-        let conn = self.conn(index);
-        let mut scan = conn
-            .work
-            .as_ref()
-            .map_or_else(Scan::default, |work| work.scan);
-        let outcome = http1::parse(bytes, &mut scan, self.settings.max_head_bytes);
-        if let Ok(Outcome::Partial) = outcome {
-            let conn = &mut self.conns[index as usize];
-            conn.work(&self.buffers).scan = scan;
-            return None;
+fn process_buffered(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    wire: &mut impl Wire,
+) {
+    let request = delivery.connections[index].request.as_mut();
+    let input = request.map_or_else(Vec::new, |request| std::mem::take(&mut request.input));
+    let done = process_input(requests, delivery, index, &input, wire);
+    let request = delivery.connections[index].request.as_mut();
+    let Some(request) = request.filter(|_| done < input.len()) else {
+        return buffer_input(delivery, index, &input[done..], wire);
+    };
+    // The usual case is a head that grows: its buffer is kept.
+    request.input = input;
+    request.input.drain(..done);
+    request.update_charge();
+}
+
+/// Buffers unprocessed input. Where `--max-buffer-bytes` is reached, sends the responses that are
+/// ready and closes the connection: an incomplete request cannot be answered in the format of its
+/// endpoint.
+fn buffer_input(delivery: &mut Delivery, index: u32, rest: &[u8], wire: &mut impl Wire) {
+    let connections = &mut delivery.connections;
+    if rest.is_empty() {
+        if let Some(request) = connections[index].request.as_mut() {
+            request.update_charge();
         }
-        if let Some(work) = self.conn(index).work.as_mut() {
-            work.scan = Scan::default();
-        }
-        if self.conn(index).state() == State::Held {
-            self.give_up_hold(index);
-            if self.conn(index).flags.has(Flags::CLOSE) {
-                return Some(bytes.len());
-            }
-        }
-        match outcome {
-            Ok(Outcome::Complete { head, length }) => {
-                let (raw, rest) = bytes.split_at(length);
-                Some(length + self.request(index, &head, raw, rest))
-            }
-            Err(error) => {
-                self.refuse(index, error.into(), is_head(bytes));
-                Some(bytes.len())
-            }
-            Ok(Outcome::Partial) => unreachable!("returned above"),
+        return;
+    }
+    if connections[index].state() == State::Gone {
+        return;
+    }
+    let buffers = std::sync::Arc::clone(&connections.buffers);
+    if !buffers.has_room(rest.len()) {
+        delivery.flush(index, wire);
+        let Delivery {
+            connections, hub, ..
+        } = delivery;
+        return connections.close(index, CloseReason::NoRoom, hub);
+    }
+    let request = connections[index].request(&buffers);
+    request.input.extend_from_slice(rest);
+    request.update_charge();
+}
+
+/// Counts and discards unexpected input on a stream; closes the connection above
+/// [`UNEXPECTED_BYTES`].
+fn discard_unexpected(delivery: &mut Delivery, index: u32, bytes: usize) {
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    if bytes == 0 || connections[index].state() != State::Streaming {
+        return;
+    }
+    let buffers = std::sync::Arc::clone(&connections.buffers);
+    let request = connections[index].request(&buffers);
+    request.unexpected_bytes += bytes;
+    if request.unexpected_bytes > UNEXPECTED_BYTES {
+        connections.close(index, CloseReason::UnexpectedInput, hub);
+    }
+}
+
+/// Processes the next request. Returns the bytes it took, or `None` if its head is incomplete.
+fn next_request(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    bytes: &[u8],
+) -> Option<usize> {
+    let connections = &mut delivery.connections;
+    let mut scan = connections[index]
+        .request
+        .as_ref()
+        .map_or_else(Scan::default, |request| request.scan);
+    let outcome = http1::parse(bytes, &mut scan, requests.max_head_bytes);
+    if let Ok(Outcome::Partial) = outcome {
+        let buffers = std::sync::Arc::clone(&connections.buffers);
+        connections[index].request(&buffers).scan = scan;
+        return None;
+    }
+    if let Some(request) = connections[index].request.as_mut() {
+        request.scan = Scan::default();
+    }
+    if connections[index].state() == State::Held {
+        give_up_hold(delivery, index);
+        if delivery.connections[index].flags.contains(Flags::CLOSE) {
+            return Some(bytes.len());
         }
     }
-
-    /// A head is whole: performs the request if its body is too; the bytes of body taken.
-    fn request(&mut self, index: u32, head: &Head<'_>, raw: &[u8], rest: &[u8]) -> usize {
-        let is_draining = self.drain.is_some();
-        let conn = self.conn(index);
-        conn.flags
-            .put(Flags::HTTP10, head.version == Version::Http10);
-        conn.flags
-            .put(Flags::CLOSE, !head.keep_alive || is_draining);
-        match head.framing {
-            Framing::None => {
-                self.perform(index, head, &[]);
-                0
-            }
-            Framing::Length(length)
-                if length <= rest.len().min(self.settings.max_body_bytes) as u64 =>
-            {
-                self.perform(index, head, &rest[..length as usize]);
-                length as usize
-            }
-            framing => self.begin_upload(index, head, raw, rest, framing),
+    match outcome {
+        Ok(Outcome::Complete { head, length }) => {
+            let (raw, rest) = bytes.split_at(length);
+            Some(length + serve_head(requests, delivery, index, &head, raw, rest))
         }
-    }
-
-    fn begin_upload(
-        &mut self,
-        index: u32,
-        head: &Head<'_>,
-        raw: &[u8],
-        rest: &[u8],
-        framing: Framing,
-    ) -> usize {
-        let route = Route::of(head.path);
-        let mut upload = Upload {
-            head: Box::default(),
-            decoder: Decoder::new(framing),
-            // Nobody else looks at a body.
-            body: route.filter(Route::is_publish).map(|_| Vec::new()),
-        };
-        match upload.take(rest, self.settings.max_body_bytes) {
-            Err(error) => {
-                self.refuse(index, error.into(), head.method == Method::Head);
-                rest.len()
-            }
-            Ok(progress) if progress.done => {
-                self.perform(index, head, upload.body());
-                progress.consumed
-            }
-            Ok(progress) => {
-                // What will be refused anyway is refused before its body comes.
-                if let Err(problem) = self.admit(index, head, route) {
-                    self.conn(index).flags.put(Flags::CLOSE, true);
-                    self.refuse_request(index, head, route, problem);
-                    return rest.len();
-                }
-                if head.expect_continue && rest.is_empty() {
-                    self.scratch
-                        .out
-                        .extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-                }
-                upload.head = raw.into();
-                let conn = &mut self.conns[index as usize];
-                conn.become_state(State::Body, &mut self.states);
-                let work = conn.work(&self.buffers);
-                work.upload = Some(upload);
-                work.recount();
-                self.arm_ms(index, self.settings.body_timeout_ms);
-                progress.consumed
-            }
+        Err(error) => {
+            refuse(delivery, index, &error.into(), is_head(bytes));
+            Some(bytes.len())
         }
+        Ok(Outcome::Partial) => unreachable!("returned above"),
     }
+}
 
-    /// Continues a body; the bytes taken, or `None` when all were and more must come.
-    fn feed(&mut self, index: u32, bytes: &[u8]) -> Option<usize> {
-        let work = self.conn(index).work.as_mut();
-        let mut upload = work
-            .and_then(|work| work.upload.take())
-            .expect("a body has its upload");
-        match upload.take(bytes, self.settings.max_body_bytes) {
-            Err(error) => {
-                self.refuse(index, error.into(), is_head(&upload.head));
-                Some(bytes.len())
-            }
-            Ok(progress) if progress.done => {
-                let mut scan = Scan::default();
-                match http1::parse(&upload.head, &mut scan, self.settings.max_head_bytes) {
-                    Ok(Outcome::Complete { head, .. }) => self.perform(index, &head, upload.body()),
-                    _ => unreachable!("a head that was whole before"),
-                }
-                Some(progress.consumed)
-            }
-            Ok(_) if !self.buffers.has_room(bytes.len()) => {
-                self.refuse(index, no_room(), is_head(&upload.head));
-                Some(bytes.len())
-            }
-            Ok(_) => {
-                let work = self.conn(index).work.as_mut().expect("seen above");
-                work.upload = Some(upload);
-                work.recount();
-                None
-            }
+/// Serves a request whose head is complete, if its body is too. Returns the bytes of body taken.
+fn serve_head(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    raw: &[u8],
+    rest: &[u8],
+) -> usize {
+    let is_draining = delivery.drain.is_some();
+    let flags = &mut delivery.connections[index].flags;
+    flags.set(Flags::HTTP10, head.version == Version::Http10);
+    flags.set(Flags::CLOSE, !head.keep_alive || is_draining);
+    match head.framing {
+        Framing::None => {
+            handle_request(requests, delivery, index, head, &[]);
+            0
         }
+        Framing::Length(length) if length <= rest.len().min(requests.max_body_bytes) as u64 => {
+            let length = length as usize;
+            handle_request(requests, delivery, index, head, &rest[..length]);
+            length
+        }
+        framing => begin_upload(requests, delivery, index, head, raw, rest, framing),
     }
+}
 
-    /// Refuses what cannot be continued after: the answer is the connection's last.
-    pub(in crate::engine) fn refuse(&mut self, index: u32, problem: Problem, head_only: bool) {
-        let manner = Manner {
-            persistence: Persistence::Close,
-            head_only,
-            ..Manner::SHARED
-        };
-        problem.write(&self.heads, &mut self.scratch.out, &manner);
-        self.stats.requests.count(Endpoint::Other, problem.status);
-        self.enter(index, State::Closing);
-        let conn = self.conn(index);
-        conn.flags.put(Flags::CLOSE, true);
-        if let Some(work) = conn.work.as_mut() {
-            work.input = Vec::new();
-            work.upload = None;
-            work.recount();
+/// Starts to receive a body that is incomplete. Its request is routed and authorized now, so that a
+/// refusal comes before the body, and again when the body is complete: keeping what was decided would
+/// cost memory for every upload.
+fn begin_upload(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    raw: &[u8],
+    rest: &[u8],
+    framing: Framing,
+) -> usize {
+    let route = Route::of(head.path);
+    let mut upload = Upload {
+        head: Box::default(),
+        decoder: Decoder::new(framing),
+        // Other endpoints ignore bodies.
+        body: route.filter(Route::is_publish).map(|_| Vec::new()),
+    };
+    match upload.take(rest, requests.max_body_bytes) {
+        Err(error) => {
+            refuse(delivery, index, &error.into(), head.method == Method::Head);
+            rest.len()
+        }
+        Ok(progress) if progress.done => {
+            handle_request(requests, delivery, index, head, upload.body());
+            progress.consumed
+        }
+        Ok(progress) => {
+            if let Err(problem) = authorize(requests, delivery, index, head, route) {
+                delivery.connections[index].flags.insert(Flags::CLOSE);
+                refuse_request(delivery, index, head, route, &problem);
+                return rest.len();
+            }
+            if head.expect_continue && rest.is_empty() {
+                let out = &mut delivery.response.out;
+                out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            upload.head = raw.into();
+            let connections = &mut delivery.connections;
+            connections.enter(index, State::Body);
+            let buffers = std::sync::Arc::clone(&connections.buffers);
+            let request = connections[index].request(&buffers);
+            request.upload = Some(upload);
+            request.update_charge();
+            connections.start_body_timeout(index);
+            progress.consumed
         }
     }
 }
 
-/// Whether bytes begin a HEAD request, whose answer has no body even where it cannot be read.
+/// Continues a body. Returns the bytes taken, or `None` where all were and more must come.
+fn continue_body(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    bytes: &[u8],
+) -> Option<usize> {
+    let connections = &mut delivery.connections;
+    let has_room = connections.buffers.has_room(bytes.len());
+    let request = connections[index].request.as_mut();
+    let upload = request.and_then(|request| request.upload.take());
+    let mut upload = upload.expect("a connection in state Body has an upload");
+    match upload.take(bytes, requests.max_body_bytes) {
+        Err(error) => {
+            refuse(delivery, index, &error.into(), is_head(&upload.head));
+            Some(bytes.len())
+        }
+        Ok(progress) if progress.done => {
+            let mut scan = Scan::default();
+            match http1::parse(&upload.head, &mut scan, requests.max_head_bytes) {
+                Ok(Outcome::Complete { head, .. }) => {
+                    handle_request(requests, delivery, index, &head, upload.body());
+                }
+                _ => unreachable!("the head was complete before"),
+            }
+            Some(progress.consumed)
+        }
+        Ok(_) if !has_room => {
+            refuse(delivery, index, &no_room(), is_head(&upload.head));
+            Some(bytes.len())
+        }
+        Ok(_) => {
+            let request = connections[index].request.as_mut();
+            let request = request.expect("the upload was in it");
+            request.upload = Some(upload);
+            request.update_charge();
+            None
+        }
+    }
+}
+
+/// Whether bytes begin a HEAD request, whose response has no body even where the request cannot be
+/// parsed.
 fn is_head(bytes: &[u8]) -> bool {
     let is_empty_line = |byte: &&u8| matches!(byte, b'\r' | b'\n');
     let empty_lines = bytes.iter().take_while(is_empty_line).count();

@@ -13,11 +13,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::base::histogram::Histogram;
-use crate::engine::Engine;
-use crate::engine::connections::conn::{State, States};
-use crate::engine::gauges::Outside;
-use crate::engine::requests::reject::Crowd;
-use crate::engine::stats::{End, Stats};
+use crate::engine::connections::{State, States};
+use crate::engine::delivery::Delivery;
+use crate::engine::gauges::ProcessGauges;
+use crate::engine::stats::{CloseReason, ConnectionLimit, Stats};
 use crate::hub::{Audience, Counts, Transport};
 
 /// A copy of everything that is shown.
@@ -28,105 +27,113 @@ struct Snapshot {
     fan_out_ms: Histogram,
     readers: Audience,
     states: States,
-    outside: Outside,
+    process: ProcessGauges,
     gauges: Vec<(&'static str, &'static str, f64)>,
 }
 
-impl Engine {
-    pub(in crate::engine) fn metrics(&self) -> String {
-        let snapshot = Snapshot {
-            stats: self.stats.clone(),
-            counts: self.hub.counts(),
-            fan_out_ms: self.hub.fan_out_ms().clone(),
-            readers: *self.hub.readers(),
-            states: self.states,
-            outside: self.outside.clone(),
-            gauges: self.gauges(),
-        };
-        let mut registry = Registry::with_prefix("encke");
-        registry.register_collector(Box::new(snapshot));
-        let mut text = String::new();
-        encode_registry(&mut text, &registry).expect("writing to a string does not fail");
-        text
-    }
-
-    fn gauges(&self) -> Vec<(&'static str, &'static str, f64)> {
-        let (history, buffers, outside) = (self.hub.meter(), &self.buffers, &self.outside);
-        let draining = u8::from(self.drain.is_some());
-        vec![
-            ("connections", "Open connections", self.conns.len() as f64),
-            (
-                "connections_limit",
-                "Most connections at once",
-                self.settings.max_connections as f64,
-            ),
-            ("channels", "Channels", self.hub.channel_count() as f64),
-            (
-                "messages",
-                "Messages in history",
-                self.hub.message_count() as f64,
-            ),
-            ("history_bytes", "Bytes of messages", history.used() as f64),
-            (
-                "history_limit_bytes",
-                "Most bytes of those",
-                history.limit() as f64,
-            ),
-            (
-                "channel_bytes",
-                "Bytes of channels, their messages aside",
-                self.hub.channel_bytes() as f64,
-            ),
-            (
-                "frame_bytes",
-                "Bytes of messages in the shapes of transports, kept or being sent",
-                self.hub.frame_meter().used() as f64,
-            ),
-            (
-                "frame_limit_bytes",
-                "Most bytes of those",
-                self.hub.frame_meter().limit() as f64,
-            ),
-            (
-                "buffer_bytes",
-                "Bytes of unfinished requests and unsent answers",
-                buffers.used() as f64,
-            ),
-            (
-                "buffer_limit_bytes",
-                "Most bytes of those",
-                buffers.limit() as f64,
-            ),
-            (
-                "queue_messages",
-                "Messages in the producers' queue",
-                outside.queued as f64,
-            ),
-            (
-                "busy_ratio",
-                "Part of its time that the thread was busy of late, 0 to 1",
-                f64::from(outside.load_permille) / 1_000.0,
-            ),
-            (
-                "open_files",
-                "Open descriptors of the process",
-                outside.open_files as f64,
-            ),
-            (
-                "open_files_limit",
-                "Most of those",
-                outside.max_open_files as f64,
-            ),
-            (
-                "resident_memory_bytes",
-                "Resident memory of the process",
-                outside.resident_bytes as f64,
-            ),
-            ("draining", "1 while the server drains", f64::from(draining)),
-        ]
-    }
+/// The text of `/metrics`.
+pub(super) fn text(delivery: &Delivery) -> String {
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    let snapshot = Snapshot {
+        stats: connections.stats.clone(),
+        counts: hub.counts(),
+        fan_out_ms: hub.fan_out_ms().clone(),
+        readers: *hub.readers(),
+        states: connections.states(),
+        process: delivery.gauges.clone(),
+        gauges: gauges(delivery),
+    };
+    let mut registry = Registry::with_prefix("encke");
+    registry.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    encode_registry(&mut text, &registry).expect("writing to a string does not fail");
+    text
 }
 
+fn gauges(delivery: &Delivery) -> Vec<(&'static str, &'static str, f64)> {
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    let (history, buffers, process) = (hub.meter(), &connections.buffers, &delivery.gauges);
+    let draining = u8::from(delivery.drain.is_some());
+    vec![
+        ("connections", "Open connections", connections.len() as f64),
+        (
+            "connections_limit",
+            "Limit on open connections (--max-connections)",
+            connections.limit() as f64,
+        ),
+        ("channels", "Channels", hub.channel_count() as f64),
+        (
+            "messages",
+            "Messages in history",
+            hub.message_count() as f64,
+        ),
+        (
+            "history_bytes",
+            "Bytes of messages in history",
+            history.used() as f64,
+        ),
+        (
+            "history_limit_bytes",
+            "Limit on history bytes (--history-total-bytes)",
+            history.limit() as f64,
+        ),
+        (
+            "channel_bytes",
+            "Bytes of channels, not counting their messages",
+            hub.channel_bytes() as f64,
+        ),
+        (
+            "frame_bytes",
+            "Bytes of messages encoded for a transport, cached or being sent",
+            hub.frame_meter().used() as f64,
+        ),
+        (
+            "frame_limit_bytes",
+            "Limit on frame bytes: a quarter of --history-total-bytes",
+            hub.frame_meter().limit() as f64,
+        ),
+        (
+            "buffer_bytes",
+            "Bytes of unfinished requests and unsent responses",
+            buffers.used() as f64,
+        ),
+        (
+            "buffer_limit_bytes",
+            "Limit on buffered bytes (--max-buffer-bytes)",
+            buffers.limit() as f64,
+        ),
+        (
+            "queue_messages",
+            "Messages in the producers' queue",
+            process.queued as f64,
+        ),
+        (
+            "busy_ratio",
+            "Fraction of time the reactor thread is busy, averaged over about 1 s",
+            f64::from(process.load_permille) / 1_000.0,
+        ),
+        (
+            "open_files",
+            "Open descriptors of the process",
+            process.open_files as f64,
+        ),
+        (
+            "open_files_limit",
+            "Limit on open descriptors of the process",
+            process.max_open_files as f64,
+        ),
+        (
+            "resident_memory_bytes",
+            "Resident memory of the process",
+            process.resident_bytes as f64,
+        ),
+        ("draining", "1 while the server drains", f64::from(draining)),
+    ]
+}
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.counters(&mut encoder)?;
@@ -145,7 +152,7 @@ impl Snapshot {
         for (name, help, value) in [
             (
                 "connections_accepted_total",
-                "Connections taken on",
+                "Connections accepted",
                 stats.accepted,
             ),
             (
@@ -163,7 +170,7 @@ impl Snapshot {
                 "Messages dropped from history",
                 counts.evicted,
             ),
-            ("gaps_total", "Gaps told to receivers", stats.gaps),
+            ("gaps_total", "Gaps reported to receivers", stats.gaps),
             (
                 "holds_expired_total",
                 "Holds that ended without a message",
@@ -171,22 +178,22 @@ impl Snapshot {
             ),
             (
                 "streams_recycled_total",
-                "Streams ended at their size or age",
+                "Streams ended at their limit of bytes or age, or by a drain",
                 stats.recycled,
             ),
             (
                 "writes_blocked_total",
-                "Writes that a socket took in part",
+                "Partial writes: the socket buffer was full",
                 stats.blocked,
             ),
             (
                 "publishes_busy_total",
-                "Publishes refused for want of memory",
+                "Publishes refused because message memory was full of undelivered messages",
                 counts.busy,
             ),
             (
                 "channels_refused_total",
-                "Uses refused for too many channels",
+                "Requests refused because --max-channels was reached",
                 counts.too_many_channels,
             ),
         ] {
@@ -197,31 +204,31 @@ impl Snapshot {
     }
 
     fn by_label(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Open connections, by what they are at";
+        let help = "Open connections, by state";
         let name = "connections_by_state";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for state in State::ALL {
             let gauge = ConstGauge::new(self.states.of(state) as i64);
             gauge.encode(family.encode_family(&[("state", state.name())])?)?;
         }
-        let help = "Connections that wait for an event, by transport";
+        let help = "Parked connections, by transport";
         let name = "connections_parked";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for transport in Transport::ALL {
             let gauge = ConstGauge::new(i64::from(self.readers.of(transport)));
             gauge.encode(family.encode_family(&[("transport", transport.name())])?)?;
         }
-        let help = "Connections without a place, by what there was too little of";
+        let help = "Connections refused, by the limit that was reached";
         let name = "connections_refused_total";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for crowd in Crowd::ALL {
-            let refused = count(self.stats.turned_away[crowd as usize]);
-            refused.encode(family.encode_family(&[("cause", crowd.name())])?)?;
+        for limit in ConnectionLimit::ALL {
+            let refused = count(self.stats.refused[limit as usize]);
+            refused.encode(family.encode_family(&[("cause", limit.name())])?)?;
         }
-        let help = "Connections that ended, by cause";
+        let help = "Connections ended, by cause";
         let name = "connections_ended_total";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for why in End::ALL {
+        for why in CloseReason::ALL {
             let ends = count(self.stats.ends(why));
             ends.encode(family.encode_family(&[("cause", why.name())])?)?;
         }
@@ -248,20 +255,20 @@ impl Snapshot {
             ),
             (
                 "delivery_delay_seconds",
-                "From a message's publication to its delivery to a parked receiver",
+                "Time from a publish until its delivery to a parked reader",
                 &self.stats.delay_ms,
                 1e3,
             ),
             (
                 "fan_out_seconds",
-                "From a message until nobody of its channel was owed anything",
+                "Time from a publish until all subscribers of the channel have been served",
                 &self.fan_out_ms,
                 1e3,
             ),
             (
                 "tick_seconds",
-                "How long ticks of the loop took",
-                &self.outside.tick_us,
+                "Duration of ticks of the reactor",
+                &self.process.tick_us,
                 1e6,
             ),
         ] {
@@ -282,8 +289,8 @@ impl Snapshot {
     }
 }
 
-/// A counter's value. In this format a counter bears `_total` in its own name, so it is written as
-/// a plain number and not in the way of OpenMetrics, which adds it.
+/// A counter's value. The text format has `_total` in the counter's own name, so the value is encoded
+/// as a plain number: as a counter it would get the suffix of OpenMetrics a second time.
 fn count(value: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -1,12 +1,21 @@
-//! Requests: from bytes to what is asked for, and its response.
+//! Requests: from received bytes to a response, or to a parked connection.
+//!
+//! Owns the order of requests on a connection, what each endpoint answers, and responses that take
+//! more than one tick. It never decides when a parked connection is served.
+//!
+//! Calls run one way: `input` → `execute` → `publish`, `channels`, `metrics`, `page` → `state`.
 
-pub(super) mod authorize;
-pub(super) mod channels;
-pub(super) mod execute;
-pub(super) mod input;
-pub(super) mod metrics;
-pub(super) mod page;
-pub(super) mod params;
-pub(super) mod publish;
-pub(super) mod reject;
-pub(super) mod route;
+mod channels;
+mod deferred;
+mod execute;
+mod input;
+mod metrics;
+mod page;
+mod publish;
+mod reject;
+mod state;
+
+pub(super) use deferred::continue_deferred;
+pub(super) use input::{eof, input, resume_input};
+pub(super) use reject::reject;
+pub(super) use state::Requests;

@@ -10,9 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use crate::engine::Engine;
-use crate::engine::response::context::{Ask, manner};
-use crate::engine::response::heads::{Ending, field};
+use crate::engine::response::{BodyLength, ResponseContext, ResponseWriter, field};
 
 const DOCUMENT: &str = include_str!("../../page/index.html");
 const STYLE: &str = include_str!("../../page/page.css");
@@ -24,13 +22,13 @@ const SCRIPTS: [(&str, &str); 3] = [
 ];
 
 /// The page, ready to be served.
-pub(in crate::engine) struct Page {
+pub(super) struct Page {
     document: String,
     policy: String,
 }
 
 impl Page {
-    pub(in crate::engine) fn new() -> Page {
+    pub(super) fn new() -> Page {
         let mut document = DOCUMENT.replace("/*page.css*/", STYLE);
         let mut hashes = String::new();
         for (place, script) in SCRIPTS {
@@ -53,21 +51,19 @@ fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 
-impl Engine {
-    /// Writes the page, if it is served at all.
-    pub(in crate::engine) fn answer_page(&mut self, ask: &Ask<'_>) {
-        let Some(page) = &self.page else { return };
-        let manner = manner(ask, &self.heads);
-        let out = &mut self.scratch.out;
-        self.heads.begin(out, &manner, 200);
+impl Page {
+    /// Writes the page.
+    pub(super) fn write(&self, response: &mut ResponseWriter, context: &ResponseContext<'_>) {
+        let ResponseWriter { heads, out, .. } = response;
+        heads.begin(out, context, 200);
         field(out, "Content-Type", "text/html; charset=utf-8");
-        field(out, "Content-Security-Policy", &page.policy);
+        field(out, "Content-Security-Policy", &self.policy);
         field(out, "Referrer-Policy", "no-referrer");
         field(out, "X-Content-Type-Options", "nosniff");
         field(out, "Cross-Origin-Opener-Policy", "same-origin");
-        self.heads.end(out, Ending::Length(page.document.len()));
-        if !manner.head_only {
-            out.extend_from_slice(page.document.as_bytes());
+        heads.end(out, BodyLength::Known(self.document.len()));
+        if !context.head_only {
+            out.extend_from_slice(self.document.as_bytes());
         }
     }
 }

@@ -1,59 +1,91 @@
-//! How one request is answered, as far as its head and its connection say.
+//! The facts of a request that its response depends on, whatever it says.
 //!
-//! Owns what an answer depends on beside what it says: persistence, HEAD, origin, callback.
+//! Owns what follows from the request's head and from its connection: keep-alive, HEAD, the origin
+//! to echo, the JSONP callback, how a body of unknown length ends.
 
 use std::borrow::Cow;
 
-use crate::engine::Engine;
-use crate::engine::connections::conn::Flags;
-use crate::engine::response::heads::{Heads, Manner, Persistence};
-use crate::http1::{Head, Method};
+use crate::engine::connections::Flags;
 
-/// How one request is answered, without what the engine owns.
-pub(in crate::engine) struct Ask<'b> {
-    pub(in crate::engine) persistence: Persistence,
+/// The facts of one request that its response depends on.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct ResponseContext<'b> {
+    pub(in crate::engine) keep_alive: KeepAlive,
+    /// The request is HEAD: the response has no body.
     pub(in crate::engine) head_only: bool,
+    /// The allowed origin to echo, where it is one of several: its index in the configured list.
     pub(in crate::engine) origin: Option<u16>,
+    /// The function to call, for JSONP.
     pub(in crate::engine) callback: Option<Cow<'b, str>>,
 }
 
-impl Ask<'_> {
-    /// The same for an answer that is no JSONP.
-    pub(in crate::engine) fn plain(&self) -> Ask<'static> {
-        Ask {
+impl ResponseContext<'_> {
+    /// The context in which all parked long polls get the same bytes.
+    pub(in crate::engine) const SHARED: ResponseContext<'static> = ResponseContext {
+        keep_alive: KeepAlive::Http11,
+        head_only: false,
+        origin: None,
+        callback: None,
+    };
+
+    /// The context of a response after which the connection is closed.
+    pub(in crate::engine) const LAST: ResponseContext<'static> = ResponseContext {
+        keep_alive: KeepAlive::Close,
+        ..ResponseContext::SHARED
+    };
+
+    /// The same for a response that is no JSONP, to be kept beyond the request.
+    pub(in crate::engine) fn without_callback(&self) -> ResponseContext<'static> {
+        ResponseContext {
             callback: None,
             ..*self
         }
     }
 }
 
-/// The manner of an answer, with the origin looked up.
-pub(in crate::engine) fn manner<'a>(ask: &'a Ask<'_>, heads: &'a Heads) -> Manner<'a> {
-    Manner {
-        persistence: ask.persistence,
-        head_only: ask.head_only,
-        origin: ask.origin.and_then(|place| heads.origin(place)),
-        callback: ask.callback.as_deref(),
+/// What becomes of the connection after a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum KeepAlive {
+    /// It stays open, as HTTP/1.1 implies (RFC 9112, section 9.3).
+    Http11,
+    /// It stays open, which an HTTP/1.0 client must be told.
+    Explicit,
+    /// It is closed.
+    Close,
+}
+
+impl KeepAlive {
+    /// What becomes of a connection with these flags.
+    pub(in crate::engine) fn of(flags: Flags) -> KeepAlive {
+        if flags.contains(Flags::CLOSE) {
+            KeepAlive::Close
+        } else if flags.contains(Flags::HTTP10) {
+            KeepAlive::Explicit
+        } else {
+            KeepAlive::Http11
+        }
     }
 }
 
-impl Engine {
-    pub(in crate::engine) fn ask<'b>(&self, index: u32, head: &Head<'b>) -> Ask<'b> {
-        Ask {
-            persistence: self.persistence(index),
-            head_only: head.method == Method::Head,
-            origin: head.origin.and_then(|origin| self.heads.echoed(origin)),
-            callback: None,
-        }
-    }
+/// How the end of a body is told (RFC 9112, section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum BodyLength {
+    /// By `Content-Length`.
+    Known(usize),
+    /// By the last chunk.
+    Chunked,
+    /// By the end of the connection, for HTTP/1.0.
+    UntilClose,
+    /// There is no body: status 204.
+    None,
+}
 
-    /// What becomes of a connection after the present answer.
-    pub(in crate::engine) fn persistence(&self, index: u32) -> Persistence {
-        let flags = self.conns[index as usize].flags;
-        match (flags.has(Flags::CLOSE), flags.has(Flags::HTTP10)) {
-            (true, _) => Persistence::Close,
-            (false, true) => Persistence::Told,
-            (false, false) => Persistence::Implied,
+impl BodyLength {
+    /// How a body of unknown length ends on a connection with these flags.
+    pub(in crate::engine) fn unknown(flags: Flags) -> BodyLength {
+        match flags.contains(Flags::HTTP10) {
+            true => BodyLength::UntilClose,
+            false => BodyLength::Chunked,
         }
     }
 }

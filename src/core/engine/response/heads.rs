@@ -1,67 +1,22 @@
 //! Response heads: status lines and header fields (RFC 9110, RFC 9112), CORS included.
 //!
-//! Owns how an answer begins, and nothing of what it says.
+//! Owns how a response begins. It knows nothing of what the response says.
 
 use std::time::{Duration, SystemTime};
 
+use super::context::{BodyLength, KeepAlive, ResponseContext};
 use crate::config::Cors;
 use crate::encode::{Epoch, Seq, write_cursor};
-
-/// How one answer is to be written.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Manner<'a> {
-    pub(in crate::engine) persistence: Persistence,
-    /// The head alone: the request was HEAD.
-    pub(in crate::engine) head_only: bool,
-    /// The value of `Access-Control-Allow-Origin`, where it is not the same for everyone.
-    pub(in crate::engine) origin: Option<&'a str>,
-    /// The function to call, for JSONP.
-    pub(in crate::engine) callback: Option<&'a str>,
-}
-
-impl Manner<'_> {
-    /// The manner in which all parked long polls are answered alike.
-    pub(in crate::engine) const SHARED: Manner<'static> = Manner {
-        persistence: Persistence::Implied,
-        head_only: false,
-        origin: None,
-        callback: None,
-    };
-}
-
-/// What becomes of the connection after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Persistence {
-    /// Stays open, as HTTP/1.1 implies.
-    Implied,
-    /// Stays open, which HTTP/1.0 must be told.
-    Told,
-    /// Is closed.
-    Close,
-}
-
-/// How the end of a body is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Ending {
-    /// By its length.
-    Length(usize),
-    /// By the last chunk.
-    Chunked,
-    /// By the end of the connection: HTTP/1.0.
-    Close,
-    /// There is no body: 204.
-    None,
-}
 
 /// Writes heads.
 pub(in crate::engine) struct Heads {
     cors: Cors,
-    /// The fields that every answer bears, in the present second.
+    /// The fields that every response has; they change with the `Date`.
     common: String,
     date_s: u64,
 }
 
-/// What answers bear where pages of every origin may read.
+/// The fields by which pages of every origin may read.
 const ANY_ORIGIN: &str =
     "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Encke-Cursor\r\n";
 
@@ -79,7 +34,7 @@ impl Heads {
         heads
     }
 
-    /// Tells the time of day, in seconds since 1970.
+    /// Sets the time of day, in seconds since 1970.
     pub(in crate::engine) fn set_date(&mut self, date_s: u64) {
         if self.date_s != date_s {
             self.date_s = date_s;
@@ -90,7 +45,7 @@ impl Heads {
                 Cors::Any => ANY_ORIGIN.to_owned(),
                 Cors::Origins(origins) => match &origins[..] {
                     [] => String::new(),
-                    // The same for everyone, so that parked polls are answered alike.
+                    // Sent to every client, so that parked polls can share their responses.
                     [only] => format!("Vary: Origin\r\n{}", allow(only)),
                     _ => "Vary: Origin\r\n".to_owned(),
                 },
@@ -100,12 +55,12 @@ impl Heads {
         }
     }
 
-    /// The time of day that heads bear, in seconds since 1970.
+    /// The time of day in the heads, in seconds since 1970.
     pub(in crate::engine) fn date_s(&self) -> u64 {
         self.date_s
     }
 
-    /// The allowed origin equal to `origin`: its place in the list, and itself.
+    /// The allowed origin equal to `origin`, with its index in the configured list.
     pub(in crate::engine) fn allowed(&self, origin: &[u8]) -> Option<(u16, &str)> {
         let Cors::Origins(origins) = &self.cors else {
             return None;
@@ -116,7 +71,7 @@ impl Heads {
         Some((place as u16, &origins[place]))
     }
 
-    /// The place of an allowed origin that must be echoed, as it is one of several.
+    /// The index of an allowed origin that must be echoed, because it is one of several.
     pub(in crate::engine) fn echoed(&self, origin: &[u8]) -> Option<u16> {
         let (place, _) = self.allowed(origin)?;
         match &self.cors {
@@ -125,7 +80,7 @@ impl Heads {
         }
     }
 
-    /// The allowed origin at a place in the list.
+    /// The allowed origin with this index.
     pub(in crate::engine) fn origin(&self, place: u16) -> Option<&str> {
         match &self.cors {
             Cors::Origins(origins) => origins.get(usize::from(place)).map(String::as_str),
@@ -138,60 +93,65 @@ impl Heads {
         self.cors == Cors::Any
     }
 
-    /// A head up to and without the empty line, for fields to follow.
-    pub(in crate::engine) fn begin(&self, out: &mut Vec<u8>, manner: &Manner<'_>, status: u16) {
+    /// Writes a head without its last, empty line, so that fields can follow.
+    pub(in crate::engine) fn begin(
+        &self,
+        out: &mut Vec<u8>,
+        context: &ResponseContext<'_>,
+        status: u16,
+    ) {
         out.extend_from_slice(status_line(status).as_bytes());
         out.extend_from_slice(self.common.as_bytes());
-        if let Some(origin) = manner.origin {
+        if let Some(origin) = context.origin.and_then(|index| self.origin(index)) {
             out.extend_from_slice(allow(origin).as_bytes());
         }
-        match manner.persistence {
-            Persistence::Implied => {}
-            Persistence::Told => field(out, "Connection", "keep-alive"),
-            Persistence::Close => field(out, "Connection", "close"),
+        match context.keep_alive {
+            KeepAlive::Http11 => {}
+            KeepAlive::Explicit => field(out, "Connection", "keep-alive"),
+            KeepAlive::Close => field(out, "Connection", "close"),
         }
     }
 
-    /// The rest of a head: how the body ends, and the empty line.
-    pub(in crate::engine) fn end(&self, out: &mut Vec<u8>, ending: Ending) {
-        match ending {
-            Ending::Length(length) => {
+    /// Writes the end of a head: how the body ends, and the empty line.
+    pub(in crate::engine) fn end(&self, out: &mut Vec<u8>, length: BodyLength) {
+        match length {
+            BodyLength::Known(bytes) => {
                 out.extend_from_slice(b"Content-Length: ");
-                out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+                out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
                 out.extend_from_slice(b"\r\n\r\n");
             }
-            Ending::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n"),
-            Ending::Close | Ending::None => out.extend_from_slice(b"\r\n"),
+            BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n"),
+            BodyLength::UntilClose | BodyLength::None => out.extend_from_slice(b"\r\n"),
         }
     }
 
-    /// A whole answer.
+    /// Writes a whole response.
     pub(in crate::engine) fn answer(
         &self,
         out: &mut Vec<u8>,
-        manner: &Manner<'_>,
+        context: &ResponseContext<'_>,
         status: u16,
         content_type: &str,
         body: &[u8],
     ) {
-        self.begin(out, manner, status);
+        self.begin(out, context, status);
         field(out, "Content-Type", content_type);
-        self.end(out, Ending::Length(body.len()));
-        if !manner.head_only {
+        self.end(out, BodyLength::Known(body.len()));
+        if !context.head_only {
             out.extend_from_slice(body);
         }
     }
 
-    /// The head of a batch, JSON or JSONP; an early one has no cursor, as it is not known yet.
+    /// Writes the head of a batch, JSON or JSONP. An early head has no cursor: it is not known yet.
     pub(in crate::engine) fn batch(
         &self,
         out: &mut Vec<u8>,
-        manner: &Manner<'_>,
+        context: &ResponseContext<'_>,
         cursor: Option<(&Epoch, Seq)>,
-        ending: Ending,
+        length: BodyLength,
     ) {
-        self.begin(out, manner, 200);
-        if manner.callback.is_some() {
+        self.begin(out, context, 200);
+        if context.callback.is_some() {
             field(out, "Content-Type", SCRIPT);
             field(out, "X-Content-Type-Options", "nosniff");
         } else {
@@ -202,61 +162,42 @@ impl Heads {
             write_cursor(out, epoch, seq);
             out.extend_from_slice(b"\r\n");
         } else {
-            // A buffered early head would be no early head.
+            // Ask nginx not to buffer, or `early=1` has no effect.
             field(out, "X-Accel-Buffering", "no");
         }
-        self.end(out, ending);
+        self.end(out, length);
     }
 
-    /// The head of a stream.
+    /// Writes the head of a stream.
     pub(in crate::engine) fn stream(
         &self,
         out: &mut Vec<u8>,
-        manner: &Manner<'_>,
+        context: &ResponseContext<'_>,
         content_type: &str,
-        ending: Ending,
+        length: BodyLength,
     ) {
-        self.begin(out, manner, 200);
+        self.begin(out, context, 200);
         field(out, "Content-Type", content_type);
         field(out, "X-Accel-Buffering", "no");
         field(out, "X-Content-Type-Options", "nosniff");
-        self.end(out, ending);
+        self.end(out, length);
     }
 }
 
-/// What lets pages of one origin read.
+/// The fields by which pages of one origin may read.
 fn allow(origin: &str) -> String {
     format!(
         "Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: Encke-Cursor\r\n"
     )
 }
 
-/// One header field.
+/// Writes one header field.
 pub(in crate::engine) fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
 }
-
-/// Wraps what `write` appends into one chunk (RFC 9112, section 7.1).
-pub(in crate::engine) fn chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    const SIZE_BYTES: usize = 8;
-    let start = out.len();
-    out.extend_from_slice(b"00000000\r\n");
-    write(out);
-    let size = out.len() - start - SIZE_BYTES - 2;
-    let digits = format!("{size:x}");
-    debug_assert!(
-        size > 0 && digits.len() <= SIZE_BYTES,
-        "an empty chunk ends the body"
-    );
-    out.splice(start..start + SIZE_BYTES, digits.bytes());
-    out.extend_from_slice(b"\r\n");
-}
-
-/// The chunk that ends a body.
-pub(in crate::engine) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 fn status_line(status: u16) -> &'static str {
     match status {
@@ -277,7 +218,7 @@ fn status_line(status: u16) -> &'static str {
         501 => "HTTP/1.1 501 Not Implemented\r\n",
         503 => "HTTP/1.1 503 Service Unavailable\r\n",
         505 => "HTTP/1.1 505 HTTP Version Not Supported\r\n",
-        _ => unreachable!("a status that encke never answers"),
+        _ => unreachable!("a status that encke never sends"),
     }
 }
 
@@ -290,16 +231,6 @@ pub(in crate::engine) fn reason(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn chunks_bear_their_size() {
-        for length in [1, 15, 16, 255, 70_000] {
-            let mut out = b"before".to_vec();
-            chunk(&mut out, |out| out.resize(out.len() + length, b'x'));
-            let expected = format!("before{length:x}\r\n{}\r\n", "x".repeat(length));
-            assert_eq!(out, expected.as_bytes());
-        }
-    }
 
     #[test]
     fn reasons() {

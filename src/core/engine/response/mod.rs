@@ -1,5 +1,16 @@
-//! How responses are written: heads, and what of a request decides them.
+//! How responses are written: heads, bodies, and the facts of a request that decide them.
+//!
+//! Owns the bytes of a response that is written for one connection. It sends nothing and knows
+//! neither a channel nor a connection's state.
 
-pub(super) mod context;
-pub(super) mod heads;
-pub(super) mod problem;
+mod context;
+mod framing;
+mod heads;
+mod problem;
+mod writer;
+
+pub(super) use context::{BodyLength, KeepAlive, ResponseContext};
+pub(super) use framing::{LAST_CHUNK, chunk};
+pub(super) use heads::{Heads, field};
+pub(super) use problem::Problem;
+pub(super) use writer::{ResponsePart, ResponseWriter};

@@ -4,8 +4,9 @@
 
 use std::borrow::Cow;
 
+use super::context::{BodyLength, ResponseContext};
+use super::heads::{Heads, field, reason};
 use crate::encode;
-use crate::engine::response::heads::{Ending, Heads, Manner, field, reason};
 use crate::http1;
 use crate::hub::Refusal;
 
@@ -47,26 +48,31 @@ impl Problem {
     }
 
     /// Writes the whole answer.
-    pub(in crate::engine) fn write(&self, heads: &Heads, out: &mut Vec<u8>, manner: &Manner<'_>) {
+    pub(in crate::engine) fn write(
+        &self,
+        heads: &Heads,
+        out: &mut Vec<u8>,
+        context: &ResponseContext<'_>,
+    ) {
         let mut body = Vec::new();
         encode::problem(&mut body, reason(self.status), self.status, &self.detail);
-        if let Some(callback) = manner.callback {
+        if let Some(callback) = &context.callback {
             let wrapped = [b"{\"error\":", &body[..], b"}"].concat();
             let mut call = Vec::new();
             encode::jsonp(&mut call, callback, &wrapped);
-            heads.batch(out, manner, None, Ending::Length(call.len()));
-            if !manner.head_only {
+            heads.batch(out, context, None, BodyLength::Known(call.len()));
+            if !context.head_only {
                 out.extend_from_slice(&call);
             }
             return;
         }
-        heads.begin(out, manner, self.status);
+        heads.begin(out, context, self.status);
         if let Some((name, value)) = &self.field {
             field(out, name, value);
         }
         field(out, "Content-Type", "application/problem+json");
-        heads.end(out, Ending::Length(body.len()));
-        if !manner.head_only {
+        heads.end(out, BodyLength::Known(body.len()));
+        if !context.head_only {
             out.extend_from_slice(&body);
         }
     }

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 use crate::http1::{self, Method};
 use crate::hub::{NameError, check_name};
 
-use crate::engine::response::problem::Problem;
+use crate::engine::response::Problem;
+use crate::engine::stats::Endpoint;
 
 /// The ways to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,61 +25,6 @@ pub(in crate::engine) enum Receive {
     Ndjson,
     /// A forever frame.
     Frame,
-}
-
-/// What requests are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named as the paths are")]
-pub enum Endpoint {
-    Poll,
-    LongPoll,
-    Sse,
-    Ndjson,
-    Frame,
-    Publish,
-    Channels,
-    Healthz,
-    Readyz,
-    Metrics,
-    Page,
-    /// Nothing that is served, or a request that could not be read.
-    Other,
-}
-
-impl Endpoint {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Endpoint; 12] = [
-        Endpoint::Poll,
-        Endpoint::LongPoll,
-        Endpoint::Sse,
-        Endpoint::Ndjson,
-        Endpoint::Frame,
-        Endpoint::Publish,
-        Endpoint::Channels,
-        Endpoint::Healthz,
-        Endpoint::Readyz,
-        Endpoint::Metrics,
-        Endpoint::Page,
-        Endpoint::Other,
-    ];
-
-    /// Its name in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Endpoint::Poll => "poll",
-            Endpoint::LongPoll => "long-poll",
-            Endpoint::Sse => "sse",
-            Endpoint::Ndjson => "ndjson",
-            Endpoint::Frame => "frame",
-            Endpoint::Publish => "publish",
-            Endpoint::Channels => "channels",
-            Endpoint::Healthz => "healthz",
-            Endpoint::Readyz => "readyz",
-            Endpoint::Metrics => "metrics",
-            Endpoint::Page => "page",
-            Endpoint::Other => "other",
-        }
-    }
 }
 
 /// An endpoint; names of channels still as they stand in the path.

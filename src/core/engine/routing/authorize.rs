@@ -6,16 +6,16 @@
 use core::net::IpAddr;
 use std::borrow::Cow;
 
-use crate::encode;
-use crate::engine::Engine;
-use crate::engine::connections::conn::Access;
-use crate::engine::requests::params::{Params, decoded, last};
-use crate::engine::requests::route::{Names, Receive, Route, channel_name, channel_names};
-use crate::engine::response::problem::Problem;
+use super::params::{Params, decoded, last};
+use super::route::{Names, Receive, Route, channel_name, channel_names};
+use crate::config::Config;
+use crate::encode::{self, Epoch};
+use crate::engine::connections::Access;
+use crate::engine::response::{Heads, Problem};
 use crate::http1::{Head, Method};
 
 /// What a request comes to.
-pub(in crate::engine) enum Plan<'b> {
+pub(in crate::engine) enum Operation<'b> {
     Receive(Receive, Names<'b>, Params<'b>),
     Publish {
         channel: Cow<'b, str>,
@@ -35,17 +35,41 @@ pub(in crate::engine) enum Plan<'b> {
 
 const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-impl Engine {
-    /// Judges a request by its head, and by what its path leads to.
-    pub(in crate::engine) fn admit<'b>(
+/// Judges requests by their heads.
+pub(in crate::engine) struct Authorizer {
+    publish_key: Option<String>,
+    /// Whether the live page is served.
+    has_page: bool,
+}
+
+/// The state of the server that a judgement depends on.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct Circumstances<'e> {
+    /// What the listener of the connection allows.
+    pub(in crate::engine) access: Access,
+    pub(in crate::engine) heads: &'e Heads,
+    pub(in crate::engine) epoch: &'e Epoch,
+    pub(in crate::engine) is_draining: bool,
+}
+
+impl Authorizer {
+    pub(in crate::engine) fn new(config: &Config) -> Authorizer {
+        Authorizer {
+            publish_key: config.publish_key.clone(),
+            has_page: config.page,
+        }
+    }
+
+    /// Judges a request: what it asks for, or why that is refused.
+    pub(in crate::engine) fn authorize<'b>(
         &self,
-        index: u32,
         head: &Head<'b>,
         route: Option<Route<'b>>,
-    ) -> Result<Plan<'b>, Problem> {
-        let access = self.conns[index as usize].access;
+        now: Circumstances<'_>,
+    ) -> Result<Operation<'b>, Problem> {
+        let access = now.access;
         let route = match route {
-            Some(Route::Page) if self.page.is_none() && head.method != Method::Options => {
+            Some(Route::Page) if !self.has_page && head.method != Method::Options => {
                 return Err(not_found());
             }
             Some(route) if access != Access::Public || !route.is_control() => route,
@@ -57,30 +81,35 @@ impl Engine {
             let detail = format!("this endpoint answers {}", route.allow());
             return Err(Problem::new(405, detail).with("Allow", route.allow()));
         }
-        self.judge_origin(head)?;
+        self.check_origin(head, now.heads)?;
         if head.method == Method::Options {
-            return Ok(Plan::Preflight(route));
+            return Ok(Operation::Preflight(route));
         }
         if route.is_control() && access == Access::Guarded {
-            self.judge_key(head)?;
+            self.check_key(head)?;
         }
-        self.plan(route, head)
+        self.operation(route, head, now)
     }
 
-    fn plan<'b>(&self, route: Route<'b>, head: &Head<'b>) -> Result<Plan<'b>, Problem> {
+    fn operation<'b>(
+        &self,
+        route: Route<'b>,
+        head: &Head<'b>,
+        now: Circumstances<'_>,
+    ) -> Result<Operation<'b>, Problem> {
         Ok(match route {
             Route::Receive(receive, names) => {
                 let names = channel_names(names)?;
-                let params = Params::parse(head, receive, self.hub.epoch())?;
-                Plan::Receive(receive, names, params)
+                let params = Params::parse(head, receive, now.epoch)?;
+                Operation::Receive(receive, names, params)
             }
-            Route::Publish(_) | Route::PublishLines if self.drain.is_some() => {
+            Route::Publish(_) | Route::PublishLines if now.is_draining => {
                 return Err(Problem::unavailable(
                     "the server is draining; publish to another",
                     1,
                 ));
             }
-            Route::Publish(name) => Plan::Publish {
+            Route::Publish(name) => Operation::Publish {
                 channel: channel_name(name)?,
                 event: event(head)?,
                 idempotency_key: idempotency_key(head)?,
@@ -90,21 +119,21 @@ impl Engine {
                     "Idempotency-Key goes with one message: POST /publish/CHANNEL",
                 ));
             }
-            Route::PublishLines => Plan::PublishLines,
-            Route::Channels => Plan::Channels,
+            Route::PublishLines => Operation::PublishLines,
+            Route::Channels => Operation::Channels,
             Route::Channel(name) if head.method == Method::Delete => {
-                Plan::ForgetChannel(channel_name(name)?)
+                Operation::ForgetChannel(channel_name(name)?)
             }
-            Route::Channel(name) => Plan::ShowChannel(channel_name(name)?),
-            Route::Healthz => Plan::Healthz,
-            Route::Readyz => Plan::Readyz,
-            Route::Metrics => Plan::Metrics,
-            Route::Page => Plan::Page,
+            Route::Channel(name) => Operation::ShowChannel(channel_name(name)?),
+            Route::Healthz => Operation::Healthz,
+            Route::Readyz => Operation::Readyz,
+            Route::Metrics => Operation::Metrics,
+            Route::Page => Operation::Page,
         })
     }
 
     /// A page of another origin neither reads nor publishes unless it may.
-    fn judge_origin(&self, head: &Head<'_>) -> Result<(), Problem> {
+    fn check_origin(&self, head: &Head<'_>, heads: &Heads) -> Result<(), Problem> {
         let Some(origin) = head.origin else {
             return Ok(());
         };
@@ -112,9 +141,9 @@ impl Engine {
         let is_same_host = host.is_some() && host == head.host;
         // A page can have its own name resolved to this machine (DNS rebinding), so where no key
         // is asked for, only an address, or the name that is always ours, is trusted.
-        let has_key = self.settings.publish_key.is_some();
+        let has_key = self.publish_key.is_some();
         let is_same_host = is_same_host && (has_key || host.is_some_and(is_literal));
-        if is_same_host || self.heads.allows_any() || self.heads.allowed(origin).is_some() {
+        if is_same_host || heads.allows_any() || heads.allowed(origin).is_some() {
             return Ok(());
         }
         let origin = String::from_utf8_lossy(origin);
@@ -124,8 +153,8 @@ impl Engine {
         ))
     }
 
-    fn judge_key(&self, head: &Head<'_>) -> Result<(), Problem> {
-        let Some(key) = &self.settings.publish_key else {
+    fn check_key(&self, head: &Head<'_>) -> Result<(), Problem> {
+        let Some(key) = &self.publish_key else {
             return Ok(());
         };
         let given = head.authorization.and_then(bearer);

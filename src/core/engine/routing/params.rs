@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
+use super::route::Receive;
 use crate::encode::{self, Cursor, Epoch, Seq};
-use crate::engine::requests::route::Receive;
-use crate::engine::response::problem::Problem;
+use crate::engine::response::Problem;
 use crate::http1::{self, Head};
 
 /// Where a client wants to begin.

@@ -1,0 +1,397 @@
+//! The table of connections: indices, deadlines, and the queues of a tick.
+//!
+//! Owns which connections there are and what each is waiting for. It never writes a byte.
+
+use std::collections::VecDeque;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::conn::{Access, Conn, ConnId, Flags};
+use super::state::{State, States};
+use super::wire::Wire;
+use crate::base::meter::Meter;
+use crate::base::time::{Time, millis};
+use crate::base::wheel::Wheel;
+use crate::config::Config;
+use crate::engine::stats::{CloseReason, Stats};
+use crate::hub::Hub;
+
+/// How long input is read and discarded after the last response. A socket closed with unread input
+/// is reset, and a reset destroys what the client has not yet read (RFC 9112, section 9.6).
+const LINGERING_CLOSE_MS: u64 = 1_000;
+
+/// Times after which a connection is closed, in milliseconds.
+struct Timeouts {
+    head_ms: u64,
+    body_ms: u64,
+    idle_ms: u64,
+    write_ms: u64,
+}
+
+/// What a connection's state makes due, for the caller of [`Connections::settle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Step {
+    /// The stream has reached its limit and is to be ended.
+    EndStream,
+}
+
+/// All connections.
+pub(in crate::engine) struct Connections {
+    table: Slab<Conn>,
+    max_connections: usize,
+    states: States,
+    wheel: Wheel,
+    timeouts: Timeouts,
+    /// The silence after which a stream gets a heartbeat.
+    heartbeat_ms: u64,
+    /// Counts the bytes of unfinished requests and unsent responses.
+    pub(in crate::engine) buffers: Arc<Meter>,
+    /// Connections with buffered requests to process, each once.
+    deferred_input: VecDeque<u32>,
+    /// Connections whose sockets are to be closed.
+    to_close: VecDeque<u32>,
+    generation: u32,
+    now: Time,
+    /// Bytes written for single connections since the time was last set.
+    pub(super) written_bytes: usize,
+    pub(in crate::engine) stats: Stats,
+}
+
+impl Index<u32> for Connections {
+    type Output = Conn;
+
+    fn index(&self, index: u32) -> &Conn {
+        &self.table[index as usize]
+    }
+}
+
+impl IndexMut<u32> for Connections {
+    fn index_mut(&mut self, index: u32) -> &mut Conn {
+        &mut self.table[index as usize]
+    }
+}
+
+impl Connections {
+    /// An empty table for at most `max_connections`. Its memory is reserved now, so that it never
+    /// moves; pages that are never used are never resident.
+    pub(in crate::engine) fn new(config: &Config, max_connections: usize) -> Connections {
+        Connections {
+            table: Slab::with_capacity(max_connections),
+            max_connections,
+            states: States::default(),
+            wheel: Wheel::with_capacity(max_connections),
+            timeouts: Timeouts {
+                head_ms: millis(config.head_timeout),
+                body_ms: millis(config.body_timeout),
+                idle_ms: millis(config.idle_timeout),
+                write_ms: millis(config.write_timeout),
+            },
+            heartbeat_ms: millis(config.heartbeat),
+            buffers: Meter::new(config.max_buffer_bytes),
+            deferred_input: VecDeque::new(),
+            to_close: VecDeque::new(),
+            generation: 0,
+            now: Time::default(),
+            written_bytes: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Sets the time and starts counting written bytes anew.
+    pub(in crate::engine) fn set_now(&mut self, now: Time) {
+        self.now = now;
+        self.written_bytes = 0;
+    }
+
+    /// The time of the present tick.
+    pub(in crate::engine) fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Bytes written for single connections since the time was last set.
+    pub(in crate::engine) fn written_bytes(&self) -> usize {
+        self.written_bytes
+    }
+
+    /// Adds a connection; `None` if there are as many as allowed.
+    pub(in crate::engine) fn accept(&mut self, access: Access) -> Option<ConnId> {
+        if self.table.len() >= self.max_connections {
+            return None;
+        }
+        // Never 0: tokens below 2^32 belong to listeners and the waker.
+        self.generation = self.generation.wrapping_add(1).max(1);
+        self.stats.accepted += 1;
+        let conn = Conn::new(self.generation, access);
+        self.states.enter(conn.state());
+        let index = self.table.insert(conn) as u32;
+        self.start_head_timeout(index);
+        Some(ConnId {
+            index,
+            generation: self.generation,
+        })
+    }
+
+    /// The number of open connections.
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The most connections there may be.
+    pub(in crate::engine) fn limit(&self) -> usize {
+        self.max_connections
+    }
+
+    /// One more than the largest index that there can be.
+    pub(in crate::engine) fn capacity(&self) -> u32 {
+        self.table.capacity() as u32
+    }
+
+    /// Whether there is a connection with this index.
+    pub(in crate::engine) fn contains(&self, index: u32) -> bool {
+        self.table.contains(index as usize)
+    }
+
+    /// How many connections are in each state.
+    pub(in crate::engine) fn states(&self) -> States {
+        self.states
+    }
+
+    /// The index of a connection; `None` if it has ended.
+    pub(in crate::engine) fn find(&self, id: ConnId) -> Option<u32> {
+        let conn = self.table.get(id.index as usize)?;
+        (conn.generation == id.generation).then_some(id.index)
+    }
+
+    /// The id of the connection with this index.
+    pub(in crate::engine) fn id(&self, index: u32) -> ConnId {
+        ConnId {
+            index,
+            generation: self[index].generation,
+        }
+    }
+
+    /// Moves a connection to a state.
+    pub(in crate::engine) fn enter(&mut self, index: u32, next: State) {
+        let conn = &mut self.table[index as usize];
+        self.states.leave(conn.state());
+        self.states.enter(next);
+        conn.set_state(next);
+    }
+
+    /// Sets a connection's deadline.
+    pub(in crate::engine) fn arm(&mut self, index: u32, at: Time) {
+        self.wheel.arm(index, at.0);
+    }
+
+    /// Sets a connection's deadline, in milliseconds from now.
+    pub(in crate::engine) fn arm_ms(&mut self, index: u32, ms: u64) {
+        self.arm(index, self.now.after_ms(ms));
+    }
+
+    /// A connection's deadline.
+    pub(in crate::engine) fn deadline(&self, index: u32) -> Option<Time> {
+        self.wheel.deadline_ms(index).map(Time)
+    }
+
+    /// Gives a client the time to send a request head.
+    pub(in crate::engine) fn start_head_timeout(&mut self, index: u32) {
+        self.arm_ms(index, self.timeouts.head_ms);
+    }
+
+    /// Gives a client the time to send a request body.
+    pub(in crate::engine) fn start_body_timeout(&mut self, index: u32) {
+        self.arm_ms(index, self.timeouts.body_ms);
+    }
+
+    /// Gives a client the time to read what it was sent.
+    pub(super) fn start_write_timeout(&mut self, index: u32) {
+        self.arm_ms(index, self.timeouts.write_ms);
+    }
+
+    /// Sets a stream's next deadline: its heartbeat or its end, whichever comes first.
+    pub(in crate::engine) fn arm_stream(&mut self, index: u32) {
+        let heartbeat = self.now.after_ms(self.heartbeat_ms);
+        let ends_at = self[index].ends_at(self.now);
+        self.arm(index, heartbeat.min(ends_at));
+    }
+
+    /// Removes and returns the next connection whose deadline has passed, or `None` if there is none
+    /// or `budget` is used up.
+    pub(in crate::engine) fn expire(&mut self, budget: &mut usize) -> Option<u32> {
+        self.wheel.expire(self.now.0, budget)
+    }
+
+    /// Whether a deadline has passed.
+    pub(in crate::engine) fn has_due(&self) -> bool {
+        self.wheel.has_due(self.now.0)
+    }
+
+    /// When the next deadline passes.
+    pub(in crate::engine) fn next_due(&self) -> Option<Time> {
+        self.wheel.next_due_ms().map(Time)
+    }
+
+    /// Queues a connection whose buffered requests are to be processed in a later turn.
+    pub(in crate::engine) fn defer_input(&mut self, index: u32) {
+        let conn = &mut self.table[index as usize];
+        if !conn.flags.contains(Flags::DEFERRED_INPUT) {
+            conn.flags.insert(Flags::DEFERRED_INPUT);
+            self.deferred_input.push_back(index);
+        }
+    }
+
+    /// Removes and returns the connection that has waited longest for its buffered requests.
+    pub(in crate::engine) fn next_deferred_input(&mut self) -> Option<ConnId> {
+        while let Some(index) = self.deferred_input.pop_front() {
+            // It may have ended meanwhile, and its index may be another connection's.
+            let Some(conn) = self.table.get_mut(index as usize) else {
+                continue;
+            };
+            if conn.flags.contains(Flags::DEFERRED_INPUT) {
+                conn.flags.remove(Flags::DEFERRED_INPUT);
+                return Some(self.id(index));
+            }
+        }
+        None
+    }
+
+    /// Whether connections wait for a turn, or for their sockets to be closed.
+    pub(in crate::engine) fn has_work(&self) -> bool {
+        !self.deferred_input.is_empty() || !self.to_close.is_empty() || self.has_due()
+    }
+
+    /// Re-establishes what a connection's state requires after an event: membership in the hub's
+    /// lists, the deadline, or closing. Returns what is due beyond that.
+    pub(in crate::engine) fn settle(
+        &mut self,
+        index: u32,
+        hub: &mut Hub,
+        wire: &mut impl Wire,
+    ) -> Option<Step> {
+        let now = self.now;
+        let conn = &mut self.table[index as usize];
+        conn.drop_if_empty();
+        if conn.is_blocked() {
+            return None;
+        }
+        match conn.state() {
+            State::Idle if conn.flags.contains(Flags::CLOSE) => {
+                self.enter(index, State::Closing);
+                self.close_lingering(index, hub, wire);
+            }
+            State::Idle | State::Head | State::Body
+                if conn.flags.contains(Flags::DEFERRED_INPUT) => {}
+            State::Idle | State::Head | State::Body if conn.flags.contains(Flags::EOF) => {
+                self.close(index, CloseReason::Left, hub);
+            }
+            State::Idle if conn.has_input() => {
+                // The head timeout counts from the first byte, however slowly the rest comes.
+                self.enter(index, State::Head);
+                self.start_head_timeout(index);
+            }
+            State::Idle => self.arm_ms(index, self.timeouts.idle_ms),
+            State::Streaming if conn.reached_limit(now) => return Some(Step::EndStream),
+            State::Held | State::Streaming => {
+                if !conn.reader.is_listed() {
+                    let waits = hub.list(&mut conn.reader);
+                    conn.flags.set(Flags::WAITED, waits);
+                }
+            }
+            State::Closing => self.close_lingering(index, hub, wire),
+            State::Head | State::Body | State::Deferred | State::Gone => {}
+        }
+        None
+    }
+
+    /// Ends our side after the last response and gives the client [`LINGERING_CLOSE_MS`] to end its
+    /// own.
+    fn close_lingering(&mut self, index: u32, hub: &mut Hub, wire: &mut impl Wire) {
+        let conn = &mut self.table[index as usize];
+        if conn.flags.contains(Flags::EOF) {
+            return self.close(index, CloseReason::Closed, hub);
+        }
+        if !conn.flags.contains(Flags::SHUT_DOWN) {
+            conn.flags.insert(Flags::SHUT_DOWN);
+            wire.shutdown(index);
+            self.arm_ms(index, LINGERING_CLOSE_MS);
+        }
+    }
+
+    /// Ends a connection: it leaves every list now, and its socket is closed at the end of the tick.
+    pub(in crate::engine) fn close(&mut self, index: u32, why: CloseReason, hub: &mut Hub) {
+        let conn = &mut self.table[index as usize];
+        if conn.state() == State::Gone {
+            return;
+        }
+        hub.unfollow(&mut conn.reader);
+        conn.request = None;
+        self.wheel.cancel(index);
+        self.enter(index, State::Gone);
+        self.to_close.push_back(index);
+        self.stats.record_close(why);
+        log::debug!(target: "encke::access", "connection {index}: ended, {}", why.name());
+    }
+
+    /// Removes and returns the next connection whose socket is to be closed now. Its index may be
+    /// reused from here on.
+    pub(in crate::engine) fn next_close(&mut self) -> Option<u32> {
+        let index = self.to_close.pop_front()?;
+        let conn = self.table.remove(index as usize);
+        self.states.leave(conn.state());
+        Some(index)
+    }
+
+    /// Whether input of a connection should be read: not while it has responses to read first.
+    pub(in crate::engine) fn wants_input(&self, index: u32) -> bool {
+        let conn = &self[index];
+        match conn.state() {
+            State::Deferred | State::Gone => false,
+            State::Streaming => !conn.flags.contains(Flags::DEFERRED_INPUT),
+            _ => !conn.flags.contains(Flags::DEFERRED_INPUT) && !conn.is_blocked(),
+        }
+    }
+
+    /// Checks the invariants of this room over all connections; for tests and debug builds.
+    ///
+    /// # Panics
+    ///
+    /// Where one does not hold.
+    pub(in crate::engine) fn check(&self) {
+        let mut states = States::default();
+        for (index, conn) in &self.table {
+            let index = index as u32;
+            states.enter(conn.state());
+            let is_listed = conn.reader.is_listed();
+            assert!(
+                !is_listed || conn.is_parked(),
+                "a connection is listed in state {:?}",
+                conn.state()
+            );
+            assert!(
+                !is_listed || !conn.is_blocked(),
+                "a blocked connection is listed"
+            );
+            assert_eq!(
+                conn.reader.is_following(),
+                conn.is_parked(),
+                "a reader follows channels exactly while it is parked"
+            );
+            let has_deadline = self.wheel.deadline_ms(index).is_some();
+            match conn.state() {
+                State::Gone => assert!(!has_deadline, "a closed connection has a deadline"),
+                State::Deferred => {}
+                _ if conn.flags.contains(Flags::DEFERRED_INPUT) => {}
+                state => assert!(has_deadline, "no deadline in state {state:?}"),
+            }
+        }
+        for state in State::ALL {
+            assert_eq!(
+                states.of(state),
+                self.states.of(state),
+                "the count of {state:?}"
+            );
+        }
+    }
+}

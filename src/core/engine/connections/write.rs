@@ -1,0 +1,211 @@
+//! The one exit: every byte that leaves the engine leaves here.
+//!
+//! Owns sending and what is left of a partial write. It never decides what is said.
+
+use std::io::IoSlice;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::request_state::UnsentFrame;
+use super::state::State;
+use super::table::Connections;
+use super::wire::{Sent, Wire};
+use crate::base::meter::Frame;
+use crate::engine::connections::conn::Flags;
+use crate::engine::stats::CloseReason;
+use crate::hub::{Hub, Item};
+
+/// Sends bytes that were written for this connection alone.
+pub(in crate::engine) fn write(
+    connections: &mut Connections,
+    index: u32,
+    bytes: &[u8],
+    hub: &mut Hub,
+    wire: &mut impl Wire,
+) {
+    if bytes.is_empty() || connections[index].state() == State::Gone {
+        return;
+    }
+    let sent = wire.send(index, &[IoSlice::new(bytes)]);
+    connections.written_bytes += bytes.len();
+    match sent {
+        Sent::All => {}
+        Sent::Some(taken) => {
+            let rest = &bytes[taken..];
+            if connections.buffers.has_room(rest.len()) {
+                let frame = Frame::new(rest, &connections.buffers);
+                suspend_writes(connections, index, frame, 0..rest.len(), hub);
+            } else {
+                // Half a response is none: the client repeats the request with the cursor it has.
+                connections.close(index, CloseReason::NoRoom, hub);
+            }
+        }
+        Sent::Failed => connections.close(index, CloseReason::Broken, hub),
+    }
+}
+
+/// Sends one frame that others share. Returns whether the socket took all of it.
+pub(in crate::engine) fn write_shared(
+    connections: &mut Connections,
+    index: u32,
+    frame: Arc<Frame>,
+    hub: &mut Hub,
+    wire: &mut impl Wire,
+) -> bool {
+    match wire.send(index, &[IoSlice::new(frame.bytes())]) {
+        Sent::All => return true,
+        Sent::Some(taken) => {
+            let rest = taken..frame.bytes().len();
+            keep_unsent(connections, index, frame, rest, hub);
+        }
+        Sent::Failed => connections.close(index, CloseReason::Broken, hub),
+    }
+    false
+}
+
+/// Sends a stream's next frames, one for each item, and moves its cursor to the last item begun.
+pub(in crate::engine) fn write_frames(
+    connections: &mut Connections,
+    index: u32,
+    items: &[Item],
+    frames: &[Arc<Frame>],
+    hub: &mut Hub,
+    wire: &mut impl Wire,
+) {
+    debug_assert_eq!(items.len(), frames.len());
+    let Some(last) = items.last() else { return };
+    let chunked = !connections[index].flags.contains(Flags::HTTP10);
+    let part = |frame: &Arc<Frame>| match chunked {
+        true => 0..frame.bytes().len(),
+        false => unchunked(frame.bytes()),
+    };
+    let sent = match frames {
+        [frame] => wire.send(index, &[IoSlice::new(&frame.bytes()[part(frame)])]),
+        frames => {
+            let slices = frames
+                .iter()
+                .map(|frame| IoSlice::new(&frame.bytes()[part(frame)]));
+            wire.send(index, &slices.collect::<Vec<_>>())
+        }
+    };
+    let total: usize = frames.iter().map(|frame| part(frame).len()).sum();
+    let (cursor, spent) = match sent {
+        Sent::All => (last.seq(), total),
+        Sent::Failed => return connections.close(index, CloseReason::Broken, hub),
+        Sent::Some(taken) => {
+            let mut before = 0;
+            let begun = frames.iter().position(|frame| {
+                let end = before + part(frame).len();
+                let holds = taken < end;
+                before = if holds { before } else { end };
+                holds
+            });
+            let begun = begun.unwrap_or(frames.len() - 1);
+            let range = part(&frames[begun]);
+            let frame = Arc::clone(&frames[begun]);
+            // A frame that is begun counts whole, since the rest of it is sent too.
+            let spent = before + range.len();
+            let rest = range.start + taken - before..range.end;
+            keep_unsent(connections, index, frame, rest, hub);
+            (items[begun].seq(), spent)
+        }
+    };
+    let conn = &mut connections[index];
+    if conn.state() == State::Gone {
+        return;
+    }
+    conn.reader.cursor = cursor;
+    conn.spend_stream_bytes(spent);
+}
+
+/// Keeps the unsent part of a shared frame if the frame budget allows it. Otherwise the connection
+/// is closed, and the client resumes from its cursor.
+fn keep_unsent(
+    connections: &mut Connections,
+    index: u32,
+    frame: Arc<Frame>,
+    rest: Range<usize>,
+    hub: &mut Hub,
+) {
+    if hub.has_room_to_hold() {
+        suspend_writes(connections, index, frame, rest, hub);
+    } else {
+        connections.close(index, CloseReason::NoRoom, hub);
+    }
+}
+
+/// Keeps the unsent part of a frame until the socket is writable.
+fn suspend_writes(
+    connections: &mut Connections,
+    index: u32,
+    frame: Arc<Frame>,
+    rest: Range<usize>,
+    hub: &mut Hub,
+) {
+    let buffers = Arc::clone(&connections.buffers);
+    let conn = &mut connections[index];
+    let request = conn.request(&buffers);
+    debug_assert!(request.unsent.is_none(), "sent over an unsent frame");
+    request.unsent = Some(UnsentFrame { frame, rest });
+    hub.unlist(&mut conn.reader);
+    connections.stats.blocked += 1;
+    connections.start_write_timeout(index);
+}
+
+/// Sends what is unsent, now that the socket is writable. Returns whether that was completed, so
+/// that the connection is to be settled.
+pub(in crate::engine) fn resume(
+    connections: &mut Connections,
+    index: u32,
+    hub: &mut Hub,
+    wire: &mut impl Wire,
+) -> bool {
+    let request = connections[index].request.as_mut();
+    let Some(mut unsent) = request.and_then(|request| request.unsent.take()) else {
+        return false;
+    };
+    let rest = &unsent.frame.bytes()[unsent.rest.clone()];
+    match wire.send(index, &[IoSlice::new(rest)]) {
+        Sent::All => {
+            rearm(connections, index);
+            return true;
+        }
+        Sent::Failed => connections.close(index, CloseReason::Broken, hub),
+        Sent::Some(taken) => {
+            unsent.rest.start += taken;
+            let request = connections[index].request.as_mut();
+            request.expect("it had the frame").unsent = Some(unsent);
+            if taken > 0 {
+                connections.start_write_timeout(index);
+            }
+        }
+    }
+    false
+}
+
+/// Replaces the write timeout by the deadline of the connection's state.
+fn rearm(connections: &mut Connections, index: u32) {
+    let now = connections.now();
+    let conn = &connections[index];
+    let has_input = conn.has_input();
+    match conn.state() {
+        State::Held => {
+            let ends_at = conn.ends_at(now);
+            connections.arm(index, ends_at);
+            if has_input {
+                // It may be the request that gives up this hold.
+                connections.defer_input(index);
+            }
+        }
+        State::Streaming => connections.arm_stream(index),
+        State::Idle | State::Head | State::Body if has_input => connections.defer_input(index),
+        State::Idle | State::Head | State::Body => {}
+        State::Deferred | State::Closing | State::Gone => {}
+    }
+}
+
+/// The range of a chunk that is its data.
+fn unchunked(chunk: &[u8]) -> Range<usize> {
+    let line_end = memchr::memchr(b'\n', chunk).map_or(0, |at| at + 1);
+    line_end..chunk.len() - "\r\n".len()
+}

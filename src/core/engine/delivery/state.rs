@@ -1,0 +1,128 @@
+//! What delivery works on: connections, the hub, the response under way, and chance.
+//!
+//! Owns these, and the small steps that every other file of the room takes with them.
+
+use std::sync::Arc;
+
+use super::drain::Drain;
+use crate::base::meter::Frame;
+use crate::base::time::{Time, millis};
+use crate::config::Config;
+use crate::encode::{Epoch, Seq};
+use crate::engine::connections::{Connections, Wire, write};
+use crate::engine::gauges::ProcessGauges;
+use crate::engine::response::{BodyLength, Heads, ResponseWriter};
+use crate::hub::{Hub, Item, Take};
+
+/// The settings of delivery.
+pub(in crate::engine) struct Settings {
+    pub(super) hold_ms: u64,
+    pub(super) max_hold_ms: u64,
+    /// The largest batch.
+    pub(super) max_batch: Take,
+    pub(super) stream_max_bytes: u32,
+    pub(super) stream_max_age_ms: u64,
+    pub(super) drain_ms: u64,
+    drain_delay_ms: u64,
+}
+
+/// Responses that many connections share, as long as nothing newer is published.
+#[derive(Default)]
+pub(super) struct SharedResponses {
+    /// The newest response to an expired hold, with the head of the sequence and the second it is
+    /// for.
+    pub(super) empty: Option<(Seq, u64, Arc<Frame>)>,
+    /// The newest response with several messages, with those, whether there are more, and the second.
+    pub(super) batch: Option<(Vec<Item>, bool, u64, Arc<Frame>)>,
+}
+
+/// Connections, channels, and all that is needed to bring messages from one to the other.
+pub(in crate::engine) struct Delivery {
+    pub(in crate::engine) connections: Connections,
+    pub(in crate::engine) hub: Hub,
+    pub(in crate::engine) response: ResponseWriter,
+    pub(in crate::engine) random: fastrand::Rng,
+    pub(in crate::engine) drain: Option<Drain>,
+    pub(in crate::engine) gauges: ProcessGauges,
+    pub(super) settings: Settings,
+    pub(super) shared: SharedResponses,
+    /// Buffers that are reused from turn to turn.
+    pub(super) items: Vec<Item>,
+    pub(super) frames: Vec<Arc<Frame>>,
+}
+
+impl Delivery {
+    pub(in crate::engine) fn new(config: &Config, max_connections: usize, seed: u64) -> Delivery {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let epoch = Epoch::from_seed(random.u64(..));
+        let keys = (random.u64(..), random.u64(..));
+        Delivery {
+            connections: Connections::new(config, max_connections),
+            hub: Hub::new(config, max_connections, epoch, keys),
+            response: ResponseWriter::new(Heads::new(config.cors.clone())),
+            random,
+            drain: None,
+            gauges: ProcessGauges::default(),
+            settings: Settings {
+                hold_ms: millis(config.hold),
+                max_hold_ms: millis(config.max_hold),
+                max_batch: Take {
+                    messages: config.max_batch,
+                    bytes: config.max_batch_bytes,
+                },
+                stream_max_bytes: config.stream_max_bytes,
+                stream_max_age_ms: millis(config.stream_max_age),
+                drain_ms: millis(config.drain),
+                drain_delay_ms: millis(config.drain_delay),
+            },
+            shared: SharedResponses::default(),
+            items: Vec::new(),
+            frames: Vec::new(),
+        }
+    }
+
+    /// The time of the present tick.
+    pub(in crate::engine) fn now(&self) -> Time {
+        self.connections.now()
+    }
+
+    /// Sets the time: since the start, and of day in seconds since 1970.
+    pub(in crate::engine) fn set_now(&mut self, now: Time, date_s: u64) {
+        let now = now.max(self.now());
+        self.connections.set_now(now);
+        self.hub.set_now(now);
+        self.response.heads.set_date(date_s);
+    }
+
+    /// Starts a drain, unless one is under way.
+    pub(in crate::engine) fn begin_drain(&mut self) {
+        if self.drain.is_none() {
+            let closes_at = self.now().after_ms(self.settings.drain_delay_ms);
+            self.drain = Some(Drain::new(closes_at, self.settings.drain_ms));
+        }
+    }
+
+    /// Schedules the release of at most `budget` connections, if a drain has come to that.
+    pub(in crate::engine) fn release_drained(&mut self, budget: usize) {
+        if let Some(drain) = &mut self.drain {
+            drain.release(&mut self.connections, &mut self.random, budget);
+        }
+    }
+
+    /// Sends what was written for a connection.
+    pub(in crate::engine) fn flush(&mut self, index: u32, wire: &mut impl Wire) {
+        let out = &self.response.out;
+        write(&mut self.connections, index, out, &mut self.hub, wire);
+        self.response.clear();
+    }
+
+    /// How a body of unknown length ends on a connection.
+    pub(super) fn unknown_length(&self, index: u32) -> BodyLength {
+        BodyLength::unknown(self.connections[index].flags)
+    }
+
+    /// A random number of 80 to 100 % of `max`.
+    pub(super) fn jitter_down(&mut self, max: u64) -> u64 {
+        self.random.u64(max / 5 * 4..=max.max(1))
+    }
+}

@@ -1,0 +1,38 @@
+//! What the endpoints need beside delivery.
+//!
+//! Owns their settings, the live page, and the responses that are under way.
+
+use std::collections::VecDeque;
+
+use super::deferred::DeferredResponse;
+use super::page::Page;
+use crate::config::Config;
+use crate::engine::routing::Authorizer;
+
+/// What the endpoints need beside delivery.
+pub(in crate::engine) struct Requests {
+    pub(super) authorizer: Authorizer,
+    /// The live page; `None` where it is not served.
+    pub(super) page: Option<Page>,
+    pub(super) max_head_bytes: usize,
+    pub(super) max_body_bytes: usize,
+    /// Responses that take more than one tick, served in turns.
+    pub(super) deferred: VecDeque<DeferredResponse>,
+}
+
+impl Requests {
+    pub(in crate::engine) fn new(config: &Config) -> Requests {
+        Requests {
+            authorizer: Authorizer::new(config),
+            page: config.page.then(Page::new),
+            max_head_bytes: config.max_head_bytes,
+            max_body_bytes: config.max_body_bytes,
+            deferred: VecDeque::new(),
+        }
+    }
+
+    /// Whether responses are under way that wait for nothing but their turn.
+    pub(in crate::engine) fn has_work(&self) -> bool {
+        !self.deferred.is_empty()
+    }
+}
