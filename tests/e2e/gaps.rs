@@ -240,3 +240,116 @@ fn a_malformed_last_event_id_is_a_gap() {
         assert_eq!(gap.name.as_deref(), Some("gap"), "{id}");
     }
 }
+
+/// Reads the first data that a stream brings after its opening.
+fn first_data(endpoint: &str, stream: &mut Stream) -> String {
+    match endpoint {
+        "sse" => stream.message().unwrap().data.unwrap(),
+        "ndjson" => read_data(stream, Stream::object),
+        _ => read_data(stream, Stream::script),
+    }
+}
+
+const STAND_INS: [&str; 4] = [
+    "lastEventId",
+    "lastEventID",
+    "Last-Event-ID",
+    "last%45ventId",
+];
+
+#[test]
+fn parameter_that_stands_in_for_last_event_id_wins_over_since_and_loses_to_the_header() {
+    let server = Server::start();
+    let [first, second, _] = ["1", "2", "3"].map(|text| server.publish("news", text));
+    let header = format!("Last-Event-ID: {second}\r\n");
+    for name in STAND_INS {
+        let queries = [
+            format!("{name}={first}&since=now&hold=60"),
+            format!("since=now&{name}={first}&hold=60"),
+            format!("since=nonsense&{name}=nonsense&{name}={first}&{name}=&hold=60"),
+        ];
+        for query in queries {
+            for endpoint in ["poll", "long-poll"] {
+                let target = format!("/{endpoint}/news?{query}");
+                let batch = server.get(&target).batch();
+                assert_eq!(batch.data(), ["2", "3"], "{target}");
+                assert!(!batch.is_gap(), "{target}");
+                let batch = server.client().get_with(&target, &header).batch();
+                assert_eq!(batch.data(), ["3"], "{target}");
+                let empty = "Last-Event-ID: \r\n";
+                let batch = server.client().get_with(&target, empty).batch();
+                assert_eq!(batch.data(), ["2", "3"], "{target}");
+                let mut client = server.client();
+                client.ask("HEAD", &target, "");
+                let cursor = batch.cursor.as_str();
+                assert_eq!(
+                    client.head().field("Encke-Cursor"),
+                    Some(cursor),
+                    "{target}"
+                );
+            }
+            for endpoint in ["sse", "ndjson", "frame"] {
+                let target = format!("/{endpoint}/news?{query}");
+                let mut stream = server.stream(&target);
+                assert_eq!(first_data(endpoint, &mut stream), "2", "{target}");
+                let mut stream = Stream::open(server.client(), &target, &header);
+                assert_eq!(first_data(endpoint, &mut stream), "3", "{target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn malformed_parameter_that_stands_in_for_last_event_id_is_a_gap() {
+    let server = Server::start();
+    server.publish("news", "1");
+    for name in STAND_INS {
+        for id in [
+            "nonsense",
+            "-",
+            "7",
+            "%20",
+            "%",
+            "%ff",
+            "%00",
+            "a-1,b-2",
+            "zzzzzzzz-1",
+        ] {
+            let query = format!("{name}={id}&since=now&hold=60");
+            for endpoint in ["poll", "long-poll"] {
+                let batch = server.get(&format!("/{endpoint}/news?{query}")).batch();
+                assert!(batch.is_gap(), "{endpoint} {query}");
+                assert_eq!(batch.data(), ["1"], "{endpoint} {query}");
+            }
+            let mut sse = server.stream(&format!("/sse/news?{query}"));
+            sse.opening();
+            assert_eq!(sse.event().unwrap().name.as_deref(), Some("gap"), "{query}");
+            for (endpoint, read) in [
+                ("ndjson", Stream::object as fn(&mut Stream) -> _),
+                ("frame", Stream::script),
+            ] {
+                let mut stream = server.stream(&format!("/{endpoint}/news?{query}"));
+                read(&mut stream).expect("the opening");
+                assert_eq!(
+                    read(&mut stream).unwrap()["gap"],
+                    true,
+                    "{endpoint} {query}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn of_several_since_the_last_counts() {
+    let server = Server::start();
+    let first = server.publish("news", "1");
+    server.publish("news", "2");
+    let query = format!("since=nonsense&since=now&since={first}");
+    assert_eq!(
+        server.get(&format!("/poll/news?{query}")).batch().data(),
+        ["2"]
+    );
+    let target = format!("/poll/news?since={first}&since=nonsense");
+    server.get(&target).problem(400);
+}

@@ -200,6 +200,7 @@ fn wanted(
         at_once: way == "poll",
         callback: None,
     };
+    let (mut stand_in, mut since) = (None, None);
     for raw in names.split(|&byte| byte == b',') {
         let name = decoded(raw).filter(|name| is_name(name))?;
         let name = String::from_utf8(name).ok()?;
@@ -212,14 +213,15 @@ fn wanted(
         .filter(|pair| !pair.is_empty())
     {
         let mut parts = pair.splitn(2, |&byte| byte == b'=');
-        let name = parts.next().unwrap_or_default();
-        let name = std::str::from_utf8(name).unwrap_or_default();
+        let name = decoded(parts.next().unwrap_or_default()).unwrap_or_default();
+        let name = std::str::from_utf8(&name).unwrap_or_default();
         let raw = parts.next().unwrap_or_default();
-        if name == "since" && id.is_some() {
-            continue;
+        match name.to_ascii_lowercase().as_str() {
+            "lasteventid" | "last-event-id" if !raw.is_empty() => stand_in = Some(raw),
+            _ if name == "since" => since = Some(raw),
+            _ => {}
         }
         let is_known = match name {
-            "since" => true,
             "limit" => way.ends_with("poll"),
             "callback" => way.ends_with("poll") || way == "frame",
             "hold" | "early" | "linger" => way == "long-poll",
@@ -228,11 +230,17 @@ fn wanted(
             _ => false,
         };
         if is_known {
-            wanted.parameter(name, &decoded(raw)?, server)?;
+            wanted.parameter(name, &decoded(raw)?)?;
         }
     }
-    if let Some(id) = id {
-        wanted.after = after(id, server).flatten();
+    // The header, else the last of its stand-ins that is not empty, else the last `since`.
+    match (id, stand_in, since) {
+        (Some(id), _, _) => wanted.after = after(id, server).flatten(),
+        (None, Some(raw), _) => {
+            wanted.after = decoded(raw).and_then(|id| after(&id, server)).flatten();
+        }
+        (None, None, Some(raw)) => wanted.after = after(&decoded(raw)?, server)?,
+        (None, None, None) => {}
     }
     (wanted.names.len() <= 64).then_some(wanted)
 }
@@ -253,11 +261,10 @@ fn after(text: &[u8], server: &Server) -> Option<Option<u64>> {
 
 impl Wanted {
     /// Takes note of a parameter; `None`: it is malformed.
-    fn parameter(&mut self, name: &str, value: &[u8], server: &Server) -> Option<()> {
+    fn parameter(&mut self, name: &str, value: &[u8]) -> Option<()> {
         let text = || std::str::from_utf8(value).ok();
         let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         match name {
-            "since" => self.after = after(value, server)?,
             "hold" => {
                 let text = text()?;
                 let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
@@ -357,4 +364,6 @@ fn compare(way: &str, wanted: &Wanted, answer: &Answer, server: &Server) {
         .collect();
     assert_eq!(seqs, expected);
     assert_eq!(batch["gap"] == true, wanted.after.is_none());
+    let is_idle = way == "poll" || wanted.after.is_none();
+    assert_eq!(batch["retry"].is_u64(), seqs.is_empty() && is_idle);
 }

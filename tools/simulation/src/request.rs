@@ -171,11 +171,49 @@ pub(crate) fn encoded(name: &str) -> String {
     name.bytes().map(one).collect()
 }
 
-/// How the cursor is brought.
+/// Where a request names its cursor.
 pub(crate) enum Cursor {
     None,
     Query(String),
+    /// In the header `Last-Event-ID`, or in a parameter that stands in for it.
     Header(String),
+}
+
+/// The parameters that stand in for the header `Last-Event-ID`.
+const STAND_INS: [&str; 4] = [
+    "lastEventId",
+    "lastEventID",
+    "Last-Event-ID",
+    "last%45ventId",
+];
+
+/// Adds a cursor to a request as `Last-Event-ID`, or as parameters that mean the same. What counts
+/// less is added too, at random.
+fn last_event_id(chance: &mut Chance, text: &str, query: &mut Vec<String>, fields: &mut String) {
+    let stand_in = pick(chance, &STAND_INS);
+    let less = pick(chance, &["nonsense", "zz-1", "now", "earliest", "%"]);
+    if chance.u8(..4) == 0 {
+        query.push(format!("since={less}"));
+    }
+    if chance.bool() {
+        *fields = format!("Last-Event-ID: {text}\r\n");
+        if chance.u8(..4) == 0 {
+            query.push(format!("{stand_in}={less}"));
+        }
+        return;
+    }
+    // Of several the last that is not empty counts, so these stay together when all are shuffled.
+    let mut group = format!("{stand_in}={text}");
+    if chance.u8(..4) == 0 {
+        group = format!("{}={less}&{group}", pick(chance, &STAND_INS));
+    }
+    if chance.u8(..4) == 0 {
+        group.push_str(&format!("&{}=", pick(chance, &STAND_INS)));
+    }
+    query.push(group);
+    if chance.u8(..4) == 0 {
+        fields.push_str("Last-Event-ID:\r\n");
+    }
 }
 
 pub(crate) fn receive(
@@ -190,7 +228,7 @@ pub(crate) fn receive(
     match cursor {
         Cursor::None => {}
         Cursor::Query(text) => query.push(format!("since={text}")),
-        Cursor::Header(text) => fields = format!("Last-Event-ID: {text}\r\n"),
+        Cursor::Header(text) => last_event_id(chance, &text, &mut query, &mut fields),
     }
     if let Some(ms) = receive.hold_ms {
         query.push(format!("hold={}.{:03}", ms / 1_000, ms % 1_000));

@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use crate::encode::{Seq, write_cursor};
 use crate::engine::response::Problem;
-use crate::engine::routing::decoded;
-use crate::http1;
+use crate::engine::routing::{decoded, parameters};
 use crate::hub::{Channel, Hub, Transport};
 
 /// Channels in one response, unless the request says otherwise.
@@ -71,8 +70,8 @@ impl Listing {
             slot: 0,
             found: BTreeSet::new(),
         };
-        for (name, raw) in http1::parameters(query) {
-            match name {
+        for (name, raw) in parameters(query) {
+            match &*name {
                 b"prefix" => listing.prefix = text(raw)?,
                 b"after" => listing.after = Some(text(raw)?),
                 b"limit" => listing.limit = limit(&text(raw)?)?,

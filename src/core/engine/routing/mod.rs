@@ -8,5 +8,5 @@ mod params;
 mod route;
 
 pub(super) use authorize::{Authorizer, Circumstances, Operation};
-pub(super) use params::{Params, Since, callback_of, decoded};
+pub(super) use params::{Params, Since, callback_of, decoded, parameters};
 pub(super) use route::{Names, Receive, Route};

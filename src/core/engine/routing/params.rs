@@ -1,7 +1,8 @@
 //! The parameters of the receiving endpoints.
 //!
-//! Owns their names, ranges and defaults. Unknown ones are ignored; a malformed value is 400, with
-//! the name of the parameter and what is allowed. Of one given twice the last counts.
+//! Owns their names, ranges and defaults. Unknown parameters are ignored. A malformed value is 400,
+//! with the name of the parameter and what is allowed; a malformed stand-in for `Last-Event-ID` is a
+//! gap. Of a parameter given several times the last counts. Names are compared percent-decoded.
 
 use std::borrow::Cow;
 
@@ -10,18 +11,18 @@ use crate::encode::{self, Cursor, Epoch, Seq};
 use crate::engine::response::Problem;
 use crate::http1::{self, Head};
 
-/// Where a client wants to begin.
+/// Where a client asks to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Since {
-    /// It did not say.
+    /// The request names no beginning.
     Absent,
-    /// With the oldest message there is.
+    /// With the oldest message in history.
     Earliest,
     /// With the next message.
     Now,
-    /// After this one.
+    /// After this message.
     After(Seq),
-    /// After something that this server does not know.
+    /// After a message that this server does not know: a gap.
     Unknown,
 }
 
@@ -39,7 +40,7 @@ pub(in crate::engine) struct Params<'b> {
 }
 
 impl<'b> Params<'b> {
-    /// Parses those that mean something to `receive`.
+    /// Parses the parameters that `receive` knows.
     pub(in crate::engine) fn parse(
         head: &Head<'b>,
         receive: Receive,
@@ -55,13 +56,16 @@ impl<'b> Params<'b> {
             callback: None,
             origin: None,
         };
-        let last_event_id = head.last_event_id.filter(|id| !id.is_empty());
+        let mut beginning = Beginning {
+            last_event_id: head.last_event_id.filter(|id| !id.is_empty()),
+            stand_in: None,
+            since: None,
+        };
         let is_poll = matches!(receive, Receive::Poll | Receive::LongPoll);
-        for (name, raw) in http1::parameters(head.query) {
+        for (name, raw) in parameters(head.query) {
             let value = || decoded(raw);
-            match name {
-                b"since" if last_event_id.is_some() => {}
-                b"since" => params.since = since(&value()?, epoch)?,
+            match &*name {
+                b"since" => beginning.since = Some(raw),
                 b"hold" if receive == Receive::LongPoll => {
                     params.hold_ms = Some(seconds_ms(&value()?)?);
                 }
@@ -77,27 +81,67 @@ impl<'b> Params<'b> {
                     params.callback = Some(callback(value()?)?);
                 }
                 b"origin" if receive == Receive::Frame => params.origin = Some(origin(value()?)?),
+                name if is_stand_in(name) && !raw.is_empty() => beginning.stand_in = Some(raw),
                 _ => {}
             }
         }
-        if let Some(id) = last_event_id {
-            // An EventSource that is refused gives up for ever, so it is told of a gap instead.
-            params.since = since(id, epoch).unwrap_or(Since::Unknown);
-        }
+        params.since = beginning.resolve(epoch)?;
         Ok(params)
     }
 }
 
-/// The callback of a request whose other parameters may be wrong, so that the error can be said
-/// to it.
+/// The places where a request may name its beginning, in the order in which they count.
+struct Beginning<'b> {
+    /// The header `Last-Event-ID`, unless it is empty.
+    last_event_id: Option<&'b [u8]>,
+    /// The last parameter that stands in for the header and is not empty, raw.
+    stand_in: Option<&'b [u8]>,
+    /// The last `since`, raw.
+    since: Option<&'b [u8]>,
+}
+
+impl Beginning<'_> {
+    /// Returns the beginning; 400 if it is a malformed `since` that counts.
+    fn resolve(&self, epoch: &Epoch) -> Result<Since, Problem> {
+        // An EventSource that is answered 400 never reconnects. A malformed id is a gap instead.
+        let forgiven = |id: &[u8]| since(id, epoch).unwrap_or(Since::Unknown);
+        match (self.last_event_id, self.stand_in, self.since) {
+            (Some(id), _, _) => Ok(forgiven(id)),
+            (None, Some(raw), _) => {
+                Ok(http1::decode(raw).map_or(Since::Unknown, |id| forgiven(&id)))
+            }
+            (None, None, Some(raw)) => since(&decoded(raw)?, epoch),
+            (None, None, None) => Ok(Since::Absent),
+        }
+    }
+}
+
+/// Whether a parameter stands in for the header `Last-Event-ID`, which some clients cannot send.
+/// Like the header's, its name has no case.
+fn is_stand_in(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"lastEventId") || name.eq_ignore_ascii_case(b"Last-Event-ID")
+}
+
+/// The parameters of a raw query, in order: percent-decoded names and raw values.
+///
+/// A name that is malformed stays raw, so that it is unknown.
+pub(in crate::engine) fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, &[u8])> {
+    http1::parameters(query).map(|(name, raw)| {
+        let name = http1::decode(name).unwrap_or(Cow::Borrowed(name));
+        (name, raw)
+    })
+}
+
+/// The callback of a request. Its other parameters may be malformed: the callback is then called
+/// with the error.
 pub(in crate::engine) fn callback_of<'b>(head: &Head<'b>) -> Option<Cow<'b, str>> {
     let raw = last(head.query, b"callback")?;
     callback(http1::decode(raw)?).ok()
 }
 
-/// The raw value of a parameter; of one given twice the last counts.
+/// The raw value of a parameter; of a parameter given several times the last counts.
 pub(in crate::engine) fn last<'b>(query: &'b [u8], wanted: &[u8]) -> Option<&'b [u8]> {
-    let values = http1::parameters(query).filter(|&(name, _)| name == wanted);
+    let values = parameters(query).filter(|(name, _)| **name == *wanted);
     values.last().map(|(_, raw)| raw)
 }
 
@@ -192,7 +236,134 @@ fn text(value: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const EPOCH: &str = "0000000a";
+
+    /// Where a request with these fields and this query begins; `None`: it is answered 400.
+    fn beginning(fields: &str, query: &str) -> Option<Since> {
+        let text = format!("GET /sse/a?{query} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+        let outcome = http1::parse(text.as_bytes(), &mut http1::Scan::default(), 16 << 10);
+        let Ok(http1::Outcome::Complete { head, .. }) = outcome else {
+            panic!("no head: {text}")
+        };
+        let params = Params::parse(&head, Receive::Sse, &Epoch::from_seed(10));
+        params.ok().map(|params| params.since)
+    }
+
+    #[test]
+    fn stand_ins_for_the_header() {
+        let after = |seq| Some(Since::After(Seq(seq)));
+        for name in [
+            "lastEventId",
+            "lastEventID",
+            "Last-Event-ID",
+            "last%45ventId",
+        ] {
+            for (query, expected) in [
+                ("NAME=0000000a-7", after(7)),
+                ("NAME=0000000a%2D7", after(7)),
+                ("since=0000000a-1&NAME=0000000a-7", after(7)),
+                ("NAME=0000000a-7&since=0000000a-1", after(7)),
+                ("NAME=0000000a-7&since=nonsense", after(7)),
+                ("NAME=0000000a-7&since=%", after(7)),
+                ("NAME=0000000a-7&NAME=0000000a-8", after(8)),
+                ("NAME=0000000a-7&lastEventId=0000000a-8", after(8)),
+                ("NAME=0000000a-7&lastEventId=", after(7)),
+                ("NAME=0000000a-7&NAME=nonsense", Some(Since::Unknown)),
+                ("NAME=nonsense&NAME=0000000a-7", after(7)),
+                ("NAME&since=0000000a-1", after(1)),
+                ("NAME=&since=0000000a-1", after(1)),
+                ("NAME=", Some(Since::Absent)),
+                ("NAME=now&since=earliest", Some(Since::Now)),
+                ("NAME=earliest", Some(Since::Earliest)),
+                ("NAME=zzzz-1&since=now", Some(Since::Unknown)),
+                ("NAME=nonsense&since=now", Some(Since::Unknown)),
+                ("NAME=%", Some(Since::Unknown)),
+                ("NAME=%zz", Some(Since::Unknown)),
+                ("NAME=%ff%fe", Some(Since::Unknown)),
+                ("NAME=%00", Some(Since::Unknown)),
+                ("NAME=%20", Some(Since::Unknown)),
+                ("NAME=0000000a-7%20", Some(Since::Unknown)),
+                ("NAME=0000000a-7,0000000a-8", Some(Since::Unknown)),
+            ] {
+                let query = query.replace("NAME", name);
+                assert_eq!(beginning("", &query), expected, "{query}");
+                let field = "Last-Event-ID: 0000000a-3\r\n";
+                assert_eq!(beginning(field, &query), after(3), "{query}");
+                for field in ["Last-Event-ID:\r\n", "Last-Event-ID:  \t\r\n"] {
+                    assert_eq!(beginning(field, &query), expected, "{query}");
+                }
+                let field = "Last-Event-ID: 0000000a-3, 0000000a-4\r\n";
+                assert_eq!(beginning(field, &query), Some(Since::Unknown), "{query}");
+            }
+        }
+        for other in [
+            "lastEventIds",
+            "last_event_id",
+            "last%ventId",
+            "Last-Event-ID%20",
+        ] {
+            let query = format!("{other}=0000000a-7");
+            assert_eq!(beginning("", &query), Some(Since::Absent), "{query}");
+        }
+    }
+
+    #[test]
+    fn of_several_since_the_last_counts() {
+        for (query, expected) in [
+            (
+                "since=0000000a-1&since=0000000a-2",
+                Some(Since::After(Seq(2))),
+            ),
+            (
+                "since=nonsense&since=0000000a-2",
+                Some(Since::After(Seq(2))),
+            ),
+            ("since=0000000a-1&s%69nce=now", Some(Since::Now)),
+            ("since=0000000a-1&since=nonsense", None),
+            ("since=0000000a-1&since=", None),
+            ("since=0000000a-1&since=%", None),
+        ] {
+            assert_eq!(beginning("", query), expected, "{query}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_beginning_is_that_of_the_first_place_that_counts(
+            field in "(0000000a-[0-9]|x|now)?",
+            given in proptest::collection::vec((0..4_usize, "(0000000a-[0-9]|x|now|%|)"), 0..5),
+        ) {
+            const NAMES: [&str; 4] = ["since", "lastEventId", "lastEventID", "Last-Event-ID"];
+            let pairs: Vec<_> = given.iter().map(|(n, v)| format!("{}={v}", NAMES[*n])).collect();
+            let fields = match &*field {
+                "" => String::new(),
+                id => format!("Last-Event-ID: {id}\r\n"),
+            };
+            let read = |text: &str| match text {
+                "now" => Some(Since::Now),
+                text => {
+                    let number = text.strip_prefix(EPOCH)?.strip_prefix('-')?;
+                    Some(Since::After(Seq(number.parse().ok()?)))
+                }
+            };
+            let ids = given.iter().filter(|(n, v)| *n > 0 && !v.is_empty());
+            let sinces = given.iter().filter(|(n, _)| *n == 0);
+            let id = match &*field {
+                "" => ids.map(|(_, v)| v).next_back(),
+                _ => Some(&field),
+            };
+            let naive = match (id, sinces.last()) {
+                (Some(id), _) => Some(read(id).unwrap_or(Since::Unknown)),
+                (None, Some((_, since))) => read(since),
+                (None, None) => Some(Since::Absent),
+            };
+            prop_assert_eq!(beginning(&fields, &pairs.join("&")), naive);
+        }
+    }
 
     #[test]
     fn seconds() {
