@@ -1,6 +1,9 @@
 //! When a gap is said, and when not.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::client::Batch;
 use crate::eventually;
@@ -352,4 +355,52 @@ fn of_several_since_the_last_counts() {
     );
     let target = format!("/poll/news?since={first}&since=nonsense");
     server.get(&target).problem(400);
+}
+
+/// Two servers behind a balancer do not know each other's cursors. Each answer of theirs is a gap
+/// at once, so without advice a client would ask in a tight loop.
+#[test]
+fn gap_without_messages_has_a_retry_that_differs_for_each_request() {
+    let server = Server::start();
+    let read = |target: &str| -> Value {
+        let text = String::from_utf8(server.get(target).body).unwrap();
+        let json = text
+            .strip_prefix("/**/f(")
+            .and_then(|text| text.strip_suffix(");"));
+        serde_json::from_str(json.unwrap_or(&text)).unwrap()
+    };
+    for target in [
+        "/poll/news?",
+        "/long-poll/news?",
+        "/long-poll/news?hold=0&",
+        "/long-poll/news?early=1&",
+        "/long-poll/news?early=1&hold=60&limit=1&",
+        "/long-poll/news?linger=1000&",
+        "/long-poll/news?callback=f&",
+        "/long-poll/news,sport?limit=1&",
+    ] {
+        let retries: BTreeSet<u64> = (0..8)
+            .map(|_| {
+                let batch = read(&format!("{target}since=zzzzzzzz-1"));
+                assert_eq!(batch["gap"], true, "{target} {batch}");
+                assert_eq!(batch["messages"], json!([]), "{target}");
+                batch["retry"].as_u64().expect("advice")
+            })
+            .collect();
+        assert!(retries.len() > 1, "{target}: {retries:?}");
+        assert!(
+            retries.iter().all(|&retry| retry >= 400),
+            "{target}: {retries:?}"
+        );
+    }
+    // A gap with messages, and a hold that is over, need no advice.
+    let over = read("/long-poll/news?hold=0");
+    assert_eq!(over.get("retry"), None, "{over}");
+    server.publish("news", "1");
+    let gap = read("/long-poll/news?since=zzzzzzzz-1");
+    assert_eq!(
+        (&gap["gap"], gap.get("retry")),
+        (&json!(true), None),
+        "{gap}"
+    );
 }

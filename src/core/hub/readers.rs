@@ -135,6 +135,11 @@ impl Hub {
         }
     }
 
+    /// The channels that a reader follows.
+    pub fn followed(&self, reader: &Reader) -> impl Iterator<Item = u32> {
+        self.subscriptions_of(reader).map(|(_, s)| s.channel)
+    }
+
     /// Whether a reader is owed anything.
     pub fn is_owed(&self, reader: &Reader) -> bool {
         self.subscriptions_of(reader)

@@ -317,10 +317,10 @@ fn batch(
     let most = receive.limit.unwrap_or(usize::MAX);
     assert!(batch.messages.len() <= most, "more messages than asked for");
     tally.received[receive.way as usize] += batch.messages.len() as u64;
-    if receive.way == Way::Poll && batch.messages.is_empty() && !batch.gap {
+    if batch.messages.is_empty() && (receive.way == Way::Poll || batch.gap) {
         assert!(
             batch.retry.is_some(),
-            "an idle poll is not told when to come back"
+            "an answer with nothing is not told when to come back"
         );
     }
     assert!(!batch.more || !batch.messages.is_empty());

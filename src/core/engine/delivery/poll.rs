@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::retry_advice::{drain_retry_ms, poll_retry_ms, spread_ms};
+use super::retry_advice::{held_retry_ms, poll_retry_ms, spread_ms};
 use super::shapes;
 use super::start::ReceiveRequest;
 use super::state::Delivery;
@@ -77,7 +77,10 @@ pub(in crate::engine) fn open(
         return park(delivery, &known, request, context, take.messages, hold_ms);
     }
     let last = items.last().map_or(delivery.hub.head(), Item::seq);
-    let is_idle_poll = request.receive == Receive::Poll && items.is_empty();
+    let messages = message_count(&items);
+    // An immediate response without messages invites an endless loop of requests: a gap does so for
+    // a client whose requests reach two servers in turn that do not know each other's cursors.
+    let is_barren = messages == 0 && (request.receive == Receive::Poll || gap);
     let batch = Batch {
         cursor: match is_lost && !more {
             true => last.max(floor),
@@ -85,7 +88,7 @@ pub(in crate::engine) fn open(
         },
         more,
         gap,
-        retry_ms: match is_idle_poll || delivery.drain.is_some() {
+        retry_ms: match is_barren || delivery.drain.is_some() {
             true => Some(poll_retry_ms(delivery, &known)),
             false => None,
         },
@@ -95,7 +98,6 @@ pub(in crate::engine) fn open(
         true => ResponsePart::Early,
         false => ResponsePart::Whole,
     };
-    let messages = message_count(&items);
     delivery.connections.stats.record_delivery(messages, gap);
     write_items(delivery, index, context, batch, &items, part);
     delivery.items = items;
@@ -209,7 +211,8 @@ fn shared_response(
     items: &[Item],
     more: bool,
 ) -> Option<Arc<Frame>> {
-    if !is_plain(delivery, index) {
+    // A gap without messages has a `retry` of its own for each reader.
+    if !is_plain(delivery, index) || message_count(items) == 0 {
         return None;
     }
     let is_early = delivery.connections[index].flags.contains(Flags::EARLY);
@@ -369,7 +372,12 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
         true => ResponsePart::Body,
         false => ResponsePart::Whole,
     };
-    let retry_ms = is_draining.then(|| drain_retry_ms(delivery));
+    let messages = lingered.objects.len() + message_count(items);
+    let is_barren_gap = messages == 0 && (lingered.gap || has_gap(items));
+    let retry_ms = match is_draining || is_barren_gap {
+        true => Some(held_retry_ms(delivery, index)),
+        false => None,
+    };
     if lingered.is_empty() {
         let batch = Batch {
             retry_ms,

@@ -3,6 +3,7 @@
 //! Owns every number of milliseconds that a client is sent.
 
 use super::state::Delivery;
+use crate::hub::Channels;
 
 /// Audience below which all clients may come back at once: parking them again takes milliseconds.
 const SPREAD_AUDIENCE: u32 = 1_000;
@@ -10,10 +11,10 @@ const SPREAD_AUDIENCE: u32 = 1_000;
 /// Clients that one thread can park again in a millisecond with most of its time to spare.
 const RETURNS_PER_MS: u32 = 20;
 
-/// Bounds of the advice for an idle poll.
+/// Bounds of the advice for a poll that brings no message.
 const RETRY_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
 
-/// Advice for an idle poll of a channel whose rhythm is not known yet.
+/// Advice for a poll of channels that had fewer than two messages.
 const UNKNOWN_RHYTHM_MS: u64 = 5_000;
 
 /// Advice for a client that is refused for load.
@@ -25,8 +26,9 @@ pub(super) fn spread_ms(audience: u32) -> Option<u32> {
     (audience >= SPREAD_AUDIENCE).then(|| audience.div_ceil(RETURNS_PER_MS))
 }
 
-/// When the client of an idle poll of these channels should ask again: half of the usual time
-/// between two messages, or of the time since the newest if that is longer; later under load.
+/// When the client of a poll of these channels that brings no message should ask again: half of the
+/// usual time between two messages, or of the time since the newest if that is longer; later under
+/// load. It differs for each request.
 pub(super) fn poll_retry_ms(delivery: &mut Delivery, channels: &[u32]) -> u32 {
     if delivery.drain.is_some() {
         return drain_retry_ms(delivery);
@@ -41,6 +43,13 @@ pub(super) fn poll_retry_ms(delivery: &mut Delivery, channels: &[u32]) -> u32 {
     let factor = 1_000 + 3 * u64::from(delivery.gauges.load_permille.min(1_000));
     let advised = (base * factor / 1_000).clamp(*RETRY_MS.start(), *RETRY_MS.end());
     delivery.random.u64(advised / 10 * 9..=advised / 10 * 11) as u32
+}
+
+/// When the client of a held poll whose response brings no message should ask again.
+pub(super) fn held_retry_ms(delivery: &mut Delivery, index: u32) -> u32 {
+    let reader = &delivery.connections[index].reader;
+    let channels: Channels = delivery.hub.followed(reader).collect();
+    poll_retry_ms(delivery, &channels)
 }
 
 /// When the client of a stream that breaks should come back.
