@@ -4,21 +4,30 @@
 
 import { Browser } from './chrome.mjs';
 import { livePage } from './page.mjs';
+import { documented } from './documented.mjs';
+import { polyfill } from './polyfill.mjs';
 import { transports } from './transports.mjs';
+import { Skipped } from './until.mjs';
 
 const words = process.argv.slice(2).join(' ');
-const checks = Object.entries({ ...transports, ...livePage }).filter(([name]) => name.includes(words));
+const checks = Object.entries({ ...documented, ...polyfill, ...transports, ...livePage }).filter(([name]) => name.includes(words));
 const browser = await Browser.start();
 let failed = 0;
+let skipped = 0;
 for (const [name, check] of checks) {
   try {
     await check(browser);
     console.log(`ok      ${name}`);
   } catch (error) {
-    failed += 1;
-    console.log(`FAILED  ${name}\n${error.stack}`);
+    if (error instanceof Skipped) {
+      skipped += 1;
+      console.log(`skipped ${name}: ${error.message}`);
+    } else {
+      failed += 1;
+      console.log(`FAILED  ${name}\n${error.stack}`);
+    }
   }
 }
 await browser.close();
-console.log(`${checks.length - failed} passed, ${failed} failed`);
+console.log(`${checks.length - failed - skipped} passed, ${failed} failed, ${skipped} skipped`);
 process.exitCode = failed > 0 || checks.length === 0 ? 1 : 0;

@@ -12,3 +12,6 @@ export async function until(what, ask, seconds = 30) {
     await pause(30);
   }
 }
+
+/** Thrown by a check that cannot run here; the message says why. */
+export class Skipped extends Error {}
