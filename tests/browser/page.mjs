@@ -141,6 +141,22 @@ export const livePage = {
     page.complaints.splice(0).forEach((text) => assert.match(text, /net::ERR_/));
   }),
 
+  'it does not repeat what is refused for good': (browser) => withPage(browser, async (page, encke) => {
+    await settled(page, encke);
+    // The page asks once before it starts its techniques, and starts none. So each is started by hand.
+    await page.value(`{
+      const channel = document.getElementById('channel');
+      channel.value = 'a*b';
+      channel.dispatchEvent(new Event('change'));
+    }`);
+    await page.until('!document.getElementById("crowded").hidden');
+    await page.value('document.querySelectorAll("article .toggle").forEach((button) => button.click())');
+    const states = () => page.value('[...document.querySelectorAll("article .pill")].map((pill) => pill.textContent)');
+    const isRefused = (state) => /^(a channel name must not contain.*|status 400)$/.test(state);
+    await until('each is refused, and waits for nothing', async () => (await states()).every(isRefused));
+    page.complaints.splice(0).forEach((text) => assert.match(text, /400/));
+  }),
+
   'where publishing takes a key, it asks for it': (browser) => withPage(browser, async (page, encke) => {
     const visible = (id) => `document.getElementById('${id}').offsetParent !== null`;
     await page.until(visible('key-line'));

@@ -46,6 +46,9 @@ function address(endpoint, channel, parameters) {
   return `${endpoint}/${names(channel)}${query && '?' + query}`;
 }
 
+/** The same request would be answered so again, so it is not repeated. */
+const FINAL = [400, 401, 403, 404, 414, 431];
+
 /** A refusal: what the server said, and when it will hear of us again. */
 class Refused extends Error {
   static async from(response) {
@@ -54,8 +57,16 @@ class Refused extends Error {
     refused.status = response.status;
     const seconds = Number(response.headers.get('Retry-After'));
     refused.leastMs = seconds > 0 ? seconds * 1000 : 0;
+    refused.isFinal = FINAL.includes(response.status);
     return refused;
   }
+}
+
+/** Neither an EventSource nor a frame tells why it was refused. The head of the same answer does. */
+async function refusal(endpoint, link) {
+  const response = await fetch(address(endpoint, link.channel), { method: 'HEAD', signal: link.signal });
+  if (!response.ok) throw await Refused.from(response);
+  throw new Error('closed');
 }
 
 /** The time that a plain answer takes: what all else is compared with. */
@@ -85,6 +96,7 @@ async function repeat(link, ask) {
       failures = 0;
     } catch (error) {
       if (link.signal.aborted) return;
+      if (error.isFinal) return link.on.waits(null, error.message);
       link.on.lost();
       wait = backoff(failures) + (error.leastMs || 0) * (1 + Math.random() / 2);
       why = error instanceof Refused ? error.message : 'no answer';
@@ -158,8 +170,9 @@ async function startLongPolling(link, isEarly) {
     } else {
       link.on.verdict(`head after ${shown(headMs)}, body after ${shown(bodyMs)}`, false);
     }
-    // A hold that ends at once, and empty, is no hold: not to be asked for in a tight loop.
-    empties = batch.messages.length || bodyMs > 1000 ? 0 : empties + 1;
+    // A hold that ends at once, empty or with a gap, must not be asked for in a tight loop.
+    const isHold = batch.messages.length > 0 && !batch.gap;
+    empties = isHold || bodyMs > 1000 ? 0 : empties + 1;
     const least = batch.retry || (empties > 1 ? backoff(empties) : 0);
     return least + apart(batch);
   });
@@ -284,7 +297,7 @@ async function startEventSource(link) {
     source.addEventListener('gap', event(() => stream.object({ gap: true })));
     source.addEventListener('error', () => {
       if (link.signal.aborted) return;
-      if (source.readyState === EventSource.CLOSED) return finish(() => reject(new Error('closed')), true);
+      if (source.readyState === EventSource.CLOSED) return finish(() => refusal('sse', link).catch(reject), true);
       const hadOpened = stream !== null && stream.firstMs !== null;
       stream?.end(!hadOpened);
       link.on.lost();
@@ -359,7 +372,7 @@ async function startFrame(link) {
       const isBroken = !link.signal.aborted && (last === null || last.retry === undefined);
       stream.end(isBroken);
       if (link.signal.aborted) return resolve(0);
-      if (isBroken) return reject(new Error('cut'));
+      if (isBroken) return last === null ? refusal('frame', link).catch(reject) : reject(new Error('cut'));
       return resolve(comeBack(link, last));
     };
     const hear = ({ source, origin, data }) => {
