@@ -351,12 +351,12 @@ mod tests {
                 }
             };
             let ids = given.iter().filter(|(n, v)| *n > 0 && !v.is_empty());
-            let sinces = given.iter().filter(|(n, _)| *n == 0);
+            let mut sinces = given.iter().filter(|(n, _)| *n == 0);
             let id = match &*field {
                 "" => ids.map(|(_, v)| v).next_back(),
                 _ => Some(&field),
             };
-            let naive = match (id, sinces.last()) {
+            let naive = match (id, sinces.next_back()) {
                 (Some(id), _) => Some(read(id).unwrap_or(Since::Unknown)),
                 (None, Some((_, since))) => read(since),
                 (None, None) => Some(Since::Absent),
