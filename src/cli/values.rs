@@ -13,6 +13,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use encke::Address;
+use encke_core::authority::Authority;
 use log::LevelFilter;
 
 /// A longer file is not a key but a mistake, `/dev/zero` at worst.
@@ -146,7 +147,7 @@ impl FromStr for Addresses {
             "an address is host:port, [v6]:port or unix:/path, such as 127.0.0.1:7711; \
              for every interface: 0.0.0.0:7711 or [::]:7711",
         )?;
-        let found = (host, port)
+        let found = (&*host, port)
             .to_socket_addrs()
             .map_err(|error| format!("{host} cannot be resolved: {error}"))?;
         let mut addresses = Vec::new();
@@ -169,18 +170,21 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "a mode is three octal digits, such as 660".into())
 }
 
-fn host_and_port(text: &str) -> Option<(&str, u16)> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => rest
-            .split_once("]:")
-            .filter(|(host, _)| host.contains(':'))?,
-        // A second colon: a bare v6, whose end nobody can tell from a port, or a URL.
-        None => text
-            .split_once(':')
-            .filter(|(_, port)| !port.contains(':'))?,
+/// Splits `host:port` or `[v6]:port`. The zone of a link-local address (`[fe80::1%eth0]:80`) is for
+/// the resolver; URLs and HTTP have none.
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (plain, zone) = match text.split_once('%') {
+        Some((start, rest)) => {
+            let end = rest.find(']')?;
+            (
+                format!("{start}{}", &rest[end..]),
+                &text[start.len()..][..=end],
+            )
+        }
+        None => (text.to_owned(), ""),
     };
-    let port = Some(port).filter(|port| is_number(port))?.parse().ok()?;
-    (!host.is_empty()).then_some((host, port))
+    let authority = Authority::parse(plain.as_bytes())?;
+    Some((authority.host() + zone, authority.port()?))
 }
 
 /// Reads a log filter as `env_logger` has them: levels, each alone or as `module=level`.
@@ -311,6 +315,7 @@ mod tests {
             ("127.0.0.1:7711", tcp("127.0.0.1:7711")),
             ("0.0.0.0:0", tcp("0.0.0.0:0")),
             ("[::1]:65535", tcp("[::1]:65535")),
+            ("[fe80::1%7]:80", tcp("[fe80::1%7]:80")),
             ("unix:/run/a:b", Address::Unix("/run/a:b".into())),
             (
                 "proxy:unix:/p",

@@ -8,6 +8,7 @@
 //! the `encke` crate, whose interface is stable; this one changes with the engine.
 #![forbid(unsafe_code)]
 
+pub mod authority;
 pub mod base;
 pub mod config;
 pub mod encode;

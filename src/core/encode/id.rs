@@ -94,7 +94,7 @@ impl Cursor {
 }
 
 /// A number in the one way that it is written.
-pub(super) fn decimal(text: &[u8]) -> Option<u64> {
+fn decimal(text: &[u8]) -> Option<u64> {
     let has_leading_zero = text.len() > 1 && text[0] == b'0';
     if has_leading_zero || !text.iter().all(u8::is_ascii_digit) {
         return None;

@@ -24,7 +24,7 @@ pub use batch::{Envelope, batch, problem};
 pub use data::{Data, DataError, EventError, check_event};
 pub use id::{Cursor, Epoch, Seq, write_cursor};
 pub use object::{Content, object, write_json_string};
-pub use script::{Deliver, check_callback, check_origin, jsonp};
+pub use script::{Deliver, check_callback, jsonp};
 
 /// What the tests of every format publish, and the slow ways to read it back.
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! Fields of other names are not looked at.
 
 use super::syntax::is_token;
-use super::target::is_host;
 use super::{Error, Framing, Version};
+use crate::authority::Authority;
 
 /// The fields seen so far: raw values, without the white space around them.
 #[derive(Default)]
@@ -83,7 +83,7 @@ impl<'b> Fields<'b> {
     /// Checks Host (RFC 9112, 3.2): required from HTTP/1.1 on, and allowed to be empty.
     pub(super) fn check_host(&self, version: Version) -> Result<(), Error> {
         match (self.host, version) {
-            (Some(host), _) if host.is_empty() || is_host(host) => Ok(()),
+            (Some(host), _) if host.is_empty() || Authority::parse(host).is_some() => Ok(()),
             (Some(_), _) => Err(Error::HostInvalid),
             (None, Version::Http10) => Ok(()),
             (None, Version::Http11) => Err(Error::HostMissing),

@@ -301,7 +301,8 @@ impl Wanted {
                 self.callback = Some(text.to_owned());
             }
             _ => {
-                encke_core::encode::check_origin(value)?;
+                let origin = encke_core::authority::Origin::parse(value)?;
+                origin.is_of_browser().then_some(())?;
             }
         }
         Some(())

@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::context::{BodyLength, KeepAlive, ResponseContext};
+use crate::authority::Origin;
 use crate::config::Cors;
 use crate::encode::{Epoch, Seq, write_cursor};
 
@@ -26,7 +27,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 impl Heads {
     pub(in crate::engine) fn new(cors: Cors) -> Heads {
         let mut heads = Heads {
-            cors,
+            cors: serialised(cors),
             common: String::new(),
             date_s: u64::MAX,
         };
@@ -65,10 +66,12 @@ impl Heads {
         let Cors::Origins(origins) = &self.cors else {
             return None;
         };
-        let place = origins
-            .iter()
-            .position(|allowed| allowed.as_bytes() == origin)?;
-        Some((place as u16, &origins[place]))
+        let find = |origin: &[u8]| {
+            let index = origins.iter().position(|o| o.as_bytes() == origin)?;
+            Some((index as u16, &*origins[index]))
+        };
+        // Browsers send origins serialised, other clients need not.
+        find(origin).or_else(|| find(Origin::parse(origin)?.to_string().as_bytes()))
     }
 
     /// The index of an allowed origin that must be echoed, because it is one of several.
@@ -182,6 +185,22 @@ impl Heads {
         field(out, "X-Content-Type-Options", "nosniff");
         self.end(out, length);
     }
+}
+
+/// Origins in the form in which browsers send and compare them, each once.
+fn serialised(cors: Cors) -> Cors {
+    let Cors::Origins(origins) = cors else {
+        return cors;
+    };
+    let mut kept: Vec<String> = Vec::new();
+    for origin in origins {
+        let parsed = Origin::parse(origin.as_bytes()).map(|origin| origin.to_string());
+        let origin = parsed.unwrap_or(origin);
+        if !kept.contains(&origin) {
+            kept.push(origin);
+        }
+    }
+    Cors::Origins(kept)
 }
 
 /// The fields by which pages of one origin may read.

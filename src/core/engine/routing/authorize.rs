@@ -3,11 +3,11 @@
 //! Owns who may do what: methods, the control surface and its key, origins, and what a drain
 //! still takes. It changes nothing.
 
-use core::net::IpAddr;
 use std::borrow::Cow;
 
 use super::params::{Params, decoded, last};
 use super::route::{Names, Receive, Route, channel_name, channel_names};
+use crate::authority::{Authority, Origin};
 use crate::config::Config;
 use crate::encode::{self, Epoch};
 use crate::engine::connections::Access;
@@ -137,13 +137,8 @@ impl Authorizer {
         let Some(origin) = head.origin else {
             return Ok(());
         };
-        let host = origin.splitn(3, |&byte| byte == b'/').nth(2);
-        let is_same_host = host.is_some() && host == head.host;
-        // A page can have its own name resolved to this machine (DNS rebinding), so where no key
-        // is asked for, only an address, or the name that is always ours, is trusted.
-        let has_key = self.publish_key.is_some();
-        let is_same_host = is_same_host && (has_key || host.is_some_and(is_literal));
-        if is_same_host || heads.allows_any() || heads.allowed(origin).is_some() {
+        if self.is_own_origin(head, origin) || heads.allows_any() || heads.allowed(origin).is_some()
+        {
             return Ok(());
         }
         let origin = String::from_utf8_lossy(origin);
@@ -151,6 +146,18 @@ impl Authorizer {
             403,
             format!("pages of {origin} may not use this server; allow them with --cors-origin"),
         ))
+    }
+
+    /// Whether a page of `origin` is one of the server's own, by `Host`.
+    fn is_own_origin(&self, head: &Head<'_>, origin: &[u8]) -> bool {
+        let host = head.host.and_then(Authority::parse);
+        let Some((origin, host)) = Origin::parse(origin).zip(host) else {
+            return false;
+        };
+        // A page can have its own name resolved to this machine (DNS rebinding), so where no key
+        // is required, only an address, or the name that is always ours, is trusted.
+        let has_key = self.publish_key.is_some();
+        origin.is_at(&host) && (has_key || origin.is_address_or_localhost())
     }
 
     fn check_key(&self, head: &Head<'_>) -> Result<(), Problem> {
@@ -175,22 +182,6 @@ fn not_found() -> Problem {
         "no such endpoint here; there are /poll/, /long-poll/, /sse/, /ndjson/ and /frame/ with \
          the names of channels, and on a control listener /publish/ and /channels/",
     )
-}
-
-/// Whether a host is an IP address or `localhost`, with or without a port.
-fn is_literal(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else {
-        return false;
-    };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
@@ -239,29 +230,6 @@ mod tests {
         assert!(is_equal(b"secret", b"secret"));
         for wrong in [&b""[..], b"secre", b"secretX", b"Xecret", b"secrex"] {
             assert!(!is_equal(wrong, b"secret"), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn literal_hosts() {
-        for host in [
-            "127.0.0.1",
-            "127.0.0.1:7711",
-            "[::1]",
-            "[::1]:80",
-            "localhost:1",
-            "LOCALHOST",
-        ] {
-            assert!(is_literal(host.as_bytes()), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "evil.example:7711",
-            "localhost.evil",
-            "",
-            "127.0.0.1.nip",
-        ] {
-            assert!(!is_literal(host.as_bytes()), "{host}");
         }
     }
 

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use super::route::Receive;
+use crate::authority::Origin;
 use crate::encode::{self, Cursor, Epoch, Seq};
 use crate::engine::response::Problem;
 use crate::http1::{self, Head};
@@ -36,7 +37,8 @@ pub(in crate::engine) struct Params<'b> {
     pub(in crate::engine) linger_ms: u64,
     pub(in crate::engine) envelope: bool,
     pub(in crate::engine) callback: Option<Cow<'b, str>>,
-    pub(in crate::engine) origin: Option<Cow<'b, str>>,
+    /// The origin of the page around a frame, serialised.
+    pub(in crate::engine) origin: Option<String>,
 }
 
 impl<'b> Params<'b> {
@@ -219,12 +221,12 @@ fn callback(value: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Problem> {
     }
 }
 
-fn origin(value: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Problem> {
-    let checked = encode::check_origin(&value).is_some();
-    match text(value) {
-        Some(origin) if checked => Ok(origin),
-        _ => Err(Problem::bad("origin must be as `https://example.org:8443`")),
-    }
+fn origin(value: Cow<'_, [u8]>) -> Result<String, Problem> {
+    // In its serialised form, in which a script compares it with `location.origin`.
+    Origin::parse(&value)
+        .filter(Origin::is_of_browser)
+        .map(|origin| origin.to_string())
+        .ok_or_else(|| Problem::bad("origin must be as `https://example.org:8443`"))
 }
 
 fn text(value: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {
