@@ -3,6 +3,7 @@
 //! Owns plain numbers; metrics and tests read them.
 
 use crate::base::histogram::Histogram;
+use crate::http1::status;
 use crate::hub::DURATIONS_MS;
 
 /// A limit on connections.
@@ -160,31 +161,28 @@ pub struct Stats {
     ended: [u64; CloseReason::ALL.len()],
 }
 
-/// The statuses that encke sends.
-const STATUSES: [u16; 17] = [
-    200, 204, 400, 401, 403, 404, 405, 408, 413, 414, 417, 429, 431, 501, 503, 505, 0,
-];
-
 /// Requests by endpoint and status, in a table small enough for the hot path.
 #[derive(Clone, Debug, Default)]
-pub struct Requests([[u64; STATUSES.len()]; Endpoint::ALL.len()]);
+pub struct Requests([[u64; status::ALL.len()]; Endpoint::ALL.len()]);
 
 impl Requests {
     /// Counts one.
     pub(super) fn count(&mut self, endpoint: Endpoint, status: u16) {
-        let place = STATUSES.iter().position(|&known| known == status);
-        debug_assert!(place.is_some(), "{status} is not in the table");
-        self.0[endpoint as usize][place.unwrap_or(STATUSES.len() - 1)] += 1;
+        let index = status::index(status);
+        debug_assert!(index.is_some(), "{status} is not in the table");
+        if let Some(index) = index {
+            self.0[endpoint as usize][index] += 1;
+        }
     }
 
     /// Endpoint, status and count of all that occurred.
     pub fn iter(&self) -> impl Iterator<Item = (Endpoint, u16, u64)> {
         let endpoints = Endpoint::ALL.into_iter().zip(&self.0);
         let cells = endpoints.flat_map(|(endpoint, counts)| {
-            STATUSES
-                .into_iter()
+            status::ALL
+                .iter()
                 .zip(counts)
-                .map(move |(status, &count)| (endpoint, status, count))
+                .map(move |(&status, &count)| (endpoint, status, count))
         });
         cells.filter(|&(_, _, count)| count > 0)
     }

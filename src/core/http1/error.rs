@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use super::status;
+
 /// Why a request cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -73,7 +75,7 @@ pub enum Error {
     LastEventIdRepeated,
     /// More than one Origin.
     OriginRepeated,
-    /// More than one Access-Control-Request-Method or Access-Control-Request-Headers.
+    /// More than one Access-Control-Request-Method.
     PreflightRepeated,
     /// The body is larger than its limit.
     BodyTooLarge,
@@ -99,13 +101,15 @@ impl Error {
     /// The status code of the answer.
     pub fn status(self) -> u16 {
         match self {
-            Error::BodyTooLarge => 413,
-            Error::TargetTooLong => 414,
-            Error::Expectation => 417,
-            Error::HeadTooLong | Error::TooManyFields | Error::TrailersTooLong => 431,
-            Error::Method | Error::CodingUnknown => 501,
-            Error::Version => 505,
-            _ => 400,
+            Error::BodyTooLarge => status::CONTENT_TOO_LARGE,
+            Error::TargetTooLong => status::URI_TOO_LONG,
+            Error::Expectation => status::EXPECTATION_FAILED,
+            Error::HeadTooLong | Error::TooManyFields | Error::TrailersTooLong => {
+                status::FIELDS_TOO_LARGE
+            }
+            Error::Method | Error::CodingUnknown => status::NOT_IMPLEMENTED,
+            Error::Version => status::VERSION_NOT_SUPPORTED,
+            _ => status::BAD_REQUEST,
         }
     }
 
@@ -156,7 +160,7 @@ impl Error {
             Error::IdempotencyKeyRepeated => "send Idempotency-Key only once",
             Error::LastEventIdRepeated => "send Last-Event-ID only once",
             Error::OriginRepeated => "send Origin only once",
-            Error::PreflightRepeated => "send each Access-Control-Request field only once",
+            Error::PreflightRepeated => "send Access-Control-Request-Method only once",
             Error::BodyTooLarge => "send a smaller body: it exceeds the limit of this server",
             Error::ChunkSize => {
                 "start each chunk with its size in hexadecimal digits, without white space"

@@ -15,13 +15,14 @@
 //! - *Errors close*: after an [`Error`] the end of the request is not known, hence the connection
 //!   is answered once more at most and closed.
 
-pub mod body;
-pub mod error;
+mod body;
+mod error;
 mod fields;
-pub mod head;
+mod head;
 mod scan;
+pub mod status;
 mod syntax;
-pub mod target;
+mod target;
 
 pub use body::{Decoder, Progress};
 pub use error::Error;

@@ -8,6 +8,7 @@ use super::context::{BodyLength, KeepAlive, ResponseContext};
 use crate::authority::Origin;
 use crate::config::Cors;
 use crate::encode::{Epoch, Seq, write_cursor};
+use crate::http1::status;
 
 /// Writes heads.
 pub(in crate::engine) struct Heads {
@@ -103,7 +104,7 @@ impl Heads {
         context: &ResponseContext<'_>,
         status: u16,
     ) {
-        out.extend_from_slice(status_line(status).as_bytes());
+        out.extend_from_slice(status::line(status).as_bytes());
         out.extend_from_slice(self.common.as_bytes());
         if let Some(origin) = context.origin.and_then(|index| self.origin(index)) {
             out.extend_from_slice(allow(origin).as_bytes());
@@ -216,44 +217,4 @@ pub(in crate::engine) fn field(out: &mut Vec<u8>, name: &str, value: &str) {
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-fn status_line(status: u16) -> &'static str {
-    match status {
-        100 => "HTTP/1.1 100 Continue\r\n",
-        200 => "HTTP/1.1 200 OK\r\n",
-        204 => "HTTP/1.1 204 No Content\r\n",
-        400 => "HTTP/1.1 400 Bad Request\r\n",
-        401 => "HTTP/1.1 401 Unauthorized\r\n",
-        403 => "HTTP/1.1 403 Forbidden\r\n",
-        404 => "HTTP/1.1 404 Not Found\r\n",
-        405 => "HTTP/1.1 405 Method Not Allowed\r\n",
-        408 => "HTTP/1.1 408 Request Timeout\r\n",
-        413 => "HTTP/1.1 413 Content Too Large\r\n",
-        414 => "HTTP/1.1 414 URI Too Long\r\n",
-        417 => "HTTP/1.1 417 Expectation Failed\r\n",
-        429 => "HTTP/1.1 429 Too Many Requests\r\n",
-        431 => "HTTP/1.1 431 Request Header Fields Too Large\r\n",
-        501 => "HTTP/1.1 501 Not Implemented\r\n",
-        503 => "HTTP/1.1 503 Service Unavailable\r\n",
-        505 => "HTTP/1.1 505 HTTP Version Not Supported\r\n",
-        _ => unreachable!("a status that encke never sends"),
-    }
-}
-
-/// The name of a status, as in its status line.
-pub(in crate::engine) fn reason(status: u16) -> &'static str {
-    let line = status_line(status);
-    &line["HTTP/1.1 200 ".len()..line.len() - "\r\n".len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons() {
-        assert_eq!(reason(404), "Not Found");
-        assert_eq!(reason(505), "HTTP Version Not Supported");
-    }
 }

@@ -5,9 +5,9 @@
 use std::borrow::Cow;
 
 use super::context::{BodyLength, ResponseContext};
-use super::heads::{Heads, field, reason};
+use super::heads::{Heads, field};
 use crate::encode;
-use crate::http1;
+use crate::http1::{self, status};
 use crate::hub::Refusal;
 
 /// A refused request.
@@ -55,7 +55,12 @@ impl Problem {
         context: &ResponseContext<'_>,
     ) {
         let mut body = Vec::new();
-        encode::problem(&mut body, reason(self.status), self.status, &self.detail);
+        encode::problem(
+            &mut body,
+            status::reason(self.status),
+            self.status,
+            &self.detail,
+        );
         if let Some(callback) = &context.callback {
             let wrapped = [b"{\"error\":", &body[..], b"}"].concat();
             let mut call = Vec::new();

@@ -1,0 +1,75 @@
+//! Status codes: the ones that encke responds with, in one table.
+//!
+//! Owns their names, status lines (RFC 9112, 4) and the order in which they are counted. A status
+//! that is not here cannot be written to a client.
+
+/// Declares each status as a constant and derives the table, the lines and the indices from it.
+macro_rules! statuses {
+    ($($name:ident = $code:literal $reason:literal;)*) => {
+        $(#[doc = concat!("`", $code, " ", $reason, "`")] pub const $name: u16 = $code;)*
+
+        /// All of them, ascending.
+        pub const ALL: &[u16] = &[$($code),*];
+
+        /// The status line, its CR LF included.
+        ///
+        /// # Panics
+        ///
+        /// If the status is not in the table.
+        pub fn line(status: u16) -> &'static str {
+            match status {
+                $($code => concat!("HTTP/1.1 ", $code, " ", $reason, "\r\n"),)*
+                _ => unreachable!("{status} is not in the table of statuses"),
+            }
+        }
+    };
+}
+
+statuses! {
+    CONTINUE = 100 "Continue";
+    OK = 200 "OK";
+    NO_CONTENT = 204 "No Content";
+    BAD_REQUEST = 400 "Bad Request";
+    UNAUTHORIZED = 401 "Unauthorized";
+    FORBIDDEN = 403 "Forbidden";
+    NOT_FOUND = 404 "Not Found";
+    METHOD_NOT_ALLOWED = 405 "Method Not Allowed";
+    REQUEST_TIMEOUT = 408 "Request Timeout";
+    CONTENT_TOO_LARGE = 413 "Content Too Large";
+    URI_TOO_LONG = 414 "URI Too Long";
+    UNSUPPORTED_MEDIA_TYPE = 415 "Unsupported Media Type";
+    EXPECTATION_FAILED = 417 "Expectation Failed";
+    TOO_MANY_REQUESTS = 429 "Too Many Requests";
+    FIELDS_TOO_LARGE = 431 "Request Header Fields Too Large";
+    NOT_IMPLEMENTED = 501 "Not Implemented";
+    UNAVAILABLE = 503 "Service Unavailable";
+    VERSION_NOT_SUPPORTED = 505 "HTTP Version Not Supported";
+}
+
+/// The reason phrase of a status, as in its status line.
+pub fn reason(status: u16) -> &'static str {
+    let line = line(status);
+    &line["HTTP/1.1 200 ".len()..line.len() - "\r\n".len()]
+}
+
+/// The index of a status in [`ALL`].
+pub fn index(status: u16) -> Option<usize> {
+    ALL.iter().position(|&known| known == status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_reasons() {
+        assert_eq!(line(CONTINUE), "HTTP/1.1 100 Continue\r\n");
+        assert_eq!(line(NOT_FOUND), "HTTP/1.1 404 Not Found\r\n");
+        assert_eq!(reason(VERSION_NOT_SUPPORTED), "HTTP Version Not Supported");
+        assert!(ALL.is_sorted());
+        for (at, &status) in ALL.iter().enumerate() {
+            assert_eq!(index(status), Some(at));
+        }
+        assert_eq!(index(299), None);
+    }
+}
