@@ -17,7 +17,9 @@ pub(super) struct Fields<'b> {
     pub(super) idempotency_key: Option<&'b [u8]>,
     pub(super) encke_event: Option<&'b [u8]>,
     pub(super) preflight_method: Option<&'b [u8]>,
-    pub(super) preflight_headers: Option<&'b [u8]>,
+    pub(super) has_content_coding: bool,
+    /// Whether every Sec-Fetch-Site says so; `None`: there is none.
+    from_same_origin: Option<bool>,
     pub(super) host: Option<&'b [u8]>,
     content_length: Option<&'b [u8]>,
     transfer_encoding: Option<&'b [u8]>,
@@ -49,15 +51,21 @@ impl<'b> Fields<'b> {
             13 if is("Last-Event-ID") => (&mut self.last_event_id, Error::LastEventIdRepeated),
             13 if is("Authorization") => (&mut self.authorization, Error::AuthorizationRepeated),
             14 if is("Content-Length") => (&mut self.content_length, Error::ContentLengthRepeated),
+            14 if is("Sec-Fetch-Site") => {
+                let is_same = value == b"same-origin";
+                self.from_same_origin = Some(is_same && self.from_same_origin != Some(false));
+                return Ok(());
+            }
             15 if is("Idempotency-Key") => {
                 (&mut self.idempotency_key, Error::IdempotencyKeyRepeated)
+            }
+            16 if is("Content-Encoding") => {
+                self.note_content_codings(value);
+                return Ok(());
             }
             17 if is("Transfer-Encoding") => (&mut self.transfer_encoding, Error::CodingRepeated),
             29 if is("Access-Control-Request-Method") => {
                 (&mut self.preflight_method, Error::PreflightRepeated)
-            }
-            30 if is("Access-Control-Request-Headers") => {
-                (&mut self.preflight_headers, Error::PreflightRepeated)
             }
             _ => return Ok(()),
         };
@@ -71,6 +79,14 @@ impl<'b> Fields<'b> {
         let is_continue = value.eq_ignore_ascii_case(b"100-continue");
         self.expects_continue |= is_continue;
         self.expects_other |= !is_continue;
+    }
+
+    /// Looks for a content coding other than `identity` (RFC 9110, 8.4). Several fields are one
+    /// list, and empty elements of a list do not count (RFC 9110, 5.3 and 5.6.1).
+    fn note_content_codings(&mut self, value: &[u8]) {
+        let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+        self.has_content_coding |= !codings.all(is_none);
     }
 
     fn note_connection(&mut self, value: &[u8]) {
@@ -110,6 +126,11 @@ impl<'b> Fields<'b> {
             Version::Http11 if self.expects_other => Err(Error::Expectation),
             Version::Http11 => Ok(self.expects_continue),
         }
+    }
+
+    /// Whether a browser says that a page of the same origin sent the request.
+    pub(super) fn is_from_same_origin(&self) -> bool {
+        self.from_same_origin == Some(true)
     }
 
     /// Whether the connection may carry another request (RFC 9112, 9.3).

@@ -103,8 +103,11 @@ pub struct Head<'b> {
     pub encke_event: Option<&'b [u8]>,
     /// `Access-Control-Request-Method`.
     pub preflight_method: Option<&'b [u8]>,
-    /// `Access-Control-Request-Headers`.
-    pub preflight_headers: Option<&'b [u8]>,
+    /// Whether `Content-Encoding` names a coding other than `identity`.
+    pub has_content_coding: bool,
+    /// Whether `Sec-Fetch-Site` is `same-origin`: a browser says that the page that sends this is of
+    /// the same origin as the target (Fetch Metadata, 2.3). Pages cannot set it, other clients can.
+    pub is_from_same_origin: bool,
 }
 
 /// What bytes amount to so far.
@@ -248,9 +251,30 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         idempotency_key: fields.idempotency_key,
         encke_event: fields.encke_event,
         preflight_method: fields.preflight_method,
-        preflight_headers: fields.preflight_headers,
+        has_content_coding: fields.has_content_coding,
+        is_from_same_origin: fields.is_from_same_origin(),
         host,
     })
+}
+
+/// The values of the `Origin` fields of a head that need not be whole or right.
+///
+/// `bytes` begin with the request line, empty lines before it allowed, and may go on after the head.
+/// Only lines that have ended count, as another one may be cut within its value.
+pub fn origins(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    let start = bytes.iter().take_while(is_line_end).count();
+    bytes[start..]
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| line.strip_suffix(b"\n"))
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+        .take_while(|line| !line.is_empty())
+        .skip(1)
+        .filter_map(|line| {
+            let (name, value) = line.split_at_checked("Origin:".len())?;
+            let is_origin = name.eq_ignore_ascii_case(b"Origin:");
+            is_origin.then(|| value.trim_ascii())
+        })
 }
 
 #[cfg(test)]
@@ -281,7 +305,7 @@ mod tests {
             b"\r\n\r\nPOST /a%20b/c?d=%26&e HTTP/1.1\r\nHOST: h\r\nlast-event-id:  1-2 \t\r\n\
             Origin: http://o\r\nContent-Type: text/plain\r\nAuthorization: Bearer x\r\n\
             Idempotency-Key:k\r\nEncke-Event: \xc3\xa9\r\nAccess-Control-Request-Method: PUT\r\n\
-            Access-Control-Request-Headers: a, b\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\
+            content-encoding: gzip\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\
             Connection: x, Close\r\nX-Empty:\r\n\r\nabc";
         let expected = Head {
             method: Method::Post,
@@ -298,7 +322,8 @@ mod tests {
             idempotency_key: Some(b"k"),
             encke_event: Some(b"\xc3\xa9"),
             preflight_method: Some(b"PUT"),
-            preflight_headers: Some(b"a, b"),
+            has_content_coding: true,
+            is_from_same_origin: true,
             host: Some(b"h"),
         };
         let length = bytes.len() - 3;
@@ -309,6 +334,89 @@ mod tests {
                 length
             })
         );
+    }
+
+    #[test]
+    fn content_codings_other_than_identity_are_seen() {
+        let has_coding = |fields: &str| complete(with_fields(fields).as_bytes()).has_content_coding;
+        for fields in [
+            "Content-Encoding: gzip",
+            "content-encoding:br",
+            "Content-Encoding: identity, gzip",
+            "Content-Encoding: gzip, identity",
+            "Content-Encoding: identity\r\nContent-Encoding: deflate",
+            "Content-Encoding: x-gzip\r\nContent-Encoding: identity",
+            "Content-Encoding: identity;q=1",
+            "Content-Encoding: unknown",
+        ] {
+            assert!(has_coding(fields), "{fields}");
+        }
+        for fields in [
+            "X: gzip",
+            "Content-Encoding:",
+            "Content-Encoding: identity",
+            "Content-Encoding: IDENTITY",
+            "Content-Encoding: identity, ,Identity,",
+            "Content-Encoding: identity\r\nContent-Encoding: identity",
+            "Accept-Encoding: gzip",
+        ] {
+            assert!(!has_coding(fields), "{fields}");
+        }
+    }
+
+    #[test]
+    fn sec_fetch_site_is_same_origin_only_if_all_say_so() {
+        let is_same = |fields: &str| complete(with_fields(fields).as_bytes()).is_from_same_origin;
+        assert!(is_same("Sec-Fetch-Site: same-origin"));
+        assert!(is_same("sec-fetch-site:same-origin"));
+        for fields in [
+            "X: same-origin",
+            "Sec-Fetch-Site: same-site",
+            "Sec-Fetch-Site: cross-site",
+            "Sec-Fetch-Site: none",
+            "Sec-Fetch-Site: same-origin, same-origin",
+            "Sec-Fetch-Site: same-origin\r\nSec-Fetch-Site: cross-site",
+            "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Site: same-origin",
+        ] {
+            assert!(!is_same(fields), "{fields}");
+        }
+    }
+
+    #[test]
+    fn origins_of_heads_that_are_not_whole() {
+        let check = |bytes: &str, expected: &[&str]| {
+            let found: Vec<_> = origins(bytes.as_bytes()).collect();
+            let expected: Vec<_> = expected.iter().map(|origin| origin.as_bytes()).collect();
+            assert_eq!(found, expected, "{bytes:?}");
+        };
+        check("", &[]);
+        check("Origin: http://a\r\n", &[]);
+        check("G / x\r\nOrigin: http://a", &[]);
+        check("G / x\r\nOrigin: http://a\r", &[]);
+        check("G / x\r\nOrigin: http://a\r\n", &["http://a"]);
+        check(
+            "\r\n\nG\noRIGIN:http://a \n\nOrigin: http://b\n",
+            &["http://a"],
+        );
+        check("G\r\nOrigin: a\r\nX\r\nOrigin: b\r\nO", &["a", "b"]);
+        check("G\r\nOrigins: a\r\nX-Origin: b\r\nOrigin : c\r\n", &[]);
+    }
+
+    proptest! {
+        #[test]
+        fn origins_of_a_whole_head_are_those_of_its_fields(
+            bytes in "(GET /[a-z]{0,3} HTTP/1.1\r\n)((Host|Origin|ORIGIN|X): ?[a-z:/]{0,9} ?\r\n){0,4}\r\n(Origin: x\r\n)?"
+        ) {
+            if let Ok(Outcome::Complete { head, .. }) = fresh(bytes.as_bytes()) {
+                let found: Vec<_> = origins(bytes.as_bytes()).collect();
+                prop_assert_eq!(found, head.origin.into_iter().collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn origins_of_any_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = origins(&bytes).count();
+        }
     }
 
     #[test]
@@ -328,7 +436,8 @@ mod tests {
             idempotency_key: None,
             encke_event: None,
             preflight_method: None,
-            preflight_headers: None,
+            has_content_coding: false,
+            is_from_same_origin: false,
             host: None,
         };
         assert_eq!(complete(b"GET / HTTP/1.0\r\n\r\n"), expected);
@@ -523,7 +632,6 @@ mod tests {
             ("Last-Event-ID", Error::LastEventIdRepeated),
             ("Origin", Error::OriginRepeated),
             ("Access-Control-Request-Method", Error::PreflightRepeated),
-            ("Access-Control-Request-Headers", Error::PreflightRepeated),
         ] {
             let lower = name.to_ascii_lowercase();
             let bytes = format!("GET / HTTP/1.0\r\n{name}: a\r\nX: y\r\n{lower}: a\r\n\r\n");

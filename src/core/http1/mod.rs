@@ -26,6 +26,6 @@ mod target;
 
 pub use body::{Decoder, Progress};
 pub use error::Error;
-pub use head::{Framing, Head, Method, Outcome, Version, parse};
+pub use head::{Framing, Head, Method, Outcome, Version, origins, parse};
 pub use scan::Scan;
 pub use target::{decode, parameters};
