@@ -268,3 +268,56 @@ fn keys_have_a_length() {
         assert_eq!(answer.status(), status, "{length}");
     }
 }
+
+#[test]
+fn encoded_bodies_are_refused_before_they_are_read() {
+    let server = Server::start();
+    for fields in [
+        "Content-Encoding: gzip\r\nContent-Length: 9\r\n",
+        "Content-Encoding: br\r\nContent-Length: 9\r\nExpect: 100-continue\r\n",
+        "Content-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n",
+        "content-encoding: identity, gzip\r\nContent-Length: 9\r\n",
+        "Content-Encoding: identity\r\nContent-Encoding: zstd\r\nContent-Length: 9\r\n",
+        "Content-Encoding: unheard-of\r\nContent-Length: 9\r\n",
+        "Content-Encoding: gzip\r\nContent-Length: 0\r\n",
+        "Content-Encoding: gzip\r\n",
+    ] {
+        for (method, target) in [
+            ("POST", "/publish/x"),
+            ("PUT", "/publish/x"),
+            ("POST", "/publish"),
+        ] {
+            let mut client = server.client();
+            // No byte of a body is sent.
+            client.ask(method, target, fields);
+            let answer = client.answer();
+            answer.problem(415);
+            assert_eq!(
+                answer.field("Accept-Encoding"),
+                Some("identity"),
+                "{fields}"
+            );
+        }
+    }
+    assert_eq!(server.channel("x"), None);
+    for coding in [
+        "identity",
+        "Identity",
+        "identity, identity",
+        "",
+        ",identity,",
+    ] {
+        let fields = format!("Content-Encoding: {coding}\r\n");
+        let answer = server.client().post("/publish/x", &fields, "x");
+        assert_eq!(answer.status(), 200, "{coding}");
+    }
+    // With the body at once, too, and the connection goes on.
+    let mut client = server.client();
+    client
+        .post("/publish/x", "Content-Encoding: gzip\r\n", "x")
+        .problem(415);
+    assert_eq!(client.get("/healthz").status(), 200);
+    // A request whose body nobody looks at is none of it.
+    client.ask("GET", "/poll/x", "Content-Encoding: gzip\r\n");
+    assert_eq!(client.answer().batch().messages().len(), 5);
+}

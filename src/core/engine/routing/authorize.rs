@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::encode::{self, Epoch};
 use crate::engine::connections::Access;
 use crate::engine::response::{Heads, Problem};
-use crate::http1::{Head, Method};
+use crate::http1::{Head, Method, status};
 
 /// What a request comes to.
 pub(in crate::engine) enum Operation<'b> {
@@ -81,7 +81,7 @@ impl Authorizer {
             let detail = format!("this endpoint answers {}", route.allow());
             return Err(Problem::new(405, detail).with("Allow", route.allow()));
         }
-        self.check_origin(head, now.heads)?;
+        self.check_origin(head, now)?;
         if head.method == Method::Options {
             return Ok(Operation::Preflight(route));
         }
@@ -109,6 +109,11 @@ impl Authorizer {
                     1,
                 ));
             }
+            Route::Publish(_) | Route::PublishLines if head.has_content_coding => {
+                let detail = "send the body without Content-Encoding: it is not decoded here";
+                return Err(Problem::new(status::UNSUPPORTED_MEDIA_TYPE, detail)
+                    .with("Accept-Encoding", "identity"));
+            }
             Route::Publish(name) => Operation::Publish {
                 channel: channel_name(name)?,
                 event: event(head)?,
@@ -133,7 +138,8 @@ impl Authorizer {
     }
 
     /// A page of another origin neither reads nor publishes unless it may.
-    fn check_origin(&self, head: &Head<'_>, heads: &Heads) -> Result<(), Problem> {
+    fn check_origin(&self, head: &Head<'_>, now: Circumstances<'_>) -> Result<(), Problem> {
+        let heads = now.heads;
         let Some(origin) = head.origin else {
             return Ok(());
         };
@@ -158,6 +164,25 @@ impl Authorizer {
         // is required, only an address, or the name that is always ours, is trusted.
         let has_key = self.publish_key.is_some();
         origin.is_at(&host) && (has_key || origin.is_address_or_localhost())
+    }
+
+    /// Whether a browser says that a page of the server's own origin sent the request, and the
+    /// request has a credential: behind a proxy that rewrites `Host` nothing else tells.
+    ///
+    /// The credential is needed because a page can have its own name resolved to this machine (DNS
+    /// rebinding): the browser then takes the two for one origin.
+    fn is_own_page(&self, head: &Head<'_>, access: Access) -> bool {
+        head.is_from_same_origin && self.has_credential(head, access)
+    }
+
+    /// Whether the request has a right credential that this listener looks at.
+    fn has_credential(&self, head: &Head<'_>, access: Access) -> bool {
+        let key = self.publish_key.as_deref();
+        let given = head.authorization.and_then(bearer);
+        access != Access::Public
+            && key
+                .zip(given)
+                .is_some_and(|(key, given)| is_equal(given, key.as_bytes()))
     }
 
     fn check_key(&self, head: &Head<'_>) -> Result<(), Problem> {
