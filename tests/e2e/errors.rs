@@ -196,6 +196,65 @@ fn requests_that_take_too_long_are_told_so() {
 }
 
 #[test]
+fn half_a_head_behind_a_whole_request_is_told_that_it_took_too_long() {
+    let server = Server::with(|config| {
+        config.head_timeout = Duration::from_millis(50);
+        config.body_timeout = Duration::from_millis(50);
+    });
+    server.publish("old", "x");
+    let half = "GET /healthz HTTP/1.1\r\nHo";
+    let get = |target: &str| request("GET", target, "", "");
+    for (before, answers) in [
+        (get("/healthz"), 1),
+        (get("/nothing"), 1),
+        (get("/poll/x"), 1),
+        (get("/poll/old"), 1),
+        (get("/channels"), 1),
+        (get("/long-poll/x?hold=0"), 1),
+        (get("/long-poll/x?hold=0.1"), 1),
+        (get("/long-poll/x?hold=0.1&early=1"), 1),
+        (get("/long-poll/x?hold=0.1&limit=1&linger=9"), 1),
+        (request("OPTIONS", "*", "", ""), 1),
+        (
+            request("POST", "/publish/x", "Content-Length: 1\r\n", "a"),
+            1,
+        ),
+        (
+            request(
+                "POST",
+                "/publish/x",
+                "Transfer-Encoding: chunked\r\n",
+                "1\r\na\r\n0\r\n\r\n",
+            ),
+            1,
+        ),
+        // As many as are served in one go, one less and one more.
+        (get("/healthz").repeat(31), 31),
+        (get("/healthz").repeat(32), 32),
+        (get("/healthz").repeat(33), 33),
+    ] {
+        let mut client = server.client();
+        client.send(format!("{before}{half}"));
+        for _ in 0..answers {
+            assert_ne!(client.answer().status(), 408, "{before}");
+        }
+        let answer = client.answer();
+        answer.problem(408);
+        assert_eq!(answer.field("Connection"), Some("close"), "{before}");
+        client.expect_end();
+    }
+}
+
+#[test]
+fn half_a_head_request_that_takes_too_long_has_no_body() {
+    let server = Server::with(|config| config.head_timeout = Duration::from_millis(50));
+    let mut client = server.client();
+    client.send("HEAD /healthz HTTP/1.1\r\nHo");
+    assert_eq!(client.head().status, 408);
+    client.expect_end();
+}
+
+#[test]
 fn a_bad_neighbour_harms_nobody() {
     let server = Server::start();
     let mut held = server.parked("news", "");

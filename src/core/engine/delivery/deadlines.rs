@@ -10,6 +10,7 @@ use crate::base::wheel::TICK_MS;
 use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::Problem;
 use crate::engine::stats::CloseReason;
+use crate::http1::status;
 
 /// Old messages and unused channels dropped per call.
 const SWEEP: usize = 256;
@@ -90,7 +91,13 @@ fn close_idle(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
 }
 
 fn time_out(delivery: &mut Delivery, index: u32, detail: &'static str, wire: &mut impl Wire) {
-    refuse(delivery, index, &Problem::new(408, detail), false);
+    let request = delivery.connections[index].request.as_mut();
+    let head = request.map_or_else(Vec::new, |request| match request.upload.take() {
+        Some(upload) => upload.head.into_vec(),
+        None => std::mem::take(&mut request.input),
+    });
+    let problem = Problem::new(status::REQUEST_TIMEOUT, detail);
+    refuse(delivery, index, &problem, &head);
     delivery.flush(index, wire);
     settle(delivery, index, wire);
 }

@@ -5,8 +5,9 @@
 use super::state::Delivery;
 use super::stream;
 use crate::engine::connections::{Flags, State, Step, Wire};
-use crate::engine::response::{Problem, ResponseContext};
+use crate::engine::response::{KeepAlive, Problem, ResponseContext};
 use crate::engine::stats::Endpoint;
+use crate::http1;
 
 /// Re-establishes what a connection's state requires, after anything happened to it.
 pub(in crate::engine) fn settle(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
@@ -23,16 +24,23 @@ pub(in crate::engine) fn settle(delivery: &mut Delivery, index: u32, wire: &mut 
     }
 }
 
-/// Refuses a request that nothing can follow on its connection: the response is the last.
+/// Refuses a request after which the connection cannot continue: the response is its last.
+///
+/// `head` is as much of the request as was read, from its request line on; it need be neither whole
+/// nor right. What it says decides how the response is written: a page can read an error only if the
+/// response allows its origin.
 pub(in crate::engine) fn refuse(
     delivery: &mut Delivery,
     index: u32,
     problem: &Problem,
-    head_only: bool,
+    head: &[u8],
 ) {
+    let heads = &delivery.response.heads;
     let context = ResponseContext {
-        head_only,
-        ..ResponseContext::LAST
+        keep_alive: KeepAlive::Close,
+        head_only: is_head(head),
+        origin: http1::origins(head).find_map(|origin| heads.echoed(origin)),
+        callback: None,
     };
     delivery.response.problem(problem, &context);
     let connections = &mut delivery.connections;
@@ -48,4 +56,12 @@ pub(in crate::engine) fn refuse(
         request.upload = None;
         request.update_charge();
     }
+}
+
+/// Whether bytes begin a HEAD request, whose response has no body even where the request cannot be
+/// parsed.
+fn is_head(bytes: &[u8]) -> bool {
+    let is_empty_line = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+    let empty_lines = bytes.iter().take_while(is_empty_line).count();
+    bytes[empty_lines..].starts_with(b"HEAD ")
 }

@@ -10,7 +10,7 @@ use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle};
 use crate::engine::response::Problem;
 use crate::engine::routing::Route;
 use crate::engine::stats::CloseReason;
-use crate::http1::{self, Decoder, Framing, Head, Method, Outcome, Scan, Version};
+use crate::http1::{self, Decoder, Framing, Head, Outcome, Scan, Version};
 
 /// Requests of one connection processed in one turn.
 const PIPELINE_BUDGET: usize = 32;
@@ -231,7 +231,7 @@ fn next_request(
             Some(length + serve_head(requests, delivery, index, &head, raw, rest))
         }
         Err(error) => {
-            refuse(delivery, index, &error.into(), is_head(bytes));
+            refuse(delivery, index, &error.into(), bytes);
             Some(bytes.len())
         }
         Ok(Outcome::Partial) => unreachable!("returned above"),
@@ -286,7 +286,7 @@ fn begin_upload(
     };
     match upload.take(rest, requests.max_body_bytes) {
         Err(error) => {
-            refuse(delivery, index, &error.into(), head.method == Method::Head);
+            refuse(delivery, index, &error.into(), raw);
             rest.len()
         }
         Ok(progress) if progress.done => {
@@ -330,7 +330,7 @@ fn continue_body(
     let mut upload = upload.expect("a connection in state Body has an upload");
     match upload.take(bytes, requests.max_body_bytes) {
         Err(error) => {
-            refuse(delivery, index, &error.into(), is_head(&upload.head));
+            refuse(delivery, index, &error.into(), &upload.head);
             Some(bytes.len())
         }
         Ok(progress) if progress.done => {
@@ -344,7 +344,7 @@ fn continue_body(
             Some(progress.consumed)
         }
         Ok(_) if !has_room => {
-            refuse(delivery, index, &no_room(), is_head(&upload.head));
+            refuse(delivery, index, &no_room(), &upload.head);
             Some(bytes.len())
         }
         Ok(_) => {
@@ -355,14 +355,6 @@ fn continue_body(
             None
         }
     }
-}
-
-/// Whether bytes begin a HEAD request, whose response has no body even where the request cannot be
-/// parsed.
-fn is_head(bytes: &[u8]) -> bool {
-    let is_empty_line = |byte: &&u8| matches!(byte, b'\r' | b'\n');
-    let empty_lines = bytes.iter().take_while(is_empty_line).count();
-    bytes[empty_lines..].starts_with(b"HEAD ")
 }
 
 fn no_room() -> Problem {

@@ -28,12 +28,6 @@ impl ResponseContext<'_> {
         callback: None,
     };
 
-    /// The context of a response after which the connection is closed.
-    pub(in crate::engine) const LAST: ResponseContext<'static> = ResponseContext {
-        keep_alive: KeepAlive::Close,
-        ..ResponseContext::SHARED
-    };
-
     /// The same for a response that is no JSONP, to be kept beyond the request.
     pub(in crate::engine) fn without_callback(&self) -> ResponseContext<'static> {
         ResponseContext {

@@ -143,7 +143,10 @@ impl Authorizer {
         let Some(origin) = head.origin else {
             return Ok(());
         };
-        if self.is_own_origin(head, origin) || heads.allows_any() || heads.allowed(origin).is_some()
+        if self.is_own_origin(head, origin)
+            || self.is_own_page(head, now.access)
+            || heads.allows_any()
+            || heads.allowed(origin).is_some()
         {
             return Ok(());
         }
