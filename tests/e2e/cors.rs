@@ -1,7 +1,10 @@
 //! Pages of other origins: who may read, and what a preflight is told.
 
-use encke::Cors;
+use std::time::Duration;
 
+use encke::{Config, Cors};
+
+use crate::client::request;
 use crate::server::Server;
 
 const GOOD: &str = "https://good.example";
@@ -118,9 +121,19 @@ fn a_preflight_is_told_what_is_allowed() {
         "encke-event",
         "idempotency-key",
         "last-event-id",
+        "cache-control",
+        "traceparent",
+        "tracestate",
+        "x-requested-with",
+        "baggage",
+        "content-encoding",
+        "pragma",
     ] {
-        assert!(allowed.contains(name), "{allowed}");
+        let mut names = allowed.split(',').map(str::trim);
+        assert!(names.any(|known| known == name), "{name}: {allowed}");
     }
+    let exposed = answer.field("Access-Control-Expose-Headers");
+    assert_eq!(exposed, Some("Encke-Cursor, Retry-After"));
     assert!(answer.field("Access-Control-Max-Age").is_some());
 
     let evil = fields.replace(GOOD, "https://evil.example");
@@ -161,4 +174,246 @@ fn options_of_anything_says_what_there_is() {
         client.ask("OPTIONS", "*", "");
         assert_eq!(client.answer().status(), 204);
     }
+}
+
+/// A server that echoes origins, and refuses early.
+fn strict() -> Server {
+    Server::with(|config| {
+        config.cors = Cors::Origins(vec![GOOD.into(), "http://b:8".into()]);
+        config.max_head_bytes = 600;
+        config.max_body_bytes = 100;
+        config.head_timeout = Duration::from_millis(100);
+        config.body_timeout = Duration::from_millis(100);
+    })
+}
+
+#[test]
+fn errors_that_close_the_connection_allow_the_origin_that_was_read() {
+    let server = strict();
+    let long = "x".repeat(700);
+    let good = origin(GOOD);
+    let post =
+        |fields: &str, body: &str| request("POST", "/publish/x", &format!("{good}{fields}"), body);
+    let get = |fields: &str| request("GET", "/poll/x", fields, "");
+    for (status, bytes) in [
+        (413, post("Content-Length: 101\r\n", "")),
+        (
+            413,
+            post("Content-Length: 101\r\nExpect: 100-continue\r\n", ""),
+        ),
+        (413, post("Transfer-Encoding: chunked\r\n", "65\r\n")),
+        (413, post("Content-Length: 18446744073709551615\r\n", "")),
+        (400, post("Content-Length: 1\r\nContent-Length: 1\r\n", "a")),
+        (400, post("Transfer-Encoding: chunked\r\n", "x\r\n")),
+        (400, post("Transfer-Encoding: chunked\r\n", "1\r\nab")),
+        (
+            431,
+            post(
+                "Transfer-Encoding: chunked\r\n",
+                &format!("0\r\nX: {}\r\n", long.repeat(12)),
+            ),
+        ),
+        (501, post("Transfer-Encoding: gzip\r\n", "")),
+        (417, get(&format!("{good}Expect: wonders\r\n"))),
+        (501, request("BREW", "/pot", &good, "")),
+        (505, get(&good).replace("HTTP/1.1", "HTTP/2.0")),
+        (400, get(&good).replace("Host: test\r\n", "")),
+        (400, get(&format!("{good}Host: b\r\n"))),
+        (400, get(&format!("{good}{good}"))),
+        (400, get(&format!("{good}X : y\r\n"))),
+        (400, get(&format!("{good}X: y\0\r\n"))),
+        (400, get(&format!("{good}X: y\n"))),
+        (400, get(&good).replace("\r\n", "\n")),
+        (431, get(&format!("{good}X: {long}\r\n"))),
+        // The field line is whole, the head is not.
+        (431, get(&format!("{good}X: {long}")).trim_end().to_owned()),
+        (408, format!("GET /poll/x HTTP/1.1\r\n{good}Ho")),
+        (
+            408,
+            format!("GET /poll/x HTTP/1.1\r\nhost: a\r\noRiGiN:{GOOD}\r\n"),
+        ),
+        (408, post("Content-Length: 9\r\n", "half")),
+        (408, post("Transfer-Encoding: chunked\r\n", "4\r\nha")),
+        (408, format!("{}GET /poll/x HTTP/1.1\r\n{good}", get(""))),
+    ] {
+        let mut client = server.client();
+        client.send(&bytes);
+        if bytes.starts_with(&get("")) {
+            client.answer().batch();
+        }
+        let answer = client.answer();
+        answer.problem(status);
+        assert_eq!(answer.field("Connection"), Some("close"), "{bytes}");
+        let allowed = answer.field("Access-Control-Allow-Origin");
+        assert_eq!(allowed, Some(GOOD), "{status}: {bytes}");
+        let exposed = answer.field("Access-Control-Expose-Headers");
+        assert_eq!(exposed, Some("Encke-Cursor, Retry-After"), "{bytes}");
+        assert_eq!(answer.field("Vary"), Some("Origin"), "{bytes}");
+    }
+}
+
+#[test]
+fn errors_that_close_the_connection_allow_no_other_origin() {
+    let server = strict();
+    for bytes in [
+        request(
+            "POST",
+            "/publish/x",
+            "Origin: https://evil.example\r\nContent-Length: 101\r\n",
+            "",
+        ),
+        request(
+            "POST",
+            "/publish/x",
+            "Origin: null\r\nContent-Length: 101\r\n",
+            "",
+        ),
+        request(
+            "POST",
+            "/publish/x",
+            "X-Origin: https://good.example\r\nContent-Length: 101\r\n",
+            "",
+        ),
+        // It may go on: `https://good.example.evil`.
+        format!("GET /poll/x HTTP/1.1\r\nOrigin: {GOOD}"),
+        // What stands in a body, or behind the request, is no field of it.
+        request(
+            "POST",
+            "/publish/x",
+            "Transfer-Encoding: chunked\r\n",
+            &format!("x\r\n{}", origin(GOOD)),
+        ),
+        format!("GET /poll/x HTTP/1.1\r\n\r\n{}", origin(GOOD)),
+    ] {
+        let mut client = server.client();
+        client.send(&bytes);
+        let answer = client.answer();
+        assert!(answer.status() >= 400, "{bytes}");
+        let allowed = answer.field("Access-Control-Allow-Origin");
+        assert_eq!(allowed, None, "{bytes}");
+        assert_eq!(answer.field("Vary"), Some("Origin"), "{bytes}");
+    }
+}
+
+/// Sends a publish as a page of `page` does, to `host`.
+fn publish_as(server: &Server, host: &str, page: &str, fields: &str) -> u16 {
+    let mut client = server.client();
+    let head = format!("Host: {host}\r\nOrigin: {page}\r\n{fields}Content-Length: 1\r\n");
+    client.send(format!("POST /publish/x HTTP/1.1\r\n{head}\r\nx"));
+    client.answer().status()
+}
+
+const KEY: &str = "Authorization: Bearer secret\r\n";
+
+fn with_key(config: &mut Config) {
+    config.publish_key = Some("secret".into());
+}
+
+#[test]
+fn the_own_origin_is_compared_as_an_origin() {
+    let server = Server::with(with_key);
+    for (host, page) in [
+        ("app.example:443", "https://app.example"),
+        ("app.example:80", "http://app.example"),
+        ("App.Example", "https://app.example"),
+        ("App.Example:8443", "https://app.example:8443"),
+        ("app.example", "https://app.example"),
+        ("app.example:", "http://app.example"),
+        ("my_app.example:443", "https://my_app.example"),
+        ("[0:0::1]:80", "http://[::1]"),
+        ("[::FFFF:127.0.0.1]:7711", "http://[::ffff:7f00:1]:7711"),
+        ("app.example", "HTTPS://APP.example:443"),
+    ] {
+        assert_eq!(publish_as(&server, host, page, KEY), 200, "{host} {page}");
+    }
+    for (host, page) in [
+        ("app.example:80", "https://app.example"),
+        ("app.example:443", "http://app.example"),
+        ("app.example", "https://app.example:8443"),
+        ("app.example:8443", "https://app.example"),
+        ("app.example", "https://evil.example"),
+        ("app.example", "https://app.example.evil"),
+        ("app.example", "chrome-extension://app.example"),
+        ("app.example", "https://app.example/"),
+        ("app.example", "null"),
+        ("app.example", ""),
+        ("", "http://"),
+    ] {
+        assert_eq!(publish_as(&server, host, page, KEY), 403, "{host} {page}");
+    }
+}
+
+#[test]
+fn configured_origins_are_compared_as_origins() {
+    let server = Server::with(|config| {
+        config.cors = Cors::Origins(vec![
+            "HTTPS://App.Example:443".into(),
+            "http://[0::0001]:80".into(),
+        ]);
+    });
+    for (page, serialised) in [
+        ("https://app.example", "https://app.example"),
+        ("https://App.Example:443", "https://app.example"),
+        ("http://[::1]", "http://[::1]"),
+        ("http://[0:0::1]:80", "http://[::1]"),
+    ] {
+        let answer = server.client().get_with("/poll/x", &origin(page));
+        let allowed = answer.field("Access-Control-Allow-Origin");
+        assert_eq!(allowed, Some(serialised), "{page}");
+    }
+    for page in [
+        "http://app.example",
+        "https://app.example:80",
+        "http://[::2]",
+    ] {
+        server
+            .client()
+            .get_with("/poll/x", &origin(page))
+            .problem(403);
+    }
+    let mut frame = server.stream("/frame/x?origin=https://APP.example:443");
+    let opening = frame.until("<script>e(").unwrap();
+    assert!(
+        opening.contains("postMessage(o,\"https://app.example\")"),
+        "{opening}"
+    );
+    // The same origin twice is one, which is answered alike for all.
+    let server = Server::with(|config| {
+        config.cors = Cors::Origins(vec![GOOD.into(), "https://GOOD.example:443".into()]);
+    });
+    let allowed = server.get("/poll/x");
+    assert_eq!(allowed.field("Access-Control-Allow-Origin"), Some(GOOD));
+}
+
+#[test]
+fn behind_a_proxy_that_rewrites_host_the_browser_says_what_is_of_one_origin() {
+    const SAME: &str = "Sec-Fetch-Site: same-origin\r\n";
+    let page = "https://app.example";
+    let server = Server::with(with_key);
+    let publish = |fields: &str| publish_as(&server, "127.0.0.1:7711", page, fields);
+    assert_eq!(publish(&format!("{SAME}{KEY}")), 200);
+    assert_eq!(publish(KEY), 403);
+    assert_eq!(publish(SAME), 403);
+    assert_eq!(
+        publish(&format!("{SAME}Authorization: Bearer wrong\r\n")),
+        403
+    );
+    for site in [
+        "cross-site",
+        "same-site",
+        "none",
+        "",
+        "same-origin, same-origin",
+    ] {
+        let fields = format!("Sec-Fetch-Site: {site}\r\n{KEY}");
+        assert_eq!(publish(&fields), 403, "{site}");
+    }
+    assert_eq!(
+        publish(&format!("{SAME}Sec-Fetch-Site: cross-site\r\n{KEY}")),
+        403
+    );
+    // Where no key is required, a page that has its own name lead here is of one origin with it.
+    let server = Server::start();
+    let fields = format!("{SAME}{KEY}");
+    assert_eq!(publish_as(&server, "127.0.0.1:7711", page, &fields), 403);
 }

@@ -24,6 +24,21 @@ fn with_a_delay_it_still_accepts_and_says_that_it_goes() {
     answer.problem(503);
     assert!(answer.field("Retry-After").is_some());
     assert_eq!(answer.field("Connection"), Some("close"));
+    for method in ["OPTIONS", "HEAD"] {
+        let mut client = encke.client();
+        client.ask(method, "/readyz", "");
+        assert_eq!(client.head().status, 503, "{method}");
+    }
+    // A preflight is no question of readiness, and other endpoints are as they were.
+    for (target, fields) in [
+        ("/readyz", "Access-Control-Request-Method: GET\r\n"),
+        ("/healthz", ""),
+        ("*", ""),
+    ] {
+        let mut client = encke.client();
+        client.ask("OPTIONS", target, fields);
+        assert_eq!(client.answer().status(), 204, "{target}");
+    }
     let answer = encke.client().post("/publish/news", "", "x");
     answer.problem(503);
     assert!(answer.field("Retry-After").is_some());

@@ -1,5 +1,7 @@
 //! HTTP/1.1 as the contract has it: persistence, pipelines, forms and bodies.
 
+use std::time::Duration;
+
 use crate::client::request;
 use crate::server::Server;
 
@@ -39,22 +41,59 @@ fn connections_are_kept_as_each_version_says() {
     let server = Server::start();
     let mut client = server.client();
     for _ in 0..3 {
-        assert_eq!(client.get("/healthz").field("Connection"), None);
+        let answer = client.get("/healthz");
+        assert_eq!(answer.field("Connection"), Some("keep-alive"));
+        assert_eq!(answer.field("Keep-Alive"), Some("timeout=74"));
     }
     client.ask("GET", "/healthz", "Connection: close\r\n");
-    assert_eq!(client.answer().field("Connection"), Some("close"));
+    let answer = client.answer();
+    assert_eq!(answer.field("Connection"), Some("close"));
+    assert_eq!(answer.field("Keep-Alive"), None);
     client.expect_end();
 
     let mut client = server.client();
     for _ in 0..3 {
         client.send("GET /poll/news HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-        assert_eq!(client.answer().field("Connection"), Some("keep-alive"));
+        let answer = client.answer();
+        assert_eq!(answer.field("Connection"), Some("keep-alive"));
+        assert_eq!(answer.field("Keep-Alive"), Some("timeout=74"));
     }
     client.send("GET /poll/news HTTP/1.0\r\n\r\n");
     let answer = client.answer();
     assert_eq!(answer.field("Connection"), Some("close"));
     assert_eq!(answer.batch().messages().len(), 0);
     client.expect_end();
+}
+
+#[test]
+fn keep_alive_names_a_second_less_than_the_idle_timeout() {
+    for (idle_ms, timeout) in [
+        (75_000, Some("timeout=74")),
+        (2_000, Some("timeout=1")),
+        (60_900, Some("timeout=59")),
+        (1_999, None),
+        (500, None),
+    ] {
+        let server = Server::with(|config| config.idle_timeout = Duration::from_millis(idle_ms));
+        let mut client = server.client();
+        client.ask("GET", "/healthz", "");
+        let answer = client.answer();
+        assert_eq!(answer.field("Keep-Alive"), timeout, "{idle_ms}");
+        let connection = timeout.map(|_| "keep-alive");
+        assert_eq!(answer.field("Connection"), connection, "{idle_ms}");
+        let mut client = server.client();
+        client.send("GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        let answer = client.answer();
+        assert_eq!(answer.field("Keep-Alive"), timeout, "{idle_ms}");
+        assert_eq!(answer.field("Connection"), Some("keep-alive"), "{idle_ms}");
+    }
+    // Held polls that share their response say it too, streams do not: nothing follows them.
+    let server = Server::start();
+    let mut held = server.parked("news", "");
+    let stream = server.stream("/ndjson/news");
+    assert_eq!(stream.head.field("Keep-Alive"), None);
+    server.publish("news", "x");
+    assert_eq!(held.answer().field("Keep-Alive"), Some("timeout=74"));
 }
 
 #[test]

@@ -16,7 +16,8 @@ fn without_a_cursor_it_waits_for_what_comes_from_now_on() {
     assert_eq!(answer.batch().data(), ["after"]);
     assert_eq!(answer.batch().cursor, id);
     assert_eq!(answer.field("Encke-Cursor"), Some(&*id));
-    assert_eq!(answer.field("Connection"), None);
+    assert_eq!(answer.field("Connection"), Some("keep-alive"));
+    assert_eq!(answer.field("Keep-Alive"), Some("timeout=74"));
     server.wait_subscribers("news", 0);
     assert_eq!(client.get("/healthz").status(), 200);
 }

@@ -13,7 +13,7 @@ fn an_unknown_channel_answers_an_empty_batch_at_once() {
     assert_eq!(batch.messages().len(), 0);
     assert_eq!(answer.field("Encke-Cursor"), Some(&*batch.cursor));
     assert!(batch.json["retry"].as_u64().unwrap() > 0, "{batch:?}");
-    assert_eq!(answer.field("Connection"), None);
+    assert_eq!(answer.field("Connection"), Some("keep-alive"));
     // Unknown channels are not made by asking, and the connection goes on.
     assert_eq!(client.get("/channels/nothing").status(), 404);
     let next = client.get(&format!("/poll/nothing?since={}", batch.cursor));

@@ -12,7 +12,7 @@ use crate::stream::Stream;
 fn heads_get_through_proxies() {
     let server = Server::start();
     for (endpoint, kind) in [
-        ("sse", "text/event-stream"),
+        ("sse", "text/event-stream; charset=utf-8"),
         ("ndjson", "application/x-ndjson"),
         ("frame", "text/html; charset=utf-8"),
     ] {

@@ -59,7 +59,10 @@ impl Delivery {
         Delivery {
             connections: Connections::new(config, max_connections),
             hub: Hub::new(config, max_connections, epoch, keys),
-            response: ResponseWriter::new(Heads::new(config.cors.clone())),
+            response: ResponseWriter::new(Heads::new(
+                config.cors.clone(),
+                millis(config.idle_timeout),
+            )),
             random,
             drain: None,
             gauges: ProcessGauges::default(),

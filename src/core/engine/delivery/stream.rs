@@ -11,7 +11,7 @@ use super::state::Delivery;
 use crate::base::meter::Frame;
 use crate::encode::{Deliver, Epoch, Seq, ndjson, script, sse};
 use crate::engine::connections::{Flags, State, Wire, write_frames};
-use crate::engine::response::{BodyLength, Problem, ResponseContext, chunk};
+use crate::engine::response::{BodyLength, EVENT_STREAM, Problem, ResponseContext, chunk};
 use crate::engine::routing::Params;
 use crate::hub::{Item, Transport};
 
@@ -117,7 +117,7 @@ fn write_head(
     length: BodyLength,
 ) {
     let content_type = match transport {
-        Transport::Sse => "text/event-stream",
+        Transport::Sse => EVENT_STREAM,
         Transport::Ndjson => "application/x-ndjson",
         Transport::Frame => "text/html; charset=utf-8",
         Transport::LongPoll => unreachable!("a long poll is no stream"),

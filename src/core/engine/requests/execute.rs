@@ -17,6 +17,15 @@ use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method};
 use crate::hub::Transport;
 
+/// The fields that pages of other origins may send beyond those that need no preflight: the ones
+/// that encke reads, and those that common clients, caches and tracers add unasked, which encke
+/// ignores. Without them here such a page could not send its request at all. `Content-Encoding` is
+/// one so that a page is told why its publish is refused.
+const ALLOWED_FIELDS: &str = "Authorization, Content-Type, Encke-Event, Idempotency-Key, \
+     Last-Event-ID, Cache-Control, Content-Encoding, If-Modified-Since, If-None-Match, Pragma, \
+     X-Requested-With, X-Request-ID, X-Correlation-ID, baggage, traceparent, tracestate, \
+     sentry-trace";
+
 /// What became of an operation.
 enum Reply {
     /// Its response is written.
@@ -151,7 +160,7 @@ fn execute<'b>(
         }
         Operation::Healthz => response.text(context, "ok\n"),
         Operation::Readyz if delivery.drain.is_some() => {
-            return Err(Problem::unavailable("the server is draining", 1));
+            return Err(draining());
         }
         Operation::Readyz => response.text(context, "ready\n"),
         Operation::Metrics => {
@@ -165,6 +174,13 @@ fn execute<'b>(
             if let Some(page) = &requests.page {
                 page.write(response, context);
             }
+        }
+        // A health check may ask by OPTIONS. A preflight is answered: it says what a page may send,
+        // and lets it read that the server is draining.
+        Operation::Preflight(Route::Readyz)
+            if delivery.drain.is_some() && head.preflight_method.is_none() =>
+        {
+            return Err(draining());
         }
         Operation::Preflight(route) => {
             write_preflight(response, context, head, route);
@@ -192,6 +208,10 @@ fn receive_with(
     })
 }
 
+fn draining() -> Problem {
+    Problem::unavailable("the server is draining", 1)
+}
+
 /// Writes the response to OPTIONS, a CORS preflight among them (Fetch standard, section 3.2).
 fn write_preflight(
     response: &mut ResponseWriter,
@@ -206,11 +226,7 @@ fn write_preflight(
     let may_read = allowed.is_some() || heads.allows_any();
     if head.preflight_method.is_some() && may_read {
         field(out, "Access-Control-Allow-Methods", route.allow());
-        field(
-            out,
-            "Access-Control-Allow-Headers",
-            "Authorization, Content-Type, Encke-Event, Idempotency-Key, Last-Event-ID",
-        );
+        field(out, "Access-Control-Allow-Headers", ALLOWED_FIELDS);
         field(out, "Access-Control-Max-Age", "86400");
     }
     heads.end(out, BodyLength::None);

@@ -6,7 +6,7 @@
 use super::state::Requests;
 use crate::encode::sse;
 use crate::engine::delivery::{Delivery, REFUSED_RETRY_MS};
-use crate::engine::response::{BodyLength, KeepAlive, Problem, ResponseContext};
+use crate::engine::response::{BodyLength, EVENT_STREAM, KeepAlive, Problem, ResponseContext};
 use crate::engine::routing::{Receive, Route, callback_of};
 use crate::engine::stats::{ConnectionLimit, Endpoint};
 use crate::http1::{self, Method, Outcome, Scan};
@@ -36,12 +36,7 @@ pub(in crate::engine) fn reject(
     let mut out = Vec::new();
     if let Some(Route::Receive(Receive::Sse, _)) = route.filter(|_| is_read) {
         // An EventSource that is refused by a status never reconnects.
-        heads.stream(
-            &mut out,
-            &context,
-            "text/event-stream",
-            BodyLength::UntilClose,
-        );
+        heads.stream(&mut out, &context, EVENT_STREAM, BodyLength::UntilClose);
         if !context.head_only {
             sse::refusal(&mut out, delivery.random.u32(REFUSED_RETRY_MS));
         }

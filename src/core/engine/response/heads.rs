@@ -16,21 +16,40 @@ pub(in crate::engine) struct Heads {
     /// The fields that every response has; they change with the `Date`.
     common: String,
     date_s: u64,
+    /// The fields of responses after which a connection stays open: for HTTP/1.1, and for HTTP/1.0.
+    http11: String,
+    explicit: String,
 }
 
 /// The fields by which pages of every origin may read.
-const ANY_ORIGIN: &str =
-    "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Encke-Cursor\r\n";
+const ANY_ORIGIN: &str = "*";
+
+/// The type of a stream of server-sent events. It is UTF-8 in any case (WHATWG HTML, 9.2.5); some
+/// clients take text of a type without a charset for Latin-1.
+pub(in crate::engine) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 impl Heads {
-    pub(in crate::engine) fn new(cors: Cors) -> Heads {
+    /// `idle_timeout_ms` is the time for which a connection may be idle.
+    pub(in crate::engine) fn new(cors: Cors, idle_timeout_ms: u64) -> Heads {
+        let explicit = "Connection: keep-alive\r\n";
+        // A second less, so that a client that reuses the connection at the last moment does not
+        // meet its end. `Connection` has to name the field (RFC 9110, 7.6.1).
+        let http11 = match (idle_timeout_ms / 1_000).saturating_sub(1) {
+            0 => String::new(),
+            timeout_s => format!("{explicit}Keep-Alive: timeout={timeout_s}\r\n"),
+        };
         let mut heads = Heads {
             cors: serialised(cors),
             common: String::new(),
             date_s: u64::MAX,
+            explicit: match http11.is_empty() {
+                true => explicit.to_owned(),
+                false => http11.clone(),
+            },
+            http11,
         };
         heads.set_date(0);
         heads
@@ -44,7 +63,7 @@ impl Heads {
             let since_1970 = Duration::from_secs(date_s.min(253_402_300_799));
             let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970);
             let cors = match &self.cors {
-                Cors::Any => ANY_ORIGIN.to_owned(),
+                Cors::Any => allow(ANY_ORIGIN),
                 Cors::Origins(origins) => match &origins[..] {
                     [] => String::new(),
                     // Sent to every client, so that parked polls can share their responses.
@@ -110,8 +129,8 @@ impl Heads {
             out.extend_from_slice(allow(origin).as_bytes());
         }
         match context.keep_alive {
-            KeepAlive::Http11 => {}
-            KeepAlive::Explicit => field(out, "Connection", "keep-alive"),
+            KeepAlive::Http11 => out.extend_from_slice(self.http11.as_bytes()),
+            KeepAlive::Explicit => out.extend_from_slice(self.explicit.as_bytes()),
             KeepAlive::Close => field(out, "Connection", "close"),
         }
     }
@@ -207,7 +226,8 @@ fn serialised(cors: Cors) -> Cors {
 /// The fields by which pages of one origin may read.
 fn allow(origin: &str) -> String {
     format!(
-        "Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: Encke-Cursor\r\n"
+        "Access-Control-Allow-Origin: {origin}\r\n\
+         Access-Control-Expose-Headers: Encke-Cursor, Retry-After\r\n"
     )
 }
 

@@ -11,6 +11,6 @@ mod writer;
 
 pub(super) use context::{BodyLength, KeepAlive, ResponseContext};
 pub(super) use framing::{LAST_CHUNK, chunk};
-pub(super) use heads::{Heads, field};
+pub(super) use heads::{EVENT_STREAM, Heads, field};
 pub(super) use problem::Problem;
 pub(super) use writer::{ResponsePart, ResponseWriter};
