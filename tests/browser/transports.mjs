@@ -204,6 +204,28 @@ export const transports = {
     }
   },
 
+  'a page of one of several allowed origins reads why it is refused, even where the connection is closed': (browser) => withSite(browser, async (page, encke) => {
+    const ask = (path, options) => page.value(`fetch(${JSON.stringify(encke.url + path)}, ${options}).then(async (answer) => {
+      const { status } = await answer.json();
+      return [answer.status, status, answer.headers.get('Retry-After')].join();
+    }, (error) => String(error))`);
+    assert.equal(await ask('publish/a', '{ method: "POST", body: "x".repeat(5000) }'), '413,413,');
+    assert.equal(await ask(`poll/${'x'.repeat(2000)}`, '{}'), '414,414,');
+    assert.equal(await ask('poll/a', '{ headers: { Authorization: "x".repeat(2000) } }'), '431,431,');
+    assert.equal(await ask('publish/a', '{ method: "POST", body: "x", headers: { "Content-Encoding": "gzip" } }'), '415,415,');
+    assert.equal(await ask('poll/*', '{}'), '400,400,');
+    await encke.publish('only', 'x');
+    assert.match(await ask('publish/other', '{ method: "POST", body: "x" }'), /^503,503,\d+$/);
+    page.complaints.splice(0).forEach((text) => assert.match(text, /the server responded with a status of (4..|503)/));
+  }, ['--cors-origin=https://other.example', '--max-body-bytes=1000', '--max-head-bytes=1500', '--max-channels=1']),
+
+  'a page of another origin may send the headers that clients add unasked': (browser) => withSite(browser, async (page, encke) => {
+    const headers = ['Cache-Control', 'traceparent', 'tracestate', 'X-Requested-With', 'baggage', 'Pragma', 'Idempotency-Key', 'Encke-Event'];
+    const given = JSON.stringify(Object.fromEntries(headers.map((name) => [name, 'x'])));
+    const status = await page.value(`fetch(${JSON.stringify(`${encke.url}publish/c`)}, { method: 'PUT', body: 'x', headers: ${given} }).then((answer) => answer.status)`);
+    assert.equal(status, 200);
+  }),
+
   'a poll from another origin takes one request, with its cursor too': (browser) => withSite(browser, async (page, encke) => {
     const { id } = await encke.publish('c', 'one');
     let before = await encke.requests();

@@ -46,6 +46,17 @@ class Judge:
             if not is_own or not answered.startswith(b"HTTP/1.1 200 "):
                 self.fail(case.name, f"the next client is answered {answered!r}")
 
+    def try_page(self):
+        """A page publishes to its own origin, which has a port: encke compares that with Host."""
+        self.relay.case = "a page on a port of its own"
+        for host in ("127.0.0.1", "localhost"):
+            own = f"{host}:{self.port}"
+            request = (f"POST /publish/page HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\n"
+                       "Content-Length: 1\r\nConnection: close\r\n\r\nx")
+            answered = talk(self.port, request.encode(), PATIENCE_S)
+            if not answered.startswith(b"HTTP/1.1 200 "):
+                self.fail(self.relay.case, f"of {own} is answered {answered!r}")
+
     def judge_records(self):
         """To be called when the relay has finished."""
         for record in self.relay.records:
