@@ -112,10 +112,6 @@ pub struct Head<'b> {
 
 /// What bytes amount to so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "short-lived, and boxing would allocate per request"
-)]
 pub enum Outcome<'b> {
     /// More bytes are needed.
     Partial,

@@ -55,3 +55,33 @@ pub(in crate::engine) fn reject(
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Cors};
+    use crate::engine::Engine;
+
+    #[test]
+    fn rejected_connection_allows_the_origin_of_its_request() {
+        let config = Config {
+            cors: Cors::Origins(vec!["https://a.example".into(), "https://b.example".into()]),
+            ..Config::default()
+        };
+        let mut engine = Engine::new(&config, 1, 1);
+        for (limit, target, status) in [
+            (ConnectionLimit::Server, "/poll/x", "503"),
+            (ConnectionLimit::Address, "/poll/x", "429"),
+            (ConnectionLimit::Descriptors, "/publish/x", "503"),
+            (ConnectionLimit::Server, "/sse/x", "200"),
+        ] {
+            let head = "HTTP/1.1\r\nHost: h\r\nOrigin: https://b.example\r\n\r\n";
+            let request = format!("GET {target} {head}");
+            let response = engine.reject(request.as_bytes(), limit).expect("one");
+            let text = String::from_utf8(response).expect("text");
+            assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{text}");
+            let field = "\r\nAccess-Control-Allow-Origin: https://b.example\r\n";
+            assert!(text.contains(field), "{text}");
+        }
+    }
+}
