@@ -183,10 +183,7 @@ impl Parser {
             !by_close || head.closes() || head.status == 100,
             "an answer that ends with the connection does not say so: {head:?}"
         );
-        // Refused for its time or for room, a HEAD may not have been looked at.
-        let may_have_body = is_head(self.count - 1) && status >= 400 && head.closes();
         self.stage = match (length, chunked) {
-            _ if may_have_body => Stage::UntilClose,
             _ if bodiless => Stage::Length(0),
             (Some(length), _) => Stage::Length(length.parse().expect("a length")),
             (None, Some(coding)) => {
