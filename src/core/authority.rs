@@ -42,6 +42,7 @@ impl<'b> Authority<'b> {
     ///
     /// A host is a name of the characters of RFC 3986 (`_` is one), percent-encoded octets
     /// included, an IPv4 address, or an IPv6 address in brackets. Zone identifiers are refused.
+    #[inline]
     pub fn parse(bytes: &'b [u8]) -> Option<Authority<'b>> {
         let (host, rest) = match bytes {
             [b'[', inner @ ..] => {

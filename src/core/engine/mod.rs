@@ -95,15 +95,10 @@ impl Engine {
         id
     }
 
-    /// Counts a connection that was refused for a limit.
-    pub fn count_refused(&mut self, limit: ConnectionLimit) {
-        self.delivery.connections.stats.refused[limit as usize] += 1;
-    }
-
     /// Counts a connection that is refused for a limit, and returns the response to the request whose
     /// head is in `bytes`, in the format of its endpoint; `None` where the head is incomplete.
     pub fn reject(&mut self, bytes: &[u8], limit: ConnectionLimit) -> Option<Vec<u8>> {
-        self.count_refused(limit);
+        self.delivery.connections.stats.refused[limit as usize] += 1;
         requests::reject(&self.requests, &mut self.delivery, bytes, limit)
     }
 

@@ -51,7 +51,8 @@ impl<'b> Fields<'b> {
             13 if is("Last-Event-ID") => (&mut self.last_event_id, Error::LastEventIdRepeated),
             13 if is("Authorization") => (&mut self.authorization, Error::AuthorizationRepeated),
             14 if is("Content-Length") => (&mut self.content_length, Error::ContentLengthRepeated),
-            14 if is("Sec-Fetch-Site") => {
+            // Browsers send three fields of this length that begin alike.
+            14 if name.as_bytes()[10] | 0x20 == b's' && is("Sec-Fetch-Site") => {
                 let is_same = value == b"same-origin";
                 self.from_same_origin = Some(is_same && self.from_same_origin != Some(false));
                 return Ok(());
@@ -59,7 +60,7 @@ impl<'b> Fields<'b> {
             15 if is("Idempotency-Key") => {
                 (&mut self.idempotency_key, Error::IdempotencyKeyRepeated)
             }
-            16 if is("Content-Encoding") => {
+            16 if name.as_bytes()[0] | 0x20 == b'c' && is("Content-Encoding") => {
                 self.note_content_codings(value);
                 return Ok(());
             }

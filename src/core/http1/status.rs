@@ -46,6 +46,19 @@ statuses! {
     VERSION_NOT_SUPPORTED = 505 "HTTP Version Not Supported";
 }
 
+const ABSENT: u8 = u8::MAX;
+
+/// Indices in [`ALL`], by status: each request looks one up.
+const INDICES: [u8; 600] = {
+    let mut indices = [ABSENT; 600];
+    let mut at = 0;
+    while at < ALL.len() {
+        indices[ALL[at] as usize] = at as u8;
+        at += 1;
+    }
+    indices
+};
+
 /// The reason phrase of a status, as in its status line.
 pub fn reason(status: u16) -> &'static str {
     let line = line(status);
@@ -54,7 +67,8 @@ pub fn reason(status: u16) -> &'static str {
 
 /// The index of a status in [`ALL`].
 pub fn index(status: u16) -> Option<usize> {
-    ALL.iter().position(|&known| known == status)
+    let index = *INDICES.get(usize::from(status))?;
+    (index != ABSENT).then_some(usize::from(index))
 }
 
 #[cfg(test)]

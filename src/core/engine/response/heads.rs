@@ -15,9 +15,12 @@ pub(in crate::engine) struct Heads {
     cors: Cors,
     /// The fields that every response has; they change with the `Date`.
     common: String,
+    /// The same for responses of HTTP/1.1 after which the connection stays open.
+    common_kept: String,
     date_s: u64,
-    /// The fields of responses after which a connection stays open: for HTTP/1.1, and for HTTP/1.0.
+    /// The fields that such responses have beyond the others.
     http11: String,
+    /// The same for HTTP/1.0.
     explicit: String,
 }
 
@@ -44,6 +47,7 @@ impl Heads {
         let mut heads = Heads {
             cors: serialised(cors),
             common: String::new(),
+            common_kept: String::new(),
             date_s: u64::MAX,
             explicit: match http11.is_empty() {
                 true => explicit.to_owned(),
@@ -73,6 +77,7 @@ impl Heads {
             };
             self.common =
                 format!("Date: {date}\r\nCache-Control: no-store, no-transform\r\n{cors}");
+            self.common_kept = format!("{}{}", self.common, self.http11);
         }
     }
 
@@ -124,12 +129,16 @@ impl Heads {
         status: u16,
     ) {
         out.extend_from_slice(status::line(status).as_bytes());
-        out.extend_from_slice(self.common.as_bytes());
+        let common = match context.keep_alive {
+            KeepAlive::Http11 => &self.common_kept,
+            KeepAlive::Explicit | KeepAlive::Close => &self.common,
+        };
+        out.extend_from_slice(common.as_bytes());
         if let Some(origin) = context.origin.and_then(|index| self.origin(index)) {
             out.extend_from_slice(allow(origin).as_bytes());
         }
         match context.keep_alive {
-            KeepAlive::Http11 => out.extend_from_slice(self.http11.as_bytes()),
+            KeepAlive::Http11 => {}
             KeepAlive::Explicit => out.extend_from_slice(self.explicit.as_bytes()),
             KeepAlive::Close => field(out, "Connection", "close"),
         }
