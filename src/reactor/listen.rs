@@ -3,21 +3,18 @@
 //! Owns the options that matter, set once on the listener where Linux lets accepted sockets
 //! inherit them: no delay (an event is one small write) and keep-alive.
 
-use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
+use super::socket_file::SocketFile;
 use encke_core::config::Address;
 use encke_core::engine::Access;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 65_535;
+pub(super) const BACKLOG: i32 = 65_535;
 
 /// When a silent TCP peer is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -31,15 +28,13 @@ pub(super) struct Listener {
     pub(super) is_proxied: bool,
     /// There may be connections to accept.
     pub(super) is_ready: bool,
-    file: Option<PathBuf>,
+    file: Option<SocketFile>,
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // Whoever removed it first did our work.
-            let _ = std::fs::remove_file(file);
-        }
+        // Before the descriptor is closed: see `SocketFile`.
+        drop(self.file.take());
     }
 }
 
@@ -75,7 +70,7 @@ impl Listener {
 }
 
 /// A listening socket, and the file to be removed with it.
-fn open(address: &Address, unix_mode: Option<u32>) -> io::Result<(Socket, Option<PathBuf>)> {
+fn open(address: &Address, unix_mode: Option<u32>) -> io::Result<(Socket, Option<SocketFile>)> {
     match address {
         Address::Tcp(address) => {
             let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
@@ -89,15 +84,8 @@ fn open(address: &Address, unix_mode: Option<u32>) -> io::Result<(Socket, Option
             Ok((socket, None))
         }
         Address::Unix(path) => {
-            remove_stale(path)?;
-            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-            socket.bind(&SockAddr::unix(path)?)?;
-            if let Some(mode) = unix_mode {
-                // Nobody can connect before it listens.
-                std::fs::set_permissions(path, Permissions::from_mode(mode))?;
-            }
-            socket.listen(BACKLOG)?;
-            Ok((socket, Some(path.clone())))
+            let (socket, file) = SocketFile::listen(path, unix_mode)?;
+            Ok((socket, Some(file)))
         }
         Address::Inherited(inherited) => {
             let socket = Socket::from(inherited.as_fd().try_clone_to_owned()?);
@@ -114,17 +102,4 @@ fn set_inherited_options(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     socket.set_keepalive(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
-}
-
-/// Removes a socket file that nobody listens on; a live one, or another kind of file, stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => match UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)
-            }
-            _ => Ok(()),
-        },
-        _ => Ok(()),
-    }
 }

@@ -11,6 +11,7 @@ mod listen;
 mod load;
 mod notices;
 mod proxy;
+mod socket_file;
 mod sockets;
 
 use std::collections::VecDeque;

@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
 
 use encke::Address;
 
@@ -73,10 +76,35 @@ fn the_limit_per_address_counts_whom_the_header_names() {
     assert_eq!(ask("PROXY TCP4 192.0.2.2 198.51.100.1 1 80\r\n").1, 200);
 }
 
+/// A directory of one test, removed with it.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Directory {
+        let name = format!("encke-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Directory(path)
+    }
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).expect("it is there");
+    }
+}
+
+fn unix_server(path: &Path) -> Server {
+    Server::with(|config| config.listen.push(Address::Unix(path.to_owned())))
+}
+
 #[test]
-fn a_unix_socket_gets_its_mode() {
-    let directory = std::env::temp_dir().join(format!("encke-mode-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+fn unix_socket_gets_its_mode_and_is_removed() {
+    let directory = Directory::new("mode");
     let path = directory.join("socket");
     let mut server = Server::with(|config| {
         config.listen.push(Address::Unix(path.clone()));
@@ -86,5 +114,80 @@ fn a_unix_socket_gets_its_mode() {
     assert_eq!(mode & 0o777, 0o640);
     server.stop().unwrap();
     assert!(!path.exists(), "it is removed with the server");
-    std::fs::remove_dir(&directory).unwrap();
+}
+
+#[test]
+fn drained_server_leaves_a_socket_that_was_renamed_over_its_own() {
+    let directory = Directory::new("renamed");
+    let (path, beside) = (directory.join("socket"), directory.join("socket.new"));
+    let mut old = unix_server(&path);
+    let mut new = unix_server(&beside);
+    std::fs::rename(&beside, &path).unwrap();
+    old.stop().unwrap();
+    UnixStream::connect(&path).expect("the new server's socket is still there");
+    new.stop().unwrap();
+    assert!(
+        path.exists(),
+        "it is not the path that the new server bound"
+    );
+}
+
+#[test]
+fn drained_server_leaves_a_socket_that_was_bound_anew() {
+    let directory = Directory::new("anew");
+    let path = directory.join("socket");
+    let mut old = unix_server(&path);
+    std::fs::remove_file(&path).unwrap();
+    let mut new = unix_server(&path);
+    old.stop().unwrap();
+    UnixStream::connect(&path).expect("the new server's socket is still there");
+    new.stop().unwrap();
+    assert!(
+        !path.exists(),
+        "it is removed with the server that bound it"
+    );
+}
+
+#[test]
+fn of_servers_that_start_at_once_on_a_stale_socket_one_listens() {
+    const SERVERS: usize = 4;
+    let directory = Directory::new("race");
+    for round in 0..20 {
+        let path = directory.join(&format!("socket-{round}"));
+        drop(UnixListener::bind(&path).unwrap());
+        let start = Barrier::new(SERVERS);
+        let bind = || {
+            let config = encke::Config {
+                listen: vec![Address::Unix(path.clone())],
+                ..crate::server::config()
+            };
+            start.wait();
+            encke::Server::bind(config)
+        };
+        let bound: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..SERVERS).map(|_| scope.spawn(bind)).collect();
+            let bound = threads.into_iter().map(|thread| thread.join().unwrap());
+            bound.filter_map(Result::ok).collect()
+        });
+        assert_eq!(bound.len(), 1);
+        UnixStream::connect(&path).expect("its socket is not another's to remove");
+    }
+}
+
+#[test]
+fn what_is_no_socket_or_has_a_listener_is_not_replaced() {
+    let directory = Directory::new("kept");
+    let (file, live) = (directory.join("file"), directory.join("live"));
+    std::fs::write(&file, "kept").unwrap();
+    let _listener = UnixListener::bind(&live).unwrap();
+    for path in [&file, &live] {
+        let config = encke::Config {
+            listen: vec![Address::Unix(path.clone())],
+            ..crate::server::config()
+        };
+        let error = encke::Server::bind(config).err().expect("it is in use");
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"kept");
+    UnixStream::connect(&live).expect("it is still there");
 }

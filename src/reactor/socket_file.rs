@@ -1,0 +1,99 @@
+//! The file of a listening unix socket.
+//!
+//! Owns its creation and its removal. Invariants: a file on which a process listens is never replaced,
+//! also if several processes start at once; and a file is removed only if it is still the one that was
+//! created here, since its path may have been given to a successor meanwhile.
+
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::listen::BACKLOG;
+
+/// A file that was created by binding a socket to its path. Dropping it removes it if it is still
+/// that file. The socket must be open until then: an open socket keeps the number of its inode from
+/// being used again.
+pub(super) struct SocketFile {
+    path: PathBuf,
+    id: FileId,
+}
+
+/// What tells a file from every other one that exists: its device and its inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl SocketFile {
+    /// Listens on a new socket at `path`, and returns it with its file. A file without a listener is
+    /// replaced. `mode` is the file's permission bits; `None` leaves them to the umask.
+    pub(super) fn listen(path: &Path, mode: Option<u32>) -> io::Result<(Socket, SocketFile)> {
+        // Held until this socket listens: before, others would take its file for a stale one.
+        let _lock = lock_directory(path);
+        remove_stale(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let file = SocketFile {
+            id: FileId::of(&std::fs::symlink_metadata(path)?),
+            path: path.to_owned(),
+        };
+        if let Some(mode) = mode {
+            // Before it listens, so that no client can connect under another mode.
+            std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+        }
+        socket.listen(BACKLOG)?;
+        Ok((socket, file))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let current = std::fs::symlink_metadata(&self.path);
+        if current.is_ok_and(|current| FileId::of(&current) == self.id) {
+            // An error leaves a stale file, which the next start replaces.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> FileId {
+        FileId(metadata.dev(), metadata.ino())
+    }
+}
+
+/// Locks the directory of a path against other starts of encke. Where that is not possible, because the
+/// directory cannot be read or its file system has no locks, nothing is locked.
+fn lock_directory(path: &Path) -> Option<File> {
+    let directory = path.parent()?;
+    let file = File::open(directory).ok()?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => {
+            log::info!("waiting for the lock of {}", directory.display());
+            rustix::fs::flock(&file, FlockOperation::LockExclusive).ok()?;
+        }
+        locked => locked.ok()?,
+    }
+    Some(file)
+}
+
+/// Removes a socket file without a listener. One with a listener stays, and so does any other kind of
+/// file: binding then fails.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_socket() => {}
+        _ => return Ok(()),
+    }
+    let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A listener with a full backlog would make it wait.
+    client.set_nonblocking(true)?;
+    match client.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        _ => Ok(()),
+    }
+}
