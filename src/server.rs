@@ -96,7 +96,7 @@ impl Server {
         let mut addresses = Vec::new();
         for (address, access) in listeners(&config) {
             let bound = reactor
-                .listen(address, access, config.unix_mode)
+                .listen(address, access, &config)
                 .map_err(|error| Error::Bind(address.clone(), error))?;
             match access {
                 Access::Public => log::info!("listening on {bound} (receiving only)"),

@@ -230,7 +230,7 @@ pub(super) struct Limits {
         default_value_t = Span(Config::default().idle_timeout))]
     pub(super) idle_timeout: Span,
 
-    /// Time after which a reader that takes no bytes is closed
+    /// Time after which a client that takes no bytes, or acknowledges none, is closed
     #[arg(long, env = "ENCKE_WRITE_TIMEOUT", value_name = "DURATION",
         default_value_t = Span(Config::default().write_timeout))]
     pub(super) write_timeout: Span,

@@ -74,7 +74,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Time a connection may stay open between two requests.
     pub idle_timeout: Duration,
-    /// Time without progress after which a reader that takes no bytes is closed.
+    /// Time without progress after which a client that takes no bytes, or whose TCP acknowledges none,
+    /// is closed.
     pub write_timeout: Duration,
     /// Messages that may wait between producer threads and the reactor.
     pub queue: usize,

@@ -1,7 +1,10 @@
 //! Listening sockets: made, bound, and made safe to accept from.
 //!
-//! Owns the options that matter, set once on the listener where Linux lets accepted sockets
-//! inherit them: no delay (an event is one small write) and keep-alive.
+//! Owns the options of TCP sockets. They are set on the listener alone, since Linux copies them to the
+//! sockets that it accepts: no delay, because an event is one small write; and the two that find peers
+//! which vanished without a FIN, keep-alive where nothing is sent, and `TCP_USER_TIMEOUT` where sent
+//! bytes are not acknowledged. Without the latter, heartbeats would go into the send buffer until the
+//! kernel gives up, after a quarter of an hour.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,14 +13,21 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::socket_file::SocketFile;
-use encke_core::config::Address;
+use encke_core::config::{Address, Config};
 use encke_core::engine::Access;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 65_535;
 
-/// When a silent TCP peer is asked whether it is still there.
+/// The time without a byte after which the kernel asks a TCP peer whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The time after which the kernel asks again. It gives up once there is no answer for
+/// `TCP_USER_TIMEOUT`.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The longest `TCP_USER_TIMEOUT`: the kernel takes it as an `int`, in milliseconds.
+const MAX_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// A listening socket. A unix socket's file is removed with it.
 pub(super) struct Listener {
@@ -39,17 +49,13 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    /// Listens on an address; the files of unix sockets get `unix_mode`.
-    pub(super) fn bind(
-        address: &Address,
-        access: Access,
-        unix_mode: Option<u32>,
-    ) -> io::Result<Listener> {
+    /// Listens on an address, with the socket options that `config` asks for.
+    pub(super) fn bind(address: &Address, access: Access, config: &Config) -> io::Result<Listener> {
         let (inner, is_proxied) = match address {
             Address::Proxied(inner) => (&**inner, true),
             address => (address, false),
         };
-        let (socket, file) = open(inner, unix_mode)?;
+        let (socket, file) = open(inner, config)?;
         socket.set_nonblocking(true)?;
         let bound = match socket.local_addr()?.as_socket() {
             Some(bound) if matches!(inner, Address::Tcp(_)) => Address::Tcp(bound),
@@ -70,7 +76,7 @@ impl Listener {
 }
 
 /// A listening socket, and the file to be removed with it.
-fn open(address: &Address, unix_mode: Option<u32>) -> io::Result<(Socket, Option<SocketFile>)> {
+fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<SocketFile>)> {
     match address {
         Address::Tcp(address) => {
             let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
@@ -78,19 +84,19 @@ fn open(address: &Address, unix_mode: Option<u32>) -> io::Result<(Socket, Option
                 socket.set_only_v6(true)?;
             }
             socket.set_reuse_address(true)?;
-            set_inherited_options(&socket)?;
+            set_tcp_options(&socket, config.write_timeout)?;
             socket.bind(&SockAddr::from(*address))?;
             socket.listen(BACKLOG)?;
             Ok((socket, None))
         }
         Address::Unix(path) => {
-            let (socket, file) = SocketFile::listen(path, unix_mode)?;
+            let (socket, file) = SocketFile::listen(path, config.unix_mode)?;
             Ok((socket, Some(file)))
         }
         Address::Inherited(inherited) => {
             let socket = Socket::from(inherited.as_fd().try_clone_to_owned()?);
             if inherited.ip_address().is_some() {
-                set_inherited_options(&socket)?;
+                set_tcp_options(&socket, config.write_timeout)?;
             }
             Ok((socket, None))
         }
@@ -98,8 +104,13 @@ fn open(address: &Address, unix_mode: Option<u32>) -> io::Result<(Socket, Option
     }
 }
 
-fn set_inherited_options(socket: &Socket) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    socket.set_keepalive(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+/// Sets what sockets accepted from this one inherit.
+fn set_tcp_options(listener: &Socket, write_timeout: Duration) -> io::Result<()> {
+    listener.set_tcp_nodelay(true)?;
+    listener.set_keepalive(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL);
+    listener.set_tcp_keepalive(&keepalive)?;
+    listener.set_tcp_user_timeout(Some(write_timeout.min(MAX_USER_TIMEOUT)))
 }

@@ -27,7 +27,7 @@ use crate::inbox::{Accepted, Inbox};
 use accept::Gate;
 use addresses::Addresses;
 use encke_core::base::time::{Time, millis};
-use encke_core::config::Address;
+use encke_core::config::{Address, Config};
 use encke_core::encode::write_cursor;
 use encke_core::engine::{Access, ConnId, Engine};
 use listen::Listener;
@@ -156,14 +156,14 @@ impl Reactor {
         })
     }
 
-    /// Listens on an address; the address as bound.
+    /// Listens on an address, and returns the address as bound.
     pub(crate) fn listen(
         &mut self,
         address: &Address,
         access: Access,
-        unix_mode: Option<u32>,
+        config: &Config,
     ) -> io::Result<Address> {
-        let listener = Listener::bind(address, access, unix_mode)?;
+        let listener = Listener::bind(address, access, config)?;
         let token = Token(1 + self.listeners.len());
         let raw = listener.fd.as_raw_fd();
         self.poll

@@ -29,6 +29,7 @@ mod publish;
 mod resources;
 mod stdin;
 mod streams;
+mod vanished;
 
 use std::time::{Duration, Instant};
 
