@@ -3,6 +3,7 @@
 
 pub mod docs;
 pub mod inbox;
+mod inherit;
 pub mod producer;
 mod reactor;
 mod server;
@@ -10,4 +11,5 @@ mod server;
 pub use encke_core::config::{self, Address, Config, ConfigError, Cors, History, Inherited};
 pub use encke_core::encode::Data;
 pub use inbox::{Accepted, Handle, Publication, PublishError, Publisher, Receipt};
+pub use inherit::inherit;
 pub use server::{Error, Server};

@@ -18,7 +18,7 @@ use signals::Signals;
 fn main() -> ExitCode {
     let inherited = match systemd::sockets() {
         Ok(inherited) => inherited,
-        Err(error) => return fail(&format!("a socket that was passed cannot be used: {error}")),
+        Err(error) => return fail(&error),
     };
     let command = match cli::parse(std::env::args_os(), inherited) {
         Ok(command) => command,

@@ -5,16 +5,21 @@
 
 use std::env;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use encke::{Address, Inherited, Server};
+use encke::{Address, Server};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
 /// The name of sockets that serve everything (`FileDescriptorName=` in a socket unit).
 const CONTROL: &str = "control";
+
+/// The highest numbers of `AF_` and `SOCK_` in Linux, with some to spare.
+const MAX_ADDRESS_FAMILY: i32 = 64;
+const MAX_SOCKET_TYPE: i32 = 10;
 
 /// Listening sockets that were handed over.
 #[derive(Default)]
@@ -24,32 +29,51 @@ pub(crate) struct Sockets {
 }
 
 /// Takes the sockets. To be called before there are threads, as it clears their variables.
-pub(crate) fn sockets() -> io::Result<Sockets> {
+///
+/// # Errors
+///
+/// One line that names a descriptor that encke cannot serve, and what to set instead.
+pub(crate) fn sockets() -> Result<Sockets, String> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
     let mut passed = ListenFd::from_env();
     let mut sockets = Sockets::default();
-    for place in 0..passed.len() {
-        let address = Address::Inherited(take(&mut passed, place)?);
-        match names.next() {
-            Some(CONTROL) => sockets.control.push(address),
+    for index in 0..passed.len() {
+        let name = names.next().unwrap_or_default();
+        let socket = take(&mut passed, index).and_then(encke::inherit);
+        let address = socket.map(Address::Inherited).map_err(|error| {
+            format!(
+                "socket {} ({name:?}) of the service manager: {error}",
+                index + 1
+            )
+        })?;
+        match name {
+            CONTROL => sockets.control.push(address),
             _ => sockets.listen.push(address),
         }
     }
     Ok(sockets)
 }
 
-fn take(passed: &mut ListenFd, place: usize) -> io::Result<Inherited> {
-    if let Ok(Some(socket)) = passed.take_unix_listener(place) {
-        return Ok(Inherited::new(socket.into(), None));
-    }
-    match passed.take_tcp_listener(place)? {
-        Some(socket) => {
-            let ip_address = socket.local_addr()?;
-            Ok(Inherited::new(socket.into(), Some(ip_address)))
+/// Takes a socket of whatever kind. The crate hands over a descriptor only as a socket of a kind that
+/// it is told, so each kind is tried.
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
+    for family in 1..=MAX_ADDRESS_FAMILY {
+        for kind in 1..=MAX_SOCKET_TYPE {
+            if let Ok(Some(socket)) = passed.take_custom(index, family, kind, "") {
+                return Ok(socket);
+            }
         }
-        None => Err(io::Error::other("a socket was passed twice")),
     }
+    let fd = passed.take_raw_fd(index)?.unwrap_or_default();
+    let detail = match std::fs::read_link(format!("/proc/self/fd/{fd}")) {
+        Ok(file) => format!(
+            "it is {}, not a socket; set ListenStream= in the socket unit",
+            file.display()
+        ),
+        Err(_) => format!("descriptor {fd} is not open"),
+    };
+    Err(io::Error::other(detail))
 }
 
 /// Says that the server serves, and has it show that it lives as often as that is asked for.
@@ -74,7 +98,7 @@ fn tell(state: &[NotifyState<'_>]) {
 
 /// As `sd_notify::notify`, which knows no abstract sockets.
 fn send(state: &[NotifyState<'_>]) -> io::Result<()> {
-    let Some(name) = env::var_os("NOTIFY_SOCKET") else {
+    let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
         return Ok(());
     };
     let address = match name.as_bytes().strip_prefix(b"@") {

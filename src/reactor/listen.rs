@@ -10,9 +10,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::socket_file::SocketFile;
+use crate::inherit;
 use encke_core::config::{Address, Config};
 use encke_core::engine::Access;
 
@@ -94,8 +96,15 @@ fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<Socket
             Ok((socket, Some(file)))
         }
         Address::Inherited(inherited) => {
+            let ip_address = inherit::check(inherited)?;
+            // It decides whether the control surface is open to other machines.
+            if ip_address != inherited.ip_address() {
+                return Err(io::Error::other(
+                    "it is bound to another IP address than it was said to be",
+                ));
+            }
             let socket = Socket::from(inherited.as_fd().try_clone_to_owned()?);
-            if inherited.ip_address().is_some() {
+            if ip_address.is_some() {
                 set_tcp_options(&socket, config.write_timeout)?;
             }
             Ok((socket, None))
@@ -112,5 +121,12 @@ fn set_tcp_options(listener: &Socket, write_timeout: Duration) -> io::Result<()>
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL);
     listener.set_tcp_keepalive(&keepalive)?;
-    listener.set_tcp_user_timeout(Some(write_timeout.min(MAX_USER_TIMEOUT)))
+    match listener.set_tcp_user_timeout(Some(write_timeout.min(MAX_USER_TIMEOUT))) {
+        // An inherited socket may be of MPTCP, which does not have it.
+        Err(error) if error.raw_os_error() == Some(Errno::NOPROTOOPT.raw_os_error()) => {
+            log::warn!("clients that vanish are not timed out: {error}");
+            Ok(())
+        }
+        set => set,
+    }
 }

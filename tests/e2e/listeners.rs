@@ -1,12 +1,14 @@
 //! Listeners of other kinds: behind a PROXY protocol, and unix sockets with a mode.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 
-use encke::Address;
+use encke::{Address, Inherited};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::client::Client;
 use crate::server::{Server, any_port};
@@ -190,4 +192,82 @@ fn what_is_no_socket_or_has_a_listener_is_not_replaced() {
     }
     assert_eq!(std::fs::read(&file).unwrap(), b"kept");
     UnixStream::connect(&live).expect("it is still there");
+}
+
+fn bind_inherited(socket: impl Into<OwnedFd>, ip_address: Option<SocketAddr>) -> String {
+    let inherited = Inherited::new(socket.into(), ip_address);
+    let config = encke::Config {
+        listen: vec![Address::Inherited(inherited)],
+        ..crate::server::config()
+    };
+    let error = encke::Server::bind(config).err().expect("it is refused");
+    error.to_string()
+}
+
+#[test]
+fn inherited_socket_of_another_kind_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    let (near, far) = UnixStream::pair().unwrap();
+    let kind = |family, kind| OwnedFd::from(Socket::new(family, kind, None).unwrap());
+    let unbound = kind(Domain::IPV4, Type::STREAM);
+    let kinds: Vec<(OwnedFd, &str)> = vec![
+        (accepted.into(), "Accept=no"),
+        (client.into(), "Accept=no"),
+        (near.into(), "Accept=no"),
+        (far.into(), "Accept=no"),
+        (unbound, "does not listen"),
+        (
+            UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+            "ListenStream=",
+        ),
+        (UnixDatagram::unbound().unwrap().into(), "ListenStream="),
+        (kind(Domain::UNIX, Type::SEQPACKET), "ListenStream="),
+        (
+            std::fs::File::open("/dev/null").unwrap().into(),
+            "not a socket",
+        ),
+        (std::io::pipe().unwrap().0.into(), "not a socket"),
+    ];
+    for (socket, words) in kinds {
+        for error in [
+            bind_inherited(socket.try_clone().unwrap(), None),
+            encke::inherit(socket).unwrap_err().to_string(),
+        ] {
+            assert!(error.contains(words), "{error} lacks {words:?}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}
+
+/// A TCP socket that is called a unix socket would be trusted with publishing.
+#[test]
+fn inherited_socket_with_a_wrong_address_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = bind_inherited(listener.try_clone().unwrap(), None);
+    assert!(error.contains("another IP address"), "{error}");
+    let error = bind_inherited(listener, Some(SocketAddr::from(([127, 0, 0, 1], 1))));
+    assert!(error.contains("another IP address"), "{error}");
+}
+
+#[test]
+fn inherited_sockets_are_served() {
+    let mut sockets = vec![TcpListener::bind("127.0.0.1:0").unwrap()];
+    let mptcp = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP));
+    // Not every kernel has it.
+    if let Ok(mptcp) = mptcp {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        mptcp.bind(&any.into()).unwrap();
+        mptcp.listen(1).unwrap();
+        sockets.push(mptcp.into());
+    }
+    for socket in sockets {
+        let address = socket.local_addr().unwrap();
+        let _server = Server::with(|config| {
+            let inherited = encke::inherit(socket.into()).unwrap();
+            config.listen.push(Address::Inherited(inherited));
+        });
+        assert_eq!(Client::connect(address).get("/readyz").status(), 200);
+    }
 }

@@ -31,7 +31,8 @@ pub struct Inherited {
 
 impl Inherited {
     /// Takes over a listening stream socket. `ip_address` is the address it is bound to; `None` for
-    /// a unix socket.
+    /// a unix socket. Both are checked when the server is bound; `encke::inherit` checks at once, and
+    /// finds the address.
     pub fn new(socket: OwnedFd, ip_address: Option<SocketAddr>) -> Inherited {
         Inherited {
             socket: Arc::new(socket),
