@@ -88,6 +88,12 @@ impl Reactor {
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                 self.without_descriptor(place, now);
             }
+            // The socket does not listen any more: a process that shares it has shut it down. It would
+            // say so again at once.
+            Err(error @ (Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSOCK | Errno::BADF)) => {
+                listener.is_ready = false;
+                log::error!("{} cannot be accepted from: {error}", listener.address);
+            }
             // The client left before it was accepted, or the network failed it: try the next.
             Err(_) => {}
         }
