@@ -18,7 +18,6 @@ use encke::{Config, Cors};
 
 use crate::systemd::Sockets;
 use options::{Options, Publishing};
-use values::Addresses;
 
 const BAD_OPTION: u8 = 2;
 
@@ -92,8 +91,8 @@ fn command(options: Options, inherited: Sockets) -> Result<Command, Exit> {
 fn config(options: Options, inherited: Sockets) -> Result<Config, Exit> {
     let has_inherited = !(inherited.listen.is_empty() && inherited.control.is_empty());
     let (receiving, limits) = (options.receiving, options.limits);
-    let mut listen = flat(options.listening.listen);
-    let mut control = flat(options.listening.control);
+    let mut listen = options.listening.listen;
+    let mut control = options.listening.control;
     listen.extend(inherited.listen);
     control.extend(inherited.control);
     let stream_max_bytes = receiving.stream_max_bytes.0;
@@ -138,13 +137,6 @@ fn config(options: Options, inherited: Sockets) -> Result<Config, Exit> {
         drain: options.lifecycle.drain.0,
         drain_delay: options.lifecycle.drain_delay.0,
     })
-}
-
-fn flat(options: Vec<Addresses>) -> Vec<encke::Address> {
-    options
-        .into_iter()
-        .flat_map(|Addresses(list)| list)
-        .collect()
 }
 
 fn publish_key(publishing: Publishing) -> Result<Option<String>, Exit> {

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::inbox::{self, Handle, Publisher};
@@ -94,15 +95,8 @@ impl Server {
         let mut reactor = Reactor::new(poll, engine, inbox, limits)
             .map_err(|error| Error::System("no poll to wait with", error))?;
         let mut addresses = Vec::new();
-        for (address, access) in listeners(&config) {
-            let bound = reactor
-                .listen(address, access, &config)
-                .map_err(|error| Error::Bind(address.clone(), error))?;
-            match access {
-                Access::Public => log::info!("listening on {bound} (receiving only)"),
-                Access::Guarded | Access::Trusted => log::info!("listening on {bound}"),
-            }
-            addresses.push(bound);
+        for (address, is_control) in listeners(&config) {
+            addresses.extend(listen(&mut reactor, address, is_control, &config)?);
         }
         log::info!(
             "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
@@ -172,20 +166,57 @@ impl Server {
     }
 }
 
-fn listeners(config: &Config) -> impl Iterator<Item = (&Address, Access)> {
-    let has_control = !config.control.is_empty();
-    let public = config.listen.iter().map(move |address| match has_control {
-        true => (address, Access::Public),
-        false => (address, Access::Guarded),
-    });
-    let control = config
-        .control
-        .iter()
-        .map(|address| match address.is_local() {
-            true => (address, Access::Trusted),
-            false => (address, Access::Guarded),
-        });
-    public.chain(control)
+/// The addresses to listen on, and whether each is one of [`Config::control`].
+fn listeners(config: &Config) -> impl Iterator<Item = (&Address, bool)> {
+    let listen = config.listen.iter().map(|address| (address, false));
+    listen.chain(config.control.iter().map(|address| (address, true)))
+}
+
+/// Listens at an address, and returns where: of a name, at as many of its addresses as this host has,
+/// and at least at one.
+fn listen(
+    reactor: &mut Reactor,
+    address: &Address,
+    is_control: bool,
+    config: &Config,
+) -> Result<Vec<Address>, Error> {
+    let mut bound = Vec::new();
+    let mut missing = Vec::new();
+    for address in address.each() {
+        let access = match is_control {
+            false if !config.control.is_empty() => Access::Public,
+            true if address.is_local() => Access::Trusted,
+            _ => Access::Guarded,
+        };
+        match reactor.listen(&address, access, config) {
+            Ok(address) => {
+                match access {
+                    Access::Public => log::info!("listening on {address} (receiving only)"),
+                    Access::Guarded | Access::Trusted => log::info!("listening on {address}"),
+                }
+                bound.push(address);
+            }
+            Err(error) if is_missing(&error) => missing.push((address, error)),
+            Err(error) => return Err(Error::Bind(address, error)),
+        }
+    }
+    if bound.is_empty()
+        && let Some((address, error)) = missing.pop()
+    {
+        return Err(Error::Bind(address, error));
+    }
+    for (single, error) in missing {
+        log::warn!("not listening on {single}, an address of {address}: {error}");
+    }
+    Ok(bound)
+}
+
+/// Whether this host does not have an address, or not its family.
+fn is_missing(error: &io::Error) -> bool {
+    let missing = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT];
+    missing
+        .map(|errno| Some(errno.raw_os_error()))
+        .contains(&error.raw_os_error())
 }
 
 /// Raises the soft file limit to the hard one; what it is then.

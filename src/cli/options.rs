@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, Parser};
-use encke::Config;
 use encke::producer::stdin::Lines;
+use encke::{Address, Config};
 
-use super::values::{self, Addresses, Bytes, Span};
+use super::values::{self, Bytes, Span};
 
 const AFTER_HELP: &str = "\
 Durations are seconds (30, 0.5) or have a suffix: 500ms, 30s, 2m, 1h. Bytes may have a suffix: K, M,
@@ -62,8 +62,9 @@ pub(super) struct Options {
 pub(super) struct Listening {
     /// Address for receivers and, without --control, for everything; repeatable [default:
     /// 127.0.0.1:7711]
-    #[arg(long, env = "ENCKE_LISTEN", value_name = "ADDR", value_delimiter = ',')]
-    pub(super) listen: Vec<Addresses>,
+    #[arg(long, env = "ENCKE_LISTEN", value_name = "ADDR", value_delimiter = ',',
+        value_parser = values::address)]
+    pub(super) listen: Vec<Address>,
 
     /// Address for everything; publishing, /channels and /metrics are then served on these alone;
     /// repeatable [default: none]
@@ -71,9 +72,10 @@ pub(super) struct Listening {
         long,
         env = "ENCKE_CONTROL",
         value_name = "ADDR",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = values::address
     )]
-    pub(super) control: Vec<Addresses>,
+    pub(super) control: Vec<Address>,
 
     /// Mode of the files of unix sockets, in octal [default: as the umask leaves it]
     #[arg(long, env = "ENCKE_UNIX_MODE", value_name = "MODE", value_parser = values::mode)]

@@ -125,41 +125,34 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What one address option stands for: a name may resolve to several addresses, all distinct.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Addresses(pub(super) Vec<Address>);
-
-impl FromStr for Addresses {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Addresses, String> {
-        if let Some(inner) = text.strip_prefix("proxy:") {
-            let Addresses(inner) = inner.parse()?;
-            let proxied = inner
-                .into_iter()
-                .map(|address| Address::Proxied(address.into()));
-            return Ok(Addresses(proxied.collect()));
+/// Reads an address; a name is resolved.
+pub(super) fn address(text: &str) -> Result<Address, String> {
+    if let Some(inner) = text.strip_prefix("proxy:") {
+        return Ok(Address::Proxied(address(inner)?.into()));
+    }
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(Address::Unix(PathBuf::from(path)));
+    }
+    let (host, port) = host_and_port(text).ok_or(
+        "an address is host:port, [v6]:port or unix:/path, such as 127.0.0.1:7711; \
+         for every interface: 0.0.0.0:7711 or [::]:7711",
+    )?;
+    let found = (&*host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("{host} cannot be resolved: {error}"))?;
+    let mut addresses = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
         }
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Addresses(vec![Address::Unix(PathBuf::from(path))]));
-        }
-        let (host, port) = host_and_port(text).ok_or(
-            "an address is host:port, [v6]:port or unix:/path, such as 127.0.0.1:7711; \
-             for every interface: 0.0.0.0:7711 or [::]:7711",
-        )?;
-        let found = (&*host, port)
-            .to_socket_addrs()
-            .map_err(|error| format!("{host} cannot be resolved: {error}"))?;
-        let mut addresses = Vec::new();
-        for address in found.map(Address::Tcp) {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        if addresses.is_empty() {
-            return Err(format!("{host} resolves to no address"));
-        }
-        Ok(Addresses(addresses))
+    }
+    match *addresses {
+        [] => Err(format!("{host} resolves to no address")),
+        [address] => Ok(Address::Tcp(address)),
+        _ => Ok(Address::Name {
+            name: text.to_owned(),
+            addresses,
+        }),
     }
 }
 
@@ -323,7 +316,7 @@ mod tests {
             ),
             ("proxy:[::1]:1", Address::Proxied(tcp("[::1]:1").into())),
         ] {
-            assert_eq!(text.parse(), Ok(Addresses(vec![expected])), "{text}");
+            assert_eq!(address(text), Ok(expected), "{text}");
         }
         for text in [
             "",
@@ -343,7 +336,7 @@ mod tests {
             "http://127.0.0.1:1",
             "http://a",
         ] {
-            let error = text.parse::<Addresses>().unwrap_err();
+            let error = address(text).unwrap_err();
             assert!(
                 error.contains("host:port, [v6]:port or unix:/path"),
                 "{text}: {error}"
@@ -353,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_name_gives_each_of_its_addresses_once() {
-        let Addresses(found) = "localhost:7711".parse().unwrap();
+        let found = address("localhost:7711").unwrap().each();
         assert!(!found.is_empty());
         for (index, address) in found.iter().enumerate() {
             assert!(!found[..index].contains(address));

@@ -110,6 +110,7 @@ fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<Socket
             Ok((socket, None))
         }
         Address::Proxied(_) => Err(io::Error::other("`proxy:` is given twice")),
+        Address::Name { .. } => Err(io::Error::other("a name has more than one address")),
     }
 }
 

@@ -271,3 +271,62 @@ fn inherited_sockets_are_served() {
         assert_eq!(Client::connect(address).get("/readyz").status(), 200);
     }
 }
+
+/// Of TEST-NET-1 and the documentation prefix (RFC 5737, RFC 3849): no host has these.
+const MISSING: [&str; 2] = ["192.0.2.1:0", "[2001:db8::1]:0"];
+
+fn name(addresses: &[&str]) -> Address {
+    Address::Name {
+        name: "host:0".into(),
+        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+    }
+}
+
+#[test]
+fn name_is_bound_at_the_addresses_that_the_host_has() {
+    let [v4, v6] = MISSING;
+    let name = name(&[v4, "127.0.0.1:0", v6, "127.0.0.2:0"]);
+    let server = Server::with(|config| {
+        config.control = vec![name.clone(), Address::Proxied(name.into())];
+        config.publish_key = Some("key".into());
+    });
+    // The first is the address of every test's server.
+    let [_, plain @ .., proxied, other] = &*server.addresses else {
+        panic!("{:?}", server.addresses);
+    };
+    assert_eq!(plain.len(), 2);
+    for (index, _) in plain.iter().enumerate() {
+        let client = &mut Client::connect(server.tcp(1 + index));
+        assert_eq!(
+            client.get("/metrics").status(),
+            200,
+            "trusted, as it is local"
+        );
+    }
+    assert!(matches!(proxied, Address::Proxied(_)) && matches!(other, Address::Proxied(_)));
+}
+
+#[test]
+fn missing_address_is_an_error_where_nothing_else_is_bound() {
+    for address in [name(&MISSING), Address::Tcp(MISSING[0].parse().unwrap())] {
+        let config = encke::Config {
+            listen: vec![crate::server::any_port(), address],
+            publish_key: Some("key".into()),
+            ..crate::server::config()
+        };
+        let error = encke::Server::bind(config).err().expect("it is missing");
+        assert!(matches!(error, encke::Error::Bind(..)), "{error}");
+    }
+}
+
+#[test]
+fn taken_address_of_a_name_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let config = encke::Config {
+        listen: vec![name(&["127.0.0.2:0", &taken])],
+        ..crate::server::config()
+    };
+    let error = encke::Server::bind(config).err().expect("it is in use");
+    assert!(error.to_string().contains(&taken), "{error}");
+}

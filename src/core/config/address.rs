@@ -11,8 +11,16 @@ use std::sync::Arc;
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `host:port` or `[v6]:port`, resolved.
+    /// `1.2.3.4:port` or `[v6]:port`.
     Tcp(SocketAddr),
+    /// `name:port`, resolved. An address that this host does not have is skipped with a warning, if
+    /// another one of the name can be bound.
+    Name {
+        /// As it was given, with its port.
+        name: String,
+        /// Each address that it stands for, once.
+        addresses: Vec<SocketAddr>,
+    },
     /// `unix:/path`.
     Unix(PathBuf),
     /// A socket that listens already, from whoever started the process.
@@ -61,11 +69,26 @@ impl PartialEq for Inherited {
 impl Eq for Inherited {}
 
 impl Address {
+    /// The places that it stands for, one for each socket: those of a name, or itself.
+    pub fn each(&self) -> Vec<Address> {
+        match self {
+            Address::Name { addresses, .. } => {
+                addresses.iter().copied().map(Address::Tcp).collect()
+            }
+            Address::Proxied(inner) => {
+                let proxied = |address: Address| Address::Proxied(address.into());
+                inner.each().into_iter().map(proxied).collect()
+            }
+            Address::Tcp(_) | Address::Unix(_) | Address::Inherited(_) => vec![self.clone()],
+        }
+    }
+
     /// Whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
         let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
         match self {
             Address::Tcp(address) => is_loopback(*address),
+            Address::Name { addresses, .. } => addresses.iter().copied().all(is_loopback),
             Address::Unix(_) => true,
             Address::Inherited(socket) => socket.ip_address().is_none_or(is_loopback),
             // Its connections come from wherever the proxy's do.
@@ -78,6 +101,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(address) => write!(f, "{address}"),
+            Address::Name { name, .. } => f.write_str(name),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
             Address::Inherited(socket) => match socket.ip_address() {
                 Some(address) => write!(f, "{address} (inherited)"),

@@ -50,11 +50,18 @@ impl Config {
             let detail = "no address is left to serve; give one here or to --control";
             return Err(ConfigError::new("--listen", detail));
         }
-        for (index, &(option, address)) in all.iter().enumerate() {
+        let single = |(option, address): &(_, &Address)| {
+            let each = address.each().into_iter();
+            each.map(|address| (*option, address)).collect::<Vec<_>>()
+        };
+        for (option, address) in &all {
             address
                 .check()
                 .map_err(|detail| ConfigError::new(option, detail))?;
-            let earlier = all[..index].iter().find(|(_, other)| *other == address);
+        }
+        let all: Vec<_> = all.iter().flat_map(single).collect();
+        for (index, (option, address)) in all.iter().enumerate() {
+            let earlier = all[..index].iter().find(|(_, other)| other == address);
             // Port 0 asks for a free port, another one each time.
             if let (Some((first, _)), false) = (earlier, address.is_any_port()) {
                 let detail = format!("{address} is given twice, first to {first}; once is allowed");
@@ -82,7 +89,7 @@ impl Config {
                 Err(ConfigError::new("--publish-key", detail))
             }
             Some(_) => Ok(()),
-            None => match serving.iter().find(|address| !address.is_local()) {
+            None => match (serving.iter().flat_map(Address::each)).find(|one| !one.is_local()) {
                 None => Ok(()),
                 Some(open) => Err(ConfigError::new(
                     option,
@@ -232,7 +239,7 @@ impl Address {
         match self {
             Address::Tcp(address) => address.port() == 0,
             Address::Proxied(inner) => inner.is_any_port(),
-            Address::Unix(_) | Address::Inherited(_) => false,
+            Address::Name { .. } | Address::Unix(_) | Address::Inherited(_) => false,
         }
     }
 
@@ -243,6 +250,10 @@ impl Address {
                 return Err(format!("{self} is not allowed; one `proxy:` is"));
             }
             Address::Proxied(inner) => return inner.check(),
+            Address::Name { name, addresses } if addresses.is_empty() => {
+                return Err(format!("{name} resolves to no address"));
+            }
+            Address::Name { .. } => return Ok(()),
             Address::Tcp(_) | Address::Inherited(_) => return Ok(()),
         };
         let bytes = path.as_os_str().as_bytes();
@@ -540,6 +551,25 @@ mod tests {
         let path = |len: usize| unix(format!("/{}", "x".repeat(len - 1)));
         allowed(|c| c.control = vec![path(107)]);
         refused("--control", "at most 107", |c| c.control = vec![path(108)]);
+    }
+
+    #[test]
+    fn names_are_checked_by_each_of_their_addresses() {
+        let name = |addresses: &[&str]| Address::Name {
+            name: "host:1".into(),
+            addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        allowed(|c| c.listen = vec![name(&["[::1]:1", "127.0.0.1:1"])]);
+        refused("--listen", "host:1 resolves to no address", |c| {
+            c.listen = vec![name(&[])]
+        });
+        refused("--listen", "10.0.0.1:1 would let anyone", |c| {
+            c.listen = vec![name(&["127.0.0.1:1", "10.0.0.1:1"])];
+        });
+        refused("--control", "127.0.0.1:1 is given twice", |c| {
+            c.listen = vec![name(&["[::1]:1", "127.0.0.1:1"])];
+            c.control = vec![tcp("127.0.0.1:1")];
+        });
     }
 
     #[test]
