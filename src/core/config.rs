@@ -79,7 +79,8 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Messages that may wait between producer threads and the reactor.
     pub queue: usize,
-    /// Time over which a drain releases the held and the streams.
+    /// Time over which a drain releases the held and the streams. The last half second is for the last
+    /// of them to take their answers, so that the server ends within this time.
     pub drain: Duration,
     /// Time for which a drain still accepts connections.
     pub drain_delay: Duration,
@@ -135,7 +136,7 @@ impl Default for Config {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             queue: 1_024,
-            drain: Duration::from_secs(10),
+            drain: Duration::from_secs(8),
             drain_delay: Duration::ZERO,
         }
     }

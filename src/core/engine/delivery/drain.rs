@@ -6,7 +6,7 @@
 use crate::base::time::Time;
 use crate::engine::connections::{Connections, State};
 
-/// How long the last connections to be released have to read their responses.
+/// How long the last connections to be released have to read their responses: the last part of `--drain`.
 const LAST_RESPONSES_MS: u64 = 500;
 
 /// How far the release has come.
@@ -30,11 +30,11 @@ pub(in crate::engine) struct Drain {
 }
 
 impl Drain {
-    /// A drain that releases connections over `drain_ms` after `closes_at`.
+    /// A drain that releases connections, and is over, within `drain_ms` after `closes_at`.
     pub(super) fn new(closes_at: Time, drain_ms: u64) -> Drain {
         Drain {
             closes_at,
-            ends_at: closes_at.after_ms(drain_ms),
+            ends_at: closes_at.after_ms(drain_ms.saturating_sub(LAST_RESPONSES_MS)),
             release: Release::NotBegun,
         }
     }
@@ -125,6 +125,42 @@ mod tests {
     use crate::config::Config;
     use crate::engine::connections::Sink;
     use crate::engine::{Access, Engine};
+
+    /// Supervisors such as `docker stop` kill after 10 s.
+    #[test]
+    fn drain_is_over_within_its_time_answers_included() {
+        const CLIENTS: usize = 1_000;
+        const DRAIN_MS: u64 = 8_000;
+        let config = Config {
+            max_channels: 10,
+            ..Config::default()
+        };
+        assert_eq!(config.drain, Duration::from_millis(DRAIN_MS));
+        let mut engine = Engine::new(&config, CLIENTS, 1);
+        let mut sink = Sink::default();
+        let start = Time(1_000);
+        engine.set_now(start, 0);
+        for _ in 0..CLIENTS {
+            let id = engine.accept(Access::Trusted).unwrap();
+            let request = b"GET /long-poll/x?hold=60 HTTP/1.1\r\nHost: x\r\n\r\n";
+            engine.input(id, request, &mut sink);
+        }
+        engine.begin_drain();
+        engine.release_drained(CLIENTS);
+        let mut last_answer = start;
+        for ms in (0..=DRAIN_MS).step_by(50) {
+            engine.set_now(start.after_ms(ms), 0);
+            let before = sink.answers();
+            engine.expire(CLIENTS, &mut sink);
+            if sink.answers() > before {
+                last_answer = start.after_ms(ms);
+            }
+        }
+        assert_eq!(sink.answers(), CLIENTS);
+        assert!(last_answer <= start.after_ms(DRAIN_MS - LAST_RESPONSES_MS));
+        // Also where the connections are still open, as their clients take nothing.
+        assert!(engine.is_drained() && engine.connection_count() > 0);
+    }
 
     /// More connections than can be released in the time that the last of them has.
     #[test]
