@@ -7,12 +7,12 @@
 mod options;
 mod values;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Arg, CommandFactory, FromArgMatches};
 use encke::producer::stdin::Lines;
 use encke::{Config, Cors};
 
@@ -68,21 +68,40 @@ pub(crate) fn parse(
     args: impl Iterator<Item = OsString>,
     inherited: Sockets,
 ) -> Result<Command, Exit> {
-    // What the environment holds is not help, and may be secret.
     let options = Options::command()
+        // What the environment holds is not help, and may be secret.
         .mut_args(|arg| arg.hide_env_values(true))
+        .mut_args(ignore_empty_variable)
         .try_get_matches_from(args)
         .and_then(|matches| Options::from_arg_matches(&matches))
         .map_err(exit)?;
     command(options, inherited)
 }
 
+/// A variable that is set to nothing counts as absent, as compose files and units set what they have
+/// no value for. The help still names it.
+fn ignore_empty_variable(arg: Arg) -> Arg {
+    let Some(name) = arg.get_env().map(OsStr::to_owned) else {
+        return arg;
+    };
+    if std::env::var_os(&name).is_none_or(|value| !value.is_empty()) {
+        return arg;
+    }
+    let help = arg.get_help().cloned().unwrap_or_default();
+    arg.help(format!("{help} [env: {}]", name.display()))
+        .env(None::<&str>)
+}
+
 fn command(options: Options, inherited: Sockets) -> Result<Command, Exit> {
     let stdin = options.publishing.stdin.clone();
     let log = options.lifecycle.log.clone();
+    let has_key_file = options.publishing.publish_key_file.is_some();
     let config = config(options, inherited)?;
     match config.check() {
         Ok(()) => Ok(Command { config, stdin, log }),
+        Err(error) if has_key_file && error.option == "--publish-key" => {
+            Err(Exit::refused("--publish-key-file", error.detail))
+        }
         Err(error) => Err(Exit::refused(error.option, error.detail)),
     }
 }
