@@ -1,23 +1,26 @@
 //! The command line and the environment: one option for each setting, one line for each mistake.
 //!
-//! Owns the names of the options, their help and how they become a [`Config`]. The defaults and
-//! the ranges are the library's. It never opens anything but the file of the publish key, and
+//! Owns how both become [`Options`], and which wins. The options, their ranges and their texts are those of
+//! the library's table of settings. It never opens anything but the file of the publish key, and
 //! never ends the process: [`Exit`] says how `main` is to.
 
-mod options;
+mod arguments;
 mod values;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, CommandFactory, FromArgMatches};
+use encke::config::{Options, SETTINGS, Setting};
 use encke::producer::stdin::Lines;
-use encke::{Config, Cors};
+use encke::{Config, ConfigError};
 
 use crate::systemd::Sockets;
-use options::{Options, Publishing};
+
+const KEY: &str = "--publish-key";
+const KEY_FILE: &str = "--publish-key-file";
 
 const BAD_OPTION: u8 = 2;
 
@@ -58,7 +61,7 @@ impl Exit {
     }
 
     fn refused(option: &str, detail: impl std::fmt::Display) -> Exit {
-        Exit::Refused(format!("{option}: {detail}"))
+        Exit::Refused(one_line(&format!("{option}: {detail}")))
     }
 }
 
@@ -68,114 +71,90 @@ pub(crate) fn parse(
     args: impl Iterator<Item = OsString>,
     inherited: Sockets,
 ) -> Result<Command, Exit> {
-    let options = Options::command()
-        // What the environment holds is not help, and may be secret.
-        .mut_args(|arg| arg.hide_env_values(true))
-        .mut_args(ignore_empty_variable)
+    let matches = arguments::command()
         .try_get_matches_from(args)
-        .and_then(|matches| Options::from_arg_matches(&matches))
         .map_err(exit)?;
-    command(options, inherited)
-}
-
-/// A variable that is set to nothing counts as absent, as compose files and units set what they have
-/// no value for. The help still names it.
-fn ignore_empty_variable(arg: Arg) -> Arg {
-    let Some(name) = arg.get_env().map(OsStr::to_owned) else {
-        return arg;
-    };
-    if std::env::var_os(&name).is_none_or(|value| !value.is_empty()) {
-        return arg;
+    let mut options = Options::default();
+    let default_listen = std::mem::take(&mut options.config.listen);
+    for setting in SETTINGS {
+        if let Some(texts) = given(setting, &matches)? {
+            setting
+                .set(&mut options, &texts, values::resolve)
+                .map_err(refused)?;
+        }
     }
-    let help = arg.get_help().cloned().unwrap_or_default();
-    arg.help(format!("{help} [env: {}]", name.display()))
-        .env(None::<&str>)
+    let config = &mut options.config;
+    config.listen.extend(inherited.listen);
+    config.control.extend(inherited.control);
+    if config.listen.is_empty() && !inherited.is_any {
+        config.listen = default_listen;
+    }
+    finish(options)
 }
 
-fn command(options: Options, inherited: Sockets) -> Result<Command, Exit> {
-    let stdin = options.publishing.stdin.clone();
-    let log = options.lifecycle.log.clone();
-    let has_key_file = options.publishing.publish_key_file.is_some();
-    let config = config(options, inherited)?;
+/// The texts that a setting is given, by the command line or else by the environment. An empty variable
+/// counts as absent, as compose files and units set the variables that they have no value for.
+fn given(setting: &Setting, matches: &ArgMatches) -> Result<Option<Vec<String>>, Exit> {
+    let texts: Vec<String> = if let Some(texts) = matches.get_many::<String>(setting.option) {
+        texts.cloned().collect()
+    } else {
+        match std::env::var_os(setting.variable()).filter(|text| !text.is_empty()) {
+            None => return Ok(None),
+            Some(text) => vec![text.into_string().map_err(|_| {
+                let detail = format!("{} is not UTF-8", setting.variable());
+                Exit::refused(setting.option, detail)
+            })?],
+        }
+    };
+    Ok(Some(match setting.is_list() {
+        true => texts
+            .iter()
+            .flat_map(|text| text.split(','))
+            .map(String::from)
+            .collect(),
+        false => texts,
+    }))
+}
+
+/// Judges what the table cannot: the key's file, the filter of the log, the channel of standard input.
+fn finish(options: Options) -> Result<Command, Exit> {
+    let Options {
+        mut config,
+        publish_key_file,
+        stdin,
+        log,
+    } = options;
+    if let Some(path) = &publish_key_file {
+        let refused = |detail| Exit::refused(KEY_FILE, detail);
+        if config.publish_key.is_some() {
+            return Err(refused(format!(
+                "not allowed beside {KEY}; give one of them"
+            )));
+        }
+        config.publish_key = Some(values::key_from_file(path).map_err(refused)?);
+    }
+    values::check_log_filter(&log).map_err(|detail| Exit::refused("--log", detail))?;
+    let stdin = stdin.map(|channel| match &*channel {
+        "" => Ok(Lines::Ndjson),
+        _ => Lines::to_channel(&channel)
+            .map_err(|error| Exit::refused("--stdin", format!("{channel:?}: {}", error.detail()))),
+    });
     match config.check() {
-        Ok(()) => Ok(Command { config, stdin, log }),
-        Err(error) if has_key_file && error.option == "--publish-key" => {
-            Err(Exit::refused("--publish-key-file", error.detail))
+        Ok(()) => Ok(Command {
+            config,
+            stdin: stdin.transpose()?,
+            log,
+        }),
+        // The key's option is the one that it was given by.
+        Err(error) if error.option == KEY && publish_key_file.is_some() => {
+            Err(Exit::refused(KEY_FILE, error.detail))
         }
-        Err(error) => Err(Exit::refused(error.option, error.detail)),
+        Err(error) => Err(refused(error)),
     }
 }
 
-/// Names every field, so that none is left without an option.
-fn config(options: Options, inherited: Sockets) -> Result<Config, Exit> {
-    let has_inherited = !(inherited.listen.is_empty() && inherited.control.is_empty());
-    let (receiving, limits) = (options.receiving, options.limits);
-    let mut listen = options.listening.listen;
-    let mut control = options.listening.control;
-    listen.extend(inherited.listen);
-    control.extend(inherited.control);
-    let stream_max_bytes = receiving.stream_max_bytes.0;
-    Ok(Config {
-        listen: match listen.is_empty() && !has_inherited {
-            true => Config::default().listen,
-            false => listen,
-        },
-        control,
-        unix_mode: options.listening.unix_mode,
-        publish_key: publish_key(options.publishing)?,
-        cors: cors(options.listening.cors_origin)?,
-        page: !options.listening.no_page,
-        hold: receiving.hold.0,
-        max_hold: receiving.max_hold.0,
-        heartbeat: receiving.heartbeat.0,
-        max_batch: receiving.max_batch,
-        max_batch_bytes: receiving.max_batch_bytes.0,
-        stream_max_bytes: u32::try_from(stream_max_bytes).map_err(|_| {
-            let max = u32::MAX;
-            let detail = format!("{stream_max_bytes} is not allowed; 1 to {max} bytes");
-            Exit::refused("--stream-max-bytes", detail)
-        })?,
-        stream_max_age: receiving.stream_max_age.0,
-        history: encke::History {
-            max_messages: options.history.history_messages,
-            max_age: options.history.history_age.0,
-            max_bytes: options.history.history_bytes.0,
-            max_total_bytes: options.history.history_total_bytes.0,
-        },
-        max_channels: limits.max_channels,
-        max_connections: limits.max_connections,
-        max_connections_per_address: limits.max_connections_per_address,
-        max_head_bytes: limits.max_head_bytes.0,
-        max_body_bytes: limits.max_body_bytes.0,
-        max_buffer_bytes: limits.max_buffer_bytes.0,
-        head_timeout: limits.head_timeout.0,
-        body_timeout: limits.body_timeout.0,
-        idle_timeout: limits.idle_timeout.0,
-        write_timeout: limits.write_timeout.0,
-        queue: limits.queue,
-        drain: options.lifecycle.drain.0,
-        drain_delay: options.lifecycle.drain_delay.0,
-    })
-}
-
-fn publish_key(publishing: Publishing) -> Result<Option<String>, Exit> {
-    let Some(path) = publishing.publish_key_file else {
-        return Ok(publishing.publish_key);
-    };
-    values::key_from_file(&path)
-        .map(Some)
-        .map_err(|detail| Exit::refused("--publish-key-file", detail))
-}
-
-fn cors(origins: Vec<String>) -> Result<Cors, Exit> {
-    match &*origins {
-        [origin] if origin == "*" => Ok(Cors::Any),
-        _ if origins.iter().any(|origin| origin == "*") => {
-            let detail = "* is every origin; it is allowed alone, not beside others";
-            Err(Exit::refused("--cors-origin", detail))
-        }
-        _ => Ok(Cors::Origins(origins)),
-    }
+fn refused(error: ConfigError) -> Exit {
+    Exit::Refused(one_line(&error.to_string()))
 }
 
 /// Turns what clap says, in paragraphs, into one line.
@@ -190,17 +169,10 @@ fn exit(error: clap::Error) -> Exit {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    let option = context(ContextKind::InvalidArg);
-    let name = option.map(|option| match option.split([' ', '=', '[']).next() {
-        Some("") | None => "argument",
-        Some(name) => name,
-    });
     let reason = std::error::Error::source(&error).map(ToString::to_string);
-    match (name, context(ContextKind::InvalidValue), reason) {
-        // Its value is a secret, or the path of one.
-        (Some(name), Some(value), Some(reason)) if !name.starts_with("--publish-key") => {
-            Exit::Refused(one_line(&format!("{name}: {value:?}: {reason}")))
-        }
+    match (context(ContextKind::InvalidValue), reason) {
+        // The only argument that clap judges is the word.
+        (Some(value), Some(reason)) => Exit::refused("argument", format!("{value:?}: {reason}")),
         _ => {
             let text = error.to_string();
             let first = text.split("\n\n").next().unwrap_or(&text);
@@ -219,6 +191,8 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::time::Duration;
 
+    use encke::Cors;
+
     use super::*;
 
     fn parsed(args: &[&str]) -> Command {
@@ -227,17 +201,6 @@ mod tests {
             Ok(command) => command,
             Err(exit) => panic!("{exit:?}"),
         }
-    }
-
-    #[test]
-    fn every_option_is_also_a_variable() {
-        for arg in Options::command().get_arguments() {
-            let Some(long) = arg.get_long() else { continue };
-            let expected = format!("ENCKE_{}", long.replace('-', "_").to_uppercase());
-            let variable = arg.get_env().and_then(|variable| variable.to_str());
-            assert_eq!(variable, Some(&*expected), "--{long}");
-        }
-        Options::command().debug_assert();
     }
 
     #[test]
@@ -251,15 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn the_help_tells_the_true_default_of_listen() {
-        let help = <Options as clap::CommandFactory>::command()
-            .render_help()
-            .to_string();
-        let [address] = &*Config::default().listen else {
-            panic!("one address is told of");
-        };
-        let words: Vec<_> = help.split_whitespace().collect();
-        assert!(words.join(" ").contains(&format!("[default: {address}]")));
+    fn help_is_sound() {
+        arguments::command().debug_assert();
     }
 
     #[test]

@@ -26,6 +26,8 @@ const MAX_SOCKET_TYPE: i32 = 10;
 pub(crate) struct Sockets {
     pub(crate) listen: Vec<Address>,
     pub(crate) control: Vec<Address>,
+    /// Whether there is one of either kind.
+    pub(crate) is_any: bool,
 }
 
 /// Takes the sockets. To be called before there are threads, as it clears their variables.
@@ -47,6 +49,7 @@ pub(crate) fn sockets() -> Result<Sockets, String> {
                 index + 1
             )
         })?;
+        sockets.is_any = true;
         match name {
             CONTROL => sockets.control.push(address),
             _ => sockets.listen.push(address),

@@ -1,18 +1,27 @@
 //! Everything that can be set, in one struct, each number with its unit and its default.
 //!
-//! Owns the meaning and the defaults of the settings and, in `check`, their ranges and
-//! combinations. It never reads the command line or the environment (`cli` does, in the binary).
+//! Owns the meaning and the defaults of the settings; in `table`, their names, ranges and help; in `setting`
+//! and `value`, how texts become values; in `check`, which of them go together. It never reads the command line or the environment (`cli` does, in the binary).
 
 mod address;
 mod check;
+mod setting;
+mod table;
+mod value;
 
 pub use address::{Address, Inherited};
+pub use setting::{Group, Kind, Options, Reload, Resolve, Setting, Unit};
+pub use table::SETTINGS;
+pub use value::{Bytes, Span};
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Settings of a server. `Config::default()` is what the binary runs with when told nothing.
+///
+/// Durations are from 1 ms to 30 days; those of a drain may be zero. The ranges of numbers are with them.
+/// [`Config::check`] holds a configuration to both.
 ///
 /// ```
 /// use encke_core::config::Config;
@@ -42,31 +51,33 @@ pub struct Config {
     pub page: bool,
     /// Hold of a long poll that names none, less a random part of up to a tenth.
     pub hold: Duration,
-    /// Cap on the hold that a client may ask for.
+    /// Longest hold that a client may ask for, at least [`Config::hold`].
     pub max_hold: Duration,
     /// Silence after which a stream gets a heartbeat.
     pub heartbeat: Duration,
-    /// Most messages in one batch.
+    /// Most messages in one batch, from 1.
     pub max_batch: usize,
-    /// Most bytes of messages in one batch; one message always fits.
+    /// Most bytes of messages in one batch, from 1; one message always fits. Less than
+    /// [`Config::max_buffer_bytes`].
     pub max_batch_bytes: usize,
-    /// Body bytes after which a stream ends cleanly, randomised to 80–100 %. At most 4 GiB - 1.
+    /// Body bytes after which a stream ends cleanly, from 1, randomised to 80–100 %.
     pub stream_max_bytes: u32,
     /// Age at which a stream ends cleanly, randomised to 80–100 %.
     pub stream_max_age: Duration,
     /// Limits of what channels keep.
     pub history: History,
-    /// Most channels at once.
+    /// Most channels at once, 1 to 2^24: room is made for them at the start.
     pub max_channels: usize,
-    /// Most connections at once; `None`: as many as the file limit allows.
+    /// Most connections at once, 1 to 2^24; `None`: as many as the file limit allows.
     pub max_connections: Option<usize>,
-    /// Most connections from one IP address; `None`: no limit of its own.
+    /// Most connections from one IP address, 1 to 2^24; `None`: no limit of its own.
     pub max_connections_per_address: Option<usize>,
-    /// Most bytes of a request's head (request line and header fields).
+    /// Most bytes of a request's head (request line and header fields), 512 to 1 MiB.
     pub max_head_bytes: usize,
-    /// Most bytes of a request's body, and so of a message.
+    /// Most bytes of a request's body, and so of a message, 1 to 1 GiB. Less than
+    /// [`Config::max_buffer_bytes`] and [`History::max_total_bytes`].
     pub max_body_bytes: usize,
-    /// Most bytes of all unfinished requests and unsent answers together.
+    /// Most bytes of all unfinished requests and unsent answers together, at most 256 GiB.
     pub max_buffer_bytes: usize,
     /// Time to send a request's head, from its first byte (a new connection: from accept).
     pub head_timeout: Duration,
@@ -77,7 +88,7 @@ pub struct Config {
     /// Time without progress after which a client that takes no bytes, or whose TCP acknowledges none,
     /// is closed.
     pub write_timeout: Duration,
-    /// Messages that may wait between producer threads and the reactor.
+    /// Messages that may wait between producer threads and the reactor, 1 to 2^20.
     pub queue: usize,
     /// Time over which a drain releases the held and the streams. The last half second is for the last
     /// of them to take their answers, so that the server ends within this time.
@@ -93,9 +104,9 @@ pub struct History {
     pub max_messages: usize,
     /// Age at which a message is dropped.
     pub max_age: Duration,
-    /// Most bytes a channel keeps.
+    /// Most bytes a channel keeps, at most 256 GiB.
     pub max_bytes: usize,
-    /// Most bytes of all channels together, overhead included.
+    /// Most bytes of all channels together, overhead included, 1 byte to 256 GiB.
     pub max_total_bytes: usize,
 }
 
@@ -160,6 +171,15 @@ pub struct ConfigError {
     pub option: &'static str,
     /// What is wrong and what is allowed.
     pub detail: String,
+}
+
+impl ConfigError {
+    fn new(option: &'static str, detail: impl Into<String>) -> ConfigError {
+        ConfigError {
+            option,
+            detail: detail.into(),
+        }
+    }
 }
 
 impl fmt::Display for ConfigError {

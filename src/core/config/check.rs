@@ -1,29 +1,17 @@
 //! Which settings encke runs with: ranges, combinations, and the rule that the control surface is
 //! never open by accident.
 //!
-//! Owns the ranges. It never resolves, opens or binds anything: whether an address can be had is
+//! Owns the combinations; the ranges are the table's. It never resolves, opens or binds anything: whether an address can be had is
 //! known only when it is bound.
 //!
 //! Invariant: *what passes is safe to build tables from*. No later code meets a number that
 //! overflows, a table that cannot be allocated, or a duration that rounds to nothing.
 
-use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
-use super::{Address, Config, ConfigError, Cors, History};
+use super::{Address, Config, ConfigError, Cors, SETTINGS};
 use crate::authority::Origin;
 
-/// Far below the range of the timers, and no hold, age or timeout is worth more.
-const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
-/// The resolution of the engine's clock; anything shorter would round to nothing.
-const MIN_DURATION: Duration = Duration::from_millis(1);
-const MAX_BODY_BYTES: u64 = 1 << 30;
-/// Keeps the number of messages within the `u32` that names them, however small they are.
-const MAX_TOTAL_BYTES: u64 = 256 << 30;
-/// Room for these tables is made at the start.
-const MAX_TABLE: u64 = 1 << 24;
-const MAX_QUEUE: u64 = 1 << 20;
 /// `sun_path` of unix(7), less its final NUL.
 const MAX_UNIX_PATH_BYTES: usize = 107;
 
@@ -37,9 +25,11 @@ impl Config {
         self.check_addresses()?;
         self.check_publish_key()?;
         self.check_cors()?;
-        self.check_durations()?;
-        self.check_counts()?;
-        self.check_bytes()
+        for setting in SETTINGS {
+            setting.check(self)?;
+        }
+        self.check_hold()?;
+        self.check_room()
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
@@ -122,25 +112,6 @@ impl Config {
         }
     }
 
-    fn check_durations(&self) -> Result<(), ConfigError> {
-        for (option, value) in [
-            ("--hold", self.hold),
-            ("--max-hold", self.max_hold),
-            ("--heartbeat", self.heartbeat),
-            ("--stream-max-age", self.stream_max_age),
-            ("--history-age", self.history.max_age),
-            ("--head-timeout", self.head_timeout),
-            ("--body-timeout", self.body_timeout),
-            ("--idle-timeout", self.idle_timeout),
-            ("--write-timeout", self.write_timeout),
-        ] {
-            check_duration(option, value, MIN_DURATION)?;
-        }
-        check_duration("--drain", self.drain, Duration::ZERO)?;
-        check_duration("--drain-delay", self.drain_delay, Duration::ZERO)?;
-        self.check_hold()
-    }
-
     fn check_hold(&self) -> Result<(), ConfigError> {
         if self.hold <= self.max_hold {
             return Ok(());
@@ -156,77 +127,10 @@ impl Config {
         Err(ConfigError::new("--hold", detail))
     }
 
-    fn check_counts(&self) -> Result<(), ConfigError> {
-        let any = u64::from(u32::MAX);
-        for (option, value, min, max) in [
-            ("--max-batch", Some(self.max_batch), 1, any),
-            (
-                "--history-messages",
-                Some(self.history.max_messages),
-                0,
-                any,
-            ),
-            ("--max-channels", Some(self.max_channels), 1, MAX_TABLE),
-            ("--max-connections", self.max_connections, 1, MAX_TABLE),
-            (
-                "--max-connections-per-address",
-                self.max_connections_per_address,
-                1,
-                MAX_TABLE,
-            ),
-            ("--queue", Some(self.queue), 1, MAX_QUEUE),
-        ] {
-            if let Some(value) = value {
-                check_number(option, value as u64, min..=max, "")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_bytes(&self) -> Result<(), ConfigError> {
-        let History {
-            max_bytes,
-            max_total_bytes,
-            ..
-        } = self.history;
-        for (option, value, min, max) in [
-            ("--max-head-bytes", self.max_head_bytes as u64, 512, 1 << 20),
-            (
-                "--max-body-bytes",
-                self.max_body_bytes as u64,
-                1,
-                MAX_BODY_BYTES,
-            ),
-            (
-                "--max-buffer-bytes",
-                self.max_buffer_bytes as u64,
-                1,
-                MAX_TOTAL_BYTES,
-            ),
-            (
-                "--max-batch-bytes",
-                self.max_batch_bytes as u64,
-                1,
-                MAX_TOTAL_BYTES,
-            ),
-            (
-                "--stream-max-bytes",
-                u64::from(self.stream_max_bytes),
-                1,
-                u64::from(u32::MAX),
-            ),
-            ("--history-bytes", max_bytes as u64, 0, MAX_TOTAL_BYTES),
-            (
-                "--history-total-bytes",
-                max_total_bytes as u64,
-                1,
-                MAX_TOTAL_BYTES,
-            ),
-        ] {
-            check_number(option, value, min..=max, " bytes")?;
-        }
+    /// What must fit into something has to be less than it.
+    fn check_room(&self) -> Result<(), ConfigError> {
         let buffers = ("--max-buffer-bytes", self.max_buffer_bytes);
-        let total = ("--history-total-bytes", max_total_bytes);
+        let total = ("--history-total-bytes", self.history.max_total_bytes);
         check_below(("--max-head-bytes", self.max_head_bytes), buffers)?;
         check_below(("--max-body-bytes", self.max_body_bytes), buffers)?;
         check_below(("--max-batch-bytes", self.max_batch_bytes), buffers)?;
@@ -270,37 +174,6 @@ impl Address {
     }
 }
 
-impl ConfigError {
-    fn new(option: &'static str, detail: impl Into<String>) -> ConfigError {
-        ConfigError {
-            option,
-            detail: detail.into(),
-        }
-    }
-}
-
-fn check_duration(option: &'static str, value: Duration, min: Duration) -> Result<(), ConfigError> {
-    if (min..=MAX_DURATION).contains(&value) {
-        return Ok(());
-    }
-    let detail = format!("{value:?} is not allowed; {min:?} to 30 days");
-    Err(ConfigError::new(option, detail))
-}
-
-fn check_number(
-    option: &'static str,
-    value: u64,
-    allowed: RangeInclusive<u64>,
-    unit: &str,
-) -> Result<(), ConfigError> {
-    if allowed.contains(&value) {
-        return Ok(());
-    }
-    let (min, max) = allowed.into_inner();
-    let detail = format!("{value} is not allowed; {min} to {max}{unit}");
-    Err(ConfigError::new(option, detail))
-}
-
 /// Checks that one number of bytes leaves room in another.
 fn check_below(
     (option, value): (&'static str, usize),
@@ -316,6 +189,7 @@ fn check_below(
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use super::*;
 
@@ -350,40 +224,12 @@ mod tests {
         allowed(|_| ());
     }
 
-    fn check_range(option: &str, min: Duration, set: impl Fn(&mut Config, Duration)) {
-        for value in [min, MAX_DURATION] {
-            allowed(|config| {
-                // Out of the way of the other rule about these two.
-                config.hold = MIN_DURATION;
-                config.max_hold = MAX_DURATION;
-                set(config, value);
-            });
-        }
-        let step = Duration::from_nanos(1);
-        refused(option, "2592000.000000001s is not allowed", |c| {
-            set(c, MAX_DURATION + step);
-        });
-        if let Some(below) = min.checked_sub(step) {
-            refused(option, "1ms to 30 days", |c| set(c, below));
-            refused(option, "0ns is not", |c| set(c, Duration::ZERO));
-        }
-    }
-
     #[test]
-    fn durations() {
-        check_range("--hold", MIN_DURATION, |c, d| c.hold = d);
-        check_range("--max-hold", MIN_DURATION, |c, d| c.max_hold = d);
-        check_range("--heartbeat", MIN_DURATION, |c, d| c.heartbeat = d);
-        check_range("--stream-max-age", MIN_DURATION, |c, d| {
-            c.stream_max_age = d
+    fn ranges_are_part_of_the_check() {
+        refused("--drain", "0s to 30 days", |c| {
+            c.drain = Duration::from_secs(31 * 24 * 3_600)
         });
-        check_range("--history-age", MIN_DURATION, |c, d| c.history.max_age = d);
-        check_range("--head-timeout", MIN_DURATION, |c, d| c.head_timeout = d);
-        check_range("--body-timeout", MIN_DURATION, |c, d| c.body_timeout = d);
-        check_range("--idle-timeout", MIN_DURATION, |c, d| c.idle_timeout = d);
-        check_range("--write-timeout", MIN_DURATION, |c, d| c.write_timeout = d);
-        check_range("--drain", Duration::ZERO, |c, d| c.drain = d);
-        check_range("--drain-delay", Duration::ZERO, |c, d| c.drain_delay = d);
+        refused("--queue", "0 is not allowed; 1 to", |c| c.queue = 0);
     }
 
     #[test]
@@ -410,78 +256,6 @@ mod tests {
             "30s is not allowed; at most --max-hold, 20s",
             |c| c.max_hold = s(20),
         );
-    }
-
-    fn check_count(option: &str, min: usize, max: u64, set: impl Fn(&mut Config, usize)) {
-        allowed(|config| set(config, min));
-        allowed(|config| set(config, max as usize));
-        let range = format!("not allowed; {min} to {max}");
-        refused(option, &range, |config| set(config, max as usize + 1));
-        if let Some(below) = min.checked_sub(1) {
-            refused(option, &range, |config| set(config, below));
-        }
-    }
-
-    #[test]
-    fn counts() {
-        let any = u32::MAX.into();
-        check_count("--max-batch", 1, any, |c, n| c.max_batch = n);
-        check_count("--history-messages", 0, any, |c, n| {
-            c.history.max_messages = n
-        });
-        check_count("--max-channels", 1, MAX_TABLE, |c, n| c.max_channels = n);
-        check_count("--max-connections", 1, MAX_TABLE, |c, n| {
-            c.max_connections = Some(n);
-        });
-        check_count("--max-connections-per-address", 1, MAX_TABLE, |c, n| {
-            c.max_connections_per_address = Some(n);
-        });
-        check_count("--queue", 1, MAX_QUEUE, |c, n| c.queue = n);
-    }
-
-    #[test]
-    fn bytes() {
-        allowed(|c| c.max_head_bytes = 512);
-        allowed(|c| c.max_head_bytes = 1 << 20);
-        refused(
-            "--max-head-bytes",
-            "511 is not allowed; 512 to 1048576 bytes",
-            |c| {
-                c.max_head_bytes = 511;
-            },
-        );
-        refused("--max-head-bytes", "1048577 is", |c| {
-            c.max_head_bytes = (1 << 20) + 1
-        });
-
-        let roomy = |c: &mut Config, body| {
-            c.max_body_bytes = body;
-            c.max_buffer_bytes = 2 << 30;
-            c.history.max_total_bytes = 2 << 30;
-        };
-        allowed(|c| c.max_body_bytes = 1);
-        allowed(|c| roomy(c, 1 << 30));
-        refused(
-            "--max-body-bytes",
-            "0 is not allowed; 1 to 1073741824 bytes",
-            |c| roomy(c, 0),
-        );
-        refused("--max-body-bytes", "1073741825 is", |c| {
-            roomy(c, (1 << 30) + 1)
-        });
-
-        allowed(|c| c.max_batch_bytes = 1);
-        refused("--max-batch-bytes", "0 is not", |c| c.max_batch_bytes = 0);
-        allowed(|c| c.stream_max_bytes = 1);
-        refused("--stream-max-bytes", "0 is not", |c| c.stream_max_bytes = 0);
-        refused("--max-buffer-bytes", "0 is not", |c| c.max_buffer_bytes = 0);
-        allowed(|c| c.history.max_bytes = 0);
-        refused("--history-total-bytes", "0 is not", |c| {
-            c.history.max_total_bytes = 0
-        });
-        refused("--history-total-bytes", "to 274877906944 bytes", |c| {
-            c.history.max_total_bytes = (256 << 30) + 1;
-        });
     }
 
     #[test]

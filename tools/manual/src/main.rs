@@ -1,6 +1,6 @@
 //! Writes the manual page and the shell completions of encke into a folder.
 //!
-//! Owns nothing but their form: what they say is in `src/cli/options.rs`, which is included here,
+//! Owns nothing but their form: what they say is in `src/cli/arguments.rs`, which is included here,
 //! so that the server needs neither the code that writes them nor a command to call it.
 
 use std::env;
@@ -10,20 +10,11 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-#[allow(dead_code, reason = "the values are for the server")]
-#[allow(
-    rustdoc::bare_urls,
-    reason = "the comments are the help, which is plain text"
-)]
-#[path = "../../../src/cli/options.rs"]
-mod options;
-#[allow(dead_code, reason = "the values are for the server")]
-#[path = "../../../src/cli/values.rs"]
-mod values;
+#[path = "../../../src/cli/arguments.rs"]
+mod arguments;
 
 const SHELLS: [Shell; 3] = [Shell::Bash, Shell::Fish, Shell::Zsh];
 
@@ -44,8 +35,7 @@ fn main() -> ExitCode {
 
 fn write(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // The values of the environment are those of whoever builds the page.
-    let mut command = options::Options::command().mut_args(|arg| arg.hide_env_values(true));
+    let mut command = arguments::command();
     command.build();
     Man::new(command.clone())
         .title("ENCKE")

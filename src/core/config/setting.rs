@@ -1,0 +1,318 @@
+//! What a setting is: its name, its values, and how a text becomes one of them.
+//!
+//! Owns parsing, checking and showing by kind. Which settings there are is in `table`. It never reads a command
+//! line, an environment or a file: their texts are handed to [`Setting::set`].
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::value::{self, Bytes, Span};
+use super::{Address, Config, ConfigError, Cors};
+
+/// Everything that a command line, the environment or a file can set.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server.
+    pub config: Config,
+    /// The file that [`Config::publish_key`] is read from.
+    pub publish_key_file: Option<PathBuf>,
+    /// The channel that standard input is published to; empty: each line names its own; `None`: standard
+    /// input is left alone.
+    pub stdin: Option<String>,
+    /// The filter of the log: levels, each alone or as `module=level`.
+    pub log: String,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            config: Config::default(),
+            publish_key_file: None,
+            stdin: None,
+            log: "info".into(),
+        }
+    }
+}
+
+/// One setting.
+pub struct Setting {
+    /// The option, as the command line names it: `--max-hold`.
+    pub option: &'static str,
+    /// The heading that it stands under.
+    pub group: Group,
+    /// Whether a running server can take a new value.
+    pub reload: Reload,
+    /// Its values, and where they are kept.
+    pub kind: Kind,
+    /// Its meaning, in one line.
+    pub help: &'static str,
+}
+
+/// The headings of `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is its name")]
+pub enum Group {
+    Listening,
+    Receiving,
+    Publishing,
+    History,
+    Limits,
+    Lifecycle,
+}
+
+/// Whether a setting can change while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// Only by a restart: sockets and tables are made of it.
+    Fixed,
+    /// Between two ticks.
+    Live,
+}
+
+/// A unit of [`Kind::Number`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Things, counted.
+    Count,
+    /// Bytes.
+    Bytes,
+}
+
+/// The values of a setting: which there are, how they are read from a configuration and put into it.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "`get` and `set` are the same for all")]
+pub enum Kind {
+    /// A time.
+    Duration {
+        range: RangeInclusive<Duration>,
+        get: fn(&Config) -> Duration,
+        set: fn(&mut Config, Duration),
+    },
+    /// A whole number. Where it may be absent, `unset` says what that means.
+    Number {
+        unit: Unit,
+        range: RangeInclusive<u64>,
+        unset: &'static str,
+        get: fn(&Config) -> Option<u64>,
+        set: fn(&mut Config, u64),
+    },
+    /// A yes or no, by default no; `unset` says what no means.
+    Flag {
+        unset: &'static str,
+        set: fn(&mut Config, bool),
+    },
+    /// The permission bits of a file.
+    Mode {
+        unset: &'static str,
+        set: fn(&mut Config, u32),
+    },
+    /// One address or several.
+    Addresses {
+        get: fn(&Config) -> &[Address],
+        set: fn(&mut Config, Vec<Address>),
+    },
+    /// Origins, or `*`.
+    Origins { set: fn(&mut Config, Cors) },
+    /// A text. Its meaning is checked by the part of the process that uses it.
+    Text {
+        /// What the text is called in help: `KEY`.
+        name: &'static str,
+        default: &'static str,
+        /// Whether the option may stand without a value.
+        may_be_bare: bool,
+        set: fn(&mut Options, String),
+    },
+}
+
+/// Finds the addresses of a host name: DNS, or a file of hosts.
+pub type Resolve = fn(host: &str, port: u16) -> Result<Vec<SocketAddr>, String>;
+
+impl Setting {
+    /// Its name without dashes before it: `max-hold`.
+    pub fn name(&self) -> &'static str {
+        self.option.trim_start_matches('-')
+    }
+
+    /// Its environment variable: `ENCKE_MAX_HOLD`.
+    pub fn variable(&self) -> String {
+        format!("ENCKE_{}", self.name().replace('-', "_").to_uppercase())
+    }
+
+    /// Its value's name in help: `DURATION`.
+    pub fn value_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Duration { .. } => "DURATION",
+            Kind::Number {
+                unit: Unit::Count, ..
+            } => "COUNT",
+            Kind::Number {
+                unit: Unit::Bytes, ..
+            } => "BYTES",
+            Kind::Flag { .. } => "BOOL",
+            Kind::Mode { .. } => "MODE",
+            Kind::Addresses { .. } => "ADDR",
+            Kind::Origins { .. } => "ORIGIN",
+            Kind::Text { name, .. } => name,
+        }
+    }
+
+    /// Whether it takes several values: repeated, or separated by commas.
+    pub fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::Addresses { .. } | Kind::Origins { .. })
+    }
+
+    /// The text that the option stands for without a value; `None`: it needs one.
+    pub fn bare(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Flag { .. } => Some("true"),
+            Kind::Text {
+                may_be_bare: true, ..
+            } => Some(""),
+            _ => None,
+        }
+    }
+
+    /// Its default as it would be given, or in words.
+    pub fn default(&self) -> String {
+        let config = Config::default();
+        match self.kind {
+            Kind::Duration { get, .. } => Span(get(&config)).to_string(),
+            Kind::Number {
+                unit, unset, get, ..
+            } => match get(&config) {
+                Some(number) => unit.show(number),
+                None => unset.into(),
+            },
+            Kind::Flag { unset, .. } | Kind::Mode { unset, .. } => unset.into(),
+            Kind::Addresses { get, .. } => match get(&config) {
+                [] => "none".into(),
+                [first, ..] => first.to_string(),
+            },
+            Kind::Origins { .. } => "none".into(),
+            Kind::Text { default, .. } => default.into(),
+        }
+    }
+
+    /// Its range as it would be given; `None`: it is no number.
+    pub fn range(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Duration { range, .. } => Some(duration_range(range)),
+            Kind::Number { unit, range, .. } => {
+                let [min, max] = [range.start(), range.end()].map(|number| unit.show(*number));
+                Some(format!("{min} to {max}"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Sets it to a text, or a list to several. `resolve` finds the addresses of names.
+    ///
+    /// # Errors
+    ///
+    /// Names the option, the text, and what is allowed. A text of [`Kind::Text`], which may be a secret, is
+    /// taken as it is.
+    pub fn set(
+        &self,
+        options: &mut Options,
+        texts: &[String],
+        resolve: Resolve,
+    ) -> Result<(), ConfigError> {
+        self.try_set(options, texts, resolve)
+            .map_err(|detail| ConfigError::new(self.option, detail))
+    }
+
+    fn try_set(
+        &self,
+        options: &mut Options,
+        texts: &[String],
+        resolve: Resolve,
+    ) -> Result<(), String> {
+        let text = texts.last().map_or("", String::as_str);
+        let quote = |reason: String| format!("{text:?}: {reason}");
+        let config = &mut options.config;
+        match &self.kind {
+            Kind::Duration { range, set, .. } => {
+                let Span(value) = text.parse().map_err(quote)?;
+                check_duration(value, range)?;
+                set(config, value);
+            }
+            Kind::Number {
+                unit, range, set, ..
+            } => {
+                let value = unit.parse(text).map_err(quote)?;
+                unit.check(value, range)?;
+                set(config, value);
+            }
+            Kind::Flag { set, .. } => set(config, value::flag(text).map_err(quote)?),
+            Kind::Mode { set, .. } => set(config, value::mode(text).map_err(quote)?),
+            Kind::Addresses { set, .. } => {
+                let parse = |text: &String| {
+                    let address = Address::parse(text, resolve);
+                    address.map_err(|reason| format!("{text:?}: {reason}"))
+                };
+                set(config, texts.iter().map(parse).collect::<Result<_, _>>()?);
+            }
+            Kind::Origins { set, .. } => set(config, Cors::parse(texts)?),
+            Kind::Text { set, .. } => set(options, text.to_owned()),
+        }
+        Ok(())
+    }
+
+    /// Checks that its value in a configuration is in its range.
+    pub(super) fn check(&self, config: &Config) -> Result<(), ConfigError> {
+        let checked = match &self.kind {
+            Kind::Duration { range, get, .. } => check_duration(get(config), range),
+            Kind::Number {
+                unit, range, get, ..
+            } => get(config).map_or(Ok(()), |value| unit.check(value, range)),
+            _ => Ok(()),
+        };
+        checked.map_err(|detail| ConfigError::new(self.option, detail))
+    }
+}
+
+impl Unit {
+    fn parse(self, text: &str) -> Result<u64, String> {
+        match self {
+            Unit::Count => value::count(text),
+            Unit::Bytes => text.parse().map(|Bytes(bytes)| bytes),
+        }
+    }
+
+    fn show(self, number: u64) -> String {
+        match self {
+            Unit::Count => number.to_string(),
+            Unit::Bytes => Bytes(number).to_string(),
+        }
+    }
+
+    fn check(self, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        let unit = match self {
+            Unit::Count => "",
+            Unit::Bytes => " bytes",
+        };
+        let (min, max) = (range.start(), range.end());
+        Err(format!("{value} is not allowed; {min} to {max}{unit}"))
+    }
+}
+
+fn check_duration(value: Duration, range: &RangeInclusive<Duration>) -> Result<(), String> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let range = duration_range(range);
+    Err(format!("{value:?} is not allowed; {range}"))
+}
+
+fn duration_range(range: &RangeInclusive<Duration>) -> String {
+    let days = range.end().as_secs() / (24 * 3_600);
+    match range.start() {
+        &Duration::ZERO => format!("0s to {days} days"),
+        min => format!("{min:?} to {days} days"),
+    }
+}

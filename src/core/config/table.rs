@@ -1,0 +1,299 @@
+//! The table of settings: one row for each, from which everything that names a setting is made.
+//!
+//! Owns the options' names, ranges and help. The command line, the environment, the checks with their
+//! texts, `--help`, the manual and the table in `operating.md` come from it. A new setting is a field of
+//! [`Config`](super::Config), a row here, and its use.
+
+use std::time::Duration;
+
+use super::setting::Group::{self, History, Lifecycle, Limits, Listening, Publishing, Receiving};
+use super::setting::{Kind, Reload, Setting, Unit};
+
+/// Far below the range of the timers, and no hold, age or timeout is worth more.
+const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// The resolution of the engine's clock; anything shorter would round to nothing.
+const MS: Duration = Duration::from_millis(1);
+/// Keeps the number of messages within the `u32` that names them, however small they are.
+const MAX_BYTES: u64 = 256 << 30;
+/// Room for these tables is made at the start.
+const MAX_TABLE: u64 = 1 << 24;
+const MAX_COUNT: u64 = u32::MAX as u64;
+
+const fn live(option: &'static str, group: Group, kind: Kind, help: &'static str) -> Setting {
+    let reload = Reload::Live;
+    Setting {
+        option,
+        group,
+        reload,
+        kind,
+        help,
+    }
+}
+
+const fn fixed(option: &'static str, group: Group, kind: Kind, help: &'static str) -> Setting {
+    let reload = Reload::Fixed;
+    Setting {
+        option,
+        group,
+        reload,
+        kind,
+        help,
+    }
+}
+
+/// A duration from `$min` to [`MAX_DURATION`].
+macro_rules! duration {
+    ($min:expr, $($field:ident).+) => {
+        Kind::Duration {
+            range: $min..=MAX_DURATION,
+            get: |config| config.$($field).+,
+            set: |config, value| config.$($field).+ = value,
+        }
+    };
+}
+
+macro_rules! number {
+    ($unit:ident, $range:expr, $($field:ident).+) => {
+        Kind::Number {
+            unit: Unit::$unit,
+            range: $range,
+            unset: "",
+            get: |config| Some(config.$($field).+ as u64),
+            // Its range is that of its type, or less.
+            set: |config, value| config.$($field).+ = value as _,
+        }
+    };
+}
+
+/// A count that may be absent.
+macro_rules! optional {
+    ($range:expr, $field:ident, $unset:literal) => {
+        Kind::Number {
+            unit: Unit::Count,
+            range: $range,
+            unset: $unset,
+            get: |config| config.$field.map(|value| value as u64),
+            set: |config, value| config.$field = Some(value as usize),
+        }
+    };
+}
+
+macro_rules! addresses {
+    ($field:ident) => {
+        Kind::Addresses {
+            get: |config| &config.$field,
+            set: |config, value| config.$field = value,
+        }
+    };
+}
+
+/// A text that the option does not stand without.
+macro_rules! text {
+    ($name:literal, $default:literal, $set:expr) => {
+        Kind::Text {
+            name: $name,
+            default: $default,
+            may_be_bare: false,
+            set: $set,
+        }
+    };
+}
+
+/// All settings, in the order of `--help`.
+#[rustfmt::skip] // A table is read by its columns.
+pub static SETTINGS: &[Setting] = &[
+    fixed("--listen", Listening, addresses!(listen),
+        "Address for receivers and, without --control, for everything; repeatable"),
+    fixed("--control", Listening, addresses!(control),
+        "Address for everything; publishing, /channels and /metrics are then served on these alone; repeatable"),
+    fixed("--unix-mode", Listening,
+        Kind::Mode { unset: "as the umask leaves it", set: |config, mode| config.unix_mode = Some(mode) },
+        "Mode of the files of unix sockets, in octal"),
+    live("--cors-origin", Listening, Kind::Origins { set: |config, cors| config.cors = cors },
+        "Origin whose pages may read answers, such as `https://example.org`; repeatable, or * for all"),
+    live("--no-page", Listening, Kind::Flag { unset: "it is served", set: |config, no| config.page = !no },
+        "Do not serve the live page at /"),
+
+    live("--hold", Receiving, duration!(MS, hold),
+        "How long a long poll that names no hold is kept waiting, less a random tenth at most"),
+    live("--max-hold", Receiving, duration!(MS, max_hold),
+        "Longest hold that a client may ask for"),
+    live("--heartbeat", Receiving, duration!(MS, heartbeat),
+        "Silence after which a stream gets a heartbeat"),
+    live("--max-batch", Receiving, number!(Count, 1..=MAX_COUNT, max_batch),
+        "Most messages in one batch"),
+    live("--max-batch-bytes", Receiving, number!(Bytes, 1..=MAX_BYTES, max_batch_bytes),
+        "Most bytes of messages in one batch; one message always fits"),
+    live("--stream-max-bytes", Receiving, number!(Bytes, 1..=MAX_COUNT, stream_max_bytes),
+        "Bytes after which a stream ends and the client comes back, randomised to 80-100 %"),
+    live("--stream-max-age", Receiving, duration!(MS, stream_max_age),
+        "Age at which a stream ends and the client comes back, randomised to 80-100 %"),
+
+    live("--publish-key", Publishing,
+        text!("KEY", "none", |options, key| options.config.publish_key = Some(key)),
+        "Key that publishers send as `Authorization: Bearer KEY`; also guards /channels and /metrics; \
+         not asked for on --control addresses on loopback or a unix socket"),
+    live("--publish-key-file", Publishing,
+        text!("PATH", "none", |options, path| options.publish_key_file = Some(path.into())),
+        "File that holds the key, so that no list of processes shows it"),
+    fixed("--stdin", Publishing,
+        Kind::Text {
+            name: "CHANNEL",
+            default: "off",
+            may_be_bare: true,
+            set: |options, channel| options.stdin = Some(channel),
+        },
+        "Publish standard input: each line as it is to CHANNEL; without one, NDJSON lines \
+         {\"channel\":...,\"data\":...,\"event\":...?}"),
+
+    live("--history-messages", History, number!(Count, 0..=MAX_COUNT, history.max_messages),
+        "Most messages a channel keeps; 0 keeps none beyond delivery"),
+    live("--history-age", History, duration!(MS, history.max_age),
+        "Age at which a message is dropped"),
+    live("--history-bytes", History, number!(Bytes, 0..=MAX_BYTES, history.max_bytes),
+        "Most bytes a channel keeps"),
+    live("--history-total-bytes", History, number!(Bytes, 1..=MAX_BYTES, history.max_total_bytes),
+        "Most bytes of all channels together"),
+
+    fixed("--max-channels", Limits, number!(Count, 1..=MAX_TABLE, max_channels),
+        "Most channels at once"),
+    fixed("--max-connections", Limits,
+        optional!(1..=MAX_TABLE, max_connections, "as many as the file limit allows"),
+        "Most connections at once"),
+    live("--max-connections-per-address", Limits,
+        optional!(1..=MAX_TABLE, max_connections_per_address, "no limit"),
+        "Most connections from one IP address"),
+    live("--max-head-bytes", Limits, number!(Bytes, 512..=1 << 20, max_head_bytes),
+        "Most bytes of a request's line and headers"),
+    live("--max-body-bytes", Limits, number!(Bytes, 1..=1 << 30, max_body_bytes),
+        "Most bytes of a request's body, and so of a message"),
+    live("--max-buffer-bytes", Limits, number!(Bytes, 1..=MAX_BYTES, max_buffer_bytes),
+        "Most bytes of all unfinished requests and unsent answers together"),
+    live("--head-timeout", Limits, duration!(MS, head_timeout),
+        "Time to send a request's line and headers"),
+    live("--body-timeout", Limits, duration!(MS, body_timeout),
+        "Time to send a request's body"),
+    live("--idle-timeout", Limits, duration!(MS, idle_timeout),
+        "Time a connection may stay open between two requests"),
+    live("--write-timeout", Limits, duration!(MS, write_timeout),
+        "Time after which a client that takes no bytes, or acknowledges none, is closed"),
+    fixed("--queue", Limits, number!(Count, 1..=1 << 20, queue),
+        "Messages that may wait between a producer such as --stdin and the server"),
+
+    live("--drain", Lifecycle, duration!(Duration::ZERO, drain),
+        "Time within which a drain releases those who wait, each at a random moment of it"),
+    live("--drain-delay", Lifecycle, duration!(Duration::ZERO, drain_delay),
+        "Time for which a drain still accepts connections: what the load balancer needs to notice"),
+    live("--log", Lifecycle, text!("LEVEL", "info", |options, filter| options.log = filter),
+        "What to log on standard error: off, error, warn, info, debug or trace, or by module such as \
+         warn,encke=debug"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Options};
+
+    #[test]
+    fn names_are_distinct_and_help_is_one_line_without_an_end() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            let Setting { option, help, .. } = setting;
+            assert!(option.starts_with("--"), "{option}");
+            assert!(!help.ends_with('.') && !help.contains('\n'), "{option}");
+            assert!(
+                SETTINGS[..index]
+                    .iter()
+                    .all(|other| other.option != *option)
+            );
+        }
+    }
+
+    #[test]
+    fn defaults_and_ranges_read_back() {
+        let resolve = |_: &str, _| Err("no name is a default".into());
+        for setting in SETTINGS {
+            if let Kind::Duration { .. } | Kind::Number { unset: "", .. } = setting.kind {
+                let mut options = Options::default();
+                setting
+                    .set(&mut options, &[setting.default()], resolve)
+                    .unwrap();
+                let default = Config::default();
+                assert_eq!(format!("{:?}", options.config), format!("{default:?}"));
+            }
+        }
+    }
+
+    /// Refused in the name of the option, with the value and what is allowed.
+    fn refused(setting: &Setting, config: &Config, value: &str) {
+        let error = setting.check(config).unwrap_err();
+        assert_eq!(error.option, setting.option);
+        assert!(
+            error
+                .detail
+                .starts_with(&format!("{value} is not allowed; ")),
+            "{error}"
+        );
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn ends_of_ranges_are_allowed_and_nothing_beyond() {
+        let step = Duration::from_nanos(1);
+        let config = &mut Config::default();
+        for setting in SETTINGS {
+            match &setting.kind {
+                Kind::Duration { range, set, .. } => {
+                    for value in [*range.start(), *range.end()] {
+                        set(config, value);
+                        assert_eq!(setting.check(config), Ok(()));
+                    }
+                    set(config, *range.end() + step);
+                    refused(setting, config, "2592000.000000001s");
+                    if !range.start().is_zero() {
+                        set(config, *range.start() - step);
+                        refused(setting, config, "999.999µs");
+                    }
+                }
+                Kind::Number {
+                    range, get, set, ..
+                } => {
+                    for value in [*range.start(), *range.end()] {
+                        set(config, value);
+                        assert_eq!((setting.check(config), get(config)), (Ok(()), Some(value)));
+                    }
+                    // Types that are as narrow as the range hold nothing beyond.
+                    set(config, range.end() + 1);
+                    if get(config) == Some(range.end() + 1) {
+                        refused(setting, config, &(range.end() + 1).to_string());
+                    }
+                    if let Some(below) = range.start().checked_sub(1) {
+                        set(config, below);
+                        refused(setting, config, &below.to_string());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn number_beyond_its_range_is_refused_before_it_is_cut_to_a_type() {
+        let resolve = |_: &str, _| Err("no name".into());
+        let setting = SETTINGS
+            .iter()
+            .find(|setting| setting.option == "--stream-max-bytes");
+        let mut options = Options::default();
+        let error = setting
+            .unwrap()
+            .set(&mut options, &["4G".into()], resolve)
+            .unwrap_err();
+        assert_eq!(
+            error.detail,
+            "4294967296 is not allowed; 1 to 4294967295 bytes"
+        );
+        assert_eq!(
+            options.config.stream_max_bytes,
+            Config::default().stream_max_bytes
+        );
+    }
+}

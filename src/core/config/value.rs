@@ -1,0 +1,403 @@
+//! The values of settings as texts: durations, bytes, counts, flags, modes, addresses.
+//!
+//! Owns their syntax, for every source of settings. Each parser fails with one line that says what is
+//! allowed; the caller adds the option and the value. Ranges are the table's.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::Resolve;
+use super::{Address, Cors};
+use crate::authority::Authority;
+
+const DURATION_UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
+
+const DURATION_SYNTAX: &str =
+    "a duration is seconds, such as 30 or 0.5, or has a suffix: 500ms, 30s, 2m, 1h";
+
+/// A duration: seconds, fractions allowed, or with a suffix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Span, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let suffix = &text[digits.len()..];
+        // Rust's own syntax of numbers is wider: signs, exponents, names.
+        if !digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        {
+            return Err(DURATION_SYNTAX.into());
+        }
+        let unit = match suffix {
+            "" => Some(1.0),
+            _ => DURATION_UNITS
+                .iter()
+                .find(|(name, _)| *name == suffix)
+                .map(|(_, unit)| *unit),
+        };
+        let number: Option<f64> = digits.parse().ok();
+        let seconds = number.zip(unit).map(|(number, unit)| number * unit);
+        let seconds = seconds.ok_or(DURATION_SYNTAX)?;
+        Duration::try_from_secs_f64(seconds)
+            .map(Span)
+            .map_err(|_| "the duration is too long; at most 30 days, 720h, are allowed".into())
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole_s = self.0.as_secs();
+        match (whole_s, self.0.subsec_nanos()) {
+            (0, 0) => f.write_str("0s"),
+            (s, 0) if s % 3_600 == 0 => write!(f, "{}h", s / 3_600),
+            (s, 0) if s % 60 == 0 => write!(f, "{}m", s / 60),
+            (s, 0) => write!(f, "{s}s"),
+            _ => write!(f, "{}s", self.0.as_secs_f64()),
+        }
+    }
+}
+
+const BYTE_UNITS: [(&str, u32); 3] = [("G", 30), ("M", 20), ("K", 10)];
+
+const BYTES_SYNTAX: &str =
+    "bytes are a whole number, or one with a suffix: 64K, 16M, 1G (of 1024) or 64KiB, 16MiB, 1GiB";
+
+/// A number of bytes, plain or with a suffix of powers of 1,024.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Bytes, String> {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let suffix = &text[digits.len()..];
+        let letter = suffix.strip_suffix("iB").unwrap_or(suffix);
+        let shift = match suffix {
+            "" => Some(0),
+            _ => BYTE_UNITS
+                .iter()
+                .find(|(name, _)| letter.eq_ignore_ascii_case(name))
+                .map(|(_, shift)| *shift),
+        };
+        let shift = shift.filter(|_| is_number(digits)).ok_or(BYTES_SYNTAX)?;
+        digits
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(1 << shift))
+            .map(Bytes)
+            .ok_or_else(|| "the number of bytes is too large".into())
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, shift): &&(&str, u32)| self.0 != 0 && self.0.trailing_zeros() >= *shift;
+        match BYTE_UNITS.iter().find(fits) {
+            Some((name, shift)) => write!(f, "{}{name}", self.0 >> shift),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// Reads a count.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    if !is_number(text) {
+        return Err("a whole number is wanted, such as 1000".into());
+    }
+    text.parse().map_err(|_| "the number is too large".into())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Reads a yes or no.
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    match &*text.to_ascii_lowercase() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("a boolean is true, yes, on or 1, or false, no, off or 0".into()),
+    }
+}
+
+impl Address {
+    /// Reads an address; `resolve` finds those of a name.
+    ///
+    /// # Errors
+    ///
+    /// Says how an address is written, or why the name has none.
+    pub fn parse(text: &str, resolve: Resolve) -> Result<Address, String> {
+        if let Some(inner) = text.strip_prefix("proxy:") {
+            return Ok(Address::Proxied(Address::parse(inner, resolve)?.into()));
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Address::Unix(PathBuf::from(path)));
+        }
+        let (host, port) = host_and_port(text).ok_or(
+            "an address is host:port, [v6]:port or unix:/path, such as 127.0.0.1:7711; \
+             for every interface: 0.0.0.0:7711 or [::]:7711",
+        )?;
+        let mut addresses = Vec::new();
+        for address in resolve(&host, port)? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        match *addresses {
+            [] => Err(format!("{host} resolves to no address")),
+            [address] => Ok(Address::Tcp(address)),
+            _ => Ok(Address::Name {
+                name: text.to_owned(),
+                addresses,
+            }),
+        }
+    }
+}
+
+impl Cors {
+    /// Reads origins, or `*` alone.
+    ///
+    /// # Errors
+    ///
+    /// Where `*` stands beside others.
+    pub fn parse(origins: &[String]) -> Result<Cors, String> {
+        match origins {
+            [origin] if origin == "*" => Ok(Cors::Any),
+            _ if origins.iter().any(|origin| origin == "*") => {
+                Err("* is every origin; it is allowed alone, not beside others".into())
+            }
+            _ => Ok(Cors::Origins(origins.to_vec())),
+        }
+    }
+}
+
+/// The mode of a unix socket's file: octal, as for chmod.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| "a mode is three octal digits, such as 660".into())
+}
+
+/// Splits `host:port` or `[v6]:port`. The zone of a link-local address (`[fe80::1%eth0]:80`) is for
+/// the resolver; URLs and HTTP have none.
+fn host_and_port(text: &str) -> Option<(String, u16)> {
+    let (plain, zone) = match text.split_once('%') {
+        Some((start, rest)) => {
+            let end = rest.find(']')?;
+            (
+                format!("{start}{}", &rest[end..]),
+                &text[start.len()..][..=end],
+            )
+        }
+        None => (text.to_owned(), ""),
+    };
+    let authority = Authority::parse(plain.as_bytes())?;
+    Some((authority.host() + zone, authority.port()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Knows one name, each of whose addresses is found twice, as there are two kinds of socket.
+    fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        let find = |host: &str| Ok(SocketAddr::new(host.parse().map_err(|_| "?")?, port));
+        match host {
+            "localhost" => ["127.0.0.1", "127.0.0.1", "::1", "::1"]
+                .map(find)
+                .into_iter()
+                .collect(),
+            _ => Ok(vec![find(host)?]),
+        }
+    }
+
+    #[test]
+    fn durations() {
+        let ms = Duration::from_millis;
+        for (text, expected) in [
+            ("0", ms(0)),
+            ("30", ms(30_000)),
+            ("0.5", ms(500)),
+            (".5", ms(500)),
+            ("5.", ms(5_000)),
+            ("1.1", ms(1_100)),
+            ("500ms", ms(500)),
+            ("0.5ms", Duration::from_micros(500)),
+            ("30s", ms(30_000)),
+            ("2m", ms(120_000)),
+            ("1.5h", ms(5_400_000)),
+        ] {
+            assert_eq!(text.parse(), Ok(Span(expected)), "{text}");
+        }
+        for text in [
+            "", ".", "s", "ms", "-1", "+1", "1e3", "inf", "NaN", "1 s", " 1", "1d", "1S", "1ss",
+            "1.2.3", "1,5", "0x1", "½", "1µs",
+        ] {
+            let error = text.parse::<Span>().unwrap_err();
+            assert!(error.contains("500ms"), "{text}: {error}");
+        }
+        let long = "9".repeat(400);
+        for text in ["99999999999999999999h", &long] {
+            assert!(
+                text.parse::<Span>().unwrap_err().contains("too long"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn bytes() {
+        for (text, expected) in [
+            ("0", 0),
+            ("1000", 1_000),
+            ("64K", 64 << 10),
+            ("64k", 64 << 10),
+            ("64KiB", 64 << 10),
+            ("16M", 16 << 20),
+            ("16MiB", 16 << 20),
+            ("1G", 1 << 30),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(text.parse(), Ok(Bytes(expected)), "{text}");
+        }
+        for text in [
+            "", "K", "-1", "+1", "1.5M", "1KB", "1B", "iB", "1iB", "1T", "1 K", "1_000", "²",
+        ] {
+            let error = text.parse::<Bytes>().unwrap_err();
+            assert!(error.contains("64K"), "{text}: {error}");
+        }
+        for text in [
+            "99999999999999999999",
+            "18446744073709551615K",
+            "17179869184G",
+        ] {
+            assert!(
+                text.parse::<Bytes>().unwrap_err().contains("too large"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!(count("0"), Ok(0));
+        assert_eq!(count("1000"), Ok(1_000));
+        for text in ["", "-1", "+1", "1.0", "1K", "1e3", "one"] {
+            assert!(count(text).unwrap_err().contains("whole number"), "{text}");
+        }
+        assert!(
+            count("99999999999999999999")
+                .unwrap_err()
+                .contains("too large")
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
+        for (text, expected) in [
+            ("127.0.0.1:7711", tcp("127.0.0.1:7711")),
+            ("0.0.0.0:0", tcp("0.0.0.0:0")),
+            ("[::1]:65535", tcp("[::1]:65535")),
+            ("unix:/run/a:b", Address::Unix("/run/a:b".into())),
+            (
+                "proxy:unix:/p",
+                Address::Proxied(Address::Unix("/p".into()).into()),
+            ),
+            ("proxy:[::1]:1", Address::Proxied(tcp("[::1]:1").into())),
+        ] {
+            assert_eq!(Address::parse(text, resolve), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            ":",
+            ":7711",
+            "7711",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:65536",
+            "127.0.0.1:+1",
+            "127.0.0.1:http",
+            "::1:7711",
+            "[::1]",
+            "[::1]:",
+            "[]:1",
+            "[127.0.0.1]:1",
+            "http://127.0.0.1:1",
+            "http://a",
+        ] {
+            let error = Address::parse(text, resolve).unwrap_err();
+            assert!(
+                error.contains("host:port, [v6]:port or unix:/path"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn name_gives_each_of_its_addresses_once() {
+        let address = Address::parse("localhost:7711", resolve).unwrap();
+        let [v4, v6] = ["127.0.0.1:7711", "[::1]:7711"].map(|text| text.parse().unwrap());
+        let name = "localhost:7711".into();
+        assert_eq!(
+            address,
+            Address::Name {
+                name,
+                addresses: vec![v4, v6]
+            }
+        );
+        assert!(address.is_local());
+    }
+
+    #[test]
+    fn flags() {
+        for text in ["true", "YES", "y", "1", "on", "t"] {
+            assert_eq!(flag(text), Ok(true));
+        }
+        for text in ["false", "No", "n", "0", "off", "f"] {
+            assert_eq!(flag(text), Ok(false));
+        }
+        for text in ["", "maybe", "2", " true"] {
+            assert!(flag(text).unwrap_err().contains("boolean"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(ms in 0..3_000_000_000_u64, bytes: u64) {
+            let span = Span(Duration::from_millis(ms));
+            prop_assert_eq!(span.to_string().parse(), Ok(span));
+            let bytes = Bytes(bytes >> (bytes % 64));
+            prop_assert_eq!(bytes.to_string().parse(), Ok(bytes));
+        }
+
+        #[test]
+        fn no_text_is_too_strange(text in ".*") {
+            let _ = text.parse::<Span>();
+            let _ = text.parse::<Bytes>();
+            let _ = count(&text);
+            let _ = host_and_port(&text);
+            let _ = flag(&text);
+            let _ = mode(&text);
+        }
+
+        #[test]
+        fn times_of_whole_numbers_are_exact(number in 0..1_000_000_u32) {
+            let minutes: Span = format!("{number}m").parse().unwrap();
+            prop_assert_eq!(minutes.0, Duration::from_secs(60) * number);
+            let ms: Span = format!("{number}ms").parse().unwrap();
+            prop_assert_eq!(ms.0, Duration::from_millis(number.into()));
+        }
+    }
+}
