@@ -154,6 +154,7 @@ fn a_key_guards_the_surface() {
         "Authorization: Bearer wrong\r\n",
         "Authorization: Bearer se-cre\r\n",
         "Authorization: Bearer se-crett\r\n",
+        "Authorization: Bearer Se-cret\r\n",
         "Authorization: Basic se-cret\r\n",
         "Authorization: Bearer\r\n",
     ] {
