@@ -2,7 +2,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod docs;
-pub mod inbox;
+mod inbox;
 mod inherit;
 pub mod producer;
 mod reactor;

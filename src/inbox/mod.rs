@@ -1,39 +1,43 @@
-//! From other threads to the reactor: messages, and the wish to stop.
+//! From other threads to the reactor: messages and commands; and back, receipts.
 //!
-//! Owns the only things that threads share: a bounded queue, a bell, and a flag. The queue
-//! carries back-pressure to producers; the bell wakes the reactor at most once for as much as
-//! it finds when it comes. Nothing else of the reactor is seen by another thread.
+//! Owns the only things that threads share: two bounded queues, a doorbell for both, and a flag. The queue
+//! of messages carries back-pressure to producers; commands have a queue of their own, so that they do
+//! not wait behind messages. The doorbell wakes the reactor at most once for as much as it finds when it
+//! comes. Nothing else of the reactor is seen by another thread.
+//!
+//! Invariant: the reactor answers the doorbell before it looks into either queue.
 
+mod control;
 mod doorbell;
 mod publication;
 
-pub use doorbell::{Doorbell, Flag};
+pub(crate) use control::Control;
+pub use control::Handle;
 pub use publication::{Accepted, Publication, PublishError, Receipt};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
+use doorbell::Doorbell;
 use mio::Waker;
 
 use encke_core::encode::Data;
 use encke_core::hub::{Refusal, Submission};
 
-/// What producers and the reactor share beside the queue.
+/// What threads and the reactor share beside the queues.
 #[derive(Debug)]
 struct Shared {
     bell: Doorbell<AtomicBool>,
     waker: Waker,
-    /// Someone wants the server to drain and stop.
-    stop: AtomicBool,
-    /// Nothing is accepted any more.
+    /// No message is accepted any more.
     closed: AtomicBool,
 }
 
 impl Shared {
     fn wake(&self) {
         if self.bell.ring() {
-            // An eventfd that cannot be written is a process in ruins; the next tick comes anyway.
+            // Writing to an eventfd fails only where its counter would overflow, and mio resets it then.
             if let Err(error) = self.waker.wake() {
                 log::error!("the reactor cannot be woken: {error}");
             }
@@ -110,18 +114,6 @@ impl Publisher {
     }
 }
 
-/// Stops a server from any thread.
-#[derive(Clone, Debug)]
-pub struct Handle(Arc<Shared>);
-
-impl Handle {
-    /// Begins a drain: see `Config::drain`. [`crate::Server::run`] returns when it is over.
-    pub fn shutdown(&self) {
-        self.0.stop.store(true, Ordering::Release);
-        self.0.wake();
-    }
-}
-
 /// The reactor's side.
 pub(crate) struct Inbox {
     queue: Receiver<Publication>,
@@ -129,7 +121,9 @@ pub(crate) struct Inbox {
     /// A message for which there was no room yet: those behind it wait in the queue, and so do
     /// their producers.
     stalled: Option<Publication>,
-    rung: bool,
+    commands: Receiver<Control>,
+    /// There may be something in the queues that the doorbell will not announce.
+    is_signalled: bool,
 }
 
 /// A queue of `capacity` messages, and both of its sides.
@@ -142,7 +136,6 @@ pub(crate) fn channel(
     let shared = Arc::new(Shared {
         bell: Doorbell::new(AtomicBool::new(false)),
         waker,
-        stop: AtomicBool::new(false),
         closed: AtomicBool::new(false),
     });
     let publisher = Publisher {
@@ -150,12 +143,13 @@ pub(crate) fn channel(
         shared: Arc::clone(&shared),
         max_message_bytes,
     };
-    let handle = Handle(Arc::clone(&shared));
+    let (handle, commands) = control::channel(&shared);
     let inbox = Inbox {
         queue: receiver,
         shared,
         stalled: None,
-        rung: true,
+        commands,
+        is_signalled: true,
     };
     (publisher, handle, inbox)
 }
@@ -166,24 +160,32 @@ impl Inbox {
         self.queue.len() + usize::from(self.stalled.is_some())
     }
 
-    /// The bell was rung.
-    pub(crate) fn notice(&mut self) {
-        self.rung = true;
+    /// Notes that the waker's event has come.
+    pub(crate) fn on_wake(&mut self) {
+        self.is_signalled = true;
     }
 
-    /// Whether there may be messages that no bell will announce, and that may be taken now.
+    /// Whether there may be something that the doorbell will not announce, and that may be taken now.
     pub(crate) fn has_work(&self) -> bool {
-        self.rung && !self.is_stalled()
+        self.is_signalled && !self.is_stalled()
+    }
+
+    /// Answers the doorbell: what is sent from here on rings it anew. Comes in each tick before
+    /// [`Inbox::next_command`] and [`Inbox::drain`].
+    pub(crate) fn answer(&self) {
+        if self.is_signalled {
+            self.shared.bell.answer();
+        }
+    }
+
+    /// The next command, if there is one.
+    pub(crate) fn next_command(&self) -> Option<Control> {
+        self.commands.try_recv().ok()
     }
 
     /// Whether a message found no room: it is to be tried again after a rest.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.is_some()
-    }
-
-    /// Whether someone wants the server to stop.
-    pub(crate) fn wants_stop(&self) -> bool {
-        self.shared.stop.load(Ordering::Acquire)
     }
 
     /// Refuses producers from now on; what is in the queue already is still taken.
@@ -198,10 +200,9 @@ impl Inbox {
         budget: usize,
         mut submit: impl FnMut(&str, Submission) -> Result<Accepted, (Refusal, Submission)>,
     ) {
-        if !self.rung {
+        if !self.is_signalled {
             return;
         }
-        self.shared.bell.answer();
         for _ in 0..budget {
             let next = match self.stalled.take() {
                 Some(stalled) => Ok(stalled),
@@ -210,7 +211,7 @@ impl Inbox {
             let publication = match next {
                 Ok(publication) => publication,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
-                    self.rung = false;
+                    self.is_signalled = !self.commands.is_empty();
                     return;
                 }
             };
@@ -290,13 +291,28 @@ mod tests {
     }
 
     #[test]
+    fn command_passes_messages_that_wait() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let (publisher, handle, inbox) = channel(1, 100, waker);
+        publisher.publish("full", "x").unwrap();
+        for _ in 0..100 {
+            handle.shutdown();
+        }
+        inbox.answer();
+        assert_eq!(inbox.next_command(), Some(Control::Drain));
+        assert_eq!(inbox.len(), 1);
+        assert!(inbox.has_work(), "the message is still to be taken");
+    }
+
+    #[test]
     fn nothing_is_taken_from_producers_once_it_is_closed() {
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), Token(0)).unwrap();
         let (publisher, handle, mut inbox) = channel(2, 100, waker);
         publisher.publish("before", "x").unwrap();
         handle.shutdown();
-        assert!(inbox.wants_stop());
+        assert_eq!(inbox.next_command(), Some(Control::Drain));
         inbox.close();
         assert_eq!(publisher.publish("after", "x"), Err(PublishError::Closed));
         let mut taken = 0;

@@ -23,7 +23,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::inbox::{Accepted, Inbox};
+use crate::inbox::{Accepted, Control, Inbox};
 use accept::Gate;
 use addresses::Addresses;
 use encke_core::base::time::{Time, millis};
@@ -51,6 +51,9 @@ const READS: usize = 4;
 /// Bytes of answers after which no more requests are read in one tick: large ones take longer to
 /// write than their number says.
 const WRITTEN_BYTES: usize = 4 << 20;
+
+/// Commands of other threads taken in one tick.
+const COMMAND_BUDGET: usize = 16;
 
 /// Producers' messages taken in one tick.
 const INBOX_BUDGET: usize = 512;
@@ -228,7 +231,7 @@ impl Reactor {
         self.notices.look(now, &self.engine);
         self.read_on();
         self.serve_events();
-        self.check_stop();
+        self.obey();
         self.accept(now);
         self.take_messages();
         self.go_on();
@@ -285,7 +288,7 @@ impl Reactor {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
-                WAKER => self.inbox.notice(),
+                WAKER => self.inbox.on_wake(),
                 WATCHED => {
                     if let Some(watched) = &mut self.watched {
                         (watched.run)();
@@ -354,17 +357,26 @@ impl Reactor {
         }
     }
 
-    fn check_stop(&mut self) {
-        if self.inbox.wants_stop() && !self.engine.is_draining() {
-            log::info!(
-                "draining {} connections: stopped by request",
-                self.engine.connection_count()
-            );
-            self.inbox.close();
-            self.engine.begin_drain();
+    /// Takes commands of other threads, and stops listening where a drain has come so far.
+    fn obey(&mut self) {
+        self.inbox.answer();
+        for _ in 0..COMMAND_BUDGET {
+            match self.inbox.next_command() {
+                Some(Control::Drain) => self.drain(),
+                None => break,
+            }
         }
         if !self.engine.is_accepting() {
             self.listeners.clear();
+        }
+    }
+
+    fn drain(&mut self) {
+        if !self.engine.is_draining() {
+            let connections = self.engine.connection_count();
+            log::info!("draining {connections} connections: stopped by request");
+            self.inbox.close();
+            self.engine.begin_drain();
         }
     }
 

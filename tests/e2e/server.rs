@@ -7,8 +7,7 @@ use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use encke::inbox::Handle;
-use encke::{Address, Config, Publisher};
+use encke::{Address, Config, Handle, Publisher};
 use serde_json::Value;
 
 use crate::client::{Answer, Client};
