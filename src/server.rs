@@ -130,14 +130,13 @@ impl Server {
     }
 
     /// Has `run` called on the reactor's thread, about every `interval`, for as long as the server
-    /// serves: for a watchdog, say. One such call is kept; a later one replaces it.
+    /// serves: for a watchdog, say. It must not block, as no connection is served meanwhile.
     pub fn every(&mut self, interval: Duration, run: impl FnMut() + Send + 'static) {
         self.reactor.every(interval, Box::new(run));
     }
 
     /// Has `run` called on the reactor's thread whenever `source` has become readable: for
-    /// signals, say. `run` is to take all that is there, and without waiting. One such source is
-    /// kept; a later one replaces it.
+    /// signals, say. `run` must take all that is there, and must not block.
     ///
     /// # Errors
     ///

@@ -1,8 +1,11 @@
-//! Signals, as events of the reactor: no thread waits for them.
+//! Signals, as a source of commands to the server.
 //!
 //! Owns what each signal means. SIGTERM and SIGINT drain; a second one ends the process at once,
 //! in the handler itself, so that even a reactor that hangs can be ended. SIGHUP changes nothing:
-//! there is no file to read again, and nobody is to be let go for it.
+//! there is no file to read again, and no connection is closed for it.
+//!
+//! The handler writes to a socket pair that the reactor watches. A thread that waits for signals would be
+//! as short, but the process would no longer have one thread, and a command would take two wake-ups.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,7 +28,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Catches them from here on.
+    /// Catches signals from here on.
     pub(crate) fn catch() -> io::Result<Signals> {
         let is_second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
@@ -39,7 +42,7 @@ impl Signals {
         Ok(Signals { caught })
     }
 
-    /// Has them served on the server's thread, those included that came before.
+    /// Has the server obey the signals, also those that came before.
     pub(crate) fn serve(mut self, server: &mut Server) -> Result<(), Error> {
         let source = self.caught.get_read().try_clone();
         let source = source.map_err(|error| Error::System("no signals", error))?;

@@ -80,8 +80,11 @@ const CLOSE_BUDGET: usize = 64;
 /// Tokens below this are not connections: a connection's generation is never 0.
 const WAKER: Token = Token(0);
 
-/// What the embedding program has watched; listeners stand between the two.
-const WATCHED: Token = Token(u32::MAX as usize);
+/// The first descriptor that the embedding program has watched; listeners stand between the two.
+const WATCHED: usize = 1 << 31;
+
+/// The last token that is not a connection's.
+const SMALL_TOKENS: usize = u32::MAX as usize;
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug)]
@@ -107,18 +110,19 @@ pub(crate) struct Reactor {
     started: Instant,
     load: Load,
     notices: Notices,
-    chore: Option<Chore>,
-    watched: Option<Watched>,
+    callbacks: Vec<PeriodicCallback>,
+    watched: Vec<WatchedFd>,
 }
 
-/// Something that the embedding program wants to hear of on this thread.
-struct Watched {
-    source: OwnedFd,
+/// A descriptor of the embedding program, with a callback for when it has become readable.
+struct WatchedFd {
+    /// Open, and so in the poll, until the loop ends.
+    _source: OwnedFd,
     run: Box<dyn FnMut() + Send>,
 }
 
-/// Something that the embedding program wants done on this thread now and then.
-struct Chore {
+/// A callback of the embedding program that runs again and again.
+struct PeriodicCallback {
     interval_ms: u64,
     due: Time,
     run: Box<dyn FnMut() + Send>,
@@ -154,8 +158,8 @@ impl Reactor {
             started: Instant::now(),
             load: Load::default(),
             notices: Notices::default(),
-            chore: None,
-            watched: None,
+            callbacks: Vec::new(),
+            watched: Vec::new(),
         })
     }
 
@@ -179,7 +183,7 @@ impl Reactor {
 
     /// Has `run` called about every `interval` for as long as the loop turns.
     pub(crate) fn every(&mut self, interval: Duration, run: Box<dyn FnMut() + Send>) {
-        self.chore = Some(Chore {
+        self.callbacks.push(PeriodicCallback {
             interval_ms: millis(interval).max(1),
             due: Time::default(),
             run,
@@ -192,19 +196,24 @@ impl Reactor {
         source: OwnedFd,
         run: Box<dyn FnMut() + Send>,
     ) -> io::Result<()> {
-        let registry = self.poll.registry();
+        let token = Token(WATCHED + self.watched.len());
         let raw = source.as_raw_fd();
-        registry.register(&mut SourceFd(&raw), WATCHED, Interest::READABLE)?;
-        if let Some(last) = self.watched.replace(Watched { source, run }) {
-            registry.deregister(&mut SourceFd(&last.source.as_raw_fd()))?;
-        }
+        self.poll
+            .registry()
+            .register(&mut SourceFd(&raw), token, Interest::READABLE)?;
+        self.watched.push(WatchedFd {
+            _source: source,
+            run,
+        });
         Ok(())
     }
 
-    fn do_chore(&mut self, now: Time) {
-        if let Some(chore) = self.chore.as_mut().filter(|chore| chore.due <= now) {
-            chore.due = now.after_ms(chore.interval_ms);
-            (chore.run)();
+    fn run_callbacks(&mut self, now: Time) {
+        for callback in &mut self.callbacks {
+            if callback.due <= now {
+                callback.due = now.after_ms(callback.interval_ms);
+                (callback.run)();
+            }
         }
     }
 
@@ -223,7 +232,7 @@ impl Reactor {
     fn tick(&mut self) -> io::Result<()> {
         let woke = self.wait()?;
         let now = self.tell_time(woke);
-        self.do_chore(now);
+        self.run_callbacks(now);
         let sockets = self.engine.connection_count() + self.listeners.len();
         let outside = self.engine.gauges();
         outside.queued = self.inbox.len();
@@ -264,8 +273,8 @@ impl Reactor {
     }
 
     fn until_due(&self, now: Instant) -> Option<Duration> {
-        let chore = self.chore.as_ref().map(|chore| chore.due);
-        let due = [self.engine.next_due(), self.gate.next_due(), chore];
+        let callback = self.callbacks.iter().map(|callback| callback.due).min();
+        let due = [self.engine.next_due(), self.gate.next_due(), callback];
         let due = due.into_iter().flatten().min();
         let until = due.map(|due| {
             let at = self.started + Duration::from_millis(due.0);
@@ -289,12 +298,12 @@ impl Reactor {
         for event in &events {
             match event.token() {
                 WAKER => self.inbox.on_wake(),
-                WATCHED => {
-                    if let Some(watched) = &mut self.watched {
+                Token(token @ WATCHED..=SMALL_TOKENS) => {
+                    if let Some(watched) = self.watched.get_mut(token - WATCHED) {
                         (watched.run)();
                     }
                 }
-                Token(listener) if listener >> 32 == 0 => {
+                Token(listener @ ..WATCHED) => {
                     if let Some(listener) = self.listeners.get_mut(listener - 1) {
                         listener.is_ready = true;
                     }

@@ -1,5 +1,7 @@
 //! Publishing from threads of the program that embeds the server.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -172,4 +174,48 @@ fn a_server_that_never_runs_leaves_nobody_waiting() {
     drop(server);
     assert_eq!(waiting.join().unwrap(), Err(PublishError::Closed));
     assert_eq!(receipt.wait(), Err(PublishError::Closed));
+}
+
+#[test]
+fn callbacks_run_on_the_servers_thread_each_for_its_own_event() {
+    let mut server = encke::Server::bind(config()).unwrap();
+    let (calls, called) = channel();
+    let mut far_ends = Vec::new();
+    for name in ["first", "second"] {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let source = near.try_clone().unwrap().into();
+        let watched = calls.clone();
+        let take = move || {
+            let mut byte = [0];
+            near.read_exact(&mut byte).unwrap();
+            watched.send((name, byte[0])).unwrap();
+        };
+        server.watch(source, take).unwrap();
+        far_ends.push(far);
+        let periodic = calls.clone();
+        server.every(Duration::from_millis(1), move || {
+            // The test may be over.
+            let _ = periodic.send((name, b'.'));
+        });
+    }
+    let mut server = Server::run(server);
+    far_ends[1].write_all(b"2").unwrap();
+    far_ends[0].write_all(b"1").unwrap();
+    let mut wanted = vec![
+        ("first", b'1'),
+        ("first", b'.'),
+        ("second", b'2'),
+        ("second", b'.'),
+    ];
+    while !wanted.is_empty() {
+        let call = called
+            .recv_timeout(crate::DEADLINE)
+            .expect("all are called");
+        assert!(
+            !matches!(call, ("first", b'2') | ("second", b'1')),
+            "{call:?}"
+        );
+        wanted.retain(|other| *other != call);
+    }
+    server.stop().unwrap();
 }
