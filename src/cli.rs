@@ -24,32 +24,32 @@ const KEY_FILE: &str = "--publish-key-file";
 
 const BAD_OPTION: u8 = 2;
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub(crate) struct Command {
     /// The settings of the server, checked.
     pub(crate) config: Config,
-    /// What to publish of standard input; `None`: leave it alone.
+    /// How the lines of standard input are published; `None`: they are not read.
     pub(crate) stdin: Option<Lines>,
     /// The filter for `env_logger`.
     pub(crate) log: String,
 }
 
-/// Why there is nothing to run.
+/// The reason to exit without running a server.
 #[derive(Debug)]
 pub(crate) enum Exit {
-    /// Help or version, as asked for.
+    /// Help or version was asked for.
     Shown(clap::Error),
-    /// What is wrong, in one line without an end.
+    /// An error, in one line without a line end.
     Refused(String),
 }
 
 impl Exit {
-    /// Says why, and gives the process's exit code: 0 or 2.
+    /// Prints the reason, and returns the exit code of the process: 0 or 2.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Exit::Shown(text) => {
-                // A reader that has seen enough (`| head`) is no failure.
+                // A closed pipe (`| head`) is no failure.
                 let _ = text.print();
                 ExitCode::SUCCESS
             }
@@ -116,7 +116,7 @@ fn given(setting: &Setting, matches: &ArgMatches) -> Result<Option<Vec<String>>,
     }))
 }
 
-/// Judges what the table cannot: the key's file, the filter of the log, the channel of standard input.
+/// Checks what the table cannot: the key's file, the filter of the log, the channel of standard input.
 fn finish(options: Options) -> Result<Command, Exit> {
     let Options {
         mut config,
@@ -157,7 +157,7 @@ fn refused(error: ConfigError) -> Exit {
     Exit::Refused(one_line(&error.to_string()))
 }
 
-/// Turns what clap says, in paragraphs, into one line.
+/// Turns an error of clap, which has paragraphs, into one line.
 fn exit(error: clap::Error) -> Exit {
     if matches!(
         error.kind(),

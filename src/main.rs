@@ -1,6 +1,6 @@
-//! The `encke` binary: options, log, signals, server, and standard input if it is asked for.
+//! The `encke` binary: options, log, signals, server, and standard input if `--stdin` is given.
 //!
-//! Owns the process: its exit code, its log and its threads. Everything else is the library's.
+//! Owns the process: its exit code, its log and its threads. Everything else is in the library.
 
 mod cli;
 mod signals;
@@ -35,26 +35,27 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    // Nobody is left to tell if standard error is gone too.
+    // There is no other place to report that standard error is closed.
     let _ = writeln!(io::stderr(), "encke: {error}");
     ExitCode::FAILURE
 }
 
 fn run(command: Command) -> Result<(), Error> {
     let max_message_bytes = command.config.max_body_bytes;
-    // Caught before anybody can know that there is a server to end.
-    let signals = Signals::catch().map_err(|error| Error::System("no signals", error))?;
+    // Before the addresses are bound: from then on a supervisor may send signals.
+    let signals = Signals::catch().map_err(|error| Error::System("cannot catch signals", error))?;
     let mut server = Server::bind(command.config)?;
     signals.serve(&mut server)?;
     if let Some(lines) = command.stdin {
         read_stdin(lines, max_message_bytes, server.publisher())
-            .map_err(|error| Error::System("no thread for standard input", error))?;
+            .map_err(|error| Error::System("cannot start the thread for standard input", error))?;
     }
-    systemd::ready(&mut server);
+    systemd::notify_ready(&mut server);
     server.run()
 }
 
-/// The thread is not joined: it may be waiting for its input when the server has ended.
+/// Starts the thread that publishes standard input. It is not joined: it may be blocked in a read when the
+/// server has ended.
 fn read_stdin(lines: Lines, max_message_bytes: usize, publisher: Publisher) -> io::Result<()> {
     thread::Builder::new().name("stdin".into()).spawn(move || {
         stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |line| {

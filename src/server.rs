@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::inbox::{self, Handle, Publisher};
-use crate::reactor::{Limits, Reactor};
+use crate::reactor::Reactor;
 use encke_core::config::{Address, Config, ConfigError};
 use encke_core::engine::{Access, Engine};
 
@@ -41,14 +41,14 @@ pub struct Server {
     addresses: Vec<Address>,
 }
 
-/// Why a server cannot be had, or had to stop.
+/// The reason for which a server could not be bound, or stopped early.
 #[derive(Debug)]
 pub enum Error {
     /// A setting is out of its range, or does not go with another.
     Config(ConfigError),
     /// An address cannot be listened on.
     Bind(Address, io::Error),
-    /// The system refused something that the reactor cannot be without.
+    /// The system refused something that the reactor needs.
     System(&'static str, io::Error),
 }
 
@@ -85,15 +85,11 @@ impl Server {
             .clamp(1, MAX_CONNECTIONS) as usize;
         let max_connections = config.max_connections.map_or(room, |max| max.min(room));
         let (poll, waker) =
-            Reactor::poll().map_err(|error| Error::System("no poll to wait with", error))?;
+            Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
         let (publisher, handle, inbox) = inbox::channel(config.queue, config.max_body_bytes, waker);
         let engine = Engine::new(&config, max_connections, fastrand::u64(..));
-        let limits = Limits {
-            max_connections,
-            max_per_address: config.max_connections_per_address,
-        };
-        let mut reactor = Reactor::new(poll, engine, inbox, limits)
-            .map_err(|error| Error::System("no poll to wait with", error))?;
+        let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
+            .map_err(|error| Error::System("cannot create a poll", error))?;
         let mut addresses = Vec::new();
         for (address, is_control) in listeners(&config) {
             addresses.extend(listen(&mut reactor, address, is_control, &config)?);
@@ -140,7 +136,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// Where the system cannot watch it.
+    /// Where the system cannot watch the descriptor.
     pub fn watch(
         &mut self,
         source: OwnedFd,
@@ -148,7 +144,7 @@ impl Server {
     ) -> Result<(), Error> {
         self.reactor
             .watch(source, Box::new(run))
-            .map_err(|error| Error::System("a source cannot be watched", error))
+            .map_err(|error| Error::System("cannot watch a descriptor", error))
     }
 
     /// Serves on this thread until a shutdown has drained.
@@ -157,7 +153,7 @@ impl Server {
     ///
     /// Only where the system fails the poll itself.
     pub fn run(self) -> Result<(), Error> {
-        // Producers are told that the server is closed only if nobody here holds their end.
+        // Producers learn that the server is closed when the last receiver of their queue is dropped.
         let Server { reactor, .. } = self;
         reactor
             .run()
@@ -218,7 +214,7 @@ fn is_missing(error: &io::Error) -> bool {
         .contains(&error.raw_os_error())
 }
 
-/// Raises the soft file limit to the hard one; what it is then.
+/// Raises the soft file limit to the hard one, and returns the limit that is then in force.
 fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -45,7 +45,7 @@ impl Signals {
     /// Has the server obey the signals, also those that came before.
     pub(crate) fn serve(mut self, server: &mut Server) -> Result<(), Error> {
         let source = self.caught.get_read().try_clone();
-        let source = source.map_err(|error| Error::System("no signals", error))?;
+        let source = source.map_err(|error| Error::System("cannot catch signals", error))?;
         let handle = server.handle();
         server.watch(OwnedFd::from(source), move || {
             for signal in self.caught.pending() {
@@ -53,7 +53,7 @@ impl Signals {
                     log::info!("SIGHUP: there is nothing to read again; restart to change options");
                 } else {
                     log::info!("draining, as told by signal {signal}; a second one ends at once");
-                    systemd::stopping();
+                    systemd::notify_stopping();
                     handle.shutdown();
                 }
             }

@@ -1,4 +1,5 @@
-//! What a service manager hands over and wants to hear: sockets, readiness, signs of life.
+//! The protocol of the service manager: sockets that it passes, and notifications of readiness, stopping
+//! and liveness.
 //!
 //! Owns the environment variables of sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3).
 //! Without them, as without systemd, everything here does nothing.
@@ -14,14 +15,14 @@ use encke::{Address, Server};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 
-/// The name of sockets that serve everything (`FileDescriptorName=` in a socket unit).
+/// The name of sockets that serve the control surface too (`FileDescriptorName=` in a socket unit).
 const CONTROL: &str = "control";
 
 /// The highest numbers of `AF_` and `SOCK_` in Linux, with some to spare.
 const MAX_ADDRESS_FAMILY: i32 = 64;
 const MAX_SOCKET_TYPE: i32 = 10;
 
-/// Listening sockets that were handed over.
+/// Listening sockets of the service manager.
 #[derive(Default)]
 pub(crate) struct Sockets {
     pub(crate) listen: Vec<Address>,
@@ -79,27 +80,27 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     Err(io::Error::other(detail))
 }
 
-/// Says that the server serves, and has it show that it lives as often as that is asked for.
-pub(crate) fn ready(server: &mut Server) {
-    tell(&[NotifyState::Ready]);
+/// Notifies that the server serves, and from then on that it lives, as often as the manager asks for.
+pub(crate) fn notify_ready(server: &mut Server) {
+    notify(&[NotifyState::Ready]);
     if let Some(deadline) = sd_notify::watchdog_enabled() {
         // Half of the deadline, as sd_watchdog_enabled(3) recommends.
-        server.every(deadline / 2, || tell(&[NotifyState::Watchdog]));
+        server.every(deadline / 2, || notify(&[NotifyState::Watchdog]));
     }
 }
 
-/// Says that the server drains.
-pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+/// Notifies that the server drains.
+pub(crate) fn notify_stopping() {
+    notify(&[NotifyState::Stopping]);
 }
 
-fn tell(state: &[NotifyState<'_>]) {
+fn notify(state: &[NotifyState<'_>]) {
     if let Err(error) = send(state) {
-        log::warn!("the service manager cannot be told {state:?}: {error}");
+        log::warn!("cannot notify the service manager of {state:?}: {error}");
     }
 }
 
-/// As `sd_notify::notify`, which knows no abstract sockets.
+/// Like `sd_notify::notify`, which does not support abstract sockets.
 fn send(state: &[NotifyState<'_>]) -> io::Result<()> {
     let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
         return Ok(());

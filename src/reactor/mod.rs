@@ -86,13 +86,6 @@ const WATCHED: usize = 1 << 31;
 /// The last token that is not a connection's.
 const SMALL_TOKENS: usize = u32::MAX as usize;
 
-/// How many connections there may be.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) max_connections: usize,
-    pub(crate) max_per_address: Option<usize>,
-}
-
 /// The loop.
 pub(crate) struct Reactor {
     poll: Poll,
@@ -136,22 +129,24 @@ impl Reactor {
         Ok((poll, waker))
     }
 
+    /// A loop that serves no address yet. `max_connections` is the engine's.
     pub(crate) fn new(
         poll: Poll,
         engine: Engine,
         inbox: Inbox,
-        limits: Limits,
+        max_connections: usize,
+        config: &Config,
     ) -> io::Result<Reactor> {
         let registry = poll.registry().try_clone()?;
         Ok(Reactor {
-            sockets: Sockets::new(registry, limits.max_connections),
+            sockets: Sockets::new(registry, max_connections),
             poll,
             events: Events::with_capacity(EVENTS),
             engine,
             listeners: Vec::new(),
             first_listener: 0,
             gate: Gate::new(),
-            addresses: Addresses::new(limits.max_per_address),
+            addresses: Addresses::new(config.max_connections_per_address),
             inbox,
             unread: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),

@@ -23,10 +23,10 @@ pub enum Address {
     },
     /// `unix:/path`.
     Unix(PathBuf),
-    /// A socket that listens already, from whoever started the process.
+    /// A listening socket that another process opened.
     Inherited(Inherited),
     /// `proxy:` and another address: each connection begins with a PROXY protocol header (version
-    /// 1 or 2), which says whose it is.
+    /// 1 or 2), which names the client's address.
     Proxied(Box<Address>),
 }
 
@@ -83,7 +83,7 @@ impl Address {
         }
     }
 
-    /// Whether only this machine can reach it.
+    /// Whether only processes of this machine can connect to it.
     pub fn is_local(&self) -> bool {
         let is_loopback = |address: SocketAddr| address.ip().to_canonical().is_loopback();
         match self {
@@ -91,7 +91,7 @@ impl Address {
             Address::Name { addresses, .. } => addresses.iter().copied().all(is_loopback),
             Address::Unix(_) => true,
             Address::Inherited(socket) => socket.ip_address().is_none_or(is_loopback),
-            // Its connections come from wherever the proxy's do.
+            // Its clients are those of the proxy.
             Address::Proxied(_) => false,
         }
     }

@@ -61,7 +61,7 @@ impl Config {
         Ok(())
     }
 
-    /// Never open by accident: whoever can reach the control surface over a network needs a key.
+    /// Never open by accident: a control surface that can be reached over a network needs a key.
     fn check_publish_key(&self) -> Result<(), ConfigError> {
         let (option, serving) = if self.control.is_empty() {
             ("--listen", &self.listen)
@@ -127,7 +127,7 @@ impl Config {
         Err(ConfigError::new("--hold", detail))
     }
 
-    /// What must fit into something has to be less than it.
+    /// Checks that the largest request, message and batch fit into the budgets that they are counted in.
     fn check_room(&self) -> Result<(), ConfigError> {
         let buffers = ("--max-buffer-bytes", self.max_buffer_bytes);
         let total = ("--history-total-bytes", self.history.max_total_bytes);
