@@ -1,10 +1,10 @@
-//! Taking on connections, and what to do when there is no room for one.
+//! Accepting connections, and refusing those that exceed a limit.
 //!
-//! Owns the gate. At the connection limit a client is told so if its request is already there;
-//! without a free descriptor a spare one is given up for as long as it takes to answer.
+//! Owns the pause of accepting. At the connection limit a client gets a response if its request is already
+//! there; without a free descriptor a spare one is closed to accept and refuse one client.
 //!
-//! Invariant: a listener stays ready until accepting says that nothing is left, whatever else
-//! goes wrong, since no further event announces what already waits.
+//! Invariant: a listener stays ready until `accept` returns `EAGAIN`, whatever else goes wrong, since no
+//! further event announces connections that already wait.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
@@ -20,59 +20,59 @@ use super::sockets::Read;
 use encke_core::base::time::Time;
 use encke_core::engine::{ConnId, ConnectionLimit, Wire};
 
-/// Connections taken on in one tick, over all listeners.
+/// Connections accepted in one tick, over all listeners.
 const BUDGET: usize = 64;
 
-/// How long accepting rests when descriptors have run out, unless one is freed before.
-const REST_MS: u64 = 100;
+/// How long accepting pauses when descriptors have run out, unless one is freed before.
+const PAUSE_MS: u64 = 100;
 
-/// The gate's state.
-pub(super) struct Gate {
-    /// Kept so that one connection can still be answered when descriptors have run out.
+/// The state of accepting.
+pub(super) struct AcceptGate {
+    /// Closed to refuse one connection with a response when descriptors have run out.
     spare: Option<OwnedFd>,
-    /// Until when accepting rests.
-    rests_until: Option<Time>,
+    /// The end of a pause.
+    paused_until: Option<Time>,
 }
 
-impl Gate {
-    pub(super) fn new() -> Gate {
-        Gate {
+impl AcceptGate {
+    pub(super) fn new() -> AcceptGate {
+        AcceptGate {
             spare: open_spare(),
-            rests_until: None,
+            paused_until: None,
         }
     }
 
-    /// When accepting goes on after a rest.
+    /// When accepting resumes after a pause.
     pub(super) fn next_due(&self) -> Option<Time> {
-        self.rests_until
+        self.paused_until
     }
 
-    /// A descriptor was freed.
-    pub(super) fn reopen(&mut self) {
-        self.rests_until = None;
+    /// Ends a pause, because a descriptor was freed.
+    pub(super) fn resume(&mut self) {
+        self.paused_until = None;
     }
 }
 
 impl Reactor {
     /// Whether a listener may have connections to accept now.
     pub(super) fn can_accept(&self) -> bool {
-        self.gate.rests_until.is_none() && self.listeners.iter().any(|l| l.is_ready)
+        self.gate.paused_until.is_none() && self.listeners.iter().any(|l| l.is_ready)
     }
 
-    /// Takes on what waits at the listeners, within the budget.
+    /// Accepts connections that wait, within the budget.
     pub(super) fn accept(&mut self, now: Time) {
-        if self.gate.rests_until.is_some_and(|until| until > now) {
+        if self.gate.paused_until.is_some_and(|until| until > now) {
             return;
         }
-        self.gate.rests_until = None;
+        self.gate.paused_until = None;
         let mut budget = BUDGET;
         let count = self.listeners.len();
         for turn in 0..count {
             let place = (self.first_listener + turn) % count;
             while self.listeners[place].is_ready && budget > 0 {
                 budget -= 1;
-                self.accept_one(place, now);
-                if self.gate.rests_until.is_some() {
+                self.accept_next(place, now);
+                if self.gate.paused_until.is_some() {
                     return;
                 }
             }
@@ -80,13 +80,13 @@ impl Reactor {
         self.first_listener = (self.first_listener + 1) % count.max(1);
     }
 
-    fn accept_one(&mut self, place: usize, now: Time) {
+    fn accept_next(&mut self, place: usize, now: Time) {
         let listener = &mut self.listeners[place];
-        match take_on(listener) {
-            Ok((fd, address)) => self.admit(place, fd, address),
+        match accept_one(listener) {
+            Ok((fd, address)) => self.register(place, fd, address),
             Err(Errno::AGAIN) => listener.is_ready = false,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                self.without_descriptor(place, now);
+                self.reject_without_descriptor(place, now);
             }
             // The socket does not listen any more: a process that shares it has shut it down. It would
             // say so again at once.
@@ -99,29 +99,29 @@ impl Reactor {
         }
     }
 
-    fn admit(&mut self, place: usize, fd: OwnedFd, address: Option<IpAddr>) {
+    fn register(&mut self, place: usize, fd: OwnedFd, address: Option<IpAddr>) {
         let Listener {
             access, is_proxied, ..
         } = self.listeners[place];
-        // Behind a proxy, the address that counts is yet to be said.
+        // Behind a proxy, the client's address is in the PROXY header.
         let address = address.filter(|_| !is_proxied);
         let Some(address) = self.addresses.add(address) else {
-            return self.turn_away(&fd, ConnectionLimit::Address);
+            return self.reject(&fd, ConnectionLimit::Address);
         };
         let Some(id) = self.engine.accept(access) else {
             self.addresses.remove(address);
-            return self.turn_away(&fd, ConnectionLimit::Server);
+            return self.reject(&fd, ConnectionLimit::Server);
         };
         if let Err(error) = self.sockets.insert(id, fd, address) {
-            log::error!("a connection cannot be watched: {error}");
+            log::error!("cannot watch a connection: {error}");
             self.engine.broken(id);
         } else if is_proxied {
             self.sockets.await_header(id);
         }
     }
 
-    /// There are as many connections as allowed: a request that is here already is answered.
-    fn turn_away(&mut self, fd: &OwnedFd, crowd: ConnectionLimit) {
+    /// Refuses a connection: a request that has already arrived gets a response.
+    fn reject(&mut self, fd: &OwnedFd, crowd: ConnectionLimit) {
         let read = rustix::io::read(fd, &mut self.buffer[..]);
         let answer = self.engine.reject(&self.buffer[..read.unwrap_or(0)], crowd);
         if let Some(answer) = answer {
@@ -142,18 +142,18 @@ impl Reactor {
         self.engine.broken(id);
     }
 
-    fn without_descriptor(&mut self, place: usize, now: Time) {
+    fn reject_without_descriptor(&mut self, place: usize, now: Time) {
         drop(self.gate.spare.take());
-        if let Ok((fd, _)) = take_on(&self.listeners[place]) {
-            self.turn_away(&fd, ConnectionLimit::Descriptors);
+        if let Ok((fd, _)) = accept_one(&self.listeners[place]) {
+            self.reject(&fd, ConnectionLimit::Descriptors);
         }
         self.gate.spare = open_spare();
-        self.gate.rests_until = Some(now.after_ms(REST_MS));
+        self.gate.paused_until = Some(now.after_ms(PAUSE_MS));
     }
 }
 
-/// The next connection that waits, and its IP address.
-fn take_on(listener: &Listener) -> rustix::io::Result<(OwnedFd, Option<IpAddr>)> {
+/// Accepts the next connection, and returns it with its IP address.
+fn accept_one(listener: &Listener) -> rustix::io::Result<(OwnedFd, Option<IpAddr>)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (fd, address) = rustix::net::acceptfrom_with(&listener.fd, flags)?;
     let address = address.and_then(|address| SocketAddr::try_from(address).ok());

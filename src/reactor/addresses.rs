@@ -1,4 +1,4 @@
-//! How many connections each address has.
+//! The number of connections of each IP address.
 //!
 //! Owns the count for the limit on connections from one IP address. Where there is no limit it
 //! keeps nothing. Unix sockets have no address and no limit.
@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use slab::Slab;
 
-/// No address is counted for a connection.
+/// The index of a connection whose address is not counted.
 pub(super) const UNCOUNTED: u32 = u32::MAX;
 
 /// The addresses that have connections.
@@ -27,8 +27,8 @@ impl Addresses {
         }
     }
 
-    /// Counts one more connection of an address; `None` where it has as many as allowed. The
-    /// place is to be given to [`Addresses::remove`] when the connection is closed.
+    /// Counts one more connection of an address, and returns the index to give to [`Addresses::remove`] when the
+    /// connection is closed; `None` where the limit is reached.
     pub(super) fn add(&mut self, address: Option<IpAddr>) -> Option<u32> {
         let (Some(max), Some(address)) = (self.max_per_address, address) else {
             return Some(UNCOUNTED);
@@ -46,7 +46,7 @@ impl Addresses {
         Some(place)
     }
 
-    /// Counts one connection less.
+    /// Counts one connection less at an index.
     pub(super) fn remove(&mut self, place: u32) {
         if place == UNCOUNTED {
             return;

@@ -1,6 +1,6 @@
-//! How the process fares: how busy its thread is, and what it holds of the system.
+//! Gauges of the process: how busy its thread is, and its use of descriptors and memory.
 //!
-//! Owns the measuring. What follows from it is decided elsewhere.
+//! Owns the measuring.
 
 use std::time::{Duration, Instant};
 
@@ -9,23 +9,23 @@ use rustix::process::{Resource, getrlimit};
 use encke_core::base::time::Time;
 use encke_core::engine::ProcessGauges;
 
-/// Time over which business is averaged.
+/// Time over which the load is averaged.
 const SPAN: Duration = Duration::from_millis(500);
 
-/// How often the system is asked.
-const LOOK_MS: u64 = 1_000;
+/// How often descriptors and memory are measured.
+const SAMPLE_MS: u64 = 1_000;
 
-/// The part of its time that the thread did not sleep, over about a second.
+/// The fraction of time that the thread was not waiting, over about a second.
 #[derive(Default)]
 pub(super) struct Load {
     woke: Option<Instant>,
     busy: Duration,
     total: Duration,
-    next_look: Time,
+    next_sample: Time,
 }
 
 impl Load {
-    /// The thread slept between these moments, and worked before.
+    /// Records that the thread waited between these moments, and worked before.
     pub(super) fn slept(&mut self, from: Instant, until: Instant, outside: &mut ProcessGauges) {
         if let Some(woke) = self.woke {
             let worked = from.saturating_duration_since(woke);
@@ -42,12 +42,12 @@ impl Load {
         }
     }
 
-    /// Asks the system, at most once a second; `sockets` are those that the caller knows of.
-    pub(super) fn look(&mut self, now: Time, sockets: usize, outside: &mut ProcessGauges) {
-        if now < self.next_look {
+    /// Measures descriptors and memory, at most once a second. `sockets` is the number of open sockets.
+    pub(super) fn sample(&mut self, now: Time, sockets: usize, outside: &mut ProcessGauges) {
+        if now < self.next_sample {
             return;
         }
-        self.next_look = now.after_ms(LOOK_MS);
+        self.next_sample = now.after_ms(SAMPLE_MS);
         outside.max_open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         // Linux tells the number of open descriptors as the size of this directory since 6.2; before
         // that it says 0, and our own sockets are nearly all there are.

@@ -1,8 +1,8 @@
 //! The loop: one thread, one poll, one tick after another.
 //!
-//! Owns the clock, the sockets and the order of a tick: what was left unread, events, accepts,
-//! producers, requests left over, delivery, what is due, closing. Every step has a budget by count, so that no one of
-//! them delays another by more than a few milliseconds; what a budget leaves undone is remembered
+//! Owns the clock, the sockets and the order of a tick: deferred reads, events, commands, accepts,
+//! producers' messages, deferred requests, delivery, deadlines, closing. Every step has a budget by count, so
+//! that none delays another by more than a few milliseconds. Work that exceeds a budget is remembered
 //! here or in the engine and done in the next tick, which then does not sleep.
 
 mod accept;
@@ -24,7 +24,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::inbox::{Accepted, Control, Inbox};
-use accept::Gate;
+use accept::AcceptGate;
 use addresses::Addresses;
 use encke_core::base::time::{Time, millis};
 use encke_core::config::{Address, Config};
@@ -32,24 +32,23 @@ use encke_core::encode::write_cursor;
 use encke_core::engine::{Access, ConnId, Engine};
 use listen::Listener;
 use load::Load;
-use notices::Notices;
+use notices::RateLimitedWarnings;
 use sockets::{Read, Sockets};
 
 /// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
 ///
-/// This and the budget of deliveries are a balance. Smaller, one client waits less for all others:
-/// a tick of 256 writes takes a millisecond. But with 64, a long poll's cycle cost some 8 % more: who
-/// is answered asks again meanwhile, and goes to sleep and is woken all the more often.
+/// A trade-off, together with `DELIVER_BUDGET`. Smaller: less latency behind a broadcast, as 256 writes take
+/// 1 ms. Larger: fewer calls of `epoll_wait`. With 64, a long poll's cycle cost 8 % more processor time.
 const EVENTS: usize = 256;
 
-/// Bytes read at once; a connection that fills them goes on in its next turn.
+/// The read buffer; a connection that fills it is read again in the next tick.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads of a connection whose end was announced, in one turn.
+/// Reads of one connection in one tick, where the client has closed its side.
 const READS: usize = 4;
 
-/// Bytes of answers after which no more requests are read in one tick: large ones take longer to
-/// write than their number says.
+/// Bytes of responses after which no more requests are read in one tick: a budget by count alone would
+/// let large responses take too long.
 const WRITTEN_BYTES: usize = 4 << 20;
 
 /// Commands of other threads taken in one tick.
@@ -58,12 +57,12 @@ const COMMAND_BUDGET: usize = 16;
 /// Producers' messages taken in one tick.
 const INBOX_BUDGET: usize = 512;
 
-/// How long a producer's message that finds no room waits for the next try, unless something
-/// happens before.
-const STALL_REST: Duration = Duration::from_millis(10);
+/// The time after which a message for which there was no memory is tried again, unless an event comes
+/// before.
+const STALL_RETRY: Duration = Duration::from_millis(10);
 
-/// Connections gone on with in one tick: left-over requests, left-over reads.
-const AGAIN_BUDGET: usize = 64;
+/// Connections resumed in one tick, of deferred requests and of deferred reads each.
+const RESUME_BUDGET: usize = 64;
 
 /// Writes to ready readers in one tick.
 const DELIVER_BUDGET: usize = 256;
@@ -71,10 +70,10 @@ const DELIVER_BUDGET: usize = 256;
 /// Deadlines served in one tick.
 const EXPIRE_BUDGET: usize = 256;
 
-/// Connections told their moment of release in one tick of a drain.
+/// Connections that are given their moment of release in one tick of a drain.
 const RELEASE_BUDGET: usize = 4_096;
 
-/// Sockets closed in one tick: the dearest of all calls.
+/// Sockets closed in one tick: `close` is the most expensive of all calls.
 const CLOSE_BUDGET: usize = 64;
 
 /// Tokens below this are not connections: a connection's generation is never 0.
@@ -94,7 +93,7 @@ pub(crate) struct Reactor {
     sockets: Sockets,
     listeners: Vec<Listener>,
     first_listener: usize,
-    gate: Gate,
+    gate: AcceptGate,
     addresses: Addresses,
     inbox: Inbox,
     /// Connections that may have more to read, each once.
@@ -102,7 +101,7 @@ pub(crate) struct Reactor {
     buffer: Box<[u8]>,
     started: Instant,
     load: Load,
-    notices: Notices,
+    warnings: RateLimitedWarnings,
     callbacks: Vec<PeriodicCallback>,
     watched: Vec<WatchedFd>,
 }
@@ -122,7 +121,7 @@ struct PeriodicCallback {
 }
 
 impl Reactor {
-    /// A poll, and the one waker it may have.
+    /// Creates a poll and its waker, of which there may be only one.
     pub(crate) fn poll() -> io::Result<(Poll, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -145,14 +144,14 @@ impl Reactor {
             engine,
             listeners: Vec::new(),
             first_listener: 0,
-            gate: Gate::new(),
+            gate: AcceptGate::new(),
             addresses: Addresses::new(config.max_connections_per_address),
             inbox,
             unread: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
             started: Instant::now(),
             load: Load::default(),
-            notices: Notices::default(),
+            warnings: RateLimitedWarnings::default(),
             callbacks: Vec::new(),
             watched: Vec::new(),
         })
@@ -226,19 +225,19 @@ impl Reactor {
 
     fn tick(&mut self) -> io::Result<()> {
         let woke = self.wait()?;
-        let now = self.tell_time(woke);
+        let now = self.update_clock(woke);
         self.run_callbacks(now);
         let sockets = self.engine.connection_count() + self.listeners.len();
         let outside = self.engine.gauges();
         outside.queued = self.inbox.len();
-        self.load.look(now, sockets, outside);
-        self.notices.look(now, &self.engine);
-        self.read_on();
+        self.load.sample(now, sockets, outside);
+        self.warnings.log(now, &self.engine);
+        self.resume_reads();
         self.serve_events();
         self.obey();
         self.accept(now);
         self.take_messages();
-        self.go_on();
+        self.resume_requests();
         self.engine.deliver(DELIVER_BUDGET, &mut self.sockets);
         self.engine.expire(EXPIRE_BUDGET, &mut self.sockets);
         self.engine.release_drained(RELEASE_BUDGET);
@@ -246,8 +245,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Sleeps until something happens or is due; not at all while there is work left. Returns when
-    /// it woke.
+    /// Waits for events until the next deadline, or not at all if work is left. Returns the time of waking.
     fn wait(&mut self) -> io::Result<Instant> {
         let before = Instant::now();
         let has_work = self.engine.has_work()
@@ -275,12 +273,13 @@ impl Reactor {
             let at = self.started + Duration::from_millis(due.0);
             at.saturating_duration_since(now)
         });
-        // Room for a message may come by an event, or by nothing that is one.
-        let rest = self.inbox.is_stalled().then_some(STALL_REST);
-        [until, rest].into_iter().flatten().min()
+        // Memory for a message may become free without an event.
+        let retry = self.inbox.is_stalled().then_some(STALL_RETRY);
+        [until, retry].into_iter().flatten().min()
     }
 
-    fn tell_time(&mut self, now: Instant) -> Time {
+    /// Sets the engine's clock, which also begins the tick's count of written bytes.
+    fn update_clock(&mut self, now: Instant) -> Time {
         let now = Time(now.duration_since(self.started).as_millis() as u64);
         let date = SystemTime::now().duration_since(UNIX_EPOCH);
         self.engine
@@ -322,8 +321,8 @@ impl Reactor {
         }
     }
 
-    /// Reads what a connection has sent. A short read ends it, since more raises a new event,
-    /// unless the end was announced, or may have been, which raises none.
+    /// Reads from a connection. A short read is the last: further bytes raise a new event. Not so where the
+    /// client has closed its side, or may have: the end of the stream raises no further event.
     fn read(&mut self, id: ConnId, may_be_closed: bool) {
         if self.engine.written_bytes() > WRITTEN_BYTES {
             return self.read_later(id);
@@ -354,14 +353,14 @@ impl Reactor {
         self.read_later(id);
     }
 
-    /// Remembers to read on where no event will ask for it.
+    /// Defers a read that no event will ask for.
     fn read_later(&mut self, id: ConnId) {
         if self.engine.wants_input(id) && self.sockets.mark_unread(id) {
             self.unread.push_back(id);
         }
     }
 
-    /// Takes commands of other threads, and stops listening where a drain has come so far.
+    /// Takes commands of other threads, and closes the listeners once a drain accepts no more connections.
     fn obey(&mut self) {
         self.inbox.answer();
         for _ in 0..COMMAND_BUDGET {
@@ -397,10 +396,10 @@ impl Reactor {
         });
     }
 
-    /// Reads what earlier ticks left unread: before anything new, as who has large answers to read
-    /// would else keep those waiting for ever who were put off for them.
-    fn read_on(&mut self) {
-        for _ in 0..AGAIN_BUDGET.min(self.unread.len()) {
+    /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with large responses
+    /// cannot use up `WRITTEN_BYTES` in each tick and starve the deferred ones.
+    fn resume_reads(&mut self) {
+        for _ in 0..RESUME_BUDGET.min(self.unread.len()) {
             if self.engine.written_bytes() > WRITTEN_BYTES {
                 return;
             }
@@ -411,15 +410,15 @@ impl Reactor {
         }
     }
 
-    /// Goes on with requests that earlier ticks left.
-    fn go_on(&mut self) {
-        for _ in 0..AGAIN_BUDGET {
+    /// Resumes requests that earlier ticks deferred.
+    fn resume_requests(&mut self) {
+        for _ in 0..RESUME_BUDGET {
             let Some(id) = self.engine.next_deferred() else {
                 break;
             };
             self.engine.resume(id, &mut self.sockets);
             self.read_later(id);
-            // After the first, so that one has its turn however much was written before.
+            // After the first, so that one is resumed however much was written before.
             if self.engine.written_bytes() > WRITTEN_BYTES {
                 break;
             }
@@ -437,7 +436,7 @@ impl Reactor {
             if let Some(address) = self.sockets.close(index) {
                 self.addresses.remove(address);
             }
-            self.gate.reopen();
+            self.gate.resume();
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What an operator should know and no client will say: one log line a second for each cause.
+//! Warnings for the operator: at most one log line per second for each cause.
 //!
-//! Owns the wording and the rate. It counts nothing: it compares counters with what they were a
+//! Owns the wording and the rate. It counts nothing: it compares counters with their values of a
 //! second ago.
 
 use encke_core::base::time::Time;
@@ -9,7 +9,7 @@ use encke_core::engine::{CloseReason, Engine};
 /// How often counters are compared.
 const INTERVAL_MS: u64 = 1_000;
 
-/// What is worth a line, and the option that it may call for.
+/// A counter that is worth a warning when it grows, and the option that sets the limit.
 struct Cause {
     text: &'static str,
     count: fn(&Engine) -> u64,
@@ -17,37 +17,37 @@ struct Cause {
 
 const CAUSES: [Cause; 5] = [
     Cause {
-        text: "connections refused: as many as allowed (--max-connections, the file limit)",
+        text: "connections refused: connection limit reached (--max-connections, the file limit)",
         count: |engine| engine.stats().refused.iter().sum(),
     },
     Cause {
-        text: "publishes refused: the memory for messages is spent (--history-total-bytes)",
+        text: "publishes refused: message memory is full (--history-total-bytes)",
         count: |engine| engine.hub().counts().busy,
     },
     Cause {
-        text: "uses refused: as many channels as allowed (--max-channels)",
+        text: "requests refused: channel limit reached (--max-channels)",
         count: |engine| engine.hub().counts().too_many_channels,
     },
     Cause {
-        text: "connections ended: the memory for requests and answers is spent (--max-buffer-bytes)",
+        text: "connections closed: buffer memory is full (--max-buffer-bytes)",
         count: |engine| engine.stats().ends(CloseReason::NoRoom),
     },
     Cause {
-        text: "readers closed: they took nothing for too long (--write-timeout)",
+        text: "readers closed: they took no bytes for too long (--write-timeout)",
         count: |engine| engine.stats().ends(CloseReason::Stalled),
     },
 ];
 
-/// The counters as they were.
+/// The counters' values of a second ago.
 #[derive(Default)]
-pub(super) struct Notices {
+pub(super) struct RateLimitedWarnings {
     seen: [u64; CAUSES.len()],
     due: Time,
 }
 
-impl Notices {
-    /// Says what has happened since the last look, at most once a second.
-    pub(super) fn look(&mut self, now: Time, engine: &Engine) {
+impl RateLimitedWarnings {
+    /// Logs the causes whose counters have grown, at most once a second.
+    pub(super) fn log(&mut self, now: Time, engine: &Engine) {
         if now < self.due {
             return;
         }

@@ -1,7 +1,7 @@
-//! The PROXY protocol (HAProxy's proxy-protocol.txt, versions 1 and 2): whose connection it is.
+//! The PROXY protocol (HAProxy's proxy-protocol.txt, versions 1 and 2): the address of the client.
 //!
-//! Owns the first bytes of a connection on a listener that asks for them. They are looked at where
-//! they are, in the kernel, and taken only when the header is whole, so nothing is kept here.
+//! Owns the first bytes of a connection on a `proxy:` listener. They are peeked at and read only when the
+//! header is complete, so nothing is buffered here.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ use encke_core::engine::{ConnId, ConnectionLimit};
 /// The longest header taken: room for version 2 with the additions that proxies send.
 const MAX_HEADER_BYTES: usize = 4_096;
 
-/// What the first bytes are.
+/// The state of a header of which some bytes have arrived.
 enum Header {
     Partial,
     Whole(usize, Option<IpAddr>),
@@ -22,7 +22,7 @@ enum Header {
 }
 
 impl Reactor {
-    /// Takes a connection's header; false if it is not whole yet, or the connection has ended.
+    /// Reads a connection's header. Returns whether it is complete and the connection is still open.
     pub(super) fn take_header(&mut self, id: ConnId) -> bool {
         let buffer = &mut self.buffer[..MAX_HEADER_BYTES];
         let length = match self.sockets.peek(id, buffer) {

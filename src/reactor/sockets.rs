@@ -24,9 +24,9 @@ struct Socket {
     /// Where the connection's address is counted.
     address: u32,
     watches_writes: bool,
-    /// Waits to be read on, though no event will say so.
+    /// Is in the reactor's queue of deferred reads.
     is_unread: bool,
-    /// Begins with a PROXY protocol header, which is not here yet.
+    /// Begins with a PROXY protocol header that has not arrived yet.
     awaits_header: bool,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Sockets {
     registry: Registry,
 }
 
-/// What reading gave.
+/// The result of a read.
 pub(super) enum Read {
     Bytes(usize),
     Nothing,
@@ -85,26 +85,26 @@ impl Sockets {
             .register(&mut SourceFd(&raw), token, Interest::READABLE)
     }
 
-    /// Closes a connection's socket; the place where its address is counted.
+    /// Closes a connection's socket, and returns the index under which its address is counted.
     pub(super) fn close(&mut self, index: u32) -> Option<u32> {
         let socket = self.sockets.get_mut(index as usize)?.take()?;
         Some(socket.address)
     }
 
-    /// Notes that a connection waits to be read on; true unless that was noted before.
+    /// Notes that a read of the connection is deferred, and returns whether that is new.
     pub(super) fn mark_unread(&mut self, id: ConnId) -> bool {
         self.find(id)
             .is_some_and(|socket| !std::mem::replace(&mut socket.is_unread, true))
     }
 
-    /// Takes the note back.
+    /// Notes that no read of the connection is deferred.
     pub(super) fn clear_unread(&mut self, id: ConnId) {
         if let Some(socket) = self.find(id) {
             socket.is_unread = false;
         }
     }
 
-    /// From here on a PROXY protocol header comes before everything else.
+    /// Notes that a PROXY protocol header comes before everything else.
     pub(super) fn await_header(&mut self, id: ConnId) {
         if let Some(socket) = self.find(id) {
             socket.awaits_header = true;
@@ -116,7 +116,7 @@ impl Sockets {
         self.find(id).is_some_and(|socket| socket.awaits_header)
     }
 
-    /// The header is here, and says whose connection it is.
+    /// Notes that the header was read, and the index under which its address is counted.
     pub(super) fn end_header(&mut self, id: ConnId, address: u32) {
         if let Some(socket) = self.find(id) {
             socket.awaits_header = false;
@@ -124,7 +124,7 @@ impl Sockets {
         }
     }
 
-    /// Looks at the bytes that are there, and leaves them.
+    /// Copies the bytes that have arrived, and leaves them in the socket.
     pub(super) fn peek(&mut self, id: ConnId, buffer: &mut [u8]) -> Read {
         match self.find(id) {
             Some(socket) => socket.peek(buffer),
@@ -181,7 +181,7 @@ impl Wire for Sockets {
                 .registry
                 .reregister(&mut source, Token(id.to_token()), both)
             {
-                log::error!("a socket cannot be watched for writing: {error}");
+                log::error!("cannot watch a socket for writing: {error}");
                 return Sent::Failed;
             }
             socket.watches_writes = true;
@@ -196,7 +196,7 @@ impl Wire for Sockets {
         }
     }
 
-    /// A PROXY protocol header does not count, or a part of one would keep its connection for ever.
+    /// A PROXY protocol header does not count: otherwise a partial one would keep its connection open.
     fn has_unread(&mut self, connection: u32) -> bool {
         let Some(Some(socket)) = self.sockets.get(connection as usize) else {
             return false;
@@ -205,7 +205,7 @@ impl Wire for Sockets {
     }
 }
 
-/// Sends what fits. The calls for sockets cost a few percent less than `write`, which comes to them
+/// Sends as many bytes as fit. The calls for sockets cost a few percent less than `write`, which reaches them
 /// by way of the file system.
 fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     match slices {
