@@ -278,29 +278,29 @@ fn normal_name(name: &[u8]) -> String {
 /// How many bytes at the start are a name; `None` if a `%` in it is not followed by two
 /// hexadecimal digits.
 fn name_length(bytes: &[u8]) -> Option<usize> {
-    let mut length = 0;
-    loop {
-        let plain = bytes[length..].iter().position(|byte| !is_name_byte(*byte));
-        let Some(plain) = plain else {
-            return Some(bytes.len());
-        };
-        length += plain;
-        match &bytes[length..] {
-            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                length += 3;
-            }
-            [b'%', ..] => return None,
-            _ => return Some(length),
+    let plain_from = |start: usize| {
+        let end = bytes[start..].iter().position(|byte| !is_name_byte(*byte));
+        end.map_or(bytes.len(), |end| start + end)
+    };
+    let mut length = plain_from(0);
+    // Nearly all names have no escape.
+    while bytes.get(length) == Some(&b'%') {
+        let escape = bytes.get(length + 1..length + 3)?;
+        if !escape.iter().all(u8::is_ascii_hexdigit) {
+            return None;
         }
+        length = plain_from(length + 3);
     }
+    Some(length)
 }
 
 /// A port of one digit or more; leading zeros are allowed (RFC 3986, 3.2.3).
 fn port(digits: &[u8]) -> Option<u16> {
-    digits.iter().try_fold(0_u16, |port, byte| {
-        let digit = byte.is_ascii_digit().then(|| u16::from(byte - b'0'))?;
-        port.checked_mul(10)?.checked_add(digit)
-    })
+    let number = digits.iter().try_fold(0_u32, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
+        Some(number * 10 + digit).filter(|number| *number <= u32::from(u16::MAX))
+    });
+    number.map(|number| number as u16)
 }
 
 /// Whether a byte may stand in a name as it is: unreserved, or a delimiter (RFC 3986, 3.2.2).
