@@ -9,9 +9,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Throughput};
 use encke::Data;
-use encke_core::encode::{
-    Content, Envelope, Epoch, Seq, batch, jsonp, ndjson, object, script, sse,
-};
+use encke_core::encode::{Envelope, batch, jsonp, ndjson, object, script, sse};
+use encke_core::message::{Content, Epoch, MessageId, Seq};
 
 const SIZES: [usize; 3] = [100, 2 << 10, 64 << 10];
 
@@ -38,13 +37,19 @@ fn main() {
 fn long_poll(out: &mut Vec<u8>, content: &Content<'_>) {
     let mut message = Vec::new();
     object(&mut message, content);
-    batch(out, &envelope(content.epoch), [&message[..]]);
+    batch(out, &envelope(content.id), [&message[..]]);
 }
 
-fn envelope(epoch: &Epoch) -> Envelope<'_> {
+fn id() -> MessageId {
+    MessageId {
+        epoch: Epoch::from_seed(1),
+        seq: Seq(1_042),
+    }
+}
+
+fn envelope(cursor: MessageId) -> Envelope {
     Envelope {
-        epoch,
-        cursor: Seq(1_042),
+        cursor,
         more: false,
         gap: false,
         retry_ms: None,
@@ -58,21 +63,19 @@ fn samples(bytes: usize) -> [(&'static str, Data); 3] {
     let noise = (0..bytes).map(|at| (at * 31 % 251) as u8).collect();
     [
         ("text", support::text(bytes)),
-        ("json", Data::Json(list.into())),
+        ("json", Data::json(list).expect("JSON")),
         ("binary", Data::Binary(noise)),
     ]
 }
 
 /// A message is encoded for a transport for the first time.
 fn messages(criterion: &mut Bencher) {
-    let epoch = Epoch::from_seed(1);
     for (transport, encode) in ENCODERS {
         let mut group = criterion.benchmark_group(format!("encode/{transport}"));
         for bytes in SIZES {
             for (kind, data) in samples(bytes) {
                 let content = Content {
-                    epoch: &epoch,
-                    seq: Seq(1_042),
+                    id: id(),
                     channel: support::CHANNEL,
                     event: None,
                     data: &data,
@@ -92,7 +95,6 @@ fn messages(criterion: &mut Bencher) {
 
 /// A batch of a hundred messages, plain and as JSONP: for those who come late.
 fn wrapped(criterion: &mut Bencher) {
-    let epoch = Epoch::from_seed(1);
     let message = format!(
         "{{\"id\":\"0000001z-1042\",\"data\":\"{}\"}}",
         "x".repeat(100)
@@ -102,14 +104,14 @@ fn wrapped(criterion: &mut Bencher) {
     group.bench_function("json", |bencher| {
         bencher.iter(|| {
             let mut out = Vec::new();
-            batch(&mut out, &envelope(&epoch), objects.iter().copied());
+            batch(&mut out, &envelope(id()), objects.iter().copied());
             out
         });
     });
     group.bench_function("jsonp", |bencher| {
         bencher.iter(|| {
             let (mut body, mut out) = (Vec::new(), Vec::new());
-            batch(&mut body, &envelope(&epoch), objects.iter().copied());
+            batch(&mut body, &envelope(id()), objects.iter().copied());
             jsonp(&mut out, "parent.on_events", &body);
             out
         });

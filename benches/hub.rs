@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Throughput};
 use encke_core::config::{Config, History};
-use encke_core::encode::{Epoch, Seq};
-use encke_core::hub::{Hub, Reader, Submission, Take, Transport};
+use encke_core::hub::{Hub, Reader, Take, Transport};
+use encke_core::message::{ChannelName, Draft, Epoch, Seq};
 
 fn main() {
     support::run(|criterion| {
@@ -36,14 +36,15 @@ fn hub(max_readers: usize, max_messages: usize) -> Hub {
 }
 
 fn say(hub: &mut Hub, channel: &str) {
-    let published = hub.publish(channel, Submission::new(support::text(100)));
+    let published = hub.publish(Draft::new(support::name(channel), support::text(100)));
     assert!(published.is_ok(), "there is room");
 }
 
 /// Channels called 0, 1, 2, …
 fn channels(hub: &mut Hub, count: usize) -> Vec<u32> {
-    let names: Vec<String> = (0..count).map(|name| name.to_string()).collect();
-    let opened = hub.open_all(names.iter().map(String::as_str));
+    let names = (0..count).map(|name| ChannelName::parse(name.to_string().into_bytes()));
+    let names: Vec<_> = names.map(|name| name.expect("a number")).collect();
+    let opened = hub.open_all(names.iter());
     opened.expect("there is room").into_vec()
 }
 

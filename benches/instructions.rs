@@ -15,8 +15,9 @@ use std::process::{Command, Stdio};
 
 use encke_core::engine::ConnId;
 use encke_core::http1::{Outcome, Scan, parse};
+use encke_core::message::{ChannelName, Draft};
 use gungraun::{library_benchmark, library_benchmark_group};
-use support::{CHANNEL, World, browser_get, get, post, text};
+use support::{CHANNEL, World, browser_get, get, name, post, text};
 
 /// Connections served in a counted run.
 const CLIENTS: usize = 100;
@@ -117,10 +118,10 @@ fn deliver(mut crowd: Crowd) -> Crowd {
 
 // A message to a channel that a hundred wait on, and to one that nobody does; not its delivery.
 #[library_benchmark]
-#[bench::waited_for(crowd("/sse/news"), CHANNEL)]
-#[bench::alone(crowd("/sse/news"), "other")]
-fn publish(mut crowd: Crowd, channel: &str) -> Crowd {
-    crowd.world.publish(channel, text(100));
+#[bench::waited_for(crowd("/sse/news"), name(CHANNEL))]
+#[bench::alone(crowd("/sse/news"), name("other"))]
+fn publish(mut crowd: Crowd, channel: ChannelName<'static>) -> Crowd {
+    crowd.world.submit(Draft::new(channel, text(100)));
     crowd
 }
 

@@ -137,7 +137,7 @@ fn finish(options: Options) -> Result<Command, Exit> {
     let stdin = stdin.map(|channel| match &*channel {
         "" => Ok(Lines::Ndjson),
         _ => Lines::to_channel(&channel)
-            .map_err(|error| Exit::refused("--stdin", format!("{channel:?}: {}", error.detail()))),
+            .map_err(|error| Exit::refused("--stdin", format!("{channel:?}: {error}"))),
     });
     match config.check() {
         Ok(()) => Ok(Command {
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(parsed(&["--stdin"]).stdin, Some(Lines::Ndjson));
         assert_eq!(parsed(&["--stdin="]).stdin, Some(Lines::Ndjson));
         assert_eq!(parsed(&["--stdin", "serve"]).stdin, Some(Lines::Ndjson));
-        let vmstat = Lines::Channel("vmstat".into());
+        let vmstat = Lines::to_channel("vmstat").unwrap();
         assert_eq!(parsed(&["--stdin=vmstat"]).stdin, Some(vmstat));
     }
 

@@ -9,7 +9,10 @@ mod reactor;
 mod server;
 
 pub use encke_core::config::{self, Address, Config, ConfigError, Cors, History, Inherited};
-pub use encke_core::encode::Data;
+pub use encke_core::message::{
+    ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, Json, JsonError, KeyError,
+    NameError,
+};
 pub use inbox::{Accepted, Handle, Publication, PublishError, Publisher, Receipt};
 pub use inherit::inherit;
 pub use server::{Error, Server};

@@ -58,12 +58,8 @@ fn run(command: Command) -> Result<(), Error> {
 /// server has ended.
 fn read_stdin(lines: Lines, max_message_bytes: usize, publisher: Publisher) -> io::Result<()> {
     thread::Builder::new().name("stdin".into()).spawn(move || {
-        stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |line| {
-            let publication = Publication::new(line.channel, line.data);
-            publisher.send(match line.event {
-                Some(event) => publication.event(event),
-                None => publication,
-            })
+        stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |draft| {
+            publisher.send(Publication::from(draft))
         });
     })?;
     Ok(())

@@ -12,9 +12,8 @@ use std::io::IoSlice;
 use cap::Cap;
 use encke::Config;
 use encke_core::base::time::Time;
-use encke_core::encode::Data;
 use encke_core::engine::{Access, ConnId, Engine, Sent, State, Wire};
-use encke_core::hub::Submission;
+use encke_core::message::{ChannelName, Data, Draft};
 
 #[global_allocator]
 static COUNTED: Cap<System> = Cap::new(System, usize::MAX);
@@ -109,8 +108,9 @@ impl Parked {
 
     /// A message for everybody on a channel, delivered.
     fn publish(&mut self, channel: &str) {
-        let message = Submission::new(Data::Text("an event for everybody".into()));
-        self.engine.submit(channel, message).expect("room");
+        let name = ChannelName::parse(channel.as_bytes()).expect("a valid name");
+        let message = Draft::new(name, Data::Text("an event for everybody".into()));
+        self.engine.submit(message).expect("room");
         let before = self.wire.sends;
         while self.engine.has_work() {
             self.engine.deliver(256, &mut self.wire);

@@ -11,15 +11,21 @@ const MAX_LINES: usize = 500;
 
 /// Each room, and the rooms it must not know. What the core may not know is not here: it is a crate
 /// without it (`src/core/Cargo.toml`, `src/core/clippy.toml`).
-const MUST_NOT_KNOW: [(&str, &[&str]); 6] = [
+const MUST_NOT_KNOW: [(&str, &[&str]); 7] = [
     (
         "authority",
-        &["base", "config", "encode", "engine", "http1", "hub"],
+        &[
+            "base", "config", "encode", "engine", "http1", "hub", "message",
+        ],
     ),
-    ("base", &["config", "encode", "engine", "http1", "hub"]),
-    ("http1", &["config", "encode", "engine", "hub"]),
+    (
+        "base",
+        &["config", "encode", "engine", "http1", "hub", "message"],
+    ),
+    ("http1", &["config", "encode", "engine", "hub", "message"]),
+    ("message", &["config", "encode", "engine", "http1", "hub"]),
     ("encode", &["config", "engine", "http1", "hub"]),
-    ("hub", &["engine", "http1"]),
+    ("hub", &["encode", "engine", "http1"]),
     ("producer", &["reactor", "server"]),
 ];
 
@@ -390,7 +396,9 @@ fn each_rule_finds_who_breaks_it() {
         ),
         ("http1/a.rs", "use super::super::hub;", "hub"),
         ("http1/mod.rs", "use super::hub::Hub;", "hub"),
-        ("base/time.rs", "fn f(x: crate::encode::Seq) {}", "encode"),
+        ("base/time.rs", "fn f(x: crate::message::Seq) {}", "message"),
+        ("hub/a.rs", "use crate::encode::object;", "encode"),
+        ("message/a.rs", "use crate::hub::Hub;", "hub"),
         ("encode/a.rs", "pub use crate::http1;", "http1"),
         ("hub/a.rs", "use crate::engine;", "engine"),
         (

@@ -15,9 +15,8 @@ use criterion::Criterion;
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use encke::{Address, Config, Data, Handle, History, Publisher, Server};
 use encke_core::base::time::Time;
-use encke_core::encode::write_cursor;
 use encke_core::engine::{Access, ConnId, Engine, Sent, Wire};
-use encke_core::hub::Submission;
+use encke_core::message::{ChannelName, Draft};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The channel of every bench that needs one alone.
@@ -179,7 +178,12 @@ impl World {
 
     /// A message from a producer.
     pub(crate) fn publish(&mut self, channel: &str, data: Data) {
-        let published = self.engine.submit(channel, Submission::new(data));
+        self.submit(Draft::new(name(channel), data));
+    }
+
+    /// A message whose channel's name is parsed already.
+    pub(crate) fn submit(&mut self, draft: Draft<'_>) {
+        let published = self.engine.submit(draft);
         assert!(published.is_ok(), "a world has room for its messages");
     }
 
@@ -199,15 +203,15 @@ impl World {
 
     /// A request that goes on after the newest message.
     pub(crate) fn next_request(&self, endpoint: &str) -> Vec<u8> {
-        let mut since = Vec::new();
-        write_cursor(
-            &mut since,
-            self.engine.hub().epoch(),
-            self.engine.hub().head(),
-        );
-        let since = String::from_utf8_lossy(&since);
+        let hub = self.engine.hub();
+        let since = hub.id(hub.head());
         get(&format!("/{endpoint}/{CHANNEL}?since={since}"))
     }
+}
+
+/// The name of a channel.
+pub(crate) fn name(name: &str) -> ChannelName<'_> {
+    ChannelName::parse(name.as_bytes()).expect("a valid name")
 }
 
 /// A request as a program sends it.

@@ -15,3 +15,4 @@ pub mod encode;
 pub mod engine;
 pub mod http1;
 pub mod hub;
+pub mod message;

@@ -22,8 +22,9 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use doorbell::Doorbell;
 use mio::Waker;
 
-use encke_core::encode::Data;
-use encke_core::hub::{Refusal, Submission};
+use encke_core::hub::{Published, Refusal};
+use encke_core::message::{Data, Draft};
+use publication::Submission;
 
 /// What threads and the reactor share beside the queues.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Shared {
 /// Publishes from any thread: one clone for each producer.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    queue: Sender<Publication>,
+    queue: Sender<Submission>,
     shared: Arc<Shared>,
     max_message_bytes: usize,
 }
@@ -106,21 +107,21 @@ impl Publisher {
         })
     }
 
-    fn check(&self, publication: Publication) -> Result<Publication, PublishError> {
+    fn check(&self, publication: Publication) -> Result<Submission, PublishError> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(PublishError::Closed);
         }
-        publication.checked(self.max_message_bytes)
+        publication.submit(self.max_message_bytes)
     }
 }
 
 /// The reactor's side.
 pub(crate) struct Inbox {
-    queue: Receiver<Publication>,
+    queue: Receiver<Submission>,
     shared: Arc<Shared>,
     /// A message for which there was no room yet: those behind it wait in the queue, and so do
     /// their producers.
-    stalled: Option<Publication>,
+    stalled: Option<Submission>,
     commands: Receiver<Control>,
     /// There may be something in the queues that the doorbell will not announce.
     is_signalled: bool,
@@ -198,7 +199,7 @@ impl Inbox {
     pub(crate) fn drain(
         &mut self,
         budget: usize,
-        mut submit: impl FnMut(&str, Submission) -> Result<Accepted, (Refusal, Submission)>,
+        mut submit: impl FnMut(Draft<'static>) -> Result<Published, (Refusal, Draft<'static>)>,
     ) {
         if !self.is_signalled {
             return;
@@ -208,14 +209,14 @@ impl Inbox {
                 Some(stalled) => Ok(stalled),
                 None => self.queue.try_recv(),
             };
-            let publication = match next {
-                Ok(publication) => publication,
+            let submission = match next {
+                Ok(submission) => submission,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
                     self.is_signalled = !self.commands.is_empty();
                     return;
                 }
             };
-            if let Some(stalled) = hand_over(publication, &mut submit) {
+            if let Some(stalled) = hand_over(submission, &mut submit) {
                 self.stalled = Some(stalled);
                 return;
             }
@@ -225,23 +226,22 @@ impl Inbox {
 
 /// Submits one; returns it if there is no room for it yet.
 fn hand_over(
-    publication: Publication,
-    submit: &mut impl FnMut(&str, Submission) -> Result<Accepted, (Refusal, Submission)>,
-) -> Option<Publication> {
-    let (channel, submission, receipt) = publication.into_parts();
-    let result = match submit(&channel, submission) {
-        Ok(accepted) => Ok(accepted),
-        Err((Refusal::TooManyChannels, _)) => {
+    submission: Submission,
+    submit: &mut impl FnMut(Draft<'static>) -> Result<Published, (Refusal, Draft<'static>)>,
+) -> Option<Submission> {
+    let receipt = submission.receipt;
+    let result = match submit(submission.draft) {
+        Ok(published) => Ok(published),
+        Err((Refusal::Busy, draft)) => return Some(Submission { draft, receipt }),
+        Err((Refusal::TooManyChannels, draft)) => {
+            let channel = &*draft.channel;
             log::debug!("a producer's message for {channel:?} is dropped: too many channels");
             Err(PublishError::TooManyChannels)
         }
-        Err((Refusal::TooLarge, submission)) => Err(PublishError::TooLarge(submission.data.len())),
-        Err((Refusal::Busy, submission)) => {
-            return Some(Publication::from_parts(channel, submission, receipt));
-        }
+        Err((Refusal::TooLarge, draft)) => Err(PublishError::TooLarge(draft.data.len())),
     };
     if let Some(receipt) = receipt {
-        receipt.tell(result);
+        receipt.send(result);
     }
     None
 }
@@ -251,10 +251,14 @@ mod tests {
     use mio::{Poll, Token};
 
     use super::*;
+    use encke_core::message::{Epoch, EventError, Json, KeyError, MessageId, NameError, Seq};
 
-    fn accept(channel: &str, _: Submission) -> Result<Accepted, (Refusal, Submission)> {
-        Ok(Accepted {
-            id: channel.to_owned(),
+    fn accept(seq: u64) -> Result<Published, (Refusal, Draft<'static>)> {
+        Ok(Published {
+            id: MessageId {
+                epoch: Epoch::from_seed(0),
+                seq: Seq(seq),
+            },
             subscribers: 0,
         })
     }
@@ -270,9 +274,9 @@ mod tests {
         assert_eq!(publisher.try_publish("third", "x"), Err(PublishError::Full));
 
         for _ in 0..3 {
-            inbox.drain(10, |channel, submission| {
-                assert_eq!(channel, "first");
-                Err((Refusal::Busy, submission))
+            inbox.drain(10, |draft| {
+                assert_eq!(&*draft.channel, "first");
+                Err((Refusal::Busy, draft))
             });
             assert!(
                 inbox.is_stalled() && !inbox.has_work(),
@@ -281,12 +285,12 @@ mod tests {
             assert_eq!(inbox.len(), 2);
         }
         let mut order = Vec::new();
-        inbox.drain(10, |channel, submission| {
-            order.push(channel.to_owned());
-            accept(channel, submission)
+        inbox.drain(10, |draft| {
+            order.push(draft.channel.to_string());
+            accept(order.len() as u64)
         });
         assert_eq!(order, ["first", "second"]);
-        assert_eq!(receipt.wait().unwrap().id, "first");
+        assert_eq!(receipt.wait().unwrap().id, "00000000-1");
         assert!(inbox.len() == 0 && !inbox.has_work());
     }
 
@@ -316,12 +320,49 @@ mod tests {
         inbox.close();
         assert_eq!(publisher.publish("after", "x"), Err(PublishError::Closed));
         let mut taken = 0;
-        inbox.drain(10, |channel, submission| {
+        inbox.drain(10, |_| {
             taken += 1;
-            accept(channel, submission)
+            accept(taken)
         });
         assert_eq!(taken, 1, "what was accepted is delivered");
         drop(inbox);
         assert_eq!(publisher.publish("gone", "x"), Err(PublishError::Closed));
+    }
+
+    #[test]
+    fn invalid_publications_are_refused_before_the_queue() {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let (publisher, _, inbox) = channel(9, 4, waker);
+        let message = || Publication::new("a", "x");
+        let refused = |publication: Publication| publisher.send(publication).unwrap_err();
+        let longest = "k".repeat(255);
+        for (publication, expected) in [
+            (
+                Publication::new("a,b", "x"),
+                PublishError::Name(NameError::Character),
+            ),
+            (
+                message().idempotency_key(format!("{longest}k")),
+                PublishError::Key(KeyError),
+            ),
+            (message().idempotency_key(""), PublishError::Key(KeyError)),
+            (
+                message().event("a\nb").idempotency_key("k"),
+                PublishError::Event(EventError::LineEnd),
+            ),
+            (Publication::new("a", "12345"), PublishError::TooLarge(4)),
+        ] {
+            assert_eq!(refused(publication), expected);
+        }
+        for name in ["cursor", "gap", "end", "expired", "error", "open"] {
+            let reserved = PublishError::Event(EventError::Reserved);
+            assert_eq!(refused(message().event(name)), reserved, "{name}");
+        }
+        assert_eq!(inbox.len(), 0);
+        publisher.send(message().idempotency_key(longest)).unwrap();
+        publisher.send(message().event("")).unwrap();
+        publisher.publish("a", Json::parse("[1]").unwrap()).unwrap();
+        assert_eq!(inbox.len(), 3);
     }
 }

@@ -1,20 +1,24 @@
-//! A message on its way from a producer, and what it comes back with.
+//! A message on its way from a producer, and the result that comes back.
 //!
-//! Owns what producers may hand over: a publication that is in the queue is one that the hub can
-//! take. It never publishes.
+//! Owns the way from what a program has at hand to a [`Draft`]: the queue holds nothing else. It
+//! never publishes.
 
-use std::fmt;
+use std::borrow::Cow;
 
 use crossbeam_channel::{Receiver, Sender};
+use thiserror::Error;
 
-use encke_core::encode::{self, Data, EventError};
-use encke_core::hub::{self, NameError, Submission};
+use encke_core::hub::Published;
+use encke_core::message::{
+    ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, KeyError, NameError,
+};
 
-/// A message on its way to a channel.
+/// A message for a channel, under construction.
+///
+/// A name or a key that is not valid is reported when the publication is sent.
 #[derive(Debug)]
 pub struct Publication {
-    channel: Box<str>,
-    submission: Submission,
+    draft: Result<Draft<'static>, PublishError>,
     receipt: Option<ReceiptSender>,
 }
 
@@ -23,13 +27,17 @@ pub struct Publication {
 pub(super) struct ReceiptSender(Sender<Result<Accepted, PublishError>>);
 
 impl ReceiptSender {
-    /// Tells what became of the message. Who no longer waits does not need it.
-    pub(super) fn tell(self, result: Result<Accepted, PublishError>) {
-        let _ = self.0.try_send(result);
+    /// Sends the result. A receipt that was dropped does not need it.
+    pub(super) fn send(self, result: Result<Published, PublishError>) {
+        let accepted = result.map(|published| Accepted {
+            id: published.id.to_string(),
+            subscribers: published.subscribers,
+        });
+        let _ = self.0.try_send(accepted);
     }
 }
 
-/// What an accepted message got.
+/// The result of a message that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Its id, `EPOCH-SEQ`: a cursor.
@@ -38,7 +46,7 @@ pub struct Accepted {
     pub subscribers: u32,
 }
 
-/// Where the id of a message arrives.
+/// Receives the id of a message.
 #[derive(Debug)]
 pub struct Receipt(Receiver<Result<Accepted, PublishError>>);
 
@@ -54,25 +62,45 @@ impl Receipt {
 }
 
 impl Publication {
-    /// A message for a channel: text from a string, binary from bytes.
+    /// A message for a channel: text from a string, binary from bytes, JSON from a
+    /// [`Json`](encke_core::message::Json).
     pub fn new(channel: impl Into<Box<str>>, data: impl Into<Data>) -> Publication {
+        let name: Cow<'static, [u8]> = Cow::Owned(channel.into().into_string().into_bytes());
+        let channel = ChannelName::parse(name).map_err(PublishError::Name);
         Publication {
-            channel: channel.into(),
-            submission: Submission::new(data.into()),
+            draft: channel.map(|channel| Draft::new(channel, data.into())),
             receipt: None,
         }
     }
 
-    /// Names its event. `cursor`, `gap` and names with line ends are refused when it is published.
-    pub fn event(mut self, name: impl Into<Box<str>>) -> Publication {
-        self.submission.event = Some(name.into());
-        self
+    /// Names its event; an empty name is none. Names that encke or a browser uses itself (`cursor`,
+    /// `gap`, `end`, `expired`, `error`, `open`) and names with line ends are refused.
+    pub fn event(self, name: impl Into<Box<str>>) -> Publication {
+        self.and(|draft| {
+            draft.event = EventName::parse(name.into().as_bytes())?;
+            Ok(())
+        })
     }
 
     /// Makes a retry harmless: while a message with the same key is in the channel's history, its
-    /// result is answered again and nothing is published.
-    pub fn idempotency_key(mut self, key: impl Into<Box<str>>) -> Publication {
-        self.submission.idempotency_key = Some(key.into());
+    /// result is answered again and nothing is published. A key is 1 to 255 bytes.
+    pub fn idempotency_key(self, key: impl Into<Box<str>>) -> Publication {
+        self.and(|draft| {
+            draft.key = Some(IdempotencyKey::parse(key.into().as_bytes())?);
+            Ok(())
+        })
+    }
+
+    /// Changes the draft, unless an earlier part of it was refused.
+    fn and(
+        mut self,
+        change: impl FnOnce(&mut Draft<'static>) -> Result<(), PublishError>,
+    ) -> Publication {
+        if let Ok(draft) = &mut self.draft
+            && let Err(error) = change(draft)
+        {
+            self.draft = Err(error);
+        }
         self
     }
 
@@ -83,74 +111,55 @@ impl Publication {
         (self, Receipt(receiver))
     }
 
-    /// The publication as the hub takes it.
-    pub(super) fn checked(mut self, max_message_bytes: usize) -> Result<Self, PublishError> {
-        if self.submission.data.len() > max_message_bytes {
+    /// The message as the queue takes it.
+    pub(super) fn submit(self, max_message_bytes: usize) -> Result<Submission, PublishError> {
+        let draft = self.draft?;
+        if draft.data.len() > max_message_bytes {
             return Err(PublishError::TooLarge(max_message_bytes));
         }
-        hub::check_name(self.channel.as_bytes()).map_err(PublishError::Name)?;
-        if let Some(name) = self.submission.event.take() {
-            let name = encode::check_event(name.as_bytes()).map_err(PublishError::Event)?;
-            self.submission.event = name.map(Box::from);
-        }
-        if let Data::Json(text) = &self.submission.data {
-            // Whoever made it need not have checked it, and a raw line end could forge a line.
-            let checked = Data::accept(Some(b"application/json"), text.as_bytes());
-            self.submission.data = checked.map_err(|error| PublishError::Json(error.detail()))?;
-        }
-        Ok(self)
+        let receipt = self.receipt;
+        Ok(Submission { draft, receipt })
     }
+}
 
-    /// Its parts, for the reactor.
-    pub(super) fn into_parts(self) -> (Box<str>, Submission, Option<ReceiptSender>) {
-        (self.channel, self.submission, self.receipt)
-    }
-
-    /// The publication of such parts.
-    pub(super) fn from_parts(
-        channel: Box<str>,
-        submission: Submission,
-        receipt: Option<ReceiptSender>,
-    ) -> Publication {
+impl From<Draft<'static>> for Publication {
+    fn from(draft: Draft<'static>) -> Publication {
         Publication {
-            channel,
-            submission,
-            receipt,
+            draft: Ok(draft),
+            receipt: None,
         }
     }
+}
+
+/// A valid message in the queue.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) draft: Draft<'static>,
+    pub(super) receipt: Option<ReceiptSender>,
 }
 
 /// Why a message was not published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PublishError {
-    /// The name of its channel is not one.
-    Name(NameError),
+    /// The name of its channel is not valid.
+    #[error("{0}")]
+    Name(#[from] NameError),
     /// The name of its event is refused.
-    Event(EventError),
-    /// It says that it is JSON and is not; what is wrong.
-    Json(String),
+    #[error("{0}")]
+    Event(#[from] EventError),
+    /// The idempotency key is refused.
+    #[error("{0}")]
+    Key(#[from] KeyError),
     /// The queue is full (`try_publish` alone).
+    #[error("the producers' queue is full")]
     Full,
     /// The server has stopped, or is draining.
+    #[error("the server takes no more messages")]
     Closed,
     /// There are as many channels as allowed.
+    #[error("there are as many channels as allowed")]
     TooManyChannels,
     /// It is larger than a message may be; the limit in bytes.
+    #[error("a message is at most {0} bytes")]
     TooLarge(usize),
 }
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            PublishError::Name(error) => f.write_str(error.detail()),
-            PublishError::Event(error) => f.write_str(error.detail()),
-            PublishError::Json(detail) => f.write_str(detail),
-            PublishError::Full => f.write_str("the producers' queue is full"),
-            PublishError::Closed => f.write_str("the server takes no more messages"),
-            PublishError::TooManyChannels => f.write_str("there are as many channels as allowed"),
-            PublishError::TooLarge(max) => write!(f, "a message is at most {max} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for PublishError {}

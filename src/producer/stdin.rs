@@ -11,20 +11,19 @@ use std::io::{BufRead, ErrorKind};
 use std::time::{Duration, Instant};
 
 use crate::inbox::PublishError;
-use encke_core::encode::Data;
-use encke_core::encode::publish_lines::{Line, parse_line};
-use encke_core::hub::{NameError, check_name};
+use encke_core::message::lines::{parse_line, without_mark};
+use encke_core::message::{ChannelName, Data, Draft, NameError};
 
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a line is.
+/// How a line becomes a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lines {
     /// A JSON object with `channel`, `data` and optionally `event`, as in a batch of
     /// `POST /publish`. Blank lines are ignored.
     Ndjson,
     /// The message itself, for this channel. A blank line is an empty message.
-    Channel(String),
+    Channel(ChannelName<'static>),
 }
 
 impl Lines {
@@ -32,23 +31,23 @@ impl Lines {
     ///
     /// # Errors
     ///
-    /// What is wrong with the channel's name.
+    /// See [`NameError`].
     pub fn to_channel(channel: &str) -> Result<Lines, NameError> {
-        let channel = check_name(channel.as_bytes())?;
-        Ok(Lines::Channel(channel.to_owned()))
+        let channel = ChannelName::parse(channel.as_bytes())?;
+        Ok(Lines::Channel(channel.into_owned()))
     }
 }
 
 /// Reads lines and publishes them until the input ends, fails, or the server is closed.
 ///
-/// LF and CRLF end a line and are not part of it; the last line needs no end. A line of more than
+/// A byte order mark before the first line is skipped. LF and CRLF end a line and are not part of it; the last line needs no end. A line of more than
 /// `max_message_bytes`, a malformed line of NDJSON and a line that is refused are skipped; a
 /// warning a second at most says how many, and which was the last of them and why.
 pub fn feed(
     mut input: impl BufRead,
     lines: &Lines,
     max_message_bytes: usize,
-    mut publish: impl FnMut(Line) -> Result<(), PublishError>,
+    mut publish: impl FnMut(Draft<'static>) -> Result<(), PublishError>,
 ) {
     let mut cutter = Cutter::new(max_message_bytes);
     let mut skipped = Skipped::default();
@@ -60,7 +59,7 @@ pub fn feed(
         };
         let reason = match read(cut, lines, max_message_bytes) {
             Ok(None) => continue,
-            Ok(Some(line)) => match publish(line) {
+            Ok(Some(draft)) => match publish(draft) {
                 Ok(()) => continue,
                 Err(PublishError::Closed) => break "is left, as the server is closing".into(),
                 Err(error) => error.to_string(),
@@ -77,21 +76,17 @@ pub fn feed(
     log::info!("standard input {end}, after {} lines", cutter.number);
 }
 
-/// What a line says; `None` if it is to be ignored.
-fn read(cut: Cut<'_>, lines: &Lines, max: usize) -> Result<Option<Line>, String> {
+/// Makes a message of a line; `None` if the line is to be ignored.
+fn read(cut: Cut<'_>, lines: &Lines, max: usize) -> Result<Option<Draft<'static>>, String> {
     let Cut::Whole(bytes) = cut else {
         return Err(format!("it has more than {max} bytes"));
     };
     match lines {
         Lines::Ndjson => parse_line(bytes, max).map_err(|fault| fault.to_string()),
-        Lines::Channel(channel) => Ok(Some(Line {
-            channel: channel.as_str().into(),
-            event: None,
-            data: match std::str::from_utf8(bytes) {
-                Ok(text) => Data::Text(text.into()),
-                Err(_) => Data::Binary(bytes.into()),
-            },
-        })),
+        Lines::Channel(channel) => Ok(Some(Draft::new(
+            channel.clone(),
+            Data::text_or_bytes(bytes),
+        ))),
     }
 }
 
@@ -163,7 +158,10 @@ impl Cutter {
         if line.len() > self.max {
             return Cut::TooLong;
         }
-        Cut::Whole(line)
+        Cut::Whole(match self.number {
+            1 => without_mark(line),
+            _ => line,
+        })
     }
 }
 
@@ -208,6 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use encke_core::message::EventName;
 
     /// Reads in pieces of at most `step` bytes, now and then interrupted.
     struct Pieces {
@@ -289,7 +288,7 @@ mod tests {
     }
 
     /// What is published, up to an end that the `closes`-th message finds.
-    fn fed(input: impl BufRead, lines: &Lines, max: usize, closes: usize) -> Vec<Line> {
+    fn fed(input: impl BufRead, lines: &Lines, max: usize, closes: usize) -> Vec<Draft<'static>> {
         let mut published = Vec::new();
         feed(input, lines, max, |line| {
             match (&*line.channel, published.len() + 1 == closes) {
@@ -302,13 +301,13 @@ mod tests {
         published
     }
 
-    fn to_channel(data: &[Data]) -> Vec<Line> {
-        let line = |data: &Data| Line {
-            channel: "a/b".into(),
-            event: None,
-            data: data.clone(),
-        };
-        data.iter().map(line).collect()
+    fn to_channel(data: &[Data]) -> Vec<Draft<'static>> {
+        let draft = |data: &Data| Draft::new(name("a/b"), data.clone());
+        data.iter().map(draft).collect()
+    }
+
+    fn name(name: &'static str) -> ChannelName<'static> {
+        ChannelName::parse(name.as_bytes()).unwrap()
     }
 
     fn text(text: &str) -> Data {
@@ -337,14 +336,22 @@ mod tests {
             {"channel":"refused","data":0}
             {"channel":"b","event":"e","data":{"n":1}}"#;
         let published = fed(&input[..], &Lines::Ndjson, 100, 0);
-        let line = |channel: &str, event: Option<&str>, data| Line {
-            channel: channel.into(),
-            event: event.map(Box::from),
-            data,
+        let json = Data::json(r#"{"n":1}"#).unwrap();
+        let named = Draft {
+            event: EventName::parse(b"e").unwrap(),
+            ..Draft::new(name("b"), json)
         };
-        let json = Data::Json(r#"{"n":1}"#.into());
-        let expected = [line("a", None, text("x")), line("b", Some("e"), json)];
-        assert_eq!(published, expected);
+        assert_eq!(published, [Draft::new(name("a"), text("x")), named]);
+    }
+
+    #[test]
+    fn byte_order_mark_before_the_first_line_is_skipped() {
+        let input = "\u{feff}{\"channel\":\"a\",\"data\":\"x\"}\n\u{feff}{}";
+        let published = fed(input.as_bytes(), &Lines::Ndjson, 100, 0);
+        assert_eq!(published, [Draft::new(name("a"), text("x"))]);
+        let lines = Lines::to_channel("a/b").unwrap();
+        let published = fed("\u{feff}x\n\u{feff}y".as_bytes(), &lines, 100, 0);
+        assert_eq!(published, to_channel(&[text("x"), text("\u{feff}y")]));
     }
 
     #[test]

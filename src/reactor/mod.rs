@@ -23,12 +23,11 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::inbox::{Accepted, Control, Inbox};
+use crate::inbox::{Control, Inbox};
 use accept::AcceptGate;
 use addresses::Addresses;
 use encke_core::base::time::{Time, millis};
 use encke_core::config::{Address, Config};
-use encke_core::encode::write_cursor;
 use encke_core::engine::{Access, ConnId, Engine};
 use listen::Listener;
 use load::Load;
@@ -385,15 +384,7 @@ impl Reactor {
 
     fn take_messages(&mut self) {
         let engine = &mut self.engine;
-        self.inbox.drain(INBOX_BUDGET, |channel, submission| {
-            let published = engine.submit(channel, submission)?;
-            let mut id = Vec::new();
-            write_cursor(&mut id, engine.hub().epoch(), published.seq);
-            Ok(Accepted {
-                id: String::from_utf8_lossy(&id).into_owned(),
-                subscribers: published.subscribers,
-            })
-        });
+        self.inbox.drain(INBOX_BUDGET, |draft| engine.submit(draft));
     }
 
     /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with large responses

@@ -93,7 +93,7 @@ fn a_full_queue_makes_producers_wait() {
 #[test]
 fn data_is_text_json_or_bytes() {
     let server = Server::start();
-    let data: [Data; 3] = ["text".into(), vec![0xff].into(), Data::Json("{}".into())];
+    let data: [Data; 3] = ["text".into(), vec![0xff].into(), Data::json("{}").unwrap()];
     for data in data {
         server.publisher.publish("news", data).unwrap();
     }

@@ -321,3 +321,155 @@ fn encoded_bodies_are_refused_before_they_are_read() {
     client.ask("GET", "/poll/x", "Content-Encoding: gzip\r\n");
     assert_eq!(client.answer().batch().messages().len(), 5);
 }
+
+fn nested(levels: usize) -> String {
+    ["[".repeat(levels), "]".repeat(levels)].concat()
+}
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+#[test]
+fn json_deeper_than_128_levels_is_refused() {
+    let server = Server::start();
+    let deepest = nested(128);
+    let line = |json: &str| format!("{{\"channel\":\"news\",\"data\":{json}}}");
+    let mut client = server.client();
+    let status = client.post("/publish/news", JSON, &deepest).status();
+    assert_eq!(status, 200);
+    assert_eq!(client.post("/publish", "", line(&deepest)).status(), 200);
+    for levels in [129, 100_000] {
+        let answer = client.post("/publish/news", JSON, nested(levels));
+        assert!(answer.problem(400).contains("deeper than 128 levels"));
+        let answer = client.post("/publish", "", line(&nested(levels)));
+        let detail = answer.problem(400);
+        assert!(detail.starts_with("line 1: "), "{detail}");
+        assert!(detail.contains("deeper than 128 levels"), "{detail}");
+    }
+    assert!(encke::Json::parse(nested(129)).is_err());
+    // serde_json reads no deeper than 127 levels, and the batch has three around the data.
+    let batch = server.get("/poll/news");
+    let data = format!("\"data\":{deepest}}}");
+    assert_eq!(batch.text().matches(&data).count(), 2);
+}
+
+#[test]
+fn unpaired_surrogates_are_refused_with_their_place() {
+    let server = Server::start();
+    let mut client = server.client();
+    for (body, place) in [
+        (
+            r#"{"emo":"\ud83d"}"#,
+            r"unpaired surrogate \ud83d at column 9",
+        ),
+        (r#"["\uDE00"]"#, r"unpaired surrogate \ude00 at column 3"),
+    ] {
+        let detail = client.post("/publish/news", JSON, body).problem(400);
+        assert!(detail.contains(place), "{detail}");
+    }
+    for (line, place) in [
+        (
+            r#"{"data":"\ud83d","channel":"news"}"#,
+            r"\ud83d at column 10",
+        ),
+        (r#"{"channel":"\ud83d","data":1}"#, r"\ud83d at column 13"),
+        (
+            r#"{"channel":"n","data":1,"event":"\ud83d"}"#,
+            r"\ud83d at column 34",
+        ),
+        (
+            r#"{"channel":"n","data":[["\ud83d"]]}"#,
+            r"\ud83d at column 26",
+        ),
+    ] {
+        let body = format!("\n{line}\n");
+        let detail = client.post("/publish", "", body).problem(400);
+        assert_eq!(detail, format!("line 2: unpaired surrogate {place}"));
+    }
+    let pair = r#""\ud83d\ude00""#;
+    assert_eq!(client.post("/publish/news", JSON, pair).status(), 200);
+    let batch = server.get("/poll/news").batch();
+    assert_eq!(batch.data(), ["\u{1f600}"]);
+}
+
+#[test]
+fn byte_order_mark_before_json_is_skipped() {
+    let server = Server::start();
+    let mut client = server.client();
+    let json = "\u{feff}{\"n\":1}";
+    assert_eq!(client.post("/publish/news", JSON, json).status(), 200);
+    let line = "{\"channel\":\"news\",\"data\":2}\n";
+    let body = format!("\u{feff}{line}{line}");
+    assert_eq!(client.post("/publish", "", body).status(), 200);
+    assert_eq!(
+        client.post("/publish/news", "", "\u{feff}text").status(),
+        200
+    );
+    let batch = server.get("/poll/news").batch();
+    let data: Vec<_> = batch.messages().iter().map(|m| m["data"].clone()).collect();
+    assert_eq!(
+        data,
+        [json!({"n": 1}), json!(2), json!(2), json!("\u{feff}text")]
+    );
+}
+
+#[test]
+fn reserved_event_names_are_refused_to_every_publisher() {
+    let server = Server::start();
+    let mut client = server.client();
+    for name in ["cursor", "gap", "end", "expired", "error", "open"] {
+        let field = format!("Encke-Event: {name}\r\n");
+        let escaped = format!("%{:02x}{}", name.as_bytes()[0], &name[1..]);
+        let line = format!("{{\"channel\":\"a\",\"data\":1,\"event\":\"{name}\"}}");
+        for answer in [
+            client.post("/publish/a", &field, "x"),
+            client.post(&format!("/publish/a?event={escaped}"), "", "x"),
+            client.post("/publish", "", line),
+        ] {
+            let detail = answer.problem(400);
+            assert!(detail.contains(&format!("`{name}`")), "{detail}");
+        }
+        let publication = encke::Publication::new("a", "x").event(name);
+        assert!(server.publisher.send(publication).is_err(), "{name}");
+    }
+    let answer = client.post("/publish/a?event=Error", "", "x");
+    assert_eq!(answer.status(), 200, "case counts");
+}
+
+/// Python's `splitlines`, and readers built on it, cut at these characters.
+#[test]
+fn separators_of_line_readers_are_escaped_inside_json() {
+    let server = Server::start();
+    let text = "a\u{85}b\u{2028}c\u{2029}d";
+    let channel = "a\u{2028}b";
+    let target = "/publish/a%E2%80%A8b?event=x%E2%80%A9y%C2%85";
+    let (mut ndjson, mut sse, mut envelope) = (
+        server.stream("/ndjson/a%E2%80%A8b"),
+        server.stream("/sse/a%E2%80%A8b"),
+        server.stream("/sse/a%E2%80%A8b?envelope=1"),
+    );
+    ndjson.object();
+    sse.opening();
+    envelope.opening();
+    let mut client = server.client();
+    let body = serde_json::to_string(text).unwrap();
+    let answer = client.post(target, JSON, &body);
+    assert!(!answer.text().contains(['\u{85}', '\u{2028}', '\u{2029}']));
+    assert_eq!(answer.json()["channel"], channel);
+    client.post(target, "", text);
+    let escaped = r#""a\u0085b\u2028c\u2029d""#;
+    for is_text in [false, true] {
+        let line = ndjson.until("\n").unwrap();
+        assert!(!line.contains(['\u{85}', '\u{2028}', '\u{2029}']), "{line}");
+        let object: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["data"], text);
+        assert_eq!(object["channel"], channel);
+        assert_eq!(object["event"], "x\u{2029}y\u{85}");
+        let data = sse.event().unwrap().data.unwrap();
+        assert_eq!(data, if is_text { text } else { escaped });
+        let data = envelope.event().unwrap().data.unwrap();
+        assert!(!data.contains(['\u{85}', '\u{2028}', '\u{2029}']), "{data}");
+    }
+    let batch = server.get("/poll/a%E2%80%A8b");
+    assert!(!batch.text().contains(['\u{85}', '\u{2028}', '\u{2029}']));
+    assert_eq!(batch.batch().data(), [text, text]);
+}

@@ -4,6 +4,7 @@
 //! they mean to the caller. It never does I/O, never reads a clock (time is an argument), and
 //! knows nothing of HTTP, channels or connections.
 
+pub mod decimal;
 pub mod histogram;
 pub mod list;
 pub mod meter;

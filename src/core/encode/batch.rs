@@ -3,8 +3,8 @@
 //! Owns the envelope around message objects. It never encodes a message: the objects come as
 //! bytes, so that they can be shared.
 
-use super::id::{Epoch, Seq, write_cursor};
 use super::object::write_json_string;
+use crate::message::MessageId;
 
 const BEFORE_CURSOR: &[u8] = b"{\"cursor\":\"";
 const BEFORE_MESSAGES: &[u8] = b"\",\"messages\":[";
@@ -15,13 +15,11 @@ const RETRY: &[u8] = b",\"retry\":";
 const SPREAD: &[u8] = b",\"spread\":";
 const END: &[u8] = b"}";
 
-/// What a batch says beside its messages.
+/// A batch without its messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Envelope<'a> {
-    /// The epoch of the cursor.
-    pub epoch: &'a Epoch,
+pub struct Envelope {
     /// The cursor to come back with.
-    pub cursor: Seq,
+    pub cursor: MessageId,
     /// The limit cut the batch short.
     pub more: bool,
     /// Messages after the client's cursor are gone.
@@ -36,11 +34,11 @@ pub struct Envelope<'a> {
 /// say something. `objects` are message objects, as [`object`](super::object()) writes them.
 pub fn batch<'o>(
     out: &mut Vec<u8>,
-    envelope: &Envelope<'_>,
+    envelope: &Envelope,
     objects: impl IntoIterator<Item = &'o [u8]>,
 ) {
     out.extend_from_slice(BEFORE_CURSOR);
-    write_cursor(out, envelope.epoch, envelope.cursor);
+    envelope.cursor.write(out);
     out.extend_from_slice(BEFORE_MESSAGES);
     for (place, object) in objects.into_iter().enumerate() {
         if place > 0 {
@@ -81,7 +79,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::super::object;
-    use super::super::samples::{Received, sample, text};
+    use super::super::samples::{Received, id, sample, text};
     use super::*;
 
     /// A batch as another program reads it.
@@ -99,10 +97,8 @@ mod tests {
 
     #[test]
     fn members_and_their_order() {
-        let epoch = Epoch::from_seed(0);
         let mut envelope = Envelope {
-            epoch: &epoch,
-            cursor: Seq(1042),
+            cursor: id(1042),
             more: false,
             gap: false,
             retry_ms: None,
@@ -128,16 +124,14 @@ mod tests {
         #[test]
         fn batches_say_what_they_were_given(
             samples in proptest::collection::vec(sample(), 0..5),
-            seed: u64,
             cursor: u64,
             more: bool,
             gap: bool,
             retry_ms: Option<u32>,
             spread_ms: Option<u32>,
         ) {
-            let epoch = Epoch::from_seed(seed);
-            let cursor = Seq(cursor);
-            let envelope = Envelope { epoch: &epoch, cursor, more, gap, retry_ms, spread_ms };
+            let cursor = id(cursor);
+            let envelope = Envelope { cursor, more, gap, retry_ms, spread_ms };
             let objects = samples.iter().map(|sample| {
                 let mut out = Vec::new();
                 object(&mut out, &sample.content());
@@ -147,7 +141,7 @@ mod tests {
             let mut out = Vec::new();
             batch(&mut out, &envelope, objects.iter().map(|object| &object[..]));
             let read = serde_json::from_slice::<Read<'_>>(&out).unwrap();
-            prop_assert_eq!(read.cursor, format!("{}-{}", epoch.as_str(), cursor.0));
+            prop_assert_eq!(read.cursor, cursor.to_string());
             prop_assert_eq!(read.messages.len(), samples.len());
             for (message, sample) in read.messages.iter().zip(&samples) {
                 message.assert_is(sample);

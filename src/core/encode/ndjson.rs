@@ -2,8 +2,8 @@
 //!
 //! Owns the lines of a stream. A line that is a message has `id`; one that is not has `cursor`.
 
-use super::id::{Epoch, Seq};
-use super::object::{Content, closing_object, cursor_object, gap_object, object};
+use super::object::{closing_object, cursor_object, gap_object, object};
+use crate::message::{Content, MessageId};
 
 /// Appends a message's line.
 pub fn line(out: &mut Vec<u8>, content: &Content<'_>) {
@@ -12,21 +12,21 @@ pub fn line(out: &mut Vec<u8>, content: &Content<'_>) {
 }
 
 /// Appends the line that opens a stream and serves as its heartbeat: `{"cursor":"…"}`.
-pub fn cursor(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
-    cursor_object(out, epoch, seq);
+pub fn cursor(out: &mut Vec<u8>, id: MessageId) {
+    cursor_object(out, id);
     out.push(b'\n');
 }
 
 /// Appends the line that says messages were lost: `{"gap":true,"cursor":"…"}`.
-pub fn gap(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
-    gap_object(out, epoch, seq);
+pub fn gap(out: &mut Vec<u8>, id: MessageId) {
+    gap_object(out, id);
     out.push(b'\n');
 }
 
 /// Appends a stream's last line, with the cursor to come back with and when, in milliseconds:
 /// `{"cursor":"…","retry":N}`.
-pub fn closing(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
-    closing_object(out, retry_ms, epoch, seq);
+pub fn closing(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
+    closing_object(out, retry_ms, id);
     out.push(b'\n');
 }
 
@@ -45,13 +45,13 @@ mod tests {
             retry_ms: u32,
         ) {
             let mut out = Vec::new();
-            let (epoch, seq) = (samples[0].epoch, samples[0].seq);
-            cursor(&mut out, &epoch, seq);
-            gap(&mut out, &epoch, seq);
+            let id = samples[0].id;
+            cursor(&mut out, id);
+            gap(&mut out, id);
             for sample in &samples {
                 line(&mut out, &sample.content());
             }
-            closing(&mut out, retry_ms, &epoch, seq);
+            closing(&mut out, retry_ms, id);
 
             let id = samples[0].id();
             let text = String::from_utf8(out).unwrap();

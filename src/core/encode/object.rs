@@ -2,39 +2,20 @@
 //!
 //! Owns the names and the order of the objects' members. Every object is one line.
 
+use crate::message::{Content, Data, MessageId, escape_separators};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use memchr::memchr2;
-
-use super::data::Data;
-use super::id::{Epoch, Seq, write_cursor};
-
-/// What the encoders need of a message.
-#[derive(Clone, Copy, Debug)]
-pub struct Content<'a> {
-    /// The epoch of its id.
-    pub epoch: &'a Epoch,
-    /// Its number.
-    pub seq: Seq,
-    /// The name of its channel.
-    pub channel: &'a str,
-    /// Its event name, which has passed [`check_event`](super::check_event).
-    pub event: Option<&'a str>,
-    /// What it says.
-    pub data: &'a Data,
-}
 
 /// Appends `{"id":"…","channel":"…","data":…}`, with `"encoding":"base64"` if the data is bytes
 /// and `"event"` if it is named.
 pub fn object(out: &mut Vec<u8>, content: &Content<'_>) {
     out.extend_from_slice(b"{\"id\":\"");
-    write_cursor(out, content.epoch, content.seq);
+    content.id.write(out);
     out.extend_from_slice(b"\",\"channel\":");
     write_json_string(out, content.channel);
     out.extend_from_slice(b",\"data\":");
     match content.data {
         Data::Json(json) => {
-            debug_assert!(is_one_line(json), "JSON is kept without line ends");
             out.extend_from_slice(json.as_bytes());
         }
         Data::Text(text) => write_json_string(out, text),
@@ -51,9 +32,17 @@ pub fn object(out: &mut Vec<u8>, content: &Content<'_>) {
     out.push(b'}');
 }
 
-/// Appends a JSON string (RFC 8259, section 7), quotes included.
+/// Appends a JSON string (RFC 8259, section 7), quotes included. U+0085, U+2028 and U+2029 are
+/// escaped as control characters are, since some line readers cut there.
 pub fn write_json_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a Vec takes every byte");
+    match escape_separators(text) {
+        None => serde_json::to_writer(out, text).expect("a Vec takes every byte"),
+        Some(_) => {
+            let string = serde_json::to_string(text).expect("a text is a JSON string");
+            let escaped = escape_separators(&string).unwrap_or(string);
+            out.extend_from_slice(escaped.as_bytes());
+        }
+    }
 }
 
 /// Appends base64 (RFC 4648, section 4), padded.
@@ -66,48 +55,44 @@ pub(super) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends `{"cursor":"…"}`.
-pub(super) fn cursor_object(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
+pub(super) fn cursor_object(out: &mut Vec<u8>, id: MessageId) {
     out.extend_from_slice(b"{\"cursor\":\"");
-    write_cursor(out, epoch, seq);
+    id.write(out);
     out.extend_from_slice(b"\"}");
 }
 
 /// Appends `{"gap":true,"cursor":"…"}`.
-pub(super) fn gap_object(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
+pub(super) fn gap_object(out: &mut Vec<u8>, id: MessageId) {
     out.extend_from_slice(b"{\"gap\":true,\"cursor\":\"");
-    write_cursor(out, epoch, seq);
+    id.write(out);
     out.extend_from_slice(b"\"}");
 }
 
 /// Appends `{"cursor":"…","retry":N}`.
-pub(super) fn closing_object(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
+pub(super) fn closing_object(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
     out.extend_from_slice(b"{\"cursor\":\"");
-    write_cursor(out, epoch, seq);
+    id.write(out);
     out.extend_from_slice(b"\",\"retry\":");
     out.extend_from_slice(itoa::Buffer::new().format(retry_ms).as_bytes());
     out.push(b'}');
-}
-
-fn is_one_line(text: &str) -> bool {
-    memchr2(b'\r', b'\n', text.as_bytes()).is_none()
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::{Received, sample};
+    use super::super::samples::{Received, id, sample};
     use super::*;
+    use crate::message::EventName;
 
     #[test]
     fn members_and_their_order() {
-        let epoch = Epoch::from_seed(0);
-        let write = |event, data: Data| {
+        let named = EventName::parse(b"e").unwrap();
+        let write = |is_named: bool, data: Data| {
             let content = Content {
-                epoch: &epoch,
-                seq: Seq(7),
+                id: id(7),
                 channel: "a/\"b\"",
-                event,
+                event: named.as_ref().filter(|_| is_named),
                 data: &data,
             };
             let mut out = Vec::new();
@@ -115,22 +100,22 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(
-            write(None, Data::Json("{\"n\": 1.0}".into())),
+            write(false, Data::json("{\"n\": 1.0}").unwrap()),
             r#"{"id":"00000000-7","channel":"a/\"b\"","data":{"n": 1.0}}"#,
         );
         assert_eq!(
-            write(Some("e"), Data::Text("a\nb\0".into())),
+            write(true, Data::Text("a\nb\0".into())),
             r#"{"id":"00000000-7","channel":"a/\"b\"","data":"a\nb\u0000","event":"e"}"#,
         );
         assert_eq!(
-            write(Some("e"), Data::Binary((*b"\xff\0").into())),
+            write(true, Data::Binary((*b"\xff\0").into())),
             concat!(
                 r#"{"id":"00000000-7","channel":"a/\"b\"","#,
                 r#""data":"/wA=","encoding":"base64","event":"e"}"#,
             ),
         );
         assert_eq!(
-            write(None, Data::Binary((*b"").into())),
+            write(false, Data::Binary((*b"").into())),
             r#"{"id":"00000000-7","channel":"a/\"b\"","data":"","encoding":"base64"}"#,
         );
     }
@@ -141,7 +126,8 @@ mod tests {
             let mut out = b"before".to_vec();
             object(&mut out, &sample.content());
             let text = std::str::from_utf8(&out).unwrap().strip_prefix("before").unwrap();
-            prop_assert!(is_one_line(text));
+            let is_cut = text.contains(['\r', '\n', '\u{85}', '\u{2028}', '\u{2029}']);
+            prop_assert!(!is_cut);
             serde_json::from_str::<Received<'_>>(text).unwrap().assert_is(&sample);
         }
     }

@@ -10,10 +10,9 @@
 
 use memchr::memmem;
 
-use super::id::{Epoch, Seq};
-use super::object::{
-    Content, closing_object, cursor_object, gap_object, object, write_json_string,
-};
+use super::object::{closing_object, cursor_object, gap_object, object, write_json_string};
+
+use crate::message::{Content, MessageId};
 
 /// The longest name of a function to call.
 const MAX_CALLBACK_BYTES: usize = 64;
@@ -85,7 +84,7 @@ pub fn check_callback(name: &[u8]) -> Option<&str> {
 ///
 /// `e` first removes its own script and all that came before it, so that the page does not grow
 /// and an object on which the page's function throws leaves nothing behind.
-pub fn frame_opening(out: &mut Vec<u8>, deliver: Deliver<'_>, epoch: &Epoch, seq: Seq) {
+pub fn frame_opening(out: &mut Vec<u8>, deliver: Deliver<'_>, id: MessageId) {
     out.extend_from_slice(
         b"<!DOCTYPE html><html><head><meta charset=\"utf-8\"><script>function e(o){\
           var d=document,s=d.currentScript||d.scripts[d.scripts.length-1],p=s.parentNode;\
@@ -113,7 +112,7 @@ pub fn frame_opening(out: &mut Vec<u8>, deliver: Deliver<'_>, epoch: &Epoch, seq
     out.extend_from_slice(b"}</script>\n<!--");
     out.extend_from_slice(&PADDING);
     out.extend_from_slice(b"-->\n");
-    frame_cursor(out, epoch, seq);
+    frame_cursor(out, id);
 }
 
 /// Appends the script that delivers a message's object.
@@ -122,19 +121,19 @@ pub fn frame_message(out: &mut Vec<u8>, content: &Content<'_>) {
 }
 
 /// Appends the script that delivers `{"cursor":"…"}`; it serves as the heartbeat.
-pub fn frame_cursor(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
-    script(out, |json| cursor_object(json, epoch, seq));
+pub fn frame_cursor(out: &mut Vec<u8>, id: MessageId) {
+    script(out, |json| cursor_object(json, id));
 }
 
 /// Appends the script that says messages were lost: `{"gap":true,"cursor":"…"}`.
-pub fn frame_gap(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
-    script(out, |json| gap_object(json, epoch, seq));
+pub fn frame_gap(out: &mut Vec<u8>, id: MessageId) {
+    script(out, |json| gap_object(json, id));
 }
 
 /// Appends a frame's last script, with the cursor to come back with and when, in milliseconds:
 /// `{"cursor":"…","retry":N}`.
-pub fn frame_closing(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
-    script(out, |json| closing_object(json, retry_ms, epoch, seq));
+pub fn frame_closing(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
+    script(out, |json| closing_object(json, retry_ms, id));
 }
 
 fn script(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
@@ -173,9 +172,9 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::data::Data;
-    use super::super::samples::{self, Received, sample};
+    use super::super::samples::{self, Received, id, sample};
     use super::*;
+    use crate::message::Data;
 
     /// What the scripts of a page push, as JSON; panics on anything that is not such a script.
     fn pushed(page: &str) -> Vec<String> {
@@ -293,7 +292,6 @@ mod tests {
 
     #[test]
     fn openings_deliver_and_are_long_enough() {
-        let epoch = Epoch::from_seed(0);
         for (deliver, call) in [
             (Deliver::Call("a.b"), "parent.a.b(o)}"),
             (Deliver::PostOwn, "parent.postMessage(o,location.origin)}"),
@@ -303,7 +301,7 @@ mod tests {
             ),
         ] {
             let mut out = Vec::new();
-            frame_opening(&mut out, deliver, &epoch, Seq(9));
+            frame_opening(&mut out, deliver, id(9));
             assert!(out.len() >= 2_048);
             let page = String::from_utf8(out).unwrap();
             assert!(page.starts_with("<!DOCTYPE html>"));
@@ -321,10 +319,10 @@ mod tests {
             samples in proptest::collection::vec(sample(), 1..4),
             retry_ms: u32,
         ) {
-            let (epoch, seq) = (samples[0].epoch, samples[0].seq);
+            let id = samples[0].id;
             let mut out = Vec::new();
-            frame_gap(&mut out, &epoch, seq);
-            frame_closing(&mut out, retry_ms, &epoch, seq);
+            frame_gap(&mut out, id);
+            frame_closing(&mut out, retry_ms, id);
             for sample in &samples {
                 frame_message(&mut out, &sample.content());
             }

@@ -8,9 +8,8 @@
 
 use memchr::memchr2;
 
-use super::data::Data;
-use super::id::{Epoch, Seq, write_cursor};
-use super::object::{Content, object, write_base64};
+use super::object::{object, write_base64};
+use crate::message::{Content, Data, MessageId};
 
 /// A comment, which keeps proxies from taking the stream for dead.
 pub const HEARTBEAT: &[u8] = b":\n\n";
@@ -19,7 +18,12 @@ pub const HEARTBEAT: &[u8] = b":\n\n";
 pub fn event(out: &mut Vec<u8>, content: &Content<'_>) {
     id_and_name(out, content);
     match content.data {
-        Data::Json(text) | Data::Text(text) => data_lines(out, text.as_bytes()),
+        Data::Json(json) => {
+            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(json.as_bytes());
+            out.push(b'\n');
+        }
+        Data::Text(text) => data_lines(out, text.as_bytes()),
         Data::Binary(bytes) => {
             out.extend_from_slice(b"data: ");
             write_base64(out, bytes);
@@ -39,20 +43,20 @@ pub fn envelope(out: &mut Vec<u8>, content: &Content<'_>) {
 
 /// Appends how a stream opens: when to reconnect, in milliseconds, and the cursor, as an event so
 /// that a client that has seen no message resumes from here.
-pub fn opening(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
+pub fn opening(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
     retry_line(out, retry_ms);
-    own_event(out, b"cursor", epoch, seq);
+    own_event(out, b"cursor", id);
 }
 
 /// Appends the event that says messages were lost, with the cursor after them.
-pub fn gap(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
-    own_event(out, b"gap", epoch, seq);
+pub fn gap(out: &mut Vec<u8>, id: MessageId) {
+    own_event(out, b"gap", id);
 }
 
 /// Appends how a stream ends: the cursor to come back with and, last, when, in milliseconds. In one
 /// event, as some clients heed a `retry` only with an event around it.
-pub fn closing(out: &mut Vec<u8>, retry_ms: u32, epoch: &Epoch, seq: Seq) {
-    own_event(out, b"cursor", epoch, seq);
+pub fn closing(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
+    own_event(out, b"cursor", id);
     out.pop();
     refusal(out, retry_ms);
 }
@@ -64,12 +68,8 @@ pub fn refusal(out: &mut Vec<u8>, retry_ms: u32) {
 }
 
 fn id_and_name(out: &mut Vec<u8>, content: &Content<'_>) {
-    id_line(out, content.epoch, content.seq);
+    id_line(out, content.id);
     if let Some(name) = content.event {
-        debug_assert!(
-            memchr2(b'\r', b'\n', name.as_bytes()).is_none(),
-            "event names with line ends are refused"
-        );
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
         out.push(b'\n');
@@ -98,18 +98,18 @@ fn data_lines(out: &mut Vec<u8>, text: &[u8]) {
     }
 }
 
-fn own_event(out: &mut Vec<u8>, name: &[u8], epoch: &Epoch, seq: Seq) {
-    id_line(out, epoch, seq);
+fn own_event(out: &mut Vec<u8>, name: &[u8], id: MessageId) {
+    id_line(out, id);
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(name);
     out.extend_from_slice(b"\ndata: ");
-    write_cursor(out, epoch, seq);
+    id.write(out);
     out.extend_from_slice(b"\n\n");
 }
 
-fn id_line(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
+fn id_line(out: &mut Vec<u8>, id: MessageId) {
     out.extend_from_slice(b"id: ");
-    write_cursor(out, epoch, seq);
+    id.write(out);
     out.push(b'\n');
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use base64::Engine;
     use proptest::prelude::*;
 
-    use super::super::samples::{Received, Sample, sample};
+    use super::super::samples::{Received, Sample, id, sample};
     use super::*;
 
     /// An EventSource, step by step as section 9.2.6 of the standard interprets a stream.
@@ -203,13 +203,15 @@ mod tests {
     }
 
     fn name_of(sample: &Sample) -> String {
-        sample.event.clone().unwrap_or_else(|| "message".to_owned())
+        let name = sample.event.as_deref().unwrap_or("message");
+        name.to_owned()
     }
 
     /// The data as it has to arrive.
     fn arrives(data: &Data) -> String {
         match data {
-            Data::Json(text) | Data::Text(text) => text.replace("\r\n", "\n").replace('\r', "\n"),
+            Data::Json(json) => json.to_string(),
+            Data::Text(text) => text.replace("\r\n", "\n").replace('\r', "\n"),
             Data::Binary(bytes) => base64::engine::general_purpose::STANDARD.encode(bytes),
         }
     }
@@ -241,11 +243,10 @@ mod tests {
 
     #[test]
     fn blocks() {
-        let epoch = Epoch::from_seed(0);
         let mut out = Vec::new();
-        opening(&mut out, 2000, &epoch, Seq(5));
-        gap(&mut out, &epoch, Seq(6));
-        closing(&mut out, 30, &epoch, Seq(7));
+        opening(&mut out, 2000, id(5));
+        gap(&mut out, id(6));
+        closing(&mut out, 30, id(7));
         let expected = concat!(
             "retry: 2000\nid: 00000000-5\nevent: cursor\ndata: 00000000-5\n\n",
             "id: 00000000-6\nevent: gap\ndata: 00000000-6\n\n",
@@ -264,7 +265,7 @@ mod tests {
             let first = &samples[0].0;
             let own = |name: &str| Event { id: first.id(), name: name.into(), data: first.id() };
             let mut out = Vec::new();
-            opening(&mut out, retry_ms, &first.epoch, first.seq);
+            opening(&mut out, retry_ms, first.id);
             prop_assert_eq!(EventSource::read(&out).retry_ms, Some(retry_ms.into()));
             let mut expected = vec![own("cursor")];
             for (sample, is_beating) in &samples {
@@ -275,9 +276,9 @@ mod tests {
                     out.extend_from_slice(HEARTBEAT);
                 }
             }
-            gap(&mut out, &first.epoch, first.seq);
+            gap(&mut out, first.id);
             expected.push(own("gap"));
-            closing(&mut out, last_ms, &first.epoch, first.seq);
+            closing(&mut out, last_ms, first.id);
             expected.push(own("cursor"));
 
             let source = EventSource::read(&out);

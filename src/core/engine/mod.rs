@@ -27,7 +27,8 @@ pub use stats::{CloseReason, ConnectionLimit, Endpoint, Stats};
 
 use crate::base::time::Time;
 use crate::config::Config;
-use crate::hub::{Hub, Published, Refusal, Submission};
+use crate::hub::{Hub, Published, Refusal};
+use crate::message::Draft;
 use delivery::Delivery;
 use requests::Requests;
 
@@ -164,12 +165,8 @@ impl Engine {
     /// # Errors
     ///
     /// See [`Refusal`]; the message is handed back.
-    pub fn submit(
-        &mut self,
-        channel: &str,
-        message: Submission,
-    ) -> Result<Published, (Refusal, Submission)> {
-        self.delivery.hub.publish(channel, message)
+    pub fn submit<'n>(&mut self, message: Draft<'n>) -> Result<Published, (Refusal, Draft<'n>)> {
+        self.delivery.hub.publish(message)
     }
 
     /// Serves ready readers, at most `budget` of them.

@@ -12,7 +12,7 @@ use super::ring::{Entry, Ring};
 use super::subscription::Subscription;
 use crate::base::list::List;
 use crate::base::time::Time;
-use crate::encode::Seq;
+use crate::message::Seq;
 
 /// One channel.
 pub struct Channel {

@@ -90,8 +90,8 @@ impl Hub {
 mod tests {
     use crate::base::time::{Time, millis};
     use crate::config::Config;
-    use crate::encode::{Data, Epoch};
-    use crate::hub::{Hub, Submission};
+    use crate::hub::Hub;
+    use crate::message::{ChannelName, Data, Draft, Epoch};
 
     #[test]
     fn a_batch_that_takes_the_place_of_its_own_first_channel_stays_apart() {
@@ -100,9 +100,9 @@ mod tests {
             ..Config::default()
         };
         let mut hub = Hub::new(&config, 1, Epoch::from_seed(0), (0, 0));
-        let message = |name: &str| {
-            let data = Data::Text(name.into());
-            (Box::from(name), Submission::new(data))
+        let message = |name: &'static str| {
+            let channel = ChannelName::parse(name.as_bytes()).unwrap();
+            Draft::new(channel, Data::Text(name.into()))
         };
         for name in ["a", "b"] {
             hub.publish_all(vec![message(name)]).unwrap();

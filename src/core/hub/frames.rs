@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::stored::Stored;
 use crate::base::meter::{Frame, Meter};
-use crate::encode::Seq;
+use crate::message::Seq;
 
 /// The cache.
 pub(super) struct FrameCache {

@@ -3,7 +3,7 @@
 //! Owns the merge. It never changes anything.
 
 use super::Hub;
-use crate::encode::Seq;
+use crate::message::Seq;
 
 /// One thing a reader is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

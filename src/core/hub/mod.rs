@@ -31,7 +31,6 @@ mod twin;
 pub use audience::{Audience, Transport};
 pub use channel::Channel;
 pub use items::{Item, Take};
-pub use names::{NameError, check_name};
 pub use readers::Reader;
 pub use stored::{Shape, Stored};
 
@@ -46,7 +45,7 @@ use crate::base::list::List;
 use crate::base::meter::{Frame, Meter};
 use crate::base::time::Time;
 use crate::config::Config;
-use crate::encode::{Content, Data, Epoch, Seq};
+use crate::message::{ChannelName, Content, Draft, Epoch, MessageId, Seq};
 
 use frames::FrameCache;
 use names::Names;
@@ -117,22 +116,11 @@ pub const DURATIONS_MS: &[u64] = &[
     1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000,
 ];
 
-/// What a publisher hands over.
-#[derive(Debug)]
-pub struct Submission {
-    /// The message's bytes and type.
-    pub data: Data,
-    /// Its event name.
-    pub event: Option<Box<str>>,
-    /// The key that makes a retry harmless.
-    pub idempotency_key: Option<Box<str>>,
-}
-
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The number the message got.
-    pub seq: Seq,
+    /// The id that the message got.
+    pub id: MessageId,
     /// Connections that were parked on the channel.
     pub subscribers: u32,
 }
@@ -191,6 +179,14 @@ impl Hub {
         &self.epoch
     }
 
+    /// The id of a number of this hub's epoch.
+    pub fn id(&self, seq: Seq) -> MessageId {
+        MessageId {
+            epoch: self.epoch,
+            seq,
+        }
+    }
+
     /// The number of the newest message of any channel.
     pub fn head(&self) -> Seq {
         self.head
@@ -228,7 +224,7 @@ impl Hub {
     /// [`Refusal::TooManyChannels`] where all places are taken by channels in use.
     pub fn open_all<'n>(
         &mut self,
-        names: impl Iterator<Item = &'n str> + Clone,
+        names: impl Iterator<Item = &'n ChannelName<'n>> + Clone,
     ) -> Result<Channels, Refusal> {
         let forgotten = self.forgotten;
         let opened: Result<Channels, Refusal> = names.clone().map(|name| self.open(name)).collect();
@@ -316,8 +312,7 @@ impl Hub {
     pub fn content(&self, key: u32) -> Content<'_> {
         let stored = &self.messages[key as usize];
         Content {
-            epoch: &self.epoch,
-            seq: stored.seq(),
+            id: self.id(stored.seq()),
             channel: self.channels[stored.channel() as usize].name(),
             event: stored.event(),
             data: stored.data(),
@@ -356,68 +351,68 @@ impl Hub {
     /// # Errors
     ///
     /// See [`Refusal`]; nothing is published then, and the message is handed back.
-    pub fn publish(
-        &mut self,
-        name: &str,
-        message: Submission,
-    ) -> Result<Published, (Refusal, Submission)> {
-        if let Some(first) = self.published_before(name, &message) {
+    pub fn publish<'n>(&mut self, message: Draft<'n>) -> Result<Published, (Refusal, Draft<'n>)> {
+        if let Some(first) = self.published_before(&message) {
             return Ok(first);
         }
-        match self.make_room(name, &message) {
-            Ok(channel) => Ok(self.append(channel, message)),
+        let bytes = footprint(&message);
+        match self.make_room(&message.channel, bytes) {
+            Ok(channel) => Ok(self.append(channel, message, bytes)),
             Err(refusal) => Err((refusal, message)),
         }
     }
 
-    fn make_room(&mut self, name: &str, message: &Submission) -> Result<u32, Refusal> {
+    fn make_room(&mut self, name: &str, bytes: usize) -> Result<u32, Refusal> {
         let channel = self.open(name)?;
-        let room = self.ensure_room(message.footprint());
+        let room = self.ensure_room(bytes);
         if room.is_err() {
             self.watch_idle(channel);
         }
         room.map(|()| channel)
     }
 
-    /// Accepts several messages, in order: all or nothing.
+    /// Accepts several messages, in order: all or nothing. Returns the name of each one's channel
+    /// with its result.
     ///
     /// # Errors
     ///
     /// See [`Refusal`]; nothing is published then.
-    pub fn publish_all(
+    pub fn publish_all<'n>(
         &mut self,
-        messages: Vec<(Box<str>, Submission)>,
-    ) -> Result<Vec<Published>, Refusal> {
-        let channels = self.open_all(messages.iter().map(|(name, _)| &**name))?;
-        let bytes = messages
-            .iter()
-            .map(|(_, message)| message.footprint())
-            .sum();
-        if let Err(refusal) = self.ensure_room(bytes) {
+        messages: Vec<Draft<'n>>,
+    ) -> Result<Vec<(ChannelName<'n>, Published)>, Refusal> {
+        let channels = self.open_all(messages.iter().map(|message| &message.channel))?;
+        let footprints: Vec<usize> = messages.iter().map(footprint).collect();
+        if let Err(refusal) = self.ensure_room(footprints.iter().sum()) {
             for channel in channels {
                 self.watch_idle(channel);
             }
             return Err(refusal);
         }
-        let published = channels.into_iter().zip(messages);
+        let places = channels.into_iter().zip(footprints);
+        let published = messages.into_iter().zip(places);
         Ok(published
-            .map(|(channel, (_, message))| self.append(channel, message))
+            .map(|(message, (channel, bytes))| {
+                let name = message.channel.clone();
+                (name, self.append(channel, message, bytes))
+            })
             .collect())
     }
 
     /// The result of an earlier publish with the same key, while its message is in history.
-    fn published_before(&self, name: &str, message: &Submission) -> Option<Published> {
-        let key = message.idempotency_key.as_deref()?;
-        let ring = self.channels[self.find(name)? as usize].ring()?;
+    fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
+        let key = message.key.as_deref()?;
+        let ring = self.channels[self.find(&message.channel)? as usize].ring()?;
         let stored = &self.messages[ring.keyed(key)? as usize];
         Some(Published {
-            seq: stored.seq(),
+            id: self.id(stored.seq()),
             subscribers: stored.subscribers(),
         })
     }
 
-    /// Appends a message for which there is room, and makes everyone who waited ready.
-    fn append(&mut self, channel: u32, message: Submission) -> Published {
+    /// Appends a message for which there is room for its footprint, `bytes`, and makes every
+    /// waiting reader of the channel ready.
+    fn append(&mut self, channel: u32, message: Draft<'_>, bytes: usize) -> Published {
         self.head = self.head.next();
         self.counts.published += 1;
         let seq = self.head;
@@ -425,16 +420,16 @@ impl Hub {
         let subscribers = home.audience().total();
         let ring = home.ring_mut();
         ring.beat(self.now);
-        self.meter.charge(message.footprint());
-        let bytes = message.footprint();
-        let idempotency_key = message.idempotency_key.clone();
-        let stored = Stored::new(message, seq, channel, self.now, subscribers);
+        self.meter.charge(bytes);
+        let name = message.key.as_deref().map(Box::from);
+        let stored = Stored::new(message, bytes, seq, channel, self.now, subscribers);
         let key = self.messages.insert(stored) as u32;
         self.order.push_back(&mut self.messages, key);
-        ring.push(seq, key, bytes, idempotency_key);
+        ring.push(seq, key, bytes, name);
         self.wake(channel);
         self.trim(channel);
-        Published { seq, subscribers }
+        let id = self.id(seq);
+        Published { id, subscribers }
     }
 
     /// Splices everyone who waits onto the ready list: O(1) however many they are.
@@ -451,23 +446,9 @@ fn frame_bytes(config: &Config) -> usize {
     (config.history.max_total_bytes / 4).max(4 * config.max_body_bytes)
 }
 
-impl Submission {
-    /// A message without event name or key.
-    pub fn new(data: Data) -> Submission {
-        Submission {
-            data,
-            event: None,
-            idempotency_key: None,
-        }
-    }
-
-    /// The bytes that storing it takes, overhead included.
-    fn footprint(&self) -> usize {
-        let named = self.event.as_ref().map_or(0, |event| event.len());
-        let keyed = self
-            .idempotency_key
-            .as_ref()
-            .map_or(0, |key| 2 * key.len() + 48);
-        self.data.len() + named + keyed + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
-    }
+/// The bytes that storing a message takes, overhead included.
+fn footprint(message: &Draft<'_>) -> usize {
+    let named = message.event.as_ref().map_or(0, |event| event.len());
+    let keyed = message.key.as_ref().map_or(0, |key| 2 * key.len() + 48);
+    message.data.len() + named + keyed + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
 }

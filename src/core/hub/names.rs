@@ -12,67 +12,13 @@ use siphasher::sip::SipHasher13;
 use slab::Slab;
 
 use super::channel::Channel;
-use crate::encode::Seq;
+use crate::message::Seq;
 
 /// Tables that the index is spread over: each grows by itself, so that no growth stalls the
 /// reactor, and no room is taken for channels that may never be.
 const TABLES: usize = 256;
 
 const FLOORS: usize = 4_096;
-const MAX_NAME_BYTES: usize = 250;
-
-/// Why a channel's name is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameError {
-    /// Nothing, or more than 250 bytes.
-    Length,
-    /// Not UTF-8.
-    Utf8,
-    /// A control character (C0, C1 or DEL), a comma or `*`.
-    Character,
-    /// An empty, `.` or `..` segment.
-    Segment,
-}
-
-impl NameError {
-    /// What is wrong and what is allowed.
-    pub fn detail(self) -> &'static str {
-        match self {
-            NameError::Length => "a channel name is 1 to 250 bytes after percent-decoding",
-            NameError::Utf8 => "a channel name must be UTF-8 after percent-decoding",
-            NameError::Character => {
-                "a channel name must not contain control characters, a comma or `*`"
-            }
-            NameError::Segment => "a channel name must not have an empty, `.` or `..` segment",
-        }
-    }
-}
-
-/// Checks a decoded channel name.
-///
-/// # Errors
-///
-/// See [`NameError`].
-pub fn check_name(name: &[u8]) -> Result<&str, NameError> {
-    if name.is_empty() || name.len() > MAX_NAME_BYTES {
-        return Err(NameError::Length);
-    }
-    let name = std::str::from_utf8(name).map_err(|_| NameError::Utf8)?;
-    // Nearly every name is one segment of these, and nothing is left to ask.
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':');
-    if name.bytes().all(is_plain) {
-        return Ok(name);
-    }
-    let is_bad = |c: char| c.is_control() || matches!(c, ',' | '*');
-    if name.chars().any(is_bad) {
-        return Err(NameError::Character);
-    }
-    let is_segment = |segment: &[u8]| !matches!(segment, b"" | b"." | b"..");
-    match name.as_bytes().split(|&byte| byte == b'/').all(is_segment) {
-        true => Ok(name),
-        false => Err(NameError::Segment),
-    }
-}
 
 /// The index.
 pub(super) struct Names {
@@ -144,35 +90,4 @@ fn table(hash: u64) -> usize {
 
 fn bucket(hash: u64) -> usize {
     hash as usize % FLOORS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names() {
-        let long = [b'x'; 251];
-        for (name, expected) in [
-            (&b"news"[..], Ok("news")),
-            (b"a/b.c/..d", Ok("a/b.c/..d")),
-            (" sp ace ".as_bytes(), Ok(" sp ace ")),
-            ("grüße/世界".as_bytes(), Ok("grüße/世界")),
-            (b"", Err(NameError::Length)),
-            (&long, Err(NameError::Length)),
-            (b"\xff", Err(NameError::Utf8)),
-            (b"a\x00", Err(NameError::Character)),
-            (b"a\x7f", Err(NameError::Character)),
-            ("a\u{85}".as_bytes(), Err(NameError::Character)),
-            (b"a,b", Err(NameError::Character)),
-            (b"a*", Err(NameError::Character)),
-            (b"/a", Err(NameError::Segment)),
-            (b"a//b", Err(NameError::Segment)),
-            (b"a/", Err(NameError::Segment)),
-            (b".", Err(NameError::Segment)),
-            (b"a/../b", Err(NameError::Segment)),
-        ] {
-            assert_eq!(check_name(name), expected, "{name:?}");
-        }
-    }
 }

@@ -9,7 +9,7 @@
 use super::audience::Transport;
 use super::subscription::{NONE, Subscription};
 use super::{Hub, Item, Take};
-use crate::encode::Seq;
+use crate::message::Seq;
 
 /// How far a connection has come in all its channels: one cursor, as there is one sequence.
 #[derive(Clone, Copy, Debug)]

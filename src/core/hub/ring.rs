@@ -8,7 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::base::time::Time;
-use crate::encode::Seq;
+use crate::message::Seq;
 
 /// The messages of a channel, oldest first.
 #[derive(Default)]

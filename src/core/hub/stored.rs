@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::Submission;
 use crate::base::list::{LinkTable, Links};
 use crate::base::meter::Frame;
 use crate::base::time::Time;
-use crate::encode::{Data, Seq};
+use crate::message::{Data, Draft, EventName, IdempotencyKey, Seq};
 
 /// The shapes in which a message's bytes are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +38,8 @@ impl Shape {
 pub struct Stored {
     frames: [Option<Arc<Frame>>; Shape::COUNT],
     data: Data,
-    event: Option<Box<str>>,
-    idempotency_key: Option<Box<str>>,
+    event: Option<EventName>,
+    key: Option<IdempotencyKey>,
     seq: Seq,
     at: Time,
     bytes: usize,
@@ -54,8 +53,10 @@ impl Stored {
     /// What a message costs beside its own bytes: this entry, and what the allocator adds.
     pub(super) const OVERHEAD_BYTES: usize = size_of::<Stored>() + 32;
 
+    /// Stores a message whose footprint, the bytes that it is charged with, is `bytes`.
     pub(super) fn new(
-        message: Submission,
+        message: Draft<'_>,
+        bytes: usize,
         seq: Seq,
         channel: u32,
         at: Time,
@@ -63,10 +64,10 @@ impl Stored {
     ) -> Stored {
         Stored {
             frames: Default::default(),
-            bytes: message.footprint(),
+            bytes,
             data: message.data,
             event: message.event,
-            idempotency_key: message.idempotency_key,
+            key: message.key,
             seq,
             at,
             links: Links::default(),
@@ -86,8 +87,8 @@ impl Stored {
     }
 
     /// Its event name.
-    pub fn event(&self) -> Option<&str> {
-        self.event.as_deref()
+    pub fn event(&self) -> Option<&EventName> {
+        self.event.as_ref()
     }
 
     /// Its bytes in a shape, if somebody needed them before.
@@ -104,7 +105,7 @@ impl Stored {
     }
 
     pub(super) fn idempotency_key(&self) -> Option<&str> {
-        self.idempotency_key.as_deref()
+        self.key.as_deref()
     }
 
     /// When it was accepted.

@@ -5,8 +5,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::History;
+use crate::message::{Data, EventName, IdempotencyKey};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn name(name: &'static str) -> ChannelName<'static> {
+    ChannelName::parse(name.as_bytes()).unwrap()
+}
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -100,15 +105,15 @@ impl Twin {
 
     fn publish(&mut self, channel: usize, bytes: usize) {
         let data = Data::Text("x".repeat(bytes).into());
-        let published = self.hub.publish(CHANNELS[channel], Submission::new(data));
+        let published = self.hub.publish(Draft::new(name(CHANNELS[channel]), data));
         if let Ok(published) = published {
             assert_eq!(
-                published.seq.0,
+                published.id.seq.0,
                 self.published.len() as u64 + 1,
                 "one sequence"
             );
             self.published.push(Message {
-                seq: published.seq,
+                seq: published.id.seq,
                 channel,
                 at: self.now,
             });
@@ -127,8 +132,12 @@ impl Twin {
     }
 
     fn join(&mut self, place: usize, channels: Vec<usize>, cursor: Seq, fresh: bool) {
-        let names = channels.iter().map(|&channel| CHANNELS[channel]);
-        let opened = self.hub.open_all(names).expect("there is room for all");
+        let names = channels.iter().map(|&channel| name(CHANNELS[channel]));
+        let names: Vec<_> = names.collect();
+        let opened = self
+            .hub
+            .open_all(names.iter())
+            .expect("there is room for all");
         let mut reader = Reader::default();
         reader.cursor = cursor;
         self.hub
@@ -351,4 +360,28 @@ proptest! {
             twin.check();
         }
     }
+}
+
+#[test]
+fn message_is_charged_the_same_to_channel_and_meter() {
+    let mut hub = Hub::new(&Config::default(), 1, Epoch::from_seed(1), (1, 2));
+    let draft = |key: &str| Draft {
+        event: EventName::parse(b"event").unwrap(),
+        key: Some(IdempotencyKey::parse(key.as_bytes()).unwrap()),
+        ..Draft::new(name("a"), Data::from("text"))
+    };
+    let expected = "text".len()
+        + "event".len()
+        + (2 * "key1".len() + 48)
+        + Stored::OVERHEAD_BYTES
+        + Ring::ENTRY_BYTES;
+    hub.publish(draft("key1")).unwrap();
+    let repeated = hub.publish(draft("key1")).unwrap();
+    assert_eq!(repeated.id.seq, Seq(1), "a repeated key is not charged");
+    hub.publish_all(vec![draft("key2"), draft("key3")]).unwrap();
+    let channel = hub.find("a").unwrap();
+    assert_eq!(hub.channel(channel).bytes(), 3 * expected);
+    assert_eq!(hub.meter().used(), 3 * expected);
+    hub.forget_history(channel);
+    assert_eq!(hub.meter().used(), 0);
 }

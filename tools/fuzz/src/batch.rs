@@ -6,10 +6,11 @@
 
 use std::fmt;
 
-use encke_core::encode::Data;
-use encke_core::encode::publish_lines::{Line, parse, parse_line};
-use encke_core::encode::{Content, Epoch, Seq, check_event, object};
-use encke_core::hub::check_name;
+use encke_core::encode::object;
+use encke_core::message::lines::{parse, parse_line, without_mark};
+use encke_core::message::{
+    ChannelName, Content, Data, Draft, Epoch, EventName, MAX_JSON_DEPTH, MessageId, Seq,
+};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -20,17 +21,17 @@ const MAX_MESSAGE_BYTES: usize = 200;
 
 /// Reads bytes as a body of lines.
 pub fn batch(bytes: &[u8]) {
-    let lines: Vec<_> = bytes
+    let lines: Vec<_> = without_mark(bytes)
         .split(|&byte| byte == b'\n')
         .map(|line| (line, parse_line(line, MAX_MESSAGE_BYTES)))
         .collect();
     for (raw, read) in &lines {
         match (read, Slow::read(raw)) {
-            (Ok(Some(line)), slow) => {
+            (Ok(Some(draft)), slow) => {
                 if let Some(slow) = slow {
-                    slow.compare(line);
+                    slow.compare(draft);
                 }
-                comes_back(line);
+                comes_back(draft);
             }
             (Ok(None), _) => assert!(raw.trim_ascii().is_empty()),
             (Err(fault), Some(slow)) => {
@@ -69,8 +70,7 @@ fn publish(bytes: &[u8]) {
             "{}",
             answer.status
         );
-        let is_named = |line: &Line| check_name(line.channel.as_bytes()).is_ok();
-        let is_right = read.is_ok_and(|lines| lines.len() <= 1_000 && lines.iter().all(is_named));
+        let is_right = read.is_ok_and(|drafts| drafts.len() <= 1_000);
         assert!(
             !is_right,
             "refused for nothing: {}",
@@ -78,33 +78,36 @@ fn publish(bytes: &[u8]) {
         );
         return;
     }
-    let lines = read.expect("published, and not to be read");
-    assert_eq!(published, lines.len() as u64);
+    let drafts = read.expect("published, and not to be read");
+    assert_eq!(published, drafts.len() as u64);
     let said: Value = serde_json::from_slice(&answer.body).expect("JSON");
     let said = said["published"].as_array().expect("a list");
-    assert_eq!(said.len(), lines.len());
-    for (said, line) in said.iter().zip(&lines) {
-        assert_eq!(said["channel"], *line.channel);
+    assert_eq!(said.len(), drafts.len());
+    for (said, draft) in said.iter().zip(&drafts) {
+        assert_eq!(said["channel"], *draft.channel);
     }
 }
 
 /// Once the server has written it, it reads the same.
-fn comes_back(line: &Line) {
-    let epoch = Epoch::from_seed(1);
+fn comes_back(draft: &Draft<'_>) {
+    let id = MessageId {
+        epoch: Epoch::from_seed(1),
+        seq: Seq(1),
+    };
     let mut written = Vec::new();
     object(
         &mut written,
         &Content {
-            epoch: &epoch,
-            seq: Seq(1),
-            channel: &line.channel,
-            event: line.event.as_deref(),
-            data: &line.data,
+            id,
+            channel: &draft.channel,
+            event: draft.event.as_ref(),
+            data: &draft.data,
         },
     );
-    assert!(!written.contains(&b'\n') && !written.contains(&b'\r'));
+    let text = std::str::from_utf8(&written).expect("JSON is UTF-8");
+    assert!(!text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']));
     let again = parse_line(&written, usize::MAX).expect("what was written can be read");
-    assert_eq!(again.as_ref(), Some(line));
+    assert_eq!(again.as_ref(), Some(draft));
 }
 
 /// The members of an object in their order, so that one given twice shows.
@@ -166,41 +169,58 @@ impl Slow {
         let is_event = match event {
             None => true,
             Some(None) => self.all("event")[0].is_null(),
-            Some(Some(name)) => check_event(name.as_bytes()).is_ok(),
+            Some(Some(name)) => EventName::parse(name.as_bytes()).is_ok(),
         };
+        // Serde itself stops at 128 levels, and the line is one of them.
+        let is_shallow = data.iter().all(|value| levels(value) <= MAX_JSON_DEPTH);
+        let is_name = |name: &str| ChannelName::parse(name.as_bytes()).is_ok();
         let is_plain = self.all("encoding").iter().all(|value| value.is_null());
         // A message counts as it was given, blanks and all, and no more than its line.
         let is_small = self.line_bytes <= MAX_MESSAGE_BYTES;
         ["channel", "data", "event", "encoding"]
             .into_iter()
             .all(is_once)
-            && channel.first().is_some_and(|channel| channel.is_string())
+            && channel
+                .first()
+                .and_then(|channel| channel.as_str())
+                .is_some_and(is_name)
+            && is_shallow
             && data.len() == 1
             && is_event
             && is_plain
             && is_small
     }
 
-    fn compare(&self, line: &Line) {
+    fn compare(&self, draft: &Draft<'_>) {
         let only = |name: &str| {
             let all = self.all(name);
             assert!(all.len() <= 1, "{name} is there twice, and one was chosen");
             all.first().copied().cloned().unwrap_or(Value::Null)
         };
-        assert_eq!(only("channel"), *line.channel);
+        assert_eq!(only("channel"), *draft.channel);
         let event = only("event");
         assert_eq!(
-            line.event.as_deref().unwrap_or_default(),
+            draft.event.as_deref().unwrap_or_default(),
             event.as_str().unwrap_or_default()
         );
-        match &line.data {
+        match &draft.data {
             Data::Json(json) => {
                 let value: Value = serde_json::from_str(json).expect("JSON stays JSON");
+                assert!(levels(&value) <= MAX_JSON_DEPTH);
                 assert_eq!(value, only("data"));
-                assert!(!json.contains(['\r', '\n']));
+                assert!(!json.contains(['\r', '\n', '\u{85}', '\u{2028}', '\u{2029}']));
             }
             Data::Text(text) => assert_eq!(only("data"), **text),
             Data::Binary(_) => assert_eq!(only("encoding"), "base64"),
         }
+    }
+}
+
+/// Levels of arrays and objects.
+fn levels(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(levels).max().unwrap_or(0),
+        Value::Object(map) => 1 + map.values().map(levels).max().unwrap_or(0),
+        _ => 0,
     }
 }

@@ -4,10 +4,9 @@
 //! request goes to a server that has seven messages, and what it answers is compared with what a
 //! slow reading of the contract says that it should. The parts are also tried by themselves.
 
-use encke_core::encode::{Cursor, Seq, write_cursor};
 use encke_core::engine::State;
 use encke_core::http1::{self, Framing, Outcome, Scan};
-use encke_core::hub::{Submission, check_name};
+use encke_core::message::{ChannelName, Cursor, Draft, Seq};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use crate::server::{Answer, Server};
@@ -20,15 +19,9 @@ pub fn params(bytes: &[u8]) {
     decoding(bytes);
     let mut server = Server::new();
     for name in MESSAGES {
-        let submission = Submission {
-            data: "x".into(),
-            event: None,
-            idempotency_key: None,
-        };
-        server
-            .engine
-            .submit(name, submission)
-            .expect("there is room");
+        let name = ChannelName::parse(name.as_bytes()).expect("a name");
+        let draft = Draft::new(name, "x".into());
+        server.engine.submit(draft).expect("there is room");
     }
     cursor(bytes, &server);
     name(bytes, &mut server);
@@ -86,9 +79,11 @@ fn cursor(bytes: &[u8], server: &Server) {
         });
         assert_eq!(Cursor::parse(text, epoch), slow);
         if let Some(Cursor::Known(seq)) = slow {
+            let id = server.engine.hub().id(seq);
             let mut written = Vec::new();
-            write_cursor(&mut written, epoch, seq);
+            id.write(&mut written);
             assert_eq!(written, text);
+            assert_eq!(id.to_string().as_bytes(), text);
         }
     }
 }
@@ -107,7 +102,7 @@ fn is_name(bytes: &[u8]) -> bool {
 
 /// A name that may be is published to, and comes back as it is.
 fn name(bytes: &[u8], server: &mut Server) {
-    assert_eq!(check_name(bytes).is_ok(), is_name(bytes));
+    assert_eq!(ChannelName::parse(bytes).is_ok(), is_name(bytes));
     let encoded = percent_encode(bytes, NON_ALPHANUMERIC);
     let request =
         format!("PUT /publish/{encoded} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");

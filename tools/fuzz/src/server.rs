@@ -3,8 +3,8 @@
 use std::io::IoSlice;
 
 use encke_core::base::time::Time;
-use encke_core::engine::{Access, Engine, Sent, State, Wire};
 use encke_core::config::{Config, Cors};
+use encke_core::engine::{Access, Engine, Sent, State, Wire};
 use httparse::Status;
 
 /// What became of a request.

@@ -4,6 +4,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use encke_core::message::MessageId;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -83,8 +84,14 @@ struct RawBatch<'a> {
     _spread: Option<u64>,
 }
 
+/// Stands for the cursor of no server, which a stream opens with before it sends a gap.
+pub(crate) const UNKNOWN: u64 = u64::MAX;
+
 /// The number of an id or cursor of this epoch.
 pub(crate) fn seq_of(epoch: &str, id: &str) -> u64 {
+    if id == MessageId::UNKNOWN.to_string() {
+        return UNKNOWN;
+    }
     let number = id
         .strip_prefix(epoch)
         .and_then(|rest| rest.strip_prefix('-'));

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use encke_core::encode::Data;
+use encke_core::message::Data;
 
 use crate::decode::{Message, Payload};
 

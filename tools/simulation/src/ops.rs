@@ -3,7 +3,7 @@
 //! Owns the choice. What a thing does is in `world`, whether it may be is in the checks.
 
 use encke_core::engine::{Access, State};
-use encke_core::hub::Submission;
+use encke_core::message::{ChannelName, Draft, EventName, IdempotencyKey};
 
 use crate::client::Client;
 use crate::model::Said;
@@ -220,20 +220,23 @@ impl World {
         self.tally.floods += u64::from(count >= 1_000);
         for _ in 0..count {
             let (said, key) = (self.said(), self.key());
-            let submission = Submission {
+            let event = said.event.as_deref().unwrap_or_default();
+            let key_of = |key: &String| IdempotencyKey::parse(key.as_bytes()).expect("a key");
+            let name = self.setup.names[said.channel].clone();
+            let draft = Draft {
+                channel: ChannelName::parse(name.as_bytes()).expect("a name"),
                 data: said.data.clone(),
-                event: said.event.as_deref().map(Box::from),
-                idempotency_key: key.as_deref().map(Box::from),
+                event: EventName::parse(event.as_bytes()).expect("a name"),
+                key: key.as_ref().map(key_of),
             };
             let expected = self.audience(said.channel);
-            let name = self.setup.names[said.channel].clone();
-            let done = self.engine.submit(&name, submission);
+            let done = self.engine.submit(draft);
             self.say(|| format!("publish {said:?} as {key:?}: {done:?}"));
             if let Ok(published) = done {
-                if published.seq.0 > self.model.head() {
+                if published.id.seq.0 > self.model.head() {
                     assert_eq!(published.subscribers, expected, "subscribers of {name}");
                 }
-                self.accepted_as(published.seq.0, &said, key.as_deref());
+                self.accepted_as(published.id.seq.0, &said, key.as_deref());
             }
             self.after();
         }

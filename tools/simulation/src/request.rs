@@ -3,7 +3,7 @@
 //! Owns the bytes of requests and what is to be remembered of each to judge its answer.
 
 use base64::Engine;
-use encke_core::encode::Data;
+use encke_core::message::Data;
 
 use crate::chance::Chance;
 use crate::model::Said;
@@ -436,19 +436,11 @@ pub(crate) fn data(chance: &mut Chance, number: u64, most: usize) -> Data {
                 "[{number}.0, {{\"__proto__\": {}}}]",
                 serde_json::json!(text)
             );
-            Data::Json(if json.len() <= most {
-                json.into()
-            } else {
-                "0".into()
-            })
+            Data::json(if json.len() <= most { &json } else { "0" }).expect("JSON")
         }
         3 => {
             let json = serde_json::json!(text).to_string();
-            Data::Json(if json.len() <= most {
-                json.into()
-            } else {
-                "null".into()
-            })
+            Data::json(if json.len() <= most { &json } else { "null" }).expect("JSON")
         }
         _ => Data::Text(text.into()),
     }

@@ -7,7 +7,7 @@ use encke_core::config::Config;
 use encke_core::engine::Engine;
 use encke_core::hub::Hub;
 
-use crate::decode::{Batch, Message};
+use crate::decode::{Batch, Message, UNKNOWN};
 use crate::model::Model;
 use crate::setup::Setup;
 use crate::tally::Tally;
@@ -250,7 +250,7 @@ impl Session {
     /// The server said that everything up to here was sent.
     pub(crate) fn cursor(&mut self, seq: u64, truth: &Truth<'_>) {
         if self.owes_gap {
-            assert_eq!(seq, u64::MAX, "with it the gap would not be said again");
+            assert_eq!(seq, UNKNOWN, "with it the gap would not be said again");
             return;
         }
         match self.pos {

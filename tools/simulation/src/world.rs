@@ -484,7 +484,10 @@ impl World {
             (1, _) => (Since::Now, Some("now".into())),
             (2, _) => (
                 Since::Unknown,
-                Some(format!("other{}-5", self.chance.u8(..9))),
+                Some(match self.chance.bool() {
+                    true => encke_core::message::MessageId::UNKNOWN.to_string(),
+                    false => format!("other{}-5", self.chance.u8(..9)),
+                }),
             ),
             (3, _) => {
                 // By the time it arrives, the server may have got there.

@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::meter::{Charge, Frame, Meter};
-use crate::encode::Seq;
 use crate::http1::{Decoder, Error, Progress, Scan};
+use crate::message::Seq;
 
 /// The state of a request that is under way, or of a response that is individual.
 pub(in crate::engine) struct RequestState {

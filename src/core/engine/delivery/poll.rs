@@ -10,13 +10,14 @@ use super::shapes;
 use super::start::ReceiveRequest;
 use super::state::Delivery;
 use crate::base::meter::Frame;
-use crate::encode::{Envelope, Seq};
+use crate::encode::Envelope;
 use crate::engine::connections::{
     Conn, Flags, LingerBatch, ResponseOptions, State, Wire, write_shared,
 };
 use crate::engine::response::{KeepAlive, Problem, ResponseContext, ResponsePart};
 use crate::engine::routing::Receive;
 use crate::hub::{Channels, Item, Shape, Take, Transport};
+use crate::message::Seq;
 
 /// What a batch says beside its messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -131,7 +132,7 @@ fn park(
     let channels = match known.len() == request.names.len() {
         true => known,
         false => {
-            let names = request.names.iter().map(AsRef::as_ref);
+            let names = request.names.iter();
             opened = delivery.hub.open_all(names)?;
             &opened[..]
         }
@@ -502,8 +503,7 @@ fn write_objects(
 ) {
     let unknown_length = delivery.unknown_length(index);
     let envelope = Envelope {
-        epoch: delivery.hub.epoch(),
-        cursor: batch.cursor,
+        cursor: delivery.hub.id(batch.cursor),
         more: batch.more,
         gap: batch.gap,
         retry_ms: batch.retry_ms,

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::retry_advice::spread_ms;
 use crate::base::meter::Frame;
-use crate::encode::{self, Content, Envelope};
+use crate::encode::{self, Envelope};
 use crate::engine::response::{BodyLength, Heads, LAST_CHUNK, ResponseContext, chunk};
 use crate::hub::{Hub, Shape, Transport};
+use crate::message::Content;
 
 /// A message's bytes in a shape, encoded unless they are cached.
 pub(super) fn frame(hub: &mut Hub, heads: &Heads, key: u32, shape: Shape) -> Arc<Frame> {
@@ -26,7 +27,7 @@ fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> 
         Shape::Object => encode::object(&mut out, content),
         Shape::LongPoll => {
             let body = batch_of_one(content, audience);
-            let cursor = Some((content.epoch, content.seq));
+            let cursor = Some(content.id);
             let length = BodyLength::Known(body.len());
             heads.batch(&mut out, &ResponseContext::SHARED, cursor, length);
             out.extend_from_slice(&body);
@@ -59,8 +60,7 @@ fn batch_of_one(content: &Content<'_>, audience: u32) -> Vec<u8> {
     let mut object = Vec::new();
     encode::object(&mut object, content);
     let envelope = Envelope {
-        epoch: content.epoch,
-        cursor: content.seq,
+        cursor: content.id,
         more: false,
         gap: false,
         retry_ms: None,

@@ -2,10 +2,10 @@
 //!
 //! Owns the translation of `since` into a cursor.
 
-use crate::encode::Seq;
 use crate::engine::response::ResponseContext;
 use crate::engine::routing::{Names, Params, Receive, Since};
 use crate::hub::Hub;
+use crate::message::Seq;
 
 /// Where a reader starts.
 #[derive(Clone, Copy, Debug)]

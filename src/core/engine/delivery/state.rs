@@ -8,11 +8,11 @@ use super::drain::Drain;
 use crate::base::meter::Frame;
 use crate::base::time::{Time, millis};
 use crate::config::Config;
-use crate::encode::{Epoch, Seq};
 use crate::engine::connections::{Connections, Wire, write};
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::response::{BodyLength, Heads, ResponseWriter};
 use crate::hub::{Hub, Item, Take};
+use crate::message::{Epoch, Seq};
 
 /// The settings of delivery.
 pub(in crate::engine) struct Settings {

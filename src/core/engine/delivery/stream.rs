@@ -9,11 +9,12 @@ use super::shapes;
 use super::start::{ReceiveRequest, Start};
 use super::state::Delivery;
 use crate::base::meter::Frame;
-use crate::encode::{Deliver, Epoch, Seq, ndjson, script, sse};
+use crate::encode::{Deliver, ndjson, script, sse};
 use crate::engine::connections::{Flags, State, Wire, write_frames};
 use crate::engine::response::{BodyLength, EVENT_STREAM, Problem, ResponseContext, chunk};
 use crate::engine::routing::Params;
 use crate::hub::{Item, Transport};
+use crate::message::MessageId;
 
 /// Opens a stream: writes its head and its first bytes, and parks it.
 pub(in crate::engine) fn open(
@@ -33,7 +34,7 @@ pub(in crate::engine) fn open(
         reject(delivery, transport, request, length);
         return Ok(());
     }
-    let names = request.names.iter().map(AsRef::as_ref);
+    let names = request.names.iter();
     let channels = match delivery.hub.open_all(names) {
         Ok(channels) => channels,
         // An EventSource that is refused by a status never reconnects.
@@ -81,10 +82,9 @@ fn reject(
             .piece(length, |out| sse::refusal(out, retry_ms));
     } else {
         write_opening(delivery, transport, request.params, request.start, length);
-        let epoch = *delivery.hub.epoch();
-        let cursor = request.start.cursor;
+        let cursor = delivery.hub.id(request.start.cursor);
         delivery.response.piece(length, |out| {
-            closing(out, transport, retry_ms, &epoch, cursor);
+            closing(out, transport, retry_ms, cursor);
         });
     }
     delivery.response.end_body(length);
@@ -132,7 +132,7 @@ fn write_opening(
     start: Start,
     length: BodyLength,
 ) {
-    let epoch = *delivery.hub.epoch();
+    let from = delivery.hub.id(start.cursor);
     let reconnect_ms = reconnect_ms(delivery);
     let target = match (&params.callback, &params.origin) {
         (Some(callback), _) => Deliver::Call(callback),
@@ -141,20 +141,20 @@ fn write_opening(
     };
     let cursor = match start.gap {
         // A client that comes back before it has the gap must be told of it again.
-        true => Seq::UNREACHED,
-        false => start.cursor,
+        true => MessageId::UNKNOWN,
+        false => from,
     };
     delivery.response.piece(length, |out| match transport {
-        Transport::Sse => sse::opening(out, reconnect_ms, &epoch, cursor),
-        Transport::Frame => script::frame_opening(out, target, &epoch, cursor),
-        Transport::Ndjson => ndjson::cursor(out, &epoch, cursor),
+        Transport::Sse => sse::opening(out, reconnect_ms, cursor),
+        Transport::Frame => script::frame_opening(out, target, cursor),
+        Transport::Ndjson => ndjson::cursor(out, cursor),
         Transport::LongPoll => unreachable!("a long poll is no stream"),
     });
     if start.gap {
         delivery.connections.stats.gaps += 1;
         delivery
             .response
-            .piece(length, |out| gap(out, transport, &epoch, start.cursor));
+            .piece(length, |out| gap(out, transport, from));
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire:
                 connections.stats.delivered += 1;
             }
             Item::Gap(seq) => {
-                frames.push(gap_frame(transport, hub.epoch(), seq, hub.frame_meter()));
+                frames.push(gap_frame(transport, hub.id(seq), hub.frame_meter()));
                 connections.stats.gaps += 1;
             }
         }
@@ -196,24 +196,23 @@ pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire:
 
 fn gap_frame(
     transport: Transport,
-    epoch: &Epoch,
-    seq: Seq,
+    id: MessageId,
     meter: &Arc<crate::base::meter::Meter>,
 ) -> Arc<Frame> {
     let mut text = Vec::new();
-    chunk(&mut text, |out| gap(out, transport, epoch, seq));
+    chunk(&mut text, |out| gap(out, transport, id));
     Frame::new(text, meter)
 }
 
 /// Shows that a stream without messages is alive.
 pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     let length = delivery.unknown_length(index);
-    let (epoch, head) = (*delivery.hub.epoch(), delivery.hub.head());
+    let head = delivery.hub.id(delivery.hub.head());
     let transport = delivery.connections[index].transport;
     delivery.response.piece(length, |out| match transport {
         Transport::Sse => out.extend_from_slice(sse::HEARTBEAT),
-        Transport::Frame => script::frame_cursor(out, &epoch, head),
-        Transport::Ndjson => ndjson::cursor(out, &epoch, head),
+        Transport::Frame => script::frame_cursor(out, head),
+        Transport::Ndjson => ndjson::cursor(out, head),
         Transport::LongPoll => unreachable!("a long poll is no stream"),
     });
     let bytes = delivery.response.out.len();
@@ -229,37 +228,37 @@ pub(super) fn end(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     let Delivery {
         connections, hub, ..
     } = delivery;
-    let epoch = *hub.epoch();
     let conn = &mut connections[index];
     let cursor = match hub.is_owed(&conn.reader) {
         true => conn.reader.cursor,
         false => hub.head(),
     };
+    let cursor = hub.id(cursor);
     let transport = conn.transport;
     hub.unfollow(&mut conn.reader);
     connections.enter(index, State::Closing);
     connections.stats.recycled += 1;
     delivery.response.piece(length, |out| {
-        closing(out, transport, retry_ms, &epoch, cursor);
+        closing(out, transport, retry_ms, cursor);
     });
     delivery.response.end_body(length);
     delivery.flush(index, wire);
 }
 
-fn gap(out: &mut Vec<u8>, transport: Transport, epoch: &Epoch, seq: Seq) {
+fn gap(out: &mut Vec<u8>, transport: Transport, id: MessageId) {
     match transport {
-        Transport::Sse => sse::gap(out, epoch, seq),
-        Transport::Frame => script::frame_gap(out, epoch, seq),
-        Transport::Ndjson => ndjson::gap(out, epoch, seq),
+        Transport::Sse => sse::gap(out, id),
+        Transport::Frame => script::frame_gap(out, id),
+        Transport::Ndjson => ndjson::gap(out, id),
         Transport::LongPoll => unreachable!("a long poll is no stream"),
     }
 }
 
-fn closing(out: &mut Vec<u8>, transport: Transport, retry_ms: u32, epoch: &Epoch, seq: Seq) {
+fn closing(out: &mut Vec<u8>, transport: Transport, retry_ms: u32, id: MessageId) {
     match transport {
-        Transport::Sse => sse::closing(out, retry_ms, epoch, seq),
-        Transport::Frame => script::frame_closing(out, retry_ms, epoch, seq),
-        Transport::Ndjson => ndjson::closing(out, retry_ms, epoch, seq),
+        Transport::Sse => sse::closing(out, retry_ms, id),
+        Transport::Frame => script::frame_closing(out, retry_ms, id),
+        Transport::Ndjson => ndjson::closing(out, retry_ms, id),
         Transport::LongPoll => unreachable!("a long poll is no stream"),
     }
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::encode::{Seq, write_cursor};
+use crate::base::decimal;
 use crate::engine::response::Problem;
 use crate::engine::routing::{decoded, parameters};
 use crate::hub::{Channel, Hub, Transport};
+use crate::message::Seq;
 
 /// Channels in one response, unless the request says otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -145,9 +146,7 @@ fn state_of(hub: &Hub, channel: u32) -> State<'_> {
 }
 
 fn id(hub: &Hub, seq: Seq) -> String {
-    let mut id = Vec::new();
-    write_cursor(&mut id, hub.epoch(), seq);
-    String::from_utf8(id).expect("a cursor is ASCII")
+    hub.id(seq).to_string()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -160,12 +159,8 @@ fn text(raw: &[u8]) -> Result<String, Problem> {
 }
 
 fn limit(text: &str) -> Result<usize, Problem> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    let limit = text
-        .parse()
-        .ok()
-        .filter(|_| digits)
-        .filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    let limit = decimal::saturating(text.as_bytes()).map(|limit| limit as usize);
+    let limit = limit.filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| Problem::bad("limit must be a whole number from 1 to 1000"))
 }
 

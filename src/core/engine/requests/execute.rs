@@ -5,7 +5,7 @@
 use super::channels::{Listing, forget_channel, show_channel};
 use super::deferred::Deferred;
 use super::metrics;
-use super::publish::{publish, publish_batch, write_published};
+use super::publish::{accept, publish, publish_batch, write_published};
 use super::state::Requests;
 use crate::engine::connections::State;
 use crate::engine::delivery::{Delivery, ReceiveRequest, open_poll, open_stream, start};
@@ -16,6 +16,7 @@ use crate::engine::routing::{Circumstances, Operation, Receive, Route, callback_
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method};
 use crate::hub::Transport;
+use crate::message::Draft;
 
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
 /// that encke reads, and those that common clients, caches and tracers add unasked, which encke
@@ -132,13 +133,16 @@ fn execute<'b>(
         Operation::Publish {
             channel,
             event,
-            idempotency_key,
+            key,
         } => {
-            let (event, content_type) = (event.as_deref(), head.content_type);
-            let published = publish(hub, &channel, event, idempotency_key, content_type, body)?;
-            response.json_with(context, |out| {
-                write_published(out, hub, &channel, published)
-            });
+            let draft = Draft {
+                channel: channel.borrowed(),
+                data: accept(head.content_type, body)?,
+                event,
+                key,
+            };
+            let published = publish(hub, draft)?;
+            response.json_with(context, |out| write_published(out, &channel, &published));
         }
         Operation::PublishLines => {
             let answer = publish_batch(hub, body, requests.max_body_bytes)?;

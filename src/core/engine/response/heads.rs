@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::context::{BodyLength, KeepAlive, ResponseContext};
 use crate::authority::Origin;
 use crate::config::Cors;
-use crate::encode::{Epoch, Seq, write_cursor};
 use crate::http1::status;
+use crate::message::MessageId;
 
 /// Writes heads.
 pub(in crate::engine) struct Heads {
@@ -179,7 +179,7 @@ impl Heads {
         &self,
         out: &mut Vec<u8>,
         context: &ResponseContext<'_>,
-        cursor: Option<(&Epoch, Seq)>,
+        cursor: Option<MessageId>,
         length: BodyLength,
     ) {
         self.begin(out, context, 200);
@@ -189,9 +189,9 @@ impl Heads {
         } else {
             field(out, "Content-Type", JSON);
         }
-        if let Some((epoch, seq)) = cursor {
+        if let Some(cursor) = cursor {
             out.extend_from_slice(b"Encke-Cursor: ");
-            write_cursor(out, epoch, seq);
+            cursor.write(out);
             out.extend_from_slice(b"\r\n");
         } else {
             // Ask nginx not to buffer, or `early=1` has no effect.

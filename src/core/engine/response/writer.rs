@@ -104,7 +104,7 @@ impl ResponseWriter {
     pub(in crate::engine) fn batch<'o>(
         &mut self,
         context: &ResponseContext<'_>,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope,
         objects: impl IntoIterator<Item = &'o [u8]>,
         part: ResponsePart,
         unknown_length: BodyLength,
@@ -118,7 +118,7 @@ impl ResponseWriter {
         }
         match part {
             ResponsePart::Whole => {
-                let cursor = Some((envelope.epoch, envelope.cursor));
+                let cursor = Some(envelope.cursor);
                 let length = BodyLength::Known(self.body.len());
                 self.heads.batch(&mut self.out, context, cursor, length);
             }

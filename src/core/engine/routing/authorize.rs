@@ -11,31 +11,29 @@ use super::params::{Params, decoded, last};
 use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::authority::{Authority, Origin};
 use crate::config::Config;
-use crate::encode::{self, Epoch};
 use crate::engine::connections::Access;
 use crate::engine::response::{Heads, Problem};
 use crate::http1::{Head, Method, status};
+use crate::message::{ChannelName, Epoch, EventName, IdempotencyKey};
 
 /// What a request comes to.
 pub(in crate::engine) enum Operation<'b> {
     Receive(Receive, Names<'b>, Params<'b>),
     Publish {
-        channel: Cow<'b, str>,
-        event: Option<Cow<'b, str>>,
-        idempotency_key: Option<&'b str>,
+        channel: ChannelName<'b>,
+        event: Option<EventName>,
+        key: Option<IdempotencyKey>,
     },
     PublishLines,
     Channels,
-    ShowChannel(Cow<'b, str>),
-    ForgetChannel(Cow<'b, str>),
+    ShowChannel(ChannelName<'b>),
+    ForgetChannel(ChannelName<'b>),
     Healthz,
     Readyz,
     Metrics,
     Page,
     Preflight(Route<'b>),
 }
-
-const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 /// Judges requests by their heads.
 pub(in crate::engine) struct Authorizer {
@@ -119,7 +117,7 @@ impl Authorizer {
             Route::Publish(name) => Operation::Publish {
                 channel: channel_name(name)?,
                 event: event(head)?,
-                idempotency_key: idempotency_key(head)?,
+                key: idempotency_key(head)?,
             },
             Route::PublishLines if head.idempotency_key.is_some() => {
                 return Err(Problem::bad(
@@ -222,27 +220,19 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// The event name: the header field, or the parameter.
-fn event<'b>(head: &Head<'b>) -> Result<Option<Cow<'b, str>>, Problem> {
+fn event(head: &Head<'_>) -> Result<Option<EventName>, Problem> {
     let parameter = last(head.query, b"event");
-    let named: Cow<'b, [u8]> = match (head.encke_event, parameter) {
+    let named: Cow<'_, [u8]> = match (head.encke_event, parameter) {
         (Some(value), _) => Cow::Borrowed(value),
         (None, Some(raw)) => decoded(raw)?,
         (None, None) => return Ok(None),
     };
-    let name = encode::check_event(&named).map_err(|error| Problem::bad(error.detail()))?;
-    Ok(name.map(|name| Cow::Owned(name.to_owned())))
+    EventName::parse(&named).map_err(|error| Problem::bad(error.to_string()))
 }
 
-fn idempotency_key<'b>(head: &Head<'b>) -> Result<Option<&'b str>, Problem> {
-    let Some(key) = head.idempotency_key else {
-        return Ok(None);
-    };
-    match std::str::from_utf8(key) {
-        Ok(key) if !key.is_empty() && key.len() <= MAX_IDEMPOTENCY_KEY_BYTES => Ok(Some(key)),
-        _ => Err(Problem::bad(
-            "Idempotency-Key must be 1 to 255 bytes of UTF-8",
-        )),
-    }
+fn idempotency_key(head: &Head<'_>) -> Result<Option<IdempotencyKey>, Problem> {
+    let key = head.idempotency_key.map(IdempotencyKey::parse).transpose();
+    key.map_err(|error| Problem::bad(error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::borrow::Cow;
 
 use super::route::Receive;
 use crate::authority::Origin;
-use crate::encode::{self, Cursor, Epoch, Seq};
+use crate::encode;
 use crate::engine::response::Problem;
 use crate::http1::{self, Head};
+use crate::message::{Cursor, Epoch, Seq};
 
 /// Where a client asks to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

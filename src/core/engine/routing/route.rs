@@ -2,12 +2,10 @@
 //!
 //! Owns the table of endpoints: their paths, methods, and which of them are the control surface.
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
 
 use crate::http1::{self, Method};
-use crate::hub::{NameError, check_name};
+use crate::message::ChannelName;
 
 use crate::engine::response::Problem;
 use crate::engine::stats::Endpoint;
@@ -131,7 +129,7 @@ impl<'b> Route<'b> {
 const MAX_CHANNELS: usize = 64;
 
 /// The channels of one request: nearly always a single one, borrowed from its path.
-pub(in crate::engine) type Names<'b> = SmallVec<[Cow<'b, str>; 1]>;
+pub(in crate::engine) type Names<'b> = SmallVec<[ChannelName<'b>; 1]>;
 
 /// The names in a path: separated by commas, percent-encoded; one given twice counts once.
 pub(in crate::engine) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem> {
@@ -150,12 +148,8 @@ pub(in crate::engine) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem>
 }
 
 /// One name, percent-encoded.
-pub(in crate::engine) fn channel_name(raw: &[u8]) -> Result<Cow<'_, str>, Problem> {
+pub(in crate::engine) fn channel_name(raw: &[u8]) -> Result<ChannelName<'_>, Problem> {
     let decoded = http1::decode(raw)
         .ok_or_else(|| Problem::bad("`%` in the path must be followed by two hex digits"))?;
-    let bad = |error: NameError| Problem::bad(error.detail());
-    Ok(match &decoded {
-        Cow::Borrowed(name) => Cow::Borrowed(check_name(name).map_err(bad)?),
-        Cow::Owned(name) => Cow::Owned(check_name(name).map_err(bad)?.to_owned()),
-    })
+    ChannelName::parse(decoded).map_err(|error| Problem::bad(error.to_string()))
 }

@@ -462,7 +462,7 @@ fn a_cursor_that_is_only_there_to_be_told_of_the_gap() {
         .gets(10_010, 1)
         .at(11_000, Event::Left)
         .asks(12_500, Transport::Ndjson, Since::After(id(1, 1)), 0)
-        .at(12_510, Event::Cursor(id(2, u64::MAX)))
+        .at(12_510, Event::Cursor(Id::parse("00000gap-0").unwrap()))
         .at(12_511, Event::Gap(id(2, 0)))
         .at(12_511, Event::Message(receipt(2, 1, 1)))
         .at(13_010, Event::Message(receipt(2, 2, 1)));

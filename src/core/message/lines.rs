@@ -1,56 +1,51 @@
 //! Messages published as NDJSON: one object per line, with `channel` and `data` and, where it has
 //! them, `event` and `"encoding":"base64"`.
 //!
-//! Owns the form of a line. It never judges a channel's name beyond its being a string, and never
-//! publishes.
+//! Owns the form of a line. It never publishes.
 //!
 //! Invariant: a message object that encke wrote, read back as a line, is the same message. Hence
 //! `id` and other members that a line does not need are ignored.
-
-use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memchr_iter;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use thiserror::Error;
 
-use super::data::{Data, EventError, check_event};
+use super::json::{BYTE_ORDER_MARK, Json, JsonError, UnpairedSurrogate};
+use super::names::{ChannelName, EventError, EventName, NameError};
+use super::{Data, Draft};
 
-/// One message to publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Where to; not checked yet.
-    pub channel: Box<str>,
-    /// Its event name, checked.
-    pub event: Option<Box<str>>,
-    /// What it says.
-    pub data: Data,
-}
-
-/// Reads a whole body, to publish all of it or nothing.
+/// Reads a whole body, to publish all of it or nothing. A byte order mark before it is skipped.
 ///
 /// # Errors
 ///
 /// There is no message at all, or a line is refused; the first such line counts.
-pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Line>, LineError> {
-    let mut lines = Vec::new();
+pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Draft<'static>>, LineError> {
+    let body = without_mark(body);
+    let mut drafts = Vec::new();
     let mut start = 0;
     let ends = memchr_iter(b'\n', body).chain([body.len()]);
-    for (place, end) in ends.enumerate() {
+    for (index, end) in ends.enumerate() {
         match parse_line(&body[start..end], max_message_bytes) {
-            Ok(line) => lines.extend(line),
+            Ok(draft) => drafts.extend(draft),
             Err(fault) => {
-                let number = place + 1;
+                let number = index + 1;
                 return Err(LineError::At { number, fault });
             }
         }
         start = end + 1;
     }
-    if lines.is_empty() {
+    if drafts.is_empty() {
         return Err(LineError::NoLine);
     }
-    Ok(lines)
+    Ok(drafts)
+}
+
+/// The text without a byte order mark: for the first line of a body or of a stream.
+pub fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
 /// Reads one line, with or without its line end; `None` if there is only white space.
@@ -58,7 +53,10 @@ pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Line>, LineErr
 /// # Errors
 ///
 /// See [`LineFault`].
-pub fn parse_line(line: &[u8], max_message_bytes: usize) -> Result<Option<Line>, LineFault> {
+pub fn parse_line(
+    line: &[u8],
+    max_message_bytes: usize,
+) -> Result<Option<Draft<'static>>, LineFault> {
     let text = std::str::from_utf8(line).map_err(|_| LineFault::NotUtf8)?;
     match text.trim_ascii_start().bytes().next() {
         None => return Ok(None),
@@ -66,21 +64,28 @@ pub fn parse_line(line: &[u8], max_message_bytes: usize) -> Result<Option<Line>,
         Some(b'{') => {}
         Some(_) => return Err(LineFault::NotObject),
     }
-    let members = serde_json::from_str::<Members<'_>>(text).map_err(LineFault::Json)?;
+    // Before the members are read: serde's own error for a name would not say which escape it is.
+    if let Some(unpaired) = UnpairedSurrogate::find(line) {
+        return Err(LineFault::Surrogate(unpaired));
+    }
+    let members = serde_json::from_str::<Members<'_>>(text).map_err(json_fault)?;
     let data = members.data()?;
     if data.len() > max_message_bytes {
         return Err(LineFault::TooLarge { max_message_bytes });
     }
     let event = members.event.as_deref().unwrap_or_default();
-    let event = check_event(event.as_bytes()).map_err(LineFault::Event)?;
-    Ok(Some(Line {
-        event: event.map(Box::from),
-        channel: members.channel,
+    let event = EventName::parse(event.as_bytes())?;
+    let channel = members.channel.into_string();
+    let name = ChannelName::parse(channel.clone().into_bytes());
+    Ok(Some(Draft {
+        channel: name.map_err(|error| LineFault::Channel { channel, error })?,
         data,
+        event,
+        key: None,
     }))
 }
 
-/// A line's members as they stand.
+/// The members of a line as they stand.
 #[derive(Deserialize)]
 struct Members<'a> {
     channel: Box<str>,
@@ -97,7 +102,7 @@ impl Members<'_> {
         let is_string = json.starts_with('"');
         match self.encoding.as_deref() {
             None if is_string => Ok(Data::Text(string(json)?)),
-            None => Ok(Data::checked_json(json)),
+            None => Ok(Data::Json(Json::from_valid(json)?)),
             Some("base64") if is_string => {
                 let bytes = STANDARD
                     .decode(&*string(json)?)
@@ -110,31 +115,28 @@ impl Members<'_> {
     }
 }
 
-/// What a JSON string says. It can be valid JSON and yet no text: half a surrogate pair.
+/// The text of a JSON string.
 fn string(json: &str) -> Result<Box<str>, LineFault> {
-    serde_json::from_str(json).map_err(LineFault::Data)
+    serde_json::from_str(json).map_err(json_fault)
 }
 
 /// Why a body is refused.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LineError {
     /// There is no line but empty ones.
+    #[error("there is no message; send one {{\"channel\":…,\"data\":…}} per line")]
     NoLine,
     /// A line is refused.
+    #[error("line {number}: {fault}")]
     At {
-        /// Which one, from 1; empty lines count.
+        /// Its number, from 1; empty lines count.
         number: usize,
-        /// Why.
+        /// The reason.
         fault: LineFault,
     },
 }
 
 impl LineError {
-    /// What is wrong, in which line, and what to do.
-    pub fn detail(&self) -> String {
-        self.to_string()
-    }
-
     /// Whether it is a matter of size (413) rather than of form (400).
     pub fn is_too_large(&self) -> bool {
         matches!(
@@ -147,98 +149,78 @@ impl LineError {
     }
 }
 
-impl fmt::Display for LineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LineError::NoLine => {
-                f.write_str("there is no message; send one {\"channel\":…,\"data\":…} per line")
-            }
-            LineError::At { number, fault } => write!(f, "line {number}: {fault}"),
-        }
-    }
-}
-
-impl std::error::Error for LineError {}
-
 /// Why a line is refused.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LineFault {
     /// Not UTF-8.
+    #[error("it is not UTF-8")]
     NotUtf8,
     /// It does not begin as an object.
+    #[error("it must be a JSON object")]
     NotObject,
     /// Not JSON, or a member is missing, given twice or of the wrong type.
-    Json(serde_json::Error),
-    /// The data is a JSON string that is no text.
-    Data(serde_json::Error),
-    /// The encoding says base64, and the data is no string.
+    #[error("{cause} at column {column}")]
+    Json {
+        /// The reason, without its place.
+        cause: String,
+        /// The byte of the line where it was found, from 1.
+        column: usize,
+    },
+    /// An escape that is half a character, in any member.
+    #[error("{0}")]
+    Surrogate(UnpairedSurrogate),
+    /// The data is JSON, and more than its grammar is wrong.
+    #[error("`data` is refused: {0}")]
+    Data(#[from] JsonError),
+    /// The encoding says base64, and the data is not a string.
+    #[error("`data` must be a string where `encoding` is given")]
     NotString,
     /// The encoding says base64, and the data is not.
+    #[error("`data` is not padded base64 of the standard alphabet: {0}")]
     Base64(base64::DecodeError),
     /// An encoding other than base64.
+    #[error("`encoding` must be \"base64\" or left out")]
     Encoding,
+    /// The channel's name.
+    #[error("channel {channel:?}: {error}")]
+    Channel {
+        /// The name that was given.
+        channel: String,
+        /// The reason.
+        error: NameError,
+    },
     /// The event name.
-    Event(EventError),
+    #[error("{0}")]
+    Event(#[from] EventError),
     /// The data is larger than a message may be.
+    #[error("a message is at most {max_message_bytes} bytes")]
     TooLarge {
-        /// What a message may be.
+        /// The limit in bytes.
         max_message_bytes: usize,
     },
 }
 
-impl LineFault {
-    /// What is wrong and what to do.
-    pub fn detail(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl fmt::Display for LineFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LineFault::NotUtf8 => f.write_str("it is not UTF-8"),
-            LineFault::NotObject => f.write_str("it must be a JSON object"),
-            LineFault::Json(error) => write!(f, "{} at column {}", cause(error), error.column()),
-            LineFault::Data(error) => write!(
-                f,
-                "`data` is no text: {} at column {} of the string",
-                cause(error),
-                error.column()
-            ),
-            LineFault::NotString => {
-                f.write_str("`data` must be a string where `encoding` is given")
-            }
-            LineFault::Base64(error) => write!(
-                f,
-                "`data` is not padded base64 of the standard alphabet: {error}"
-            ),
-            LineFault::Encoding => f.write_str("`encoding` must be \"base64\" or left out"),
-            LineFault::Event(error) => error.fmt(f),
-            LineFault::TooLarge { max_message_bytes } => {
-                write!(f, "a message is at most {max_message_bytes} bytes")
-            }
-        }
-    }
-}
-
-/// What serde says, without its place: its lines are not the body's.
-fn cause(error: &serde_json::Error) -> String {
+/// Serde's error without its line, which is not the body's.
+fn json_fault(error: serde_json::Error) -> LineFault {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&place).map(str::to_owned).unwrap_or(text)
+    LineFault::Json {
+        column: error.column(),
+        cause: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::samples::{json, sample, text};
-    use super::super::{ndjson, write_json_string};
     use super::*;
+    use crate::encode::samples::{json, name, sample, text};
+    use crate::encode::{ndjson, write_json_string};
 
     const MAX: usize = 1 << 20;
 
-    fn one(line: &str) -> Line {
+    fn one(line: &str) -> Draft<'static> {
         parse_line(line.as_bytes(), MAX).unwrap().unwrap()
     }
 
@@ -247,10 +229,13 @@ mod tests {
         for (member, expected) in [
             (r#""a\nb""#, Data::Text("a\nb".into())),
             (r#""""#, Data::Text("".into())),
-            ("null", Data::Json("null".into())),
-            ("1.00E400", Data::Json("1.00E400".into())),
-            ("{ \"a\" : [1.0] }", Data::Json("{ \"a\" : [1.0] }".into())),
-            ("[\r1\r]", Data::Json("[1]".into())),
+            ("null", Data::json("null").unwrap()),
+            ("1.00E400", Data::json("1.00E400").unwrap()),
+            (
+                "{ \"a\" : [1.0] }",
+                Data::json("{ \"a\" : [1.0] }").unwrap(),
+            ),
+            ("[\r1\r]", Data::json("[1]").unwrap()),
             (
                 r#""/wA=","encoding":"base64""#,
                 Data::Binary((*b"\xff\0").into()),
@@ -267,8 +252,9 @@ mod tests {
                 ("c", None, expected)
             );
         }
-        let line = one(r#"{"\u0065vent":"e","id":[{}],"data":0,"x":{"data":1},"channel":"\n"}"#);
-        assert_eq!((&*line.channel, line.event.as_deref()), ("\n", Some("e")));
+        let line =
+            one(r#"{"\u0065vent":"e","id":[{}],"data":0,"x":{"data":1},"channel":"\u0063"}"#);
+        assert_eq!((&*line.channel, line.event.as_deref()), ("c", Some("e")));
     }
 
     #[test]
@@ -298,7 +284,27 @@ mod tests {
             ),
             (r#"{"channel":"c","data":1} {}"#, "trailing characters"),
             (r#"{"channel":"c","data":"#, "EOF"),
-            (r#"{"channel":"c","data":"\ud800"}"#, "`data` is no text"),
+            (
+                r#"{"data":"\ud83d","channel":"c"}"#,
+                r"unpaired surrogate \ud83d at column 10",
+            ),
+            (
+                r#"{"channel":"\udead","data":1}"#,
+                r"unpaired surrogate \udead at column 13",
+            ),
+            (
+                r#"{"channel":"c","data":{"\ud83d":1}}"#,
+                r"unpaired surrogate \ud83d at column 25",
+            ),
+            (
+                r#"{"channel":"c","data":1,"x":"\ud83d\ud83d"}"#,
+                r"unpaired surrogate \ud83d at column 30",
+            ),
+            (
+                r#"{"channel":"a,b","data":1}"#,
+                r#"channel "a,b": a channel"#,
+            ),
+            (r#"{"channel":"\n","data":1}"#, "control characters"),
             (
                 r#"{"channel":"c","data":"a","encoding":"base64"}"#,
                 "not padded base64",
@@ -315,14 +321,14 @@ mod tests {
                 r#"{"channel":"c","data":"a","encoding":"hex"}"#,
                 "must be \"base64\"",
             ),
-            (r#"{"channel":"c","data":1,"event":"gap"}"#, "encke's own"),
+            (r#"{"channel":"c","data":1,"event":"gap"}"#, "are reserved"),
             (
                 r#"{"channel":"c","data":1,"event":"a\rb"}"#,
                 "CR, LF or NUL",
             ),
             (r#"{"channel":"c","data":1,"event":1}"#, "invalid type"),
         ] {
-            let detail = parse_line(line.as_bytes(), MAX).unwrap_err().detail();
+            let detail = parse_line(line.as_bytes(), MAX).unwrap_err().to_string();
             assert!(detail.contains(part), "{line}: {detail}");
             assert!(!detail.contains(" line "), "{detail}");
         }
@@ -338,7 +344,7 @@ mod tests {
         assert!(parse_line(line, 2).is_ok());
         let error = parse(line, 1).unwrap_err();
         assert!(error.is_too_large());
-        assert_eq!(error.detail(), "line 1: a message is at most 1 bytes");
+        assert_eq!(error.to_string(), "line 1: a message is at most 1 bytes");
     }
 
     #[test]
@@ -346,7 +352,11 @@ mod tests {
         let line = r#"{"channel":"c","data":1}"#;
         let body = format!("\n{line}\r\n \t\r\n{line}\n\n{line}");
         assert_eq!(parse(body.as_bytes(), MAX).unwrap(), vec![one(line); 3]);
-        for empty in ["", "\n", " \r\n\r\n\t"] {
+        let marked = format!("\u{feff}{line}");
+        assert_eq!(parse(marked.as_bytes(), MAX).unwrap(), vec![one(line)]);
+        let error = parse(format!("{line}\n{marked}").as_bytes(), MAX).unwrap_err();
+        assert_eq!(error.to_string(), "line 2: it must be a JSON object");
+        for empty in ["", "\n", " \r\n\r\n\t", "\u{feff}"] {
             assert!(matches!(
                 parse(empty.as_bytes(), MAX),
                 Err(LineError::NoLine)
@@ -354,7 +364,7 @@ mod tests {
         }
         let error = parse(format!("{line}\r\n\n{line}\n{{}}\n!").as_bytes(), MAX).unwrap_err();
         assert_eq!(
-            error.detail(),
+            error.to_string(),
             "line 4: missing field `channel` at column 2"
         );
         assert!(!error.is_too_large());
@@ -362,10 +372,20 @@ mod tests {
 
     #[test]
     fn nesting_costs_no_stack() {
-        let deep = ["[".repeat(MAX), "]".repeat(MAX)].concat();
-        let line = format!("{{\"x\":{deep},\"channel\":\"c\",\"data\":{deep}}}");
-        let line = parse_line(line.as_bytes(), usize::MAX).unwrap().unwrap();
-        assert_eq!(line.data, Data::Json(deep.into()));
+        let deep = |levels| ["[".repeat(levels), "]".repeat(levels)].concat();
+        let line = |x: &str, data: &str| {
+            let line = format!("{{\"x\":{x},\"channel\":\"c\",\"data\":{data}}}");
+            parse_line(line.as_bytes(), usize::MAX)
+        };
+        let draft = line(&deep(MAX), &deep(128)).unwrap().unwrap();
+        assert_eq!(draft.data, Data::json(deep(128)).unwrap());
+        for levels in [129, MAX] {
+            let fault = line("1", &deep(levels)).unwrap_err().to_string();
+            assert_eq!(
+                fault,
+                "`data` is refused: it is nested deeper than 128 levels"
+            );
+        }
     }
 
     proptest! {
@@ -381,7 +401,7 @@ mod tests {
             prop_assert_eq!(lines.len(), samples.len());
             for (line, sample) in lines.iter().zip(&samples) {
                 prop_assert_eq!(&*line.channel, &*sample.channel);
-                prop_assert_eq!(line.event.as_deref(), sample.event.as_deref());
+                prop_assert_eq!(&line.event, &sample.event);
                 match &sample.data {
                     // A message that is a JSON string and one that is text look the same.
                     Data::Json(json) if json.starts_with('"') => {
@@ -394,7 +414,7 @@ mod tests {
         }
 
         #[test]
-        fn json_is_kept_as_in_a_publish_of_its_own(json in json(), channel in text()) {
+        fn json_is_kept_as_in_a_publish_of_its_own(json in json(), channel in name()) {
             let mut line = b"{\"channel\":".to_vec();
             write_json_string(&mut line, &channel);
             line.extend_from_slice(b",\"data\":");
@@ -410,9 +430,9 @@ mod tests {
 
         #[test]
         fn nothing_panics(body: Vec<u8>, member in text()) {
-            let _ = parse(&body, MAX).map_err(|error| error.detail());
+            let _ = parse(&body, MAX).map_err(|error| error.to_string());
             let line = format!("{{\"channel\":\"c\",\"data\":{member}}}\n{member}");
-            let _ = parse(line.as_bytes(), 3).map_err(|error| error.detail());
+            let _ = parse(line.as_bytes(), 3).map_err(|error| error.to_string());
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use memchr::memchr;
 
+use crate::base::decimal;
+
 /// The longest epoch that parses, so that other servers' cursors are told from nonsense.
 const MAX_EPOCH_BYTES: usize = 16;
 
@@ -17,9 +19,6 @@ pub struct Seq(pub u64);
 impl Seq {
     /// Before the first message.
     pub const ZERO: Seq = Seq(0);
-
-    /// After every message that will ever be: a cursor here is always answered with a gap.
-    pub const UNREACHED: Seq = Seq(u64::MAX);
 
     /// The number of the message after this one.
     #[must_use]
@@ -35,8 +34,19 @@ pub struct Epoch([u8; Epoch::BYTES]);
 impl Epoch {
     const BYTES: usize = 8;
 
-    /// The epoch of a seed. Seeds that differ in their low 41 bits give different epochs.
+    /// The epoch of no server, so that a cursor of it is foreign to every one.
+    const UNKNOWN: Epoch = Epoch(*b"00000gap");
+
+    /// The epoch of a seed. Seeds that differ in their low 41 bits give different epochs, but for
+    /// the one that would give the epoch of no server and gives the next.
     pub fn from_seed(seed: u64) -> Epoch {
+        match Epoch::in_base_36(seed) {
+            Epoch::UNKNOWN => Epoch::in_base_36(seed + 1),
+            epoch => epoch,
+        }
+    }
+
+    fn in_base_36(seed: u64) -> Epoch {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         let mut rest = seed;
         let mut text = [0; Epoch::BYTES];
@@ -59,14 +69,38 @@ impl fmt::Debug for Epoch {
     }
 }
 
-/// Appends `EPOCH-SEQ`: the id of a message, or the cursor after it.
-pub fn write_cursor(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
-    out.extend_from_slice(&epoch.0);
-    out.push(b'-');
-    out.extend_from_slice(itoa::Buffer::new().format(seq.0).as_bytes());
+/// The id of a message, and the cursor after it: `EPOCH-SEQ`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageId {
+    /// The server's epoch.
+    pub epoch: Epoch,
+    /// The message's number in that epoch.
+    pub seq: Seq,
 }
 
-/// What a client brought back.
+impl MessageId {
+    /// A cursor that every server answers with a gap. A client that has not yet received the gap
+    /// that it is owed stores this one, so that it is told again if it has to come back.
+    pub const UNKNOWN: MessageId = MessageId {
+        epoch: Epoch::UNKNOWN,
+        seq: Seq::ZERO,
+    };
+
+    /// Appends its text. It is faster than `Display`.
+    pub fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.epoch.0);
+        out.push(b'-');
+        out.extend_from_slice(itoa::Buffer::new().format(self.seq.0).as_bytes());
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch.as_str(), self.seq.0)
+    }
+}
+
+/// A cursor that a client sends, as this server sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
     /// A number of this server's epoch, not necessarily one that was reached.
@@ -84,22 +118,13 @@ impl Cursor {
         if given.is_empty() || given.len() > MAX_EPOCH_BYTES || !given.iter().all(is_epoch) {
             return None;
         }
-        let seq = decimal(&number[1..])?;
+        let seq = decimal::canonical(&number[1..])?;
         Some(if *given == epoch.0 {
             Cursor::Known(Seq(seq))
         } else {
             Cursor::Foreign
         })
     }
-}
-
-/// A number in the one way that it is written.
-fn decimal(text: &[u8]) -> Option<u64> {
-    let has_leading_zero = text.len() > 1 && text[0] == b'0';
-    if has_leading_zero || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -114,6 +139,18 @@ mod tests {
         assert_eq!(Epoch::from_seed(35 * 36 + 10).as_str(), "000000za");
         assert_eq!(Epoch::from_seed(36u64.pow(8) - 1).as_str(), "zzzzzzzz");
         assert_eq!(Epoch::from_seed(36u64.pow(8)).as_str(), "00000000");
+    }
+
+    #[test]
+    fn unknown_cursor_is_foreign_to_every_server() {
+        let seed = u64::from_str_radix("gap", 36).unwrap();
+        assert_eq!(Epoch::from_seed(seed).as_str(), "00000gaq");
+        let text = MessageId::UNKNOWN.to_string();
+        assert_eq!(text, "00000gap-0");
+        for seed in [0, seed - 1, seed, seed + 1, seed + 36u64.pow(8)] {
+            let cursor = Cursor::parse(text.as_bytes(), &Epoch::from_seed(seed));
+            assert_eq!(cursor, Some(Cursor::Foreign));
+        }
     }
 
     #[test]
@@ -153,8 +190,10 @@ mod tests {
         fn cursors_come_back(seed: u64, other: u64, seq: u64) {
             let (epoch, other) = (Epoch::from_seed(seed), Epoch::from_seed(other));
             let mut text = Vec::new();
-            write_cursor(&mut text, &epoch, Seq(seq));
+            let id = MessageId { epoch, seq: Seq(seq) };
+            id.write(&mut text);
             prop_assert_eq!(&text, &format!("{}-{seq}", epoch.as_str()).into_bytes());
+            prop_assert_eq!(&text, &id.to_string().into_bytes());
             prop_assert_eq!(Cursor::parse(&text, &epoch), Some(Cursor::Known(Seq(seq))));
             if other != epoch {
                 prop_assert_eq!(Cursor::parse(&text, &other), Some(Cursor::Foreign));

@@ -1,0 +1,44 @@
+//! Whole decimal numbers, as cursors, ports and parameters are written.
+//!
+//! Owns the two readings of digits: of a number that has one way to be written, and of one that a
+//! person typed. Neither takes a sign, a blank or nothing.
+
+/// Parses the one way in which a number is written: digits without a leading zero. Returns `None`
+/// for anything else, and for a number above `u64::MAX`.
+pub fn canonical(text: &[u8]) -> Option<u64> {
+    let has_leading_zero = text.len() > 1 && text[0] == b'0';
+    if has_leading_zero || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// Parses digits, leading zeros included. A number above `u64::MAX` becomes `u64::MAX`; the caller
+/// has a range that ends below it. Returns `None` for anything else.
+pub fn saturating(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    Some(text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_are_read_as_a_naive_twin_reads_them(text in "[0-9]{0,24}|[-+ 0-9x]{0,3}|\u{663}") {
+            let is_digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+            let number = is_digits.then(|| text.parse::<u128>().unwrap());
+            let exact = number.and_then(|number| u64::try_from(number).ok());
+            let is_canonical = exact.is_some_and(|number| number.to_string() == text);
+            prop_assert_eq!(canonical(text.as_bytes()), exact.filter(|_| is_canonical));
+            let capped = number.map(|number| u64::try_from(number).unwrap_or(u64::MAX));
+            prop_assert_eq!(saturating(text.as_bytes()), capped);
+        }
+    }
+}

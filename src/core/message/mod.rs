@@ -1,0 +1,63 @@
+//! The vocabulary of the domain: ids, names, data, and a message before and after it has an id.
+//!
+//! Owns the rules for what may be published. A value of one of these types has passed them, so no
+//! other room checks a name, an event or JSON again. It never publishes, and writes no wire format
+//! but that of an id.
+//!
+//! Invariants:
+//! - *Valid by construction.* The fields of names, keys and [`Json`] are private; the only way to
+//!   make one is the parser that checks it.
+//! - *One set of rules.* HTTP, batch lines, standard input and threads all make a [`Draft`], and
+//!   the hub takes nothing else.
+//! - *JSON is kept as its text.* Digits, escapes and blanks arrive as they were sent; see [`Json`]
+//!   for the two exceptions.
+
+mod data;
+mod id;
+mod json;
+pub mod lines;
+mod names;
+
+pub use data::Data;
+pub use id::{Cursor, Epoch, MessageId, Seq};
+pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};
+pub use names::{ChannelName, EventError, EventName, IdempotencyKey, KeyError, NameError};
+
+/// A message that is to be published. It has no id yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft<'a> {
+    /// The channel that it is for. Borrowed where the name is at hand, as a channel that exists
+    /// already needs no copy.
+    pub channel: ChannelName<'a>,
+    /// Its content.
+    pub data: Data,
+    /// Its event name.
+    pub event: Option<EventName>,
+    /// The key that makes a retry harmless.
+    pub key: Option<IdempotencyKey>,
+}
+
+impl<'a> Draft<'a> {
+    /// A message without event name or key.
+    pub fn new(channel: ChannelName<'a>, data: Data) -> Draft<'a> {
+        Draft {
+            channel,
+            data,
+            event: None,
+            key: None,
+        }
+    }
+}
+
+/// A published message, borrowed from where it is stored: all that an encoder needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// Its id.
+    pub id: MessageId,
+    /// The name of its channel.
+    pub channel: &'a str,
+    /// Its event name.
+    pub event: Option<&'a EventName>,
+    /// Its content.
+    pub data: &'a Data,
+}
