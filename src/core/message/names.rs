@@ -32,6 +32,7 @@ impl<'a> ChannelName<'a> {
     /// # Errors
     ///
     /// See [`NameError`].
+    #[inline]
     pub fn parse(name: impl Into<Cow<'a, [u8]>>) -> Result<ChannelName<'a>, NameError> {
         Ok(ChannelName(match name.into() {
             Cow::Borrowed(name) => Cow::Borrowed(check(name)?),
