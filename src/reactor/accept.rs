@@ -134,7 +134,7 @@ impl Reactor {
     pub(super) fn refuse_crowd(&mut self, id: ConnId, crowd: ConnectionLimit) {
         let length = match self.sockets.read(id, &mut self.buffer) {
             Read::Bytes(length) => length,
-            Read::Nothing | Read::Eof | Read::Broken => 0,
+            Read::Nothing | Read::Eof | Read::Broken | Read::TimedOut => 0,
         };
         if let Some(answer) = self.engine.reject(&self.buffer[..length], crowd) {
             let _ = self.sockets.send(id.index, &[IoSlice::new(&answer)]);

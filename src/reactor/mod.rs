@@ -28,7 +28,7 @@ use accept::AcceptGate;
 use addresses::Addresses;
 use encke_core::base::time::{Time, millis};
 use encke_core::config::{Address, Config};
-use encke_core::engine::{Access, ConnId, Engine};
+use encke_core::engine::{Access, ConnId, Engine, State};
 use listen::Listener;
 use load::Load;
 use notices::RateLimitedWarnings;
@@ -308,6 +308,9 @@ impl Reactor {
     }
 
     fn serve_event(&mut self, id: ConnId, event: &Event) {
+        if event.is_error() && self.close_timed_out(id) {
+            return;
+        }
         if event.is_writable() {
             let wanted = self.engine.wants_input(id);
             self.engine.writable(id, &mut self.sockets);
@@ -318,6 +321,20 @@ impl Reactor {
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             self.read(id, event.is_read_closed() || event.is_error());
         }
+    }
+
+    /// Closes a connection that the kernel gave up, and returns whether it is closed. A write would not say
+    /// why it fails, so this comes first: a read, which also serves the bytes that came before the error,
+    /// or the error alone where no bytes are wanted.
+    fn close_timed_out(&mut self, id: ConnId) -> bool {
+        if self.engine.wants_input(id) {
+            self.read(id, true);
+        } else if self.sockets.has_timed_out(id) {
+            self.engine.stalled(id);
+        }
+        self.engine
+            .state(id)
+            .is_none_or(|state| state == State::Gone)
     }
 
     /// Reads from a connection. A short read is the last: further bytes raise a new event. Not so where the
@@ -337,6 +354,7 @@ impl Reactor {
                 Read::Nothing => return,
                 Read::Eof => return self.engine.eof(id, &mut self.sockets),
                 Read::Broken => return self.engine.broken(id),
+                Read::TimedOut => return self.engine.stalled(id),
                 Read::Bytes(length) => {
                     self.engine
                         .input(id, &self.buffer[..length], &mut self.sockets);

@@ -28,7 +28,7 @@ impl Reactor {
         let length = match self.sockets.peek(id, buffer) {
             Read::Bytes(length) => length,
             Read::Nothing => return false,
-            Read::Eof | Read::Broken => {
+            Read::Eof | Read::Broken | Read::TimedOut => {
                 self.engine.broken(id);
                 return false;
             }

@@ -44,6 +44,8 @@ pub(super) enum Read {
     Nothing,
     Eof,
     Broken,
+    /// The kernel gave the connection up, because the client acknowledged nothing for the write timeout.
+    TimedOut,
 }
 
 impl Socket {
@@ -132,6 +134,15 @@ impl Sockets {
         }
     }
 
+    /// Whether the kernel gave the connection up. It reports an error of a socket once.
+    pub(super) fn has_timed_out(&mut self, id: ConnId) -> bool {
+        let Some(socket) = self.find(id) else {
+            return false;
+        };
+        let error = rustix::net::sockopt::socket_error(&socket.fd);
+        matches!(error, Ok(Err(Errno::TIMEDOUT)))
+    }
+
     fn find(&mut self, id: ConnId) -> Option<&mut Socket> {
         let socket = self.sockets.get_mut(id.index as usize)?.as_mut();
         socket.filter(|socket| socket.generation == id.generation)
@@ -147,6 +158,7 @@ impl Sockets {
                 Ok((length, _)) => return Read::Bytes(length),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Read::Nothing,
+                Err(Errno::TIMEDOUT) => return Read::TimedOut,
                 Err(_) => return Read::Broken,
             }
         }

@@ -114,6 +114,15 @@ fn clients_that_vanish_are_gone_within_heartbeat_and_write_timeout() {
     run.0.stdin.take().unwrap().write_all(b"cut\n").unwrap();
     // Without TCP_USER_TIMEOUT they would be counted for a quarter of an hour.
     eventually("all clients are gone", || counts() == (0, 0));
+    let reasons = |cause| {
+        let name = format!("encke_connections_ended_total{{cause=\"{cause}\"}}");
+        let metrics = metrics(&control);
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&*name));
+        line.map_or(0, |count| count.trim().parse().expect("a number"))
+    };
+    // They took nothing for the write timeout; the poll may have been closed as idle after its response.
+    let closed: [u64; 2] = ["stalled", "broken"].map(reasons);
+    assert!(closed[0] >= 3 && closed[1] == 0, "{closed:?}");
     drop(run);
     std::fs::remove_dir_all(&directory).unwrap();
 }

@@ -117,11 +117,20 @@ impl Engine {
 
     /// Handles a connection that broke.
     pub fn broken(&mut self, id: ConnId) {
+        self.close(id, CloseReason::Broken);
+    }
+
+    /// Handles a connection whose client has acknowledged nothing for the write timeout.
+    pub fn stalled(&mut self, id: ConnId) {
+        self.close(id, CloseReason::Stalled);
+    }
+
+    fn close(&mut self, id: ConnId, reason: CloseReason) {
         let Delivery {
             connections, hub, ..
         } = &mut self.delivery;
         if let Some(index) = connections.find(id) {
-            connections.close(index, CloseReason::Broken, hub);
+            connections.close(index, reason, hub);
         }
         self.debug_check();
     }
