@@ -218,6 +218,8 @@ mod tests {
                 .map(find)
                 .into_iter()
                 .collect(),
+            // An IP address has no zone.
+            "fe80::1%7" => Ok(vec!["[fe80::1%7]:80".parse().unwrap()]),
             _ => Ok(vec![find(host)?]),
         }
     }
@@ -310,6 +312,7 @@ mod tests {
             ("127.0.0.1:7711", tcp("127.0.0.1:7711")),
             ("0.0.0.0:0", tcp("0.0.0.0:0")),
             ("[::1]:65535", tcp("[::1]:65535")),
+            ("[fe80::1%7]:80", tcp("[fe80::1%7]:80")),
             ("unix:/run/a:b", Address::Unix("/run/a:b".into())),
             (
                 "proxy:unix:/p",
