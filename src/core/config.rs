@@ -10,9 +10,9 @@ mod table;
 mod value;
 
 pub use address::{Address, Inherited};
-pub use setting::{Group, Kind, Options, Reload, Resolve, Setting, Unit};
+pub use setting::{Group, Kind, Options, Reload, Setting, Unit};
 pub use table::SETTINGS;
-pub use value::{Bytes, Span};
+pub use value::{Bytes, Resolve, Span};
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::Shared;
+use super::shared::Shared;
 
 /// Commands that may wait for the reactor's next tick.
 const CAPACITY: usize = 16;

@@ -10,6 +10,7 @@
 mod control;
 mod doorbell;
 mod publication;
+mod shared;
 
 pub(crate) use control::Control;
 pub use control::Handle;
@@ -25,26 +26,7 @@ use mio::Waker;
 use encke_core::hub::{Published, Refusal};
 use encke_core::message::{Data, Draft};
 use publication::Submission;
-
-/// What threads and the reactor share beside the queues.
-#[derive(Debug)]
-struct Shared {
-    bell: Doorbell<AtomicBool>,
-    waker: Waker,
-    /// No message is accepted any more.
-    closed: AtomicBool,
-}
-
-impl Shared {
-    fn wake(&self) {
-        if self.bell.ring() {
-            // Writing to an eventfd fails only where its counter would overflow, and mio resets it then.
-            if let Err(error) = self.waker.wake() {
-                log::error!("the reactor cannot be woken: {error}");
-            }
-        }
-    }
-}
+use shared::Shared;
 
 /// Publishes from any thread: one clone for each producer.
 #[derive(Clone, Debug)]

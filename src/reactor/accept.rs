@@ -1,16 +1,15 @@
 //! Accepting connections, and refusing those that exceed a limit.
 //!
-//! Owns the pause of accepting. At the connection limit a client gets a response if its request is already
-//! there; without a free descriptor a spare one is closed to accept and refuse one client.
+//! Owns the order of accepting. At the connection limit a client gets a response if its request has
+//! already arrived.
 //!
-//! Invariant: a listener stays ready until `accept` returns `EAGAIN`, whatever else goes wrong, since no
-//! further event announces connections that already wait.
+//! Invariant: a listener stays ready until `accept` returns `EAGAIN`, whatever else goes wrong, since
+//! no further event announces connections that already wait.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
@@ -23,48 +22,17 @@ use encke_core::engine::{ConnId, ConnectionLimit, Wire};
 /// Connections accepted in one tick, over all listeners.
 const BUDGET: usize = 64;
 
-/// How long accepting pauses when descriptors have run out, unless one is freed before.
-const PAUSE_MS: u64 = 100;
-
-/// The state of accepting.
-pub(super) struct AcceptGate {
-    /// Closed to refuse one connection with a response when descriptors have run out.
-    spare: Option<OwnedFd>,
-    /// The end of a pause.
-    paused_until: Option<Time>,
-}
-
-impl AcceptGate {
-    pub(super) fn new() -> AcceptGate {
-        AcceptGate {
-            spare: open_spare(),
-            paused_until: None,
-        }
-    }
-
-    /// When accepting resumes after a pause.
-    pub(super) fn next_due(&self) -> Option<Time> {
-        self.paused_until
-    }
-
-    /// Ends a pause, because a descriptor was freed.
-    pub(super) fn resume(&mut self) {
-        self.paused_until = None;
-    }
-}
-
 impl Reactor {
     /// Whether a listener may have connections to accept now.
     pub(super) fn can_accept(&self) -> bool {
-        self.gate.paused_until.is_none() && self.listeners.iter().any(|l| l.is_ready)
+        !self.gate.is_paused() && self.listeners.iter().any(|l| l.is_ready)
     }
 
     /// Accepts connections that wait, within the budget.
     pub(super) fn accept(&mut self, now: Time) {
-        if self.gate.paused_until.is_some_and(|until| until > now) {
+        if !self.gate.open(now) {
             return;
         }
-        self.gate.paused_until = None;
         let mut budget = BUDGET;
         let count = self.listeners.len();
         for turn in 0..count {
@@ -72,7 +40,7 @@ impl Reactor {
             while self.listeners[place].is_ready && budget > 0 {
                 budget -= 1;
                 self.accept_next(place, now);
-                if self.gate.paused_until.is_some() {
+                if self.gate.is_paused() {
                     return;
                 }
             }
@@ -88,8 +56,8 @@ impl Reactor {
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                 self.reject_without_descriptor(place, now);
             }
-            // The socket does not listen any more: a process that shares it has shut it down. It would
-            // say so again at once.
+            // The socket does not listen any more: a process that shares it has shut it down. Every
+            // further call would fail likewise.
             Err(error @ (Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSOCK | Errno::BADF)) => {
                 listener.is_ready = false;
                 log::error!("{} cannot be accepted from: {error}", listener.address);
@@ -121,34 +89,33 @@ impl Reactor {
     }
 
     /// Refuses a connection: a request that has already arrived gets a response.
-    fn reject(&mut self, fd: &OwnedFd, crowd: ConnectionLimit) {
+    fn reject(&mut self, fd: &OwnedFd, limit: ConnectionLimit) {
         let read = rustix::io::read(fd, &mut self.buffer[..]);
-        let answer = self.engine.reject(&self.buffer[..read.unwrap_or(0)], crowd);
+        let answer = self.engine.reject(&self.buffer[..read.unwrap_or(0)], limit);
         if let Some(answer) = answer {
             // A client that takes no answer gets none.
             let _ = rustix::io::write(fd, &answer);
         }
     }
 
-    /// The same for a connection that was taken on before that was known.
-    pub(super) fn refuse_crowd(&mut self, id: ConnId, crowd: ConnectionLimit) {
+    /// Rejects a connection that was registered before its limit was known to be reached.
+    pub(super) fn reject_registered(&mut self, id: ConnId, limit: ConnectionLimit) {
         let length = match self.sockets.read(id, &mut self.buffer) {
             Read::Bytes(length) => length,
             Read::Nothing | Read::Eof | Read::Broken | Read::TimedOut => 0,
         };
-        if let Some(answer) = self.engine.reject(&self.buffer[..length], crowd) {
+        if let Some(answer) = self.engine.reject(&self.buffer[..length], limit) {
             let _ = self.sockets.send(id.index, &[IoSlice::new(&answer)]);
         }
         self.engine.broken(id);
     }
 
     fn reject_without_descriptor(&mut self, place: usize, now: Time) {
-        drop(self.gate.spare.take());
+        self.gate.give_spare();
         if let Ok((fd, _)) = accept_one(&self.listeners[place]) {
             self.reject(&fd, ConnectionLimit::Descriptors);
         }
-        self.gate.spare = open_spare();
-        self.gate.paused_until = Some(now.after_ms(PAUSE_MS));
+        self.gate.pause(now);
     }
 }
 
@@ -158,8 +125,4 @@ fn accept_one(listener: &Listener) -> rustix::io::Result<(OwnedFd, Option<IpAddr
     let (fd, address) = rustix::net::acceptfrom_with(&listener.fd, flags)?;
     let address = address.and_then(|address| SocketAddr::try_from(address).ok());
     Ok((fd, address.map(|address| address.ip())))
-}
-
-fn open_spare() -> Option<OwnedFd> {
-    rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }

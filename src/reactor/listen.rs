@@ -13,13 +13,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
-use super::socket_file::SocketFile;
+use super::socket_file::{BACKLOG, SocketFile};
 use crate::inherit;
 use encke_core::config::{Address, Config};
 use encke_core::engine::Access;
-
-/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
-pub(super) const BACKLOG: i32 = 65_535;
 
 /// The time without a byte after which the kernel asks a TCP peer whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);

@@ -7,6 +7,7 @@
 
 mod accept;
 mod addresses;
+mod gate;
 mod listen;
 mod load;
 mod notices;
@@ -24,11 +25,11 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::inbox::{Control, Inbox};
-use accept::AcceptGate;
 use addresses::Addresses;
 use encke_core::base::time::{Time, millis};
 use encke_core::config::{Address, Config};
 use encke_core::engine::{Access, ConnId, Engine, State};
+use gate::AcceptGate;
 use listen::Listener;
 use load::Load;
 use notices::RateLimitedWarnings;

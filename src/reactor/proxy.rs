@@ -56,7 +56,7 @@ impl Reactor {
                 true
             }
             None => {
-                self.refuse_crowd(id, ConnectionLimit::Address);
+                self.reject_registered(id, ConnectionLimit::Address);
                 false
             }
         }

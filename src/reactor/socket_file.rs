@@ -13,7 +13,8 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listen::BACKLOG;
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+pub(super) const BACKLOG: i32 = 65_535;
 
 /// A file that was created by binding a socket to its path. Dropping it removes it if it is still
 /// that file. The socket must be open until then: an open socket keeps the number of its inode from

@@ -3,12 +3,11 @@
 //! Owns parsing, checking and showing by kind. Which settings there are is in `table`. It never reads a command
 //! line, an environment or a file: their texts are handed to [`Setting::set`].
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{self, Bytes, Span};
+use super::value::{self, Bytes, Resolve, Span};
 use super::{Address, Config, ConfigError, Cors};
 
 /// Everything that a command line, the environment or a file can set.
@@ -125,9 +124,6 @@ pub enum Kind {
         set: fn(&mut Options, String),
     },
 }
-
-/// Finds the addresses of a host name: DNS, or a file of hosts.
-pub type Resolve = fn(host: &str, port: u16) -> Result<Vec<SocketAddr>, String>;
 
 impl Setting {
     /// Its name without dashes before it: `max-hold`.

@@ -4,13 +4,16 @@
 //! allowed; the caller adds the option and the value. Ranges are the table's.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Resolve;
 use super::{Address, Cors};
 use crate::authority::Authority;
+
+/// Finds the addresses of a host name: DNS, or a file of hosts.
+pub type Resolve = fn(host: &str, port: u16) -> Result<Vec<SocketAddr>, String>;
 
 const DURATION_UNITS: [(&str, f64); 4] = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3_600.0)];
 

@@ -10,6 +10,7 @@
 use httparse::{Request, Status};
 
 use super::fields::Fields;
+use super::framing::{Framing, Version};
 use super::scan::Found;
 use super::{Error, Scan, syntax, target};
 
@@ -46,26 +47,6 @@ impl Method {
             _ => return None,
         })
     }
-}
-
-/// The HTTP version of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// `HTTP/1.0`
-    Http10,
-    /// `HTTP/1.1`
-    Http11,
-}
-
-/// How the end of a request's body is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// There is no body.
-    None,
-    /// So many bytes follow the head.
-    Length(u64),
-    /// Chunks follow the head (RFC 9112, 7.1).
-    Chunked,
 }
 
 /// A request head. What it borrows is raw: as it came, still percent-encoded, and field values

@@ -18,6 +18,7 @@
 mod body;
 mod error;
 mod fields;
+mod framing;
 mod head;
 mod scan;
 pub mod status;
@@ -26,6 +27,7 @@ mod target;
 
 pub use body::{Decoder, Progress};
 pub use error::Error;
-pub use head::{Framing, Head, Method, Outcome, Version, origins, parse};
+pub use framing::{Framing, Version};
+pub use head::{Head, Method, Outcome, origins, parse};
 pub use scan::Scan;
 pub use target::{decode, parameters};

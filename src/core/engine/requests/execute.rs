@@ -3,7 +3,7 @@
 //! Owns the way from an operation to the endpoint that serves it, and its entry in counters and log.
 
 use super::channels::{Listing, forget_channel, show_channel};
-use super::deferred::Deferred;
+use super::deferred::{Deferred, DeferredResponse};
 use super::metrics;
 use super::publish::{accept, publish, publish_batch, write_published};
 use super::state::Requests;
@@ -151,7 +151,9 @@ fn execute<'b>(
         Operation::Channels => {
             let mut listing = Listing::new(head.query)?;
             if !listing.advance(hub) {
-                requests.defer(delivery, index, context, Deferred::Listing(listing));
+                let work = Deferred::Listing(listing);
+                let response = DeferredResponse::new(delivery, index, context, work);
+                requests.deferred.push_back(response);
                 return Ok(Reply::Later);
             }
             response.json(context, &listing.finish(hub));

@@ -14,8 +14,9 @@ mod page;
 mod publish;
 mod reject;
 mod state;
+mod turns;
 
-pub(super) use deferred::continue_deferred;
 pub(super) use input::{eof, input, resume_input};
 pub(super) use reject::reject;
 pub(super) use state::Requests;
+pub(super) use turns::continue_deferred;

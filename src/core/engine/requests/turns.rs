@@ -1,0 +1,52 @@
+//! The turns of responses that take more than one tick.
+//!
+//! Owns their order: one turn for the one that has waited longest, then it goes to the end.
+
+use super::deferred::Deferred;
+use super::state::Requests;
+use crate::engine::connections::{ConnId, State, Wire};
+use crate::engine::delivery::{Delivery, settle};
+use crate::engine::stats::CloseReason;
+
+/// Gives the deferred response whose turn it is one turn. Returns the connection whose response that
+/// completed: its input is wanted again.
+pub(in crate::engine) fn continue_deferred(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    wire: &mut impl Wire,
+) -> Option<ConnId> {
+    let mut response = requests.deferred.pop_front()?;
+    // It may have ended meanwhile.
+    let index = delivery.connections.find(response.id)?;
+    if delivery.connections[index].state() != State::Deferred {
+        return None;
+    }
+    let is_complete = match &mut response.work {
+        Deferred::Listing(listing) => listing.advance(&delivery.hub),
+    };
+    if !is_complete {
+        requests.deferred.push_back(response);
+        return None;
+    }
+    if delivery.connections[index].is_blocked() {
+        // The client does not read the responses that precede this one in the pipeline.
+        let Delivery {
+            connections, hub, ..
+        } = delivery;
+        connections.close(index, CloseReason::NoRoom, hub);
+        return None;
+    }
+    match response.work {
+        Deferred::Listing(listing) => {
+            let body = listing.finish(&delivery.hub);
+            delivery.response.json(&response.context, &body);
+        }
+    }
+    delivery.connections.enter(index, State::Idle);
+    delivery.flush(index, wire);
+    if delivery.connections[index].has_input() {
+        delivery.connections.defer_input(index);
+    }
+    settle(delivery, index, wire);
+    Some(response.id)
+}

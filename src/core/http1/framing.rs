@@ -1,0 +1,23 @@
+//! What of a request's head decides where the request ends.
+//!
+//! Owns the two types that say it.
+
+/// The HTTP version of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// `HTTP/1.0`
+    Http10,
+    /// `HTTP/1.1`
+    Http11,
+}
+
+/// How the end of a request's body is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// So many bytes follow the head.
+    Length(u64),
+    /// Chunks follow the head (RFC 9112, 7.1).
+    Chunked,
+}

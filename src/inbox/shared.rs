@@ -1,0 +1,31 @@
+//! The state that threads and the reactor share beside the queues.
+//!
+//! Owns the doorbell with the waker behind it, and the flag that ends publishing.
+
+use std::sync::atomic::AtomicBool;
+
+use mio::Waker;
+
+use super::doorbell::Doorbell;
+
+/// State that threads and the reactor share beside the queues.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) bell: Doorbell<AtomicBool>,
+    pub(super) waker: Waker,
+    /// No message is accepted any more.
+    pub(super) closed: AtomicBool,
+}
+
+impl Shared {
+    /// Wakes the reactor, unless the doorbell has rung since it last looked.
+    pub(super) fn wake(&self) {
+        if self.bell.ring() {
+            // Writing to an eventfd fails only where its counter would overflow, and mio then resets
+            // it.
+            if let Err(error) = self.waker.wake() {
+                log::error!("the reactor cannot be woken: {error}");
+            }
+        }
+    }
+}
