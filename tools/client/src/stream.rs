@@ -1,0 +1,315 @@
+//! What encke says in a streamed body: server-sent events, NDJSON or a forever frame.
+
+use crate::Error;
+use crate::object::{self, Data, Message};
+use crate::sse::{Block, Blocks};
+
+/// Longest line or block of a stream, in bytes: more than any message may have.
+const LONGEST: usize = 64 << 20;
+
+/// Shortest comment in a frame's head, in bytes: browsers show nothing before some of a page is there.
+const LEAST_PADDING: usize = 1_024;
+
+/// The format of a streamed body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Server-sent events.
+    Sse,
+    /// Server-sent events with the whole object of a message as data (`envelope=1`).
+    SseEnvelope,
+    /// A JSON object on each line.
+    Ndjson,
+    /// A page with a script for each object.
+    Frame,
+}
+
+/// One thing said in a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message.
+    Message(Message),
+    /// The cursor to come back with; everything before it has been sent.
+    Cursor(String),
+    /// Messages before this cursor were lost.
+    Gap(String),
+    /// The stream ends.
+    Closing {
+        /// The cursor to come back with; `None` if the request was refused.
+        cursor: Option<String>,
+        /// When to come back, in milliseconds.
+        retry_ms: u64,
+    },
+    /// A comment of server-sent events, which shows that the connection is alive.
+    Heartbeat,
+}
+
+/// Decodes one streamed body that arrives in pieces.
+#[derive(Debug)]
+pub struct StreamDecoder {
+    format: Format,
+    blocks: Blocks,
+    line: Vec<u8>,
+    /// Bytes of the present line or block.
+    length: usize,
+    /// The first cursor, or a frame's head, has been seen.
+    is_open: bool,
+    is_closed: bool,
+}
+
+impl StreamDecoder {
+    /// A decoder of a body in this format.
+    pub fn new(format: Format) -> StreamDecoder {
+        StreamDecoder {
+            format,
+            blocks: Blocks::default(),
+            line: Vec::new(),
+            length: 0,
+            is_open: false,
+            is_closed: false,
+        }
+    }
+
+    /// The next event, taken from `bytes`; `None` when they are used up before its end.
+    ///
+    /// # Errors
+    ///
+    /// The stream breaks its format, or says something encke never says.
+    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Event>, Error> {
+        while !bytes.is_empty() {
+            let before = bytes.len();
+            let is_whole;
+            let event = match self.format {
+                Format::Sse | Format::SseEnvelope => {
+                    let block = self.blocks.next(bytes)?;
+                    is_whole = block.is_some();
+                    block.map(|block| self.interpret_block(block)).transpose()?
+                }
+                Format::Ndjson | Format::Frame => {
+                    let line = self.take_line(bytes)?;
+                    is_whole = line.is_some();
+                    let event = line.map(|line| self.interpret_line(&line));
+                    event.transpose()?.flatten()
+                }
+            };
+            self.length = match is_whole {
+                true => 0,
+                false => self.length + before - bytes.len(),
+            };
+            if self.length > LONGEST {
+                return Err(Error::new("a message without end"));
+            }
+            if let Some(event) = event {
+                self.is_closed = matches!(event, Event::Closing { .. });
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing has arrived in part.
+    pub fn is_between(&self) -> bool {
+        self.line.is_empty() && self.blocks.is_between()
+    }
+
+    /// Whether the last event said that the stream ends.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed && self.is_between()
+    }
+
+    fn take_line(&mut self, bytes: &mut &[u8]) -> Result<Option<String>, Error> {
+        let Some(end) = memchr::memchr(b'\n', bytes) else {
+            self.line.extend_from_slice(bytes);
+            *bytes = &[];
+            return Ok(None);
+        };
+        self.line.extend_from_slice(&bytes[..end]);
+        *bytes = &bytes[end + 1..];
+        let line = String::from_utf8(std::mem::take(&mut self.line));
+        line.map(Some)
+            .map_err(|error| Error::about("a line that is not UTF-8", error.as_bytes()))
+    }
+
+    fn interpret_line(&mut self, line: &str) -> Result<Option<Event>, Error> {
+        if self.format == Format::Ndjson {
+            return object::event(line).map(Some);
+        }
+        let line = line.trim_end_matches('\r');
+        if let Some(call) = line.strip_prefix("<script>e(") {
+            let expression = call.strip_suffix(")</script>");
+            return match expression {
+                Some(expression) if self.is_open => {
+                    object::event(&object::of_expression(expression)?).map(Some)
+                }
+                _ => Err(Error::about("a script out of place", line.as_bytes())),
+            };
+        }
+        let is_padding = line.starts_with("<!--") && line.ends_with("-->");
+        if is_padding && line.len() > LEAST_PADDING {
+            self.is_open = true;
+        } else if self.is_open || !line.starts_with("<!DOCTYPE html>") {
+            return Err(Error::about("a line that no frame has", line.as_bytes()));
+        }
+        Ok(None)
+    }
+
+    fn interpret_block(&mut self, block: Block) -> Result<Event, Error> {
+        let Some(data) = block.data else {
+            return match block.retry_ms {
+                Some(retry_ms) => Ok(Event::Closing {
+                    cursor: None,
+                    retry_ms,
+                }),
+                None if block.has_comment => Ok(Event::Heartbeat),
+                None => Err(Error::new("an event without data")),
+            };
+        };
+        let id = block
+            .id
+            .ok_or_else(|| Error::about("an event without id", data.as_bytes()))?;
+        let event = block.event;
+        match event.as_deref() {
+            Some("cursor" | "gap") if data != id => Err(Error::new(format!(
+                "cursor {data} in an event with id {id}"
+            ))),
+            Some("gap") => Ok(Event::Gap(id)),
+            Some("cursor") => match block.retry_ms {
+                Some(retry_ms) if self.is_open => Ok(Event::Closing {
+                    cursor: Some(id),
+                    retry_ms,
+                }),
+                _ => {
+                    // The opening has a retry, too. A gap may come before it.
+                    self.is_open = true;
+                    Ok(Event::Cursor(id))
+                }
+            },
+            _ if self.format == Format::SseEnvelope => {
+                let message = object::message(&data)?;
+                if message.id != id || message.event != event {
+                    return Err(Error::about(
+                        "an envelope differs from its event",
+                        data.as_bytes(),
+                    ));
+                }
+                Ok(Event::Message(message))
+            }
+            _ => Ok(Event::Message(Message {
+                id,
+                channel: None,
+                event,
+                data: Data::Untyped(data),
+            })),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(format: Format, body: &str, cut: usize) -> Result<(Vec<Event>, bool), Error> {
+        let mut decoder = StreamDecoder::new(format);
+        let mut events = Vec::new();
+        for mut piece in [&body.as_bytes()[..cut], &body.as_bytes()[cut..]] {
+            while let Some(event) = decoder.next(&mut piece)? {
+                events.push(event);
+            }
+        }
+        Ok((events, decoder.is_closed()))
+    }
+
+    fn says(format: Format, body: &str, expected: &[Event]) {
+        for cut in 0..=body.len() {
+            let (events, is_closed) = decode(format, body, cut).unwrap();
+            assert_eq!(events, expected, "{format:?}, cut at {cut}");
+            let closes = matches!(expected.last(), Some(Event::Closing { .. }));
+            assert_eq!(is_closed, closes);
+        }
+    }
+
+    const OBJECT: &str = r#"{"id":"a-2","channel":"c","event":"e","data":{"x":1}}"#;
+
+    fn expected(channel: Option<&str>, data: Data) -> Vec<Event> {
+        vec![
+            Event::Gap("a-1".into()),
+            Event::Cursor("a-1".into()),
+            Event::Message(Message {
+                id: "a-2".into(),
+                channel: channel.map(Into::into),
+                event: Some("e".into()),
+                data,
+            }),
+            Event::Closing {
+                cursor: Some("a-2".into()),
+                retry_ms: 9,
+            },
+        ]
+    }
+
+    #[test]
+    fn ndjson_and_frame_hold_the_same_objects() {
+        let expected = expected(Some("c"), Data::Json(r#"{"x":1}"#.into()));
+        let body = format!(
+            "{{\"gap\":true,\"cursor\":\"a-1\"}}\n{{\"cursor\":\"a-1\"}}\n{OBJECT}\n\
+             {{\"cursor\":\"a-2\",\"retry\":9}}\n"
+        );
+        says(Format::Ndjson, &body, &expected);
+        let lines = body.lines();
+        let scripts: String = lines
+            .map(|line| format!("<script>e({line})</script>\n"))
+            .collect();
+        let padding = " ".repeat(LEAST_PADDING);
+        let page = format!("<!DOCTYPE html><script>…</script>\n<!--{padding}-->\n{scripts}");
+        // Elsewhere it is only padding.
+        for cut in (0..60).chain(page.len() - 100..=page.len()) {
+            if page.is_char_boundary(cut) {
+                assert_eq!(decode(Format::Frame, &page, cut).unwrap().0, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn events_hold_messages_gaps_and_cursors() {
+        let stream = |data: &str| {
+            format!(
+                "id: a-1\nevent: gap\ndata: a-1\n\n\
+                 retry: 5\nid: a-1\nevent: cursor\ndata: a-1\n\n\
+                 id: a-2\nevent: e\ndata: {data}\n\n\
+                 id: a-2\nevent: cursor\ndata: a-2\nretry: 9\n\n"
+            )
+        };
+        let data = Data::Untyped("{}".into());
+        says(Format::Sse, &stream("{}"), &expected(None, data));
+        let data = Data::Json(r#"{"x":1}"#.into());
+        says(
+            Format::SseEnvelope,
+            &stream(OBJECT),
+            &expected(Some("c"), data),
+        );
+        says(Format::Sse, ":\n\n", &[Event::Heartbeat]);
+        let refusal = Event::Closing {
+            cursor: None,
+            retry_ms: 9,
+        };
+        says(Format::Sse, "retry: 9\n\n", &[refusal]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let script = format!("<script>e({OBJECT})</script>\n");
+        for (format, body) in [
+            (Format::Ndjson, "{}\n"),
+            (Format::Ndjson, "\n"),
+            (Format::Ndjson, "{\"gap\":true}\n"),
+            (Format::Ndjson, "{\"cursor\":\"a-1\",\"data\":1}\n"),
+            (Format::Frame, &script),
+            (Format::Frame, "<p>\n"),
+            (Format::Sse, "data: x\n\n"),
+            (Format::Sse, "id: a-1\n\n"),
+            (Format::Sse, "id: a-1\nevent: cursor\ndata: a-2\n\n"),
+            (Format::SseEnvelope, "id: a-1\ndata: {}\n\n"),
+        ] {
+            assert!(decode(format, body, 0).is_err(), "{format:?}: {body}");
+        }
+    }
+}
