@@ -10,6 +10,7 @@
 pub mod adversary;
 pub mod comparison;
 pub mod conductor;
+pub mod driver;
 pub mod flame;
 pub mod floor;
 pub mod grip;

@@ -3,7 +3,7 @@
 //! Everything here is non-blocking and over IPv4, since all load stays on loopback.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::CpuSet;
 use rustix::time::{ClockId, Timespec};
+use socket2::{Domain, Socket, Type};
 
 /// The machine's monotonic clock in nanoseconds, the same in all processes.
 pub fn now_ns() -> u64 {
@@ -116,6 +117,44 @@ impl Poll {
     pub fn flags(&self, place: usize) -> EventFlags {
         self.events[place].flags
     }
+}
+
+/// What is particular about a client's socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SocketOptions {
+    /// Bytes of its receive buffer, and with it of the window that it offers; `None`: the system's
+    /// choice. The system makes it no smaller than it allows.
+    pub receive_buffer: Option<usize>,
+}
+
+/// Begins to connect from a source address; the socket is writable when that is done.
+///
+/// # Errors
+///
+/// There is no descriptor or no port to spare, or the address is refused at once.
+pub fn begin_connect(
+    from: Option<Ipv4Addr>,
+    to: SocketAddrV4,
+    options: SocketOptions,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None)?;
+    if let Some(from) = from {
+        socket.bind(&SocketAddrV4::new(from, 0).into())?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        // Before the connection, as the window's scale is settled with it.
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    // BBR, where it is the default, holds requests back by a timer of each socket: a publish would
+    // overtake the long polls that were sent before it. Reno is in every kernel.
+    let _ = socket.set_tcp_congestion(b"reno");
+    match socket.connect(&to.into()) {
+        Ok(()) => {}
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
 }
 
 fn tcp() -> io::Result<OwnedFd> {
