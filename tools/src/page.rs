@@ -3,8 +3,8 @@
 //! The page needs nothing else: no script, no file beside it, no network. All text goes through
 //! maud, which escapes it.
 
-mod chart;
-mod scale;
+pub(crate) mod chart;
+pub(crate) mod scale;
 mod tables;
 
 use chart::{Across, Bars, Dots, Point, Series};
@@ -188,6 +188,7 @@ fn growth_plot(comparison: &Comparison, rows: &[&Results], transport: &str) -> M
                     x,
                     y: cpu / 1e3,
                     hint: Some(hint),
+                    size: 1.0,
                 });
             }
         }
@@ -324,6 +325,7 @@ fn distribution(comparison: &Comparison, row: &Results) -> Vec<Series> {
                 x: -longer.log10(),
                 y: ms,
                 hint: said.map(|said| format!("{name}, {}: {} ms", said.1, short(ms))),
+                size: 1.0,
             });
         }
         if !points.is_empty() {

@@ -33,6 +33,12 @@ pub struct Counts {
     pub reparked: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// Requests.
+    #[serde(default)]
+    pub requests: u64,
+    /// Bytes of the requests.
+    #[serde(default)]
+    pub sent: u64,
 }
 
 impl Counts {
@@ -69,6 +75,8 @@ impl Counts {
         self.dropped += other.dropped;
         self.reparked += other.reparked;
         self.bytes += other.bytes;
+        self.requests += other.requests;
+        self.sent += other.sent;
     }
 
     /// How many things were wrong.

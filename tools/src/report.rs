@@ -96,7 +96,7 @@ impl Report {
     pub fn is_right(&self) -> bool {
         let is_receiving = matches!(
             self.mode,
-            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Churn | Mode::Herd
+            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Churn | Mode::Herd | Mode::Random
         );
         self.counts.faults() == 0 && (!is_receiving || self.counts.received == self.units)
     }
@@ -130,10 +130,10 @@ impl Report {
     pub fn unit(&self) -> &'static str {
         match self.mode {
             Mode::Park | Mode::Idle => "connection",
-            Mode::FanOut | Mode::Spread | Mode::Burst | Mode::Lone | Mode::Herd => "delivery",
             Mode::Publish => "publish",
             Mode::Poll => "poll",
             Mode::Churn => "visit",
+            _ => "delivery",
         }
     }
 

@@ -1,7 +1,7 @@
-//! A process of subscribers, told what to do on standard input, answering on standard output.
+//! A process of subscribers, which reads commands on standard input and reports on standard output.
 //!
-//! Owns its sockets and what each subscriber has received. It never publishes and decides nothing:
-//! the conductor does.
+//! Owns what each subscriber has received. It never publishes, and decides nothing: the conductor
+//! does.
 
 mod client;
 mod crowd;

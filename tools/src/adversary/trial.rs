@@ -14,7 +14,7 @@ use super::finding::Moved;
 use super::raid::Raid;
 use super::watch::{self, Holdings, Metrics};
 use super::{Attack, Finding, Size};
-use crate::conductor::{self, Plan, Publisher, Sender, Stage};
+use crate::conductor::{self, Asker, Plan, Sender, Stage};
 use crate::measure::{self, Delays};
 use crate::net;
 use crate::receipt::Counts;
@@ -118,7 +118,7 @@ struct Trial {
     stage: Stage,
     plan: Plan,
     sender: Sender,
-    asker: Publisher,
+    asker: Asker,
     process: u32,
     patience: Duration,
 }
@@ -146,14 +146,13 @@ impl Trial {
         let plan = plan(options)?;
         // Attackers are elsewhere as a rule: they are not to take the processor from encke here.
         net::be_eager();
-        let mut stage = Stage::with(&plan, description(attack, &options.size)?)?;
+        let mut stage = Stage::set(&plan, description(attack, &options.size)?)?;
         stage.processes = stage.server.processes();
         stage.hire(&plan, Kind::LongPoll, 0)?;
         stage.connect(&plan, 0)?;
         let text = r#"path = "/metrics""#;
         let request: Request = toml::from_str(text).map_err(|error| error.to_string())?;
-        let asker = Publisher::connect(&request, stage.run, stage.server.address)
-            .map_err(|error| error.to_string())?;
+        let asker = Asker::connect(&request, stage.run, stage.server.address)?;
         let process = *stage.processes.first().ok_or("encke has no process")?;
         let mut trial = Trial {
             sender: Sender::new(&plan, RATE),
@@ -170,8 +169,8 @@ impl Trial {
 
     fn metrics(&mut self) -> Result<Metrics, String> {
         let deadline = Instant::now() + self.patience;
-        let text = conductor::ask(&mut self.asker, 0, deadline)?;
-        Ok(Metrics::parse(&String::from_utf8_lossy(&text)))
+        let answer = self.asker.ask(0, deadline)?;
+        Ok(Metrics::parse(&String::from_utf8_lossy(&answer.body)))
     }
 
     /// Waits until nothing is kept, or all is as it was before.

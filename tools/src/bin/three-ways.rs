@@ -6,31 +6,32 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser};
 use encke_tools::machine::Machine;
-use encke_tools::ways::{self, Plan, Row, Technique};
-use encke_tools::{net, server, workspace};
+use encke_tools::part::Part;
+use encke_tools::ways::{self, Experiment, Row, Technique};
+use encke_tools::{net, workspace};
 
-/// What stands above the tables.
+/// The text above the tables.
 const NOTE: &str = "\
 Requests, bytes and CPU (µs) are for an event that a client received, the last two columns for a
 client and hour. CPU is the server's, less what publishing takes when nobody receives.
 ";
 
 /// Each technique of receiving under events at random: delays, bytes, requests and the server's
-/// processor time. Only on loopback; about ten minutes.
+/// processor time. Only on loopback; about a quarter of an hour.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Options {
     #[command(flatten)]
-    experiment: Experiment,
+    measurement: Measurement,
     #[command(subcommand)]
     part: Option<Part>,
 }
 
 #[derive(Args)]
-struct Experiment {
-    /// Fewer and shorter: about a minute
+struct Measurement {
+    /// Fewer and shorter: about two minutes
     #[arg(long)]
     quick: bool,
     /// poll-SECONDS, long-poll, early, sse, frame [default: poll-0.2 poll-1 poll-5 poll-30 (not if
@@ -53,7 +54,7 @@ struct Experiment {
     /// 30 s) [default: 8, quick: 3]
     #[arg(long)]
     seconds: Option<f64>,
-    /// Where chance begins
+    /// Seed of the times of events
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// CPU for the server [default: 0, where there are two]
@@ -73,19 +74,11 @@ struct Experiment {
     from: Option<PathBuf>,
 }
 
-/// What it starts itself as.
-#[derive(Subcommand)]
-enum Part {
-    /// Becomes the server.
-    #[command(hide = true)]
-    Launch(server::Launch),
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
-    let result = match &options.part {
-        Some(Part::Launch(launch)) => Err(launch.run().to_string()),
-        None => options.experiment.carry_out(),
+    let result = match options.part {
+        Some(part) => part.play(),
+        None => options.measurement.carry_out(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,7 +89,7 @@ fn main() -> ExitCode {
     }
 }
 
-impl Experiment {
+impl Measurement {
     fn carry_out(&self) -> Result<(), String> {
         // Before this process is kept to one CPU.
         let machine = Machine::read().line();
@@ -124,11 +117,11 @@ impl Experiment {
             if !(0.01..=1_000.0).contains(&rate) {
                 return Err(format!("a rate of {rate} is not in 0.01 to 1000"));
             }
-            let plan = self.plan(rate, pin(self.pin_server, 0));
+            let experiment = self.experiment(rate, pin(self.pin_server, 0));
             let mut publishing_each = 0.0;
             for technique in &techniques {
                 eprint!("\r{}/{} {rate}/s, {technique:10}", place + 1, rates.len());
-                let mut row = ways::run(&plan, *technique)?;
+                let mut row = experiment.run(*technique)?;
                 if *technique == Technique::Nobody {
                     publishing_each = row.cpu_ns as f64 / row.publishes.max(1) as f64;
                 }
@@ -160,10 +153,10 @@ impl Experiment {
         }
     }
 
-    fn plan(&self, rate: f64, pin_server: Option<usize>) -> Plan {
+    fn experiment(&self, rate: f64, pin_server: Option<usize>) -> Experiment {
         let least = self.seconds.unwrap_or(if self.quick { 3.0 } else { 8.0 });
         let seconds = least.max((3.0 / rate).min(30.0)).clamp(0.05, 600.0);
-        Plan {
+        Experiment {
             rate,
             clients: self.clients,
             channels: self.channels.min(self.clients),
@@ -185,10 +178,7 @@ impl Experiment {
         fs::create_dir_all(&self.out)?;
         fs::write(self.out.join("rows.jsonl"), lines)?;
         fs::write(self.out.join("table.md"), &table)?;
-        fs::write(
-            self.out.join("plot.svg"),
-            ways::plot(rows).map_err(io::Error::other)?,
-        )?;
+        fs::write(self.out.join("plot.svg"), ways::plot(rows))?;
         let mut out = io::stdout().lock();
         write!(out, "{table}")?;
         writeln!(out, "Plot and lines of JSON are in {}.", self.out.display())

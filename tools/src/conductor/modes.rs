@@ -12,6 +12,7 @@ use crate::machine::{Machine, command_line};
 use crate::measure::{self, Delays, Memory, histogram};
 use crate::net::now_ns;
 use crate::report::{Parked, Report};
+use crate::server::Description;
 use crate::trace::Trace;
 use crate::worker::{Command, Kind};
 
@@ -21,12 +22,17 @@ const REST: Duration = Duration::from_millis(500);
 /// How long messages that are late may be waited for once nothing is sent any more.
 const LATE: Duration = Duration::from_secs(3);
 
-/// Carries out a plan.
+/// Carries out a plan on the server that its file describes.
 pub fn run(plan: &Plan) -> Result<Report, String> {
     if plan.channels > plan.subscribers && plan.mode.is_parking() {
         return Err("there are more channels than subscribers".into());
     }
-    let mut stage = Stage::set(plan)?;
+    run_on(plan, Description::read(&plan.server)?)
+}
+
+/// Carries out a plan on this server.
+pub(crate) fn run_on(plan: &Plan, description: Description) -> Result<Report, String> {
+    let mut stage = Stage::set(plan, description)?;
     let result = stage
         .try_out(plan)
         .and_then(|()| run_mode(&mut stage, plan));
@@ -51,12 +57,13 @@ fn run_mode(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
         Mode::Lone => lone::run(stage, plan),
         Mode::Churn => churn(stage, plan),
         Mode::Herd => herd::run(stage, plan),
+        Mode::Random => at_random(stage, plan),
     }
 }
 
 pub(super) fn kind(plan: &Plan) -> Kind {
     match plan.transport.as_str() {
-        "long-poll" => Kind::LongPoll,
+        "long-poll" | "early" | "poll" => Kind::LongPoll,
         _ => Kind::Stream,
     }
 }
@@ -235,20 +242,92 @@ pub(crate) fn settle(stage: &mut Stage, wanted: u64) -> Result<(), String> {
     }
 }
 
-/// Publishes at a rate, to one channel after another.
+/// Events at random times, measured while they go on: neither the first nor the last are. Checks that
+/// all that was published has arrived in the end.
+fn at_random(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
+    stage.hire(plan, kind(plan), 0)?;
+    stage.connect(plan, 0)?;
+    let rate = if plan.rate > 0.0 { plan.rate } else { 10.0 };
+    let mut sender = Sender::at_random(plan, rate);
+    sender.run(stage, plan, plan.warm_up)?;
+    let before = stage.reset()?.received;
+    let window = Window::open(stage, plan)?;
+    sender.run(stage, plan, plan.seconds)?;
+    let mut report = window.close(stage, plan, 0)?;
+    report.units = report.counts.received;
+    if plan.every.is_some() {
+        stage.tell(&Command::Fetch)?;
+    }
+    let wanted = sender.deliveries(plan) - before;
+    settle(stage, wanted)?;
+    let (counts, _) = stage.snapshot()?;
+    match counts.faults() == 0 && counts.received == wanted {
+        true => Ok(report),
+        false => Err(format!("of {wanted} messages not all arrived")),
+    }
+}
+
+/// Publishes at set times.
 pub(crate) struct Sender {
     seqs: Vec<u64>,
-    sent: u64,
-    /// Nanoseconds.
-    interval: f64,
+    /// Publishes in all, or events a second on each channel.
+    rate: f64,
+    arrivals: Arrivals,
+}
+
+/// When messages are published.
+enum Arrivals {
+    /// At even times, to one channel after another: to this one next.
+    Even(u32),
+    /// At random times (Poisson), on each channel by itself.
+    Random(fastrand::Rng),
 }
 
 impl Sender {
+    /// Publishes so many messages a second, at even times, to one channel after another.
     pub(crate) fn new(plan: &Plan, rate: f64) -> Sender {
         Sender {
             seqs: vec![0; plan.channels as usize],
-            sent: 0,
-            interval: 1e9 / rate,
+            rate,
+            arrivals: Arrivals::Even(0),
+        }
+    }
+
+    fn at_random(plan: &Plan, rate: f64) -> Sender {
+        Sender {
+            arrivals: Arrivals::Random(fastrand::Rng::with_seed(plan.seed)),
+            ..Sender::new(plan, rate)
+        }
+    }
+
+    /// The events of so many seconds, in order: nanoseconds from now, and channels.
+    fn events(&mut self, channels: u32, seconds: f64) -> Vec<(u64, u32)> {
+        let end = seconds * 1e9;
+        match &mut self.arrivals {
+            Arrivals::Even(next) => {
+                let interval = 1e9 / self.rate;
+                let count = (end / interval) as u64;
+                let first = *next;
+                let channel = |number: u64| (u64::from(first) + number) % u64::from(channels);
+                *next = channel(count) as u32;
+                let event = |number| ((number as f64 * interval) as u64, channel(number) as u32);
+                (0..count).map(event).collect()
+            }
+            Arrivals::Random(rng) => {
+                let mut events = Vec::new();
+                for channel in 0..channels {
+                    let mut at = 0.0;
+                    loop {
+                        at += -(1.0 - rng.f64()).ln() * 1e9 / self.rate;
+                        if at >= end {
+                            break;
+                        }
+                        events.push((at as u64, channel));
+                    }
+                }
+                events.sort_unstable();
+                events
+            }
         }
     }
 
@@ -258,24 +337,23 @@ impl Sender {
         plan: &Plan,
         seconds: f64,
     ) -> Result<(), String> {
+        let events = self.events(plan.channels, seconds);
+        let mut events = events.into_iter().peekable();
         let start = now_ns();
-        let count = (seconds * 1e9 / self.interval) as u64;
-        let due = |number: u64| start + (number as f64 * self.interval) as u64;
-        let mut number = 0;
-        while number < count {
+        let end = start + (seconds * 1e9) as u64;
+        loop {
             let now = now_ns();
-            while number < count && due(number) <= now {
-                let channel = (self.sent % u64::from(plan.channels)) as u32;
+            while let Some((at, channel)) = events.next_if(|(at, _)| start + at <= now) {
                 let seq = &mut self.seqs[channel as usize];
                 *seq += 1;
-                stage.publisher.add(channel, *seq, due(number), plan.size);
-                self.sent += 1;
-                number += 1;
+                stage.publisher.add(channel, *seq, start + at, plan.size);
             }
-            let left = due(number).saturating_sub(now_ns());
-            stage.turn(Some(Duration::from_nanos(left)))?;
+            let next = events.peek().map_or(end, |(at, _)| start + at);
+            stage.turn(Some(Duration::from_nanos(next.saturating_sub(now_ns()))))?;
+            if events.peek().is_none() && now_ns() >= end {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// How many receipts there should be of all that was sent.

@@ -1,20 +1,19 @@
-//! Asking a server who is parked.
+//! Questions to a server, one at a time: how many subscribers are parked, whether it is ready.
 //!
-//! Owns the questions; what they are is in the server's description.
+//! Owns a connection of its own and blocks; the requests are in the server's description.
 
-use std::io;
-use std::net::SocketAddrV4;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
-use rustix::event::epoll::EventFlags;
+use encke_test_client::{Part, ResponseReader};
 
 use super::plan::Plan;
-use super::publisher::Publisher;
-use crate::net::Poll;
 use crate::receipt::number_after;
-use crate::server::Description;
+use crate::server::{Description, Filling, Request, Template};
 
-/// A long poll does not say that it was let in: asks a server, if it can say so.
+/// Waits until all subscribers of a plan are parked, where they are long polls: a long poll does not
+/// show that the server has received it.
 pub(super) fn wait_until_parked(
     description: &Description,
     plan: &Plan,
@@ -22,82 +21,103 @@ pub(super) fn wait_until_parked(
     server: SocketAddrV4,
     patience: Duration,
 ) -> Result<(), String> {
-    if plan.transport != "long-poll" || !plan.mode.is_parking() {
-        return Ok(());
-    }
-    let (subscribers, channels) = (plan.subscribers, plan.channels);
-    wait(description, run, server, subscribers, channels, patience)
-}
-
-/// Waits until so many subscribers, subscriber N on channel N modulo the channels, are parked.
-/// Returns at once if the server has no way to say so.
-pub(crate) fn wait(
-    description: &Description,
-    run: u32,
-    server: SocketAddrV4,
-    subscribers: u32,
-    channels: u32,
-    patience: Duration,
-) -> Result<(), String> {
-    let Some(request) = description.parked.as_ref().or(description.poll.as_ref()) else {
+    let is_long_poll = matches!(plan.transport.as_str(), "long-poll" | "early");
+    let request = description.parked.as_ref().or(description.poll.as_ref());
+    let Some(request) = request.filter(|_| is_long_poll && plan.mode.is_parking()) else {
         return Ok(());
     };
-    let before = request.before_count.clone();
-    let mut asker = Publisher::connect(request, run, server).map_err(text)?;
+    let Plan {
+        subscribers,
+        channels,
+        ..
+    } = *plan;
     let deadline = Instant::now() + patience;
+    let mut asker = Asker::connect(request, run, server)?;
+    let Some(before) = &request.before_count else {
+        // Each answer comes after what was in the poll before it; accepting, reading and answering
+        // are one turn each.
+        return (0..3).try_for_each(|_| asker.ask(0, deadline).map(|_| ()));
+    };
     for channel in 0..channels {
         let wanted = subscribers / channels + u32::from(channel < subscribers % channels);
-        let mut answers = 0;
-        loop {
-            let count = ask(&mut asker, channel, deadline)?;
-            answers += 1;
-            let is_parked = match &before {
-                Some(before) => number_after(&count, before) >= Some(wanted.into()),
-                // Each answer comes after what was in the poll before it; accepting, reading and
-                // answering are one turn each.
-                None => answers == 3,
-            };
-            if is_parked {
-                break;
-            }
+        while number_after(&asker.ask(channel, deadline)?.body, before) < Some(wanted.into()) {
             if Instant::now() > deadline {
                 return Err(format!("channel {channel} never had {wanted} parked"));
             }
             // So that the questions themselves cost the server next to nothing.
             std::thread::sleep(Duration::from_millis(1));
         }
-        if before.is_none() {
-            break;
-        }
     }
     Ok(())
 }
 
-/// Asks one question and waits for the answer.
-pub(crate) fn ask(
-    asker: &mut Publisher,
-    channel: u32,
-    deadline: Instant,
-) -> Result<Vec<u8>, String> {
-    let mut poll = Poll::new(1).map_err(text)?;
-    poll.add(&asker.fd, 0, EventFlags::IN | EventFlags::OUT)
-        .map_err(text)?;
-    poll.wait(Some(deadline.saturating_duration_since(Instant::now())))
-        .map_err(text)?;
-    poll.modify(&asker.fd, 0, EventFlags::IN).map_err(text)?;
-    asker.add_question(channel);
-    asker.send().map_err(text)?;
-    while asker.open() > 0 {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || asker.is_closed {
-            return Err("the server does not say who is parked".into());
-        }
-        poll.wait(Some(left)).map_err(text)?;
-        asker.receive();
-    }
-    Ok(std::mem::take(&mut asker.last))
+/// The answer to a question.
+pub(crate) struct Answer {
+    /// The status.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) body: Vec<u8>,
 }
 
-fn text(error: io::Error) -> String {
-    error.to_string()
+/// A kept connection for questions of one kind.
+pub(crate) struct Asker {
+    stream: TcpStream,
+    request: Template,
+    responses: ResponseReader,
+    buffer: Vec<u8>,
+}
+
+impl Asker {
+    /// Connects to ask this.
+    pub(crate) fn connect(
+        request: &Request,
+        run: u32,
+        server: SocketAddrV4,
+    ) -> Result<Asker, String> {
+        let stream = TcpStream::connect(server).map_err(|error| error.to_string())?;
+        Ok(Asker {
+            stream,
+            request: Template::new(&request.first(server), run),
+            responses: ResponseReader::default(),
+            buffer: vec![0; 64 << 10],
+        })
+    }
+
+    /// Asks about a channel, and waits for the answer until the deadline.
+    pub(crate) fn ask(&mut self, channel: u32, deadline: Instant) -> Result<Answer, String> {
+        let failed = |error: &dyn std::fmt::Display| format!("a question failed: {error}");
+        let mut request = Vec::new();
+        let filling = Filling {
+            channel,
+            ..Filling::default()
+        };
+        self.request.fill(&mut request, filling);
+        self.stream
+            .write_all(&request)
+            .map_err(|error| failed(&error))?;
+        let mut answer = Answer {
+            status: 0,
+            body: Vec::new(),
+        };
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let left = left.max(Duration::from_millis(1));
+            let set = self.stream.set_read_timeout(Some(left));
+            let length = match set.and_then(|()| self.stream.read(&mut self.buffer)) {
+                Ok(0) => return Err(failed(&"the server closed the connection")),
+                Ok(length) => length,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(failed(&error)),
+            };
+            let mut bytes = &self.buffer[..length];
+            while let Some(part) = self.responses.next(&mut bytes)? {
+                match part {
+                    Part::Interim(_) => {}
+                    Part::Head(head) => answer.status = head.status,
+                    Part::Body(piece) => answer.body.extend_from_slice(piece),
+                    Part::End => return Ok(answer),
+                }
+            }
+        }
+    }
 }

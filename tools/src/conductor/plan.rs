@@ -32,6 +32,8 @@ pub enum Mode {
     Lone,
     /// Long polls that all get a message, and all come back.
     Herd,
+    /// Events at random on each channel, --rate (10/s) a second on each; -t poll polls --every.
+    Random,
 }
 
 /// A run.
@@ -43,7 +45,7 @@ pub struct Plan {
     /// File that describes the server
     #[arg(long, short, value_name = "FILE")]
     pub server: PathBuf,
-    /// Transport: long-poll, stream (the server's first), ndjson, sse
+    /// Transport: long-poll, stream (the server's first), ndjson, sse, and what the file names
     #[arg(long, short, default_value = "stream")]
     pub transport: String,
     /// Subscribers, or connections that poll
@@ -91,6 +93,12 @@ pub struct Plan {
     /// A herd is sent away by a server that drains over so many seconds, and comes back at another
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
     pub drain: Option<u32>,
+    /// Seconds between two polls of a client; without, it asks again at once
+    #[arg(long, value_name = "SECONDS")]
+    pub every: Option<f64>,
+    /// Seed of the times of events at random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
     /// Count the server's system calls with strace, which makes it slow
     #[arg(long, group = "watch")]
     pub syscalls: bool,

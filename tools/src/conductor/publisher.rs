@@ -1,85 +1,69 @@
-//! The connection that publishes, and asks who is parked.
+//! The connection that publishes. Its socket is the driver's.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddrV4;
-use std::os::fd::OwnedFd;
 
-use crate::net::{self, Read};
-use crate::receipt::{AnswerReader, Mark, Part, header, status};
+use encke_test_client::{Error, Part, ResponseReader};
+
+use crate::driver::Driver;
+use crate::net::SocketOptions;
+use crate::receipt::Mark;
 use crate::server::{Filling, Request, Template};
 
-/// A kept connection with requests that wait for their answers.
+/// A kept connection with publishes that wait for their responses.
 pub(crate) struct Publisher {
-    pub(crate) fd: OwnedFd,
+    key: u32,
     server: SocketAddrV4,
     run: u32,
     head: Template,
     body: Template,
-    answers: AnswerReader,
-    unsent: Vec<u8>,
+    responses: ResponseReader,
     message: Vec<u8>,
     /// Whether requests may be sent before the last is answered.
     pipelined: bool,
-    /// The lengths of those that are kept back; all of them are in `unsent`.
-    kept_back: VecDeque<usize>,
-    /// Bytes of `unsent` that may be sent.
-    sendable: usize,
-    /// Requests sent.
+    /// Requests to be handed to the driver.
+    ready: Vec<u8>,
+    /// Requests that are sent only when the one before is answered.
+    kept_back: VecDeque<Vec<u8>>,
+    /// Publishes so far.
     pub(crate) asked: u64,
-    /// Answers had.
-    pub(crate) answered: u64,
-    /// Answers other than 200.
+    answered: u64,
+    /// Responses other than 2xx.
     pub(crate) refused: u64,
-    /// The server closed the connection.
-    pub(crate) is_closed: bool,
-    /// Whether the poll watches for room to send.
-    pub(crate) watches_room: bool,
-    /// The body of the last answer.
-    pub(crate) last: Vec<u8>,
-    buffer: Vec<u8>,
+    /// The server closes, or has closed, the connection.
+    is_closed: bool,
 }
 
 impl Publisher {
-    /// Connects to send requests of one kind.
-    pub(crate) fn connect(
+    /// A publisher that connects with this key.
+    pub(crate) fn new(
+        driver: &mut Driver,
+        key: u32,
         request: &Request,
         run: u32,
         server: SocketAddrV4,
     ) -> io::Result<Publisher> {
+        driver.connect(key, None, server, SocketOptions::default())?;
         Ok(Publisher {
-            fd: net::connect(None, server)?,
+            key,
             server,
             run,
             head: Template::new(&request.first(server), run),
             body: Template::new(request.body.as_deref().unwrap_or_default(), run),
-            answers: AnswerReader::default(),
-            unsent: Vec::new(),
+            responses: ResponseReader::default(),
             message: Vec::new(),
             pipelined: request.pipelined,
+            ready: Vec::new(),
             kept_back: VecDeque::new(),
-            sendable: 0,
             asked: 0,
             answered: 0,
             refused: 0,
             is_closed: false,
-            watches_room: false,
-            last: Vec::new(),
-            buffer: vec![0; 64 << 10],
         })
     }
 
-    /// Begins a new connection after the server has closed one on which nothing was open.
-    pub(crate) fn reconnect(&mut self) -> io::Result<()> {
-        self.fd = net::connect(None, self.server)?;
-        self.answers = AnswerReader::default();
-        self.is_closed = false;
-        self.watches_room = false;
-        self.release();
-        Ok(())
-    }
-
-    /// Appends a publish to what is to be sent.
+    /// Adds a publish to what is to be sent.
     pub(crate) fn add(&mut self, channel: u32, seq: u64, time: u64, size: u32) {
         let mark = Mark {
             run: self.run,
@@ -96,93 +80,73 @@ impl Publisher {
         };
         let mut body = Vec::with_capacity(self.message.len());
         self.body.fill(&mut body, filling);
-        self.add_request(channel, &body);
-    }
-
-    /// Appends a request without a body.
-    pub(crate) fn add_question(&mut self, channel: u32) {
-        self.add_request(channel, &[]);
-    }
-
-    fn add_request(&mut self, channel: u32, body: &[u8]) {
         let filling = Filling {
             channel,
             length: body.len(),
             ..Filling::default()
         };
-        let before = self.unsent.len();
-        self.head.fill(&mut self.unsent, filling);
-        self.unsent.extend_from_slice(body);
-        self.kept_back.push_back(self.unsent.len() - before);
         self.asked += 1;
-        self.release();
-    }
-
-    /// Lets go what may be sent: all, or the next when the last is answered.
-    fn release(&mut self) {
-        while self.pipelined || (self.in_flight() == 0 && !self.is_closed) {
-            match self.kept_back.pop_front() {
-                Some(length) => self.sendable += length,
-                None => return,
+        match self.pipelined {
+            true => {
+                self.head.fill(&mut self.ready, filling);
+                self.ready.extend_from_slice(&body);
+            }
+            false => {
+                let mut request = Vec::new();
+                self.head.fill(&mut request, filling);
+                request.extend_from_slice(&body);
+                self.kept_back.push_back(request);
             }
         }
     }
 
-    /// Requests that were let go and wait for their answers.
-    fn in_flight(&self) -> u64 {
-        self.open() - self.kept_back.len() as u64
-    }
-
-    /// Whether answers are lost if the connection is.
-    pub(crate) fn is_awaiting(&self) -> bool {
-        self.in_flight() > 0
-    }
-
-    /// Requests that wait for their answers.
+    /// Publishes that wait for their responses.
     pub(crate) fn open(&self) -> u64 {
         self.asked - self.answered
     }
 
-    /// Whether it waits for room to send.
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.sendable > 0
-    }
-
-    /// Sends as much as there is room for.
-    pub(crate) fn send(&mut self) -> io::Result<()> {
-        if self.sendable > 0 {
-            let length = net::send(&self.fd, &self.unsent[..self.sendable])?;
-            self.unsent.drain(..length);
-            self.sendable -= length;
+    /// Hands the driver what may be sent. Where the server answers one request a connection, this
+    /// connects again.
+    pub(crate) fn send(&mut self, driver: &mut Driver) -> io::Result<()> {
+        if self.is_closed {
+            if self.open() > self.kept_back.len() as u64 {
+                return Err(io::Error::other(
+                    "the server closed the publisher's connection",
+                ));
+            }
+            driver.connect(self.key, None, self.server, SocketOptions::default())?;
+            self.responses = ResponseReader::default();
+            self.is_closed = false;
+        }
+        if self.open() == self.kept_back.len() as u64
+            && let Some(request) = self.kept_back.pop_front()
+        {
+            self.ready.extend_from_slice(&request);
+        }
+        if !self.ready.is_empty() {
+            driver.send(self.key, &self.ready)?;
+            self.ready.clear();
         }
         Ok(())
     }
 
-    /// Reads answers.
-    pub(crate) fn receive(&mut self) {
-        match net::receive(&self.fd, &mut self.buffer) {
-            Read::Nothing => {}
-            Read::End => self.is_closed = true,
-            Read::Bytes(length) => {
-                let Publisher {
-                    answers,
-                    answered,
-                    refused,
-                    is_closed,
-                    last,
-                    ..
-                } = self;
-                answers.feed(&self.buffer[..length], |part| match part {
-                    Part::Head(head) => {
-                        last.clear();
-                        *is_closed = header(head, "connection") == Some(b"close");
-                        *refused += u64::from(status(head) / 100 != 2);
-                    }
-                    Part::Data(data) => last.extend_from_slice(data),
-                    Part::End => *answered += 1,
-                });
-                self.release();
+    /// Takes received bytes in.
+    pub(crate) fn hear(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while let Some(part) = self.responses.next(&mut bytes)? {
+            match part {
+                Part::Head(head) => {
+                    self.is_closed = head.closes();
+                    self.refused += u64::from(head.status / 100 != 2);
+                }
+                Part::End => self.answered += 1,
+                Part::Interim(_) | Part::Body(_) => {}
             }
         }
+        Ok(())
+    }
+
+    /// The connection has ended.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
     }
 }

@@ -1,24 +1,26 @@
-//! What a run works with: the server, the workers, the publishing connection, and one poll to wait
-//! for all of them.
+//! The server, the workers and the publisher of a run, and the driver that waits for them.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rustix::event::epoll::EventFlags;
 
-use super::parked::{ask, wait_until_parked};
+use super::parked::{Asker, wait_until_parked};
 use super::plan::Plan;
 use super::publisher::Publisher;
+use crate::driver::{Driver, End, Session};
+use crate::lines::take_line;
 use crate::measure::histogram;
-use crate::net::{self, Poll, Read};
+use crate::net;
 use crate::receipt::Counts;
 use crate::server::{Description, Server};
 use crate::worker::{Command, Config, Event, Kind, Snapshot};
 
-const PUBLISHER: u64 = 1 << 32;
+/// The key of the publisher, which is the driver's only connection.
+const PUBLISHER: u32 = 0;
 
 /// Descriptors that a worker needs besides its clients'.
 const SPARE_FILES: u64 = 32;
@@ -33,7 +35,7 @@ struct Worker {
     input: Vec<u8>,
     is_ready: bool,
     has_left: bool,
-    has_reset: bool,
+    reset: Option<Counts>,
     reached: u64,
     snapshot: Option<Box<Snapshot>>,
     /// How many messages are to have been reported when each client has had one; 0 if none is.
@@ -52,7 +54,7 @@ impl Drop for Worker {
 pub(crate) struct Stage {
     workers: Vec<Worker>,
     pub(crate) publisher: Publisher,
-    poll: Poll,
+    driver: Driver,
     pub(crate) server: Server,
     pub(crate) run: u32,
     pub(super) patience: Duration,
@@ -79,12 +81,7 @@ impl Progress {
 
 impl Stage {
     /// Starts the server and connects the publisher.
-    pub(super) fn set(plan: &Plan) -> Result<Stage, String> {
-        Stage::with(plan, Description::read(&plan.server)?)
-    }
-
-    /// The same with a server that no file describes.
-    pub(crate) fn with(plan: &Plan, mut description: Description) -> Result<Stage, String> {
+    pub(crate) fn set(plan: &Plan, mut description: Description) -> Result<Stage, String> {
         net::raise_file_limit();
         for word in &mut description.command {
             *word = word.replace("{drain}", &plan.drain.unwrap_or(0).to_string());
@@ -105,15 +102,13 @@ impl Stage {
             true => server.second,
             false => server.address,
         };
-        let publisher = Publisher::connect(publish, run, to).map_err(text)?;
-        let poll = Poll::new(64).map_err(text)?;
-        poll.add(&publisher.fd, PUBLISHER, EventFlags::IN)
-            .map_err(text)?;
+        let mut driver = Driver::new().map_err(text)?;
+        let publisher = Publisher::new(&mut driver, PUBLISHER, publish, run, to).map_err(text)?;
         Ok(Stage {
             processes: Vec::new(),
             workers: Vec::new(),
             publisher,
-            poll,
+            driver,
             server,
             run,
             progress: Progress::new(plan),
@@ -143,14 +138,13 @@ impl Stage {
         };
         let deadline = Instant::now() + self.patience;
         loop {
-            let mut asker =
-                Publisher::connect(request, self.run, self.server.address).map_err(text)?;
-            let answer = ask(&mut asker, 0, deadline)?;
-            if asker.refused == 0 {
+            let mut asker = Asker::connect(request, self.run, self.server.address)?;
+            let answer = asker.ask(0, deadline)?;
+            if answer.status / 100 == 2 {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let answer = String::from_utf8_lossy(&answer);
+                let answer = String::from_utf8_lossy(&answer.body);
                 return Err(format!("the server never became ready: {answer}"));
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -199,10 +193,9 @@ impl Stage {
 
     fn start(&mut self, config: &Config, each: u64) -> Result<(), String> {
         let worker = start_worker(config, each).map_err(text)?;
-        let token = self.workers.len() as u64;
-        self.poll
-            .add(&worker.stdout, token, EventFlags::IN)
-            .map_err(text)?;
+        let number = u8::try_from(self.workers.len()).map_err(|_| "too many workers")?;
+        let fd = worker.stdout.as_raw_fd();
+        self.driver.watch(fd, number).map_err(text)?;
         self.workers.push(worker);
         Ok(())
     }
@@ -229,6 +222,7 @@ impl Stage {
             eager: false,
             leaves: plan.mode.is_leaving(),
             returns: None,
+            every_ns: plan.every.map(|every| (every * 1e9) as u64),
             connecting: description.connecting,
             comes_again: description.settle_ms > 0,
         })
@@ -311,43 +305,15 @@ impl Stage {
 
     /// Sends what is to be sent, and serves what happens, for at most so long.
     pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> Result<(), String> {
-        self.publisher.send().map_err(text)?;
-        let flags = match self.publisher.has_unsent() {
-            true => EventFlags::IN | EventFlags::OUT,
-            false => EventFlags::IN,
-        };
-        if self.publisher.has_unsent() || self.publisher.watches_room {
-            self.publisher.watches_room = self.publisher.has_unsent();
-            self.poll
-                .modify(&self.publisher.fd, PUBLISHER, flags)
-                .map_err(text)?;
-        }
         self.tell_progress();
-        for place in 0..self.poll.wait(timeout).map_err(text)? {
-            match self.poll.token(place) {
-                PUBLISHER => {
-                    if self.poll.flags(place) != EventFlags::OUT {
-                        self.publisher.receive();
-                    }
-                    if self.publisher.is_closed {
-                        self.reconnect_publisher()?;
-                    }
-                }
-                number => self.workers[number as usize].listen()?,
-            }
-        }
-        Ok(())
-    }
-
-    /// Some servers answer one publish a connection.
-    fn reconnect_publisher(&mut self) -> Result<(), String> {
-        if self.publisher.is_awaiting() {
-            return Err("the server closed the publisher's connection".into());
-        }
-        self.publisher.reconnect().map_err(text)?;
-        self.poll
-            .add(&self.publisher.fd, PUBLISHER, EventFlags::IN)
-            .map_err(text)
+        self.publisher.send(&mut self.driver).map_err(text)?;
+        let mut listener = Listener {
+            publisher: &mut self.publisher,
+            workers: &mut self.workers,
+        };
+        self.driver.turn(&mut listener, timeout).map_err(text)?;
+        // What a response has released is sent at once.
+        self.publisher.send(&mut self.driver).map_err(text)
     }
 
     fn tell_progress(&mut self) {
@@ -388,19 +354,21 @@ impl Stage {
         self.workers.len() as u64
     }
 
-    /// Everybody forgets counts and delays.
-    pub(crate) fn reset(&mut self) -> Result<(), String> {
+    /// Has all workers forget counts and delays, and returns the counts up to then.
+    pub(crate) fn reset(&mut self) -> Result<Counts, String> {
         for worker in &mut self.workers {
-            worker.has_reset = false;
+            worker.reset = None;
         }
         self.tell(&Command::Reset)?;
         self.wait("a reset", |stage| {
-            stage.workers.iter().all(|worker| worker.has_reset)
+            stage.workers.iter().all(|worker| worker.reset.is_some())
         })?;
+        let mut all = Counts::default();
         for worker in &mut self.workers {
             worker.reached = 0;
+            all.add(&worker.reset.unwrap_or_default());
         }
-        Ok(())
+        Ok(all)
     }
 
     /// What all have received since the last reset.
@@ -435,20 +403,48 @@ impl Stage {
     }
 }
 
+/// What is told by the driver of a stage.
+struct Listener<'a> {
+    publisher: &'a mut Publisher,
+    workers: &'a mut [Worker],
+}
+
+impl Session for Listener<'_> {
+    fn on_connect(&mut self, _: &mut Driver, _: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn on_bytes(&mut self, _: &mut Driver, _: u32, bytes: &[u8]) -> io::Result<()> {
+        self.publisher.hear(bytes).map_err(io::Error::other)
+    }
+
+    fn on_end(&mut self, _: &mut Driver, _: u32, _: End) -> io::Result<()> {
+        self.publisher.close();
+        Ok(())
+    }
+
+    fn on_readable(&mut self, _: &mut Driver, number: u8) -> io::Result<()> {
+        self.workers[usize::from(number)].listen()
+    }
+}
+
 impl Worker {
-    fn listen(&mut self) -> Result<(), String> {
+    fn listen(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 << 10];
-        match net::read(&self.stdout, &mut buffer) {
-            Read::Nothing => return Ok(()),
-            Read::End => return Err("a worker ended; see its complaint above".into()),
-            Read::Bytes(length) => self.input.extend_from_slice(&buffer[..length]),
+        loop {
+            match self.stdout.read(&mut buffer) {
+                Ok(0) => return Err(io::Error::other("a worker ended; see its message above")),
+                Ok(length) => self.input.extend_from_slice(&buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
-        while let Some(end) = memchr::memchr(b'\n', &self.input) {
-            let line: Vec<u8> = self.input.drain(..=end).collect();
-            match serde_json::from_slice(&line).map_err(|error| error.to_string())? {
+        while let Some(line) = take_line(&mut self.input) {
+            match serde_json::from_slice(&line)? {
                 Event::Ready => self.is_ready = true,
                 Event::Left => self.has_left = true,
-                Event::Reset => self.has_reset = true,
+                Event::Reset(counts) => self.reset = Some(counts),
                 Event::Reached(count) => self.reached = count,
                 Event::Snapshot(snapshot) => self.snapshot = Some(snapshot),
             }
@@ -469,6 +465,7 @@ fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
     let mut line = serde_json::to_vec(config)?;
     line.push(b'\n');
     stdin.write_all(&line)?;
+    rustix::io::ioctl_fionbio(&stdout, true)?;
     Ok(Worker {
         child,
         stdin,
@@ -476,7 +473,7 @@ fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
         input: Vec::new(),
         is_ready: false,
         has_left: false,
-        has_reset: false,
+        reset: None,
         reached: 0,
         snapshot: None,
         share: match each {

@@ -1,8 +1,8 @@
 //! Plots as SVG: lines over two axes, bars, and dots beside a line at one.
 //!
-//! Written by hand since libraries for plots write colours into each element; here a class says
-//! which server something belongs to, and the page's style what that looks like, by day and by
-//! night. No text leaves its place however long a name is; nothing here reads a result.
+//! Hand-written because plotting libraries write colours into each element. Here the class of an
+//! element says which series it belongs to, and a style sheet gives the colours, for light and dark
+//! pages. No text leaves its place however long a name is; nothing here reads a result.
 
 use maud::{Markup, html};
 
@@ -20,30 +20,33 @@ const BOTTOM: f64 = 48.0;
 /// Room for a line of text.
 const LINE: f64 = 14.0;
 
-/// What belongs to one server.
-pub(super) struct Series {
-    /// The server's place among all.
-    pub(super) place: usize,
-    pub(super) name: String,
-    pub(super) points: Vec<Point>,
+/// The points of one server or technique.
+pub(crate) struct Series {
+    /// Its place among all, which chooses its class and shape.
+    pub(crate) place: usize,
+    pub(crate) name: String,
+    pub(crate) points: Vec<Point>,
 }
 
-/// A value, and what is said of it when it is pointed at; nothing: it only leads the line.
-pub(super) struct Point {
-    pub(super) x: f64,
-    pub(super) y: f64,
-    pub(super) hint: Option<String>,
+/// A value. Without a hint, which is shown when it is pointed at, it has no marker and only leads the
+/// line.
+pub(crate) struct Point {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    pub(crate) hint: Option<String>,
+    /// How many times larger than usual its marker is.
+    pub(crate) size: f64,
 }
 
 /// An axis from left to right.
-pub(super) struct Across {
-    pub(super) title: &'static str,
-    pub(super) ticks: Vec<(f64, String)>,
-    pub(super) is_log: bool,
+pub(crate) struct Across {
+    pub(crate) title: &'static str,
+    pub(crate) ticks: Vec<(f64, String)>,
+    pub(crate) is_log: bool,
 }
 
 /// Lines over two axes, the upright one logarithmic.
-pub(super) fn lines(across: &Across, up: &str, series: &[Series]) -> Markup {
+pub(crate) fn lines(across: &Across, up: &str, series: &[Series]) -> Markup {
     let points = || series.iter().flat_map(|series| &series.points);
     let (left, right) = (LEFT, WIDTH - RIGHT);
     let (top, bottom) = (TOP + LINE, HEIGHT - BOTTOM);
@@ -71,13 +74,14 @@ pub(super) fn lines(across: &Across, up: &str, series: &[Series]) -> Markup {
                     path.line d=(path(one, &x, &y)) {}
                     @for point in &one.points {
                         @if let Some(hint) = &point.hint {
-                            (marker(one.place, x.at(point.x), y.at(point.y), hint))
+                            @let (x, y) = (x.at(point.x), y.at(point.y));
+                            (marker(one.place, x, y, point.size, hint))
                         }
                     }
                 }
             }
             @for (name, place, at) in labels(series, &y, bottom) {
-                g class=(format!("series s{place}")) { (marker(place, right + 14.0, at, name)) }
+                g class=(format!("series s{place}")) { (marker(place, right + 14.0, at, 1.0, name)) }
                 text.label x=(px(right + 23.0)) y=(px(at + 4.0)) { (name) }
             }
         }
@@ -109,16 +113,17 @@ fn labels<'s>(series: &'s [Series], y: &Scale, bottom: f64) -> Vec<(&'s str, usi
     labels
 }
 
-/// A value: a shape of its own for each server, so that colour is not all that tells them apart.
-fn marker(place: usize, x: f64, y: f64, hint: &str) -> Markup {
+/// The marker of a value: a shape for each series, so that colour is not the only difference.
+fn marker(place: usize, x: f64, y: f64, size: f64, hint: &str) -> Markup {
     let shape = match place % 4 {
-        0 => "a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
-        1 => "v-4h8v8h-8z",
-        2 => "l4 -5l4 5l-4 5z",
-        _ => "m0 4l4 -8l4 8z",
+        0 => "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
+        1 => "M-4 -4h8v8h-8z",
+        2 => "M-4 0l4 -5l4 5l-4 5z",
+        _ => "M-4 4l4 -8l4 8z",
     };
+    let place = format!("translate({} {}) scale({size:.2})", px(x), px(y));
     html! {
-        path.marker d=(format!("M{} {}{shape}", px(x - 4.0), px(y))) { title { (hint) } }
+        path.marker transform=(place) d=(shape) { title { (hint) } }
     }
 }
 
@@ -126,7 +131,7 @@ fn marker(place: usize, x: f64, y: f64, hint: &str) -> Markup {
 pub(super) fn key(place: usize) -> Markup {
     html! {
         svg.key viewBox="0 0 12 12" aria-hidden="true" {
-            g class=(format!("series s{place}")) { (marker(place, 6.0, 6.0, "")) }
+            g class=(format!("series s{place}")) { (marker(place, 6.0, 6.0, 1.0, "")) }
         }
     }
 }
@@ -213,7 +218,7 @@ pub(super) fn dots(rows: &[Dots], title: &str) -> Markup {
                         @let hint = format!("{name}: {middle:.2}× ({least:.2} to {most:.2})");
                         line.range x1=(px(x.at(*least))) x2=(px(x.at(*most)))
                             y1=(px(y)) y2=(px(y)) {}
-                        (marker(*place, x.at(*middle), y, &hint))
+                        (marker(*place, x.at(*middle), y, 1.0, &hint))
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! From values to places on a page, and the numbers that stand along an axis.
 
 /// How values lie along an axis.
-pub(super) struct Scale {
+pub(crate) struct Scale {
     low: f64,
     high: f64,
     start: f64,
@@ -17,7 +17,7 @@ const FEW_DECADES: f64 = 3.0;
 
 impl Scale {
     /// From zero to a round number not below the greatest.
-    pub(super) fn from_zero(greatest: f64, start: f64, end: f64) -> Scale {
+    pub(crate) fn from_zero(greatest: f64, start: f64, end: f64) -> Scale {
         let step = round_step(greatest);
         Scale {
             low: 0.0,
@@ -29,7 +29,7 @@ impl Scale {
     }
 
     /// Between two values as they are.
-    pub(super) fn between(low: f64, high: f64, start: f64, end: f64) -> Scale {
+    pub(crate) fn between(low: f64, high: f64, start: f64, end: f64) -> Scale {
         Scale {
             low,
             high,
@@ -41,7 +41,7 @@ impl Scale {
 
     /// Logarithmic, from a round number not above the least value to one not below the greatest.
     /// What is not above zero has no place on it.
-    pub(super) fn log(values: impl Iterator<Item = f64>, start: f64, end: f64) -> Scale {
+    pub(crate) fn log(values: impl Iterator<Item = f64>, start: f64, end: f64) -> Scale {
         let values = values.filter(|value| value.is_finite() && *value > 0.0);
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| {
             (low.min(value), high.max(value))
@@ -60,7 +60,7 @@ impl Scale {
     }
 
     /// Where a value lies.
-    pub(super) fn at(&self, value: f64) -> f64 {
+    pub(crate) fn at(&self, value: f64) -> f64 {
         let share = match self.is_log {
             true => (value / self.low).log10() / (self.high / self.low).log10(),
             false => (value - self.low) / (self.high - self.low),
@@ -69,7 +69,7 @@ impl Scale {
     }
 
     /// Round values along it.
-    pub(super) fn ticks(&self) -> Vec<f64> {
+    pub(crate) fn ticks(&self) -> Vec<f64> {
         if !self.is_log {
             let step = round_step(self.high - self.low);
             let count = ((self.high - self.low) / step).round() as u32;
@@ -119,7 +119,7 @@ fn round_down(value: f64) -> f64 {
 }
 
 /// A number in three digits, thousands set apart.
-pub(super) fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     let size = value.abs();
     let digits = match size {
         _ if size == 0.0 || size >= 100.0 => 0,

@@ -81,7 +81,8 @@ pub struct Request {
     pub headers: Vec<String>,
     /// The body; `{message}` is the message to publish.
     pub body: Option<String>,
-    /// A long poll's target once there was an answer, with `{answer.NAME}` for its headers.
+    /// A poll's target once there was an answer, with `{answer.NAME}` for its header fields and
+    /// `{cursor}` for the cursor in its batch.
     pub next_path: Option<String>,
     /// Header lines besides `headers` once there was an answer.
     #[serde(default)]

@@ -1,20 +1,22 @@
 //! Text with placeholders, split once and filled often.
 
-use crate::receipt::header;
-
 enum Piece {
     Text(String),
     Channel,
     Index,
     Length,
     Message,
-    /// A header of the last answer; nothing without one.
-    Answer(String),
+    /// The cursor of the last batch.
+    Cursor,
+    /// The field of the last response with this place among [`Template::answer_fields`].
+    Answer(usize),
 }
 
 /// A request's text, split.
 pub struct Template {
     pieces: Vec<Piece>,
+    answer_fields: Vec<String>,
+    needs_cursor: bool,
     run: u32,
 }
 
@@ -23,8 +25,10 @@ pub struct Template {
 pub struct Filling<'a> {
     /// The channel's number.
     pub channel: u32,
-    /// The head of the last answer.
-    pub answer: &'a [u8],
+    /// The values of [`Template::answer_fields`] in the last response; empty without one.
+    pub answer: &'a [String],
+    /// The cursor of the last batch; empty without one.
+    pub cursor: &'a str,
     /// The body's length.
     pub length: usize,
     /// The message.
@@ -35,6 +39,8 @@ impl Template {
     /// Splits a text. What is no placeholder stays as it is.
     pub fn new(text: &str, run: u32) -> Template {
         let mut pieces = Vec::new();
+        let mut answer_fields = Vec::new();
+        let mut needs_cursor = false;
         let mut rest = text;
         while let Some(begin) = rest.find('{') {
             let Some(end) = rest[begin..].find('}').map(|end| begin + end) else {
@@ -45,8 +51,15 @@ impl Template {
                 "index" => Piece::Index,
                 "length" => Piece::Length,
                 "message" => Piece::Message,
+                "cursor" => {
+                    needs_cursor = true;
+                    Piece::Cursor
+                }
                 name => match name.strip_prefix("answer.") {
-                    Some(name) => Piece::Answer(name.into()),
+                    Some(name) => {
+                        answer_fields.push(name.into());
+                        Piece::Answer(answer_fields.len() - 1)
+                    }
                     None => {
                         pieces.push(Piece::Text(rest[..=begin].into()));
                         rest = &rest[begin + 1..];
@@ -59,7 +72,22 @@ impl Template {
             rest = &rest[end + 1..];
         }
         pieces.push(Piece::Text(rest.into()));
-        Template { pieces, run }
+        Template {
+            pieces,
+            answer_fields,
+            needs_cursor,
+            run,
+        }
+    }
+
+    /// Whether the text refers to the cursor in the body of the last response.
+    pub fn needs_cursor(&self) -> bool {
+        self.needs_cursor
+    }
+
+    /// The names of the response fields that the text refers to, in order.
+    pub fn answer_fields(&self) -> &[String] {
+        &self.answer_fields
     }
 
     /// Appends the text, filled in.
@@ -73,8 +101,10 @@ impl Template {
                 Piece::Index => out.extend_from_slice(filling.channel.to_string().as_bytes()),
                 Piece::Length => out.extend_from_slice(filling.length.to_string().as_bytes()),
                 Piece::Message => out.extend_from_slice(filling.message),
-                Piece::Answer(name) => {
-                    out.extend_from_slice(header(filling.answer, name).unwrap_or_default());
+                Piece::Cursor => out.extend_from_slice(filling.cursor.as_bytes()),
+                Piece::Answer(place) => {
+                    let value = filling.answer.get(*place).map(String::as_bytes);
+                    out.extend_from_slice(value.unwrap_or_default());
                 }
             }
         }
@@ -92,18 +122,21 @@ mod tests {
 
     #[test]
     fn fills_what_it_knows_and_leaves_the_rest() {
-        let text = "GET /{channel}/{index}?{answer.Etag} {\"a\":{message}} {length} {";
+        let text = "GET /{channel}/{index}?{answer.Etag} {cursor} {\"a\":{message}} {length} {";
         let filling = Filling {
             channel: 5,
-            answer: b"HTTP/1.1 200 OK\r\netag: e\r\n\r\n",
+            answer: &["e".into()],
+            cursor: "c-1",
             length: 9,
             message: b"m",
         };
         let mut out = Vec::new();
-        Template::new(text, 0xab).fill(&mut out, filling);
+        let template = Template::new(text, 0xab);
+        assert_eq!(template.answer_fields(), ["Etag"]);
+        template.fill(&mut out, filling);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "GET /swarm-ab-5/5?e {\"a\":m} 9 {"
+            "GET /swarm-ab-5/5?e c-1 {\"a\":m} 9 {"
         );
     }
 }

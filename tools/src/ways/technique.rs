@@ -1,4 +1,4 @@
-//! The techniques and how each asks.
+//! The techniques of receiving.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// encke's default `--hold`.
+const HOLD_SECONDS: f64 = 30.0;
+
 /// How clients receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Technique {
-    /// Nobody does: what publishing costs by itself.
+    /// Not at all, to measure what publishing costs by itself.
     Nobody,
-    /// Each client asks every so often.
+    /// Each client asks at this interval.
     Poll(Duration),
     /// Each request is held until there is something.
     LongPoll,
-    /// The same with the head of the answer sent at once.
+    /// The same with the head of the response sent at once.
     Early,
     /// Server-sent events.
     Sse,
@@ -24,19 +27,8 @@ pub enum Technique {
     Frame,
 }
 
-/// What a client does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manner {
-    /// Asks at set times.
-    Polls,
-    /// Asks again as soon as it is answered.
-    Waits,
-    /// Asks once.
-    Listens,
-}
-
 impl Technique {
-    /// All that the experiment is about, in order.
+    /// All that are measured by default, in order.
     pub fn all() -> Vec<Technique> {
         let poll = |ms| Technique::Poll(Duration::from_millis(ms));
         vec![
@@ -51,17 +43,7 @@ impl Technique {
         ]
     }
 
-    /// What its clients do; nothing if there are none.
-    pub(super) fn manner(self) -> Option<Manner> {
-        match self {
-            Technique::Nobody => None,
-            Technique::Poll(_) => Some(Manner::Polls),
-            Technique::LongPoll | Technique::Early => Some(Manner::Waits),
-            Technique::Sse | Technique::Frame => Some(Manner::Listens),
-        }
-    }
-
-    /// The time between two polls; none if it does not poll.
+    /// The time between two polls; zero if it does not poll.
     pub(super) fn interval(self) -> Duration {
         match self {
             Technique::Poll(interval) => interval,
@@ -69,16 +51,26 @@ impl Technique {
         }
     }
 
-    /// What a client asks for to get what comes after a cursor.
-    pub(super) fn target(self, channel: &str, cursor: &str) -> String {
-        let (endpoint, more) = match self {
-            Technique::Nobody | Technique::Poll(_) => ("poll", ""),
-            Technique::LongPoll => ("long-poll", ""),
-            Technique::Early => ("long-poll", "&early=1"),
-            Technique::Sse => ("sse", ""),
-            Technique::Frame => ("frame", ""),
-        };
-        format!("/{endpoint}/{channel}?since={cursor}{more}")
+    /// The transport in the description of encke.
+    pub(super) fn transport(self) -> &'static str {
+        match self {
+            Technique::Poll(_) => "poll",
+            Technique::LongPoll => "long-poll",
+            Technique::Early => "early",
+            Technique::Nobody | Technique::Sse => "sse",
+            Technique::Frame => "frame",
+        }
+    }
+
+    /// How long events go on before the window, where it does not poll: until about 95 of 100 first
+    /// holds have ended by an event or by themselves, and a moment for all others.
+    pub(super) fn warm_up(self, rate: f64) -> Duration {
+        match self {
+            Technique::LongPoll | Technique::Early => {
+                Duration::from_secs_f64((3.0 / rate).min(HOLD_SECONDS))
+            }
+            _ => Duration::from_secs_f64((3.0 / rate).min(0.5)),
+        }
     }
 }
 

@@ -1,148 +1,165 @@
-//! One subscriber: its connection, what it has asked, and what it has had.
+//! One subscriber: what it has asked, and what it has received. Its socket is the driver's.
 
-use std::os::fd::OwnedFd;
+use encke_test_client::{Batch, Error, Part, ResponseReader};
 
-use crate::receipt::{AnswerReader, Counts, Order, Part, Scanner, header, number_after, status};
+use crate::receipt::{Counts, Order, Scanner};
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// No connection.
+    /// Without a connection, and not to come back by itself.
     Away,
-    /// The connection is not there yet, or the request not sent.
+    /// The connection is not established yet.
     Connecting,
-    /// Has asked, and waits to be let in: a stream before its head.
+    /// It has asked for a stream, whose head has not arrived.
     Asked,
-    /// As it should be: a stream, a long poll that has asked, a connection for polls.
+    /// Subscribed: a stream, a long poll that has been sent, or a connection for polls.
     Settled,
-    /// Comes back by itself, at its time.
+    /// It was answered, and asks again at its time.
     Returning,
 }
 
 /// A client.
 pub(super) struct Client {
-    pub(super) fd: Option<OwnedFd>,
     pub(super) stage: Stage,
     pub(super) channel: u32,
-    /// When it sent its last poll.
+    /// When it sent its last poll, in nanoseconds.
     pub(super) asked_at: u64,
     order: Order,
-    answers: AnswerReader,
+    responses: ResponseReader,
     scanner: Scanner,
-    /// The last head, for the cursor in it.
-    pub(super) head: Vec<u8>,
-    /// The last body, for the advice in it; only of clients that come back.
+    status: u16,
+    /// The next request is not its first on this subscription.
+    pub(super) is_answered: bool,
+    /// The fields of the last response that the next request repeats.
+    pub(super) answer: Vec<String>,
+    /// The present body; kept only if `reads_batches`.
     body: Vec<u8>,
-    keeps_body: bool,
+    reads_batches: bool,
+    /// The last batch, if `reads_batches`, without its messages.
+    pub(super) batch: Option<Batch>,
+    /// When it polls next, in nanoseconds.
+    pub(super) due: u64,
+    /// It waits for the response to a poll.
+    pub(super) is_asking: bool,
     /// The server has said that it closes the connection.
     pub(super) is_sent_away: bool,
-    /// It is at home at the other server.
+    /// It connects to the other server from now on.
     pub(super) has_moved: bool,
 }
 
-/// What a read was about.
+/// What the bytes of a read completed.
 #[derive(Default)]
 pub(super) struct Heard {
-    /// A head came.
+    /// The head of a response.
     pub(super) head: bool,
-    /// Messages that came.
+    /// Messages.
     pub(super) messages: u64,
-    /// Answers that are whole.
+    /// Whole responses.
     pub(super) answers: u64,
 }
 
 impl Client {
-    pub(super) fn new(channel: u32, keeps_body: bool) -> Client {
+    pub(super) fn new(channel: u32, reads_batches: bool) -> Client {
         Client {
-            fd: None,
             stage: Stage::Away,
             channel,
             asked_at: 0,
             order: Order::after(0),
-            answers: AnswerReader::default(),
+            responses: ResponseReader::default(),
             scanner: Scanner::default(),
-            head: Vec::new(),
+            status: 0,
+            is_answered: false,
+            answer: Vec::new(),
             body: Vec::new(),
-            keeps_body,
+            reads_batches,
+            batch: None,
+            due: 0,
+            is_asking: false,
             is_sent_away: false,
             has_moved: false,
         }
     }
 
-    /// Begins anew on a connection, to get what comes after a number.
-    pub(super) fn begin(&mut self, fd: OwnedFd, after: u64) {
+    /// Starts over on a new connection, for what comes after message number `after`.
+    pub(super) fn begin(&mut self, after: u64) {
         self.order = Order::after(after);
-        self.head.clear();
-        self.resume(fd);
+        self.is_answered = false;
+        self.batch = None;
+        self.resume();
     }
 
-    /// Goes on by another connection.
-    pub(super) fn resume(&mut self, fd: OwnedFd) {
-        self.fd = Some(fd);
+    /// Continues on a new connection.
+    pub(super) fn resume(&mut self) {
         self.stage = Stage::Connecting;
-        self.answers = AnswerReader::default();
+        self.responses = ResponseReader::default();
         self.scanner = Scanner::default();
     }
 
-    /// Within how many milliseconds many, and in how many this one, should come back.
+    /// The advice of the last batch, in milliseconds: `spread` and `retry`.
     pub(super) fn advice_ms(&self) -> (Option<u64>, Option<u64>) {
-        let number = |name: &str| number_after(&self.body, name);
-        (number("\"spread\":"), number("\"retry\":"))
+        let batch = self.batch.as_ref();
+        batch.map_or((None, None), |batch| (batch.spread_ms, batch.retry_ms))
     }
 
-    /// The connection is gone, or given up.
-    pub(super) fn leave(&mut self) {
-        self.fd = None;
-        self.stage = Stage::Away;
-    }
-
-    /// Takes in bytes; `delay` gets the time of each message that is right.
+    /// Takes bytes in; keeps these fields of a response, and calls `on_message` with the time of
+    /// each message that is in order.
     pub(super) fn hear(
         &mut self,
-        bytes: &[u8],
+        mut bytes: &[u8],
         run: u32,
-        keeps_head: bool,
+        keeps: &[String],
         counts: &mut Counts,
         mut on_message: impl FnMut(u64),
-    ) -> Heard {
+    ) -> Result<Heard, Error> {
         let mut heard = Heard::default();
         counts.bytes += bytes.len() as u64;
-        let Client {
-            channel,
-            order,
-            answers,
-            scanner,
-            head: kept,
-            body,
-            keeps_body,
-            is_sent_away,
-            ..
-        } = self;
-        answers.feed(bytes, |part| match part {
-            Part::Head(head) => {
-                heard.head = true;
-                body.clear();
-                *is_sent_away = header(head, "connection") == Some(b"close");
-                // To a poll, "not modified" says that there is nothing.
-                counts.failed += u64::from(!matches!(status(head), 200 | 304));
-                if keeps_head {
-                    kept.clear();
-                    kept.extend_from_slice(head);
-                }
-            }
-            Part::Data(data) => {
-                if *keeps_body {
-                    body.extend_from_slice(data);
-                }
-                scanner.feed(data, |mark| {
-                    if counts.take(mark, run, *channel, order) {
-                        heard.messages += 1;
-                        on_message(mark.time);
+        while let Some(part) = self.responses.next(&mut bytes)? {
+            match part {
+                Part::Interim(_) => {}
+                Part::Head(head) => {
+                    heard.head = true;
+                    self.status = head.status;
+                    self.body.clear();
+                    self.is_sent_away = head.closes();
+                    // The response 304 to a poll says that there is nothing new.
+                    counts.failed += u64::from(!matches!(head.status, 200 | 304));
+                    if !keeps.is_empty() {
+                        self.answer.resize(keeps.len(), String::new());
+                        for (value, name) in self.answer.iter_mut().zip(keeps) {
+                            head.field(name).unwrap_or_default().clone_into(value);
+                        }
                     }
-                });
+                }
+                Part::Body(data) => {
+                    if self.reads_batches {
+                        self.body.extend_from_slice(data);
+                    }
+                    let Client {
+                        channel,
+                        order,
+                        scanner,
+                        ..
+                    } = self;
+                    scanner.feed(data, |mark| {
+                        if counts.take(mark, run, *channel, order) {
+                            heard.messages += 1;
+                            on_message(mark.time);
+                        }
+                    });
+                }
+                Part::End => {
+                    heard.answers += 1;
+                    self.is_answered = true;
+                    self.is_asking = false;
+                    if self.reads_batches && self.status == 200 {
+                        let mut batch = Batch::decode(&self.body)?;
+                        batch.messages = Vec::new();
+                        self.batch = Some(batch);
+                    }
+                }
             }
-            Part::End => heard.answers += 1,
-        });
-        heard
+        }
+        Ok(heard)
     }
 }

@@ -1,34 +1,31 @@
-//! All subscribers of a worker over one epoll.
+//! All subscribers of a worker.
 //!
-//! Invariant: what is reported as received has been counted, and a long poll's next request has
-//! been written, so that the conductor may publish again.
+//! Invariant: when messages are reported as received, they have been counted and the next request
+//! of each long poll has been sent, so that the conductor may publish again.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use rustix::event::epoll::EventFlags;
 
 use super::client::{Client, Stage};
 use super::{Command, Config, Event, Kind, Returns, Snapshot};
-use crate::lines::{self, read_input, say, take_line};
+use crate::driver::{Driver, Due, End, Session};
+use crate::lines::{self, drain_input, say, take_line};
 use crate::measure::histogram;
-use crate::net::{self, Poll, Read, now_ns};
+use crate::net::{self, SocketOptions, now_ns};
 use crate::receipt::Counts;
 use crate::server::{Filling, Template};
-
-const STDIN: u64 = u64::MAX;
 
 /// Connections begun in one turn.
 const AT_ONCE: usize = 64;
 
 struct Crowd {
     config: Config,
-    poll: Poll,
+    input: Vec<u8>,
+    is_told_to_end: bool,
     first: Template,
     next: Template,
     clients: Vec<Client>,
@@ -37,20 +34,17 @@ struct Crowd {
     connecting: usize,
     settled: usize,
     after: u64,
-    /// No message has come since the clients were let in.
+    /// No message has come since the clients were told to connect.
     is_arriving: bool,
     counts: Counts,
     delays: Histogram<u64>,
-    /// Messages whose answers are whole, and, in polls, answers.
+    /// Messages received or, in polls, responses.
     done: u64,
     reported: u64,
     polls_to_send: u64,
     polls_open: u64,
     from: usize,
-    /// When those who come back by themselves do.
-    due: BinaryHeap<Reverse<(u64, u32)>>,
     request: Vec<u8>,
-    buffer: Vec<u8>,
 }
 
 /// Serves a conductor until it is gone.
@@ -65,21 +59,23 @@ pub fn run() -> Result<(), String> {
     if config.eager {
         net::be_eager();
     }
-    Crowd::new(config)
-        .and_then(|crowd| crowd.serve(input))
-        .map_err(text)
+    Crowd::new(config, input).serve().map_err(text)
 }
 
 impl Crowd {
-    fn new(config: Config) -> io::Result<Crowd> {
+    fn new(config: Config, input: Vec<u8>) -> Crowd {
+        let next = Template::new(&config.next, config.run);
+        let reads_batches =
+            config.returns.is_some() || config.every_ns.is_some() || next.needs_cursor();
         let clients = (0..config.clients).map(|number| {
             let channel = (config.first_client + number) % config.channels.max(1);
-            Client::new(channel, config.returns.is_some())
+            Client::new(channel, reads_batches)
         });
-        Ok(Crowd {
-            poll: Poll::new(512)?,
+        Crowd {
+            input,
+            is_told_to_end: false,
             first: Template::new(&config.first, config.run),
-            next: Template::new(&config.next, config.run),
+            next,
             clients: clients.collect(),
             waiting: VecDeque::new(),
             connecting: 0,
@@ -93,47 +89,31 @@ impl Crowd {
             polls_to_send: 0,
             polls_open: 0,
             from: 0,
-            due: BinaryHeap::new(),
             request: Vec::new(),
-            buffer: vec![0; 256 << 10],
             config,
-        })
-    }
-
-    fn serve(mut self, mut input: Vec<u8>) -> io::Result<()> {
-        self.poll.add(io::stdin(), STDIN, EventFlags::IN)?;
-        self.obey(&mut input)?;
-        loop {
-            let are_waiting = self.connect_more()?;
-            self.report()?;
-            let timeout = self.bring_back()?;
-            let timeout = match are_waiting {
-                true => Some(Duration::ZERO),
-                false => timeout,
-            };
-            for place in 0..self.poll.wait(timeout)? {
-                match self.poll.token(place) {
-                    STDIN => {
-                        if !read_input(&mut input)? {
-                            return Ok(());
-                        }
-                        self.obey(&mut input)?;
-                    }
-                    number => self.serve_client(number as usize, self.poll.flags(place))?,
-                }
-            }
         }
     }
 
-    /// Carries out what has been told.
-    fn obey(&mut self, input: &mut Vec<u8>) -> io::Result<()> {
-        while let Some(line) = take_line(input) {
-            self.carry_out(serde_json::from_slice(&line)?)?;
+    fn serve(mut self) -> io::Result<()> {
+        let mut driver = Driver::new()?;
+        lines::watch_input(&mut driver)?;
+        self.obey(&mut driver)?;
+        while !self.is_told_to_end {
+            let are_waiting = self.connect_more(&mut driver)?;
+            self.report()?;
+            driver.turn(&mut self, are_waiting.then_some(Duration::ZERO))?;
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, command: Command) -> io::Result<()> {
+    fn obey(&mut self, driver: &mut Driver) -> io::Result<()> {
+        while let Some(line) = take_line(&mut self.input) {
+            self.carry_out(driver, serde_json::from_slice(&line)?)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, driver: &mut Driver, command: Command) -> io::Result<()> {
         match command {
             Command::Connect { after } => {
                 self.after = after;
@@ -145,17 +125,20 @@ impl Crowd {
             }
             Command::Poll { answers } => {
                 self.polls_to_send = answers;
-                for number in 0..self.clients.len() {
-                    self.send_poll(number)?;
-                }
-                Ok(())
+                (0..self.config.clients).try_for_each(|key| self.send_poll(driver, key))
             }
+            Command::Fetch => (0..self.config.clients).try_for_each(|key| {
+                let client = &self.clients[key as usize];
+                match client.stage == Stage::Settled && !client.is_asking {
+                    true => self.ask(driver, key),
+                    false => Ok(()),
+                }
+            }),
             Command::Reset => {
-                self.counts = Counts::default();
                 self.delays.clear();
                 self.done = 0;
                 self.reported = 0;
-                say(&Event::Reset)
+                say(&Event::Reset(std::mem::take(&mut self.counts)))
             }
             Command::Snapshot => {
                 let delays = self.delays.iter_recorded();
@@ -168,121 +151,26 @@ impl Crowd {
         }
     }
 
-    /// Begins connections, a few at once: those begun before, that could not ask yet, wait for
-    /// their turn meanwhile. Whether more may be to begin.
-    fn connect_more(&mut self) -> io::Result<bool> {
+    /// Begins some connections, and returns whether more may be begun at once. Between two rounds
+    /// those that are established send their requests.
+    fn connect_more(&mut self, driver: &mut Driver) -> io::Result<bool> {
         for _ in 0..AT_ONCE {
             if self.connecting >= self.config.connecting {
                 return Ok(false);
             }
-            let Some(number) = self.waiting.pop_front() else {
+            let Some(key) = self.waiting.pop_front() else {
                 return Ok(false);
             };
-            let fd = net::connect(self.next_address(), self.config.server)?;
-            self.clients[number as usize].begin(fd, self.after);
             self.connecting += 1;
-            self.ask_first(number as usize, true)?;
+            self.clients[key as usize].begin(self.after);
+            self.connect(driver, key, self.config.server)?;
         }
         Ok(true)
     }
 
-    /// Sends the first request if the connection is there, else waits until it is.
-    fn ask_first(&mut self, number: usize, is_new: bool) -> io::Result<()> {
-        let client = &mut self.clients[number];
-        let Some(fd) = &client.fd else {
-            return Ok(());
-        };
-        let is_sent = if self.config.kind == Kind::Poll {
-            !is_new
-        } else {
-            self.request.clear();
-            let filling = Filling {
-                channel: client.channel,
-                answer: &client.head,
-                ..Filling::default()
-            };
-            match client.head.is_empty() {
-                true => self.first.fill(&mut self.request, filling),
-                false => self.next.fill(&mut self.request, filling),
-            }
-            match net::send(fd, &self.request) {
-                Ok(0) => false,
-                Ok(length) if length == self.request.len() => true,
-                Ok(_) | Err(_) => return self.lose(number),
-            }
-        };
-        let flags = match is_sent {
-            true => EventFlags::IN,
-            false => EventFlags::OUT,
-        };
-        match is_new {
-            true => self.poll.add(fd, number as u64, flags)?,
-            false if is_sent => self.poll.modify(fd, number as u64, flags)?,
-            false => {}
-        }
-        if is_sent {
-            client.stage = Stage::Asked;
-            if self.config.kind != Kind::Stream {
-                self.settle(number)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Has those come back whose time it is; how long until the next.
-    fn bring_back(&mut self) -> io::Result<Option<Duration>> {
-        while let Some(&Reverse((due, number))) = self.due.peek() {
-            let left = due.saturating_sub(now_ns());
-            if left > 0 {
-                return Ok(Some(Duration::from_nanos(left)));
-            }
-            self.due.pop();
-            self.come_back(number as usize)?;
-        }
-        Ok(None)
-    }
-
-    /// Decides when a client whose answer is whole comes back.
-    fn plan_return(&mut self, number: usize, returns: Returns) -> io::Result<()> {
-        let client = &mut self.clients[number];
-        let delay_ms = match (returns.heeds, client.advice_ms()) {
-            (true, (Some(spread), _)) => fastrand::u64(0..=spread),
-            (true, (None, Some(retry))) => retry,
-            _ => 0,
-        };
-        if returns.renews || client.is_sent_away {
-            client.fd = None;
-            client.has_moved |= client.is_sent_away;
-        }
-        client.stage = Stage::Returning;
-        self.settled -= 1;
-        self.connecting += 1;
-        match delay_ms {
-            0 => self.come_back(number),
-            delay => {
-                let due = now_ns() + delay * 1_000_000;
-                self.due.push(Reverse((due, number as u32)));
-                Ok(())
-            }
-        }
-    }
-
-    fn come_back(&mut self, number: usize) -> io::Result<()> {
-        if self.clients[number].fd.is_some() {
-            self.ask_again(number)?;
-            return match self.clients[number].stage {
-                Stage::Returning => self.settle(number),
-                _ => Ok(()),
-            };
-        }
-        let server = match (self.config.returns, self.clients[number].has_moved) {
-            (Some(returns), true) => returns.elsewhere,
-            _ => self.config.server,
-        };
-        let fd = net::connect(self.next_address(), server)?;
-        self.clients[number].resume(fd);
-        self.counts.reparked += 1;
-        self.ask_first(number, true)
+    fn connect(&mut self, driver: &mut Driver, key: u32, server: SocketAddrV4) -> io::Result<()> {
+        let from = self.next_address();
+        driver.connect(key, from, server, SocketOptions::default())
     }
 
     fn next_address(&mut self) -> Option<Ipv4Addr> {
@@ -293,8 +181,98 @@ impl Crowd {
         }
     }
 
-    fn settle(&mut self, number: usize) -> io::Result<()> {
-        self.clients[number].stage = Stage::Settled;
+    /// Sends a client's next request.
+    fn ask(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        let client = &mut self.clients[key as usize];
+        client.is_asking = true;
+        let filling = Filling {
+            channel: client.channel,
+            answer: &client.answer,
+            cursor: client.batch.as_ref().map_or("", |batch| &batch.cursor),
+            ..Filling::default()
+        };
+        self.request.clear();
+        match client.is_answered && self.config.kind == Kind::LongPoll {
+            true => self.next.fill(&mut self.request, filling),
+            false => self.first.fill(&mut self.request, filling),
+        }
+        self.counts.requests += 1;
+        self.counts.sent += self.request.len() as u64;
+        match driver.send(key, &self.request) {
+            Ok(_) => Ok(()),
+            Err(_) => self.lose(driver, key),
+        }
+    }
+
+    fn send_poll(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        let client = &mut self.clients[key as usize];
+        if self.polls_to_send == 0 || client.stage != Stage::Settled {
+            return Ok(());
+        }
+        self.polls_to_send -= 1;
+        self.polls_open += 1;
+        client.asked_at = now_ns();
+        self.ask(driver, key)
+    }
+
+    /// Sets when a client polls next: at intervals from a random time on, so that the polls of
+    /// many are spread.
+    fn poll_later(&mut self, driver: &mut Driver, key: u32, every: u64) {
+        let client = &mut self.clients[key as usize];
+        client.due = match client.due {
+            0 => now_ns() + fastrand::u64(0..every),
+            due => due + every,
+        };
+        driver.set_deadline(Due {
+            at: client.due,
+            key,
+            tag: 0,
+        });
+    }
+
+    /// Decides when a client that was answered asks again.
+    fn plan_return(&mut self, driver: &mut Driver, key: u32, returns: Returns) -> io::Result<()> {
+        let client = &mut self.clients[key as usize];
+        let delay_ms = match (returns.heeds, client.advice_ms()) {
+            (true, (Some(spread), _)) => fastrand::u64(0..=spread),
+            (true, (None, Some(retry))) => retry,
+            _ => 0,
+        };
+        if returns.renews || client.is_sent_away {
+            driver.close(key);
+            client.has_moved |= client.is_sent_away;
+        }
+        client.stage = Stage::Returning;
+        self.settled -= 1;
+        self.connecting += 1;
+        if delay_ms == 0 {
+            return self.come_back(driver, key);
+        }
+        let at = now_ns() + delay_ms * 1_000_000;
+        driver.set_deadline(Due { at, key, tag: 0 });
+        Ok(())
+    }
+
+    fn come_back(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        self.counts.reparked += 1;
+        if driver.is_open(key) {
+            self.ask(driver, key)?;
+            return match self.clients[key as usize].stage {
+                Stage::Returning => self.settle(key),
+                _ => Ok(()),
+            };
+        }
+        let client = &mut self.clients[key as usize];
+        client.resume();
+        let server = match (self.config.returns, client.has_moved) {
+            (Some(returns), true) => returns.elsewhere,
+            _ => self.config.server,
+        };
+        self.connect(driver, key, server)
+    }
+
+    fn settle(&mut self, key: u32) -> io::Result<()> {
+        self.clients[key as usize].stage = Stage::Settled;
         self.connecting -= 1;
         self.settled += 1;
         self.report_ready()
@@ -307,131 +285,28 @@ impl Crowd {
         }
     }
 
-    /// A connection that ended though it should not have.
-    fn lose(&mut self, number: usize) -> io::Result<()> {
+    /// Counts a connection that ended unexpectedly.
+    fn lose(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
         if self.config.comes_again && self.is_arriving {
             self.counts.dropped += 1;
-            self.waiting.push_back(number as u32);
+            self.waiting.push_back(key);
         } else {
             self.counts.failed += 1;
         }
-        self.leave(number)
+        self.leave(driver, key)
     }
 
-    fn leave(&mut self, number: usize) -> io::Result<()> {
-        match self.clients[number].stage {
+    fn leave(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        driver.close(key);
+        let client = &mut self.clients[key as usize];
+        match std::mem::replace(&mut client.stage, Stage::Away) {
             Stage::Away => {}
             Stage::Connecting | Stage::Asked | Stage::Returning => self.connecting -= 1,
             Stage::Settled => self.settled -= 1,
         }
-        self.clients[number].leave();
         match self.settled + self.connecting + self.waiting.len() {
             0 => say(&Event::Left),
             _ => Ok(()),
-        }
-    }
-
-    fn serve_client(&mut self, number: usize, flags: EventFlags) -> io::Result<()> {
-        if self.clients[number].stage == Stage::Connecting {
-            if flags.intersects(EventFlags::ERR | EventFlags::HUP) {
-                return self.lose(number);
-            }
-            return self.ask_first(number, false);
-        }
-        let Some(fd) = &self.clients[number].fd else {
-            return Ok(());
-        };
-        match net::receive(fd.as_fd(), &mut self.buffer) {
-            Read::Nothing => Ok(()),
-            Read::End => self.lose(number),
-            Read::Bytes(length) => self.hear(number, length),
-        }
-    }
-
-    fn hear(&mut self, number: usize, length: usize) -> io::Result<()> {
-        let now = now_ns();
-        let delays = &mut self.delays;
-        let kind = self.config.kind;
-        let heard = self.clients[number].hear(
-            &self.buffer[..length],
-            self.config.run,
-            kind == Kind::LongPoll,
-            &mut self.counts,
-            |time| {
-                if kind != Kind::Poll {
-                    delays.saturating_record(now.saturating_sub(time));
-                }
-            },
-        );
-        self.is_arriving &= heard.messages == 0;
-        match kind {
-            Kind::Stream => {
-                self.done += heard.messages;
-                if heard.head && self.clients[number].stage == Stage::Asked {
-                    self.settle(number)?;
-                }
-            }
-            Kind::LongPoll if heard.answers > 0 => {
-                self.done += heard.messages;
-                match self.config.returns {
-                    Some(returns) => self.plan_return(number, returns)?,
-                    None if self.config.leaves => {}
-                    None => self.ask_again(number)?,
-                }
-            }
-            Kind::LongPoll => self.done += heard.messages,
-            Kind::Poll if heard.answers > 0 => {
-                let asked_at = self.clients[number].asked_at;
-                self.delays.saturating_record(now.saturating_sub(asked_at));
-                self.done += 1;
-                self.polls_open -= 1;
-                self.send_poll(number)?;
-            }
-            Kind::Poll => {}
-        }
-        match self.config.leaves && heard.messages > 0 {
-            true => self.leave(number),
-            false => Ok(()),
-        }
-    }
-
-    fn ask_again(&mut self, number: usize) -> io::Result<()> {
-        self.request.clear();
-        let client = &self.clients[number];
-        let filling = Filling {
-            channel: client.channel,
-            answer: &client.head,
-            ..Filling::default()
-        };
-        self.next.fill(&mut self.request, filling);
-        self.counts.reparked += 1;
-        self.write_request(number)
-    }
-
-    fn send_poll(&mut self, number: usize) -> io::Result<()> {
-        if self.polls_to_send == 0 || self.clients[number].stage != Stage::Settled {
-            return Ok(());
-        }
-        self.polls_to_send -= 1;
-        self.polls_open += 1;
-        self.request.clear();
-        let client = &mut self.clients[number];
-        client.asked_at = now_ns();
-        let filling = Filling {
-            channel: client.channel,
-            ..Filling::default()
-        };
-        self.first.fill(&mut self.request, filling);
-        self.write_request(number)
-    }
-
-    fn write_request(&mut self, number: usize) -> io::Result<()> {
-        let Some(fd) = &self.clients[number].fd else {
-            return Ok(());
-        };
-        match net::send(fd, &self.request) {
-            Ok(length) if length == self.request.len() => Ok(()),
-            _ => self.lose(number),
         }
     }
 
@@ -446,5 +321,99 @@ impl Crowd {
             say(&Event::Reached(self.done))?;
         }
         Ok(())
+    }
+}
+
+impl Session for Crowd {
+    fn on_connect(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        match (self.config.kind, self.config.every_ns) {
+            (Kind::Poll, _) => {}
+            (_, Some(every)) => self.poll_later(driver, key, every),
+            (_, None) => self.ask(driver, key)?,
+        }
+        let client = &mut self.clients[key as usize];
+        match (client.stage, self.config.kind) {
+            (Stage::Connecting, Kind::Stream) => client.stage = Stage::Asked,
+            (Stage::Connecting, _) => self.settle(key)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_bytes(&mut self, driver: &mut Driver, key: u32, bytes: &[u8]) -> io::Result<()> {
+        let now = now_ns();
+        let kind = self.config.kind;
+        let keeps = match kind {
+            Kind::LongPoll => self.next.answer_fields(),
+            _ => &[],
+        };
+        let client = &mut self.clients[key as usize];
+        let delays = &mut self.delays;
+        let heard = client.hear(bytes, self.config.run, keeps, &mut self.counts, |time| {
+            if kind != Kind::Poll {
+                delays.saturating_record(now.saturating_sub(time));
+            }
+        });
+        let Ok(heard) = heard else {
+            return self.lose(driver, key);
+        };
+        self.is_arriving &= heard.messages == 0;
+        match kind {
+            Kind::Stream => {
+                self.done += heard.messages;
+                if heard.head && client.stage == Stage::Asked {
+                    self.settle(key)?;
+                }
+            }
+            Kind::LongPoll => {
+                self.done += heard.messages;
+                match self.config.returns {
+                    _ if heard.answers == 0 || self.config.leaves => {}
+                    _ if self.config.every_ns.is_some() => {
+                        let has_more = client.batch.as_ref().is_some_and(|batch| batch.more);
+                        match self.config.every_ns {
+                            Some(every) if !has_more => self.poll_later(driver, key, every),
+                            _ => self.ask(driver, key)?,
+                        }
+                    }
+                    Some(returns) => self.plan_return(driver, key, returns)?,
+                    None => {
+                        self.counts.reparked += 1;
+                        self.ask(driver, key)?;
+                    }
+                }
+            }
+            Kind::Poll if heard.answers > 0 => {
+                self.delays
+                    .saturating_record(now.saturating_sub(client.asked_at));
+                self.done += 1;
+                self.polls_open -= 1;
+                self.send_poll(driver, key)?;
+            }
+            Kind::Poll => {}
+        }
+        match self.config.leaves && heard.messages > 0 {
+            true => self.leave(driver, key),
+            false => Ok(()),
+        }
+    }
+
+    fn on_end(&mut self, driver: &mut Driver, key: u32, _: End) -> io::Result<()> {
+        self.lose(driver, key)
+    }
+
+    fn on_due(&mut self, driver: &mut Driver, due: Due) -> io::Result<()> {
+        match self.clients[due.key as usize].stage {
+            Stage::Returning => self.come_back(driver, due.key),
+            Stage::Settled if self.clients[due.key as usize].due == due.at => {
+                self.ask(driver, due.key)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_readable(&mut self, driver: &mut Driver, _: u8) -> io::Result<()> {
+        self.is_told_to_end |= !drain_input(&mut self.input)?;
+        self.obey(driver)
     }
 }

@@ -11,7 +11,7 @@ use crate::receipt::Counts;
 pub enum Kind {
     /// One answer that does not end.
     Stream,
-    /// Answers that come with the next message; each is followed by the next request.
+    /// Answers with messages, each followed by the next request: long polls, and polls at intervals.
     LongPoll,
     /// Answers that come at once; the next request when told so.
     Poll,
@@ -50,6 +50,8 @@ pub struct Config {
     pub connecting: usize,
     /// Whether a client that is dropped before its first message comes again.
     pub comes_again: bool,
+    /// Nanoseconds between two requests of a client that polls; `None`: it asks again at once.
+    pub every_ns: Option<u64>,
     /// How a long poll comes back after an answer; without it, at once on its connection.
     pub returns: Option<Returns>,
 }
@@ -78,6 +80,8 @@ pub enum Command {
         /// How many answers to wait for.
         answers: u64,
     },
+    /// Clients that poll at intervals ask now.
+    Fetch,
     /// Forget delays and counts, but not what each client has had.
     Reset,
     /// Say what was received since the last reset.
@@ -93,8 +97,8 @@ pub enum Event {
     Reached(u64),
     /// All clients have left.
     Left,
-    /// The reset is done.
-    Reset,
+    /// The reset is done; these were the counts.
+    Reset(Counts),
     /// What was received.
     Snapshot(Box<Snapshot>),
 }
