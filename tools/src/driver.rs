@@ -60,15 +60,21 @@ pub struct Due {
     pub at: u64,
     /// The key it was set for. Its connection may be another one by now, or closed.
     pub key: u32,
-    /// The number that the session gave it.
-    pub tag: u8,
+    /// The number that the session gave it, for what it is and for which connection.
+    pub tag: u32,
 }
 
 /// What the connections are for. Every method may call any method of the driver, on this
 /// connection or on others. An error ends [`Driver::turn`].
 pub trait Session {
-    /// A connection is established; what was sent before is on its way.
+    /// A connection is established; what was sent before follows.
     fn on_connect(&mut self, driver: &mut Driver, key: u32) -> io::Result<()>;
+
+    /// Bytes that had to wait have all been taken by the socket.
+    fn on_sent(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        let _ = (driver, key);
+        Ok(())
+    }
 
     /// A connection has received bytes.
     fn on_bytes(&mut self, driver: &mut Driver, key: u32, bytes: &[u8]) -> io::Result<()>;
@@ -112,6 +118,7 @@ pub struct Driver {
     events: Events,
     conns: Vec<Option<Conn>>,
     open: usize,
+    sent: u64,
     serial: u32,
     to_read: VecDeque<u32>,
     deadlines: BinaryHeap<Reverse<Due>>,
@@ -130,6 +137,7 @@ impl Driver {
             events: Events::with_capacity(EVENTS),
             conns: Vec::new(),
             open: 0,
+            sent: 0,
             serial: 0,
             to_read: VecDeque::new(),
             deadlines: BinaryHeap::new(),
@@ -185,6 +193,11 @@ impl Driver {
         self.open
     }
 
+    /// How many bytes the sockets of all connections have taken so far.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Sends bytes; what the socket does not take at once follows when there is room. Returns
     /// how many bytes the socket has taken so far. Without a connection nothing is sent.
     ///
@@ -200,6 +213,7 @@ impl Driver {
             false => 0,
         };
         conn.unsent.extend_from_slice(&bytes[sent..]);
+        self.sent += sent as u64;
         Ok(sent)
     }
 
@@ -370,10 +384,10 @@ impl Driver {
                 return session.on_end(self, key, End::Refused);
             }
             conn.is_connected = true;
-            flush(conn);
             session.on_connect(self, key)?;
-        } else if event.is_writable() {
-            flush(conn);
+        }
+        if event.is_writable() && self.flush(key, serial) {
+            session.on_sent(self, key)?;
         }
         let Some(conn) = self.conns[key as usize]
             .as_mut()
@@ -390,6 +404,26 @@ impl Driver {
             false if is_over || event.is_readable() => self.read(session, key),
             false => Ok(()),
         }
+    }
+
+    /// Sends what waits, and returns whether that was all of it. If the connection is broken, an
+    /// event of its own says so.
+    fn flush(&mut self, key: u32, serial: u32) -> bool {
+        let is_waiting = |conn: &&mut Conn| conn.serial == serial && !conn.unsent.is_empty();
+        let Some(conn) = conn(&mut self.conns, key).filter(is_waiting) else {
+            return false;
+        };
+        let Ok(sent) = write(&conn.stream, &conn.unsent) else {
+            return false;
+        };
+        self.sent += sent as u64;
+        let is_all = sent == conn.unsent.len();
+        match is_all {
+            // The room is given back, too: thousands of connections each send once.
+            true => conn.unsent = Vec::new(),
+            false => drop(conn.unsent.drain(..sent)),
+        }
+        is_all
     }
 
     /// Reads a connection until it is empty, closed, paused, or has had its share of the turn.
@@ -446,19 +480,6 @@ impl Driver {
 
 fn conn(conns: &mut [Option<Conn>], key: u32) -> Option<&mut Conn> {
     conns.get_mut(key as usize)?.as_mut()
-}
-
-/// Sends what waits. If the connection is broken, an event of its own says so.
-fn flush(conn: &mut Conn) {
-    if !conn.unsent.is_empty()
-        && let Ok(sent) = write(&conn.stream, &conn.unsent)
-    {
-        match sent == conn.unsent.len() {
-            // The room is given back, too: thousands of connections each send once.
-            true => conn.unsent = Vec::new(),
-            false => drop(conn.unsent.drain(..sent)),
-        }
-    }
 }
 
 /// Writes until everything is taken or the socket is full, and returns how much it took.

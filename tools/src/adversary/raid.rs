@@ -7,11 +7,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::crowd::{Crowd, Tally};
 use super::{ALL, Attack, Size};
+use crate::driver::Driver;
+use crate::lines::{self, drain_input, say, take_line};
 use crate::net;
 
 /// Descriptors that a process needs besides its connections'.
@@ -119,17 +120,14 @@ impl Raider {
 
 /// Attacks as standard input says, until it ends.
 pub fn run() -> Result<(), String> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| error.to_string())?;
-    attack().map_err(|error| error.to_string())
+    match lines::begin::<Order>()? {
+        Some((order, input)) => attack(&order, input).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
 }
 
-fn attack() -> io::Result<()> {
+fn attack(order: &Order, mut input: Vec<u8>) -> io::Result<()> {
     net::be_ordinary();
-    net::raise_file_limit();
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line)?;
     let attack = ALL.iter().find(|attack| attack.name == order.attack);
     let attack = attack.ok_or_else(|| io::Error::other("no such attack"))?;
     if let Some(cpu) = order.cpu {
@@ -137,24 +135,25 @@ fn attack() -> io::Result<()> {
     }
     let script = |number, visit| (attack.script)(&order.size, order.first + number, visit);
     let seconds = order.size.seconds;
+    let mut driver = Driver::new()?;
+    lines::watch_input(&mut driver)?;
     let mut crowd = Crowd::new(
         order.server,
         order.from.clone(),
         order.count,
         seconds,
         &script,
-    )?;
-    crowd.watch(io::stdin())?;
+    );
     loop {
-        if crowd.turn()? {
-            // One line at a time is asked for, so a read takes exactly that.
-            let mut asked = [0];
-            if rustix::io::read(io::stdin(), &mut asked)? == 0 {
+        crowd.turn(&mut driver)?;
+        if std::mem::take(&mut crowd.is_asked) {
+            let is_open = drain_input(&mut input)?;
+            while take_line(&mut input).is_some() {
+                say(&crowd.tally(&driver))?;
+            }
+            if !is_open {
                 return Ok(());
             }
-            let mut out = io::stdout().lock();
-            writeln!(out, "{}", serde_json::to_string(&crowd.tally())?)?;
-            out.flush()?;
         }
     }
 }

@@ -22,6 +22,11 @@ impl Session for Notes {
         Ok(())
     }
 
+    fn on_sent(&mut self, _: &mut Driver, key: u32) -> io::Result<()> {
+        self.told.push(format!("sent {key}"));
+        Ok(())
+    }
+
     fn on_bytes(&mut self, driver: &mut Driver, key: u32, bytes: &[u8]) -> io::Result<()> {
         self.bytes += bytes.len();
         if bytes.len() < 100 {
@@ -100,7 +105,10 @@ fn bytes_sent_before_the_connection_arrive_and_are_answered() {
     stream.write_all(b"bye").unwrap();
     drop(stream);
     notes.run_until(&mut driver, |notes| notes.has("Closed 3"));
-    assert_eq!(notes.told, ["connect 3", "bytes 3 bye", "Closed 3"]);
+    assert_eq!(
+        notes.told,
+        ["connect 3", "sent 3", "bytes 3 bye", "Closed 3"]
+    );
     assert!(!driver.is_open(3) && driver.open() == 0);
 }
 
@@ -139,6 +147,7 @@ fn what_does_not_fit_into_the_socket_follows() {
             .unwrap();
     }
     assert!(reader.join().unwrap() == sent);
+    assert!(notes.has("sent 0") && driver.sent() == sent.len() as u64);
 }
 
 #[test]
