@@ -2,8 +2,9 @@
 //!
 //! Accept, read, keep the descriptor; on a publish, one non-blocking write of the same bytes to
 //! each. Its answers are about as long as encke's, head and wrapping included, since the kernel's
-//! share grows with them. It looks at the first bytes of a request and no further, keeps no history, and gives up on a reader that does not take all at once: none of
-//! that would do for a server in use.
+//! share grows with them. It looks at the first bytes of a request and no further, keeps no history,
+//! and closes a connection that does not take all at once: none of that would do for a server in
+//! use.
 //!
 //! | request | answer |
 //! |---|---|
@@ -13,15 +14,16 @@
 //! | `POST /N` | a fixed answer, and the body to all that are parked on channel N |
 
 use std::collections::HashMap;
-use std::io;
-use std::net::SocketAddrV4;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddrV4};
+use std::os::fd::AsRawFd;
 
-use rustix::event::epoll::EventFlags;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
 
-use crate::net::{self, Poll, Read};
+use crate::net;
 
-const LISTENER: u64 = u64::MAX;
+const LISTENER: Token = Token(usize::MAX);
 
 const READ_BYTES: usize = 128 << 10;
 
@@ -70,9 +72,9 @@ const OBJECT: (&[u8], &[u8]) = (
 /// What stands around a message's object in the answer to a long poll.
 const BATCH: (&[u8], &[u8]) = (b"{\"cursor\":\"00000000-0000\",\"messages\":[", b"]}");
 
-/// A connection, and where it is parked, if it is.
+/// A connection, and its place if it is parked.
 struct Connection {
-    fd: OwnedFd,
+    stream: TcpStream,
     parked: Option<Place>,
 }
 
@@ -84,7 +86,7 @@ struct Place {
     index: u32,
 }
 
-/// Who is parked on a channel: descriptors' numbers.
+/// The connections parked on a channel, by descriptor.
 #[derive(Default)]
 struct Channel {
     streams: Vec<u32>,
@@ -93,22 +95,23 @@ struct Channel {
 
 struct Floor {
     poll: Poll,
-    listener: OwnedFd,
+    listener: TcpListener,
     /// By the descriptor's number.
     connections: Vec<Option<Connection>>,
     channels: Vec<Channel>,
-    /// The begins of requests that were cut off, as happens among pipelined ones.
+    /// Incomplete requests, as they occur among pipelined ones.
     cut: HashMap<u32, Vec<u8>>,
 }
 
 /// Serves until the process is ended.
 pub fn serve(address: SocketAddrV4) -> io::Result<()> {
-    let listener = net::listen(address)?;
-    let mut poll = Poll::new(256)?;
-    poll.add(&listener, LISTENER, EventFlags::IN)?;
+    let mut listener = net::listen(address)?;
+    let poll = Poll::new()?;
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
+    let mut events = Events::with_capacity(256);
     let mut buffer = vec![0; READ_BYTES];
     let mut message = Vec::new();
-    poll.wait(Some(std::time::Duration::ZERO))?;
     let mut floor = Floor {
         poll,
         listener,
@@ -117,10 +120,14 @@ pub fn serve(address: SocketAddrV4) -> io::Result<()> {
         cut: HashMap::new(),
     };
     loop {
-        for place in 0..floor.poll.wait(None)? {
-            match floor.poll.token(place) {
+        match floor.poll.poll(&mut events, None) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        for event in &events {
+            match event.token() {
                 LISTENER => floor.accept()?,
-                number => floor.read(number as u32, &mut buffer, &mut message),
+                Token(number) => floor.read(number as u32, &mut buffer, &mut message),
             }
         }
     }
@@ -128,27 +135,31 @@ pub fn serve(address: SocketAddrV4) -> io::Result<()> {
 
 impl Floor {
     fn accept(&mut self) -> io::Result<()> {
-        while let Some(fd) = net::accept(&self.listener)? {
-            let number = fd.as_raw_fd() as usize;
+        while let Some(mut stream) = net::accept(&self.listener)? {
+            let number = stream.as_raw_fd() as usize;
             self.poll
-                .add(&fd, number as u64, EventFlags::IN | EventFlags::ET)?;
+                .registry()
+                .register(&mut stream, Token(number), Interest::READABLE)?;
             if self.connections.len() <= number {
                 self.connections.resize_with(number + 1, || None);
             }
-            self.connections[number] = Some(Connection { fd, parked: None });
+            self.connections[number] = Some(Connection {
+                stream,
+                parked: None,
+            });
         }
         Ok(())
     }
 
     fn read(&mut self, number: u32, buffer: &mut [u8], message: &mut Vec<u8>) {
         loop {
-            let Some(connection) = &self.connections[number as usize] else {
+            let Some(connection) = &mut self.connections[number as usize] else {
                 return;
             };
-            match net::receive(&connection.fd, buffer) {
-                Read::Nothing => return,
-                Read::End => return self.forget(number),
-                Read::Bytes(length) => {
+            match connection.stream.read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Ok(0) | Err(_) => return self.forget(number),
+                Ok(length) => {
                     self.take(number, &buffer[..length], message);
                     if length < buffer.len() {
                         return;
@@ -176,7 +187,7 @@ impl Floor {
         }
     }
 
-    /// Answers all requests in the bytes; what is left of them.
+    /// Answers all requests in the bytes, and returns the bytes left over.
     fn requests<'b>(
         &mut self,
         number: u32,
@@ -216,8 +227,8 @@ impl Floor {
     }
 
     fn write(&mut self, number: u32, bytes: &[u8]) {
-        if let Some(connection) = &self.connections[number as usize]
-            && !matches!(net::send(&connection.fd, bytes), Ok(length) if length == bytes.len())
+        if let Some(connection) = &mut self.connections[number as usize]
+            && !matches!(connection.stream.write(bytes), Ok(length) if length == bytes.len())
         {
             self.forget(number);
         }
@@ -281,10 +292,10 @@ impl Floor {
                 if !stays {
                     connection.parked = None;
                 }
-                let sent = net::send(&connection.fd, message);
+                let sent = connection.stream.write(message);
                 if !matches!(sent, Ok(length) if length == message.len()) {
                     // The end of the connection comes as an event of its own.
-                    let _ = rustix::net::shutdown(&connection.fd, rustix::net::Shutdown::Both);
+                    let _ = connection.stream.shutdown(Shutdown::Both);
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! The application that Pushpin needs behind it: it lets every request in.
 //!
-//! Pushpin itself decides nothing: it passes each request on, and what comes back says in
-//! `Grip-` headers what to hold it for. This answers with the least that does that, so that what a
-//! run costs is Pushpin's. It keeps nothing, and is none of what a server is charged for.
+//! Pushpin itself decides nothing: it passes each request on, and the `Grip-` fields of the response
+//! say what to hold the request for. This answers with the least that does that, so that
+//! the cost of a run is Pushpin's. It keeps nothing, and its own cost is not counted.
 //!
 //! | request | answer |
 //! |---|---|
@@ -10,72 +10,41 @@
 //! | `GET /response/CHANNEL` | hold until the next message, which is the answer |
 //! | other | at once, an empty line |
 
-use std::collections::HashMap;
-use std::io;
-use std::net::SocketAddrV4;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::thread;
 
-use rustix::event::epoll::EventFlags;
-
-use crate::net::{self, Poll, Read};
-
-const LISTENER: u64 = u64::MAX;
-
-/// A longer head is given up on.
+/// Longest head; a connection with a longer one is closed.
 const HEAD_BYTES: usize = 16 << 10;
 
 /// Longer than any run.
 const HOLD_SECONDS: u32 = 3_600;
 
-/// A connection, and a head that was cut off.
-struct Connection {
-    fd: OwnedFd,
-    head: Vec<u8>,
-}
-
-/// Serves until the process is ended.
+/// Serves until the process is ended. Pushpin keeps few connections, so each has a thread.
 pub fn serve(address: SocketAddrV4) -> io::Result<()> {
-    let listener = net::listen(address)?;
-    let mut poll = Poll::new(256)?;
-    poll.add(&listener, LISTENER, EventFlags::IN)?;
-    let mut connections = HashMap::new();
-    let mut buffer = vec![0; HEAD_BYTES];
-    loop {
-        for place in 0..poll.wait(None)? {
-            let token = poll.token(place);
-            if token == LISTENER {
-                while let Some(fd) = net::accept(&listener)? {
-                    let token = fd.as_raw_fd() as u64;
-                    poll.add(&fd, token, EventFlags::IN)?;
-                    let head = Vec::new();
-                    connections.insert(token, Connection { fd, head });
-                }
-            } else if let Some(connection) = connections.get_mut(&token)
-                && !connection.serve(&mut buffer)
-            {
-                connections.remove(&token);
-            }
-        }
+    for stream in TcpListener::bind(address)?.incoming() {
+        let stream = stream?;
+        // A connection ends when Pushpin ends it; why does not matter.
+        thread::spawn(move || answer_all(stream).ok());
     }
+    Ok(())
 }
 
-impl Connection {
-    /// Answers what has come; false when the connection is done with.
-    fn serve(&mut self, buffer: &mut [u8]) -> bool {
-        match net::receive(&self.fd, buffer) {
-            Read::Nothing => return true,
-            Read::End => return false,
-            Read::Bytes(length) => self.head.extend_from_slice(&buffer[..length]),
+fn answer_all(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; HEAD_BYTES];
+    let mut head = Vec::new();
+    while head.len() < HEAD_BYTES {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => head.extend_from_slice(&buffer[..length]),
         }
-        while let Some(end) = memchr::memmem::find(&self.head, b"\r\n\r\n") {
-            let answer = answer(&self.head[..end]);
-            self.head.drain(..end + 4);
-            if !matches!(net::send(&self.fd, &answer), Ok(length) if length == answer.len()) {
-                return false;
-            }
+        while let Some(end) = memchr::memmem::find(&head, b"\r\n\r\n") {
+            stream.write_all(&answer(&head[..end]))?;
+            head.drain(..end + 4);
         }
-        self.head.len() < HEAD_BYTES
     }
+    Ok(())
 }
 
 fn answer(head: &[u8]) -> Vec<u8> {

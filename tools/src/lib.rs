@@ -4,8 +4,10 @@
 //! other HTTP-push servers with the same load and checks every receipt; it consists of a
 //! [`conductor`] (publishes, measures) and [`worker`] processes (the subscribers). `compare` runs
 //! several servers side by side, prints ratios and writes a page. `promise` checks what encke
-//! promises while it is troubled ([`mod@promise`]); `adversary` attacks it, beside a neighbour that
-//! must not notice. `three-ways` sets the techniques of receiving beside each other, in [`ways`].
+//! promises under faults ([`mod@promise`]); `adversary` attacks it while a neighbour must be served
+//! as before. `three-ways` compares the techniques of receiving, in [`ways`].
+//!
+//! All of them have their connections in a [`driver`], and read responses by `encke-test-client`.
 
 pub mod adversary;
 pub mod comparison;
@@ -14,7 +16,6 @@ pub mod driver;
 pub mod flame;
 pub mod floor;
 pub mod grip;
-pub mod instructions;
 mod lines;
 pub mod machine;
 pub mod measure;

@@ -1,4 +1,4 @@
-//! Sockets, epoll, the clock and what a process may use: the thin layer over system calls.
+//! Sockets, the clock, and what a process may use: a thin layer over system calls.
 //!
 //! Everything here is non-blocking and over IPv4, since all load stays on loopback.
 
@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use mio::net::TcpListener;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
@@ -15,13 +16,13 @@ use rustix::thread::CpuSet;
 use rustix::time::{ClockId, Timespec};
 use socket2::{Domain, Socket, Type};
 
-/// The machine's monotonic clock in nanoseconds, the same in all processes.
+/// Returns the machine's monotonic clock in nanoseconds; it is the same in all processes.
 pub fn now_ns() -> u64 {
     let now = rustix::time::clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-/// Raises the limit on open files as far as this process may; the limit now in force.
+/// Raises the limit on open files as far as this process may, and returns the limit in force.
 pub fn raise_file_limit() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -51,15 +52,15 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
 }
 
-/// Asks for the processor before others; only where that is allowed.
+/// Raises this process's priority, where that is allowed.
 pub fn be_eager() {
-    // Without the right to, delays hold what other processes take.
+    // Otherwise delays include the time that other processes take.
     let _ = rustix::process::setpriority_process(None, -20);
 }
 
-/// Asks for the processor as programs usually do, which a process started by an eager one does not.
+/// Gives this process the usual priority, also if its parent has a higher one.
 pub fn be_ordinary() {
-    // To ask for less is allowed; without the right to ask for more, nobody has done so.
+    // Lowering it is always allowed; where raising it is not, the parent has not raised its own.
     let _ = rustix::process::setpriority_process(None, 0);
 }
 
@@ -199,22 +200,35 @@ pub fn finish_sending(fd: impl AsFd) -> io::Result<()> {
     Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
 }
 
-/// Listens on an address.
-pub fn listen(address: SocketAddrV4) -> io::Result<OwnedFd> {
-    let socket = tcp()?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, 4_096)?;
-    Ok(socket)
+/// Listens on an address, without blocking.
+///
+/// # Errors
+///
+/// The address is in use, or not this machine's.
+pub fn listen(address: SocketAddrV4) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4_096)?;
+    Ok(TcpListener::from_std(socket.into()))
 }
 
-/// The next connection that waits to be accepted, if one does.
-pub fn accept(listener: impl AsFd) -> io::Result<Option<OwnedFd>> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    match rustix::net::accept_with(listener, flags) {
-        Ok(fd) => Ok(Some(fd)),
-        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
-        Err(error) => Err(error.into()),
+/// Accepts the next connection that waits, if one does.
+///
+/// # Errors
+///
+/// There is no descriptor to spare.
+pub fn accept(listener: &TcpListener) -> io::Result<Option<mio::net::TcpStream>> {
+    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return Ok(Some(stream)),
+            Err(error) => match error.kind() {
+                WouldBlock => return Ok(None),
+                Interrupted | ConnectionAborted => {}
+                _ => return Err(error),
+            },
+        }
     }
 }
 
@@ -234,11 +248,6 @@ pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> Read {
         let (length, _) = rustix::net::recv(&fd, &mut *buffer, RecvFlags::empty())?;
         Ok(length)
     })
-}
-
-/// Reads once from a pipe.
-pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Read {
-    read_by(|| rustix::io::read(&fd, &mut *buffer))
 }
 
 fn read_by(mut read: impl FnMut() -> rustix::io::Result<usize>) -> Read {

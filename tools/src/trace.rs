@@ -1,7 +1,6 @@
-//! Watching a server with another program while it is measured: its system calls, what it does from
-//! moment to moment, its instructions. All of them make it slower, the last by far.
+//! Watching a server with another program while it is measured: perf samples what it does, strace
+//! counts its system calls. Both make it slower, the latter by far.
 
-mod callgrind;
 mod perf;
 mod strace;
 
@@ -9,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use callgrind::Callgrind;
 use perf::Perf;
 use strace::Strace;
 
@@ -19,8 +17,6 @@ pub enum Watch<'a> {
     Syscalls,
     /// What it does is sampled into a file for perf.
     Samples(&'a Path),
-    /// It runs under callgrind, and its instructions are counted into a file.
-    Instructions(&'a Path),
 }
 
 /// A program that watches.
@@ -29,40 +25,28 @@ pub struct Trace(Watcher);
 enum Watcher {
     Syscalls(Strace),
     Samples(Perf),
-    Instructions(Callgrind),
 }
 
 impl Watch<'_> {
-    /// The words before the server's command.
-    pub fn prefix(&self) -> Vec<String> {
-        match self {
-            Watch::Instructions(file) => callgrind::prefix(file),
-            Watch::Syscalls | Watch::Samples(_) => Vec::new(),
-        }
-    }
-
-    /// Begins to watch the processes of a server, the first of them started with the prefix.
+    /// Begins to watch the processes of a server.
     pub fn start(&self, processes: &[u32]) -> Result<Trace, String> {
-        let process = *processes
-            .first()
-            .ok_or("only a server that was started is watched")?;
+        if processes.is_empty() {
+            return Err("only a server that was started is watched".into());
+        }
         Ok(Trace(match self {
             Watch::Syscalls => Watcher::Syscalls(Strace::start(processes)?),
             Watch::Samples(file) => Watcher::Samples(Perf::start(processes, file)?),
-            Watch::Instructions(file) => Watcher::Instructions(Callgrind::start(process, file)?),
         }))
     }
 }
 
 impl Trace {
-    /// Ends it; system calls by name if they were counted.
+    /// Ends it, and returns the system calls by name if they were counted.
     pub fn finish(self) -> Result<BTreeMap<String, u64>, String> {
         match self.0 {
-            Watcher::Syscalls(strace) => return strace.finish(),
-            Watcher::Samples(perf) => perf.finish()?,
-            Watcher::Instructions(callgrind) => callgrind.finish()?,
+            Watcher::Syscalls(strace) => strace.finish(),
+            Watcher::Samples(perf) => perf.finish().map(|()| BTreeMap::new()),
         }
-        Ok(BTreeMap::new())
     }
 }
 

@@ -107,7 +107,7 @@ impl Experiment {
             seconds: window.as_secs_f64(),
             warm_up: warm_up.as_secs_f64(),
             rate: self.rate,
-            every: (!interval.is_zero()).then(|| interval.as_secs_f64()),
+            every: (!interval.is_zero()).then_some(interval.as_secs_f64()),
             seed: self.seed,
             patience: self.patience.as_secs_f64(),
             pin_server: self.pin_server,

@@ -1,26 +1,24 @@
-//! From a load to a profile in one command: see `tools/profile.md`.
+//! From a load to a flame graph in one command: see `tools/profile.md`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use encke_tools::flame::Stacks;
 use encke_tools::report::Report;
-use encke_tools::{instructions, workspace};
+use encke_tools::workspace;
 
-/// Profiles encke under a load of swarm: builds both, runs them, and says where the time went.
+/// Samples encke under a load of swarm: builds both, runs them, draws a flame graph and prints the
+/// functions that take the most time. Needs perf.
 #[derive(Parser)]
 struct Options {
-    /// What to look at
-    #[arg(value_enum)]
-    what: What,
     /// Transport: stream, long-poll, ndjson, sse
     #[arg(long, short, default_value = "stream")]
     transport: String,
-    /// Subscribers [default: 1000; instructions: 100]
-    #[arg(long, short = 'n')]
-    subscribers: Option<u32>,
+    /// Subscribers
+    #[arg(long, short = 'n', default_value_t = 1_000)]
+    subscribers: u32,
     /// How long to look, in seconds
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
@@ -44,17 +42,6 @@ struct Options {
     more: Vec<String>,
 }
 
-/// What a profile can be of.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// Processor time, as a flame graph: needs perf
-    Flame,
-    /// Instructions by function and line: needs valgrind
-    Instructions,
-    /// System calls for each delivery: needs strace
-    Syscalls,
-}
-
 fn main() -> ExitCode {
     match profile(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,78 +53,43 @@ fn main() -> ExitCode {
 }
 
 fn profile(options: &Options) -> Result<(), String> {
-    for (program, package) in options.what.programs() {
-        look_for(program, package)?;
-    }
-    let swarm = match &options.swarm {
-        Some(swarm) => swarm.clone(),
-        None => workspace::build_to_profile()?,
-    };
-    fs::create_dir_all(&options.out).map_err(|error| error.to_string())?;
-    let name = |ending: &str| options.out.join(format!("{}.{ending}", options.transport));
-    match options.what {
-        What::Flame => {
-            let samples = name("perf");
-            load(options, &swarm, &["--samples".as_ref(), &samples])?;
-            let stacks = Stacks::read(&samples)?;
-            let title = format!("encke, fan-out, {}", options.transport);
-            let graph = name("svg");
-            fs::write(&graph, stacks.graph(&title)?).map_err(|error| error.to_string())?;
-            print!("\n{}", stacks.shares(options.lines));
-            println!("\nThe flame graph: {}", graph.display());
-            Ok(())
-        }
-        What::Instructions => {
-            let counts = name("callgrind");
-            let report = load(options, &swarm, &["--instructions".as_ref(), &counts])?;
-            let annotation = instructions::annotate(&counts)?;
-            let lines = name("txt");
-            fs::write(&lines, &annotation).map_err(|error| error.to_string())?;
-            let tables = instructions::tables(&annotation, report.units, options.lines);
-            println!("\n{tables}\nAll of it, by line: {}", lines.display());
-            Ok(())
-        }
-        What::Syscalls => load(options, &swarm, &["--syscalls".as_ref()]).map(|_| ()),
-    }
-}
-
-impl What {
-    /// The programs it takes, and the Debian packages that have them.
-    fn programs(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            What::Flame => &[("perf", "linux-perf")],
-            What::Instructions => &[("valgrind", "valgrind"), ("callgrind_annotate", "valgrind")],
-            What::Syscalls => &[("strace", "strace")],
-        }
-    }
-}
-
-fn look_for(program: &str, package: &str) -> Result<(), String> {
-    let version = Command::new(program)
+    let text = |error: std::io::Error| error.to_string();
+    let version = Command::new("perf")
         .arg("--version")
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    match version {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!(
-            "{program} is needed ({error}); on Debian: apt-get install {package}"
-        )),
+    if let Err(error) = version {
+        return Err(format!(
+            "perf is needed ({error}); on Debian: apt-get install linux-perf"
+        ));
     }
+    fs::create_dir_all(&options.out).map_err(text)?;
+    let name = |ending: &str| options.out.join(format!("{}.{ending}", options.transport));
+    let (samples, graph) = (name("perf"), name("svg"));
+    let report = load(options, &samples)?;
+    print!("{}", report.table());
+    let stacks = Stacks::read(&samples)?;
+    let title = format!("encke, fan-out, {}", options.transport);
+    fs::write(&graph, stacks.graph(&title)?).map_err(text)?;
+    print!("\n{}", stacks.shares(options.lines));
+    println!("\nThe flame graph: {}", graph.display());
+    Ok(())
 }
 
-/// Runs the load and prints swarm's report.
-fn load(options: &Options, swarm: &Path, watch: &[&Path]) -> Result<Report, String> {
-    let subscribers = options.subscribers.unwrap_or(match options.what {
-        What::Instructions => 100,
-        What::Flame | What::Syscalls => 1_000,
-    });
+/// Runs the load, sampled into a file.
+fn load(options: &Options, samples: &PathBuf) -> Result<Report, String> {
+    let swarm = match &options.swarm {
+        Some(swarm) => swarm.clone(),
+        None => workspace::build_to_profile()?,
+    };
     let has_two = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
-    let mut command = Command::new(swarm);
+    let mut command = Command::new(&swarm);
     command.args(["fan-out", "--json", "--transport", &options.transport]);
     command.arg("--server").arg(workspace::description("encke"));
-    command.args(["--subscribers", &subscribers.to_string()]);
+    command.args(["--subscribers", &options.subscribers.to_string()]);
     command.args(["--seconds", &options.seconds.to_string()]);
+    command.arg("--samples").arg(samples);
     let pins = [
         ("--pin-server", options.pin_server.or(has_two.then_some(0))),
         ("--pin-driver", options.pin_driver.or(has_two.then_some(1))),
@@ -148,7 +100,6 @@ fn load(options: &Options, swarm: &Path, watch: &[&Path]) -> Result<Report, Stri
         }
     }
     let output = command
-        .args(watch)
         .args(&options.more)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
@@ -157,8 +108,5 @@ fn load(options: &Options, swarm: &Path, watch: &[&Path]) -> Result<Report, Stri
     if !output.status.success() {
         return Err("the load failed".into());
     }
-    let report: Report =
-        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
-    print!("{}", report.table());
-    Ok(report)
+    serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
 }

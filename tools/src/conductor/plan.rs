@@ -105,10 +105,6 @@ pub struct Plan {
     /// Sample what the server does into a file for perf
     #[arg(long, group = "watch", value_name = "FILE")]
     pub samples: Option<PathBuf>,
-    /// Run the server under callgrind, which makes it very slow, and count its instructions into a
-    /// file
-    #[arg(long, group = "watch", value_name = "FILE")]
-    pub instructions: Option<PathBuf>,
     /// Print one line of JSON instead of a table
     #[arg(long)]
     pub json: bool,
@@ -150,8 +146,7 @@ impl Plan {
     /// How the server is to be watched, if it is.
     pub fn watch(&self) -> Option<Watch<'_>> {
         let samples = self.samples.as_deref().map(Watch::Samples);
-        let instructions = self.instructions.as_deref().map(Watch::Instructions);
         let syscalls = self.syscalls.then_some(Watch::Syscalls);
-        samples.or(instructions).or(syscalls)
+        samples.or(syscalls)
     }
 }

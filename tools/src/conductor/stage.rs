@@ -89,9 +89,6 @@ impl Stage {
         if let Some(reason) = plan.reason_against(&description) {
             return Err(format!("not with {}: {reason}", description.name));
         }
-        if let Some(watch) = plan.watch() {
-            description.run_below(watch.prefix());
-        }
         let server = Server::start(description, plan.pin_server, plan.pin_driver)?;
         if let Some(cpu) = plan.pin_driver {
             net::pin(cpu).map_err(|error| format!("CPU {cpu}: {error}"))?;

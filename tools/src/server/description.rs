@@ -150,16 +150,6 @@ impl Description {
         keys.into_iter().flatten().next().map(String::as_str)
     }
 
-    /// Puts words before the command, so that another program runs the server.
-    pub fn run_below(&mut self, mut prefix: Vec<String>) {
-        if prefix.is_empty() || self.command.is_empty() {
-            return;
-        }
-        self.command[0] = find_program(&self.command[0]).to_string_lossy().into();
-        prefix.append(&mut self.command);
-        self.command = prefix;
-    }
-
     /// The transport of this name; `stream` is the first of its streams.
     pub fn receiving(&self, transport: &str) -> Result<&Request, String> {
         let names = match transport {
