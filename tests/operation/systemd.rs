@@ -1,0 +1,304 @@
+//! The units of `tools/systemd`, and what they rely on in encke.
+//!
+//! systemd-analyze reads the units. What systemd does for a service is done by the tests, since
+//! systemd need not run here: they pass sockets (sd_listen_fds(3)) and receive notifications
+//! (sd_notify(3)).
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::child::{ENCKE, Encke};
+use crate::http::Address;
+use crate::{Directory, PATIENCE, file, needs, run};
+
+const UNITS: [&str; 3] = ["encke.service", "encke.socket", "encke-control.socket"];
+
+/// The most that `systemd-analyze security` may say, in tenths, of a service that uses the network
+/// and nothing else. It says 92 of one without a sandbox.
+const MAX_EXPOSURE: u32 = 15;
+
+/// Makes standard input and standard output the passed sockets, and encke the process that they are
+/// passed to, with its pid.
+const START: &str = r#"
+export LISTEN_PID=$FOR_PID WATCHDOG_PID=$$
+test "$LISTEN_PID" || export LISTEN_PID=$$
+exec "$0" "$@" 3<&0 4<&1 0</dev/null 1>/dev/null"#;
+
+#[test]
+fn systemd_accepts_the_units() {
+    if !needs("systemd-analyze", "systemd") {
+        return;
+    }
+    let directory = Directory::new();
+    let copies = UNITS.map(|unit| {
+        let text = fs::read_to_string(file("tools/systemd").join(unit)).unwrap();
+        // systemd-analyze wants the program to be there, and would look for the manual.
+        let copy = directory.path(unit);
+        fs::write(&copy, text.replace("/usr/bin/encke", ENCKE)).unwrap();
+        copy.to_str().unwrap().to_owned()
+    });
+    let [service, socket, control] = &copies;
+    let said = run(
+        "systemd-analyze",
+        &["verify", "--man=no", service, socket, control],
+    );
+    // systemd only warns of an unknown setting.
+    assert_eq!(said, "");
+    let threshold = format!("--threshold={MAX_EXPOSURE}");
+    run(
+        "systemd-analyze",
+        &[
+            "security",
+            "--offline=true",
+            "--no-pager",
+            &threshold,
+            service,
+        ],
+    );
+}
+
+#[test]
+fn default_file_names_options_that_exist() {
+    let help = run(ENCKE, &["--help"]);
+    let text = fs::read_to_string(file("tools/systemd/encke.default")).unwrap();
+    let lines = text.lines().map(|line| line.trim_start_matches('#'));
+    let names = lines.filter(|line| line.starts_with("ENCKE_"));
+    let names: Vec<&str> = names.map(|line| line.split('=').next().unwrap()).collect();
+    assert!(!names.is_empty());
+    for name in names {
+        assert!(help.contains(&format!("[env: {name}]")), "{name}");
+    }
+}
+
+/// A passed socket: its name, where it listens, and itself.
+struct Passed {
+    name: &'static str,
+    address: Address,
+    fd: OwnedFd,
+}
+
+impl Passed {
+    fn tcp(name: &'static str, ip: &str) -> Passed {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        Passed {
+            name,
+            address: Address::Tcp(listener.local_addr().unwrap()),
+            fd: listener.into(),
+        }
+    }
+
+    fn unix(name: &'static str, directory: &Directory, file: &str) -> Passed {
+        let path = directory.path(file);
+        Passed {
+            name,
+            fd: UnixListener::bind(&path).unwrap().into(),
+            address: Address::Unix(path),
+        }
+    }
+}
+
+/// encke, started as systemd starts a service.
+struct Service {
+    encke: Encke,
+    notifications: UnixDatagram,
+    _directory: Directory,
+}
+
+impl Service {
+    fn start(sockets: Vec<Passed>, options: &[&str]) -> Service {
+        Service::start_with(sockets, options, false, true)
+    }
+
+    fn start_with(
+        sockets: Vec<Passed>,
+        options: &[&str],
+        is_abstract: bool,
+        for_itself: bool,
+    ) -> Service {
+        let directory = Directory::new();
+        let path = directory.path("notify");
+        let path = path.to_str().unwrap();
+        let (name, address) = match is_abstract {
+            true => (format!("@{path}"), SocketAddr::from_abstract_name(path)),
+            false => (path.to_owned(), SocketAddr::from_pathname(path)),
+        };
+        let notifications = UnixDatagram::bind_addr(&address.unwrap()).unwrap();
+        notifications.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut command = Command::new("sh");
+        command
+            .env_clear()
+            .env("NOTIFY_SOCKET", name)
+            .env("WATCHDOG_USEC", "200000")
+            .env("ENCKE_LOG", "warn")
+            .args(["-c", START, ENCKE])
+            .args(options)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        if !for_itself {
+            command.env("FOR_PID", std::process::id().to_string());
+        }
+        if !sockets.is_empty() {
+            let names: Vec<&str> = sockets.iter().map(|socket| socket.name).collect();
+            command
+                .env("LISTEN_FDS", names.len().to_string())
+                .env("LISTEN_FDNAMES", names.join(":"));
+        }
+        let mut fds = sockets.into_iter().map(|socket| socket.fd);
+        if let Some(fd) = fds.next() {
+            command.stdin(fd);
+        }
+        if let Some(fd) = fds.next() {
+            command.stdout(fd);
+        }
+        assert!(fds.next().is_none(), "two sockets can be passed");
+        Service {
+            encke: Encke::start(&mut command),
+            notifications,
+            _directory: directory,
+        }
+    }
+
+    /// Its next notification.
+    fn hear(&self) -> String {
+        let mut buffer = [0; 4_096];
+        match self.notifications.recv(&mut buffer) {
+            Ok(length) => String::from_utf8_lossy(&buffer[..length]).trim().to_owned(),
+            Err(error) => panic!("no notification ({error}): {}", self.encke.log()),
+        }
+    }
+
+    fn expect(&self, expected: &str) {
+        assert_eq!(self.hear(), expected);
+    }
+
+    fn stop(&self) {
+        self.encke.signal(Signal::TERM);
+    }
+
+    fn expect_stopping(&self) {
+        loop {
+            match self.hear().as_str() {
+                "STOPPING=1" => return,
+                said => assert_eq!(said, "WATCHDOG=1"),
+            }
+        }
+    }
+}
+
+#[test]
+fn notifies_of_ready_watchdog_and_stopping() {
+    // systemd's own socket is a file, that of other service managers an abstract one.
+    for is_abstract in [false, true] {
+        let options = ["--listen=127.0.0.1:0", "--drain=0"];
+        let mut service = Service::start_with(Vec::new(), &options, is_abstract, true);
+        service.expect("READY=1");
+        for _ in 0..3 {
+            service.expect("WATCHDOG=1");
+        }
+        service.stop();
+        service.expect_stopping();
+        assert_eq!(service.encke.wait(), Some(0));
+    }
+}
+
+#[test]
+fn notifies_of_nothing_if_it_cannot_serve() {
+    // A control socket that everyone can reach is refused.
+    let mut service = Service::start(vec![Passed::tcp("control", "0.0.0.0")], &[]);
+    assert_eq!(service.encke.wait(), Some(2));
+    service.notifications.set_nonblocking(true).unwrap();
+    let error = service.notifications.recv(&mut [0; 64]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn watchdog_continues_in_a_drain() {
+    let mut service = Service::start(Vec::new(), &["--listen=127.0.0.1:0", "--drain-delay=1h"]);
+    service.expect("READY=1");
+    service.stop();
+    service.expect_stopping();
+    service.expect("WATCHDOG=1");
+    service.expect("WATCHDOG=1");
+    service.stop();
+    let ended_by_second_signal = 128 + Signal::TERM.as_raw();
+    assert_eq!(service.encke.wait(), Some(ended_by_second_signal));
+}
+
+#[test]
+fn passed_sockets_serve_everything_without_a_control_socket() {
+    let directory = Directory::new();
+    let sockets = vec![
+        Passed::tcp("encke.socket", "127.0.0.1"),
+        Passed::unix("unknown", &directory, "receivers"),
+    ];
+    let addresses: Vec<Address> = sockets
+        .iter()
+        .map(|passed| passed.address.clone())
+        .collect();
+    let service = Service::start(sockets, &[]);
+    service.expect("READY=1");
+    for address in addresses {
+        assert_eq!(address.status("GET", "/readyz", b""), 200);
+        assert_eq!(address.status("GET", "/metrics", b""), 200);
+    }
+}
+
+#[test]
+fn only_the_passed_socket_named_control_serves_publishers() {
+    let directory = Directory::new();
+    let public = Passed::tcp("encke.socket", "127.0.0.1");
+    let control = Passed::unix("control", &directory, "control");
+    let (receiving, publishing) = (public.address.clone(), control.address.clone());
+    let mut service = Service::start(vec![public, control], &[]);
+    service.expect("READY=1");
+    assert_eq!(publishing.status("POST", "/publish/news", b"hello"), 200);
+    assert_eq!(receiving.status("POST", "/publish/news", b"hello"), 404);
+    assert_eq!(receiving.status("GET", "/poll/news", b""), 200);
+    service.stop();
+    service.encke.wait();
+    let path = directory.path("control");
+    assert!(path.exists(), "the file is systemd's, also after the end");
+}
+
+#[test]
+fn client_that_connected_before_the_start_is_served() {
+    let socket = Passed::tcp("encke.socket", "127.0.0.1");
+    let mut client = socket.address.ask("GET", "/readyz", b"");
+    let _service = Service::start(vec![socket], &[]);
+    client.finish();
+    assert_eq!(client.status, 200);
+}
+
+#[test]
+fn own_addresses_are_served_beside_passed_sockets() {
+    let directory = Directory::new();
+    let passed = Passed::unix("encke.socket", &directory, "passed");
+    let addresses = [passed.address.clone(), Address::Unix(directory.path("own"))];
+    let option = format!("--listen=unix:{}", directory.path("own").display());
+    let service = Service::start(vec![passed], &[&option]);
+    service.expect("READY=1");
+    for address in addresses {
+        assert_eq!(address.status("GET", "/readyz", b""), 200);
+    }
+}
+
+#[test]
+fn sockets_passed_to_another_process_are_left_alone() {
+    let socket = Passed::tcp("control", "127.0.0.1");
+    let address = socket.address.clone();
+    let service = Service::start_with(vec![socket], &["--listen=127.0.0.1:0"], false, false);
+    service.expect("READY=1");
+    let client = address.ask("GET", "/readyz", b"");
+    service.expect("WATCHDOG=1");
+    service.expect("WATCHDOG=1");
+    client.socket.set_nonblocking(true).unwrap();
+    let read = (&client.socket).read(&mut [0]);
+    assert!(read.is_err(), "a response from a socket of another process");
+}
