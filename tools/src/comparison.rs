@@ -19,7 +19,7 @@ use crate::report::Report;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Line {
-    /// How it was begun, and with which servers in which order.
+    /// Its beginning: the command line, and the servers in order.
     Begun {
         /// The command line.
         command: String,
@@ -30,7 +30,7 @@ pub enum Line {
     Run {
         /// The row it belongs to.
         row: String,
-        /// What it found.
+        /// Its report.
         report: Box<Report>,
     },
     /// A run that there is not.
@@ -46,7 +46,7 @@ pub enum Line {
     Alone(Box<Report>),
 }
 
-/// What is known of one server in one row.
+/// The runs of one server in one row.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     /// Its runs.
@@ -58,9 +58,9 @@ pub struct Cell {
 /// One load, on each server.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// What is looked at.
+    /// The figure it compares.
     pub measure: Measure,
     /// At most this is good, if it is known what is.
     pub mark: Option<f64>,
@@ -167,7 +167,7 @@ impl Comparison {
 }
 
 impl Results {
-    /// What is looked at, run by run.
+    /// The figure, run by run.
     pub fn values(&self, place: usize) -> Vec<f64> {
         let runs = self.cells.get(place).map_or(&[][..], |cell| &cell.runs);
         runs.iter().map(|run| self.measure.value(run)).collect()
@@ -190,7 +190,7 @@ impl Results {
         })
     }
 
-    /// Whether a server reaches the mark; nothing where there is none, or no value.
+    /// Whether a server reaches the mark; `None` without a mark or a value.
     pub fn is_reached(&self, place: usize) -> Option<bool> {
         let value = match self.measure {
             Measure::Cpu => self.ratio(place)?.median,
@@ -229,7 +229,7 @@ fn lowest(values: &[f64]) -> f64 {
 }
 
 impl Measure {
-    /// What is looked at in a run that belongs to no row.
+    /// The figure of a run that belongs to no row.
     fn of(report: &Report) -> Measure {
         match report.mode {
             _ if !report.syscalls.is_empty() => Measure::Syscalls,

@@ -39,7 +39,7 @@ const EVENTS: usize = 512;
 /// Tokens from here on are of descriptors that are watched besides the connections.
 const WATCHED: usize = usize::MAX - 255;
 
-/// How a connection ended, or may end soon.
+/// The end of a connection, or a sign that it is near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It was never established. The key is free.
@@ -64,8 +64,8 @@ pub struct Due {
     pub tag: u32,
 }
 
-/// What the connections are for. Every method may call any method of the driver, on this
-/// connection or on others. An error ends [`Driver::turn`].
+/// The user of a driver. Every method may call any method of the driver, on this connection or on
+/// others. An error ends [`Driver::turn`].
 pub trait Session {
     /// A connection is established; what was sent before follows.
     fn on_connect(&mut self, driver: &mut Driver, key: u32) -> io::Result<()>;
@@ -331,7 +331,7 @@ impl Driver {
         };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-            // What an interrupted poll leaves in the list is old.
+            // An interrupted poll leaves old events in the list.
             Err(_) => self.events.clear(),
             Ok(()) => {}
         }

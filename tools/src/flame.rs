@@ -11,7 +11,7 @@ use inferno::collapse::perf::{Folder, Options};
 use inferno::flamegraph::color::MultiPalette;
 use inferno::flamegraph::{self, Palette};
 
-/// What inferno puts behind the names of the kernel's functions.
+/// The suffix that inferno gives the names of the kernel's functions.
 const KERNEL: &str = "_[k]";
 
 /// Stacks, and how long each was seen.

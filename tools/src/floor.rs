@@ -63,13 +63,13 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 200 OK\r\n\
     Content-Length: 67\r\n\r\n\
     {\"id\":\"00000000-0000\",\"channel\":\"swarm-00000000-0\",\"subscribers\":0}";
 
-/// What stands around a message on a stream.
+/// The text around a message on a stream.
 const OBJECT: (&[u8], &[u8]) = (
     b"{\"id\":\"00000000-0000\",\"channel\":\"swarm-00000000-0\",\"data\":\"",
     b"\"}",
 );
 
-/// What stands around a message's object in the answer to a long poll.
+/// The text around a message's object in the answer to a long poll.
 const BATCH: (&[u8], &[u8]) = (b"{\"cursor\":\"00000000-0000\",\"messages\":[", b"]}");
 
 /// A connection, and its place if it is parked.
@@ -330,7 +330,7 @@ impl Channel {
     }
 }
 
-/// The number that the bytes begin with; 0 without one. Bounded, as it sizes a table.
+/// Returns the number that the bytes begin with, or 0. Bounded, as it sizes a table.
 fn digits(bytes: &[u8]) -> u32 {
     let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
     digits

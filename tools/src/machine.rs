@@ -1,4 +1,4 @@
-//! What a run was measured on.
+//! The machine that a run was measured on.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     /// The processor's model.
     pub processor: String,
-    /// How many of them.
+    /// The number of processors.
     pub cpus: usize,
     /// The kernel's release.
     pub kernel: String,
     /// The congestion control that sockets have unless they ask for another.
     pub congestion_control: String,
-    /// When this was read.
+    /// The time this was read.
     pub at: String,
     /// Processes that ran or wanted to, on average over the last minute.
     pub load: String,
@@ -61,7 +61,7 @@ impl Machine {
     }
 }
 
-/// How this program was called, without the path to it.
+/// The command line of this program, without the path to it.
 pub fn command_line() -> String {
     let mut words: Vec<String> = std::env::args().collect();
     if let Some(program) = words.first_mut() {

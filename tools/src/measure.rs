@@ -1,4 +1,4 @@
-//! What a server costs: processor time, memory of its own, memory of the kernel's.
+//! The cost of a server: processor time, its own memory, the kernel's memory.
 
 use std::fs;
 
@@ -79,7 +79,7 @@ impl Memory {
     }
 }
 
-/// The bytes of a field that the system writes in kB; 0 without it.
+/// Returns the bytes of a field that the system writes in kB, or 0 without it.
 pub(crate) fn kilobytes(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
@@ -89,7 +89,7 @@ pub(crate) fn kilobytes(text: &str, name: &str) -> u64 {
 /// Connections that did not fit into a queue of those to be accepted, of the whole machine.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Overflows {
-    /// How often a queue was too long.
+    /// The number of times a queue was full.
     pub overflows: u64,
     /// Attempts that were dropped, which the client's system repeats after a second.
     pub drops: u64,
@@ -134,7 +134,7 @@ pub fn histogram() -> Histogram<u64> {
 /// Delays, in nanoseconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Delays {
-    /// How many there were.
+    /// Their number.
     pub count: u64,
     /// Half were at most this.
     pub p50: u64,

@@ -243,7 +243,7 @@ fn memory(comparison: &Comparison) -> Markup {
     html! {
         h2 { "Bytes per parked connection" }
         p {
-            "Resident memory of the server's processes, less what they had before anybody came, \
+            "Resident memory of the server's processes, less what they had without subscribers, \
              for each connection. The kernel's own buffers, the same for all, are in the second \
              table."
         }
@@ -286,7 +286,7 @@ fn delays(comparison: &Comparison) -> Markup {
     }
 }
 
-/// Where the percentiles lie that there are values for: by the number of nines.
+/// An axis of the percentiles that there are values for, by the number of nines.
 fn percentiles(series: &[Series]) -> Across {
     let points = series.iter().flat_map(|series| &series.points);
     let furthest = points.map(|point| point.x).fold(0.0, f64::max);

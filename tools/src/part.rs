@@ -1,4 +1,4 @@
-//! What the tools start themselves as.
+//! The parts in which the tools start themselves.
 
 use std::net::SocketAddrV4;
 
@@ -9,20 +9,20 @@ use crate::{adversary, grip, promise, server, worker};
 /// A process of its own that a tool starts.
 #[derive(Subcommand)]
 pub enum Part {
-    /// Subscribers, led through standard input.
+    /// Subscribers, with commands on standard input.
     #[command(hide = true)]
     Worker,
-    /// Clients that keep a log, led through standard input.
+    /// Clients that keep a log, with commands on standard input.
     #[command(hide = true)]
     Clients,
     /// The application behind Pushpin.
     #[command(hide = true)]
     Grip {
-        /// Where it serves.
+        /// The address to listen on.
         #[arg(long)]
         listen: SocketAddrV4,
     },
-    /// Hostile clients, led through standard input.
+    /// Hostile clients, with commands on standard input.
     #[command(hide = true)]
     Raid,
     /// Becomes the server.
@@ -31,7 +31,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Plays the part until it is over.
+    /// Runs the part until it is over.
     pub fn play(self) -> Result<(), String> {
         match self {
             Part::Worker => worker::run(),

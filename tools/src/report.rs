@@ -1,4 +1,4 @@
-//! What a run found, for people and for programs.
+//! The report of a run, for people and for programs.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::measure::{Delays, Memory, Overflows};
 use crate::receipt::Counts;
 
-/// What a run found.
+/// The report of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// The server's name.
@@ -18,11 +18,11 @@ pub struct Report {
     pub version: String,
     /// The command line.
     pub command: String,
-    /// What it was measured on.
+    /// The machine it was measured on.
     pub machine: Machine,
-    /// What kind of load.
+    /// The kind of load.
     pub mode: Mode,
-    /// How it was received.
+    /// The transport of the receivers.
     pub transport: String,
     /// Subscribers, or connections that polled.
     pub subscribers: u32,
@@ -32,7 +32,7 @@ pub struct Report {
     pub size: u32,
     /// Publishes a second, if they came at set times.
     pub rate: f64,
-    /// How long it was measured.
+    /// The length of the measurement, in seconds.
     pub seconds: f64,
     /// Publishes in that time.
     pub publishes: u64,
@@ -40,7 +40,7 @@ pub struct Report {
     pub units: u64,
     /// The server's processor time, in nanoseconds.
     pub cpu_ns: u64,
-    /// What was received, and what was wrong.
+    /// The receipts, and what was wrong with them.
     pub counts: Counts,
     /// Delays in nanoseconds: from the time a message was to be sent to its receipt; of a poll or a
     /// publish to its answer.
@@ -53,7 +53,7 @@ pub struct Report {
     pub back: Delays,
     /// In a herd, connections that the system had to leave waiting, or dropped.
     pub overflows: Option<Overflows>,
-    /// Delays of the one apart while nobody else was served; `delays` are those while others were.
+    /// Delays of the one apart while no other was served; `delays` are those while others were.
     pub undisturbed: Delays,
 }
 
@@ -106,7 +106,7 @@ impl Report {
         self.syscalls.values().sum::<u64>() as f64 / self.units.max(1) as f64
     }
 
-    /// What it is called beside others.
+    /// Its name among others.
     pub fn title(&self) -> String {
         let mode = self.mode.name();
         let mut title = match self.mode {
@@ -126,7 +126,7 @@ impl Report {
         title
     }
 
-    /// What a unit of work is.
+    /// The unit of work.
     pub fn unit(&self) -> &'static str {
         match self.mode {
             Mode::Park | Mode::Idle => "connection",

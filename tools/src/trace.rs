@@ -11,11 +11,11 @@ use std::path::Path;
 use perf::Perf;
 use strace::Strace;
 
-/// How a server is to be watched.
+/// A way to watch a server.
 pub enum Watch<'a> {
-    /// Its system calls are counted.
+    /// strace counts its system calls.
     Syscalls,
-    /// What it does is sampled into a file for perf.
+    /// perf samples it into a file.
     Samples(&'a Path),
 }
 

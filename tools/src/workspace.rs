@@ -14,7 +14,7 @@ pub fn build() -> Result<(), String> {
     run_cargo(&["--workspace", "--bins", "--profile", profile])
 }
 
-/// Builds encke and swarm so that they can be profiled; where swarm lies then.
+/// Builds encke and swarm so that they can be profiled, and returns the path of swarm.
 pub fn build_to_profile() -> Result<PathBuf, String> {
     // perf finds its way from frame to frame by these; Rust's own library has them too.
     let pointers = "build.rustflags=[\"-Cforce-frame-pointers=yes\"]";

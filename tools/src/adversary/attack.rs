@@ -1,4 +1,4 @@
-//! What an attack is.
+//! The description of an attack.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,12 +6,12 @@ use super::crowd::Tally;
 use super::finding::Moved;
 use super::script::Script;
 
-/// How large a trial is. Times are parts of its length, so that a short one shows the same.
+/// The size of a trial. Times are parts of its length, so that a short one shows the same.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Size {
     /// Connections of an attack that is about their number.
     pub connections: u32,
-    /// How long it attacks, in seconds.
+    /// The length of the attack, in seconds.
     pub seconds: f64,
 }
 
@@ -27,7 +27,7 @@ impl Size {
     }
 }
 
-/// What clients can make encke keep, each kind against a limit of its own.
+/// The kinds of memory that clients can make encke use, each with a limit of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keeps {
     /// Unfinished requests and unsent answers: `--max-buffer-bytes`.
@@ -67,21 +67,21 @@ impl Keeps {
 
 /// An attack, as data.
 pub struct Attack {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// What it does.
+    /// A description of what it does.
     pub about: &'static str,
-    /// How many connections it has.
+    /// The number of its connections.
     pub(super) connections: fn(&Size) -> u32,
-    /// What a connection does, by its number and by how often it has come before.
+    /// The script of a connection, by its number and the number of its earlier visits.
     pub(super) script: fn(&Size, u32, u32) -> Script,
     /// Options of encke besides those of all trials.
     pub(super) options: fn(&Size) -> Vec<(&'static str, String)>,
     /// The limit on open files that encke is left with when the attack begins.
     pub(super) open_files_left: fn(&Size) -> Option<u64>,
-    /// What it may make encke keep.
+    /// The memory that it may make encke use.
     pub(super) keeps: Keeps,
-    /// What must have happened, as sentences about what did not.
+    /// Returns a sentence for each thing that should have happened and did not.
     pub(super) judge: fn(&Size, &Tally, &Moved) -> Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! All hostile connections of a process.
 //!
-//! Owns what became of them. It knows scripts and not attacks. Bounded: it connects and sends only
+//! Owns their outcomes. It knows scripts and not attacks. Bounded: it connects and sends only
 //! until its time is up, and a limited number of connections are being made at once.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,17 +21,17 @@ const CONNECTING: usize = 256;
 /// Connections begun in one turn, so that established ones get theirs.
 const BEGUN: usize = 64;
 
-/// How long a connection waits before it connects again: a refused one would do nothing else.
+/// The pause before a connection is made again, without which refused ones would do nothing else.
 const PAUSE: Duration = Duration::from_millis(20);
 
-// What a deadline is for; the rest of its tag says for which visit.
+// The purpose of a deadline. The rest of its tag is the number of the visit.
 const DRIP: u32 = 0;
 const SIP: u32 = 1;
 const LEAVE: u32 = 2;
 const CONNECT: u32 = 3;
 const DEEDS: u32 = 4;
 
-/// What became of the connections.
+/// The outcomes of connections.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Connections that were established.
@@ -77,7 +77,7 @@ struct Conn {
     script: Script,
     is_connected: bool,
     has_sent_opening: bool,
-    /// Where the drip goes on.
+    /// The place in the drip.
     dripped: usize,
     has_ended_side: bool,
     is_leaving: bool,
@@ -89,10 +89,10 @@ pub(super) struct Crowd<'a> {
     server: SocketAddrV4,
     from: Vec<Ipv4Addr>,
     next_from: usize,
-    /// What a connection does on its n-th visit.
+    /// The script of a connection on its n-th visit.
     script: &'a dyn Fn(u32, u32) -> Script,
     conns: Vec<Option<Conn>>,
-    /// How often each has connected.
+    /// The number of visits of each.
     visits: Vec<u32>,
     waiting: VecDeque<u32>,
     connecting: usize,
@@ -125,7 +125,7 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// What became of all connections so far.
+    /// The outcomes of all connections so far.
     pub(super) fn tally(&self, driver: &Driver) -> Tally {
         let mut tally = self.tally.clone();
         let conns = self.conns.iter().flatten();
@@ -236,7 +236,7 @@ impl<'a> Crowd<'a> {
             return;
         };
         let every = drip.every;
-        // What the socket does not take is not piled up here.
+        // Bytes that the socket does not take are not piled up.
         if driver.unsent(key) == 0 {
             let end = (conn.dripped + drip.piece).min(drip.text.len());
             let piece = &drip.text[conn.dripped..end];

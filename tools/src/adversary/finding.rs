@@ -1,4 +1,4 @@
-//! What a trial found, for people and for programs.
+//! The finding of a trial, for people and for programs.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,14 +6,14 @@ use super::crowd::Tally;
 use super::watch::Metrics;
 use crate::measure::Delays;
 
-/// What encke has counted between two moments.
+/// The counters of encke at two moments.
 pub(super) struct Moved {
     pub(super) before: Metrics,
     pub(super) after: Metrics,
 }
 
 impl Moved {
-    /// By how much a counter moved, over all whose labels hold this text.
+    /// The increase of a counter, over all series with this text in their labels.
     pub(super) fn by(&self, name: &str, label: &str) -> u64 {
         (self.after.sum(name, label) - self.before.sum(name, label)) as u64
     }
@@ -34,39 +34,39 @@ impl Moved {
     }
 }
 
-/// What was found of one attack.
+/// The finding of one attack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finding {
     /// The attack.
     pub attack: String,
     /// Its connections at once.
     pub connections: u32,
-    /// How long it went on.
+    /// Its length in seconds.
     pub seconds: f64,
     /// Resident memory of encke before it, in bytes.
     pub rss_before: u64,
     /// The most during it.
     pub rss_peak: u64,
-    /// When everything was given back.
+    /// After everything was given back.
     pub rss_after: u64,
-    /// By how much it may grow.
+    /// The bytes by which it may grow.
     pub budget: u64,
     /// Processor time of encke in parts of a core: with the neighbour alone, and during the attack.
     pub cpu: (f64, f64),
-    /// The neighbour's delays with nobody else there, in nanoseconds.
+    /// The neighbour's delays without the attack, in nanoseconds.
     pub undisturbed: Delays,
     /// The neighbour's delays during the attack.
     pub disturbed: Delays,
     /// A bound of the longest turn of encke's loop during the attack, in seconds.
     pub turn: f64,
-    /// What became of the attack's connections.
+    /// The outcomes of the attack's connections.
     pub tally: Tally,
-    /// What is wrong.
+    /// Faults of encke.
     pub faults: Vec<String>,
 }
 
 impl Finding {
-    /// How much memory it took at most, in bytes.
+    /// The bytes by which it grew at most.
     pub fn growth(&self) -> u64 {
         self.rss_peak.saturating_sub(self.rss_before)
     }

@@ -1,7 +1,7 @@
-//! The processes that attack: started, told when to say what became of them, and ended.
+//! The attacking processes: their start, the questions for their tallies, and their end.
 //!
-//! Invariant: a process ends, and with it all of its connections, when the one that started it
-//! closes its standard input or is gone.
+//! Invariant: a process ends, and with it all of its connections, when its parent closes its standard
+//! input or is gone.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -24,7 +24,7 @@ const ADDRESSES: u8 = 32;
 /// The first of their addresses' second numbers: those below are the neighbour's.
 const FIRST_NET: u8 = 32;
 
-/// What a process is told at its start.
+/// The configuration of a process.
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     attack: String,
@@ -86,7 +86,7 @@ impl Raid {
         Ok(Raid { parts })
     }
 
-    /// What has become of all connections so far.
+    /// The outcomes of all connections so far.
     pub(super) fn tally(&mut self) -> io::Result<Tally> {
         let mut all = Tally::default();
         for part in &mut self.parts {

@@ -1,18 +1,18 @@
-//! What one hostile connection does, as data.
+//! The behaviour of one hostile connection, as data.
 
 use std::time::Duration;
 
-/// A connection's part.
+/// The behaviour of a connection.
 pub(super) struct Script {
     /// Sent at once.
     pub(super) opening: Vec<u8>,
     /// Sent afterwards, little by little, again and again.
     pub(super) drip: Option<Drip>,
-    /// How it reads.
+    /// Its way of reading.
     pub(super) reads: Reads,
-    /// When and how it leaves; `None`: it stays until the server ends it.
+    /// Its departure; `None`: it stays until the server ends it.
     pub(super) leaves: Option<Leaves>,
-    /// Whether it comes back when it has left, or has been closed.
+    /// Whether it connects again when it has left or was closed.
     pub(super) returns: bool,
     /// The socket's receive buffer; `None`: the system's choice.
     pub(super) receive_buffer: Option<usize>,
@@ -24,11 +24,11 @@ pub(super) struct Drip {
     pub(super) text: Vec<u8>,
     /// Bytes sent at a time.
     pub(super) piece: usize,
-    /// How often.
+    /// The time between two pieces.
     pub(super) every: Duration,
 }
 
-/// How a connection reads.
+/// A way of reading.
 #[derive(Clone, Copy)]
 pub(super) enum Reads {
     /// Everything at once.
@@ -39,18 +39,18 @@ pub(super) enum Reads {
     Byte(Duration),
 }
 
-/// When and how a connection leaves.
+/// The departure of a connection.
 #[derive(Clone, Copy)]
 pub(super) struct Leaves {
-    /// After what.
+    /// The event before it.
     pub(super) when: When,
-    /// How long after that.
+    /// The time from that event.
     pub(super) after: Duration,
-    /// How.
+    /// The way it ends the connection.
     pub(super) how: How,
 }
 
-/// What a connection waits for before it leaves.
+/// The event before a departure.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
     /// The opening has been handed to the system.
@@ -59,7 +59,7 @@ pub(super) enum When {
     Heard,
 }
 
-/// How a connection leaves.
+/// The way a connection is ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     /// In order.

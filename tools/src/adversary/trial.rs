@@ -31,26 +31,26 @@ const ALONE: f64 = 0.4;
 const BUFFER_BYTES: u64 = 16 << 20;
 const HISTORY_BYTES: u64 = 32 << 20;
 
-/// What encke takes beside its limits: code and stacks touched, tables, the allocator's rounding.
+/// Memory of encke besides its limits: code and stacks touched, tables, the allocator's rounding.
 const SLACK_BYTES: u64 = 4 << 20;
 
-/// What a connection takes beside its limits.
+/// Bytes of a connection besides its limits.
 const CONNECTION_BYTES: u64 = 200;
 
-/// How a trial is run.
+/// The options of a trial.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How large it is.
+    /// Its size.
     pub size: Size,
     /// The CPU of encke.
     pub pin_server: Option<usize>,
-    /// The CPU of everybody else.
+    /// The CPU of all other processes.
     pub pin_driver: Option<usize>,
     /// The longest wait for anything, in seconds.
     pub patience: f64,
 }
 
-/// Runs an attack. An error is a trial that could not be held; what encke did wrong is in the
+/// Runs an attack. An error means that the trial could not be held; faults of encke are in the
 /// finding.
 pub fn run(attack: &Attack, options: &Options) -> Result<Finding, String> {
     let mut trial = Trial::prepare(attack, options)?;
@@ -113,7 +113,7 @@ pub fn run(attack: &Attack, options: &Options) -> Result<Finding, String> {
     Ok(finding)
 }
 
-/// encke, its neighbour, and who looks after both.
+/// encke, its neighbour, and a connection that asks for the metrics.
 struct Trial {
     stage: Stage,
     plan: Plan,
@@ -123,7 +123,7 @@ struct Trial {
     patience: Duration,
 }
 
-/// How the neighbour was served for a time.
+/// The service that the neighbour had for a time.
 struct Served {
     sent: u64,
     counts: Counts,
@@ -270,7 +270,7 @@ fn description(attack: &Attack, size: &Size) -> Result<Description, String> {
     Ok(description)
 }
 
-/// By how much an attack may make encke grow.
+/// The bytes by which an attack may make encke grow.
 fn budget(attack: &Attack, size: &Size) -> u64 {
     let connections = u64::from((attack.connections)(size));
     let mut budget = SLACK_BYTES + connections * CONNECTION_BYTES;

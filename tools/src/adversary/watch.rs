@@ -1,4 +1,4 @@
-//! What encke holds, by its own account and by the system's.
+//! The resources that encke holds, by its own account and by the system's.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -86,7 +86,7 @@ impl Holdings {
                 .all(|name| self.0[*name] == 0)
     }
 
-    /// What differs.
+    /// The differences to other holdings.
     pub(super) fn differences(&self, other: &Holdings) -> Vec<String> {
         let both = self.0.iter().zip(&other.0);
         let differing = both.filter(|((_, before), (_, after))| before != after);

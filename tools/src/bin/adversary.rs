@@ -6,7 +6,7 @@ use clap::Parser;
 use encke_tools::adversary::{ALL, Attack, Finding, Size, trial};
 use encke_tools::part::Part;
 
-/// Attacks encke, beside a neighbour that must not notice. Only on loopback.
+/// Attacks encke while a neighbour must be served as before. Only on loopback.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Options {
@@ -15,13 +15,13 @@ struct Options {
     /// Connections of an attack that is about their number
     #[arg(long, short = 'n', default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     connections: u32,
-    /// How long each attacks, in seconds; the timeouts of encke are a quarter of it
+    /// Seconds of each attack; the timeouts of encke are a quarter of it
     #[arg(long, default_value_t = 12.0)]
     seconds: f64,
     /// CPU for encke
     #[arg(long, value_name = "CPU")]
     pin_server: Option<usize>,
-    /// CPU for everybody else
+    /// CPU for all other processes
     #[arg(long, value_name = "CPU")]
     pin_driver: Option<usize>,
     /// Longest wait for anything, in seconds
@@ -30,7 +30,7 @@ struct Options {
     /// Print a line of JSON for each instead of a table
     #[arg(long)]
     json: bool,
-    /// Say which attacks there are
+    /// List the attacks
     #[arg(long)]
     list: bool,
     #[command(subcommand)]
@@ -93,7 +93,7 @@ fn run(options: &Options) -> Result<(), String> {
     }
 }
 
-/// The attacks whose names hold one of these words.
+/// The attacks with one of these words in their names.
 fn chosen(words: &[String]) -> Result<Vec<&'static Attack>, String> {
     for word in words {
         if !ALL.iter().any(|attack| attack.name.contains(word.as_str())) {

@@ -8,7 +8,7 @@ use clap::Parser;
 /// The least that any epoll server could do: the yardstick for encke. Only for loopback.
 #[derive(Parser)]
 struct Options {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7712")]
     listen: SocketAddrV4,
 }

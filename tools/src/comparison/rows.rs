@@ -1,8 +1,8 @@
-//! What is compared, and the marks that encke is to reach.
+//! The rows of a comparison, and the marks that encke is to reach.
 
 use crate::report::Report;
 
-/// What a row is about.
+/// The figure that a row compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Processor time per unit, as a multiple of the yardstick's.
@@ -22,11 +22,11 @@ pub enum Measure {
 
 /// One load, on each server.
 pub struct Row {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// How swarm is told.
+    /// The options of swarm.
     pub load: &'static str,
-    /// What is looked at.
+    /// The figure it compares.
     pub measure: Measure,
     /// At most this is good for encke; without one, the row is there to show what is.
     pub mark: Option<f64>,
@@ -40,7 +40,7 @@ impl Row {
 }
 
 impl Measure {
-    /// What is looked at in a run.
+    /// The figure of a run.
     pub fn value(self, report: &Report) -> f64 {
         match self {
             Measure::Cpu => report.cpu_each(),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{Cell, Comparison, Results};
 
-/// What stands above the rows.
+/// The heading of the rows.
 pub fn heading(servers: &[String]) -> String {
     let mut line = format!("{:32}", "");
     for (place, name) in servers.iter().enumerate() {

@@ -28,7 +28,7 @@ const RATE: f64 = 200.0;
 pub(super) fn run(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     let can_tell = stage.server.description.parked.is_some();
     if plan.transport != "long-poll" || !can_tell || plan.channels != 1 {
-        return Err("a herd is of long polls (-t long-poll) on one channel, at a server that says who is parked".into());
+        return Err("a herd is of long polls (-t long-poll) on one channel, at a server that counts parked subscribers".into());
     }
     let there = stage.server.address;
     let leaving = match plan.drain {
@@ -75,12 +75,12 @@ pub(super) fn run(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     Ok(report)
 }
 
-/// What has been published, and how long the herd took to come back.
+/// The messages published, and the times the herd took to come back.
 struct Herd {
     channel_apart: u32,
     size: u32,
     interval: u64,
-    /// When the one apart is due its next message.
+    /// The time of the next message to the one apart.
     due: u64,
     seq: u64,
     seq_apart: u64,
@@ -126,7 +126,7 @@ impl Herd {
         settle(stage, self.sent)
     }
 
-    /// Messages to all, each when all are back from the last; how many.
+    /// Publishes to all, each time when all are back from the last, and returns how often.
     fn rounds(&mut self, stage: &mut Stage, plan: &Plan) -> Result<u64, String> {
         let end = Instant::now() + Duration::from_secs_f64(plan.seconds);
         self.due = now_ns();
@@ -140,7 +140,7 @@ impl Herd {
             while !stage.have_all_reached(rounds) {
                 self.turn(stage)?;
                 if Instant::now() > deadline {
-                    return Err("not everybody was told".into());
+                    return Err("not all of the herd were answered".into());
                 }
             }
             self.wait_for_all(stage, plan, since)?;
@@ -164,7 +164,7 @@ impl Herd {
         Ok(1)
     }
 
-    /// Waits until all are parked; how long that took is noted.
+    /// Waits until all are parked, and records how long that took.
     fn wait_for_all(
         &mut self,
         stage: &mut Stage,
@@ -180,7 +180,9 @@ impl Herd {
                     return Ok(());
                 }
                 Err(TryRecvError::Empty) => self.turn(stage)?,
-                Err(TryRecvError::Disconnected) => return Err("nobody asks who is parked".into()),
+                Err(TryRecvError::Disconnected) => {
+                    return Err("the thread that asks for parked subscribers has ended".into());
+                }
             }
         }
     }
@@ -197,7 +199,7 @@ fn ask_until_parked(
     let (run, patience) = (stage.run, stage.patience);
     std::thread::spawn(move || {
         let result = wait_until_parked(&description, &plan, run, address, patience);
-        // Who has given up waiting does not want to know.
+        // The receiver is gone if the run has ended early.
         let _ = tell.send(result.map(|()| Instant::now()));
     });
     told

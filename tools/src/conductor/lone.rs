@@ -33,7 +33,7 @@ pub(super) fn run(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     Ok(report)
 }
 
-/// What was published, to all and to the one.
+/// The messages published, to all and to the one.
 #[derive(Default)]
 struct Load {
     seq: u64,

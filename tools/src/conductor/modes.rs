@@ -16,10 +16,10 @@ use crate::server::Description;
 use crate::trace::Trace;
 use crate::worker::{Command, Kind};
 
-/// How long parked connections are left alone before they are looked at.
+/// The pause before the memory of parked connections is measured.
 const REST: Duration = Duration::from_millis(500);
 
-/// How long messages that are late may be waited for once nothing is sent any more.
+/// The longest wait for late messages when nothing is sent any more.
 const LATE: Duration = Duration::from_secs(3);
 
 /// Carries out a plan on the server that its file describes.
@@ -68,7 +68,7 @@ pub(super) fn kind(plan: &Plan) -> Kind {
     }
 }
 
-/// What is measured from a moment on.
+/// A measurement that has begun.
 pub(super) struct Window {
     cpu: u64,
     since: Instant,
@@ -130,7 +130,8 @@ impl Window {
     }
 }
 
-/// Runs something again and again, first unmeasured and then measured; how often it was measured.
+/// Runs something again and again, first unmeasured and then measured, and returns how often it was
+/// measured.
 fn repeat(
     stage: &mut Stage,
     plan: &Plan,
@@ -275,7 +276,7 @@ pub(crate) struct Sender {
     arrivals: Arrivals,
 }
 
-/// When messages are published.
+/// The times at which messages are published.
 enum Arrivals {
     /// At even times, to one channel after another: to this one next.
     Even(u32),
@@ -356,7 +357,7 @@ impl Sender {
         }
     }
 
-    /// How many receipts there should be of all that was sent.
+    /// The number of receipts that all messages sent should lead to.
     pub(crate) fn deliveries(&self, plan: &Plan) -> u64 {
         let audience = |channel: usize| {
             let channel = channel as u32;
@@ -376,7 +377,7 @@ fn publish(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
         publish_some(stage, plan, &mut seq, &mut open, &mut delays)
     })?;
     stage.wait("answers", |stage| stage.publisher.open() == 0)?;
-    // What was open when the window was opened was answered in it, as what is counted.
+    // Publishes that were open when the window opened were answered in it, so they count.
     let units = stage.publisher.asked - window.asked;
     window.asked = stage.publisher.asked - units;
     let mut report = window.close(stage, plan, units)?;

@@ -1,4 +1,4 @@
-//! What is to be run.
+//! The options of a run.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::server::Description;
 use crate::trace::Watch;
 
-/// What kind of load.
+/// A kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -16,13 +16,13 @@ pub enum Mode {
     Park,
     /// Parked connections, nothing happens: processor time.
     Idle,
-    /// Messages to all subscribers; the next when all have the last, or at --rate.
+    /// Messages to all subscribers: the next when all have the last, or at --rate.
     FanOut,
     /// Many channels, messages at --rate to one after another.
     Spread,
     /// --burst messages back to back, then wait until all have them.
     Burst,
-    /// Publishes to a channel that nobody follows, --depth at once.
+    /// Publishes to a channel without subscribers, --depth at once.
     Publish,
     /// Plain polls over kept connections.
     Poll,
@@ -39,7 +39,7 @@ pub enum Mode {
 /// A run.
 #[derive(Clone, Debug, Args)]
 pub struct Plan {
-    /// What kind of load
+    /// Kind of load
     #[arg(value_enum)]
     pub mode: Mode,
     /// File that describes the server
@@ -114,7 +114,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Why this is not to be had from a server, if it is not.
+    /// The reason why a server cannot do this, if it cannot.
     pub fn reason_against(&self, server: &Description) -> Option<String> {
         if self.mode == Mode::Publish && self.depth > 1 && !server.publish.pipelined {
             return Some("it takes one publish at a time".into());
@@ -125,7 +125,7 @@ impl Plan {
 }
 
 impl Mode {
-    /// What it is called on the command line.
+    /// Its name on the command line.
     pub fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().into())
@@ -143,7 +143,7 @@ impl Mode {
 }
 
 impl Plan {
-    /// How the server is to be watched, if it is.
+    /// The way the server is to be watched, if it is.
     pub fn watch(&self) -> Option<Watch<'_>> {
         let samples = self.samples.as_deref().map(Watch::Samples);
         let syscalls = self.syscalls.then_some(Watch::Syscalls);

@@ -38,7 +38,7 @@ struct Worker {
     reset: Option<Counts>,
     reached: u64,
     snapshot: Option<Box<Snapshot>>,
-    /// How many messages are to have been reported when each client has had one; 0 if none is.
+    /// The number of messages that are reported once each client has one; 0 if none are reported.
     share: u64,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Stage {
     progress: Option<Progress>,
 }
 
-/// What is said on standard error while a run takes its time.
+/// The progress that is shown on standard error.
 struct Progress {
     since: Instant,
     last: Instant,
@@ -71,7 +71,7 @@ struct Progress {
 impl Progress {
     const INTERVAL: Duration = Duration::from_secs(1);
 
-    /// For a run that somebody watches.
+    /// `None` if standard error is not a terminal.
     fn new(plan: &Plan) -> Option<Progress> {
         let since = Instant::now();
         let is_watched = io::stderr().is_terminal() && !plan.json;
@@ -235,7 +235,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets everybody in who is away, and waits until they are parked.
+    /// Has all clients without a connection connect, and waits until they are parked.
     pub(crate) fn connect(&mut self, plan: &Plan, after: u64) -> Result<(), String> {
         self.connect_to(plan, after, self.server.address)
     }
@@ -273,7 +273,7 @@ impl Stage {
         })
     }
 
-    /// Waits until those who are connected are parked.
+    /// Waits until all connected clients are parked.
     pub(super) fn wait_until_parked(&self, plan: &Plan) -> Result<(), String> {
         let Server {
             description,
@@ -309,7 +309,7 @@ impl Stage {
             workers: &mut self.workers,
         };
         self.driver.turn(&mut listener, timeout).map_err(text)?;
-        // What a response has released is sent at once.
+        // A response may have released the next request.
         self.publisher.send(&mut self.driver).map_err(text)
     }
 
@@ -329,24 +329,24 @@ impl Stage {
         }
     }
 
-    /// Whether each client has had so many messages, as far as that is reported.
+    /// Whether each client has received so many messages, as far as that is reported.
     pub(super) fn have_all_reached(&self, each: u64) -> bool {
         self.workers
             .iter()
             .all(|worker| worker.reached >= each * worker.share)
     }
 
-    /// What the workers have reported as received.
+    /// The number of messages that the workers have reported.
     pub(super) fn reached(&self) -> u64 {
         self.workers.iter().map(|worker| worker.reached).sum()
     }
 
-    /// Whether everybody has gone.
+    /// Whether all clients have left.
     pub(super) fn have_all_left(&self) -> bool {
         self.workers.iter().all(|worker| worker.has_left)
     }
 
-    /// How many workers there are.
+    /// The number of workers.
     pub(super) fn worker_count(&self) -> u64 {
         self.workers.len() as u64
     }
@@ -368,12 +368,12 @@ impl Stage {
         Ok(all)
     }
 
-    /// What all have received since the last reset.
+    /// The receipts of all since the last reset.
     pub(crate) fn snapshot(&mut self) -> Result<(Counts, Histogram<u64>), String> {
         self.snapshot_from(0)
     }
 
-    /// What the one apart has received since the last reset.
+    /// The receipts of the one apart since the last reset.
     pub(super) fn snapshot_apart(&mut self) -> Result<(Counts, Histogram<u64>), String> {
         self.snapshot_from(self.workers.len().saturating_sub(1))
     }
@@ -400,7 +400,7 @@ impl Stage {
     }
 }
 
-/// What is told by the driver of a stage.
+/// The session of a stage's driver.
 struct Listener<'a> {
     publisher: &'a mut Publisher,
     workers: &'a mut [Worker],

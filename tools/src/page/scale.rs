@@ -1,6 +1,6 @@
 //! From values to places on a page, and the numbers that stand along an axis.
 
-/// How values lie along an axis.
+/// An axis: the mapping of values to places.
 pub(crate) struct Scale {
     low: f64,
     high: f64,
@@ -40,7 +40,7 @@ impl Scale {
     }
 
     /// Logarithmic, from a round number not above the least value to one not below the greatest.
-    /// What is not above zero has no place on it.
+    /// Values of zero and less have no place on it.
     pub(crate) fn log(values: impl Iterator<Item = f64>, start: f64, end: f64) -> Scale {
         let values = values.filter(|value| value.is_finite() && *value > 0.0);
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| {
@@ -59,7 +59,7 @@ impl Scale {
         }
     }
 
-    /// Where a value lies.
+    /// Returns the place of a value.
     pub(crate) fn at(&self, value: f64) -> f64 {
         let share = match self.is_log {
             true => (value / self.low).log10() / (self.high / self.low).log10(),

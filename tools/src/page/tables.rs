@@ -78,7 +78,7 @@ const COLUMNS: [&str; 17] = [
     "PSS", "kernel", "empty", "calls", "received", "dropped",
 ];
 
-/// What else is known of the runs.
+/// The table of everything else that was measured.
 pub(super) fn details(comparison: &Comparison) -> Markup {
     html! {
         details {

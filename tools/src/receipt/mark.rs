@@ -1,4 +1,4 @@
-//! The mark that every message carries, and finding it in whatever a server wraps around it.
+//! The mark that every message carries, and how it is found in whatever a server wraps around it.
 //!
 //! `@@RUN.CHANNEL.SEQ.TIME;` and padding: plain ASCII that no transport escapes.
 
@@ -9,21 +9,21 @@ const BEGIN: &[u8] = b"@@";
 /// Longer than any mark.
 const LONGEST: usize = 96;
 
-/// What a message says of itself.
+/// The contents of a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// Of which run.
+    /// The number of the run.
     pub run: u32,
-    /// On which channel.
+    /// The number of the channel.
     pub channel: u32,
-    /// The how manieth on that channel, from 1.
+    /// The number of the message on that channel, from 1.
     pub seq: u64,
-    /// When it was to be sent, in nanoseconds of the monotonic clock.
+    /// The time it was to be sent, in nanoseconds of the monotonic clock.
     pub time: u64,
 }
 
 impl Mark {
-    /// Appends a message of this size; the mark alone if that is longer.
+    /// Appends a message of this size, or only the mark if that is longer.
     pub fn write(&self, out: &mut Vec<u8>, size: usize) {
         let start = out.len();
         let Mark {
@@ -37,7 +37,7 @@ impl Mark {
         out.resize(start + length, b'x');
     }
 
-    /// Reads what stands between the begin and the `;`.
+    /// Parses the part between the start and the `;`.
     fn parse(bytes: &[u8]) -> Option<Mark> {
         let mut numbers = bytes.split(|&byte| byte == b'.').map(number);
         let mut next = || numbers.next().flatten();
@@ -65,7 +65,7 @@ fn number(bytes: &[u8]) -> Option<u64> {
 /// Finds marks in bytes that come in pieces.
 #[derive(Default)]
 pub struct Scanner {
-    /// The begin of a mark that was cut off.
+    /// The start of a mark that was cut off.
     kept: Vec<u8>,
 }
 
@@ -83,7 +83,7 @@ impl Scanner {
     }
 }
 
-/// How many bytes are done with; the rest may be the begin of a mark.
+/// Returns how many bytes are done with; the rest may be the start of a mark.
 fn scan(bytes: &[u8], mut found: impl FnMut(Mark)) -> usize {
     let mut from = 0;
     while let Some(begin) = memchr::memmem::find(&bytes[from..], BEGIN) {
@@ -96,7 +96,7 @@ fn scan(bytes: &[u8], mut found: impl FnMut(Mark)) -> usize {
                     found(mark);
                     from = inner + end;
                 }
-                // What only looks like a begin may have the second half of it.
+                // This `@@` is not a start, but its second `@` may belong to one.
                 None => from = begin + 1,
             },
             None if window.len() < LONGEST => return begin,

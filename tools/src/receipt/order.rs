@@ -1,19 +1,19 @@
-//! Whether the messages of a channel come once and in order.
+//! The check that the messages of a channel come once and in order.
 
-/// What one receipt was.
+/// The verdict on one receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The next one.
+    /// The next message.
     Next,
-    /// A later one; so many between are missing for now.
+    /// A later message; so many before it are missing for now.
     Skipped(u64),
-    /// One that was missing until now.
+    /// A message that was missing until now.
     Late,
-    /// One that had come before.
+    /// A message that had come before.
     Twice,
 }
 
-/// What one subscriber has had.
+/// The messages that one subscriber has received.
 #[derive(Clone, Copy)]
 pub struct Order {
     last: u64,
@@ -22,7 +22,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// A subscriber that is to get what comes after a number.
+    /// A subscriber that is to receive the messages after a number.
     pub fn after(last: u64) -> Order {
         Order {
             last,
@@ -35,7 +35,7 @@ impl Order {
         self.last
     }
 
-    /// Takes note of a number. More than 64 back, a late one counts as come twice.
+    /// Records the receipt of a number. A late one more than 64 back counts as received twice.
     pub fn take(&mut self, seq: u64) -> Verdict {
         if seq > self.last {
             let step = seq - self.last;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::process::find_program;
 
-/// How to start a server and how to talk to it.
+/// The way to start a server and to talk to it.
 ///
 /// In `command`, `application`, `files` and `version`: `{port}`, `{port2}` and `{port3}` are free
 /// ports, `{dir}` a directory of this run, `{drain}` the seconds over which it drains. In requests:
@@ -18,12 +18,12 @@ use super::process::find_program;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Description {
-    /// What it is called in tables.
+    /// Its name in tables.
     pub name: String,
     /// Program and arguments; a program of this workspace needs no path.
     #[serde(default)]
     pub command: Vec<String>,
-    /// Where it runs, if it is not to be started.
+    /// Its address, if it runs already and is not to be started.
     pub address: Option<SocketAddrV4>,
     /// The application that it needs behind it, as `command`. It runs where the driver runs, and
     /// is not part of what the server costs.
@@ -35,10 +35,10 @@ pub struct Description {
     /// Files without which it is not installed.
     #[serde(default)]
     pub needs: Vec<PathBuf>,
-    /// How to install it.
+    /// The way to install it.
     #[serde(default)]
     pub install: String,
-    /// What it cannot do, and why: by mode, by transport, or by both with a space between them.
+    /// Reasons why it cannot do something: by mode, by transport, or by both with a space between.
     #[serde(default)]
     pub cannot: BTreeMap<String, String>,
     /// Files to write before it is started, by path.
@@ -47,21 +47,21 @@ pub struct Description {
     /// Whether messages are kept, so that none is lost between two long polls.
     #[serde(default)]
     pub keeps_history: bool,
-    /// If it may drop those whom it has just let in: how long after the last has arrived, in
-    /// milliseconds, to look whether all have stayed. Who was dropped comes again, as a browser does.
+    /// For a server that may close connections that it has just accepted: milliseconds after the last
+    /// arrival until all are counted. Closed ones connect again, as a browser does. 0: it does not.
     #[serde(default)]
     pub settle_ms: u64,
-    /// How many requests of those who arrive may wait at once to be let in.
+    /// Most connections that may be in the making at once.
     #[serde(default = "many")]
     pub connecting: usize,
-    /// What is answered with success once all of it has started; without one, all of it has when it
+    /// A request that succeeds once all of it has started; without one, all of it has when it
     /// accepts connections.
     pub ready: Option<Request>,
     /// Publishing.
     pub publish: Request,
     /// An answer that comes at once.
     pub poll: Option<Request>,
-    /// How many are parked on a channel.
+    /// The question how many are parked on a channel.
     pub parked: Option<Request>,
     /// Receiving, by transport: `ndjson`, `sse`, `long-poll` and whatever else it has.
     pub receive: BTreeMap<String, Request>,
@@ -87,7 +87,7 @@ pub struct Request {
     /// Header lines besides `headers` once there was an answer.
     #[serde(default)]
     pub next_headers: Vec<String>,
-    /// What stands right before the number of those parked.
+    /// The text right before the number of parked subscribers.
     pub before_count: Option<String>,
     /// Whether further requests may be sent before the answer.
     #[serde(default)]
@@ -122,7 +122,7 @@ impl Description {
         Ok(description)
     }
 
-    /// The version that it says it has.
+    /// The version that it prints.
     pub fn version(&self) -> String {
         let Some((program, arguments)) = self.version.split_first() else {
             return String::new();
@@ -133,7 +133,7 @@ impl Description {
         text.lines().next().unwrap_or_default().trim().into()
     }
 
-    /// Which of the files that it needs is missing, if any is, and what to do about it.
+    /// The file that it needs and lacks, if there is one, and the way to install it.
     pub fn missing(&self) -> Option<String> {
         let missing = self.needs.iter().find(|path| !path.exists())?;
         Some(format!(
@@ -143,7 +143,7 @@ impl Description {
         ))
     }
 
-    /// Why this is not to be had from it, if it is not.
+    /// The reason why it cannot do this, if it cannot.
     pub fn reason_against(&self, mode: &str, transport: &str) -> Option<&str> {
         let keys =
             [mode, transport, &format!("{mode} {transport}")].map(|key| self.cannot.get(key));

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal};
 use super::Description;
 use crate::{measure, net};
 
-/// How long a server may take to accept its first connection.
+/// Longest time until a server accepts its first connection.
 const START_TIME: Duration = Duration::from_secs(20);
 
 /// So that each has a directory of its own.
@@ -30,11 +30,11 @@ const PORTS: u16 = 12_000;
 pub struct Server {
     /// Its description.
     pub description: Description,
-    /// Where it serves.
+    /// The address of its first port.
     pub address: SocketAddrV4,
-    /// Where it serves what is asked on the second port.
+    /// The address of its second port.
     pub second: SocketAddrV4,
-    /// Where the application behind it serves, if it has one.
+    /// The address of the application behind it, if it has one.
     behind: SocketAddrV4,
     child: Option<Child>,
     application: Option<Child>,
@@ -128,7 +128,7 @@ impl Server {
         self.dir.join("server.log")
     }
 
-    /// What it has written on standard output and standard error.
+    /// Its standard output and standard error so far.
     pub fn output(&self) -> String {
         fs::read_to_string(self.log()).unwrap_or_default()
     }
@@ -141,7 +141,7 @@ impl Server {
         }
     }
 
-    /// How it ended, if it has.
+    /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         match &mut self.child {
             Some(child) => child.try_wait(),
@@ -215,7 +215,7 @@ impl Drop for Server {
     }
 }
 
-/// Ports that nobody uses, below those that the kernel gives to connections: or those of thousands
+/// Unused ports, below those that the kernel gives to connections: or those of thousands
 /// of clients would be in a server's way.
 fn free_ports<const COUNT: usize>() -> io::Result<[SocketAddrV4; COUNT]> {
     let first = (net::now_ns() / 1_000 % u64::from(PORTS)) as u16;
@@ -233,7 +233,7 @@ fn free_ports<const COUNT: usize>() -> io::Result<[SocketAddrV4; COUNT]> {
     Ok(addresses)
 }
 
-/// What a program that starts servers starts itself as: it becomes the server.
+/// The part in which a tool starts itself to become the server.
 #[derive(Args)]
 pub struct Launch {
     /// CPU to stay on

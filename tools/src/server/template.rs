@@ -20,7 +20,7 @@ pub struct Template {
     run: u32,
 }
 
-/// What to fill in.
+/// The values of placeholders.
 #[derive(Clone, Copy, Default)]
 pub struct Filling<'a> {
     /// The channel's number.
@@ -36,7 +36,7 @@ pub struct Filling<'a> {
 }
 
 impl Template {
-    /// Splits a text. What is no placeholder stays as it is.
+    /// Splits a text. Braces around anything but a placeholder stay as they are.
     pub fn new(text: &str, run: u32) -> Template {
         let mut pieces = Vec::new();
         let mut answer_fields = Vec::new();

@@ -42,7 +42,7 @@ impl Perf {
         Ok(this)
     }
 
-    /// Ends the recording; the file is whole then.
+    /// Ends the recording; after that the file is complete.
     pub(super) fn finish(mut self) -> Result<(), String> {
         self.order("stop\n")?;
         match self.perf.wait() {

@@ -1,4 +1,4 @@
-//! What was measured of one technique at one rate, and the table of it.
+//! The figures of one technique at one rate, and their table.
 
 use std::fmt::Write;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::technique::Technique;
 use crate::measure::Delays;
 
-/// A technique at a rate of events: what happened in the time it was measured.
+/// A technique at a rate of events, in the window that was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// How was received.
+    /// The technique.
     pub technique: Technique,
     /// Events a second on each channel.
     pub rate: f64,
@@ -20,7 +20,7 @@ pub struct Row {
     pub channels: u32,
     /// Bytes of a message.
     pub size: u32,
-    /// How long it was measured.
+    /// The length of the window, in seconds.
     pub seconds: f64,
     /// Events.
     pub publishes: u64,
@@ -34,7 +34,7 @@ pub struct Row {
     pub down: u64,
     /// The server's processor time in nanoseconds, publishing included.
     pub cpu_ns: u64,
-    /// What of that publishing takes when nobody receives.
+    /// The part of it that publishing takes without receivers.
     pub publishing_ns: f64,
     /// From an event to its receipt, in nanoseconds.
     pub delays: Delays,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// encke's default `--hold`.
 const HOLD_SECONDS: f64 = 30.0;
 
-/// How clients receive.
+/// A technique of receiving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Technique {
@@ -62,7 +62,7 @@ impl Technique {
         }
     }
 
-    /// How long events go on before the window, where it does not poll: until about 95 of 100 first
+    /// The time of events before the window, where it does not poll: until about 95 of 100 first
     /// holds have ended by an event or by themselves, and a moment for all others.
     pub(super) fn warm_up(self, rate: f64) -> Duration {
         match self {

@@ -4,14 +4,14 @@ use encke_test_client::{Batch, Error, Part, ResponseReader};
 
 use crate::receipt::{Counts, Order, Scanner};
 
-/// Where a client stands.
+/// The state of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Without a connection, and not to come back by itself.
     Away,
     /// The connection is not established yet.
     Connecting,
-    /// It has asked for a stream, whose head has not arrived.
+    /// It has asked for a stream; the head has not arrived.
     Asked,
     /// Subscribed: a stream, a long poll that has been sent, or a connection for polls.
     Settled,
@@ -48,7 +48,7 @@ pub(super) struct Client {
     pub(super) has_moved: bool,
 }
 
-/// What the bytes of a read completed.
+/// The things that a read completed.
 #[derive(Default)]
 pub(super) struct Heard {
     /// The head of a response.

@@ -1,4 +1,4 @@
-//! What conductor and worker say to each other: one JSON object per line.
+//! The messages between conductor and worker: one JSON object per line.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::receipt::Counts;
 
-/// What a worker's clients do.
+/// The behaviour of a worker's clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
-    /// One answer that does not end.
+    /// A response that does not end.
     Stream,
     /// Answers with messages, each followed by the next request: long polls, and polls at intervals.
     LongPoll,
-    /// Answers that come at once; the next request when told so.
+    /// Polls: responses that come at once, and further requests only on command.
     Poll,
 }
 
@@ -28,67 +28,67 @@ pub struct Config {
     pub from: Vec<Ipv4Addr>,
     /// The CPU to stay on.
     pub cpu: Option<usize>,
-    /// What the clients do.
+    /// Their behaviour.
     pub kind: Kind,
     /// The first request on a connection.
     pub first: String,
     /// The requests after it.
     pub next: String,
-    /// How many clients.
+    /// The number of clients.
     pub clients: u32,
     /// The number of the first of them among all clients of the run.
     pub first_client: u32,
-    /// How many channels; client N is on channel N modulo this.
+    /// The number of channels; client N is on channel N modulo this.
     pub channels: u32,
     /// Report each time so many more messages have been received; 0: never.
     pub report_every: u64,
-    /// Whether to ask for the processor before others.
+    /// Whether to raise its priority.
     pub eager: bool,
     /// Whether a client leaves after its first message.
     pub leaves: bool,
-    /// How many connections may be in the making at once.
+    /// Most connections that may be in the making at once.
     pub connecting: usize,
-    /// Whether a client that is dropped before its first message comes again.
+    /// Whether a client that loses its connection before its first message connects again.
     pub comes_again: bool,
     /// Nanoseconds between two requests of a client that polls; `None`: it asks again at once.
     pub every_ns: Option<u64>,
-    /// How a long poll comes back after an answer; without it, at once on its connection.
+    /// The way a long poll comes back after a response; `None`: at once on its connection.
     pub returns: Option<Returns>,
 }
 
-/// How clients come back after an answer.
+/// The way clients come back after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Returns {
-    /// When the answer advises, and not at once.
+    /// At the time that the response advises, and not at once.
     pub heeds: bool,
     /// By a new connection.
     pub renews: bool,
-    /// Where to, when the server says that it goes.
+    /// The server to come back to when this one closes the connection.
     pub elsewhere: SocketAddrV4,
 }
 
-/// What a worker is told.
+/// A command to a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Command {
-    /// All clients that are away come back, to get what comes after this number.
+    /// All clients without a connection connect, to receive the messages after this number.
     Connect {
         /// The last message published.
         after: u64,
     },
     /// Begin so many polls.
     Poll {
-        /// How many answers to wait for.
+        /// The number of responses to wait for.
         answers: u64,
     },
     /// Clients that poll at intervals ask now.
     Fetch,
-    /// Forget delays and counts, but not what each client has had.
+    /// Forget delays and counts, but not which messages each client has received.
     Reset,
-    /// Say what was received since the last reset.
+    /// Report the receipts since the last reset.
     Snapshot,
 }
 
-/// What a worker says.
+/// A report of a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// All clients are connected and have asked.
@@ -99,11 +99,11 @@ pub enum Event {
     Left,
     /// The reset is done; these were the counts.
     Reset(Counts),
-    /// What was received.
+    /// The receipts since the last reset.
     Snapshot(Box<Snapshot>),
 }
 
-/// What was received since the last reset.
+/// The receipts since the last reset.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Snapshot {
     /// Counts.

@@ -51,7 +51,7 @@ pub(super) const STREAMS: Attack = Attack {
 
 pub(super) const POLLS: Attack = Attack {
     name: "deaf-polls",
-    about: "polls whose answers, of a mebibyte each, are never read",
+    about: "polls with responses of a mebibyte each, which are never read",
     script: |_, number, _| match number {
         0 => publisher(),
         _ => polls().deaf().returns(),
@@ -72,7 +72,7 @@ pub(super) const SIPPING_STREAMS: Attack = Attack {
 
 pub(super) const SIPPING_POLLS: Attack = Attack {
     name: "sipping-polls",
-    about: "polls of whose answers a byte a second is read",
+    about: "polls of which a byte a second of the response is read",
     script: |_, number, _| match number {
         0 => publisher(),
         _ => polls().sips(sip()).returns(),

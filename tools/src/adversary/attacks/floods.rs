@@ -22,7 +22,7 @@ pub(super) const CONNECTIONS: Attack = Attack {
     judge: |_, tally, moved| {
         let refused = moved.must("connections_refused_total", "cause=\"server\"");
         let unanswered = tally.status(503) + tally.ended == 0;
-        let unanswered = unanswered.then(|| "nobody was refused".to_owned());
+        let unanswered = unanswered.then(|| "no connection was refused".to_owned());
         refused.into_iter().chain(unanswered).collect()
     },
     ..Attack::PLAIN

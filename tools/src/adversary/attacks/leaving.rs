@@ -41,7 +41,7 @@ fn script(state: u32, how: How) -> Script {
         // While answers are on their way: many small, a few large that are not read, a listing.
         11 => at_once(Script::new(get("/poll/left").repeat(40))),
         12 => sent(Script::new(get("/channels").repeat(40)).deaf()),
-        // What is published, so that there is something to leave behind.
+        // A publish, so that there is something to leave behind.
         _ => heard(Script::new(publish("left", &[b'x'; 8 << 10]))),
     }
 }
@@ -67,7 +67,7 @@ pub(super) const RESETS: Attack = Attack {
 
 pub(super) const HALF_CLOSES: Attack = Attack {
     name: "half-closes",
-    about: "connections whose client ends its side in every state, and keeps the socket",
+    about: "connections half-closed by the client in every state, with the socket kept open",
     connections: |size| size.connections,
     script: |_, number, visit| script(number + visit, How::HalfClose),
     judge: |_, tally, moved| {

@@ -71,7 +71,7 @@ pub(super) const PUBLISHED: Attack = Attack {
 ///
 /// Two thirds are equal under every hash that multiplies by 31 or by 33 and adds. The rest share the
 /// bits that choose a table, and four of those that choose a place in it, under SipHash-1-3 with the
-/// key 0, which is what a table has whose maker forgot the key.
+/// key 0, which a table has if its key was forgotten.
 fn colliding(number: u32, count: u32) -> Vec<String> {
     match number % 3 {
         0 => (0..count)

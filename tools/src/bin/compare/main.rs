@@ -30,7 +30,7 @@ struct Options {
     /// Seconds of a run [default: 5, quick: 1.5]
     #[arg(long)]
     seconds: Option<f64>,
-    /// Only rows whose name holds one of these
+    /// Only rows with one of these in their names
     #[arg(long)]
     only: Vec<String>,
     /// The yardstick's and the servers' descriptions [default: floor encke nchan pushpin, as far as
@@ -60,7 +60,7 @@ struct Options {
     from: Vec<PathBuf>,
 }
 
-/// How swarm is told.
+/// Options of swarm.
 #[derive(Parser)]
 #[command(no_binary_name = true)]
 struct Load {
@@ -240,7 +240,7 @@ impl Session<'_> {
         })
     }
 
-    /// What swarm is told.
+    /// The options of swarm.
     fn words(&self, row: &Row, place: usize) -> Vec<OsString> {
         let mut words: Vec<OsString> = row.load.split(' ').map(OsString::from).collect();
         let default = if self.options.quick { 1.5 } else { 5.0 };
