@@ -15,8 +15,6 @@ mod technique;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
-
 pub use plot::plot;
 pub use row::{Row, table};
 pub use technique::Technique;
@@ -79,13 +77,7 @@ impl Experiment {
     }
 
     fn plan(&self, technique: Technique) -> Result<Plan, String> {
-        #[derive(Parser)]
-        struct Line {
-            #[command(flatten)]
-            plan: Plan,
-        }
-        let line = Line::try_parse_from(["", "random", "--server", "encke", "--json"]);
-        let plan = line.map_err(|error| error.to_string())?.plan;
+        let plan = Plan::parse(["random", "--server", "encke", "--json"])?;
         let interval = technique.interval();
         let (warm_up, window) = match interval {
             Duration::ZERO => (technique.warm_up(self.rate), self.window),

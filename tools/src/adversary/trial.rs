@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use hdrhistogram::Histogram;
 use rustix::process::Pid;
 
@@ -217,29 +216,14 @@ impl Trial {
 
 /// The neighbour: one long poll on a channel of its own.
 fn plan(options: &Options) -> Result<Plan, String> {
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        plan: Plan,
-    }
-    let words = [
-        "",
-        "fan-out",
-        "--server",
-        "encke",
-        "-t",
-        "long-poll",
-        "-n",
-        "1",
-        "--json",
-    ];
-    let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+    let line = "fan-out --server encke -t long-poll -n 1 --json";
+    let plan = Plan::parse(line.split(' '))?;
     Ok(Plan {
         server: PathBuf::new(),
         pin_server: options.pin_server,
         pin_driver: options.pin_driver,
         patience: options.patience,
-        ..line.plan
+        ..plan
     })
 }
 

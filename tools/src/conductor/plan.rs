@@ -1,8 +1,9 @@
 //! The options of a run.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::server::Description;
@@ -114,6 +115,24 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The plan that a command line of swarm describes, without the program's name.
+    ///
+    /// # Errors
+    ///
+    /// It is not a command line of swarm.
+    pub fn parse<W: Into<OsString> + Clone>(
+        words: impl IntoIterator<Item = W>,
+    ) -> Result<Plan, String> {
+        #[derive(Parser)]
+        #[command(no_binary_name = true)]
+        struct Line {
+            #[command(flatten)]
+            plan: Plan,
+        }
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Ok(line.plan)
+    }
+
     /// The reason why a server cannot do this, if it cannot.
     pub fn reason_against(&self, server: &Description) -> Option<String> {
         if self.mode == Mode::Publish && self.depth > 1 && !server.publish.pipelined {

@@ -60,14 +60,6 @@ struct Options {
     from: Vec<PathBuf>,
 }
 
-/// Options of swarm.
-#[derive(Parser)]
-#[command(no_binary_name = true)]
-struct Load {
-    #[command(flatten)]
-    plan: Plan,
-}
-
 fn main() -> ExitCode {
     let options = Options::parse();
     let result = match options.from.is_empty() {
@@ -197,8 +189,7 @@ impl Session<'_> {
             let reason = match row.measure {
                 Measure::Syscalls if !has_strace() => Some("strace is not installed".into()),
                 _ => {
-                    let load = Load::try_parse_from(self.words(row, place));
-                    let plan = load.map_err(|error| error.to_string())?.plan;
+                    let plan = Plan::parse(self.words(row, place))?;
                     plan.reason_against(&self.servers[place].1)
                 }
             };
