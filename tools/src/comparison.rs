@@ -1,8 +1,8 @@
 //! Runs of the same loads on several servers, put side by side.
 //!
-//! What is known of a comparison is a sequence of [`Line`]s, which is also how it is kept in a
-//! file: a table and a page can be made of it at any time, without measuring. Owns no process and
-//! measures nothing. The first server is the yardstick.
+//! A comparison is a sequence of [`Line`]s, in memory and in a file: a table and a page can be made
+//! of it at any time, without measuring. Owns no process and measures nothing. The first server is
+//! the yardstick.
 
 mod rows;
 mod table;
