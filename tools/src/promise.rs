@@ -3,21 +3,19 @@
 //! verdict computed from what each of them wrote down.
 //!
 //! `conduct` starts the server, processes of clients (`crowd`) and threads of publishers
-//! (`publisher`), and does things to them. Each keeps a `log`. `check` is pure: logs in, findings
-//! out. `soak` watches memory and counters of a long run.
+//! (`publisher`), and does things to them. Each keeps a log; the crate `encke-oracle` judges the logs.
+//! `soak` watches memory and counters of a long run.
 
-mod check;
 mod client;
 mod conduct;
 mod crowd;
 mod decode;
-mod log;
+mod log_file;
 mod plan;
 mod protocol;
 mod publisher;
 mod soak;
 mod summary;
-mod truth;
 
 pub use conduct::run;
 pub use crowd::serve;

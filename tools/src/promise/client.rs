@@ -11,8 +11,8 @@ use std::os::fd::OwnedFd;
 use fastrand::Rng;
 
 use super::decode::{self, Decoder, channel_name};
-use super::log::{Event, Id, LINGER_MS, Since, Transport};
 use crate::receipt::{AnswerReader, Part, header, status};
+use encke_oracle::log::{Event, Id, LINGER_MS, Since, Transport};
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

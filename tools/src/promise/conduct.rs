@@ -15,8 +15,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use rustix::process::{Pid, Signal};
 
-use super::check::{Finding, Kind, check};
-use super::log::{Logs, Rules, Span};
+use super::log_file;
 use super::plan::{DRAIN, Plan, describe};
 use super::protocol::{Channels, Command, Config, Said};
 use super::publisher::{self, Memory};
@@ -24,6 +23,8 @@ use super::soak::Watch;
 use super::summary::{self, Deeds};
 use crate::net::{self, now_ns};
 use crate::server::Server;
+use encke_oracle::check::{Finding, Kind, check};
+use encke_oracle::log::{Logs, Rules, Span};
 
 /// Threads that publish.
 const PUBLISHERS: u64 = 4;
@@ -435,7 +436,7 @@ impl Conductor {
 
     fn judge(mut self, seed: u64, memories: Vec<Memory>) -> Result<bool, String> {
         for (place, crowd) in self.crowds.iter().enumerate() {
-            self.logs.read(&crowd.log, place)?;
+            log_file::read(&mut self.logs, &crowd.log, place)?;
             self.logs.client_stops.push(crowd.stops.clone());
         }
         for memory in &memories {

@@ -14,10 +14,10 @@ use std::time::Duration;
 use rustix::event::epoll::EventFlags;
 
 use super::client::{Client, Heard, Stage};
-use super::log::{Entry, Event};
 use super::protocol::{Command, Config, Said};
 use crate::lines::{self, read_input, say, take_line};
 use crate::net::{self, Poll, Read, now_ns};
+use encke_oracle::log::{Entry, Event};
 
 const STDIN: u64 = u64::MAX;
 

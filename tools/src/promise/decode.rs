@@ -5,8 +5,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::log::{Batch, Event, Id, Receipt, Transport};
 use crate::receipt::Scanner;
+use encke_oracle::log::{Batch, Event, Id, Receipt, Transport};
 
 /// The channel's name in a run.
 pub(super) fn channel_name(run: u32, channel: u32) -> String {

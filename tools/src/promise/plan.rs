@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::log::Rules;
 use crate::server::Description;
+use encke_oracle::log::Rules;
 
 /// How long a drain lasts, in seconds.
 pub(super) const DRAIN: u64 = 1;

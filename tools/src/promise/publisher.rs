@@ -12,10 +12,10 @@ use fastrand::Rng;
 use serde::Deserialize;
 
 use super::decode::{JSON_KEY, channel_name};
-use super::log::{Deletion, Id, Outcome, Publish, Span};
 use super::protocol::Channels;
 use crate::net::{self, now_ns};
 use crate::receipt::{AnswerReader, Mark, Part, status};
+use encke_oracle::log::{Deletion, Id, Outcome, Publish, Span};
 
 /// How long an answer may take: longer than anything that is done to the server.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::log::{Logs, Outcome};
 use super::publisher::{Memory as Publisher, read_answer};
 use super::summary::Totals;
 use crate::measure::Memory;
 use crate::net::now_ns;
+use encke_oracle::log::{Logs, Outcome};
 
 const EVERY_US: u64 = 5_000_000;
 

@@ -1,7 +1,7 @@
 //! What a run is told as, for people.
 
-use super::check::Verdict;
-use super::log::{Event, Logs, Outcome, Transport};
+use encke_oracle::check::Verdict;
+use encke_oracle::log::{Event, Logs, Outcome, Transport};
 
 /// Findings that are told in full.
 const TOLD: usize = 5;
@@ -72,7 +72,7 @@ impl Totals {
                 hold_ms,
             } => {
                 self.asked[*transport as usize] += 1;
-                if matches!(since, super::log::Since::After(_)) {
+                if matches!(since, encke_oracle::log::Since::After(_)) {
                     self.resumed += 1;
                     let before = doing.transport;
                     self.moved += u64::from(before.is_some_and(|before| before != *transport));

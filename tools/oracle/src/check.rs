@@ -11,15 +11,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::log::{Logs, Rules};
-use super::truth::Truth;
+use crate::log::{Logs, Rules};
+use crate::truth::Truth;
 
 /// Entries of a client's log that are shown with a finding.
 const SHOWN: usize = 6;
 
 /// A kind of broken promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub enum Kind {
     /// A message was passed over in silence.
     Lost,
     /// A message was acknowledged, and at the end a client had neither it nor a gap.
@@ -68,45 +68,45 @@ pub(super) enum Kind {
 
 /// A broken promise.
 #[derive(Clone, Debug)]
-pub(super) struct Finding {
-    pub(super) kind: Kind,
+pub struct Finding {
+    pub kind: Kind,
     /// When, where that is known.
-    pub(super) at: u64,
-    pub(super) text: String,
+    pub at: u64,
+    pub text: String,
 }
 
 impl Finding {
     /// About publishing, which no client's log shows.
-    pub(super) fn of_publish(kind: Kind, text: String) -> Finding {
+    pub fn of_publish(kind: Kind, text: String) -> Finding {
         Finding { kind, at: 0, text }
     }
 }
 
 /// What the checker looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) messages: u64,
-    pub(super) gaps: u64,
+pub struct Counts {
+    pub messages: u64,
+    pub gaps: u64,
     /// Gaps after a restart.
-    pub(super) epoch_gaps: u64,
+    pub epoch_gaps: u64,
     /// Gaps within an epoch in which no known message is missing.
-    pub(super) empty_gaps: u64,
+    pub empty_gaps: u64,
     /// Messages missing under a gap.
-    pub(super) excused: u64,
+    pub excused: u64,
     /// Clients that had everything at the end.
-    pub(super) complete: u64,
+    pub complete: u64,
 }
 
 /// The checker's answer.
 #[derive(Debug, Default)]
-pub(super) struct Verdict {
-    pub(super) findings: Vec<Finding>,
-    pub(super) counts: Counts,
+pub struct Verdict {
+    pub findings: Vec<Finding>,
+    pub counts: Counts,
 }
 
 impl Verdict {
     /// How many findings there are of each kind.
-    pub(super) fn by_kind(&self) -> BTreeMap<Kind, usize> {
+    pub fn by_kind(&self) -> BTreeMap<Kind, usize> {
         let mut kinds = BTreeMap::new();
         for finding in &self.findings {
             *kinds.entry(finding.kind).or_default() += 1;
@@ -116,7 +116,7 @@ impl Verdict {
 }
 
 /// Judges a run.
-pub(super) fn check(logs: &Logs, rules: Rules) -> Verdict {
+pub fn check(logs: &Logs, rules: Rules) -> Verdict {
     let (truth, findings) = Truth::new(logs, rules);
     let mut verdict = Verdict {
         findings,

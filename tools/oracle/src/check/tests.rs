@@ -1,7 +1,7 @@
 //! Forged logs: a right one, and one with each kind of fault, so that the checker is known to see it.
 
 use super::{Kind, check};
-use crate::promise::log::{
+use crate::log::{
     Batch, Deletion, Entry, Event, Id, Logs, Outcome, Publish, Receipt, Rules, Since, Span,
     Transport,
 };

@@ -5,9 +5,9 @@
 //! was stopped or the server was away.
 
 use super::{Ask, Walk};
-use crate::promise::check::Kind;
-use crate::promise::log::{Batch, Id, LINGER_MS, Outcome, Receipt, Span};
-use crate::promise::truth::Known;
+use crate::check::Kind;
+use crate::log::{Batch, Id, LINGER_MS, Outcome, Receipt, Span};
+use crate::truth::Known;
 
 /// By how much a hold may end early: it begins with the server's turn in which the request is read,
 /// and on a busy machine a turn may have begun long before.

@@ -1,27 +1,25 @@
 //! What clients, publishers and the conductor write down: the only thing the checker sees.
 //!
-//! Owns the entries and their form in a file. Times are microseconds of the machine's monotonic
+//! Owns the entries. Times are microseconds of the machine's monotonic
 //! clock, the same in all processes.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds that a lingering poll asks for.
-pub(super) const LINGER_MS: u64 = 50;
+pub const LINGER_MS: u64 = 50;
 
 /// An id or cursor: `EPOCH-SEQ`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(super) struct Id {
-    pub(super) epoch: u64,
-    pub(super) seq: u64,
+pub struct Id {
+    pub epoch: u64,
+    pub seq: u64,
 }
 
 impl Id {
     /// Reads an id; the epoch is eight digits of base 36.
-    pub(super) fn parse(text: &str) -> Option<Id> {
+    pub fn parse(text: &str) -> Option<Id> {
         let (epoch, seq) = text.split_once('-')?;
         Some(Id {
             epoch: u64::from_str_radix(epoch, 36).ok()?,
@@ -51,7 +49,7 @@ impl fmt::Debug for Id {
 
 /// A way to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Transport {
+pub enum Transport {
     Poll,
     LongPoll,
     Early,
@@ -63,7 +61,7 @@ pub(super) enum Transport {
 }
 
 impl Transport {
-    pub(super) const ALL: [Transport; 8] = [
+    pub const ALL: [Transport; 8] = [
         Transport::Poll,
         Transport::LongPoll,
         Transport::Early,
@@ -74,23 +72,23 @@ impl Transport {
         Transport::Frame,
     ];
 
-    pub(super) fn is_stream(self) -> bool {
+    pub fn is_stream(self) -> bool {
         !self.is_batch()
     }
 
-    pub(super) fn is_batch(self) -> bool {
+    pub fn is_batch(self) -> bool {
         self == Transport::Poll || self.is_held()
     }
 
     /// Whether the server may let it wait.
-    pub(super) fn is_held(self) -> bool {
+    pub fn is_held(self) -> bool {
         matches!(
             self,
             Transport::LongPoll | Transport::Early | Transport::Linger
         )
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Transport::Poll => "poll",
             Transport::LongPoll => "long-poll",
@@ -106,7 +104,7 @@ impl Transport {
 
 /// Where a request asks to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Since {
+pub enum Since {
     Now,
     Earliest,
     After(Id),
@@ -114,26 +112,26 @@ pub(super) enum Since {
 
 /// A message received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Receipt {
-    pub(super) id: Id,
+pub struct Receipt {
+    pub id: Id,
     /// As the server names it; where the format does not say, as the message itself does.
-    pub(super) channel: u32,
-    pub(super) number: u64,
-    pub(super) length: u32,
+    pub channel: u32,
+    pub number: u64,
+    pub length: u32,
 }
 
 /// The whole answer to a poll or long poll.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Batch {
-    pub(super) receipts: Box<[Receipt]>,
-    pub(super) cursor: Id,
-    pub(super) gap: bool,
-    pub(super) more: bool,
+pub struct Batch {
+    pub receipts: Box<[Receipt]>,
+    pub cursor: Id,
+    pub gap: bool,
+    pub more: bool,
 }
 
 /// What happened to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Event {
+pub enum Event {
     /// A new client, in the place of one that is gone for good, follows these channels.
     Begin(Box<[u32]>),
     /// It has connected.
@@ -173,15 +171,15 @@ pub(super) enum Event {
 
 /// One line of a client's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
-    pub(super) client: u32,
-    pub(super) at: u64,
-    pub(super) event: Event,
+pub struct Entry {
+    pub client: u32,
+    pub at: u64,
+    pub event: Event,
 }
 
 /// What became of a publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
     Accepted(Id),
     /// Every attempt was refused.
     Refused,
@@ -191,97 +189,75 @@ pub(super) enum Outcome {
 
 /// A message as its publisher remembers it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Publish {
-    pub(super) channel: u32,
-    pub(super) number: u64,
-    pub(super) length: u32,
+pub struct Publish {
+    pub channel: u32,
+    pub number: u64,
+    pub length: u32,
     /// When it was first sent.
-    pub(super) begun: u64,
+    pub begun: u64,
     /// When its last answer came, or was given up.
-    pub(super) done: u64,
+    pub done: u64,
     /// Messages of the same batch share a number and follow each other; 0 for one by itself.
-    pub(super) batch: u64,
+    pub batch: u64,
     /// Sent with an idempotency key, and so perhaps more than once.
-    pub(super) keyed: bool,
-    pub(super) outcome: Outcome,
+    pub keyed: bool,
+    pub outcome: Outcome,
     /// What a further attempt with the same key was answered.
-    pub(super) again: Option<Id>,
+    pub again: Option<Id>,
 }
 
 /// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) from: u64,
-    pub(super) to: u64,
+pub struct Span {
+    pub from: u64,
+    pub to: u64,
 }
 
 impl Span {
     /// How much of a stretch lies in another.
-    pub(super) fn overlap(&self, from: u64, to: u64) -> u64 {
+    pub fn overlap(&self, from: u64, to: u64) -> u64 {
         self.to.min(to).saturating_sub(self.from.max(from))
     }
 
-    pub(super) fn touches(&self, from: u64, to: u64) -> bool {
+    pub fn touches(&self, from: u64, to: u64) -> bool {
         self.from <= to && from <= self.to
     }
 }
 
 /// A channel's history was deleted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Deletion {
-    pub(super) channel: u32,
-    pub(super) span: Span,
+pub struct Deletion {
+    pub channel: u32,
+    pub span: Span,
 }
 
 /// How the server was told to keep history and time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules {
-    pub(super) history_messages: usize,
-    pub(super) history_age: u64,
-    pub(super) heartbeat: u64,
+pub struct Rules {
+    pub history_messages: usize,
+    pub history_age: u64,
+    pub heartbeat: u64,
     /// By how much anything may be late on a busy machine.
-    pub(super) slack: u64,
+    pub slack: u64,
 }
 
 /// Everything that was written down in a run.
 #[derive(Debug, Default)]
-pub(super) struct Logs {
+pub struct Logs {
     /// Each client's entries, in order.
-    pub(super) clients: Vec<Vec<Entry>>,
+    pub clients: Vec<Vec<Entry>>,
     /// The process that each client was in.
-    pub(super) processes: Vec<usize>,
-    pub(super) publishes: Vec<Publish>,
-    pub(super) deletions: Vec<Deletion>,
+    pub processes: Vec<usize>,
+    pub publishes: Vec<Publish>,
+    pub deletions: Vec<Deletion>,
     /// From the signal that ended the server until it served again.
-    pub(super) outages: Vec<Span>,
+    pub outages: Vec<Span>,
     /// When the server was stopped.
-    pub(super) server_stops: Vec<Span>,
+    pub server_stops: Vec<Span>,
     /// When each process of clients was stopped.
-    pub(super) client_stops: Vec<Vec<Span>>,
+    pub client_stops: Vec<Vec<Span>>,
     /// When the run ended.
-    pub(super) end: u64,
-}
-
-impl Logs {
-    /// Reads the file that a process of clients wrote; they are numbered from `first`.
-    pub(super) fn read(&mut self, path: &Path, process: usize) -> Result<(), String> {
-        let describe = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
-        let bytes = fs::read(path).map_err(|error| describe(&error))?;
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let (entry, after): (Entry, &[u8]) =
-                postcard::take_from_bytes(rest).map_err(|error| describe(&error))?;
-            rest = after;
-            let client = entry.client as usize;
-            if client >= self.clients.len() {
-                self.clients.resize_with(client + 1, Vec::new);
-                self.processes.resize(client + 1, 0);
-            }
-            self.processes[client] = process;
-            self.clients[client].push(entry);
-        }
-        Ok(())
-    }
+    pub end: u64,
 }
 
 #[cfg(test)]

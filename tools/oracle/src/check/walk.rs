@@ -7,10 +7,8 @@
 mod time;
 
 use super::{Counts, Finding, Kind, SHOWN, Verdict};
-use crate::promise::log::{
-    Batch, Entry, Event, Id, Logs, Outcome, Receipt, Rules, Since, Transport,
-};
-use crate::promise::truth::{Truth, receipts};
+use crate::log::{Batch, Entry, Event, Id, Logs, Outcome, Receipt, Rules, Since, Transport};
+use crate::truth::{Truth, receipts};
 
 /// A request under way.
 #[derive(Clone, Copy)]

@@ -6,21 +6,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::check::{Finding, Kind};
-use super::log::{Deletion, Event, Id, Logs, Outcome, Publish, Receipt, Rules};
+use crate::check::{Finding, Kind};
+use crate::log::{Deletion, Event, Id, Logs, Outcome, Publish, Receipt, Rules};
 
 /// A message that is known to exist.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    pub(super) seq: u64,
+pub(crate) struct Known {
+    pub(crate) seq: u64,
     /// When it was first sent.
-    pub(super) begun: u64,
+    pub(crate) begun: u64,
     /// When its publisher had the answer; none if it never had one.
-    pub(super) acked: Option<u64>,
+    pub(crate) acked: Option<u64>,
 }
 
 /// All messages, by epoch and channel.
-pub(super) struct Truth<'a> {
+pub(crate) struct Truth<'a> {
     publishes: HashMap<u64, &'a Publish>,
     lanes: HashMap<(u64, u32), Vec<Known>>,
     deletions: Vec<Deletion>,
@@ -50,7 +50,7 @@ impl Ids {
 
 impl<'a> Truth<'a> {
     /// Puts the truth together, and what is wrong with it by itself.
-    pub(super) fn new(logs: &'a Logs, rules: Rules) -> (Truth<'a>, Vec<Finding>) {
+    pub(crate) fn new(logs: &'a Logs, rules: Rules) -> (Truth<'a>, Vec<Finding>) {
         let mut truth = Truth {
             publishes: logs.publishes.iter().map(|p| (p.number, p)).collect(),
             lanes: HashMap::new(),
@@ -118,12 +118,12 @@ impl<'a> Truth<'a> {
         }
     }
 
-    pub(super) fn publish(&self, number: u64) -> Option<&'a Publish> {
+    pub(crate) fn publish(&self, number: u64) -> Option<&'a Publish> {
         self.publishes.get(&number).copied()
     }
 
     /// The messages of a channel after one number and before another.
-    pub(super) fn between(&self, epoch: u64, channel: u32, after: u64, before: u64) -> &[Known] {
+    pub(crate) fn between(&self, epoch: u64, channel: u32, after: u64, before: u64) -> &[Known] {
         let Some(lane) = self.lanes.get(&(epoch, channel)) else {
             return &[];
         };
@@ -133,7 +133,7 @@ impl<'a> Truth<'a> {
     }
 
     /// Whether the server may have dropped a message by then.
-    pub(super) fn may_be_gone(&self, epoch: u64, channel: u32, known: &Known, at: u64) -> bool {
+    pub(crate) fn may_be_gone(&self, epoch: u64, channel: u32, known: &Known, at: u64) -> bool {
         let newer = self.between(epoch, channel, known.seq, u64::MAX);
         let newer = newer.iter().filter(|other| other.begun <= at).count();
         newer >= self.rules.history_messages
@@ -149,7 +149,7 @@ impl<'a> Truth<'a> {
 }
 
 /// The messages of an entry.
-pub(super) fn receipts(entry: &super::log::Entry) -> &[Receipt] {
+pub(crate) fn receipts(entry: &crate::log::Entry) -> &[Receipt] {
     match &entry.event {
         Event::Message(receipt) => std::slice::from_ref(receipt),
         Event::Batch(batch) => &batch.receipts,
