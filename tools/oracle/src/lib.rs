@@ -1,9 +1,32 @@
-//! The promise that encke makes to its clients, stated once: after a cursor, a client receives every
-//! message of its channels once and in order, or is told of a gap.
+//! The promise that encke makes to its clients, stated once, and a judge that holds logs against it:
+//! *after a cursor, a client receives every message of its channels once and in order, or is told of
+//! a gap where one is missing.*
 //!
-//! Owns the log that clients and publishers write, and the judge that reads it. Knows nothing of
-//! encke's code, of sockets, files or clocks: logs in, findings out.
+//! | module | owns |
+//! |---|---|
+//! | [`id`], [`log`], [`run`] | what clients and publishers write down |
+//! | [`finding`] | the kinds of broken promises |
+//! | [`truth`] | which messages exist, under which ids, and which of them history may have dropped |
+//! | [`reader`] | the promise itself: one client's log, entry by entry |
+//! | [`judge`] | the verdict on a whole run |
+//!
+//! A test of processes (`promise`) gathers the logs of a run and has them judged at its end
+//! ([`judge::check`]): it knows what history may drop from the limits that the server was given, and
+//! allows for a busy machine. A simulation sees inside the server, so it judges each entry when it is
+//! written ([`reader::Reader::judge`]), tells the truth exactly what history has dropped, and writes
+//! entries that only it can know (`Parked`, `Blocked`, `Settled`); with those the same rules are
+//! exact, and nothing has slack.
+//!
+//! Never: encke's code, sockets, files, clocks. Logs in, findings out.
 
-pub mod check;
+mod case;
+pub mod finding;
+pub mod id;
+pub mod judge;
 pub mod log;
-mod truth;
+pub mod reader;
+pub mod run;
+pub mod truth;
+
+#[cfg(test)]
+mod tests;

@@ -1,66 +1,34 @@
-//! What clients, publishers and the conductor write down: the only thing the checker sees.
+//! The log of one client: what it asked, and what it received.
 //!
-//! Owns the entries. Times are microseconds of the machine's monotonic
-//! clock, the same in all processes.
-
-use std::fmt;
+//! Owns the entries. Times are microseconds of one clock for all clients and publishers of a run.
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds that a lingering poll asks for.
-pub const LINGER_MS: u64 = 50;
-
-/// An id or cursor: `EPOCH-SEQ`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Id {
-    pub epoch: u64,
-    pub seq: u64,
-}
-
-impl Id {
-    /// Reads an id; the epoch is eight digits of base 36.
-    pub fn parse(text: &str) -> Option<Id> {
-        let (epoch, seq) = text.split_once('-')?;
-        Some(Id {
-            epoch: u64::from_str_radix(epoch, 36).ok()?,
-            seq: seq.parse().ok()?,
-        })
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut digits = [b'0'; 8];
-        let mut rest = self.epoch;
-        for place in digits.iter_mut().rev() {
-            let digit = std::char::from_digit((rest % 36) as u32, 36).unwrap_or('?');
-            *place = digit as u8;
-            rest /= 36;
-        }
-        write!(f, "{}-{}", String::from_utf8_lossy(&digits), self.seq)
-    }
-}
-
-impl fmt::Debug for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
+use crate::id::Id;
 
 /// A way to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transport {
+    /// `/poll`.
     Poll,
+    /// `/long-poll`.
     LongPoll,
+    /// `/long-poll?early=1`: the response head comes before the hold.
     Early,
+    /// `/long-poll?linger=…`: the response gathers several messages.
     Linger,
+    /// `/sse`.
     Sse,
+    /// `/sse?envelope=1`: events hold whole message objects.
     Envelope,
+    /// `/ndjson`.
     Ndjson,
+    /// `/frame`.
     Frame,
 }
 
 impl Transport {
+    /// All of them, in the order of their numbers.
     pub const ALL: [Transport; 8] = [
         Transport::Poll,
         Transport::LongPoll,
@@ -72,15 +40,17 @@ impl Transport {
         Transport::Frame,
     ];
 
+    /// Whether the response goes on until the stream ends.
     pub fn is_stream(self) -> bool {
         !self.is_batch()
     }
 
+    /// Whether the response is one batch.
     pub fn is_batch(self) -> bool {
         self == Transport::Poll || self.is_held()
     }
 
-    /// Whether the server may let it wait.
+    /// Whether the server may hold the request until there is a message.
     pub fn is_held(self) -> bool {
         matches!(
             self,
@@ -88,6 +58,7 @@ impl Transport {
         )
     }
 
+    /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Transport::Poll => "poll",
@@ -105,172 +76,129 @@ impl Transport {
 /// Where a request asks to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Since {
+    /// With the next message.
     Now,
+    /// With the oldest message that history keeps.
     Earliest,
+    /// After this cursor.
     After(Id),
+    /// After a cursor that this server cannot know, so a gap is due.
+    Unknown,
 }
 
 /// A message received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
+    /// Its id.
     pub id: Id,
-    /// As the server names it; where the format does not say, as the message itself does.
+    /// Its channel as the server names it; where the format does not say, as its data does.
     pub channel: u32,
+    /// The number that the publisher gave it, as its data says.
     pub number: u64,
+    /// Bytes of its data.
     pub length: u32,
 }
 
-/// The whole answer to a poll or long poll.
+/// The whole response to a poll or long poll.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
+    /// Its messages, in their order.
     pub receipts: Box<[Receipt]>,
+    /// Where the next request is to begin.
     pub cursor: Id,
+    /// Whether messages are missing.
     pub gap: bool,
+    /// Whether there is more to be had at once.
     pub more: bool,
 }
 
 /// What happened to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// A new client, in the place of one that is gone for good, follows these channels.
+    /// A new client begins in this log; it follows these channels.
     Begin(Box<[u32]>),
     /// It has connected.
     Connected,
     /// It has sent a request.
     Asked {
+        /// How it receives.
         transport: Transport,
+        /// Where it begins.
         since: Since,
+        /// The hold that it asks for, in milliseconds.
         hold_ms: u32,
     },
     /// It has sent a further request, which gives up the hold.
     Nudged,
+    /// A whole batch came.
     Batch(Batch),
+    /// A message came on a stream.
     Message(Receipt),
+    /// A gap came on a stream: messages up to this id are gone.
     Gap(Id),
+    /// A cursor came on a stream: everything up to it has been sent.
     Cursor(Id),
-    /// A heartbeat that says nothing.
+    /// A heartbeat came that says nothing.
     Beat,
-    /// A stream's last words; an event source that is turned away is told no cursor.
+    /// A stream's last event; an event source that is turned away is told no cursor.
     Closing(Option<Id>),
     /// It stops reading.
     Paused,
+    /// It reads again.
     Resumed,
     /// It ended the connection, with what it had received of it.
     Left,
-    /// The server ended the connection where nothing was open.
+    /// The server ended the connection where no response was due.
     Ended,
     /// The connection was lost while the client waited.
     Lost,
     /// It could not connect.
     Unreachable,
-    /// An answer other than 200.
+    /// A response other than 200.
     Refused(u16),
     /// Something that no client could make sense of.
     Nonsense(String),
+    /// Seen inside the server: it has parked the request.
+    Parked(Parked),
+    /// Seen inside the server: the connection did not take all bytes at once. From here on the
+    /// reader may fall behind history.
+    Blocked,
+    /// Seen inside the server: it has done all it can do, and the connection takes all bytes, so
+    /// the client has everything up to this id.
+    Settled(Id),
+}
+
+/// How a request was parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// The newest message then.
+    pub head: Id,
+    /// Whether it is a long poll, which is parked only if no message is owed to it.
+    pub is_held: bool,
+    /// Whether the connection has taken everything so far.
+    pub is_writable: bool,
+    /// Whether no channel of the request has ever had a message.
+    pub is_empty: bool,
 }
 
 /// One line of a client's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// The number of the client.
     pub client: u32,
+    /// When, in microseconds.
     pub at: u64,
+    /// What happened.
     pub event: Event,
 }
 
-/// What became of a publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Accepted(Id),
-    /// Every attempt was refused.
-    Refused,
-    /// Nobody knows: the connection was lost before the answer.
-    Unknown,
-}
-
-/// A message as its publisher remembers it.
-#[derive(Clone, Copy, Debug)]
-pub struct Publish {
-    pub channel: u32,
-    pub number: u64,
-    pub length: u32,
-    /// When it was first sent.
-    pub begun: u64,
-    /// When its last answer came, or was given up.
-    pub done: u64,
-    /// Messages of the same batch share a number and follow each other; 0 for one by itself.
-    pub batch: u64,
-    /// Sent with an idempotency key, and so perhaps more than once.
-    pub keyed: bool,
-    pub outcome: Outcome,
-    /// What a further attempt with the same key was answered.
-    pub again: Option<Id>,
-}
-
-/// A stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub from: u64,
-    pub to: u64,
-}
-
-impl Span {
-    /// How much of a stretch lies in another.
-    pub fn overlap(&self, from: u64, to: u64) -> u64 {
-        self.to.min(to).saturating_sub(self.from.max(from))
-    }
-
-    pub fn touches(&self, from: u64, to: u64) -> bool {
-        self.from <= to && from <= self.to
-    }
-}
-
-/// A channel's history was deleted.
-#[derive(Clone, Copy, Debug)]
-pub struct Deletion {
-    pub channel: u32,
-    pub span: Span,
-}
-
-/// How the server was told to keep history and time.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    pub history_messages: usize,
-    pub history_age: u64,
-    pub heartbeat: u64,
-    /// By how much anything may be late on a busy machine.
-    pub slack: u64,
-}
-
-/// Everything that was written down in a run.
-#[derive(Debug, Default)]
-pub struct Logs {
-    /// Each client's entries, in order.
-    pub clients: Vec<Vec<Entry>>,
-    /// The process that each client was in.
-    pub processes: Vec<usize>,
-    pub publishes: Vec<Publish>,
-    pub deletions: Vec<Deletion>,
-    /// From the signal that ended the server until it served again.
-    pub outages: Vec<Span>,
-    /// When the server was stopped.
-    pub server_stops: Vec<Span>,
-    /// When each process of clients was stopped.
-    pub client_stops: Vec<Vec<Span>>,
-    /// When the run ended.
-    pub end: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_come_back_as_they_were() {
-        for text in ["2y9la2gy-17", "00000000-0", "zzzzzzzz-18446744073709551615"] {
-            assert_eq!(Id::parse(text).unwrap().to_string(), text);
+impl Entry {
+    /// The messages that came with this entry.
+    pub fn receipts(&self) -> &[Receipt] {
+        match &self.event {
+            Event::Message(receipt) => std::slice::from_ref(receipt),
+            Event::Batch(batch) => &batch.receipts,
+            _ => &[],
         }
-        assert_eq!(Id::parse("2y9la2gy"), None);
-        assert_eq!(Id::parse("2y9la2gy-"), None);
-        assert_eq!(Id::parse("?-1"), None);
     }
 }

@@ -1,226 +1,141 @@
-//! What was published, under which ids: put together from what publishers were answered and from
-//! what anybody received.
+//! Which messages exist, under which ids, and which of them history may have dropped.
 //!
-//! Owns the judgement on publishes: each once, in order, batches whole. Who should have received
-//! them is judged in `check`.
+//! Owns the facts that clients' logs are held against. They come from logs that are complete
+//! ([`Truth::gather`]: ids that publishers were not told are learnt from whoever received them), or
+//! one by one from a simulation ([`Truth::exact`]).
 
-use std::collections::{BTreeMap, HashMap};
+mod gather;
+mod retention;
 
-use crate::check::{Finding, Kind};
-use crate::log::{Deletion, Event, Id, Logs, Outcome, Publish, Receipt, Rules};
+use std::collections::HashMap;
+
+use crate::id::Id;
+use crate::run::{Outcome, Publish};
+pub(crate) use retention::Exact;
+use retention::Retention;
 
 /// A message that is known to exist.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
-    pub(crate) seq: u64,
+pub struct Known {
+    /// Its number in the sequence.
+    pub seq: u64,
     /// When it was first sent.
-    pub(crate) begun: u64,
-    /// When its publisher had the answer; none if it never had one.
-    pub(crate) acked: Option<u64>,
+    pub begun: u64,
+    /// When its publisher had the response; none if it never had one.
+    pub acked: Option<u64>,
 }
 
-/// All messages, by epoch and channel.
-pub(crate) struct Truth<'a> {
-    publishes: HashMap<u64, &'a Publish>,
-    lanes: HashMap<(u64, u32), Vec<Known>>,
-    deletions: Vec<Deletion>,
-    rules: Rules,
+/// What is known of all messages of a run.
+#[derive(Debug)]
+pub struct Truth {
+    publishes: HashMap<u64, Publish>,
+    /// The messages of each epoch and channel, in order.
+    channels: HashMap<(u64, u32), Vec<Known>>,
+    /// The newest message acknowledged in each epoch, and since when it is.
+    heads: HashMap<u64, Vec<(u64, u64)>>,
+    retention: Retention,
 }
 
-/// The messages by id, while they are being gathered.
-#[derive(Default)]
-struct Ids {
-    by_id: BTreeMap<Id, u64>,
-    by_number: HashMap<u64, Vec<Id>>,
-    findings: Vec<Finding>,
-}
-
-impl Ids {
-    fn learn(&mut self, id: Id, number: u64, kind: Kind) {
-        match self.by_id.insert(id, number) {
-            None => self.by_number.entry(number).or_default().push(id),
-            Some(other) if other == number => {}
-            Some(other) => self.findings.push(Finding::of_publish(
-                kind,
-                format!("{id} is message {other} and message {number}"),
-            )),
+impl Truth {
+    /// A truth that is told everything as it happens, of channels `0..channels`.
+    pub fn exact(channels: usize) -> Truth {
+        Truth {
+            publishes: HashMap::new(),
+            channels: HashMap::new(),
+            heads: HashMap::new(),
+            retention: Retention::exact(channels),
         }
     }
-}
 
-impl<'a> Truth<'a> {
-    /// Puts the truth together, and what is wrong with it by itself.
-    pub(crate) fn new(logs: &'a Logs, rules: Rules) -> (Truth<'a>, Vec<Finding>) {
-        let mut truth = Truth {
-            publishes: logs.publishes.iter().map(|p| (p.number, p)).collect(),
-            lanes: HashMap::new(),
-            deletions: logs.deletions.clone(),
-            rules,
+    /// A message was accepted under the id that its outcome says; ids only rise.
+    ///
+    /// # Panics
+    ///
+    /// It was not accepted.
+    pub fn accept(&mut self, publish: Publish) {
+        let Outcome::Accepted(id) = publish.outcome else {
+            panic!("not accepted: {publish:?}");
         };
-        let mut ids = Ids::default();
-        for publish in &logs.publishes {
-            if let Outcome::Accepted(id) = publish.outcome {
-                ids.learn(id, publish.number, Kind::OneIdForTwo);
-            }
-            if let Some(id) = publish.again {
-                ids.learn(id, publish.number, Kind::OneIdForTwo);
-            }
-        }
-        for receipt in logs.clients.iter().flatten().flat_map(receipts) {
-            if truth.publishes.contains_key(&receipt.number) {
-                ids.learn(receipt.id, receipt.number, Kind::OneIdForTwo);
-            }
-        }
-        infer_batches(&logs.publishes, &mut ids);
-        truth.fill_lanes(&ids);
-        truth.judge_repeats(&mut ids);
-        judge_order(&logs.publishes, &mut ids.findings);
-        (truth, ids.findings)
+        self.publishes.insert(publish.number, publish);
+        let known = Known {
+            seq: id.seq,
+            begun: publish.begun,
+            acked: Some(publish.done),
+        };
+        let channel = self.channels.entry((id.epoch, publish.channel));
+        channel.or_default().push(known);
+        let heads = self.heads.entry(id.epoch).or_default();
+        heads.push((publish.done, id.seq));
     }
 
-    fn fill_lanes(&mut self, ids: &Ids) {
-        // By id, so each lane is in order.
-        for (id, number) in &ids.by_id {
-            let Some(publish) = self.publishes.get(number) else {
-                continue;
-            };
-            let is_answered = publish.outcome == Outcome::Accepted(*id);
-            let lane = self.lanes.entry((id.epoch, publish.channel)).or_default();
-            lane.push(Known {
-                seq: id.seq,
-                begun: publish.begun,
-                acked: is_answered.then_some(publish.done),
-            });
-        }
+    /// What history keeps of a channel changed: the oldest message that is there, and the newest
+    /// that is lost (0: none is).
+    pub fn observe(&mut self, channel: u32, oldest: Option<u64>, lost: u64) {
+        self.retention.observe(channel, oldest, lost);
     }
 
-    /// A message published twice: only with a key, and only where the server cannot have known.
-    fn judge_repeats(&self, ids: &mut Ids) {
-        for (number, places) in &mut ids.by_number {
-            places.sort();
-            let Some(publish) = self.publishes.get(number) else {
-                continue;
-            };
-            for pair in places.windows(2) {
-                let (first, second) = (pair[0], pair[1]);
-                let between = self.between(first.epoch, publish.channel, first.seq, second.seq);
-                let is_forgotten = first.epoch != second.epoch
-                    || between.len() + 1 >= self.rules.history_messages
-                    || publish.done - publish.begun >= self.rules.history_age
-                    || self.is_deleted(publish.channel, publish.begun, publish.done);
-                if !publish.keyed || !is_forgotten {
-                    ids.findings.push(Finding::of_publish(
-                        Kind::PublishedTwice,
-                        format!("message {number} is {first} and {second}: {publish:?}"),
-                    ));
-                }
-            }
-        }
+    /// A channel's history, of messages up to this number, was deleted.
+    pub fn delete(&mut self, channel: u32, head: u64) {
+        self.retention.delete(channel, head);
     }
 
-    pub(crate) fn publish(&self, number: u64) -> Option<&'a Publish> {
-        self.publishes.get(&number).copied()
+    /// A channel was forgotten: from here on gaps may be said where nothing is missing, since
+    /// forgotten channels share the numbers of what they lost.
+    pub fn forget(&mut self) {
+        self.retention.forget();
+    }
+
+    /// The message that has this number, as its publisher remembers it.
+    pub fn publish(&self, number: u64) -> Option<&Publish> {
+        self.publishes.get(&number)
     }
 
     /// The messages of a channel after one number and before another.
-    pub(crate) fn between(&self, epoch: u64, channel: u32, after: u64, before: u64) -> &[Known] {
-        let Some(lane) = self.lanes.get(&(epoch, channel)) else {
+    pub fn between(&self, epoch: u64, channel: u32, after: u64, before: u64) -> &[Known] {
+        let Some(all) = self.channels.get(&(epoch, channel)) else {
             return &[];
         };
-        let from = lane.partition_point(|known| known.seq <= after);
-        let to = lane.partition_point(|known| known.seq < before);
-        &lane[from..to.max(from)]
+        let from = all.partition_point(|known| known.seq <= after);
+        let to = all.partition_point(|known| known.seq < before);
+        &all[from..to.max(from)]
     }
 
-    /// Whether the server may have dropped a message by then.
-    pub(crate) fn may_be_gone(&self, epoch: u64, channel: u32, known: &Known, at: u64) -> bool {
-        let newer = self.between(epoch, channel, known.seq, u64::MAX);
-        let newer = newer.iter().filter(|other| other.begun <= at).count();
-        newer >= self.rules.history_messages
-            // A message that nobody was answered may have gone to history late.
-            || at.saturating_sub(known.begun) + self.rules.slack >= self.rules.history_age
-            || self.is_deleted(channel, known.begun, at)
+    /// The newest message that was acknowledged before a time; 0 if none was.
+    pub(crate) fn head_before(&self, epoch: u64, at: u64) -> u64 {
+        let heads = self.heads.get(&epoch).map_or(&[][..], Vec::as_slice);
+        let later = heads.partition_point(|&(acked, _)| acked < at);
+        later.checked_sub(1).map_or(0, |newest| heads[newest].1)
     }
 
-    fn is_deleted(&self, channel: u32, from: u64, to: u64) -> bool {
-        let mut deletions = self.deletions.iter();
-        deletions.any(|deletion| deletion.channel == channel && deletion.span.touches(from, to))
-    }
-}
-
-/// The messages of an entry.
-pub(crate) fn receipts(entry: &crate::log::Entry) -> &[Receipt] {
-    match &entry.event {
-        Event::Message(receipt) => std::slice::from_ref(receipt),
-        Event::Batch(batch) => &batch.receipts,
-        _ => &[],
-    }
-}
-
-/// A batch has consecutive ids: where one message of a batch is known, so are the others, though
-/// nobody was answered. All or nothing then is a matter of who received them.
-fn infer_batches(publishes: &[Publish], ids: &mut Ids) {
-    for batch in publishes.chunk_by(|one, next| one.batch != 0 && one.batch == next.batch) {
-        if batch.len() < 2 || batch.iter().any(|p| p.outcome == Outcome::Refused) {
-            continue;
-        }
-        let known = batch.iter().enumerate().find_map(|(place, publish)| {
-            let id = ids.by_number.get(&publish.number)?.first()?;
-            Some((place as u64, *id))
-        });
-        let Some((known_place, known)) = known else {
-            continue;
-        };
-        for (place, publish) in batch.iter().enumerate() {
-            let id = Id {
-                epoch: known.epoch,
-                seq: (known.seq + place as u64).saturating_sub(known_place),
-            };
-            let has_other = match ids.by_number.get(&publish.number) {
-                Some(places) => !places.contains(&id),
-                None => false,
-            };
-            if has_other {
-                let text = format!("message {} of a batch is not {id}: {batch:?}", place + 1);
-                ids.findings
-                    .push(Finding::of_publish(Kind::TornBatch, text));
-            } else {
-                ids.learn(id, publish.number, Kind::TornBatch);
+    /// Whether history may have dropped a message by then.
+    pub fn may_be_gone(&self, epoch: u64, channel: u32, known: &Known, at: u64) -> bool {
+        match &self.retention {
+            Retention::Exact(exact) => exact.is_gone(channel, known.seq),
+            Retention::Limits(limits) => {
+                let newer = self.between(epoch, channel, known.seq, u64::MAX);
+                let newer = newer.iter().filter(|other| other.begun <= at).count();
+                limits.may_be_gone(channel, known, newer, at)
             }
         }
     }
-}
 
-/// What was sent after another's answer has the higher number.
-fn judge_order(publishes: &[Publish], findings: &mut Vec<Finding>) {
-    let accepted = publishes
-        .iter()
-        .filter_map(|publish| match publish.outcome {
-            Outcome::Accepted(id) => Some((publish, id)),
-            _ => None,
-        });
-    let mut by_begin: Vec<(&Publish, Id)> = accepted.collect();
-    let mut by_done = by_begin.clone();
-    by_begin.sort_by_key(|(publish, _)| publish.begun);
-    by_done.sort_by_key(|(publish, _)| publish.done);
-    let mut answered = by_done.into_iter().peekable();
-    let mut highest: HashMap<u64, (u64, &Publish)> = HashMap::new();
-    for (publish, id) in by_begin {
-        while let Some((before, before_id)) =
-            answered.next_if(|(before, _)| before.done < publish.begun)
-        {
-            let entry = highest.entry(before_id.epoch).or_insert((0, before));
-            if before_id.seq > entry.0 {
-                *entry = (before_id.seq, before);
+    /// Whether the gap for a missing message may still come after a place: where the newest lost
+    /// message of its channel stood.
+    pub(crate) fn gap_may_follow(&self, missing: Id, channel: u32, place: u64, at: u64) -> bool {
+        match &self.retention {
+            Retention::Exact(exact) => exact.lost(channel) > place,
+            Retention::Limits(_) => {
+                let mut newer = self.between(missing.epoch, channel, place, u64::MAX).iter();
+                newer.any(|known| self.may_be_gone(missing.epoch, channel, known, at))
             }
         }
-        if let Some((seq, before)) = highest.get(&id.epoch)
-            && id.seq < *seq
-        {
-            findings.push(Finding::of_publish(
-                Kind::OutOfOrder,
-                format!("published after {seq} was answered: {publish:?}, {before:?}"),
-            ));
+    }
+
+    /// The retention of each channel, where it is known exactly.
+    pub(crate) fn exactly(&self) -> Option<&Exact> {
+        match &self.retention {
+            Retention::Exact(exact) => Some(exact),
+            Retention::Limits(_) => None,
         }
     }
 }

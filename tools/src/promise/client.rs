@@ -11,8 +11,10 @@ use std::os::fd::OwnedFd;
 use fastrand::Rng;
 
 use super::decode::{self, Decoder, channel_name};
+use super::plan::LINGER_MS;
 use crate::receipt::{AnswerReader, Part, header, status};
-use encke_oracle::log::{Event, Id, LINGER_MS, Since, Transport};
+use encke_oracle::id::Id;
+use encke_oracle::log::{Event, Since, Transport};
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,6 +163,8 @@ impl Client {
             Since::Now => "now".into(),
             Since::Earliest => "earliest".into(),
             Since::After(id) => id.to_string(),
+            // Only simulated clients ask so; no server has this epoch.
+            Since::Unknown => "0-0".into(),
         };
         // A header means the same, wins, and is what an EventSource sends.
         let is_header = matches!(since, Since::After(_)) && self.rng.bool();

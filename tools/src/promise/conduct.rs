@@ -23,8 +23,9 @@ use super::soak::Watch;
 use super::summary::{self, Deeds};
 use crate::net::{self, now_ns};
 use crate::server::Server;
-use encke_oracle::check::{Finding, Kind, check};
-use encke_oracle::log::{Logs, Rules, Span};
+use encke_oracle::finding::{Finding, Kind};
+use encke_oracle::judge::check;
+use encke_oracle::run::{Logs, Rules, Span};
 
 /// Threads that publish.
 const PUBLISHERS: u64 = 4;

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::receipt::Scanner;
-use encke_oracle::log::{Batch, Event, Id, Receipt, Transport};
+use encke_oracle::id::Id;
+use encke_oracle::log::{Batch, Event, Receipt, Transport};
 
 /// The channel's name in a run.
 pub(super) fn channel_name(run: u32, channel: u32) -> String {

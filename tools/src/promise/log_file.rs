@@ -6,7 +6,8 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use encke_oracle::log::{Entry, Logs};
+use encke_oracle::log::Entry;
+use encke_oracle::run::Logs;
 
 /// Reads the file that a process of clients wrote, and adds its entries to those of their clients.
 ///

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::server::Description;
-use encke_oracle::log::Rules;
+use encke_oracle::run::Rules;
+
+/// Milliseconds that a lingering poll asks for.
+pub(super) const LINGER_MS: u64 = 50;
 
 /// How long a drain lasts, in seconds.
 pub(super) const DRAIN: u64 = 1;
@@ -71,6 +74,7 @@ impl Plan {
             // A message whose age may be out by the slack must not be one that may be gone.
             history_age: 2 * slack,
             heartbeat: 2_000_000,
+            linger: LINGER_MS * 1_000,
             slack,
         }
     }

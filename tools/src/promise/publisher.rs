@@ -15,7 +15,8 @@ use super::decode::{JSON_KEY, channel_name};
 use super::protocol::Channels;
 use crate::net::{self, now_ns};
 use crate::receipt::{AnswerReader, Mark, Part, status};
-use encke_oracle::log::{Deletion, Id, Outcome, Publish, Span};
+use encke_oracle::id::Id;
+use encke_oracle::run::{Deletion, Outcome, Publish, Span};
 
 /// How long an answer may take: longer than anything that is done to the server.
 const PATIENCE: Duration = Duration::from_secs(20);

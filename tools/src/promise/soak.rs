@@ -17,7 +17,7 @@ use super::publisher::{Memory as Publisher, read_answer};
 use super::summary::Totals;
 use crate::measure::Memory;
 use crate::net::now_ns;
-use encke_oracle::log::{Logs, Outcome};
+use encke_oracle::run::{Logs, Outcome};
 
 const EVERY_US: u64 = 5_000_000;
 

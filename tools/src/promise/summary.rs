@@ -1,7 +1,8 @@
 //! What a run is told as, for people.
 
-use encke_oracle::check::Verdict;
-use encke_oracle::log::{Event, Logs, Outcome, Transport};
+use encke_oracle::finding::Verdict;
+use encke_oracle::log::{Event, Transport};
+use encke_oracle::run::{Logs, Outcome};
 
 /// Findings that are told in full.
 const TOLD: usize = 5;
@@ -102,7 +103,10 @@ impl Totals {
             | Event::Beat
             | Event::Closing(_)
             | Event::Resumed
-            | Event::Nonsense(_) => {}
+            | Event::Nonsense(_)
+            | Event::Parked(_)
+            | Event::Blocked
+            | Event::Settled(_) => {}
         }
     }
 }

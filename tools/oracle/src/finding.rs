@@ -1,21 +1,8 @@
-//! The verdict: logs in, findings out. Pure.
+//! Broken promises, and what was looked at to find them.
 //!
-//! Owns what each client was promised, request by request: everything after the place where it
-//! began, once, in order, in time, or a gap for which there was cause. A client's log is walked
-//! once; what exists is told by `truth`.
-
-mod walk;
-
-#[cfg(test)]
-mod tests;
+//! Owns the vocabulary of verdicts. Uses no other module, so that all may.
 
 use std::collections::BTreeMap;
-
-use crate::log::{Logs, Rules};
-use crate::truth::Truth;
-
-/// Entries of a client's log that are shown with a finding.
-const SHOWN: usize = 6;
 
 /// A kind of broken promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +11,15 @@ pub enum Kind {
     Lost,
     /// A message was acknowledged, and at the end a client had neither it nor a gap.
     Undelivered,
+    /// History dropped a message that a reader was to be sent next, and no write had blocked.
+    Evicted,
     /// A message came again.
     Twice,
     /// A message came after a later one, or has a lower number than one before it.
     OutOfOrder,
     /// A message of a channel that the client does not follow, or under another's name.
     Misrouted,
-    /// A message is not as long as it was.
+    /// The data of a message is not what was published.
     Mangled,
     /// A message that was never published, or was refused.
     Invented,
@@ -40,19 +29,23 @@ pub enum Kind {
     PublishedTwice,
     /// A part of a batch.
     TornBatch,
-    /// The epoch changed, and no gap was said.
+    /// A gap is due at the beginning, and something else came before it.
     Concealed,
-    /// A gap where the messages must have been in history.
+    /// A gap where the messages must have been in history, or where none is missing.
     Groundless,
     /// A cursor before what had been received.
     Rewound,
+    /// A request for the next message began before it was sent, or in the future.
+    Misplaced,
+    /// A batch is larger than the request or the settings allow.
+    Oversized,
     /// A request was not answered when its hold was over.
     LateHold,
     /// A hold ended with nothing before its time.
     EarlyEnd,
     /// A message came long after it was acknowledged to a client that waited for it.
     LateMessage,
-    /// An answer without a message that was there before the request was sent.
+    /// A response without a message that was there before the request was sent.
     Overlooked,
     /// A stream without heartbeat.
     Silence,
@@ -69,23 +62,27 @@ pub enum Kind {
 /// A broken promise.
 #[derive(Clone, Debug)]
 pub struct Finding {
+    /// Which.
     pub kind: Kind,
-    /// When, where that is known.
+    /// When, in microseconds, where that is known.
     pub at: u64,
+    /// Where and how, for people.
     pub text: String,
 }
 
 impl Finding {
-    /// About publishing, which no client's log shows.
+    /// A finding about publishing, which no client's log shows.
     pub fn of_publish(kind: Kind, text: String) -> Finding {
         Finding { kind, at: 0, text }
     }
 }
 
-/// What the checker looked at.
+/// What the judge looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Messages received.
     pub messages: u64,
+    /// Gaps.
     pub gaps: u64,
     /// Gaps after a restart.
     pub epoch_gaps: u64,
@@ -97,10 +94,12 @@ pub struct Counts {
     pub complete: u64,
 }
 
-/// The checker's answer.
+/// The judge's answer.
 #[derive(Debug, Default)]
 pub struct Verdict {
+    /// All broken promises.
     pub findings: Vec<Finding>,
+    /// What was looked at.
     pub counts: Counts,
 }
 
@@ -113,18 +112,4 @@ impl Verdict {
         }
         kinds
     }
-}
-
-/// Judges a run.
-pub fn check(logs: &Logs, rules: Rules) -> Verdict {
-    let (truth, findings) = Truth::new(logs, rules);
-    let mut verdict = Verdict {
-        findings,
-        counts: Counts::default(),
-    };
-    for client in 0..logs.clients.len() {
-        walk::walk(client, logs, &truth, rules, &mut verdict);
-    }
-    verdict.findings.sort_by_key(|finding| finding.at);
-    verdict
 }

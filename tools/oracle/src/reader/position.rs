@@ -1,0 +1,482 @@
+//! What one client should have: every message of its channels after its cursor, once, in order, or a
+//! gap.
+//!
+//! Owns how far the client has been told. Invariant: `place` is where the client stands by what it
+//! has been told, and no message that is known to exist before it is missing unless it was reported,
+//! or is among `unreported`.
+
+use crate::case::Case;
+use crate::finding::Kind;
+use crate::id::Id;
+use crate::log::{Batch, Parked, Receipt, Since, Transport};
+use crate::truth::Known;
+
+/// A channel that the client follows.
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    channel: u32,
+    /// Whether a message of it has come since the request, or the epoch, began.
+    has_begun: bool,
+}
+
+/// The first request of a client, or one that begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// After a cursor.
+    After,
+    /// With the next message; when it was sent, and whether it may be held.
+    Now { asked_at: u64, is_held: bool },
+    /// With the oldest message, and whether it may be held.
+    Earliest { is_held: bool },
+}
+
+/// A parked request whose connection has taken everything so far: history keeps what it is owed.
+#[derive(Clone, Debug)]
+struct Pinned {
+    /// The cursor with which it was parked.
+    from: u64,
+    /// The newest message that each of its channels had lost then.
+    lost: Box<[u64]>,
+}
+
+/// How far a client has been told.
+#[derive(Debug)]
+pub(super) struct Position {
+    channels: Vec<Followed>,
+    place: Option<Id>,
+    start: Start,
+    /// Whether it asked for the oldest there is, of which history may drop some in silence until the
+    /// first has come.
+    is_fresh: bool,
+    /// The newest message that may be dropped in silence.
+    fresh_until: u64,
+    /// Messages passed over for which the gap is still to come: with many channels it stands where
+    /// the newest of a channel's lost messages stood.
+    unreported: Vec<(Id, u32)>,
+    /// Its cursor is of another epoch, or one that the server cannot know, and the gap has not come.
+    is_gap_due: bool,
+    pinned: Option<Pinned>,
+}
+
+impl Default for Position {
+    fn default() -> Position {
+        Position {
+            channels: Vec::new(),
+            place: None,
+            start: Start::After,
+            is_fresh: false,
+            fresh_until: u64::MAX,
+            unreported: Vec::new(),
+            is_gap_due: false,
+            pinned: None,
+        }
+    }
+}
+
+/// A batch of which the messages are still to be judged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchBegun {
+    is_new_epoch: bool,
+    excused_before: u64,
+}
+
+impl Position {
+    pub(super) fn begin(&mut self, channels: &[u32]) {
+        let followed = channels.iter().map(|&channel| Followed {
+            channel,
+            has_begun: false,
+        });
+        *self = Position {
+            channels: followed.collect(),
+            ..Position::default()
+        };
+    }
+
+    pub(super) fn place(&self) -> Option<Id> {
+        self.place
+    }
+
+    pub(super) fn follows(&self, channel: u32) -> bool {
+        self.channels.iter().any(|each| each.channel == channel)
+    }
+
+    pub(super) fn asked(&mut self, case: &mut Case<'_>, transport: Transport, since: Since) {
+        let is_held = transport.is_held();
+        match since {
+            Since::After(id) => {
+                if self.place.is_some_and(|place| place != id) {
+                    let text = format!("it asks from {id}, and stands at {:?}", self.place);
+                    case.report(Kind::Instrument, text);
+                }
+                self.place = Some(id);
+                self.start = Start::After;
+                // With the cursor that leads to the gap it is still to be given all there is.
+                self.is_fresh &= self.is_gap_due;
+            }
+            Since::Now => {
+                self.place = None;
+                self.is_fresh = false;
+                let asked_at = case.at;
+                self.start = Start::Now { asked_at, is_held };
+            }
+            Since::Earliest => {
+                self.place = None;
+                self.start = Start::Earliest { is_held };
+                self.begin_fresh();
+            }
+            Since::Unknown => {
+                self.place = None;
+                self.start = Start::After;
+                self.is_gap_due = true;
+                self.begin_fresh();
+            }
+        }
+    }
+
+    /// From here on the client gets whatever there is.
+    fn begin_fresh(&mut self) {
+        self.is_fresh = true;
+        self.fresh_until = u64::MAX;
+        for each in &mut self.channels {
+            each.has_begun = false;
+        }
+    }
+
+    /// Where the client stands in the epoch of an id that it is told: in a new one, at its
+    /// beginning, whatever cursors it is told before it is told of the gap.
+    fn place_in_epoch(&mut self, id: Id) -> Option<Id> {
+        if self.place.is_some_and(|place| place.epoch != id.epoch) {
+            self.is_gap_due = true;
+            self.unreported.clear();
+            self.begin_fresh();
+        }
+        match self.is_gap_due {
+            true => Some(Id { seq: 0, ..id }),
+            false => self.place,
+        }
+    }
+
+    pub(super) fn message(&mut self, case: &mut Case<'_>, receipt: &Receipt, is_excused: bool) {
+        let id = receipt.id;
+        let place = self.place_in_epoch(id);
+        if std::mem::take(&mut self.is_gap_due) && !is_excused {
+            case.report(Kind::Concealed, format!("{id} came before the gap"));
+        }
+        match place {
+            Some(place) if id.seq <= place.seq => {
+                let before = &case.log[..case.log.len() - 1];
+                let mut had = before.iter().rev().take(10_000);
+                let is_again = had.any(|entry| entry.receipts().iter().any(|other| other.id == id));
+                let kind = match is_again {
+                    true => Kind::Twice,
+                    false => Kind::OutOfOrder,
+                };
+                case.report(kind, format!("{id} came after {place}"));
+                return;
+            }
+            Some(place) => drop(self.pass(case, place, id.seq, is_excused)),
+            None => {
+                if let Start::Now { is_held: false, .. } = self.start {
+                    let text = format!("{id} came before the cursor at which it began");
+                    case.report(Kind::Misplaced, text);
+                }
+                self.pass_from_start(case, id, id.seq);
+            }
+        }
+        self.place = Some(id);
+        if !is_excused {
+            self.must_be_told(case, |case, missing, channel| {
+                let is_exact = case.truth.exactly().is_some();
+                channel == receipt.channel
+                    || is_exact && !case.truth.gap_may_follow(missing, channel, id.seq, case.at)
+            });
+        }
+        let mut channels = self.channels.iter_mut();
+        if let Some(followed) = channels.find(|each| each.channel == receipt.channel) {
+            followed.has_begun = true;
+        }
+    }
+
+    pub(super) fn gap(&mut self, case: &mut Case<'_>, id: Id) {
+        case.counts().gaps += 1;
+        let place = self.place_in_epoch(id);
+        let is_new_epoch = std::mem::take(&mut self.is_gap_due);
+        case.counts().epoch_gaps += u64::from(is_new_epoch);
+        let mut missing = self.unreported.len();
+        self.tell_of_all(case);
+        if let Some(place) = place {
+            missing += self.pass(case, place, id.seq.saturating_add(1), true);
+        }
+        match is_new_epoch {
+            true if id.seq > 0 => {
+                let text = format!("the gap is at {id}, and not at the beginning of the epoch");
+                case.report(Kind::Groundless, text);
+            }
+            true => {}
+            false => self.judge_empty_gap(case, missing),
+        }
+        self.move_to(case, place, id);
+    }
+
+    /// A gap under which nothing is missing.
+    fn judge_empty_gap(&self, case: &mut Case<'_>, missing: usize) {
+        if missing > 0 {
+            return;
+        }
+        case.counts().empty_gaps += 1;
+        let exact = case.truth.exactly();
+        if exact.is_some_and(|exact| !exact.has_forgotten()) {
+            case.report(Kind::Groundless, "a gap where no message is missing");
+        }
+    }
+
+    pub(super) fn cursor(&mut self, case: &mut Case<'_>, id: Id, is_excused: bool) {
+        let place = self.place_in_epoch(id);
+        if self.is_gap_due {
+            // The client may come back with this, and the server must then say the gap.
+            if id != Id::UNKNOWN {
+                let text = format!("with the cursor {id} the gap would not be said");
+                case.report(Kind::Concealed, text);
+            }
+            self.place = Some(id);
+            return;
+        }
+        match place {
+            Some(place) => drop(self.pass(case, place, id.seq.saturating_add(1), is_excused)),
+            None => {
+                self.judge_present(case, id);
+                self.pass_from_start(case, id, id.seq.saturating_add(1));
+            }
+        }
+        if !is_excused {
+            self.must_be_told(case, |case, missing, channel| {
+                !case.truth.gap_may_follow(missing, channel, id.seq, case.at)
+            });
+        }
+        self.move_to(case, place, id);
+    }
+
+    /// A request for the next message begins between what was there when it was sent and what is
+    /// there now.
+    fn judge_present(&self, case: &mut Case<'_>, id: Id) {
+        let Start::Now { asked_at, .. } = self.start else {
+            return;
+        };
+        let oldest = case.truth.head_before(id.epoch, asked_at);
+        let newest = match case.truth.exactly() {
+            Some(_) => case.truth.head_before(id.epoch, u64::MAX),
+            None => u64::MAX,
+        };
+        if !(oldest..=newest).contains(&id.seq) {
+            let text = format!("it began at {id}, and the present is {oldest} to {newest}");
+            case.report(Kind::Misplaced, text);
+        }
+    }
+
+    /// The first thing told to a client: if it asked for whatever there is, that is judged.
+    fn pass_from_start(&mut self, case: &mut Case<'_>, id: Id, before: u64) {
+        if self.is_fresh {
+            self.pass(case, Id { seq: 0, ..id }, before, true);
+        }
+    }
+
+    fn move_to(&mut self, case: &mut Case<'_>, from: Option<Id>, id: Id) {
+        if from.is_some_and(|from| id.seq < from.seq) {
+            case.report(Kind::Rewound, format!("{id} after {from:?}"));
+        }
+        self.place = Some(id);
+    }
+
+    /// Before the messages of a batch.
+    pub(super) fn begin_batch(&mut self, case: &mut Case<'_>, batch: &Batch) -> BatchBegun {
+        self.place = self.place_in_epoch(batch.cursor);
+        let is_new_epoch = std::mem::take(&mut self.is_gap_due);
+        if is_new_epoch && !batch.gap {
+            case.report(Kind::Concealed, "a gap is due, and the batch says none");
+        }
+        let excused_before = case.counts().excused;
+        if batch.gap {
+            case.counts().gaps += 1;
+            case.counts().epoch_gaps += u64::from(is_new_epoch);
+            self.tell_of_all(case);
+            self.judge_gap_of_earliest(case);
+        }
+        BatchBegun {
+            is_new_epoch,
+            excused_before,
+        }
+    }
+
+    /// Whoever asks for the earliest is not told of a gap at once; a hold may be told of a later one.
+    fn judge_gap_of_earliest(&self, case: &mut Case<'_>) {
+        if let Start::Earliest { is_held } = self.start
+            && (!is_held || case.truth.exactly().is_some())
+        {
+            case.report(Kind::Groundless, "it asked for the earliest");
+        }
+    }
+
+    /// After the messages of a batch.
+    pub(super) fn end_batch(&mut self, case: &mut Case<'_>, batch: &Batch, begun: BatchBegun) {
+        self.cursor(case, batch.cursor, batch.gap);
+        if batch.gap && !begun.is_new_epoch {
+            let missing = case.counts().excused - begun.excused_before;
+            self.judge_empty_gap(case, missing as usize);
+        }
+    }
+
+    /// Judges what is missing after one place and before a number of the same epoch, and returns
+    /// how many messages are.
+    fn pass(&mut self, case: &mut Case<'_>, place: Id, before: u64, is_excused: bool) -> usize {
+        let truth = case.truth;
+        let mut missing = 0;
+        for number in 0..self.channels.len() {
+            let Followed { channel, has_begun } = self.channels[number];
+            for known in truth.between(place.epoch, channel, place.seq, before) {
+                missing += 1;
+                let is_new = !has_begun && known.seq <= self.fresh_until;
+                let is_told = is_excused || self.is_fresh && is_new;
+                let id = Id {
+                    seq: known.seq,
+                    ..place
+                };
+                let may_be_gone = truth.may_be_gone(place.epoch, channel, known, case.at);
+                match (is_told, may_be_gone) {
+                    (false, false) => {
+                        let text = format!("{id} of channel {channel} never came: {known:?}");
+                        case.report(Kind::Lost, text);
+                    }
+                    (false, true) => self.unreported.push((id, channel)),
+                    (true, false) => {
+                        let text = format!("{id} of channel {channel} must be there: {known:?}");
+                        case.report(Kind::Groundless, text);
+                    }
+                    (true, true) => case.counts().excused += 1,
+                }
+                if may_be_gone {
+                    self.judge_pin(case, number, known.seq, is_new);
+                }
+            }
+        }
+        missing
+    }
+
+    /// Reports messages passed over for which the gap comes too late.
+    fn must_be_told(&mut self, case: &mut Case<'_>, is_due: impl Fn(&Case<'_>, Id, u32) -> bool) {
+        if self.unreported.is_empty() {
+            return;
+        }
+        let mut unreported = std::mem::take(&mut self.unreported);
+        unreported.retain(|&(id, channel)| {
+            let is_due = is_due(case, id, channel);
+            if is_due {
+                let text = format!("{id} of channel {channel} never came, nor a gap");
+                case.report(Kind::Lost, text);
+            }
+            !is_due
+        });
+        self.unreported = unreported;
+    }
+
+    /// Reports every message passed over for which no gap came.
+    pub(super) fn must_be_told_of_all(&mut self, case: &mut Case<'_>) {
+        self.must_be_told(case, |_, _, _| true);
+    }
+
+    /// A gap says all that is missing so far.
+    fn tell_of_all(&mut self, case: &mut Case<'_>) {
+        case.counts().excused += self.unreported.len() as u64;
+        self.unreported.clear();
+    }
+
+    /// The first message after a place that was acknowledged; where the client asked for whatever
+    /// there is, only one that is there.
+    pub(super) fn owed(&self, case: &Case<'_>, place: Id) -> Option<Known> {
+        let truth = case.truth;
+        let firsts = self.channels.iter().filter_map(|followed| {
+            let channel = followed.channel;
+            let mut later = truth
+                .between(place.epoch, channel, place.seq, u64::MAX)
+                .iter();
+            later.find(|known| {
+                let is_new = !followed.has_begun && known.seq <= self.fresh_until;
+                let may_be_gone = || truth.may_be_gone(place.epoch, channel, known, case.at);
+                known.acked.is_some() && !(self.is_fresh && is_new && may_be_gone())
+            })
+        });
+        firsts.min_by_key(|known| known.acked).copied()
+    }
+}
+
+/// Rules that only a simulation can check, which sees when a request is parked, when a connection
+/// blocks, and what history has dropped.
+impl Position {
+    pub(super) fn parked(&mut self, case: &mut Case<'_>, parked: &Parked) {
+        let head = parked.head;
+        if parked.is_held {
+            // A hold is owed nothing, and so has everything.
+            if std::mem::take(&mut self.is_gap_due) {
+                case.report(Kind::Concealed, "a gap is due, and it is held");
+            }
+            match self.place {
+                Some(place) => drop(self.pass(case, place, head.seq.saturating_add(1), false)),
+                None if self.is_fresh => {
+                    let start = Id { seq: 0, ..head };
+                    self.pass(case, start, head.seq.saturating_add(1), false);
+                }
+                None => {}
+            }
+            self.must_be_told_of_all(case);
+            self.place = Some(head);
+            self.start = Start::After;
+            self.is_fresh = false;
+        } else if matches!(self.start, Start::Now { .. }) {
+            self.place = self.place.or(Some(head));
+        }
+        if parked.is_writable && parked.is_empty {
+            self.fresh_until = self.fresh_until.min(head.seq);
+        }
+        let lost = |exact: &crate::truth::Exact| {
+            let channels = self.channels.iter();
+            channels.map(|each| exact.lost(each.channel)).collect()
+        };
+        self.pinned = case
+            .truth
+            .exactly()
+            .filter(|_| parked.is_writable)
+            .map(|exact| Pinned {
+                from: self.place.map_or(0, |place| place.seq),
+                lost: lost(exact),
+            });
+    }
+
+    pub(super) fn blocked(&mut self) {
+        self.pinned = None;
+    }
+
+    /// A message is missing, and must not have been dropped while the client waited for it.
+    fn judge_pin(&self, case: &mut Case<'_>, number: usize, seq: u64, is_new: bool) {
+        let (Some(pinned), Some(exact)) = (&self.pinned, case.truth.exactly()) else {
+            return;
+        };
+        let (lost, channel) = (pinned.lost[number], self.channels[number].channel);
+        // Nothing after a loss is kept before that loss is said: the gap may grow until then.
+        let is_growing = is_new && pinned.from < lost;
+        if seq > lost && !is_growing && !exact.is_deleted(channel, pinned.from + 1) {
+            let text = format!("message {seq} of channel {channel} was dropped");
+            case.report(Kind::Evicted, text);
+        }
+    }
+
+    pub(super) fn settled(&mut self, case: &mut Case<'_>, head: Id) {
+        self.fresh_until = self.fresh_until.min(head.seq);
+        self.must_be_told_of_all(case);
+        let Some(place) = self.place else {
+            return case.report(Kind::Undelivered, "a stream has not said its cursor");
+        };
+        if let Some(owed) = self.owed(case, place) {
+            let text = format!("it stands at {place}, and is still owed {owed:?}");
+            case.report(Kind::Undelivered, text);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Everything that was written down in a run: the logs of clients, what publishers were answered, and
+//! when either end was stopped or away.
+//!
+//! Owns these records. Times are microseconds of the clock of the logs.
+
+use crate::id::Id;
+use crate::log::Entry;
+
+/// How a publish ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server gave the message this id.
+    Accepted(Id),
+    /// Every attempt was refused.
+    Refused,
+    /// The connection was lost before the response.
+    Unknown,
+}
+
+/// A message as its publisher remembers it.
+#[derive(Clone, Copy, Debug)]
+pub struct Publish {
+    /// The channel that it was published to.
+    pub channel: u32,
+    /// Its number, which no other message of the run has.
+    pub number: u64,
+    /// Bytes of its data.
+    pub length: u32,
+    /// When it was first sent.
+    pub begun: u64,
+    /// When its last response came, or was given up.
+    pub done: u64,
+    /// Messages of the same batch share a number and follow each other; 0 for one by itself.
+    pub batch: u64,
+    /// Whether it was sent with an idempotency key, and so perhaps more than once.
+    pub keyed: bool,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The response to a further attempt with the same key.
+    pub again: Option<Id>,
+}
+
+/// A stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its beginning.
+    pub from: u64,
+    /// Its end.
+    pub to: u64,
+}
+
+impl Span {
+    /// How much of a stretch lies in another, in microseconds.
+    pub fn overlap(&self, from: u64, to: u64) -> u64 {
+        self.to.min(to).saturating_sub(self.from.max(from))
+    }
+
+    /// Whether the two have a moment in common.
+    pub fn touches(&self, from: u64, to: u64) -> bool {
+        self.from <= to && from <= self.to
+    }
+}
+
+/// A channel's history was deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct Deletion {
+    /// The channel.
+    pub channel: u32,
+    /// From the request to its response.
+    pub span: Span,
+}
+
+/// How the server was told to keep history and time.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Messages kept of each channel.
+    pub history_messages: usize,
+    /// How long they are kept.
+    pub history_age: u64,
+    /// The longest silence of a stream.
+    pub heartbeat: u64,
+    /// The longest `linger` that clients ask for.
+    pub linger: u64,
+    /// By how much anything may be late on a busy machine.
+    pub slack: u64,
+}
+
+/// Everything that was written down in a run.
+#[derive(Debug, Default)]
+pub struct Logs {
+    /// Each client's entries, in order.
+    pub clients: Vec<Vec<Entry>>,
+    /// The process that each client was in.
+    pub processes: Vec<usize>,
+    /// All that was published.
+    pub publishes: Vec<Publish>,
+    /// All deletions.
+    pub deletions: Vec<Deletion>,
+    /// From the signal that ended the server until it served again.
+    pub outages: Vec<Span>,
+    /// When the server was stopped.
+    pub server_stops: Vec<Span>,
+    /// When each process of clients was stopped.
+    pub client_stops: Vec<Vec<Span>>,
+    /// When the run ended.
+    pub end: u64,
+}
+
+/// What excuses lateness: the rules, and when either end was stopped or away.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions<'a> {
+    /// The rules of the run.
+    pub rules: Rules,
+    /// When the server was away.
+    pub outages: &'a [Span],
+    /// When the server was stopped.
+    pub server_stops: &'a [Span],
+    /// When the client's process was stopped.
+    pub client_stops: &'a [Span],
+    /// When the run ended.
+    pub end: u64,
+}
+
+impl Logs {
+    /// The conditions in which a client was.
+    pub fn conditions(&self, client: usize, rules: Rules) -> Conditions<'_> {
+        let process = self.processes.get(client).copied().unwrap_or(0);
+        Conditions {
+            rules,
+            outages: &self.outages,
+            server_stops: &self.server_stops,
+            client_stops: self.client_stops.get(process).map_or(&[], Vec::as_slice),
+            end: self.end,
+        }
+    }
+}

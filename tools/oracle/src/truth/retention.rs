@@ -1,0 +1,108 @@
+//! What history keeps: as the limits of the server allow, or as a simulation has seen.
+//!
+//! Owns the question whether a message may be gone.
+
+use super::Known;
+use crate::run::{Deletion, Rules};
+
+/// What is known of what history keeps.
+#[derive(Debug)]
+pub(super) enum Retention {
+    /// Only the limits that the server was given.
+    Limits(Limits),
+    /// What it has dropped.
+    Exact(Exact),
+}
+
+impl Retention {
+    pub(super) fn exact(channels: usize) -> Retention {
+        Retention::Exact(Exact {
+            channels: vec![Kept::default(); channels],
+            has_forgotten: false,
+        })
+    }
+
+    pub(super) fn observe(&mut self, channel: u32, oldest: Option<u64>, lost: u64) {
+        let kept = self.channel(channel);
+        (kept.oldest, kept.lost) = (oldest, lost);
+    }
+
+    pub(super) fn delete(&mut self, channel: u32, head: u64) {
+        self.channel(channel).deleted = head;
+    }
+
+    pub(super) fn forget(&mut self) {
+        if let Retention::Exact(exact) = self {
+            exact.has_forgotten = true;
+        }
+    }
+
+    fn channel(&mut self, channel: u32) -> &mut Kept {
+        match self {
+            Retention::Exact(exact) => &mut exact.channels[channel as usize],
+            Retention::Limits(_) => panic!("what history keeps is not known exactly"),
+        }
+    }
+}
+
+/// The limits that the server was given, and deletions.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) rules: Rules,
+    pub(super) deletions: Vec<Deletion>,
+}
+
+impl Limits {
+    /// Whether a message, after which there are so many newer ones, may be gone by then.
+    pub(super) fn may_be_gone(&self, channel: u32, known: &Known, newer: usize, at: u64) -> bool {
+        newer >= self.rules.history_messages
+            // A message that was never acknowledged may have gone to history late.
+            || at.saturating_sub(known.begun) + self.rules.slack >= self.rules.history_age
+            || self.is_deleted(channel, known.begun, at)
+    }
+
+    pub(super) fn is_deleted(&self, channel: u32, from: u64, to: u64) -> bool {
+        let mut deletions = self.deletions.iter();
+        deletions.any(|deletion| deletion.channel == channel && deletion.span.touches(from, to))
+    }
+}
+
+/// What history keeps of one channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    /// The oldest message that is there.
+    oldest: Option<u64>,
+    /// The newest message that is lost.
+    lost: u64,
+    /// The newest message when the history was last deleted.
+    deleted: u64,
+}
+
+/// What history has dropped, as a simulation has seen.
+#[derive(Debug)]
+pub(crate) struct Exact {
+    channels: Vec<Kept>,
+    has_forgotten: bool,
+}
+
+impl Exact {
+    pub(super) fn is_gone(&self, channel: u32, seq: u64) -> bool {
+        let oldest = self.channels[channel as usize].oldest;
+        oldest.is_none_or(|oldest| oldest > seq)
+    }
+
+    /// The newest message that a channel has lost; 0: none.
+    pub(crate) fn lost(&self, channel: u32) -> u64 {
+        self.channels[channel as usize].lost
+    }
+
+    /// Whether a channel's history was deleted after this message was published.
+    pub(crate) fn is_deleted(&self, channel: u32, seq: u64) -> bool {
+        seq <= self.channels[channel as usize].deleted
+    }
+
+    /// Whether a channel was forgotten, so that a gap may be said where nothing is missing.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        self.has_forgotten
+    }
+}
