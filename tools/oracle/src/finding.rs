@@ -33,7 +33,7 @@ pub enum Kind {
     Concealed,
     /// A gap where the messages must have been in history, or where none is missing.
     Groundless,
-    /// A cursor before what had been received.
+    /// A cursor from which something that had been received would come again.
     Rewound,
     /// A request for the next message began before it was sent, or in the future.
     Misplaced,

@@ -79,6 +79,13 @@ impl Truth {
         self.retention.delete(channel, head);
     }
 
+    /// Whether a channel's history was deleted after this message was published, where that is known
+    /// exactly.
+    pub fn is_deleted(&self, channel: u32, seq: u64) -> bool {
+        self.exactly()
+            .is_some_and(|exact| exact.is_deleted(channel, seq))
+    }
+
     /// A channel was forgotten: from here on gaps may be said where nothing is missing, since
     /// forgotten channels share the numbers of what they lost.
     pub fn forget(&mut self) {

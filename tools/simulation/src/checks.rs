@@ -56,8 +56,10 @@ impl World {
     }
 
     /// A hold is not given up before its time without a reason.
-    pub(crate) fn check_empty(&mut self, answer: &Answer) {
-        let Kind::Receive(receive) = &answer.request.kind else {
+    pub(crate) fn check_empty(&mut self, index: u32, answer: &Answer) {
+        let client = self.clients[index as usize].as_ref();
+        let client = client.expect("an open connection answers");
+        let Kind::Receive(receive) = &client.requests[answer.place].kind else {
             return;
         };
         let Some(parked) = receive.session.parked.as_ref() else {
@@ -139,7 +141,7 @@ impl World {
     }
 
     fn check_stream(&mut self, index: u32) {
-        let (now, head) = (self.now, self.model.head());
+        let now = self.now;
         let config = &self.setup.config;
         let (heartbeat, age) = (millis(config.heartbeat), millis(config.stream_max_age));
         let max_bytes = u64::from(config.stream_max_bytes);
@@ -166,21 +168,7 @@ impl World {
             is_way_over || stream_bytes <= max_bytes + 4_000,
             "{index} has had {stream_bytes} bytes"
         );
-        parked.session.catch_up(head);
-        let session = parked.session.clone();
-        let pos = session.pos.expect("a stream has said its cursor");
-        assert!(!session.has_debts(), "{index} was not told of a gap");
-        let truth = self.truth(0);
-        for &channel in &session.channels {
-            let owed = self.model.between(channel, pos, head).iter();
-            let owed: Vec<_> = owed
-                .filter(|&&seq| !session.may_pass_over(channel, seq, &truth))
-                .collect();
-            assert!(
-                owed.is_empty(),
-                "{index} is still owed {owed:?} of channel {channel}: {session:?}"
-            );
-        }
+        parked.session.settle(&mut self.model, &mut self.tally);
     }
 
     /// What history keeps, where nothing but count and age bound it.
@@ -192,9 +180,9 @@ impl World {
         let (most, age) = (history.max_messages, millis(history.max_age));
         for (channel, name) in self.setup.names.iter().enumerate() {
             let all = self.model.between(channel, 0, self.model.head());
-            let alive = all.iter().filter(|&&seq| {
-                let is_young = self.model.message(seq).at + age > self.now;
-                is_young && !self.model.is_deleted(channel, seq)
+            let alive = all.iter().filter(|known| {
+                let is_young = self.model.message(known.seq).at + age > self.now;
+                is_young && !self.model.is_deleted(channel, known.seq)
             });
             let expected = alive.count().min(most);
             let known = self.engine.hub().find(name);

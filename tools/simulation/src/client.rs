@@ -5,21 +5,36 @@
 
 use std::collections::VecDeque;
 
+use encke_core::config::Config;
 use encke_core::engine::ConnId;
+use encke_oracle::finding::Kind as Broken;
+use encke_oracle::log::Event;
+use encke_test_client::batch::jsonp;
+use encke_test_client::{self as client, StreamDecoder};
 
-use crate::decode::{self, Decoder, Got, Sse};
-use crate::http::{Head, Parser, Part, lossy};
+use crate::model::Model;
 use crate::request::{Kind, Receive, Request, Way};
-use crate::session::Truth;
+use crate::response::{Piece, ResponseHead, Responses};
+use crate::rule::{broken, ensure};
 use crate::tally::Tally;
 
 /// A whole answer as the engine offered it.
 pub(crate) struct Answer {
-    pub(crate) request: Request,
+    /// Which of the connection's requests it answers.
+    pub(crate) place: usize,
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     /// Whether the head of the next request was there already.
     pub(crate) is_followed: bool,
+}
+
+/// What answers are held against.
+pub(crate) struct Desk<'a> {
+    pub(crate) model: &'a mut Model,
+    pub(crate) tally: &'a mut Tally,
+    pub(crate) config: &'a Config,
+    /// Short writes of the connection so far.
+    pub(crate) blocks: u64,
 }
 
 /// A connection.
@@ -42,18 +57,18 @@ pub(crate) struct Client {
     /// It was cut off, by the network or by itself.
     pub(crate) broken: bool,
     /// Sees what the engine offers, to know of answers before the client reads them.
-    pub(crate) tap: Parser,
+    tap: Responses,
     pub(crate) tapped: usize,
     /// A stream has begun: what is offered and not taken may never be sent.
     pub(crate) tap_ends: bool,
     tap_body: Vec<u8>,
-    tap_head: Option<Head>,
-    parser: Parser,
+    tap_head: Option<ResponseHead>,
+    responses: Responses,
     /// The number of the request whose answer is being received.
     pub(crate) answered: usize,
-    head: Option<Head>,
+    head: Option<ResponseHead>,
     body: Vec<u8>,
-    pub(crate) decoder: Option<Decoder>,
+    pub(crate) decoder: Option<StreamDecoder>,
     /// An answer said that the connection will be closed.
     pub(crate) said_close: bool,
     /// When bytes last arrived.
@@ -79,12 +94,12 @@ impl Client {
             fin_told: false,
             unread: false,
             broken: false,
-            tap: Parser::new(),
+            tap: Responses::default(),
             tapped: 0,
             tap_ends: false,
             tap_body: Vec::new(),
             tap_head: None,
-            parser: Parser::new(),
+            responses: Responses::default(),
             answered: 0,
             head: None,
             body: Vec::new(),
@@ -120,130 +135,147 @@ impl Client {
         }
     }
 
-    /// Looks at what was offered: the answers that are whole, each with its request.
+    /// Looks at what was offered: the answers that are whole.
     pub(crate) fn tap(&mut self, bytes: &[u8]) -> Vec<Answer> {
         if self.tap_ends {
             return Vec::new();
         }
-        let requests = &self.requests;
-        let is_head = |nth: usize| requests.get(nth).is_some_and(|r| r.is_head(self.read));
+        let mut tap = std::mem::take(&mut self.tap);
         let mut whole = Vec::new();
-        for part in self.tap.feed(bytes, is_head) {
-            match part {
-                Part::Head(head) => {
-                    let kind = self.requests.get(self.tapped).map(|request| &request.kind);
+        let (requests, read) = (&self.requests, self.read);
+        let is_head = |nth: usize| requests.get(nth).is_some_and(|r| r.is_head(read));
+        tap.feed(bytes, is_head, |piece| {
+            match piece {
+                Piece::Head(head) => {
+                    let kind = requests.get(self.tapped).map(|request| &request.kind);
                     let is_stream = matches!(kind, Some(Kind::Receive(r)) if r.way.is_stream());
                     self.tap_ends |= is_stream && head.status == 200;
                     self.tap_head = Some(head);
                 }
-                Part::Body(body) => self.tap_body.extend(body),
-                Part::End => {
-                    let request = self.requests.get(self.tapped).cloned();
-                    let request = request.expect("an answer to no request");
-                    let status = self.tap_head.take().map_or(0, |head| head.status);
+                Piece::Body(body) => self.tap_body.extend_from_slice(body),
+                Piece::End => {
+                    let place = self.tapped;
+                    ensure!(place < requests.len(), Nonsense, "an answer to no request");
                     self.tapped += 1;
-                    let next = self.requests.get(self.tapped);
+                    let next = requests.get(self.tapped);
                     whole.push(Answer {
-                        request,
-                        status,
+                        place,
+                        status: self.tap_head.take().map_or(0, |head| head.status),
                         body: std::mem::take(&mut self.tap_body),
-                        is_followed: next.is_some_and(|next| next.has_head(self.read)),
+                        is_followed: next.is_some_and(|next| next.has_head(read)),
                     });
                     self.owed_at = None;
                 }
             }
-        }
+            !self.tap_ends
+        });
+        self.tap = tap;
         whole
     }
 
     /// Reads what arrived.
-    pub(crate) fn receive(
-        &mut self,
-        epoch: &str,
-        bytes: &[u8],
-        truth: &Truth<'_>,
-        tally: &mut Tally,
-    ) {
-        let requests = &self.requests;
-        let is_head = |nth: usize| requests.get(nth).is_some_and(|r| r.is_head(self.read));
-        let parts = self.parser.feed(bytes, is_head);
-        for part in parts {
-            match part {
-                Part::Head(head) => self.begin(head),
-                Part::Body(body) => self.take(epoch, &body, truth, tally),
-                Part::End => self.end(epoch, truth, tally),
+    pub(crate) fn receive(&mut self, bytes: &[u8], desk: &mut Desk<'_>) {
+        let mut responses = std::mem::take(&mut self.responses);
+        let read = self.read;
+        let heads: Vec<bool> = self.requests.iter().map(|r| r.is_head(read)).collect();
+        let is_head = |nth: usize| heads.get(nth).copied().unwrap_or(false);
+        responses.feed(bytes, is_head, |piece| {
+            match piece {
+                Piece::Head(head) => self.begin(head),
+                Piece::Body(body) => self.take(body, desk),
+                Piece::End => self.end(desk),
             }
-        }
-        assert!(
-            self.parser.is_between() || self.answered < self.requests.len(),
+            true
+        });
+        self.responses = responses;
+        ensure!(
+            self.is_between() || self.answered < self.requests.len(),
+            Nonsense,
             "bytes that answer nothing"
         );
     }
 
-    fn begin(&mut self, head: Head) {
-        assert!(!self.said_close, "an answer after the last");
-        let request = self.requests.get(self.answered);
-        let request = request.unwrap_or_else(|| panic!("an answer to no request: {head:?}"));
-        assert!(self.read > request.start, "an answer before its request");
+    fn begin(&mut self, head: ResponseHead) {
+        ensure!(!self.said_close, Nonsense, "an answer after the last");
+        let Some(request) = self.requests.get(self.answered) else {
+            broken(
+                Broken::Nonsense,
+                format!("an answer to no request: {head:?}"),
+            );
+        };
+        ensure!(
+            self.read > request.start,
+            Nonsense,
+            "an answer before its request"
+        );
         let whole = self.read >= request.end;
-        assert!(whole || head.status >= 400, "an answer to half a request");
-        self.said_close |= head.closes();
-        let is_kept = head.field("connection") == Some("keep-alive");
-        assert!(is_kept || head.field("keep-alive").is_none());
-        assert!(!is_kept || !request.http10 || request.keep_alive);
+        ensure!(
+            whole || head.status >= 400,
+            Nonsense,
+            "an answer to half a request"
+        );
+        self.said_close |= head.closes;
+        let is_kept = head.connection.as_deref() == Some("keep-alive");
+        ensure!(
+            is_kept || !head.has_keep_alive,
+            Nonsense,
+            "Keep-Alive on a connection that is not kept"
+        );
+        ensure!(
+            !is_kept || !request.http10 || request.keep_alive,
+            Nonsense,
+            "an HTTP/1.0 connection is kept unasked"
+        );
         if let Kind::Receive(receive) = &request.kind
             && head.status == 200
             && !request.head_only
         {
-            self.decoder = match receive.way {
-                Way::Sse => Some(Decoder::Sse(Box::new(Sse::new(receive.envelope)))),
-                Way::Ndjson => Some(Decoder::Ndjson {
-                    bytes: Vec::new(),
-                    closed: false,
-                }),
-                Way::Frame => Some(Decoder::Frame {
-                    bytes: Vec::new(),
-                    opened: false,
-                    closed: false,
-                }),
-                Way::Poll | Way::LongPoll => None,
-            };
+            self.decoder = receive.format().map(StreamDecoder::new);
         }
         self.head = Some(head);
         self.body.clear();
     }
 
-    fn take(&mut self, epoch: &str, body: &[u8], truth: &Truth<'_>, tally: &mut Tally) {
+    fn take(&mut self, mut body: &[u8], desk: &mut Desk<'_>) {
         let Some(decoder) = &mut self.decoder else {
             return self.body.extend_from_slice(body);
         };
-        let got = decoder.feed(epoch, body);
         let request = &mut self.requests[self.answered];
         let Kind::Receive(receive) = &mut request.kind else {
             unreachable!("only a request to receive opens a stream");
         };
         self.stream_bytes += body.len() as u64;
-        let session = &mut receive.session;
-        for got in got {
-            match got {
-                Got::Message(message) => {
-                    session.message(&message, false, truth);
-                    tally.received[receive.way as usize] += 1;
+        receive
+            .session
+            .note_blocks(desk.blocks, desk.model, desk.tally);
+        loop {
+            let event = decoder.next(&mut body);
+            let event = event.unwrap_or_else(|error| broken(Broken::Nonsense, error));
+            let Some(event) = event else { return };
+            let event = match event {
+                client::Event::Message(message) => {
+                    desk.tally.received[receive.way as usize] += 1;
+                    Event::Message(desk.model.receipt(&message))
                 }
-                Got::Cursor(seq) | Got::Closing(seq) => session.cursor(seq, truth),
-                Got::Gap(seq) => session.gap(seq, truth, tally),
-            }
+                client::Event::Cursor(cursor) => Event::Cursor(desk.model.parse(&cursor)),
+                client::Event::Gap(cursor) => Event::Gap(desk.model.parse(&cursor)),
+                client::Event::Closing { cursor, .. } => {
+                    Event::Closing(cursor.map(|cursor| desk.model.parse(&cursor)))
+                }
+                client::Event::Heartbeat => Event::Beat,
+            };
+            receive.session.record(event, desk.model, desk.tally);
         }
     }
 
-    fn end(&mut self, epoch: &str, truth: &Truth<'_>, tally: &mut Tally) {
+    fn end(&mut self, desk: &mut Desk<'_>) {
         let head = self.head.take().expect("an answer has a head");
         let body = std::mem::take(&mut self.body);
         let place = self.answered;
         self.answered += 1;
-        tally.answered += 1;
+        desk.tally.answered += 1;
         if let Some(decoder) = self.decoder.take() {
-            assert!(decoder.may_end(), "a stream ended without its last words");
+            check_last_words(&decoder);
             return;
         }
         let request = &mut self.requests[place];
@@ -254,76 +286,121 @@ impl Client {
             Kind::Receive(receive) if head.status == 200 => {
                 let text = String::from_utf8(body).expect("a batch is text");
                 let json = match &receive.callback {
-                    Some(callback) => decode::jsonp(text.as_bytes(), callback),
+                    Some(callback) => jsonp(text.as_bytes(), callback)
+                        .unwrap_or_else(|error| broken(Broken::Nonsense, error)),
                     None => text,
                 };
                 if json.starts_with("{\"error\":") {
-                    tally.refused += 1;
+                    desk.tally.refused += 1;
                     return;
                 }
-                batch(epoch, receive, &head, &json, truth, tally);
+                batch(receive, &head, &json, desk);
             }
             _ if head.status >= 400 => {
-                tally.refused += 1;
-                assert_eq!(head.field("content-type"), Some("application/problem+json"));
-                serde_json::from_slice::<serde_json::Value>(&body)
-                    .unwrap_or_else(|error| panic!("{error}: {}", lossy(&body)));
+                desk.tally.refused += 1;
+                ensure!(
+                    head.content_type.as_deref() == Some("application/problem+json"),
+                    Nonsense,
+                    "a refusal of type {:?}",
+                    head.content_type
+                );
+                if let Err(error) = serde_json::from_slice::<serde_json::Value>(&body) {
+                    broken(Broken::Nonsense, format!("{error}: {}", lossy(&body)));
+                }
             }
             _ => {}
         }
     }
 
-    /// The connection's end arrives: ours was ended in order, or the socket was closed.
-    pub(crate) fn finish(&mut self, in_order: bool, taken_all: bool) {
-        let by_close = self.parser.is_until_close();
-        let is_whole = self.parser.is_between() || by_close;
-        if in_order {
-            assert!(
-                is_whole && taken_all,
-                "the end comes in the middle of an answer"
-            );
-            if let Some(decoder) = &self.decoder {
-                assert!(decoder.may_end(), "a stream ended without its last words");
-            }
+    /// The connection's end arrives in order: the socket was closed after everything was taken.
+    pub(crate) fn finish(&mut self, desk: &mut Desk<'_>) {
+        if let Some(decoder) = &self.decoder {
+            check_last_words(decoder);
         }
-    }
-
-    /// A close-delimited batch is whole once the connection ended in order.
-    pub(crate) fn finish_body(&mut self, epoch: &str, truth: &Truth<'_>, tally: &mut Tally) {
-        if self.parser.is_until_close() && self.head.is_some() {
-            self.parser = Parser::new();
-            self.end(epoch, truth, tally);
+        if self.responses.close() && self.head.is_some() {
+            // A body that ends with the connection is whole.
+            self.end(desk);
         }
     }
 
     pub(crate) fn is_between(&self) -> bool {
-        self.parser.is_between()
+        self.responses.is_between()
     }
 }
 
-fn batch(
-    epoch: &str,
-    receive: &mut Receive,
-    head: &Head,
-    json: &str,
-    truth: &Truth<'_>,
-    tally: &mut Tally,
-) {
-    let batch = decode::batch(epoch, json);
-    match head.field("encke-cursor") {
-        Some(cursor) => assert_eq!(decode::seq_of(epoch, cursor), batch.cursor),
-        None => assert!(receive.early, "no cursor in the head"),
+/// A stream ends with a cursor and the time at which to come back, or was refused with that alone.
+fn check_last_words(decoder: &StreamDecoder) {
+    ensure!(
+        decoder.is_closed(),
+        Dropped,
+        "a stream ended without its last words"
+    );
+}
+
+fn batch(receive: &mut Receive, head: &ResponseHead, json: &str, desk: &mut Desk<'_>) {
+    let batch = client::Batch::decode(json.as_bytes());
+    let batch = batch.unwrap_or_else(|error| broken(Broken::Nonsense, error));
+    match &head.cursor {
+        Some(cursor) => ensure!(
+            *cursor == batch.cursor,
+            Nonsense,
+            "the head says {cursor}, the batch {}",
+            batch.cursor
+        ),
+        None => ensure!(receive.early, Nonsense, "no cursor in the head"),
     }
-    let most = receive.limit.unwrap_or(usize::MAX);
-    assert!(batch.messages.len() <= most, "more messages than asked for");
-    tally.received[receive.way as usize] += batch.messages.len() as u64;
+    desk.tally.received[receive.way as usize] += batch.messages.len() as u64;
     if batch.messages.is_empty() && (receive.way == Way::Poll || batch.gap) {
-        assert!(
-            batch.retry.is_some(),
-            "an answer with nothing is not told when to come back"
+        ensure!(
+            batch.retry_ms.is_some(),
+            Nonsense,
+            "an answer without messages does not say when to come back"
         );
     }
-    assert!(!batch.more || !batch.messages.is_empty());
-    tally.lingered += u64::from(receive.linger_ms > 0 && batch.messages.len() > 1);
-    receive.session.batch(&batch, truth, tally);
+    ensure!(
+        !batch.more || !batch.messages.is_empty(),
+        Nonsense,
+        "an empty batch, and more"
+    );
+    desk.tally.lingered += u64::from(receive.linger_ms > 0 && batch.messages.len() > 1);
+    let receipts = batch.messages.iter();
+    let receipts: Box<[_]> = receipts
+        .map(|message| desk.model.receipt(message))
+        .collect();
+    let bytes = receipts
+        .iter()
+        .map(|receipt| desk.model.bytes(receipt.id.seq));
+    check_size(&bytes.collect::<Vec<_>>(), receive, desk.config);
+    let event = Event::Batch(encke_oracle::log::Batch {
+        receipts,
+        cursor: desk.model.parse(&batch.cursor),
+        gap: batch.gap,
+        more: batch.more,
+    });
+    let session = &mut receive.session;
+    session.note_blocks(desk.blocks, desk.model, desk.tally);
+    session.record(event, desk.model, desk.tally);
+}
+
+/// A batch holds no more messages than were asked for, and no more bytes than the settings allow.
+fn check_size(bytes: &[usize], receive: &Receive, config: &Config) {
+    let most = receive.limit.unwrap_or(usize::MAX).min(config.max_batch);
+    ensure!(
+        bytes.len() <= most,
+        Oversized,
+        "{} messages in a batch, and at most {most} may be",
+        bytes.len()
+    );
+    // The first always fits; after one that fills the batch, those without bytes still do.
+    let first = bytes.first().copied().unwrap_or(0);
+    ensure!(
+        bytes.iter().sum::<usize>() <= first.max(config.max_batch_bytes),
+        Oversized,
+        "{bytes:?} bytes in a batch"
+    );
+}
+
+/// Bytes as text, for messages of failures.
+pub(crate) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(3000)]).into_owned()
 }

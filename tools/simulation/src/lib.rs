@@ -13,12 +13,12 @@
 mod chance;
 mod checks;
 mod client;
-mod decode;
-mod http;
 mod life;
 mod model;
 mod ops;
 mod request;
+mod response;
+mod rule;
 mod run;
 mod session;
 mod setup;

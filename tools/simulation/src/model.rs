@@ -1,13 +1,24 @@
-//! What the server should know: every message accepted, in order, and what was deleted.
+//! What the server should know: every message accepted, in order, and its data.
 //!
-//! Owns the plain truth that clients are compared with. Of the server it is told only what the
-//! server itself answered to publishers.
+//! Owns the data that clients' messages are compared with, the keys of publishes, and the truth that
+//! the judge is told. Of the server it is told what the server itself answered to publishers, and
+//! what history keeps.
 
 use std::collections::HashMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use encke_core::message::Data;
+use encke_oracle::id::Id;
+use encke_oracle::log::Receipt;
+use encke_oracle::run::{Outcome, Publish};
+use encke_oracle::truth::{Known, Truth};
+use encke_test_client as client;
 
-use crate::decode::{Message, Payload};
+use crate::rule::{broken, ensure};
+
+/// The number of a channel that does not exist.
+const NO_CHANNEL: u32 = u32::MAX;
 
 /// A message as a publisher handed it in.
 #[derive(Clone, Debug)]
@@ -32,27 +43,44 @@ impl Said {
 /// A message that was accepted.
 pub(crate) struct Accepted {
     pub(crate) said: Said,
+    /// When, in milliseconds.
     pub(crate) at: u64,
 }
 
 /// All messages: the one with number `n` is at `n - 1`.
-#[derive(Default)]
 pub(crate) struct Model {
+    pub(crate) truth: Truth,
+    epoch: u64,
+    names: Vec<String>,
     messages: Vec<Accepted>,
-    by_channel: Vec<Vec<u64>>,
-    /// The newest message of each channel when it was last deleted.
-    deleted: Vec<u64>,
     /// The newest message published with a key, by channel and key.
     keys: HashMap<(usize, String), u64>,
+    now: u64,
+    clock: u64,
 }
 
 impl Model {
-    pub(crate) fn new(channels: usize) -> Model {
+    pub(crate) fn new(names: &[String], epoch: &str) -> Model {
+        let epoch = Id::parse(&format!("{epoch}-0")).expect("an epoch of the server");
         Model {
-            by_channel: vec![Vec::new(); channels],
-            deleted: vec![0; channels],
-            ..Model::default()
+            truth: Truth::exact(names.len()),
+            epoch: epoch.epoch,
+            names: names.to_vec(),
+            messages: Vec::new(),
+            keys: HashMap::new(),
+            now: 0,
+            clock: 0,
         }
+    }
+
+    pub(crate) fn set_now(&mut self, now_ms: u64) {
+        self.now = now_ms;
+    }
+
+    /// A time in microseconds for the next thing that is written down, later than all before it.
+    pub(crate) fn tick(&mut self) -> u64 {
+        self.clock = (self.clock + 1).max(self.now * 1_000);
+        self.clock
     }
 
     pub(crate) fn head(&self) -> u64 {
@@ -63,18 +91,36 @@ impl Model {
         &self.messages[seq as usize - 1]
     }
 
+    fn find(&self, seq: u64) -> Option<&Accepted> {
+        self.messages.get((seq as usize).checked_sub(1)?)
+    }
+
     /// The bytes of a message's data; none of one that was never accepted.
     pub(crate) fn bytes(&self, seq: u64) -> usize {
-        let place = (seq as usize).wrapping_sub(1);
-        self.messages
-            .get(place)
-            .map_or(0, |message| message.said.data.len())
+        self.find(seq).map_or(0, |message| message.said.data.len())
     }
 
     /// The next message was accepted under this number.
-    pub(crate) fn accept(&mut self, seq: u64, said: Said, at: u64) {
-        assert_eq!(seq, self.head() + 1, "a number was left out or given twice");
-        self.by_channel[said.channel].push(seq);
+    pub(crate) fn accept(&mut self, seq: u64, said: Said) {
+        ensure!(
+            seq == self.head() + 1,
+            OneIdForTwo,
+            "{seq} after {}: a number was left out or given twice",
+            self.head()
+        );
+        let at = self.tick();
+        self.truth.accept(Publish {
+            channel: said.channel as u32,
+            number: seq,
+            length: said.data.len() as u32,
+            begun: at,
+            done: at,
+            batch: 0,
+            keyed: false,
+            outcome: Outcome::Accepted(self.id(seq)),
+            again: None,
+        });
+        let at = self.now;
         self.messages.push(Accepted { said, at });
     }
 
@@ -87,45 +133,91 @@ impl Model {
     }
 
     pub(crate) fn delete(&mut self, channel: usize) {
-        self.deleted[channel] = self.head();
+        self.truth.delete(channel as u32, self.head());
     }
 
     /// Whether a message was there when its channel was last deleted.
     pub(crate) fn is_deleted(&self, channel: usize, seq: u64) -> bool {
-        seq <= self.deleted[channel]
+        self.truth.is_deleted(channel as u32, seq)
     }
 
-    /// The numbers of a channel's messages after `from`, up to and with `to`.
-    pub(crate) fn between(&self, channel: usize, from: u64, to: u64) -> &[u64] {
-        let all = &self.by_channel[channel];
-        let start = all.partition_point(|&seq| seq <= from);
-        let end = all.partition_point(|&seq| seq <= to).max(start);
-        &all[start..end]
+    /// Whether a message is not in history any more.
+    pub(crate) fn is_gone(&self, channel: usize, seq: u64) -> bool {
+        let mut found = self.between(channel, seq - 1, seq).iter();
+        found.all(|known| {
+            self.truth
+                .may_be_gone(self.epoch, channel as u32, known, self.clock)
+        })
     }
 
-    /// Panics unless a received message says what was published.
-    pub(crate) fn compare(&self, name: &str, received: &Message) {
-        let said = &self.message(received.seq).said;
-        if let Some(channel) = &received.channel {
-            assert_eq!(channel, name, "a message under the name of another channel");
+    /// A channel's messages after `from`, up to and with `to`.
+    pub(crate) fn between(&self, channel: usize, from: u64, to: u64) -> &[Known] {
+        let channel = channel as u32;
+        self.truth
+            .between(self.epoch, channel, from, to.saturating_add(1))
+    }
+
+    /// The id with this number.
+    pub(crate) fn id(&self, seq: u64) -> Id {
+        let epoch = self.epoch;
+        Id { epoch, seq }
+    }
+
+    /// The id or cursor that a text is, which must be of this server's epoch.
+    pub(crate) fn parse(&self, text: &str) -> Id {
+        match Id::parse(text) {
+            Some(id) if id.epoch == self.epoch && id.to_string() == text => id,
+            Some(Id::UNKNOWN) => Id::UNKNOWN,
+            _ => broken(
+                encke_oracle::finding::Kind::Nonsense,
+                format!("the id {text:?}"),
+            ),
         }
-        assert_eq!(received.event, said.event, "of message {}", received.seq);
-        let same = match (&said.data, &received.payload) {
-            (Data::Text(text), Payload::Text(got)) => **text == **got,
-            (Data::Text(text), Payload::Event(got)) => lines(text) == *got,
-            (Data::Json(json), Payload::Json(got)) => **json == **got || escaped(json) == *got,
-            (Data::Json(json), Payload::Text(got)) => {
-                serde_json::from_str::<String>(json).is_ok_and(|text| text == **got)
-            }
-            (Data::Json(json), Payload::Event(got)) => **json == **got,
-            (Data::Binary(bytes), Payload::Binary(got)) => **bytes == **got,
-            (Data::Binary(bytes), Payload::Event(got)) => {
-                use base64::Engine;
-                base64::engine::general_purpose::STANDARD.encode(bytes) == *got
-            }
-            _ => false,
+    }
+
+    /// The receipt for a message, which must say what was published under its id.
+    pub(crate) fn receipt(&self, message: &client::Message) -> Receipt {
+        let id = self.parse(&message.id);
+        let named = message.channel.as_ref();
+        let named = named.map(|name| self.names.iter().position(|each| each == name));
+        let named = named.map(|place| place.map_or(NO_CHANNEL, |place| place as u32));
+        let Some(Accepted { said, .. }) = self.find(id.seq) else {
+            // The judge finds that it was never published.
+            return Receipt {
+                id,
+                channel: named.unwrap_or(NO_CHANNEL),
+                number: id.seq,
+                length: 0,
+            };
         };
-        assert!(same, "published {said:?}, received {received:?}");
+        ensure!(
+            message.event == said.event && is_same(&said.data, &message.data),
+            Mangled,
+            "published {said:?}, received {message:?}"
+        );
+        Receipt {
+            id,
+            channel: named.unwrap_or(said.channel as u32),
+            number: id.seq,
+            length: said.data.len() as u32,
+        }
+    }
+}
+
+/// Whether data is received as it was published, as far as the format tells.
+fn is_same(said: &Data, received: &client::Data) -> bool {
+    use client::Data::{Binary, Json, Text, Untyped};
+    match (said, received) {
+        (Data::Text(text), Text(got)) => **text == **got,
+        (Data::Text(text), Untyped(got)) => lines(text) == *got,
+        (Data::Json(json), Json(got)) => **json == **got || escaped(json) == *got,
+        (Data::Json(json), Text(got)) => {
+            serde_json::from_str::<String>(json).is_ok_and(|text| text == **got)
+        }
+        (Data::Json(json), Untyped(got)) => **json == **got,
+        (Data::Binary(bytes), Binary(got)) => **bytes == **got,
+        (Data::Binary(bytes), Untyped(got)) => STANDARD.encode(bytes) == *got,
+        _ => false,
     }
 }
 

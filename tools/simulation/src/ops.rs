@@ -4,11 +4,12 @@
 
 use encke_core::engine::{Access, State};
 use encke_core::message::{ChannelName, Draft, EventName, IdempotencyKey};
+use encke_oracle::log::Since;
 
 use crate::client::Client;
 use crate::model::Said;
 use crate::request::{self, Cursor, Manner, Receive, Way};
-use crate::session::{Session, Since};
+use crate::session::Session;
 use crate::setup::pick;
 use crate::world::World;
 
@@ -152,10 +153,17 @@ impl World {
         let is_poll = !way.is_stream();
         let is_long = way == Way::LongPoll;
         let channels = self.followers[follower].channels.clone();
+        let session = Session::new(
+            channels.clone(),
+            way.transport(),
+            since,
+            &mut self.model,
+            &mut self.tally,
+        );
         let receive = Receive {
             way,
             follower,
-            session: Session::new(channels.clone(), since, self.model.head()),
+            session,
             hold_ms: (is_long && chance.bool())
                 .then(|| pick(chance, &[0, 20, 100, 1_000, 200_000])),
             limit: (is_poll && chance.u8(..4) == 0).then(|| chance.usize(1..4)),
@@ -231,6 +239,7 @@ impl World {
             };
             let expected = self.audience(said.channel);
             let done = self.engine.submit(draft);
+            self.watch_history();
             self.say(|| format!("publish {said:?} as {key:?}: {done:?}"));
             if let Ok(published) = done {
                 if published.id.seq.0 > self.model.head() {

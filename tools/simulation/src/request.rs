@@ -4,6 +4,8 @@
 
 use base64::Engine;
 use encke_core::message::Data;
+use encke_oracle::log::Transport;
+use encke_test_client::Format;
 
 use crate::chance::Chance;
 use crate::model::Said;
@@ -27,6 +29,16 @@ impl Way {
         matches!(self, Way::Sse | Way::Ndjson | Way::Frame)
     }
 
+    pub(crate) fn transport(self) -> Transport {
+        match self {
+            Way::Poll => Transport::Poll,
+            Way::LongPoll => Transport::LongPoll,
+            Way::Sse => Transport::Sse,
+            Way::Ndjson => Transport::Ndjson,
+            Way::Frame => Transport::Frame,
+        }
+    }
+
     fn path(self) -> &'static str {
         match self {
             Way::Poll => "poll",
@@ -39,7 +51,7 @@ impl Way {
 }
 
 /// A request to receive.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Receive {
     pub(crate) way: Way,
     pub(crate) follower: usize,
@@ -52,8 +64,21 @@ pub(crate) struct Receive {
     pub(crate) callback: Option<String>,
 }
 
+impl Receive {
+    /// The format of the stream that it opens; none of a poll.
+    pub(crate) fn format(&self) -> Option<Format> {
+        match self.way {
+            Way::Poll | Way::LongPoll => None,
+            Way::Sse if self.envelope => Some(Format::SseEnvelope),
+            Way::Sse => Some(Format::Sse),
+            Way::Ndjson => Some(Format::Ndjson),
+            Way::Frame => Some(Format::Frame),
+        }
+    }
+}
+
 /// What was asked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Kind {
     Receive(Box<Receive>),
     Publish(Said, Option<String>),
@@ -64,7 +89,7 @@ pub(crate) enum Kind {
 }
 
 /// One request on a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) kind: Kind,
     pub(crate) head_only: bool,

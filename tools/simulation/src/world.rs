@@ -5,12 +5,15 @@
 
 use encke_core::base::time::{Time, millis};
 use encke_core::engine::{CloseReason, ConnId, Engine, State};
+use encke_oracle::id::Id;
+use encke_oracle::log::{Event, Parked, Since};
 
 use crate::chance::Chance;
-use crate::client::Client;
+use crate::client::{Answer, Client, Desk, lossy};
 use crate::model::{Model, Said};
-use crate::request::{Kind, Request};
-use crate::session::{Parked, Since, Truth};
+use crate::request::Kind;
+use crate::rule::ensure;
+use crate::session::ParkedAt;
 use crate::setup::Setup;
 use crate::tally::Tally;
 use crate::wire::SimWire;
@@ -18,7 +21,7 @@ use crate::wire::SimWire;
 /// A logical client: channels, and the cursor it comes back with.
 pub(crate) struct Follower {
     pub(crate) channels: Vec<usize>,
-    pub(crate) cursor: Option<u64>,
+    pub(crate) cursor: Option<Id>,
 }
 
 /// One server with everything around it.
@@ -36,9 +39,8 @@ pub struct World {
     pub(crate) epoch: String,
     pub(crate) tally: Tally,
     pub(crate) published: u64,
-    /// Channels that were known at the last look, and whether one was ever forgotten.
+    /// Channels that were known at the last look.
     known: Vec<bool>,
-    pub(crate) forgotten: bool,
     pub(crate) trace: Option<Vec<String>>,
 }
 
@@ -59,11 +61,9 @@ impl World {
         });
         let followers = followers.collect();
         let mut world = World {
-            // Short of channels, one may be forgotten and made again within one call.
-            forgotten: setup.config.max_channels < count,
             epoch: engine.hub().epoch().as_str().to_owned(),
             known: vec![false; count],
-            model: Model::new(count),
+            model: Model::new(&setup.names, engine.hub().epoch().as_str()),
             wire: SimWire::default(),
             clients: Vec::new(),
             now: 0,
@@ -76,6 +76,10 @@ impl World {
             engine,
             setup,
         };
+        if world.setup.config.max_channels < count {
+            // Short of channels, one may be forgotten and made again within one call.
+            world.model.truth.forget();
+        }
         let description = format!("{:?}", world.setup.config);
         world.say(|| description);
         let start = world.chance.u64(..100_000);
@@ -93,6 +97,7 @@ impl World {
     pub(crate) fn advance(&mut self, ms: u64) {
         self.now += ms;
         self.wire.now = self.now;
+        self.model.set_now(self.now);
         self.wall_s += ms / 1_000;
         self.engine.set_now(Time(self.now), self.wall_s);
         self.engine.gauges().load_permille = (self.now % 1_000) as u32;
@@ -124,13 +129,18 @@ impl World {
 
     /// What is to be done after every call: the model first, then the clients.
     pub(crate) fn after(&mut self) {
+        self.watch_history();
         let dirty: Vec<u32> = std::iter::from_fn(|| self.wire.next_dirty()).collect();
         for &index in &dirty {
             self.tap(index);
         }
         let head = self.engine.hub().head().0;
-        assert_eq!(self.model.head(), head, "the model knows of every message");
-        self.look_for_forgotten();
+        ensure!(
+            self.model.head() == head,
+            Invented,
+            "the newest message is {head}, and {} were accepted",
+            self.model.head()
+        );
         for &index in &dirty {
             self.observe(index);
         }
@@ -145,11 +155,24 @@ impl World {
         self.tally.over_buffers = self.tally.over_buffers.max(over);
     }
 
-    fn look_for_forgotten(&mut self) {
+    /// Tells the model what history keeps and has dropped.
+    pub(crate) fn watch_history(&mut self) {
+        let hub = self.engine.hub();
         for (channel, name) in self.setup.names.iter().enumerate() {
-            let is_known = self.engine.hub().find(name).is_some();
-            self.forgotten |= self.known[channel] && !is_known;
-            self.known[channel] = is_known;
+            let found = hub.find(name);
+            let (oldest, lost) = match found {
+                Some(found) => {
+                    let found = hub.channel(found);
+                    (found.oldest(), found.lost())
+                }
+                None => (None, hub.lost(name)),
+            };
+            let oldest = oldest.map(|oldest| oldest.0);
+            self.model.truth.observe(channel as u32, oldest, lost.0);
+            if self.known[channel] && found.is_none() {
+                self.model.truth.forget();
+            }
+            self.known[channel] = found.is_some();
         }
     }
 
@@ -159,28 +182,36 @@ impl World {
             return;
         }
         for answer in self.client(index).tap(&bytes) {
-            self.check_empty(&answer);
-            self.answered(&answer.request, answer.status, &answer.body);
+            self.check_empty(index, &answer);
+            self.answered(index, &answer);
         }
     }
 
     /// The engine answered a request, though the client may not know yet.
-    fn answered(&mut self, request: &Request, status: u16, body: &[u8]) {
-        match &request.kind {
-            Kind::Publish(said, key) if status == 200 => {
-                let published: serde_json::Value = serde_json::from_slice(body).expect("JSON");
-                self.accepted(&published, said, key.as_deref());
-            }
-            Kind::Batch(lines) if status == 200 => {
-                let answer: serde_json::Value = serde_json::from_slice(body).expect("JSON");
-                let published = answer["published"].as_array().expect("a list");
-                assert_eq!(published.len(), lines.len());
-                for (published, said) in published.iter().zip(lines) {
+    fn answered(&mut self, index: u32, answer: &Answer) {
+        let kind = &mut self.client(index).requests[answer.place].kind;
+        if matches!(kind, Kind::Receive(_)) {
+            return;
+        }
+        let body = || serde_json::from_slice::<serde_json::Value>(&answer.body).expect("JSON");
+        match (std::mem::replace(kind, Kind::Other), answer.status) {
+            (Kind::Publish(said, key), 200) => self.accepted(&body(), &said, key.as_deref()),
+            (Kind::Batch(lines), 200) => {
+                let body = body();
+                let published = body["published"].as_array().expect("a list");
+                ensure!(
+                    published.len() == lines.len(),
+                    TornBatch,
+                    "{} of {} lines were published",
+                    published.len(),
+                    lines.len()
+                );
+                for (published, said) in published.iter().zip(&lines) {
                     self.accepted(published, said, None);
                 }
             }
-            Kind::Delete(channel) if status == 204 => {
-                self.model.delete(*channel);
+            (Kind::Delete(channel), 204) => {
+                self.model.delete(channel);
                 self.tally.deletes += 1;
             }
             _ => {}
@@ -189,41 +220,43 @@ impl World {
 
     fn accepted(&mut self, published: &serde_json::Value, said: &Said, key: Option<&str>) {
         let id = published["id"].as_str().expect("an id");
-        assert_eq!(published["channel"], self.setup.names[said.channel]);
-        assert!(published["subscribers"].is_u64());
-        self.accepted_as(crate::decode::seq_of(&self.epoch, id), said, key);
+        ensure!(
+            published["channel"] == self.setup.names[said.channel],
+            Misrouted,
+            "{published} is an answer of another channel"
+        );
+        ensure!(
+            published["subscribers"].is_u64(),
+            Nonsense,
+            "no subscribers in {published}"
+        );
+        self.accepted_as(self.model.parse(id).seq, said, key);
     }
 
     /// A publisher was told that its message has this number.
     pub(crate) fn accepted_as(&mut self, seq: u64, said: &Said, key: Option<&str>) {
         let first = key.and_then(|key| self.model.key(said.channel, key));
         if seq <= self.model.head() {
-            assert_eq!(first, Some(seq), "the answer of another message");
+            ensure!(
+                first == Some(seq),
+                OneIdForTwo,
+                "the answer is {seq}, and the key is that of {first:?}"
+            );
             self.tally.retries += 1;
             return;
         }
         if let Some(first) = first {
-            let gone = self.truth(0).is_gone(said.channel, first);
-            assert!(
-                gone,
-                "published twice under one key, and the first is in history"
+            ensure!(
+                self.model.is_gone(said.channel, first),
+                PublishedTwice,
+                "{first} and {seq} have one key, and the first is in history"
             );
         }
         self.tally.messages += 1;
-        self.model.accept(seq, said.clone(), self.now);
+        self.model.accept(seq, said.clone());
         if let Some(key) = key {
             self.model.set_key(said.channel, key, seq);
         }
-    }
-
-    pub(crate) fn truth(&self, blocks: u64) -> Truth<'_> {
-        Truth::of(
-            &self.model,
-            &self.engine,
-            &self.setup,
-            self.forgotten,
-            blocks,
-        )
     }
 
     /// Notes that a request was parked.
@@ -233,43 +266,36 @@ impl World {
             return;
         }
         let blocks = self.wire.sockets[index as usize].blocks;
-        let is_blocked = self.is_blocked(index);
-        let (head, now) = (self.model.head(), self.now);
-        let truth = Truth::of(
-            &self.model,
-            &self.engine,
-            &self.setup,
-            self.forgotten,
-            blocks,
-        );
-        let client = self.clients[index as usize]
-            .as_mut()
-            .expect("parked is open");
-        let receive = client
-            .parked()
-            .expect("only a request to receive is parked");
+        let is_writable = !self.is_blocked(index);
+        let client = self.clients[index as usize].as_mut();
+        let client = client.expect("parked is open");
+        let receive = client.parked();
+        let receive = receive.expect("only a request to receive is parked");
         if receive.session.parked.is_some() {
             return;
         }
-        let lost = receive.session.channels.iter().map(|&channel| {
-            let channel = truth
-                .hub
-                .find(&truth.names[channel])
-                .expect("followed is known");
-            truth.hub.channel(channel).lost().0
-        });
-        let parked = Parked {
-            at: now,
-            head,
-            pos: head,
-            lost: lost.collect(),
-            // One whose opening is not taken whole is blocked from the start.
-            blocks: if is_blocked { u64::MAX } else { blocks },
+        let hub = self.engine.hub();
+        let is_empty = |&channel: &usize| {
+            let known = hub.find(&self.setup.names[channel]);
+            known.is_none_or(|known| hub.channel(known).tip().0 == 0)
         };
-        let held = state == State::Held;
-        receive.session.park(parked, held, &truth);
-        self.tally.held += u64::from(held);
-        self.tally.early += u64::from(held && receive.early);
+        let (head, is_held) = (self.model.head(), state == State::Held);
+        receive.session.parked = Some(ParkedAt {
+            at: self.now,
+            head,
+            // One whose opening is not taken whole is blocked from the start.
+            blocks: if is_writable { blocks } else { u64::MAX },
+        });
+        let parked = Event::Parked(Parked {
+            head: self.model.id(head),
+            is_held,
+            is_writable,
+            is_empty: receive.session.channels.iter().all(is_empty),
+        });
+        let (model, tally) = (&mut self.model, &mut self.tally);
+        receive.session.record(parked, model, tally);
+        tally.held += u64::from(is_held);
+        tally.early += u64::from(is_held && receive.early);
     }
 
     /// The client reads what arrived.
@@ -277,32 +303,29 @@ impl World {
         let socket = &mut self.wire.sockets[index as usize];
         let bytes = std::mem::take(&mut socket.taken);
         let (blocks, shut, now) = (socket.blocks, socket.shut, self.now);
-        let Some(mut client) = self.clients[index as usize].take() else {
+        let Some(client) = &mut self.clients[index as usize] else {
             return;
         };
-        let truth = Truth::of(
-            &self.model,
-            &self.engine,
-            &self.setup,
-            self.forgotten,
+        let mut desk = Desk {
+            model: &mut self.model,
+            tally: &mut self.tally,
+            config: &self.setup.config,
             blocks,
-        );
+        };
         if !bytes.is_empty() {
             client.heard_at = now;
-            client.receive(&self.epoch, &bytes, &truth, &mut self.tally);
+            client.receive(&bytes, &mut desk);
         }
         if shut {
-            client.finish(true, true);
-            client.finish_body(&self.epoch, &truth, &mut self.tally);
+            client.finish(&mut desk);
         }
         for request in &client.requests {
             if let Kind::Receive(receive) = &request.kind {
                 // The cursor of the request answered last is the one it comes back with.
                 let follower = &mut self.followers[receive.follower];
-                follower.cursor = receive.session.pos.or(follower.cursor);
+                follower.cursor = receive.session.cursor().or(follower.cursor);
             }
         }
-        self.clients[index as usize] = Some(client);
     }
 
     /// Closes the sockets that the engine gives up; how many.
@@ -390,7 +413,7 @@ impl World {
         client.read += length as u64;
         client.unread = !client.kernel.is_empty() || client.fin;
         if !bytes.is_empty() {
-            self.say(|| format!("{index} reads {:?}", crate::http::lossy(&bytes)));
+            self.say(|| format!("{index} reads {:?}", lossy(&bytes)));
             self.engine.input(id, &bytes, &mut self.wire);
         } else if client.fin && !client.fin_told {
             client.fin_told = true;
@@ -410,6 +433,7 @@ impl World {
     }
 
     fn after_tap(&mut self, index: u32) {
+        self.watch_history();
         self.tap(index);
         // Deliveries cannot have come between.
         if self.model.head() == self.engine.hub().head().0 {
@@ -474,7 +498,10 @@ impl World {
         let (head, epoch) = (self.model.head(), self.epoch.clone());
         let cursor = self.followers[follower].cursor;
         if self.setup.polls && self.chance.u8(..4) > 0 {
-            return (Since::After(head), Some(format!("{epoch}-{head}")));
+            return (
+                Since::After(self.model.id(head)),
+                Some(format!("{epoch}-{head}")),
+            );
         }
         if self.setup.earliest && self.chance.bool() {
             return (Since::Earliest, Some("earliest".into()));
@@ -485,7 +512,7 @@ impl World {
             (2, _) => (
                 Since::Unknown,
                 Some(match self.chance.bool() {
-                    true => encke_core::message::MessageId::UNKNOWN.to_string(),
+                    true => Id::UNKNOWN.to_string(),
                     false => format!("other{}-5", self.chance.u8(..9)),
                 }),
             ),
@@ -496,11 +523,18 @@ impl World {
             }
             (4, _) if head > 0 => {
                 let seq = self.chance.u64(..=head);
-                (Since::After(seq), Some(format!("{epoch}-{seq}")))
+                (
+                    Since::After(self.model.id(seq)),
+                    Some(format!("{epoch}-{seq}")),
+                )
             }
-            (5..8, _) => (Since::After(head), Some(format!("{epoch}-{head}"))),
+            (5..8, _) => (
+                Since::After(self.model.id(head)),
+                Some(format!("{epoch}-{head}")),
+            ),
+            (_, Some(Id::UNKNOWN)) => (Since::Unknown, Some(Id::UNKNOWN.to_string())),
             (8, _) | (_, None) => (Since::Now, None),
-            (_, Some(seq)) => (Since::After(seq), Some(format!("{epoch}-{seq}"))),
+            (_, Some(id)) => (Since::After(id), Some(id.to_string())),
         }
     }
 }

@@ -280,9 +280,22 @@ impl Position {
         }
     }
 
+    /// The client is told a cursor. It may be one before its place, if no message of its channels
+    /// stands between the two.
     fn move_to(&mut self, case: &mut Case<'_>, from: Option<Id>, id: Id) {
-        if from.is_some_and(|from| id.seq < from.seq) {
-            case.report(Kind::Rewound, format!("{id} after {from:?}"));
+        if let Some(from) = from
+            && id.seq < from.seq
+        {
+            let again = self.channels.iter().find_map(|each| {
+                let again =
+                    case.truth
+                        .between(id.epoch, each.channel, id.seq, from.seq.saturating_add(1));
+                again.first()
+            });
+            if let Some(again) = again {
+                let text = format!("{id} after {from}: it would be sent {again:?} again");
+                case.report(Kind::Rewound, text);
+            }
         }
         self.place = Some(id);
     }
