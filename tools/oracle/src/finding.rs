@@ -55,6 +55,12 @@ pub enum Kind {
     Refused,
     /// Something that no client could make sense of.
     Nonsense,
+    /// The server acted before or after a deadline of its settings.
+    Deadline,
+    /// A number that the server keeps or reports is wrong.
+    Miscounted,
+    /// Connections, bytes or deadlines are left behind.
+    Leak,
     /// A client did not do what it should: the instrument is broken.
     Instrument,
 }

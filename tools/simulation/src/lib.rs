@@ -1,20 +1,31 @@
 //! The whole engine in simulation: worlds in which everything that happens is decided by a seed,
 //! or by the bytes of a fuzzer.
 //!
-//! A [`World`] has one engine, sockets that take any portions, a clock that is told, clients of
-//! every transport, and a model of what the server should know. After every call of the engine what
-//! arrived at the clients is judged: nothing lost without a gap, nothing twice, nothing out of
-//! order, nothing of another channel; framing exact; holds, heartbeats and deadlines in their time;
-//! nothing before it is due; and at the end everything given back.
+//! A [`World`] has one engine, sockets that take any portions, a clock that is set, clients of every
+//! transport, and a model of what the server should know. After every call of the engine what arrived
+//! at the clients is written into logs and judged by `encke-oracle`: nothing lost without a gap,
+//! nothing twice, nothing out of order, nothing of another channel. What only a simulation can see is
+//! checked here, with findings of the same kinds: framing exact; holds, heartbeats and deadlines in
+//! their time; nothing before it is due; and at the end everything given back.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `world`, `ops`, `request`, `setup`, `chance` | what happens: calls of the engine, and what may come next |
+//! | `wire`, `client`, `response` | bytes between the engine and its clients |
+//! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
+//! | `checks`, `end` | what must hold when all is settled, and at the end |
+//! | `life`, `run`, `tally` | many worlds, and how often what happened in them |
 //!
 //! A world that breaks a rule panics. [`live`] catches that and says what led there; [`Run`] lives
-//! many worlds. The program `simulate` does so for as long as it is told.
+//! many worlds. The program `simulate` does so.
 
 mod chance;
 mod checks;
 mod client;
+mod end;
 mod life;
 mod model;
+mod observe;
 mod ops;
 mod request;
 mod response;

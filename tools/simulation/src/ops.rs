@@ -9,6 +9,7 @@ use encke_oracle::log::Since;
 use crate::client::Client;
 use crate::model::Said;
 use crate::request::{self, Cursor, Manner, Receive, Way};
+use crate::rule::ensure;
 use crate::session::Session;
 use crate::setup::pick;
 use crate::world::World;
@@ -46,7 +47,12 @@ impl World {
             &[Access::Trusted, Access::Guarded, Access::Public],
         );
         let Some(id) = self.engine.accept(access) else {
-            assert_eq!(self.engine.connection_count(), self.setup.max_connections);
+            let (open, most) = (self.engine.connection_count(), self.setup.max_connections);
+            ensure!(
+                open == most,
+                Refused,
+                "refused with {open} of {most} connections"
+            );
             self.tally.full += 1;
             return;
         };
@@ -243,7 +249,12 @@ impl World {
             self.say(|| format!("publish {said:?} as {key:?}: {done:?}"));
             if let Ok(published) = done {
                 if published.id.seq.0 > self.model.head() {
-                    assert_eq!(published.subscribers, expected, "subscribers of {name}");
+                    ensure!(
+                        published.subscribers == expected,
+                        Miscounted,
+                        "{name} has {expected} subscribers, and not {}",
+                        published.subscribers
+                    );
                 }
                 self.accepted_as(published.id.seq.0, &said, key.as_deref());
             }
@@ -432,8 +443,9 @@ impl World {
             .collect();
         self.say(|| format!("nothing for {ms} ms"));
         self.advance(ms);
-        assert!(
+        ensure!(
             !self.engine.has_work(),
+            Deadline,
             "work before the time that was told"
         );
         self.again();
@@ -447,10 +459,10 @@ impl World {
             .iter()
             .map(|&i| self.state(i))
             .collect();
-        assert_eq!(
-            (self.wire.sends, closed, &after),
-            (sends, 0, &states),
-            "something happened before it was due"
+        ensure!(
+            (self.wire.sends, closed, &after) == (sends, 0, &states),
+            Deadline,
+            "something happened before it was due: {states:?}, then {after:?}"
         );
         self.tally.quiet += 1;
     }

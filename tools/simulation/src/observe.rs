@@ -1,0 +1,283 @@
+//! What is looked at after every call of the engine.
+//!
+//! Owns the order: first what the engine offered tells the model which publishes it accepted, then
+//! parked requests are noted, then what arrived at the clients is judged.
+
+use encke_core::base::time::millis;
+use encke_core::engine::{CloseReason, State};
+use encke_oracle::log::{Event, Parked};
+
+use crate::client::{Answer, Desk};
+use crate::model::Said;
+use crate::request::Kind;
+use crate::rule::ensure;
+use crate::session::ParkedAt;
+use crate::world::World;
+
+impl World {
+    /// What is to be done after every call: the model first, then the clients.
+    pub(crate) fn after(&mut self) {
+        self.watch_history();
+        let dirty: Vec<u32> = std::iter::from_fn(|| self.wire.next_dirty()).collect();
+        for &index in &dirty {
+            self.tap(index);
+        }
+        let head = self.engine.hub().head().0;
+        ensure!(
+            self.model.head() == head,
+            Invented,
+            "the newest message is {head}, and {} were accepted",
+            self.model.head()
+        );
+        for &index in &dirty {
+            self.observe(index);
+        }
+        for &index in &dirty {
+            self.hear(index);
+        }
+        let hub = self.engine.hub().meter();
+        let over = hub.used().saturating_sub(hub.limit()) as u64;
+        self.tally.over_history = self.tally.over_history.max(over);
+        let over = self.engine.buffered_bytes() as u64;
+        let over = over.saturating_sub(self.setup.config.max_buffer_bytes as u64);
+        self.tally.over_buffers = self.tally.over_buffers.max(over);
+    }
+
+    /// Tells the model what history keeps and has dropped.
+    pub(crate) fn watch_history(&mut self) {
+        let hub = self.engine.hub();
+        for (channel, name) in self.setup.names.iter().enumerate() {
+            let found = hub.find(name);
+            let (oldest, lost) = match found {
+                Some(found) => {
+                    let found = hub.channel(found);
+                    (found.oldest(), found.lost())
+                }
+                None => (None, hub.lost(name)),
+            };
+            let oldest = oldest.map(|oldest| oldest.0);
+            self.model.truth.observe(channel as u32, oldest, lost.0);
+            if self.known[channel] && found.is_none() {
+                self.model.truth.forget();
+            }
+            self.known[channel] = found.is_some();
+        }
+    }
+
+    pub(crate) fn tap(&mut self, index: u32) {
+        let bytes = std::mem::take(&mut self.wire.socket(index).offered);
+        if self.clients[index as usize].is_none() {
+            return;
+        }
+        for answer in self.client(index).tap(&bytes) {
+            self.check_empty(index, &answer);
+            self.answered(index, &answer);
+        }
+    }
+
+    /// The engine answered a request, though the client may not know yet.
+    fn answered(&mut self, index: u32, answer: &Answer) {
+        let kind = &mut self.client(index).requests[answer.place].kind;
+        if matches!(kind, Kind::Receive(_)) {
+            return;
+        }
+        let body = || serde_json::from_slice::<serde_json::Value>(&answer.body).expect("JSON");
+        match (std::mem::replace(kind, Kind::Other), answer.status) {
+            (Kind::Publish(said, key), 200) => self.accepted(&body(), &said, key.as_deref()),
+            (Kind::Batch(lines), 200) => {
+                let body = body();
+                let published = body["published"].as_array().expect("a list");
+                ensure!(
+                    published.len() == lines.len(),
+                    TornBatch,
+                    "{} of {} lines were published",
+                    published.len(),
+                    lines.len()
+                );
+                for (published, said) in published.iter().zip(&lines) {
+                    self.accepted(published, said, None);
+                }
+            }
+            (Kind::Delete(channel), 204) => {
+                self.model.delete(channel);
+                self.tally.deletes += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn accepted(&mut self, published: &serde_json::Value, said: &Said, key: Option<&str>) {
+        let id = published["id"].as_str().expect("an id");
+        ensure!(
+            published["channel"] == self.setup.names[said.channel],
+            Misrouted,
+            "{published} is an answer of another channel"
+        );
+        ensure!(
+            published["subscribers"].is_u64(),
+            Nonsense,
+            "no subscribers in {published}"
+        );
+        self.accepted_as(self.model.parse(id).seq, said, key);
+    }
+
+    /// A publisher was told that its message has this number.
+    pub(crate) fn accepted_as(&mut self, seq: u64, said: &Said, key: Option<&str>) {
+        let first = key.and_then(|key| self.model.key(said.channel, key));
+        if seq <= self.model.head() {
+            ensure!(
+                first == Some(seq),
+                OneIdForTwo,
+                "the answer is {seq}, and the key is that of {first:?}"
+            );
+            self.tally.retries += 1;
+            return;
+        }
+        if let Some(first) = first {
+            ensure!(
+                self.model.is_gone(said.channel, first),
+                PublishedTwice,
+                "{first} and {seq} have one key, and the first is in history"
+            );
+        }
+        self.tally.messages += 1;
+        self.model.accept(seq, said.clone());
+        if let Some(key) = key {
+            self.model.set_key(said.channel, key, seq);
+        }
+    }
+
+    /// Notes that a request was parked.
+    pub(crate) fn observe(&mut self, index: u32) {
+        let state = self.state(index);
+        if !matches!(state, State::Held | State::Streaming) {
+            return;
+        }
+        let blocks = self.wire.sockets[index as usize].blocks;
+        let is_writable = !self.is_blocked(index);
+        let client = self.clients[index as usize].as_mut();
+        let client = client.expect("parked is open");
+        let receive = client.parked();
+        let receive = receive.expect("only a request to receive is parked");
+        if receive.session.parked.is_some() {
+            return;
+        }
+        let hub = self.engine.hub();
+        let is_empty = |&channel: &usize| {
+            let known = hub.find(&self.setup.names[channel]);
+            known.is_none_or(|known| hub.channel(known).tip().0 == 0)
+        };
+        let (head, is_held) = (self.model.head(), state == State::Held);
+        receive.session.parked = Some(ParkedAt {
+            at: self.now,
+            head,
+            // One whose opening is not taken whole is blocked from the start.
+            blocks: if is_writable { blocks } else { u64::MAX },
+        });
+        let parked = Event::Parked(Parked {
+            head: self.model.id(head),
+            is_held,
+            is_writable,
+            is_empty: receive.session.channels.iter().all(is_empty),
+        });
+        let (model, tally) = (&mut self.model, &mut self.tally);
+        receive.session.record(parked, model, tally);
+        tally.held += u64::from(is_held);
+        tally.early += u64::from(is_held && receive.early);
+    }
+
+    /// The client reads what arrived.
+    fn hear(&mut self, index: u32) {
+        let socket = &mut self.wire.sockets[index as usize];
+        let bytes = std::mem::take(&mut socket.taken);
+        let (blocks, shut, now) = (socket.blocks, socket.shut, self.now);
+        let Some(client) = &mut self.clients[index as usize] else {
+            return;
+        };
+        let mut desk = Desk {
+            model: &mut self.model,
+            tally: &mut self.tally,
+            config: &self.setup.config,
+            blocks,
+        };
+        if !bytes.is_empty() {
+            client.heard_at = now;
+            client.receive(&bytes, &mut desk);
+        }
+        if shut {
+            client.finish(&mut desk);
+        }
+        for request in &client.requests {
+            if let Kind::Receive(receive) = &request.kind {
+                // The cursor of the request answered last is the one it comes back with.
+                let follower = &mut self.followers[receive.follower];
+                follower.cursor = receive.session.cursor().or(follower.cursor);
+            }
+        }
+    }
+
+    /// The engine has closed a connection, for which it must have had a reason.
+    pub(crate) fn closed(&mut self, index: u32) {
+        let client = self.clients[index as usize].take().expect("closed twice");
+        let socket = self.wire.socket(index);
+        socket.open = false;
+        // Where there is no room for what a client sends, it may be cut off.
+        let is_cut = self.engine.stats().ends(CloseReason::NoRoom) > 0;
+        let in_trouble =
+            socket.blocks > 0 || socket.failed || client.broken || client.fin || is_cut;
+        let (shut, was_silent) = (socket.shut, socket.was_silent);
+        self.say(|| format!("{index} closed"));
+        if in_trouble || shut {
+            return;
+        }
+        let client_is_stray = client.decoder.is_some();
+        ensure!(
+            client.is_between() || client_is_stray,
+            Dropped,
+            "closed in the middle of an answer"
+        );
+        let owed = client
+            .requests
+            .get(client.answered)
+            .is_some_and(|r| client.read >= r.end);
+        ensure!(
+            !owed || client.said_close || client_is_stray,
+            Dropped,
+            "closed with a request unanswered"
+        );
+        let asked = client.requests[..client.answered]
+            .last()
+            .map_or(0, |r| r.end);
+        if client.said_close || client_is_stray || client.read > asked || self.engine.is_draining()
+        {
+            return;
+        }
+        let config = &self.setup.config;
+        let patience = match client.answered {
+            0 => config.head_timeout,
+            _ => config.idle_timeout,
+        };
+        ensure!(
+            self.now >= client.heard_at + millis(patience),
+            Deadline,
+            "closed before its time"
+        );
+        ensure!(
+            was_silent,
+            Dropped,
+            "closed for its silence, and what it said was not read"
+        );
+    }
+
+    /// How many connections are parked on a channel.
+    pub(crate) fn audience(&mut self, channel: usize) -> u32 {
+        let mut count = 0;
+        for index in self.indexes(|_| true) {
+            if matches!(self.state(index), State::Held | State::Streaming) {
+                let parked = self.client(index).parked().expect("parked");
+                count += u32::from(parked.session.channels.contains(&channel));
+            }
+        }
+        count
+    }
+}
