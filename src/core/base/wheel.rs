@@ -69,6 +69,7 @@ impl Wheel {
     /// `key` is a table index and so less than `u32::MAX`.
     pub fn arm(&mut self, key: u32, deadline_ms: u64) {
         assert!(key < u32::MAX, "u32::MAX is no key");
+        // fault: deadline-rounds-down
         let deadline = deadline_ms.div_ceil(TICK_MS).min(MAX_TICK);
         self.nodes.grow_to_hold(key);
 

@@ -141,16 +141,19 @@ impl Channel {
     /// Drops the oldest message unless a reader is owed it; its key.
     pub(super) fn pop_oldest(&mut self) -> Option<u32> {
         let ring = self.ring.as_deref_mut()?;
+        // fault: owed-is-evicted
         if ring.entries.front()?.pending > 0 {
             return None;
         }
         let oldest = ring.entries.pop_front()?;
+        // fault: loss-is-not-noted
         self.lost = oldest.seq;
         Some(oldest.key)
     }
 
     /// Forgets all messages, owed or not; those owed find a loss in their place.
     pub(super) fn take_all(&mut self) -> Vec<u32> {
+        // fault: deletion-is-not-noted
         self.lost = self.tip();
         let ring = self.ring.take();
         ring.map_or_else(Vec::new, |ring| {

@@ -17,6 +17,7 @@ impl Hub {
         loop {
             let home = &mut self.channels[channel as usize];
             let Some(ring) = home.ring() else { return };
+            // fault: history-off-by-one
             let over = ring.entries.len() > self.limits.max_messages
                 || ring.bytes() > self.limits.max_bytes;
             if !over || !self.evict(channel) {
@@ -106,6 +107,7 @@ impl Hub {
     fn remove(&mut self, key: u32) {
         self.order.unlink(&mut self.messages, key);
         let gone = self.messages.remove(key as usize);
+        // fault: bytes-not-given-back
         self.meter.release(gone.footprint());
         self.counts.evicted += 1;
         self.channels[gone.channel() as usize].discount(gone.footprint(), gone.idempotency_key());

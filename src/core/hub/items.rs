@@ -95,6 +95,7 @@ impl Hub {
             place,
             next: None,
         };
+        // fault: gap-off-by-one
         if home.lost() > cursor && !fresh {
             source.next = Some(Item::Gap(home.lost()));
         } else {
@@ -122,6 +123,7 @@ impl Hub {
         if room.messages == 0 || (!first && bytes > room.bytes) {
             return false;
         }
+        // fault: limit-is-ignored
         room.messages -= 1;
         room.bytes = room.bytes.saturating_sub(bytes);
         true

@@ -436,6 +436,7 @@ impl Hub {
     fn wake(&mut self, channel: u32) {
         let home = &mut self.channels[channel as usize];
         if home.make_ready(&mut self.subscriptions) {
+            // fault: lost-wake-up
             self.run.push_back(channel);
         }
     }

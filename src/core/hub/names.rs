@@ -64,6 +64,7 @@ impl Names {
             table.shrink_to(2 * table.len(), hash_of);
         }
         let floor = &mut self.floors[bucket(hash)];
+        // fault: forgotten-without-a-trace
         *floor = gone.lost().max(*floor);
     }
 

@@ -78,6 +78,7 @@ impl Hub {
             let gone = self.subscriptions.remove(reader.first as usize);
             reader.first = gone.sibling;
             let channel = &mut self.channels[gone.channel as usize];
+            // fault: audience-not-left
             channel.audience_mut().remove(gone.transport);
             if channel.is_unused() {
                 self.watch_idle(gone.channel);
@@ -96,8 +97,10 @@ impl Hub {
             let subscription = &mut self.subscriptions[at as usize];
             let (sibling, index) = (subscription.sibling, subscription.channel);
             let channel = &mut self.channels[index as usize];
+            // fault: wrong-list
             if reader.cursor >= channel.tip() {
                 // It has caught up, be it with nothing: what is lost from now on is a gap.
+                // fault: fresh-for-ever
                 subscription.fresh = false;
                 channel.waiting.push_back(&mut self.subscriptions, at);
                 channel.waiting_count += 1;
@@ -200,6 +203,7 @@ impl Hub {
             }
             self.trim(channel);
         } else {
+            // fault: budget-not-carried-over
             self.run.push_back(channel);
         }
     }

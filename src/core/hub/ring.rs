@@ -49,6 +49,7 @@ impl Ring {
     pub(super) fn discount(&mut self, bytes: usize, named: Option<&str>) {
         self.bytes -= bytes;
         if let Some(name) = named {
+            // fault: key-outlives-its-message
             self.keys.remove(name);
         }
     }
@@ -75,6 +76,7 @@ impl Ring {
         match (self.entries.get(len.wrapping_sub(2)), self.entries.back()) {
             (_, Some(last)) if last.seq <= cursor => len,
             (Some(before), Some(_)) if before.seq <= cursor => len - 1,
+            // fault: ring-off-by-one
             _ => self.entries.partition_point(|entry| entry.seq <= cursor),
         }
     }

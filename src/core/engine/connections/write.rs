@@ -107,6 +107,7 @@ pub(in crate::engine) fn write_frames(
             let spent = before + range.len();
             let rest = range.start + taken - before..range.end;
             keep_unsent(connections, index, frame, rest, hub);
+            // fault: cursor-before-written
             (items[begun].seq(), spent)
         }
     };
@@ -172,6 +173,7 @@ pub(in crate::engine) fn resume(
         }
         Sent::Failed => connections.close(index, CloseReason::Broken, hub),
         Sent::Some(taken) => {
+            // fault: rest-of-a-rest
             unsent.rest.start += taken;
             let request = connections[index].request.as_mut();
             request.expect("it had the frame").unsent = Some(unsent);
@@ -197,6 +199,7 @@ fn rearm(connections: &mut Connections, index: u32) {
                 connections.defer_input(index);
             }
         }
+        // fault: block-outlives-itself
         State::Streaming => connections.arm_stream(index),
         State::Idle | State::Head | State::Body if has_input => connections.defer_input(index),
         State::Idle | State::Head | State::Body => {}

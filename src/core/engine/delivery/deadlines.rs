@@ -62,6 +62,7 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             settle(delivery, index, wire);
         }
         // Delivery is under way and has a budget: it is this many ticks late at most.
+        // fault: hold-expiry-loses
         State::Held if hub.is_owed(&conn.reader) => connections.arm_ms(index, TICK_MS),
         State::Held => {
             poll::expire(delivery, index, wire);
@@ -84,6 +85,7 @@ fn close_idle(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     let Delivery {
         connections, hub, ..
     } = delivery;
+    // fault: silence-taken-on-trust
     match wire.has_unread(index) {
         true => connections.start_head_timeout(index),
         false => connections.close(index, CloseReason::Idle, hub),

@@ -84,6 +84,7 @@ impl Drain {
         };
         let window_ms = self.ends_at.since_ms(now);
         let to = connections.capacity().min(from + budget as u32);
+        // fault: drain-off-by-one
         for index in from..to {
             if connections.contains(index) {
                 let at = now.after_ms(random.u64(0..=window_ms));

@@ -77,6 +77,7 @@ pub(in crate::engine) fn open(
         delivery.items = items;
         return park(delivery, &known, request, context, take.messages, hold_ms);
     }
+    // fault: cursor-beyond-the-batch
     let last = items.last().map_or(delivery.hub.head(), Item::seq);
     let messages = message_count(&items);
     // An immediate response without messages invites an endless loop of requests: a gap does so for
@@ -243,6 +244,7 @@ fn is_plain(delivery: &Delivery, index: u32) -> bool {
 fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -> Arc<Frame> {
     let date_s = delivery.response.heads.date_s();
     if let Some((same, and_more, at_s, frame)) = &delivery.shared.batch
+        // fault: answer-of-others
         && same == items
         && (*and_more, *at_s) == (more, date_s)
     {
@@ -260,6 +262,7 @@ fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool)
 fn shared_empty(delivery: &mut Delivery, index: u32) -> Arc<Frame> {
     let (head, date_s) = (delivery.hub.head(), delivery.response.heads.date_s());
     if let Some((at, at_s, frame)) = &delivery.shared.empty
+        // fault: stale-empty-answer
         && (*at, *at_s) == (head, date_s)
     {
         return Arc::clone(frame);
@@ -310,6 +313,7 @@ fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -
     let mut is_full = more;
     for item in items {
         let Item::Message { key, .. } = *item else {
+            // fault: gathered-gap-is-lost
             batch.gap = true;
             batch.cursor = item.seq();
             continue;
@@ -421,6 +425,7 @@ pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
     let conn = &mut connections[index];
     hub.unlist(&mut conn.reader);
     let mut more = false;
+    // fault: given-up-hold-loses
     if !conn.has_lingered() && hub.is_owed(&conn.reader) {
         let take = room(conn, settings.max_batch);
         more = hub.owed(&conn.reader, take, &mut items);

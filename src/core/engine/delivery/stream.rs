@@ -217,6 +217,7 @@ pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut imp
     });
     let bytes = delivery.response.out.len();
     delivery.connections[index].spend_stream_bytes(bytes);
+    // fault: one-heartbeat
     delivery.connections.arm_stream(index);
     delivery.flush(index, wire);
 }

@@ -131,6 +131,7 @@ fn process_input(
             None => return done,
         }
     }
+    // fault: pipeline-not-carried-over
     delivery.connections.defer_input(index);
     done
 }

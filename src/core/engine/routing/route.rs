@@ -136,6 +136,7 @@ pub(in crate::engine) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem>
     let mut names = Names::new();
     for raw in raw.split(|&byte| byte == b',') {
         let name = channel_name(raw)?;
+        // fault: name-counted-twice
         if names.contains(&name) {
             continue;
         }
