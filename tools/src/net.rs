@@ -4,16 +4,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use mio::net::TcpListener;
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::CpuSet;
-use rustix::time::{ClockId, Timespec};
+use rustix::time::ClockId;
 use socket2::{Domain, Socket, Type};
 
 /// Returns the machine's monotonic clock in nanoseconds; it is the same in all processes.
@@ -64,62 +60,6 @@ pub fn be_ordinary() {
     let _ = rustix::process::setpriority_process(None, 0);
 }
 
-/// An epoll and room for its events.
-pub struct Poll {
-    epoll: OwnedFd,
-    events: Vec<Event>,
-}
-
-impl Poll {
-    /// A poll that takes at most `room` events at once.
-    pub fn new(room: usize) -> io::Result<Poll> {
-        Ok(Poll {
-            epoll: epoll::create(CreateFlags::CLOEXEC)?,
-            events: Vec::with_capacity(room),
-        })
-    }
-
-    /// Watches a descriptor until it is closed.
-    pub fn add(&self, fd: impl AsFd, token: u64, flags: EventFlags) -> io::Result<()> {
-        Ok(epoll::add(
-            &self.epoll,
-            fd,
-            EventData::new_u64(token),
-            flags,
-        )?)
-    }
-
-    /// Changes what is watched.
-    pub fn modify(&self, fd: impl AsFd, token: u64, flags: EventFlags) -> io::Result<()> {
-        let data = EventData::new_u64(token);
-        Ok(epoll::modify(&self.epoll, fd, data, flags)?)
-    }
-
-    /// Waits for events, at most for the given time, and returns how many there are.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = timeout.map(|timeout| Timespec {
-            tv_sec: timeout.as_secs() as i64,
-            tv_nsec: timeout.subsec_nanos().into(),
-        });
-        self.events.clear();
-        let room = rustix::buffer::spare_capacity(&mut self.events);
-        match epoll::wait(&self.epoll, room, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(self.events.len()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The token of an event of the last wait.
-    pub fn token(&self, place: usize) -> u64 {
-        self.events[place].data.u64()
-    }
-
-    /// What an event of the last wait says.
-    pub fn flags(&self, place: usize) -> EventFlags {
-        self.events[place].flags
-    }
-}
-
 /// What is particular about a client's socket.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketOptions {
@@ -158,48 +98,6 @@ pub fn begin_connect(
     Ok(socket.into())
 }
 
-fn tcp() -> io::Result<OwnedFd> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    Ok(rustix::net::socket_with(
-        AddressFamily::INET,
-        SocketType::STREAM,
-        flags,
-        None,
-    )?)
-}
-
-/// Begins to connect from a source address; the socket is writable when that is done.
-pub fn connect(from: Option<Ipv4Addr>, to: SocketAddrV4) -> io::Result<OwnedFd> {
-    let socket = tcp()?;
-    if let Some(from) = from {
-        rustix::net::bind(&socket, &SocketAddrV4::new(from, 0))?;
-    }
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    // BBR, where it is the default, holds requests back by a timer of each socket: a publish would
-    // overtake the long polls that were sent before it. Reno is in every kernel.
-    let _ = sockopt::set_tcp_congestion(&socket, "reno");
-    match rustix::net::connect(&socket, &to) {
-        Ok(()) | Err(Errno::INPROGRESS) => Ok(socket),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Makes a socket's window small, so that what its reader does not take fills the sender's side.
-/// Much smaller, and a reader that takes everything would be slow.
-pub fn set_small_window(fd: impl AsFd) -> io::Result<()> {
-    Ok(sockopt::set_socket_recv_buffer_size(fd, 32 << 10)?)
-}
-
-/// Ends a connection by a reset.
-pub fn reset(fd: OwnedFd) -> io::Result<()> {
-    Ok(sockopt::set_socket_linger(&fd, Some(Duration::ZERO))?)
-}
-
-/// Says that nothing more will be sent.
-pub fn finish_sending(fd: impl AsFd) -> io::Result<()> {
-    Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Write)?)
-}
-
 /// Listens on an address, without blocking.
 ///
 /// # Errors
@@ -228,48 +126,6 @@ pub fn accept(listener: &TcpListener) -> io::Result<Option<mio::net::TcpStream>>
                 Interrupted | ConnectionAborted => {}
                 _ => return Err(error),
             },
-        }
-    }
-}
-
-/// What a read gave.
-pub enum Read {
-    /// So many bytes.
-    Bytes(usize),
-    /// Nothing for now.
-    Nothing,
-    /// The end, in order or not.
-    End,
-}
-
-/// Receives once from a socket.
-pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> Read {
-    read_by(|| {
-        let (length, _) = rustix::net::recv(&fd, &mut *buffer, RecvFlags::empty())?;
-        Ok(length)
-    })
-}
-
-fn read_by(mut read: impl FnMut() -> rustix::io::Result<usize>) -> Read {
-    loop {
-        match read() {
-            Ok(0) => return Read::End,
-            Ok(length) => return Read::Bytes(length),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Read::Nothing,
-            Err(_) => return Read::End,
-        }
-    }
-}
-
-/// Sends once to a socket; how much was taken.
-pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    loop {
-        match rustix::net::send(&fd, bytes, SendFlags::NOSIGNAL) {
-            Ok(length) => return Ok(length),
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => return Ok(0),
-            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -1,11 +1,9 @@
-//! Reading what a server sends: answers off the wire, messages out of answers, and whether each
-//! came once, in order and to the right one.
+//! Messages that are found in what a server sends by the mark they carry, and whether each came once,
+//! in order and to the right client.
 
-mod answer;
 mod mark;
 mod order;
 
-pub use answer::{AnswerReader, Part, header, number_after, status};
 pub use mark::{Mark, Scanner};
 pub use order::{Order, Verdict};
 

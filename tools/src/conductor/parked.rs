@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use encke_test_client::{Part, ResponseReader};
 
 use super::plan::Plan;
-use crate::receipt::number_after;
 use crate::server::{Description, Filling, Request, Template};
 
 /// Waits until all subscribers of a plan are parked, where they are long polls: a long poll does not
@@ -120,4 +119,15 @@ impl Asker {
             }
         }
     }
+}
+
+/// The number after a text, if both are there.
+fn number_after(bytes: &[u8], before: &str) -> Option<u64> {
+    let at = memchr::memmem::find(bytes, before.as_bytes())?;
+    let digits = bytes[at + before.len()..].trim_ascii_start();
+    let length = digits
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    std::str::from_utf8(&digits[..length]).ok()?.parse().ok()
 }

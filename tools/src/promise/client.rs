@@ -6,13 +6,12 @@
 
 use std::fmt::Write;
 use std::net::SocketAddrV4;
-use std::os::fd::OwnedFd;
 
+use encke_test_client::{Part, ResponseReader, StreamDecoder};
 use fastrand::Rng;
 
-use super::decode::{self, Decoder, channel_name};
+use super::decode::{self, channel_name};
 use super::plan::LINGER_MS;
-use crate::receipt::{AnswerReader, Part, header, status};
 use encke_oracle::id::Id;
 use encke_oracle::log::{Event, Since, Transport};
 
@@ -40,7 +39,6 @@ pub(super) struct Heard {
 
 /// A client.
 pub(super) struct Client {
-    pub(super) fd: Option<OwnedFd>,
     pub(super) stage: Stage,
     pub(super) rng: Rng,
     pub(super) transport: Transport,
@@ -51,16 +49,17 @@ pub(super) struct Client {
     pub(super) reconnects: bool,
     pub(super) is_paused: bool,
     pub(super) is_nudged: bool,
-    /// It will end the connection in the middle of what it reads next, after so many bytes.
-    pub(super) cut: Option<usize>,
+    /// It will end the connection in the middle of what it reads next.
+    pub(super) is_cut: bool,
     /// When it connects or asks next; when it does something else next.
     pub(super) ask_due: u64,
     pub(super) act_due: u64,
     pub(super) hold_ms: u32,
     place: Option<Id>,
     begins: Since,
-    answers: AnswerReader,
-    decoder: Decoder,
+    responses: ResponseReader,
+    /// Decodes a stream; none of a poll.
+    decoder: Option<StreamDecoder>,
     body: Vec<u8>,
     status: u16,
     closes: bool,
@@ -73,7 +72,6 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(run: u32, seed: u64) -> Client {
         Client {
-            fd: None,
             stage: Stage::Away,
             rng: Rng::with_seed(seed),
             transport: Transport::Poll,
@@ -82,14 +80,14 @@ impl Client {
             reconnects: false,
             is_paused: false,
             is_nudged: false,
-            cut: None,
+            is_cut: false,
             ask_due: 0,
             act_due: 0,
             hold_ms: 0,
             place: None,
             begins: Since::Now,
-            answers: AnswerReader::default(),
-            decoder: Decoder::new(Transport::Poll, run),
+            responses: ResponseReader::without_extensions(),
+            decoder: None,
             body: Vec::new(),
             status: 0,
             closes: false,
@@ -127,11 +125,11 @@ impl Client {
 
     /// It has a connection.
     pub(super) fn connected(&mut self) {
-        self.answers = AnswerReader::default();
+        self.responses = ResponseReader::without_extensions();
         self.closes = false;
         self.is_nudged = false;
         self.skips = false;
-        self.cut = None;
+        self.is_cut = false;
     }
 
     /// Appends the next request, and says what it is.
@@ -141,7 +139,7 @@ impl Client {
             None => self.begins,
         };
         self.hold_ms = [0, 500, 2_000, 2_000, 8_000, 20_000][self.rng.usize(0..6)];
-        self.decoder = Decoder::new(self.transport, self.run);
+        self.decoder = decode::format(self.transport).map(StreamDecoder::new);
         self.body.clear();
         self.is_closing = false;
         let (path, more) = match self.transport {
@@ -206,47 +204,59 @@ impl Client {
     }
 
     /// Takes in bytes; `on` is given what they say.
-    pub(super) fn hear(&mut self, bytes: &[u8], mut on: impl FnMut(Event)) -> Heard {
-        let mut answers = std::mem::take(&mut self.answers);
+    pub(super) fn hear(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) -> Heard {
+        let mut responses = std::mem::take(&mut self.responses);
         let mut heard = Heard::default();
-        answers.feed(bytes, |part| match part {
-            Part::Head(head) => {
-                self.status = status(head);
-                let closes = header(head, "connection");
-                self.closes |= closes.is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
-                self.body.clear();
+        loop {
+            match responses.next(&mut bytes) {
+                Ok(None) => break,
+                Ok(Some(Part::Interim(_))) => {}
+                Ok(Some(Part::Head(head))) => {
+                    self.status = head.status;
+                    self.closes |= head.closes();
+                    self.body.clear();
+                }
+                Ok(Some(Part::Body(data))) if self.status == 200 && self.decoder.is_some() => {
+                    self.stream(data, &mut on);
+                }
+                Ok(Some(Part::Body(data))) => self.body.extend_from_slice(data),
+                Ok(Some(Part::End)) => self.end_answer(&mut heard, &mut on),
+                Err(error) => {
+                    on(Event::Nonsense(error.to_string()));
+                    heard.ended = true;
+                    break;
+                }
             }
-            Part::Data(data) if self.status == 200 && self.transport.is_stream() => {
-                self.stream(data, &mut on);
-            }
-            Part::Data(data) => self.body.extend_from_slice(data),
-            Part::End => self.end_answer(&mut heard, &mut on),
-        });
-        self.answers = answers;
+        }
+        self.responses = responses;
         heard
     }
 
-    fn stream(&mut self, data: &[u8], on: &mut impl FnMut(Event)) {
-        let Client {
-            decoder,
-            place,
-            is_closing,
-            ..
-        } = self;
-        let result = decoder.feed(data, |event| {
+    fn stream(&mut self, mut data: &[u8], on: &mut impl FnMut(Event)) {
+        let Some(decoder) = &mut self.decoder else {
+            return;
+        };
+        loop {
+            let event = match decoder.next(&mut data) {
+                Ok(None) => return,
+                Ok(Some(event)) => decode::event(self.run, &event),
+                Err(error) => {
+                    // What follows cannot be read either.
+                    data = &[];
+                    Err(error.to_string())
+                }
+            };
+            let event = event.unwrap_or_else(Event::Nonsense);
             match &event {
-                Event::Message(receipt) => *place = Some(receipt.id),
-                Event::Gap(id) | Event::Cursor(id) => *place = Some(*id),
+                Event::Message(receipt) => self.place = Some(receipt.id),
+                Event::Gap(id) | Event::Cursor(id) => self.place = Some(*id),
                 Event::Closing(id) => {
-                    *is_closing = true;
-                    *place = id.or(*place);
+                    self.is_closing = true;
+                    self.place = id.or(self.place);
                 }
                 _ => {}
             }
             on(event);
-        });
-        if let Err(text) = result {
-            on(Event::Nonsense(text));
         }
     }
 

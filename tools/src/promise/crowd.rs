@@ -1,25 +1,20 @@
-//! A process of clients over one epoll: each connects, asks, reads, stalls, leaves and comes back
+//! A process of clients on one driver: each connects, asks, reads, stalls, leaves and comes back
 //! at moments of its own, and all that happens to it is written into the process's log.
 //!
-//! Owns sockets and moments. Invariant: an entry is written before what it leads to is done, so a
-//! request's time is before the server can have seen it.
+//! Owns moments. Invariant: an entry is written before what it leads to is done, so a request's time
+//! is before the server can have seen it.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::event::epoll::EventFlags;
+use encke_oracle::log::{Entry, Event};
 
 use super::client::{Client, Heard, Stage};
 use super::protocol::{Command, Config, Said};
-use crate::lines::{self, read_input, say, take_line};
-use crate::net::{self, Poll, Read, now_ns};
-use encke_oracle::log::{Entry, Event};
-
-const STDIN: u64 = u64::MAX;
+use crate::driver::{Driver, Due, End, Session};
+use crate::lines::{self, drain_input, say, take_line};
+use crate::net::{SocketOptions, now_ns};
 
 /// How often a process tells how far it is, in microseconds.
 const TELL_US: u64 = 1_000_000;
@@ -30,24 +25,26 @@ const LEAVE_US: u64 = 5_000_000;
 /// The mean time between two of the things that a client does on a whim.
 const WHIM_US: f64 = 3_000_000.0;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Moment {
-    Ask,
-    Act,
-}
+/// Bytes of a small receive buffer, so that what its reader does not take fills the server's side.
+/// Much smaller, and a reader that takes everything would be slow.
+const NARROW_BYTES: usize = 32 << 10;
+
+/// The tags of deadlines: it is time to connect or to ask, or to do something on a whim.
+const ASK: u32 = 0;
+const ACT: u32 = 1;
 
 struct Crowd {
     config: Config,
-    poll: Poll,
     clients: Vec<Client>,
-    moments: BinaryHeap<Reverse<(u64, u32, Moment)>>,
     log: Log,
+    input: Vec<u8>,
+    /// The conductor is gone.
+    is_alone: bool,
     is_settled: bool,
     tell_at: u64,
     /// When those who are still there are left behind.
     leave_by: Option<u64>,
     request: Vec<u8>,
-    buffer: Vec<u8>,
 }
 
 struct Log {
@@ -58,14 +55,14 @@ struct Log {
 }
 
 impl Log {
-    fn add(&mut self, client: usize, at: u64, event: Event) {
+    fn add(&mut self, key: u32, at: u64, event: Event) {
         match &event {
             Event::Message(_) => self.messages += 1,
             Event::Batch(batch) => self.messages += batch.receipts.len() as u64,
             _ => {}
         }
         let entry = Entry {
-            client: self.first_client + client as u32,
+            client: self.first_client + key,
             at,
             event,
         };
@@ -75,14 +72,18 @@ impl Log {
     }
 }
 
-/// Serves as clients until told to finish, or until whoever tells is gone.
+/// Serves as clients until told to finish, or until the conductor is gone.
+///
+/// # Errors
+///
+/// The log cannot be written, or the system refuses sockets.
 pub fn serve() -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
     let Some((config, input)) = lines::begin::<Config>()? else {
         return Ok(());
     };
-    let mut crowd = Crowd::new(config).map_err(text)?;
-    crowd.run(input).map_err(text)?;
+    let mut crowd = Crowd::new(config, input).map_err(text)?;
+    crowd.run().map_err(text)?;
     crowd.log.file.flush().map_err(text)?;
     match crowd.log.failed {
         Some(error) => Err(error),
@@ -94,67 +95,109 @@ fn now_us() -> u64 {
     now_ns() / 1_000
 }
 
+impl Session for Crowd {
+    fn on_connect(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        let now = now_us();
+        self.client(key).connected();
+        self.client(key).stage = Stage::Idle;
+        self.log.add(key, now, Event::Connected);
+        match self.leave_by {
+            Some(_) => self.leave_in_order(driver, key, now),
+            None => self.ask(driver, key),
+        }
+        Ok(())
+    }
+
+    fn on_bytes(&mut self, driver: &mut Driver, key: u32, bytes: &[u8]) -> io::Result<()> {
+        let now = now_us();
+        let (client, log) = (&mut self.clients[key as usize], &mut self.log);
+        let heard = client.hear(bytes, |event| log.add(key, now, event));
+        if std::mem::take(&mut client.is_cut) {
+            driver.limit_reads(key, None);
+            if !heard.ended {
+                let by_reset = client.rng.bool();
+                self.leave(driver, key, by_reset);
+                return Ok(());
+            }
+        }
+        self.follow_up(driver, key, heard, now);
+        Ok(())
+    }
+
+    fn on_end(&mut self, driver: &mut Driver, key: u32, end: End) -> io::Result<()> {
+        match end {
+            End::Refused | End::Closed => self.lose(driver, key),
+            // It reads what has come, and then learns that the connection is closed.
+            End::HalfClosed | End::HungUp => self.resume(driver, key, now_us()),
+        }
+        Ok(())
+    }
+
+    fn on_due(&mut self, driver: &mut Driver, due: Due) -> io::Result<()> {
+        let at = due.at / 1_000;
+        let client = self.client(due.key);
+        match due.tag {
+            ASK if client.ask_due == at => self.move_on(driver, due.key),
+            ACT if client.act_due == at => {
+                self.act(driver, due.key, now_us());
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_readable(&mut self, driver: &mut Driver, _: u8) -> io::Result<()> {
+        self.is_alone = !drain_input(&mut self.input)?;
+        self.obey_all(driver)
+    }
+}
+
 impl Crowd {
-    fn new(config: Config) -> io::Result<Crowd> {
+    fn new(config: Config, input: Vec<u8>) -> io::Result<Crowd> {
         let clients = (0..config.clients).map(|number| {
             let seed = config.seed ^ u64::from(config.first_client + number + 1) << 32;
             Client::new(config.run, seed)
         });
         Ok(Crowd {
-            poll: Poll::new(512)?,
             clients: clients.collect(),
-            moments: BinaryHeap::new(),
             log: Log {
                 file: BufWriter::new(File::create(&config.log)?),
                 first_client: config.first_client,
                 messages: 0,
                 failed: None,
             },
+            input,
+            is_alone: false,
             is_settled: false,
             tell_at: 0,
             leave_by: None,
             request: Vec::new(),
-            buffer: vec![0; 64 << 10],
             config,
         })
     }
 
-    fn run(&mut self, mut input: Vec<u8>) -> io::Result<()> {
-        self.poll.add(io::stdin(), STDIN, EventFlags::IN)?;
-        let now = now_us();
-        for number in 0..self.clients.len() {
-            self.begin(number, now);
-            // Not all at once.
-            let wait = self.clients[number].rng.u64(0..2_000_000);
-            self.ask_at(number, now + wait);
-            self.act_later(number, now);
-        }
-        loop {
-            self.tell()?;
-            self.do_what_is_due()?;
-            if self.has_left() {
-                return Ok(());
-            }
-            for place in 0..self.poll.wait(Some(self.patience()))? {
-                match self.poll.token(place) {
-                    STDIN => {
-                        if !read_input(&mut input)? {
-                            return Ok(());
-                        }
-                        while let Some(line) = take_line(&mut input) {
-                            self.obey(serde_json::from_slice(&line)?);
-                        }
-                    }
-                    number => self.attend(number as usize, self.poll.flags(place))?,
-                }
-            }
-        }
+    fn client(&mut self, key: u32) -> &mut Client {
+        &mut self.clients[key as usize]
     }
 
-    fn patience(&self) -> Duration {
+    fn run(&mut self) -> io::Result<()> {
+        let mut driver = Driver::new()?;
+        lines::watch_input(&mut driver)?;
         let now = now_us();
-        let next = self.moments.peek().map_or(self.tell_at, |next| next.0.0);
-        Duration::from_micros(next.min(self.tell_at).saturating_sub(now))
+        for key in 0..self.config.clients {
+            self.begin(key, now);
+            // Not all at once.
+            let wait = self.client(key).rng.u64(0..2_000_000);
+            self.ask_at(&mut driver, key, now + wait);
+            self.act_later(&mut driver, key, now);
+        }
+        self.obey_all(&mut driver)?;
+        while !self.is_alone && !self.has_left() {
+            self.tell()?;
+            let left = self.tell_at.saturating_sub(now_us());
+            driver.turn(self, Some(Duration::from_micros(left)))?;
+        }
+        Ok(())
     }
 
     fn tell(&mut self) -> io::Result<()> {
@@ -169,19 +212,27 @@ impl Crowd {
         })
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey_all(&mut self, driver: &mut Driver) -> io::Result<()> {
+        while let Some(line) = take_line(&mut self.input) {
+            self.obey(driver, serde_json::from_slice(&line)?);
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, driver: &mut Driver, command: Command) {
         let now = now_us();
         self.is_settled = true;
-        for number in 0..self.clients.len() {
-            self.clients[number].cut = None;
+        for key in 0..self.config.clients {
+            self.client(key).is_cut = false;
+            driver.limit_reads(key, None);
             if command == Command::Settle {
-                self.resume(number, now);
-                if self.clients[number].stage == Stage::Away {
-                    let wait = self.clients[number].rng.u64(0..500_000);
-                    self.ask_at(number, now + wait);
+                self.resume(driver, key, now);
+                if self.client(key).stage == Stage::Away {
+                    let wait = self.client(key).rng.u64(0..500_000);
+                    self.ask_at(driver, key, now + wait);
                 }
             } else {
-                self.leave_in_order(number, now);
+                self.leave_in_order(driver, key, now);
             }
         }
         if command == Command::Finish {
@@ -194,119 +245,98 @@ impl Crowd {
             .is_some_and(|by| now_us() > by || self.clients.iter().all(|c| c.stage == Stage::Away))
     }
 
-    fn begin(&mut self, number: usize, now: u64) {
+    fn begin(&mut self, key: u32, now: u64) {
         let channels = self.config.channels;
-        let event = self.clients[number].begin(channels.first(now), channels.count);
-        self.log.add(number, now, event);
+        let event = self.client(key).begin(channels.first(now), channels.count);
+        self.log.add(key, now, event);
     }
 
-    fn ask_at(&mut self, number: usize, at: u64) {
-        self.clients[number].ask_due = at;
-        self.moments.push(Reverse((at, number as u32, Moment::Ask)));
+    fn ask_at(&mut self, driver: &mut Driver, key: u32, at: u64) {
+        self.client(key).ask_due = at;
+        let at = at * 1_000;
+        driver.set_deadline(Due { at, key, tag: ASK });
     }
 
-    fn act_at(&mut self, number: usize, at: u64) {
-        self.clients[number].act_due = at;
-        self.moments.push(Reverse((at, number as u32, Moment::Act)));
+    fn act_at(&mut self, driver: &mut Driver, key: u32, at: u64) {
+        self.client(key).act_due = at;
+        let at = at * 1_000;
+        driver.set_deadline(Due { at, key, tag: ACT });
     }
 
-    fn act_later(&mut self, number: usize, now: u64) {
+    fn act_later(&mut self, driver: &mut Driver, key: u32, now: u64) {
         let mean = WHIM_US * self.config.calmness;
-        let wait = -(1.0 - self.clients[number].rng.f64()).ln() * mean;
-        self.act_at(number, now + wait as u64);
-    }
-
-    fn do_what_is_due(&mut self) -> io::Result<()> {
-        let now = now_us();
-        while let Some(&Reverse((at, number, moment))) = self.moments.peek()
-            && at <= now
-        {
-            self.moments.pop();
-            let number = number as usize;
-            let client = &self.clients[number];
-            match moment {
-                Moment::Ask if client.ask_due == at => self.move_on(number)?,
-                Moment::Act if client.act_due == at => self.act(number, now)?,
-                _ => {}
-            }
-        }
-        Ok(())
+        let wait = -(1.0 - self.client(key).rng.f64()).ln() * mean;
+        self.act_at(driver, key, now + wait as u64);
     }
 
     /// It is time to connect, or to ask.
-    fn move_on(&mut self, number: usize) -> io::Result<()> {
-        match self.clients[number].stage {
+    fn move_on(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        let is_settled = self.is_settled;
+        let client = &mut self.clients[key as usize];
+        match client.stage {
             _ if self.leave_by.is_some() => Ok(()),
             Stage::Away => {
-                match self.clients[number].rng.u8(0..100) {
-                    _ if self.is_settled => {}
-                    0..10 => self.begin(number, now_us()),
-                    10..30 => {
-                        let client = &mut self.clients[number];
-                        client.transport = client.any_transport();
-                    }
+                match client.rng.u8(0..100) {
+                    _ if is_settled => {}
+                    0..10 => self.begin(key, now_us()),
+                    10..30 => client.transport = client.any_transport(),
                     _ => {}
                 }
-                self.connect(number)
+                self.connect(driver, key)
             }
-            Stage::Idle => self.ask(number),
+            Stage::Idle => {
+                self.ask(driver, key);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
 
-    fn connect(&mut self, number: usize) -> io::Result<()> {
+    fn connect(&mut self, driver: &mut Driver, key: u32) -> io::Result<()> {
+        let client = &mut self.clients[key as usize];
         let from = match self.config.from.len() {
             0 => None,
-            count => Some(self.config.from[self.clients[number].rng.usize(0..count)]),
+            count => Some(self.config.from[client.rng.usize(0..count)]),
         };
-        let fd = net::connect(from, self.config.server)?;
-        if self.clients[number].is_narrow {
-            net::set_small_window(&fd)?;
-        }
-        self.poll.add(&fd, number as u64, EventFlags::OUT)?;
-        let client = &mut self.clients[number];
-        client.fd = Some(fd);
+        let options = SocketOptions {
+            receive_buffer: client.is_narrow.then_some(NARROW_BYTES),
+        };
         client.stage = Stage::Connecting;
-        Ok(())
+        driver.connect(key, from, self.config.server, options)
     }
 
-    fn ask(&mut self, number: usize) -> io::Result<()> {
-        let client = &mut self.clients[number];
-        let Some(fd) = &client.fd else { return Ok(()) };
-        self.poll.modify(fd, number as u64, EventFlags::IN)?;
+    fn ask(&mut self, driver: &mut Driver, key: u32) {
         self.request.clear();
+        let client = &mut self.clients[key as usize];
         let event = client.ask(&mut self.request, self.config.server);
         client.stage = Stage::Waiting;
-        self.log.add(number, now_us(), event);
-        self.write(number);
-        Ok(())
+        self.log.add(key, now_us(), event);
+        self.write(driver, key);
     }
 
-    fn write(&mut self, number: usize) {
-        let Some(fd) = &self.clients[number].fd else {
-            return;
-        };
-        if net::send(fd, &self.request).ok() != Some(self.request.len()) {
-            self.lose(number);
+    fn write(&mut self, driver: &mut Driver, key: u32) {
+        if driver.send(key, &self.request).is_err() {
+            self.lose(driver, key);
         }
     }
 
     /// Something that a client does on a whim, or the end of its pause.
-    fn act(&mut self, number: usize, now: u64) -> io::Result<()> {
-        self.resume(number, now);
+    fn act(&mut self, driver: &mut Driver, key: u32, now: u64) {
+        self.resume(driver, key, now);
         if self.is_settled {
-            return Ok(());
+            return;
         }
-        self.act_later(number, now);
-        let client = &mut self.clients[number];
+        self.act_later(driver, key, now);
+        let client = &mut self.clients[key as usize];
         let is_busy = matches!(client.stage, Stage::Waiting | Stage::Idle);
         match client.rng.u8(0..100) {
-            0..20 if is_busy => self.leave(number, true),
-            20..40 if is_busy => self.leave(number, false),
+            0..20 if is_busy => self.leave(driver, key, true),
+            20..40 if is_busy => self.leave(driver, key, false),
             40..55 if is_busy && !self.config.is_gentle => {
-                client.cut = Some(client.rng.usize(1..600));
+                client.is_cut = true;
+                driver.limit_reads(key, Some(client.rng.usize(1..600)));
             }
-            55..75 if client.stage == Stage::Waiting => self.pause(number, now)?,
+            55..75 if client.stage == Stage::Waiting => self.pause(driver, key, now),
             75..85 if client.may_nudge() => {
                 client.is_nudged = true;
                 self.request.clear();
@@ -315,159 +345,93 @@ impl Crowd {
                     self.request,
                     "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"
                 );
-                self.log.add(number, now, Event::Nudged);
-                self.write(number);
+                self.log.add(key, now, Event::Nudged);
+                self.write(driver, key);
             }
             _ => {}
         }
-        Ok(())
     }
 
-    fn pause(&mut self, number: usize, now: u64) -> io::Result<()> {
-        let client = &mut self.clients[number];
-        let Some(fd) = &client.fd else { return Ok(()) };
-        self.poll.modify(fd, number as u64, EventFlags::empty())?;
+    fn pause(&mut self, driver: &mut Driver, key: u32, now: u64) {
+        let client = self.client(key);
         client.is_paused = true;
         let until = now + client.rng.u64(300_000..6_000_000);
-        self.act_at(number, until);
-        self.log.add(number, now, Event::Paused);
-        Ok(())
+        driver.pause(key);
+        self.act_at(driver, key, until);
+        self.log.add(key, now, Event::Paused);
     }
 
-    fn resume(&mut self, number: usize, now: u64) {
-        let client = &mut self.clients[number];
-        if !std::mem::take(&mut client.is_paused) {
-            return;
-        }
-        self.log.add(number, now, Event::Resumed);
-        if let Some(fd) = &client.fd
-            && self.poll.modify(fd, number as u64, EventFlags::IN).is_err()
-        {
-            self.lose(number);
+    fn resume(&mut self, driver: &mut Driver, key: u32, now: u64) {
+        if std::mem::take(&mut self.client(key).is_paused) {
+            self.log.add(key, now, Event::Resumed);
+            driver.resume(key);
         }
     }
 
     /// A client ends its connection, by a reset or as it pleases.
-    fn leave(&mut self, number: usize, by_reset: bool) {
+    fn leave(&mut self, driver: &mut Driver, key: u32, by_reset: bool) {
         let now = now_us();
         if self.config.is_gentle {
-            return self.leave_in_order(number, now);
+            return self.leave_in_order(driver, key, now);
         }
-        if let Some(fd) = self.clients[number].fd.take()
-            && by_reset
-        {
-            // Without the option it is closed in the usual way, which is as good a test.
-            let _ = net::reset(fd);
+        if by_reset {
+            driver.reset(key);
         }
-        self.log.add(number, now, Event::Left);
-        self.go_away(number);
+        self.log.add(key, now, Event::Left);
+        self.go_away(driver, key);
     }
 
     /// A client says that it sends nothing more, and takes what still comes.
-    fn leave_in_order(&mut self, number: usize, now: u64) {
-        self.resume(number, now);
-        let client = &mut self.clients[number];
-        match (client.stage, &client.fd) {
-            (Stage::Waiting | Stage::Idle, Some(fd)) if net::finish_sending(fd).is_ok() => {
-                client.stage = Stage::Leaving;
+    fn leave_in_order(&mut self, driver: &mut Driver, key: u32, now: u64) {
+        self.resume(driver, key, now);
+        match self.client(key).stage {
+            Stage::Waiting | Stage::Idle if driver.finish_sending(key).is_ok() => {
+                self.client(key).stage = Stage::Leaving;
             }
-            (Stage::Away | Stage::Connecting | Stage::Leaving, _) => {}
+            Stage::Away | Stage::Connecting | Stage::Leaving => {}
             _ => {
-                self.log.add(number, now, Event::Left);
-                self.go_away(number);
+                self.log.add(key, now, Event::Left);
+                self.go_away(driver, key);
             }
         }
     }
 
     /// The connection is gone; the client comes back, mostly soon.
-    fn go_away(&mut self, number: usize) {
-        let client = &mut self.clients[number];
-        client.fd = None;
+    fn go_away(&mut self, driver: &mut Driver, key: u32) {
+        driver.close(key);
+        let is_settled = self.is_settled;
+        let client = self.client(key);
         client.stage = Stage::Away;
         client.is_paused = false;
         let wait = match client.rng.u8(0..100) {
-            _ if self.is_settled => client.rng.u64(0..300_000),
+            _ if is_settled => client.rng.u64(0..300_000),
             0..70 => client.rng.u64(0..300_000),
             70..95 => client.rng.u64(300_000..3_000_000),
             _ => client.rng.u64(3_000_000..10_000_000),
         };
-        self.ask_at(number, now_us() + wait);
+        self.ask_at(driver, key, now_us() + wait);
     }
 
-    fn lose(&mut self, number: usize) {
-        let event = match self.clients[number].stage {
+    fn lose(&mut self, driver: &mut Driver, key: u32) {
+        let event = match self.client(key).stage {
             Stage::Waiting => Event::Lost,
             Stage::Idle => Event::Ended,
             Stage::Connecting => Event::Unreachable,
             Stage::Leaving => Event::Left,
             Stage::Away => return,
         };
-        self.log.add(number, now_us(), event);
-        self.go_away(number);
-    }
-
-    fn attend(&mut self, number: usize, flags: EventFlags) -> io::Result<()> {
-        let is_over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
-        match self.clients[number].stage {
-            Stage::Away => Ok(()),
-            Stage::Connecting if is_over => {
-                self.lose(number);
-                Ok(())
-            }
-            Stage::Connecting => {
-                self.clients[number].connected();
-                self.clients[number].stage = Stage::Idle;
-                self.log.add(number, now_us(), Event::Connected);
-                if self.leave_by.is_some() {
-                    self.leave_in_order(number, now_us());
-                    return Ok(());
-                }
-                self.ask(number)
-            }
-            _ => {
-                // These are announced to a client that does not read, too, again and again.
-                self.resume(number, now_us());
-                self.read(number)
-            }
-        }
-    }
-
-    fn read(&mut self, number: usize) -> io::Result<()> {
-        let client = &mut self.clients[number];
-        let Some(fd) = &client.fd else { return Ok(()) };
-        let cut = client.cut.take();
-        let room = cut.unwrap_or(self.buffer.len());
-        let length = match net::receive(fd.as_fd(), &mut self.buffer[..room]) {
-            Read::Nothing => {
-                client.cut = cut;
-                return Ok(());
-            }
-            Read::End => {
-                self.lose(number);
-                return Ok(());
-            }
-            Read::Bytes(length) => length,
-        };
-        let now = now_us();
-        let log = &mut self.log;
-        let heard = client.hear(&self.buffer[..length], |event| log.add(number, now, event));
-        if cut.is_some() && !heard.ended {
-            let by_reset = self.clients[number].rng.bool();
-            self.leave(number, by_reset);
-            return Ok(());
-        }
-        self.follow_up(number, heard, now);
-        Ok(())
+        self.log.add(key, now_us(), event);
+        self.go_away(driver, key);
     }
 
     /// What a client does after what it has heard.
-    fn follow_up(&mut self, number: usize, heard: Heard, now: u64) {
-        let client = &mut self.clients[number];
+    fn follow_up(&mut self, driver: &mut Driver, key: u32, heard: Heard, now: u64) {
+        let client = self.client(key);
         if client.stage == Stage::Leaving {
             return;
         }
         if heard.ended {
-            return self.go_away(number);
+            return self.go_away(driver, key);
         }
         let Some(advice) = heard.answered else { return };
         let wait = match advice {
@@ -476,11 +440,11 @@ impl Crowd {
             None => client.rng.u64(100_000..1_500_000),
         };
         if client.closes() {
-            client.fd = None;
             client.stage = Stage::Away;
+            driver.close(key);
         } else {
             client.stage = Stage::Idle;
         }
-        self.ask_at(number, now + wait);
+        self.ask_at(driver, key, now + wait);
     }
 }

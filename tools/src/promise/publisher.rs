@@ -8,13 +8,15 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use encke_test_client::{Part, ResponseReader};
 use fastrand::Rng;
 use serde::Deserialize;
+use socket2::SockRef;
 
 use super::decode::{JSON_KEY, channel_name};
 use super::protocol::Channels;
-use crate::net::{self, now_ns};
-use crate::receipt::{AnswerReader, Mark, Part, status};
+use crate::net::now_ns;
+use crate::receipt::Mark;
 use encke_oracle::id::Id;
 use encke_oracle::run::{Deletion, Outcome, Publish, Span};
 
@@ -322,7 +324,8 @@ impl Publisher<'_> {
                 return Answer::Refused;
             }
             Manner::Unheard => {
-                let _ = net::reset(stream.into());
+                // If the option is refused, the connection is closed in order, which must do as well.
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 return Answer::Unknown;
             }
             Manner::Properly => {}
@@ -367,27 +370,25 @@ fn ids(body: &[u8]) -> Option<Vec<Id>> {
     ids.collect()
 }
 
-/// Status, body, and whether the connection ends, of the next answer on a connection.
+/// Reads the next response on a connection, and returns its status, its body, and whether the
+/// connection ends.
 pub(super) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, Vec<u8>, bool)> {
-    let mut answers = AnswerReader::default();
+    let mut responses = ResponseReader::without_extensions();
     let mut buffer = [0; 16 << 10];
-    let (mut code, mut body, mut closes, mut is_whole) = (0, Vec::new(), false, false);
-    while !is_whole {
+    let (mut code, mut body, mut closes) = (0, Vec::new(), false);
+    loop {
         let length = stream.read(&mut buffer)?;
         if length == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        answers.feed(&buffer[..length], |part| match part {
-            Part::Head(head) => {
-                code = status(head);
-                closes = crate::receipt::header(head, "connection")
-                    .is_some_and(|value| value.eq_ignore_ascii_case(b"close"));
-                // Neither has a body.
-                is_whole = code == 204;
+        let mut bytes = &buffer[..length];
+        while let Some(part) = responses.next(&mut bytes).map_err(io::Error::other)? {
+            match part {
+                Part::Interim(_) => {}
+                Part::Head(head) => (code, closes) = (head.status, head.closes()),
+                Part::Body(data) => body.extend_from_slice(data),
+                Part::End => return Ok((code, body, closes)),
             }
-            Part::Data(data) => body.extend_from_slice(data),
-            Part::End => is_whole = true,
-        });
+        }
     }
-    Ok((code, body, closes))
 }
