@@ -274,9 +274,12 @@ impl<'b> Slow<'b> {
         assert!(!is_11 || field.is_some());
         assert_eq!(head.host, self.target_host().or(field));
         let codings = self.all("content-encoding").into_iter();
-        let is_coded = codings.flat_map(|list| list.split(|&byte| byte == b',')).any(|coding| {
-            !coding.trim_ascii().is_empty() && !coding.trim_ascii().eq_ignore_ascii_case(b"identity")
-        });
+        let is_coded = codings
+            .flat_map(|list| list.split(|&byte| byte == b','))
+            .any(|coding| {
+                !coding.trim_ascii().is_empty()
+                    && !coding.trim_ascii().eq_ignore_ascii_case(b"identity")
+            });
         assert_eq!(head.has_content_coding, is_coded);
         let sites = self.all("sec-fetch-site");
         let is_same = !sites.is_empty() && sites.iter().all(|site| *site == b"same-origin");

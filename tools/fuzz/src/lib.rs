@@ -8,6 +8,7 @@ mod batch;
 mod body;
 mod cut;
 mod head;
+mod judged;
 mod params;
 mod server;
 mod syntax;

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use encke_core::base::time::Time;
 use encke_core::config::{Config, Cors};
 use encke_core::engine::{Access, Engine, Sent, State, Wire};
-use httparse::Status;
+use encke_test_client::{Part, ResponseReader};
 
 /// What became of a request.
 pub(crate) struct Answer {
@@ -60,42 +60,23 @@ impl Server {
         self.engine.broken(id);
         assert_eq!(self.engine.next_close(), Some(id.index));
         assert_eq!(self.engine.buffered_bytes(), 0, "bytes of nobody are kept");
-        let sent = wire.0;
-        let Some(end) = sent.windows(4).position(|four| four == b"\r\n\r\n") else {
-            assert!(sent.is_empty(), "half a head");
-            return Answer {
-                status: 0,
-                body: sent,
-                state,
-            };
-        };
-        let (head, body) = sent.split_at(end + 4);
-        let head = std::str::from_utf8(head).expect("a head is text");
-        let is_chunked = head.contains("\r\nTransfer-Encoding: chunked\r\n");
-        Answer {
-            status: head[9..12].parse().expect("a status"),
-            body: match is_chunked {
-                true => unchunked(body),
-                false => body.to_vec(),
-            },
+        let mut answer = Answer {
+            status: 0,
+            body: Vec::new(),
             state,
-        }
-    }
-}
-
-/// What chunks hold, up to the last one or the end of what was sent.
-fn unchunked(mut body: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    while !body.is_empty() {
-        let Ok(Status::Complete((start, size))) = httparse::parse_chunk_size(body) else {
-            panic!("no chunk: {}", body.escape_ascii());
         };
-        let (chunk, rest) = body[start..].split_at(size as usize);
-        if chunk.is_empty() {
-            break;
+        let mut responses = ResponseReader::without_extensions();
+        let mut sent = &wire.0[..];
+        while let Some(part) = responses.next(&mut sent).expect("right framing") {
+            match part {
+                Part::Interim(_) => {}
+                Part::Head(head) => answer.status = head.status,
+                Part::Body(body) => answer.body.extend_from_slice(body),
+                // What answers further requests in the same bytes is not looked at.
+                Part::End => return answer,
+            }
         }
-        whole.extend_from_slice(chunk);
-        body = rest.strip_prefix(b"\r\n").expect("a chunk has its end");
+        assert!(wire.0.is_empty() || answer.status > 0, "half a head");
+        answer
     }
-    whole
 }

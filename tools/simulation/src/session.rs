@@ -7,27 +7,11 @@ use encke_oracle::finding::Verdict;
 use encke_oracle::id::Id;
 use encke_oracle::log::{Entry, Event, Since, Transport};
 use encke_oracle::reader::Reader;
-use encke_oracle::run::{Conditions, Rules};
+use encke_oracle::run::Conditions;
 
 use crate::model::Model;
 use crate::rule::broken;
 use crate::tally::Tally;
-
-/// Nothing is late by the judge's rules: simulated time passes in leaps while the server stands
-/// still. What must have been done by a time is checked when a world settles.
-const CONDITIONS: Conditions<'static> = Conditions {
-    rules: Rules {
-        history_messages: 0,
-        history_age: 0,
-        heartbeat: 0,
-        linger: 0,
-        slack: 1 << 60,
-    },
-    outages: &[],
-    server_stops: &[],
-    client_stops: &[],
-    end: 0,
-};
 
 /// The moment at which the request was parked.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +62,12 @@ impl Session {
     pub(crate) fn record(&mut self, event: Event, model: &mut Model, tally: &mut Tally) {
         let (client, at) = (0, model.tick());
         self.log.push(Entry { client, at, event });
+        // Simulated time passes in leaps while the server stands still, so nothing is late here; what
+        // must have been done by a time is checked when the world settles.
+        let conditions = Conditions::TIMELESS;
         let mut verdict = Verdict::default();
         self.reader
-            .judge(&self.log, &model.truth, &CONDITIONS, &mut verdict);
+            .judge(&self.log, &model.truth, &conditions, &mut verdict);
         if let Some(finding) = verdict.findings.first() {
             broken(finding.kind, &finding.text);
         }
