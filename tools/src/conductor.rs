@@ -8,10 +8,14 @@ mod modes;
 mod parked;
 mod plan;
 mod publisher;
+mod sender;
 mod stage;
+mod window;
 
 pub use modes::run;
-pub(crate) use modes::{Sender, run_on, settle};
+pub(crate) use modes::run_on;
 pub(crate) use parked::Asker;
 pub use plan::{Mode, Plan};
+pub(crate) use sender::Sender;
 pub(crate) use stage::Stage;
+pub(crate) use window::settle;

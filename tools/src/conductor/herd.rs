@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::process::Signal;
 
-use super::modes::{Window, settle};
 use super::parked::wait_until_parked;
 use super::plan::Plan;
 use super::stage::Stage;
+use super::window::{Window, settle};
 use crate::measure::{Delays, Overflows, histogram};
 use crate::net::{self, now_ns};
 use crate::report::Report;

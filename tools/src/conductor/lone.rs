@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::modes::{Window, kind};
 use super::plan::Plan;
 use super::stage::Stage;
+use super::window::{Window, kind};
 use crate::measure::Delays;
 use crate::net::{self, now_ns};
 use crate::report::Report;

@@ -1,26 +1,23 @@
 //! The kinds of load.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use super::plan::{Mode, Plan};
+use super::sender::Sender;
 use super::stage::Stage;
+use super::window::{Window, kind, settle};
 use super::{herd, lone};
-use crate::machine::{Machine, command_line};
-use crate::measure::{self, Delays, Memory, histogram};
+use crate::measure::{Delays, Memory, histogram};
 use crate::net::now_ns;
 use crate::report::{Parked, Report};
 use crate::server::Description;
-use crate::trace::Trace;
 use crate::worker::{Command, Kind};
 
 /// The pause before the memory of parked connections is measured.
 const REST: Duration = Duration::from_millis(500);
-
-/// The longest wait for late messages when nothing is sent any more.
-const LATE: Duration = Duration::from_secs(3);
 
 /// Carries out a plan on the server that its file describes.
 pub fn run(plan: &Plan) -> Result<Report, String> {
@@ -58,75 +55,6 @@ fn run_mode(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
         Mode::Churn => churn(stage, plan),
         Mode::Herd => herd::run(stage, plan),
         Mode::Random => at_random(stage, plan),
-    }
-}
-
-pub(super) fn kind(plan: &Plan) -> Kind {
-    match plan.transport.as_str() {
-        "long-poll" | "early" | "poll" => Kind::LongPoll,
-        _ => Kind::Stream,
-    }
-}
-
-/// A measurement that has begun.
-pub(super) struct Window {
-    cpu: u64,
-    since: Instant,
-    asked: u64,
-    trace: Option<Trace>,
-}
-
-impl Window {
-    pub(super) fn open(stage: &Stage, plan: &Plan) -> Result<Window, String> {
-        let watch = plan.watch();
-        let trace = watch.map(|watch| watch.start(&stage.processes));
-        let trace = trace.transpose()?;
-        Ok(Window {
-            trace,
-            cpu: measure::cpu_ns(&stage.processes),
-            since: Instant::now(),
-            asked: stage.publisher.asked,
-        })
-    }
-
-    /// The report of what was done since, with so many units of work in it.
-    pub(super) fn close(
-        self,
-        stage: &mut Stage,
-        plan: &Plan,
-        units: u64,
-    ) -> Result<Report, String> {
-        let cpu = measure::cpu_ns(&stage.processes) - self.cpu;
-        let seconds = self.since.elapsed().as_secs_f64();
-        let publishes = stage.publisher.asked - self.asked;
-        let syscalls = match self.trace {
-            Some(trace) => trace.finish()?,
-            None => BTreeMap::new(),
-        };
-        let (counts, delays) = stage.snapshot()?;
-        Ok(Report {
-            server: stage.server.description.name.clone(),
-            version: stage.server.description.version(),
-            command: command_line(),
-            machine: Machine::read(),
-            mode: plan.mode,
-            transport: plan.transport.clone(),
-            subscribers: plan.subscribers,
-            channels: plan.channels,
-            size: plan.size,
-            rate: plan.rate,
-            seconds,
-            publishes,
-            units,
-            cpu_ns: cpu,
-            counts,
-            syscalls,
-            delays: Delays::of(&delays),
-            parked: None,
-            back: Delays::default(),
-            undisturbed: Delays::default(),
-            overflows: None,
-        })
     }
 }
 
@@ -226,23 +154,6 @@ fn at_rate(stage: &mut Stage, plan: &Plan, rate: f64) -> Result<Report, String> 
     window.close(stage, plan, units)
 }
 
-/// Waits until so much has been received, or nothing more comes.
-pub(crate) fn settle(stage: &mut Stage, wanted: u64) -> Result<(), String> {
-    let mut last = 0;
-    let mut since = Instant::now();
-    loop {
-        stage.turn(Some(Duration::from_millis(20)))?;
-        let (counts, _) = stage.snapshot()?;
-        if counts.received >= wanted || since.elapsed() > LATE {
-            return Ok(());
-        }
-        if counts.received != last {
-            last = counts.received;
-            since = Instant::now();
-        }
-    }
-}
-
 /// Events at random times, measured while they go on: neither the first nor the last are. Checks that
 /// all that was published has arrived in the end.
 fn at_random(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
@@ -265,107 +176,6 @@ fn at_random(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     match counts.faults() == 0 && counts.received == wanted {
         true => Ok(report),
         false => Err(format!("of {wanted} messages not all arrived")),
-    }
-}
-
-/// Publishes at set times.
-pub(crate) struct Sender {
-    seqs: Vec<u64>,
-    /// Publishes in all, or events a second on each channel.
-    rate: f64,
-    arrivals: Arrivals,
-}
-
-/// The times at which messages are published.
-enum Arrivals {
-    /// At even times, to one channel after another: to this one next.
-    Even(u32),
-    /// At random times (Poisson), on each channel by itself.
-    Random(fastrand::Rng),
-}
-
-impl Sender {
-    /// Publishes so many messages a second, at even times, to one channel after another.
-    pub(crate) fn new(plan: &Plan, rate: f64) -> Sender {
-        Sender {
-            seqs: vec![0; plan.channels as usize],
-            rate,
-            arrivals: Arrivals::Even(0),
-        }
-    }
-
-    fn at_random(plan: &Plan, rate: f64) -> Sender {
-        Sender {
-            arrivals: Arrivals::Random(fastrand::Rng::with_seed(plan.seed)),
-            ..Sender::new(plan, rate)
-        }
-    }
-
-    /// The events of so many seconds, in order: nanoseconds from now, and channels.
-    fn events(&mut self, channels: u32, seconds: f64) -> Vec<(u64, u32)> {
-        let end = seconds * 1e9;
-        match &mut self.arrivals {
-            Arrivals::Even(next) => {
-                let interval = 1e9 / self.rate;
-                let count = (end / interval) as u64;
-                let first = *next;
-                let channel = |number: u64| (u64::from(first) + number) % u64::from(channels);
-                *next = channel(count) as u32;
-                let event = |number| ((number as f64 * interval) as u64, channel(number) as u32);
-                (0..count).map(event).collect()
-            }
-            Arrivals::Random(rng) => {
-                let mut events = Vec::new();
-                for channel in 0..channels {
-                    let mut at = 0.0;
-                    loop {
-                        at += -(1.0 - rng.f64()).ln() * 1e9 / self.rate;
-                        if at >= end {
-                            break;
-                        }
-                        events.push((at as u64, channel));
-                    }
-                }
-                events.sort_unstable();
-                events
-            }
-        }
-    }
-
-    pub(crate) fn run(
-        &mut self,
-        stage: &mut Stage,
-        plan: &Plan,
-        seconds: f64,
-    ) -> Result<(), String> {
-        let events = self.events(plan.channels, seconds);
-        let mut events = events.into_iter().peekable();
-        let start = now_ns();
-        let end = start + (seconds * 1e9) as u64;
-        loop {
-            let now = now_ns();
-            while let Some((at, channel)) = events.next_if(|(at, _)| start + at <= now) {
-                let seq = &mut self.seqs[channel as usize];
-                *seq += 1;
-                stage.publisher.add(channel, *seq, start + at, plan.size);
-            }
-            let next = events.peek().map_or(end, |(at, _)| start + at);
-            stage.turn(Some(Duration::from_nanos(next.saturating_sub(now_ns()))))?;
-            if events.peek().is_none() && now_ns() >= end {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The number of receipts that all messages sent should lead to.
-    pub(crate) fn deliveries(&self, plan: &Plan) -> u64 {
-        let audience = |channel: usize| {
-            let channel = channel as u32;
-            let rest = u32::from(channel < plan.subscribers % plan.channels);
-            u64::from(plan.subscribers / plan.channels + rest)
-        };
-        let seqs = self.seqs.iter().enumerate();
-        seqs.map(|(channel, seq)| seq * audience(channel)).sum()
     }
 }
 
