@@ -1,11 +1,12 @@
 //! A client that hides nothing: it sends bytes as they are told and reads answers strictly.
 //!
-//! Owns the reading of HTTP/1 responses. Every read has a deadline, so a server that owes an
-//! answer fails the test and does not hang it.
+//! Owns connections, and what must hold of every answer; framing is read by the test client. Every
+//! read has a deadline, so a server that owes an answer fails the test and does not hang it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use encke_test_client::{self as client, Part, ResponseReader};
 use serde_json::Value;
 
 use crate::DEADLINE;
@@ -32,6 +33,14 @@ pub(crate) struct Head {
     /// What the status line says behind the status.
     pub(crate) reason: String,
     fields: Vec<(String, String)>,
+    bytes: Vec<u8>,
+}
+
+/// A piece of a body.
+pub(crate) enum Piece {
+    Bytes(Vec<u8>),
+    /// The body is complete.
+    End,
 }
 
 impl Client {
@@ -93,25 +102,34 @@ impl<S: Read + Write> Client<S> {
     /// Reads one response; `None` if the connection ends, or is cut, before it is whole.
     pub(crate) fn try_answer(&mut self) -> Option<Answer> {
         let head = self.try_head()?;
-        let body = match (head.field("Content-Length"), head.is_chunked()) {
-            (Some(length), false) => self.take(length.parse().expect("a length"))?,
-            (None, true) => self.chunked_body()?,
-            (None, false) if head.status == 204 => Vec::new(),
-            (None, false) if head.field("Connection") == Some("close") => self.until_end(),
-            _ => panic!("no telling where the body ends: {head:?}"),
-        };
-        Some(Answer { head, body })
+        let (mut reader, mut body) = (head.body(), Vec::new());
+        loop {
+            match self.piece(&mut reader)? {
+                Piece::Bytes(bytes) => body.extend(bytes),
+                Piece::End => return Some(Answer { head, body }),
+            }
+        }
     }
 
-    fn chunked_body(&mut self) -> Option<Vec<u8>> {
-        let mut body = Vec::new();
+    /// Reads what is there of a body, at least a byte; `None` if the connection ends before the
+    /// body does.
+    pub(crate) fn piece(&mut self, reader: &mut ResponseReader) -> Option<Piece> {
         loop {
-            let size = self.line()?;
-            let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
-            body.extend(self.take(size)?);
-            assert_eq!(self.take(2)?, b"\r\n", "the end of a chunk");
-            if size == 0 {
-                return Some(body);
+            let mut bytes = &self.buffer[..];
+            let part = reader.next(&mut bytes).expect("right framing");
+            let piece = part.map(|part| match part {
+                Part::Body(bytes) => Piece::Bytes(bytes.to_vec()),
+                Part::End => Piece::End,
+                Part::Head(head) | Part::Interim(head) => panic!("in a body: {head:?}"),
+            });
+            let used = self.buffer.len() - bytes.len();
+            self.buffer.drain(..used);
+            if piece.is_some() {
+                return piece;
+            }
+            if !self.more() {
+                let is_complete = reader.close().unwrap_or(false);
+                return is_complete.then_some(Piece::End);
             }
         }
     }
@@ -122,23 +140,14 @@ impl<S: Read + Write> Client<S> {
     }
 
     pub(crate) fn try_head(&mut self) -> Option<Head> {
-        let status = self.line()?;
-        let code = status.strip_prefix("HTTP/1.1 ").expect("a status line");
-        let (status, reason) = code.split_once(' ').expect("a reason");
-        let status = status.parse().expect("a status");
-        let reason = reason.to_owned();
-        let mut fields = Vec::new();
         loop {
-            let line = self.line()?;
-            if line.is_empty() {
-                return Some(Head {
-                    status,
-                    reason,
-                    fields,
-                });
+            if let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                let bytes = self.buffer.drain(..end + 4).collect();
+                return Some(Head::new(bytes));
             }
-            let (name, value) = line.split_once(": ").expect("a field");
-            fields.push((name.to_owned(), value.to_owned()));
+            if !self.more() {
+                return None;
+            }
         }
     }
 
@@ -162,17 +171,6 @@ impl<S: Read + Write> Client<S> {
                 return None;
             }
         }
-        Some(self.buffer.drain(..length).collect())
-    }
-
-    /// Takes what is here already, at least one byte and at most `most`; `None` at the end.
-    pub(crate) fn some(&mut self, most: usize) -> Option<Vec<u8>> {
-        while self.buffer.is_empty() {
-            if !self.more() {
-                return None;
-            }
-        }
-        let length = most.min(self.buffer.len());
         Some(self.buffer.drain(..length).collect())
     }
 
@@ -228,6 +226,27 @@ pub(crate) fn request(method: &str, target: &str, fields: &str, body: &str) -> S
 }
 
 impl Head {
+    fn new(bytes: Vec<u8>) -> Head {
+        let head = client::Head::parse(&bytes).expect("a head");
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).expect("a field of UTF-8");
+        let fields = head.fields();
+        let fields = fields.map(|(name, value)| (name.to_owned(), text(value)));
+        Head {
+            status: head.status,
+            reason: head.reason.to_owned(),
+            fields: fields.collect(),
+            bytes,
+        }
+    }
+
+    /// A reader of the body that follows.
+    pub(crate) fn body(&self) -> ResponseReader {
+        let mut reader = ResponseReader::without_extensions();
+        let part = reader.next(&mut &self.bytes[..]).expect("right framing");
+        assert!(matches!(part, Some(Part::Head(_))), "{self:?}");
+        reader
+    }
+
     /// The value of a field that must not be repeated.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut found = self

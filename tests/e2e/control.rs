@@ -100,7 +100,7 @@ fn an_unused_channel_is_forgotten() {
     assert!(answer.field("Retry-After").is_some());
     let mut stream = server.stream("/sse/c");
     let refusal = stream.event().unwrap();
-    assert!(refusal.retry.is_some() && refusal.data.is_none());
+    assert!(refusal.retry_ms.is_some() && refusal.data.is_none());
     assert_eq!(stream.event(), None);
     assert!(stream.is_complete);
 }

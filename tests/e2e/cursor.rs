@@ -57,8 +57,8 @@ impl Reader {
                 "ndjson" => stream.object(),
                 "frame" => stream.script(),
                 _ => stream.event().map(|event| {
-                    assert_ne!(event.name.as_deref(), Some("gap"));
-                    match event.name {
+                    assert_ne!(event.event.as_deref(), Some("gap"));
+                    match event.event {
                         Some(_) => serde_json::json!({"cursor": event.data}),
                         None => serde_json::json!({"id": event.id, "data": event.data}),
                     }

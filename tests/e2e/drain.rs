@@ -55,7 +55,7 @@ fn with_a_delay_it_still_accepts_and_says_that_it_goes() {
     assert!(answer.batch().json["retry"].is_u64());
     let mut stream = encke.stream("/sse/news");
     let event = stream.event().unwrap();
-    assert!(event.retry.is_some(), "{event:?}");
+    assert!(event.retry_ms.is_some(), "{event:?}");
     while stream.event().is_some() {}
     assert!(stream.is_complete);
     let answer = idle.get("/healthz");
@@ -90,8 +90,8 @@ fn who_waits_is_released_and_told_to_come_back() {
 
     sse.opening();
     let cursor = sse.event().unwrap();
-    assert_eq!(cursor.name.as_deref(), Some("cursor"));
-    assert!(cursor.retry.is_some(), "{cursor:?}");
+    assert_eq!(cursor.event.as_deref(), Some("cursor"));
+    assert!(cursor.retry_ms.is_some(), "{cursor:?}");
     assert_eq!(sse.event(), None);
     assert!(sse.is_complete, "it ended by a cut");
     for (stream, read) in [
@@ -231,7 +231,7 @@ fn a_drain_of_no_time_still_says_its_last_words() {
     encke.signal(Signal::TERM);
     assert!(held.answer().batch().json["retry"].is_u64());
     sse.opening();
-    assert!(sse.event().unwrap().retry.is_some());
+    assert!(sse.event().unwrap().retry_ms.is_some());
     assert_eq!(sse.event(), None);
     assert_eq!(encke.exit_code(), Some(0));
 }

@@ -116,7 +116,7 @@ fn a_slow_reader_that_falls_off_history_is_told_of_the_gap() {
             let data = match endpoint {
                 "sse" => {
                     let event = stream.message().expect("it goes on");
-                    match event.name.as_deref() {
+                    match event.event.as_deref() {
                         Some("gap") => None,
                         _ => event.data,
                     }

@@ -113,7 +113,7 @@ fn a_stream_on_a_forgotten_channel_is_told_of_the_gap() {
     client.answer();
     let mut stream = server.stream(&format!("/sse/news?since={before}"));
     stream.opening();
-    assert_eq!(stream.event().unwrap().name.as_deref(), Some("gap"));
+    assert_eq!(stream.event().unwrap().event.as_deref(), Some("gap"));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn streams_say_gaps_in_their_own_words() {
     let mut sse = server.stream("/sse/news?since=zzzzzzzz-1");
     sse.opening();
     let gap = sse.event().unwrap();
-    assert_eq!(gap.name.as_deref(), Some("gap"));
+    assert_eq!(gap.event.as_deref(), Some("gap"));
     assert_eq!(gap.id, gap.data);
     assert_eq!(sse.message().unwrap().data.as_deref(), Some("1"));
     for (target, read) in [
@@ -186,7 +186,7 @@ fn a_stream_cut_off_before_its_gap_is_told_again() {
         let field = format!("Last-Event-ID: {opening}\r\n");
         let mut again = Stream::open(server.client(), "/sse/news", &field);
         assert_eq!(again.opening(), opening);
-        assert_eq!(again.event().unwrap().name.as_deref(), Some("gap"));
+        assert_eq!(again.event().unwrap().event.as_deref(), Some("gap"));
     }
 }
 
@@ -261,7 +261,7 @@ fn a_malformed_last_event_id_is_a_gap() {
         let mut stream = Stream::open(server.client(), "/sse/news", &field);
         stream.opening();
         let gap = stream.event().unwrap();
-        assert_eq!(gap.name.as_deref(), Some("gap"), "{id}");
+        assert_eq!(gap.event.as_deref(), Some("gap"), "{id}");
     }
 }
 
@@ -347,7 +347,7 @@ fn malformed_parameter_that_stands_in_for_last_event_id_is_a_gap() {
             }
             let mut sse = server.stream(&format!("/sse/news?{query}"));
             sse.opening();
-            assert_eq!(sse.event().unwrap().name.as_deref(), Some("gap"), "{query}");
+            assert_eq!(sse.event().unwrap().event.as_deref(), Some("gap"), "{query}");
             for (endpoint, read) in [
                 ("ndjson", Stream::object as fn(&mut Stream) -> _),
                 ("frame", Stream::script),

@@ -144,7 +144,7 @@ fn a_stream_at_the_limit_of_channels_ends_with_advice() {
     server.publish("a", "x");
     let mut stream = Stream::open(server.client(), "/sse/b", "");
     let event = stream.event().unwrap();
-    assert!(event.retry.is_some() && event.data.is_none());
+    assert!(event.retry_ms.is_some() && event.data.is_none());
     for target in ["/long-poll/b", "/ndjson/b", "/frame/b"] {
         let answer = server.get(target);
         answer.problem(503);

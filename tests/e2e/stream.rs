@@ -1,11 +1,13 @@
 //! Reading streams as their clients do, byte by byte as far as they came.
 //!
-//! Owns a chunked decoder that gives out what is there of a chunk, and the readers of the three
-//! formats. A stream that ends is asked how: by the last chunk, or by a cut.
+//! Owns what is there of a body, and the readers of the three formats. A stream that ends is asked
+//! how: by the last chunk, or by a cut.
 
+use encke_test_client::ResponseReader;
+use encke_test_client::sse::{Block, Blocks};
 use serde_json::Value;
 
-use crate::client::{Client, Head};
+use crate::client::{Client, Head, Piece};
 
 /// One stream.
 pub(crate) struct Stream {
@@ -13,22 +15,9 @@ pub(crate) struct Stream {
     pub(crate) head: Head,
     /// Bytes of the body, not read yet.
     body: Vec<u8>,
-    /// Bytes that the present chunk still has.
-    chunk: usize,
+    reader: ResponseReader,
     /// The last chunk, or, without chunks, the end of the connection was seen.
     pub(crate) is_complete: bool,
-}
-
-/// One block of server-sent events.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Event {
-    pub(crate) id: Option<String>,
-    pub(crate) name: Option<String>,
-    /// `None` where there was no `data:` line.
-    pub(crate) data: Option<String>,
-    pub(crate) retry: Option<u64>,
-    /// It was a comment and nothing else.
-    pub(crate) is_comment: bool,
 }
 
 impl Stream {
@@ -43,9 +32,9 @@ impl Stream {
     pub(crate) fn new(client: Client, head: Head) -> Stream {
         Stream {
             client,
+            reader: head.body(),
             head,
             body: Vec::new(),
-            chunk: 0,
             is_complete: false,
         }
     }
@@ -55,30 +44,12 @@ impl Stream {
         if self.is_complete {
             return false;
         }
-        if !self.head.is_chunked() {
-            match self.client.some(usize::MAX) {
-                Some(bytes) => self.body.extend(bytes),
-                None => self.is_complete = true,
-            }
-            return !self.is_complete;
+        match self.client.piece(&mut self.reader) {
+            Some(Piece::Bytes(bytes)) => self.body.extend(bytes),
+            Some(Piece::End) => self.is_complete = true,
+            None => return false,
         }
-        if self.chunk == 0 {
-            let Some(size) = self.client.line() else {
-                return false;
-            };
-            self.chunk = usize::from_str_radix(&size, 16).expect("the size of a chunk");
-            if self.chunk == 0 {
-                assert_eq!(self.client.line().as_deref(), Some(""));
-                self.is_complete = true;
-                return false;
-            }
-        }
-        let Some(bytes) = self.client.some(self.chunk) else {
-            return false;
-        };
-        self.chunk -= bytes.len();
-        self.body.extend(bytes);
-        self.chunk > 0 || self.client.line().as_deref() == Some("")
+        !self.is_complete
     }
 
     /// Reads up to and with `end`.
@@ -124,41 +95,19 @@ impl Stream {
     }
 
     /// The next block of server-sent events.
-    pub(crate) fn event(&mut self) -> Option<Event> {
-        let block = self.until("\n\n")?;
-        let mut event = Event {
-            is_comment: true,
-            ..Event::default()
-        };
-        for line in block.trim_end_matches('\n').split('\n') {
-            assert!(!line.contains('\r'), "one kind of line end: {block:?}");
-            if line.starts_with(':') {
-                continue;
-            }
-            event.is_comment = false;
-            let (field, value) = line.split_once(": ").unwrap_or((line, ""));
-            match field {
-                "id" => event.id = Some(value.into()),
-                "event" => event.name = Some(value.into()),
-                "retry" => event.retry = Some(value.parse().expect("milliseconds")),
-                "data" => match &mut event.data {
-                    None => event.data = Some(value.into()),
-                    Some(data) => {
-                        data.push('\n');
-                        data.push_str(value);
-                    }
-                },
-                _ => panic!("an unknown field: {line:?}"),
-            }
-        }
-        Some(event)
+    pub(crate) fn event(&mut self) -> Option<Block> {
+        let text = self.until("\n\n")?;
+        assert!(!text.contains('\r'), "one kind of line end: {text:?}");
+        let block = Blocks::default().next(&mut text.as_bytes());
+        let block = block.unwrap_or_else(|error| panic!("{error}: {text:?}"));
+        Some(block.unwrap_or_default())
     }
 
     /// The next message of server-sent events, whatever its name; comments are skipped.
-    pub(crate) fn message(&mut self) -> Option<Event> {
+    pub(crate) fn message(&mut self) -> Option<Block> {
         loop {
             let event = self.event()?;
-            if event.data.is_some() && event.name.as_deref() != Some("cursor") {
+            if event.data.is_some() && event.event.as_deref() != Some("cursor") {
                 return Some(event);
             }
         }
@@ -167,8 +116,8 @@ impl Stream {
     /// Reads the opening of an event stream; its cursor.
     pub(crate) fn opening(&mut self) -> String {
         let event = self.event().expect("an opening");
-        assert!(event.retry.is_some(), "{event:?}");
-        assert_eq!(event.name.as_deref(), Some("cursor"));
+        assert!(event.retry_ms.is_some(), "{event:?}");
+        assert_eq!(event.event.as_deref(), Some("cursor"));
         assert_eq!(event.id, event.data);
         event.id.expect("a cursor")
     }

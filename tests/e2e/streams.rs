@@ -93,7 +93,7 @@ fn events_carry_text_line_by_line() {
         let id = server.publish("news", text);
         let event = stream.event().unwrap();
         assert_eq!(event.data.as_deref(), Some(arrives), "{text:?}");
-        assert_eq!((event.id, event.name), (Some(id), None), "{text:?}");
+        assert_eq!((event.id, event.event), (Some(id), None), "{text:?}");
     }
 }
 
@@ -109,7 +109,7 @@ fn events_carry_names_json_and_binary() {
         "{\n\"n\": 1.0 }",
     );
     let event = stream.event().unwrap();
-    assert_eq!(event.name.as_deref(), Some("order"));
+    assert_eq!(event.event.as_deref(), Some("order"));
     assert_eq!(event.data.as_deref(), Some("{\"n\": 1.0 }"));
     let kind = "Content-Type: application/octet-stream\r\n";
     client.post("/publish/news", kind, b"\x00\xff");
@@ -124,7 +124,7 @@ fn an_envelope_is_the_batchs_object() {
     let mut client = server.client();
     client.post("/publish/news?event=e", "", "a\nb");
     let event = stream.event().unwrap();
-    assert_eq!(event.name.as_deref(), Some("e"));
+    assert_eq!(event.event.as_deref(), Some("e"));
     let object: Value = serde_json::from_str(&event.data.unwrap()).unwrap();
     assert_eq!(object, server.get("/poll/news").batch().messages()[0]);
     server.get("/sse/news?envelope=2").problem(400);
@@ -216,7 +216,7 @@ fn silence_is_filled_with_heartbeats() {
     let mut ndjson = server.stream("/ndjson/news");
     let mut frame = server.stream("/frame/news");
     for _ in 0..3 {
-        assert!(sse.event().unwrap().is_comment);
+        assert!(sse.event().unwrap().has_comment);
         assert_eq!(ndjson.object().unwrap(), json!({"cursor": id}));
         assert_eq!(frame.script().unwrap(), json!({"cursor": id}));
     }
@@ -255,8 +255,8 @@ fn read_all(
     let mut end = (None, false);
     while seen.len() < most {
         let object = match endpoint {
-            "sse" => stream.event().map(|event| match event.name.as_deref() {
-                Some("cursor") => json!({"cursor": event.id, "retry": event.retry}),
+            "sse" => stream.event().map(|event| match event.event.as_deref() {
+                Some("cursor") => json!({"cursor": event.id, "retry": event.retry_ms}),
                 Some(name) => panic!("{name}"),
                 None => json!({"id": event.id}),
             }),
