@@ -30,7 +30,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: u16,
-    /// What the status line says behind the status.
+    /// The reason phrase.
     pub(crate) reason: String,
     fields: Vec<(String, String)>,
     bytes: Vec<u8>,
@@ -174,7 +174,7 @@ impl<S: Read + Write> Client<S> {
         Some(self.buffer.drain(..length).collect())
     }
 
-    /// What comes until the server ends the connection.
+    /// Reads until the server ends the connection, and returns what came.
     ///
     /// # Errors
     ///
@@ -312,7 +312,7 @@ impl Answer {
     }
 }
 
-/// What a poll is told.
+/// The batch of a poll.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) json: Value,

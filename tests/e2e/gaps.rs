@@ -347,7 +347,11 @@ fn malformed_parameter_that_stands_in_for_last_event_id_is_a_gap() {
             }
             let mut sse = server.stream(&format!("/sse/news?{query}"));
             sse.opening();
-            assert_eq!(sse.event().unwrap().event.as_deref(), Some("gap"), "{query}");
+            assert_eq!(
+                sse.event().unwrap().event.as_deref(),
+                Some("gap"),
+                "{query}"
+            );
             for (endpoint, read) in [
                 ("ndjson", Stream::object as fn(&mut Stream) -> _),
                 ("frame", Stream::script),

@@ -83,7 +83,7 @@ impl Finding {
     }
 }
 
-/// What the judge looked at.
+/// Counts of the judge's work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Messages received.

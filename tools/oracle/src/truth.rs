@@ -1,7 +1,7 @@
 //! Which messages exist, under which ids, and which of them history may have dropped.
 //!
 //! Owns the facts that clients' logs are held against. They come from logs that are complete
-//! ([`Truth::gather`]: ids that publishers were not told are learnt from whoever received them), or
+//! ([`Truth::gather`]: ids that publishers were not told are learnt from the clients that received them), or
 //! one by one from a simulation ([`Truth::exact`]).
 
 mod gather;
@@ -25,7 +25,7 @@ pub struct Known {
     pub acked: Option<u64>,
 }
 
-/// What is known of all messages of a run.
+/// All messages of a run, as far as they are known.
 #[derive(Debug)]
 pub struct Truth {
     publishes: HashMap<u64, Publish>,

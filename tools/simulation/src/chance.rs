@@ -1,4 +1,4 @@
-//! Where a world's decisions come from: a seed, or bytes that somebody chose.
+//! The source of a world's decisions: a seed, or bytes that a fuzzer chose.
 //!
 //! Owns the one source that everything random in a simulation is drawn from, so that the same
 //! source gives the same world. Bytes that were chosen are used up first, one or a few for each

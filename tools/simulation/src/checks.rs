@@ -1,4 +1,4 @@
-//! What must hold once everything that can be done is done.
+//! The rules for a settled world: the engine has done all it can do at this time.
 //!
 //! Owns these checks. They look at the engine from outside alone.
 
@@ -192,7 +192,7 @@ impl World {
         parked.session.settle(&mut self.model, &mut self.tally);
     }
 
-    /// What history keeps, where nothing but count and age bound it.
+    /// Checks how many messages history keeps, where only count and age limit it.
     fn check_history(&mut self) {
         if !self.setup.exact_history {
             return;

@@ -28,7 +28,7 @@ pub(crate) struct Answer {
     pub(crate) is_followed: bool,
 }
 
-/// What answers are held against.
+/// The model that answers are compared with, and the counts.
 pub(crate) struct Desk<'a> {
     pub(crate) model: &'a mut Model,
     pub(crate) tally: &'a mut Tally,

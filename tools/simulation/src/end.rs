@@ -45,7 +45,7 @@ impl World {
             ensure!(
                 !self.engine.wants_input(id),
                 Undelivered,
-                "{index} has bytes that nobody reads"
+                "{index} has bytes that are never read"
             );
         }
         for index in self.indexes(|client| client.kernel.is_empty() && !client.broken) {
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// Everyone leaves, and everything is given back.
+    /// All clients leave, and everything must be given back.
     ///
     /// # Panics
     ///
@@ -178,7 +178,11 @@ impl World {
         }
         let due = self.engine.next_due();
         ensure!(due.is_none(), Leak, "a deadline is left: {due:?}");
-        ensure!(!self.engine.has_work(), Leak, "work is left for nobody");
+        ensure!(
+            !self.engine.has_work(),
+            Leak,
+            "work is left without connections"
+        );
     }
 
     fn note(&mut self, stats: &Stats) {

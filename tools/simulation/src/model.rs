@@ -1,4 +1,4 @@
-//! What the server should know: every message accepted, in order, and its data.
+//! The messages that the server has accepted, in order, and their data.
 //!
 //! Owns the data that clients' messages are compared with, the keys of publishes, and the truth that
 //! the judge is told. Of the server it is told what the server itself answered to publishers, and

@@ -1,4 +1,4 @@
-//! What is looked at after every call of the engine.
+//! The checks after every call of the engine.
 //!
 //! Owns the order: first what the engine offered tells the model which publishes it accepted, then
 //! parked requests are noted, then what arrived at the clients is judged.
@@ -15,7 +15,7 @@ use crate::session::ParkedAt;
 use crate::world::World;
 
 impl World {
-    /// What is to be done after every call: the model first, then the clients.
+    /// Checks the result of a call: the model is updated first, then the clients are judged.
     pub(crate) fn after(&mut self) {
         self.watch_history();
         let dirty: Vec<u32> = std::iter::from_fn(|| self.wire.next_dirty()).collect();

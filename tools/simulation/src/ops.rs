@@ -1,4 +1,4 @@
-//! What may happen next, by chance.
+//! The steps of a world, chosen at random.
 //!
 //! Owns the choice. What a thing does is in `world`, whether it may be is in the checks.
 

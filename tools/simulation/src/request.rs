@@ -77,7 +77,7 @@ impl Receive {
     }
 }
 
-/// What was asked.
+/// The kind of a request.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Receive(Box<Receive>),

@@ -1,4 +1,4 @@
-//! The responses of one connection: what must hold of every head.
+//! The responses of one connection, and the rules for every head.
 //!
 //! Owns these rules. Framing is read by the test client; bodies are not looked at here.
 
@@ -7,7 +7,7 @@ use encke_test_client::{Head, Part, ResponseReader};
 
 use crate::rule::{broken, ensure};
 
-/// What a client remembers of a response's head.
+/// The parts of a response's head that a client remembers.
 #[derive(Clone, Debug)]
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
@@ -105,7 +105,7 @@ impl Responses {
     }
 }
 
-/// What must hold of every head.
+/// Checks the rules for every head.
 fn check_head(head: &Head<'_>) {
     for name in [
         "date",

@@ -1,7 +1,7 @@
-//! How a world ends whose rules are broken.
+//! The end of a world in which a rule is broken.
 //!
-//! Owns the words: all findings, those of the judge and those about what only a simulation sees, are
-//! of the same kinds.
+//! Invariant: every rule, whether the judge's or one that only a simulation can check, is reported as
+//! one of the oracle's kinds.
 
 use std::fmt::Display;
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::life::live;
 use crate::tally::Tally;
 
-/// What is to be lived.
+/// The worlds to simulate.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
     /// The first seed.
@@ -23,19 +23,19 @@ pub struct Run {
     pub most_failures: usize,
 }
 
-/// How it went.
+/// The result.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
-    /// What happened in worlds that broke no rule.
+    /// The counts of worlds that broke no rule.
     pub tally: Tally,
-    /// Worlds that were lived.
+    /// Worlds that were simulated.
     pub worlds: u64,
     /// Seeds whose worlds broke a rule, and which, lowest seed first.
     pub failed: Vec<(u64, String)>,
 }
 
 impl Run {
-    /// Lives all worlds; `look` is shown what there is after each.
+    /// Simulates all worlds; `look` is called with the result so far after each.
     pub fn go(&self, look: impl Fn(&Verdict) + Sync) -> Verdict {
         let next = AtomicU64::new(self.first);
         let enough = AtomicBool::new(false);
@@ -50,7 +50,7 @@ impl Run {
                             return;
                         }
                         let lived = live(seed, self.steps, false);
-                        let mut verdict = verdict.lock().expect("nobody panics with it");
+                        let mut verdict = verdict.lock().expect("no thread panics with it");
                         verdict.worlds += 1;
                         match lived {
                             Ok(tally) => verdict.tally.add(&tally),
@@ -64,7 +64,7 @@ impl Run {
                 });
             }
         });
-        let mut verdict = verdict.into_inner().expect("nobody panics with it");
+        let mut verdict = verdict.into_inner().expect("no thread panics with it");
         verdict.failed.sort();
         verdict
     }

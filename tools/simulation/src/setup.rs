@@ -6,7 +6,7 @@ use encke_core::config::{Config, History};
 
 use crate::chance::Chance;
 
-/// What one run is made of.
+/// The settings of one world.
 pub(crate) struct Setup {
     pub(crate) config: Config,
     pub(crate) max_connections: usize,

@@ -1,4 +1,4 @@
-//! What happened in all the worlds, to show that they reached what they should.
+//! Counts of events in all worlds, which show that every path was reached.
 
 /// Below this, a count is too seldom to find anything.
 const SELDOM: u64 = 10;
@@ -25,7 +25,7 @@ macro_rules! tally {
                 }
             }
 
-            /// What can happen, and how often it did.
+            /// The events, and how often each happened.
             pub fn counts(&self) -> Vec<(&'static str, u64)> {
                 let by_way = ["polled", "long-polled", "server-sent events", "lines", "scripts"];
                 let mut counts = vec![$(($sum_name, self.$sum)),*];
@@ -83,7 +83,7 @@ impl Tally {
         self.steps
     }
 
-    /// What came too seldom: a simulation that never gets where faults are finds none. Needless
+    /// The events that were too rare: a simulation that never reaches a fault does not find it. Needless
     /// gaps may be as seldom as they like.
     pub fn seldom(&self) -> Vec<(&'static str, u64)> {
         let mut counts = self.counts();

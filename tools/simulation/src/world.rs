@@ -30,7 +30,7 @@ pub struct World {
     pub(crate) clients: Vec<Option<Client>>,
     pub(crate) followers: Vec<Follower>,
     pub(crate) now: u64,
-    /// What the calendar says, in seconds since 1970.
+    /// The wall clock, in seconds since 1970.
     pub(crate) wall_s: u64,
     pub(crate) epoch: String,
     pub(crate) tally: Tally,

@@ -28,7 +28,7 @@ pub(super) enum Stage {
     Leaving,
 }
 
-/// What the bytes of a read led to.
+/// The result of reading some bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Heard {
     /// The answer is whole: ask again after so many milliseconds, if the server advises any.
@@ -97,7 +97,7 @@ impl Client {
         }
     }
 
-    /// Becomes somebody else, who follows some of the channels of the day.
+    /// Becomes a new client that follows some of the channels in use.
     pub(super) fn begin(&mut self, first_channel: u32, channels: u32) -> Event {
         let count = match self.rng.u32(0..20) {
             0..14 => 1,

@@ -284,7 +284,7 @@ impl Conductor {
                 let output = self.server.output();
                 return Err(format!("encke ended by itself: {status}\n{output}"));
             }
-            // A server that is stopped would not answer, and nobody else lets it go on.
+            // A server that is stopped would not answer, and only this thread continues it.
             if let Some(watch) = self.watch.as_mut().filter(|_| self.server_stop.is_none()) {
                 watch.sample_if_due(now)?;
             }
@@ -409,7 +409,7 @@ impl Conductor {
         }
     }
 
-    /// Publishing has ended: everybody gets what is theirs, and leaves.
+    /// Publishing has ended: the clients catch up, and leave.
     fn settle(&mut self, total: &AtomicU64) -> Result<(), String> {
         for crowd in &mut self.crowds {
             crowd.tell(Command::Settle)?;

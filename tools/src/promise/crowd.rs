@@ -320,7 +320,7 @@ impl Crowd {
         }
     }
 
-    /// Something that a client does on a whim, or the end of its pause.
+    /// A random action of a client, or the end of its pause.
     fn act(&mut self, driver: &mut Driver, key: u32, now: u64) {
         self.resume(driver, key, now);
         if self.is_settled {
@@ -424,7 +424,7 @@ impl Crowd {
         self.go_away(driver, key);
     }
 
-    /// What a client does after what it has heard.
+    /// Continues after the bytes of a read: asks again, or connects again.
     fn follow_up(&mut self, driver: &mut Driver, key: u32, heard: Heard, now: u64) {
         let client = self.client(key);
         if client.stage == Stage::Leaving {

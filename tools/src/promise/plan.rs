@@ -1,4 +1,4 @@
-//! What is to be run.
+//! The options of a run.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ pub struct Plan {
     /// Messages published a second
     #[arg(long, default_value_t = 60.0)]
     pub rate: f64,
-    /// What is done at random is done alike with the same seed; when exactly, nobody can say
+    /// Seed of the random choices; it repeats the choices, not their exact times
     #[arg(long)]
     pub seed: Option<u64>,
     /// How often the server is drained or killed and started again
@@ -48,8 +48,7 @@ pub struct Plan {
     /// either way
     #[arg(long, value_name = "FILE")]
     pub faketime: Option<PathBuf>,
-    /// How long everybody has in the end to get what is theirs, in seconds; by default somewhat
-    /// longer than what may be late
+    /// How long clients may catch up at the end, in seconds [default: the slack and 3 s]
     #[arg(long)]
     pub settle: Option<f64>,
     /// No restarts, resets or cuts: everything sent is received, so that encke's own counters can
@@ -99,7 +98,7 @@ pub(super) fn describe(
                 format!("LD_PRELOAD={}", library.display()),
                 format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
                 "FAKETIME_NO_CACHE=1".into(),
-                // Nobody can step that one.
+                // The monotonic clock cannot be stepped.
                 "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
                 program.display().to_string(),
             ]

@@ -1,4 +1,4 @@
-//! What the conductor and a process of clients say to each other: one JSON object per line.
+//! Messages between the conductor and a process of clients: one JSON object per line.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
@@ -37,16 +37,16 @@ impl Channels {
     }
 }
 
-/// What a process of clients is told.
+/// A command to a process of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Command {
-    /// Nobody does anything but receive.
+    /// All clients only receive from now on.
     Settle,
     /// All leave, and the log is closed.
     Finish,
 }
 
-/// What a process of clients says.
+/// A report from a process of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Said {
     /// So many messages were received, and so many clients wait for more.

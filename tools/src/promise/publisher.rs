@@ -29,7 +29,7 @@ const TRIES: usize = 8;
 /// Where the numbers of one publisher end and those of the next begin.
 const NUMBERS: u64 = 1 << 40;
 
-/// What a publisher needs to know.
+/// The settings of a publisher.
 #[derive(Clone, Copy)]
 pub(super) struct Config {
     pub(super) run: u32,
@@ -44,7 +44,7 @@ pub(super) struct Config {
     pub(super) breaks: bool,
 }
 
-/// What a publisher remembers.
+/// A publisher's log.
 #[derive(Default)]
 pub(super) struct Memory {
     pub(super) publishes: Vec<Publish>,
@@ -53,7 +53,7 @@ pub(super) struct Memory {
     pub(super) connections: u64,
 }
 
-/// What became of one attempt.
+/// The outcome of one attempt.
 enum Answer {
     Accepted(Vec<Id>),
     Refused,

@@ -269,7 +269,7 @@ impl Watch {
     }
 }
 
-/// How many messages were published, and of how many nobody knows.
+/// How many messages were published, and of how many that is unknown.
 fn published(logs: &Logs) -> (u64, u64) {
     let mut ids = HashSet::new();
     let mut unknown = 0;

@@ -1,4 +1,4 @@
-//! What a run is told as, for people.
+//! The report of a run, for people.
 
 use encke_oracle::finding::Verdict;
 use encke_oracle::log::{Event, Transport};
@@ -7,7 +7,7 @@ use encke_oracle::run::{Logs, Outcome};
 /// Findings that are told in full.
 const TOLD: usize = 5;
 
-/// What was done to processes.
+/// Counts of signals and restarts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deeds {
     pub(super) server_stops: u32,
@@ -17,7 +17,7 @@ pub(super) struct Deeds {
     pub(super) clock_steps: u32,
 }
 
-/// What the clients did and got.
+/// Counts of requests and receipts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Totals {
     pub(super) clients: u64,
@@ -36,11 +36,11 @@ pub(super) struct Totals {
     pub(super) paused: u64,
     pub(super) refused: u64,
     pub(super) gaps: u64,
-    /// Polls held to their end that nobody gave up, and that brought nothing.
+    /// Polls that were held to their end, without a message.
     pub(super) holds_expired: u64,
 }
 
-/// What a client is at.
+/// The request under way of a client.
 #[derive(Clone, Copy, Default)]
 struct Doing {
     transport: Option<Transport>,

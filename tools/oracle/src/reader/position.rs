@@ -110,7 +110,7 @@ impl Position {
                 }
                 self.place = Some(id);
                 self.start = Start::After;
-                // With the cursor that leads to the gap it is still to be given all there is.
+                // While a gap is due, it is still to be given all that history keeps.
                 self.is_fresh &= self.is_gap_due;
             }
             Since::Now => {
@@ -133,7 +133,7 @@ impl Position {
         }
     }
 
-    /// From here on the client gets whatever there is.
+    /// From here on the client gets all that history keeps.
     fn begin_fresh(&mut self) {
         self.is_fresh = true;
         self.fresh_until = u64::MAX;
@@ -256,8 +256,8 @@ impl Position {
         self.move_to(case, place, id);
     }
 
-    /// A request for the next message begins between what was there when it was sent and what is
-    /// there now.
+    /// A request for the next message begins no earlier than the newest message when it was sent, and
+    /// no later than the newest message now.
     fn judge_present(&self, case: &mut Case<'_>, id: Id) {
         let Start::Now { asked_at, .. } = self.start else {
             return;
@@ -273,7 +273,8 @@ impl Position {
         }
     }
 
-    /// The first thing told to a client: if it asked for whatever there is, that is judged.
+    /// The first thing told to a client: if it asked for the earliest, it must have all that history
+    /// keeps.
     fn pass_from_start(&mut self, case: &mut Case<'_>, id: Id, before: u64) {
         if self.is_fresh {
             self.pass(case, Id { seq: 0, ..id }, before, true);
@@ -320,7 +321,7 @@ impl Position {
         }
     }
 
-    /// Whoever asks for the earliest is not told of a gap at once; a hold may be told of a later one.
+    /// A request for the earliest gets no gap in its first response, unless it was held before.
     fn judge_gap_of_earliest(&self, case: &mut Case<'_>) {
         if let Start::Earliest { is_held } = self.start
             && (!is_held || case.truth.exactly().is_some())
@@ -402,8 +403,8 @@ impl Position {
         self.unreported.clear();
     }
 
-    /// The first message after a place that was acknowledged; where the client asked for whatever
-    /// there is, only one that is there.
+    /// The first message after a place that was acknowledged; where the client asked for the earliest,
+    /// only one that history still has.
     pub(super) fn owed(&self, case: &Case<'_>, place: Id) -> Option<Known> {
         let truth = case.truth;
         let firsts = self.channels.iter().filter_map(|followed| {

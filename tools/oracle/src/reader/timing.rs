@@ -14,7 +14,7 @@ use crate::truth::Known;
 /// request is read, and on a busy machine a turn may have begun long before.
 const EARLY_US: u64 = 1_000_000;
 
-/// What a client sees may have happened this part of the slack ago.
+/// A client may see an event late by the slack divided by this.
 const AFTERMATH: u64 = 5;
 
 /// A request under way.

@@ -57,7 +57,7 @@ fn unacknowledged_message_that_another_client_has_is_lost() {
     run.publish(unanswered);
     run.publish(publish(1, 2, 1, 11 * SECOND));
     run.streams(9_000).gets(11_010, 2);
-    // Nobody has it: it may never have been accepted.
+    // No client has it: it may never have been accepted.
     run.is_right();
 
     let mut other = Run::new(0);
@@ -93,7 +93,7 @@ fn reordered_messages_are_found() {
         .at(10_500, Event::Beat)
         .gets(11_010, 2)
         .gets(11_020, 1);
-    // What is passed over is missing, whether it comes later or not.
+    // A message that is passed over is missing, even if it comes later.
     assert_eq!(run.kinds(), [Kind::Lost, Kind::OutOfOrder]);
 }
 

@@ -52,7 +52,7 @@ fn early_end_of_a_hold_is_found() {
         .batch(10_500, &[], id(1, 0), false);
     nudged.is_right();
 
-    // A drain releases everybody.
+    // A drain ends all holds.
     run.logs.outages.push(Span {
         from: 10 * SECOND,
         to: 13 * SECOND,

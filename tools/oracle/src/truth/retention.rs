@@ -5,7 +5,7 @@
 use super::Known;
 use crate::run::{Deletion, Rules};
 
-/// What is known of what history keeps.
+/// The evidence of what history has dropped.
 #[derive(Debug)]
 pub(super) enum Retention {
     /// Only the limits that the server was given.

@@ -1,4 +1,4 @@
-//! Lives worlds for as long as it is told, and says how to live a bad one again.
+//! Runs random simulations, and prints the seeds of those that fail.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -150,7 +150,7 @@ impl Progress {
     }
 
     fn show(&self, verdict: &Verdict) {
-        let mut last = self.last.lock().expect("nobody panics with it");
+        let mut last = self.last.lock().expect("no thread panics with it");
         for (seed, why) in &verdict.failed[last.1..] {
             eprintln!("seed {seed}: {why}");
         }
