@@ -1,0 +1,204 @@
+use std::io::{self, BufReader, Cursor, Read};
+
+use proptest::prelude::*;
+
+use super::*;
+use encke_core::message::EventName;
+
+/// Reads in pieces of at most `step` bytes, now and then interrupted.
+struct Pieces {
+    bytes: Cursor<Vec<u8>>,
+    step: usize,
+    calls: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.calls += 1;
+        if self.calls.is_multiple_of(3) {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        let step = self.step.min(out.len());
+        self.bytes.read(&mut out[..step])
+    }
+}
+
+fn pieces(bytes: &[u8], step: usize) -> impl BufRead {
+    BufReader::new(Pieces {
+        bytes: Cursor::new(bytes.to_vec()),
+        step,
+        calls: 0,
+    })
+}
+
+fn cut(mut input: impl BufRead, max: usize) -> Vec<Option<Vec<u8>>> {
+    let mut cutter = Cutter::new(max);
+    let mut lines = Vec::new();
+    while let Some(cut) = cutter.next(&mut input).unwrap() {
+        lines.push(match cut {
+            Cut::Whole(bytes) => Some(bytes.to_vec()),
+            Cut::TooLong => None,
+        });
+    }
+    assert_eq!(cutter.number, lines.len() as u64);
+    lines
+}
+
+/// All at once and in memory.
+fn cut_naively(bytes: &[u8], max: usize) -> Vec<Option<Vec<u8>>> {
+    let mut lines: Vec<Vec<u8>> = bytes.split(|&byte| byte == b'\n').map(Vec::from).collect();
+    let last = lines.pop().unwrap_or_default();
+    for line in &mut lines {
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    }
+    if !last.is_empty() {
+        lines.push(last);
+    }
+    let within = |line: Vec<u8>| Some(line).filter(|line| line.len() <= max);
+    lines.into_iter().map(within).collect()
+}
+
+proptest! {
+    #[test]
+    fn lines_are_cut_as_a_naive_twin_cuts_them(
+        bytes in prop::collection::vec(prop::sample::select(b"ab\r\n".to_vec()), 0..60),
+        step in 1..9_usize,
+        max in 0..7_usize,
+    ) {
+        prop_assert_eq!(cut(pieces(&bytes, step), max), cut_naively(&bytes, max));
+    }
+}
+
+#[test]
+fn an_endless_line_is_not_kept() {
+    let mut cutter = Cutter::new(10);
+    let mut input = BufReader::new(io::repeat(b'x').take(1 << 20));
+    assert_eq!(cutter.next(&mut input).unwrap(), Some(Cut::TooLong));
+    assert!(
+        cutter.buffer.capacity() < 64,
+        "{}",
+        cutter.buffer.capacity()
+    );
+    assert_eq!(cutter.next(&mut input).unwrap(), None);
+}
+
+/// What is published, up to an end that the `closes`-th message finds.
+fn fed(input: impl BufRead, lines: &Lines, max: usize, closes: usize) -> Vec<Draft<'static>> {
+    let mut published = Vec::new();
+    feed(input, lines, max, |line| {
+        match (&*line.channel, published.len() + 1 == closes) {
+            ("refused", _) => return Err(PublishError::TooManyChannels),
+            (_, true) => return Err(PublishError::Closed),
+            _ => published.push(line),
+        }
+        Ok(())
+    });
+    published
+}
+
+fn to_channel(data: &[Data]) -> Vec<Draft<'static>> {
+    let draft = |data: &Data| Draft::new(name("a/b"), data.clone());
+    data.iter().map(draft).collect()
+}
+
+fn name(name: &'static str) -> ChannelName<'static> {
+    ChannelName::parse(name.as_bytes()).unwrap()
+}
+
+fn text(text: &str) -> Data {
+    Data::Text(text.into())
+}
+
+#[test]
+fn with_a_channel_each_line_is_a_message() {
+    let lines = Lines::to_channel("a/b").unwrap();
+    let published = fed(&b"one\r\n\n  two \ntoo long\n\xff\n{}"[..], &lines, 7, 0);
+    let expected = [
+        text("one"),
+        text(""),
+        text("  two "),
+        Data::Binary([0xff].into()),
+        text("{}"),
+    ];
+    assert_eq!(published, to_channel(&expected));
+}
+
+#[test]
+fn ndjson_names_channel_and_event() {
+    let input = br#"{"channel":"a","data":"x"}
+
+        not json
+        {"channel":"refused","data":0}
+        {"channel":"b","event":"e","data":{"n":1}}"#;
+    let published = fed(&input[..], &Lines::Ndjson, 100, 0);
+    let json = Data::json(r#"{"n":1}"#).unwrap();
+    let named = Draft {
+        event: EventName::parse(b"e").unwrap(),
+        ..Draft::new(name("b"), json)
+    };
+    assert_eq!(published, [Draft::new(name("a"), text("x")), named]);
+}
+
+#[test]
+fn byte_order_mark_before_the_first_line_is_skipped() {
+    let input = "\u{feff}{\"channel\":\"a\",\"data\":\"x\"}\n\u{feff}{}";
+    let published = fed(input.as_bytes(), &Lines::Ndjson, 100, 0);
+    assert_eq!(published, [Draft::new(name("a"), text("x"))]);
+    let lines = Lines::to_channel("a/b").unwrap();
+    let published = fed("\u{feff}x\n\u{feff}y".as_bytes(), &lines, 100, 0);
+    assert_eq!(published, to_channel(&[text("x"), text("\u{feff}y")]));
+}
+
+#[test]
+fn a_closed_server_ends_it() {
+    let lines = Lines::to_channel("a/b").unwrap();
+    let published = fed(&b"1\n2\n3\n4\n"[..], &lines, 10, 3);
+    assert_eq!(published, to_channel(&[text("1"), text("2")]));
+}
+
+#[test]
+fn a_broken_input_ends_it() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(ErrorKind::ConnectionReset.into())
+        }
+    }
+    let input = BufReader::new((&b"1\n2"[..]).chain(Broken));
+    let published = fed(input, &Lines::to_channel("a/b").unwrap(), 10, 0);
+    assert_eq!(published, to_channel(&[text("1")]));
+}
+
+#[test]
+fn channel_names_are_checked() {
+    assert!(Lines::to_channel("a,b").is_err());
+    assert!(Lines::to_channel("").is_err());
+}
+
+#[test]
+fn warnings_come_once_a_second_and_count() {
+    let mut skipped = Skipped::default();
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    assert_eq!(
+        skipped.note(3, "bad".into(), at(0)).as_deref(),
+        Some("line 3 of standard input was skipped: bad")
+    );
+    assert_eq!(skipped.note(4, "bad".into(), at(1)), None);
+    assert_eq!(skipped.note(5, "bad".into(), at(999)), None);
+    assert_eq!(
+        skipped.note(9, "worse".into(), at(1_000)).as_deref(),
+        Some(
+            "line 9 of standard input was skipped, \
+             the last of 3 lines since the last warning: worse"
+        )
+    );
+    assert_eq!(skipped.rest(), None);
+    assert_eq!(skipped.note(10, "bad".into(), at(1_999)), None);
+    assert_eq!(
+        skipped.rest().as_deref(),
+        Some("line 10 of standard input was skipped: bad")
+    );
+}
