@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_means_the_defaults() {
+    fn no_argument_means_the_defaults() {
         for args in [&[][..], &["serve"]] {
             let command = parsed(args);
             let expected = format!("{:?}", Config::default());
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_sound() {
+    fn command_definition_is_valid() {
         arguments::command().debug_assert();
     }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn standard_input() {
+    fn stdin_option_selects_the_form_of_lines() {
         assert_eq!(parsed(&["--stdin"]).stdin, Some(Lines::Ndjson));
         assert_eq!(parsed(&["--stdin="]).stdin, Some(Lines::Ndjson));
         assert_eq!(parsed(&["--stdin", "serve"]).stdin, Some(Lines::Ndjson));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_may_be_left_out() {
+    fn no_page_option_disables_the_page() {
         for (arg, page) in [
             ("--no-page", false),
             ("--no-page=no", true),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn all_origins() {
+    fn star_allows_every_origin() {
         assert_eq!(parsed(&["--cors-origin=*"]).config.cors, Cors::Any);
         assert_eq!(parsed(&["--cors-origin", "*"]).config.cors, Cors::Any);
     }

@@ -118,7 +118,7 @@ fn fence(option: &str, taken: &Taken) -> [String; 2] {
 }
 
 #[test]
-fn a_bad_value_is_refused_in_one_line() {
+fn bad_value_is_refused_in_one_line() {
     let taken = Taken::new();
     for &(option, value, word) in BAD {
         let argument = format!("{option}={value}");
@@ -137,7 +137,7 @@ fn a_bad_value_is_refused_in_one_line() {
 }
 
 #[test]
-fn a_bad_variable_is_refused_as_its_option_is() {
+fn bad_variable_is_refused_like_its_option() {
     let taken = Taken::new();
     // An empty variable counts as absent.
     for &(option, value, word) in BAD.iter().filter(|(_, value, _)| !value.is_empty()) {
@@ -155,14 +155,14 @@ fn a_bad_variable_is_refused_as_its_option_is() {
 }
 
 #[test]
-fn every_option_has_a_bad_value_here() {
+fn bad_values_cover_every_option() {
     for Setting { option, .. } in SETTINGS {
         assert!(BAD.iter().any(|(bad, ..)| bad == option), "{option}");
     }
 }
 
 #[test]
-fn strange_arguments_are_refused_in_one_line() {
+fn malformed_arguments_are_refused_in_one_line() {
     let taken = Taken::new();
     let fence = ["--listen".to_owned(), taken.address()];
     for (args, words) in [
@@ -190,7 +190,7 @@ fn strange_arguments_are_refused_in_one_line() {
 }
 
 #[test]
-fn a_secret_is_not_shown() {
+fn secret_is_not_shown() {
     let taken = Taken::new();
     let fence = ["--listen".to_owned(), taken.address()];
     let mut command = encke();
@@ -207,7 +207,7 @@ fn a_secret_is_not_shown() {
 }
 
 #[test]
-fn a_key_is_not_given_twice() {
+fn key_and_key_file_together_are_refused() {
     let taken = Taken::new();
     let fence = ["--listen".to_owned(), taken.address()];
     let mut command = encke();
@@ -223,7 +223,7 @@ fn a_key_is_not_given_twice() {
 }
 
 #[test]
-fn it_is_not_open_by_accident() {
+fn control_surface_open_to_a_network_needs_a_key() {
     let taken = Taken::new();
     for args in [
         &["--listen=0.0.0.0:0"][..],
@@ -242,7 +242,7 @@ fn it_is_not_open_by_accident() {
 }
 
 #[test]
-fn a_port_in_use_ends_it_in_one_line() {
+fn port_in_use_is_reported_in_one_line() {
     let taken = Taken::new();
     let address = taken.address();
     for args in [
@@ -276,7 +276,7 @@ fn a_port_in_use_ends_it_in_one_line() {
 }
 
 #[test]
-fn variables_are_options() {
+fn variable_sets_its_option() {
     let taken = Taken::new();
     let mut command = encke();
     command
@@ -327,7 +327,7 @@ fn error_of_a_key_file_names_its_option() {
 }
 
 #[test]
-fn the_command_line_wins_over_the_environment() {
+fn command_line_overrides_environment() {
     let taken = Taken::new();
     let mut command = encke();
     command
@@ -380,7 +380,7 @@ fn help_names_every_option_and_variable() {
 }
 
 #[test]
-fn the_version_is_shown() {
+fn version_is_shown() {
     let output = encke().arg("--version").output().unwrap();
     assert!(
         output.status.success() && output.stderr.is_empty(),

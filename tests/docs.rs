@@ -19,7 +19,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The table's text is the settings' own: where they differ, put in the one that the failure shows.
 #[test]
-fn table_of_options_is_that_of_the_settings() {
+fn options_table_lists_the_settings() {
     let mut table = String::from("| option | default | range | meaning |\n|---|---|---|---|\n");
     for setting in SETTINGS {
         let Setting { option, help, .. } = setting;
@@ -34,7 +34,7 @@ fn table_of_options_is_that_of_the_settings() {
 }
 
 #[test]
-fn the_metrics_are_those_that_there_are() {
+fn metrics_table_lists_the_exposed_metrics() {
     let page = metrics();
     let there_are: BTreeSet<&str> = page
         .lines()

@@ -120,7 +120,7 @@ impl Parked {
 }
 
 #[test]
-fn a_parked_connection_costs_little() {
+fn parked_connection_costs_little() {
     let shared = |word: &'static str| move |_| format!("/{word}/news");
     let own = |word: &'static str| move |n| format!("/{word}/users/{n}");
     for (word, state) in [

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_filters() {
+    fn log_filter_with_an_unknown_level_is_refused() {
         for text in [
             "info",
             "OFF",
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_resolved() {
+    fn host_names_are_resolved() {
         assert!(
             resolve("localhost", 1)
                 .unwrap()
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_never_ends_is_not_a_key() {
+    fn endless_file_is_refused_as_a_key() {
         let error = key_from_file(Path::new("/dev/zero")).unwrap_err();
         assert!(error.contains("longer than a key may be"), "{error}");
         let error = key_from_file(Path::new("/nowhere/key")).unwrap_err();

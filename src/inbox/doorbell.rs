@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn answering_before_looking_leaves_nothing_behind() {
+    fn answering_before_draining_loses_nothing() {
         model(|shared, taken| {
             shared.bell.answer();
             shared.obey(taken);
@@ -164,7 +164,7 @@ mod tests {
     /// The model is able to see the mistakes that the protocol avoids.
     #[test]
     #[should_panic(expected = "the reactor sleeps, and has not taken each")]
-    fn looking_before_answering_leaves_a_message_behind() {
+    fn draining_before_answering_loses_a_message() {
         model(|shared, taken| {
             shared.obey(taken);
             shared.drain(taken);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "the reactor sleeps, and has not taken each")]
-    fn answering_between_the_queues_leaves_a_command_behind() {
+    fn answering_between_the_queues_loses_a_command() {
         model(|shared, taken| {
             shared.obey(taken);
             shared.bell.answer();

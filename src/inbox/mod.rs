@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_waits_and_those_behind_it_too() {
+    fn message_without_room_waits_before_those_behind_it() {
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), Token(0)).unwrap();
         let (publisher, _, mut inbox) = channel(2, 100, waker);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn command_passes_messages_that_wait() {
+    fn command_does_not_wait_behind_messages() {
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), Token(0)).unwrap();
         let (publisher, handle, inbox) = channel(1, 100, waker);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_from_producers_once_it_is_closed() {
+    fn closed_inbox_refuses_producers_and_keeps_its_queue() {
         let poll = Poll::new().unwrap();
         let waker = Waker::new(poll.registry(), Token(0)).unwrap();
         let (publisher, handle, mut inbox) = channel(2, 100, waker);

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_come_and_go() {
+    fn addresses_are_counted_until_their_last_connection_closes() {
         let mut addresses = Addresses::new(Some(2));
         let ip = |text: &str| Some(text.parse().unwrap());
         let first = addresses.add(ip("10.0.0.1")).unwrap();
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_nothing_is_kept() {
+    fn no_limit_keeps_no_address() {
         let mut addresses = Addresses::new(None);
         assert_eq!(addresses.add(Some([10, 0, 0, 1].into())), Some(UNCOUNTED));
         assert!(addresses.places.is_empty());

@@ -3,7 +3,7 @@
 use crate::server::Server;
 
 #[test]
-fn several_channels_come_in_one_order() {
+fn messages_of_several_channels_come_in_one_order() {
     let server = Server::start();
     let ids = [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", "5")]
         .map(|(channel, text)| server.publish(channel, text));
@@ -20,7 +20,7 @@ fn several_channels_come_in_one_order() {
 }
 
 #[test]
-fn a_name_given_twice_counts_once() {
+fn channel_named_twice_counts_once() {
     let server = Server::start();
     let mut stream = server.stream("/ndjson/a,a,%61");
     stream.object();
@@ -36,7 +36,7 @@ fn a_name_given_twice_counts_once() {
 }
 
 #[test]
-fn at_most_64_channels() {
+fn request_for_more_than_64_channels_is_refused() {
     let server = Server::start();
     let names = |count: usize| {
         let names: Vec<String> = (0..count).map(|n| format!("c{n}")).collect();
@@ -55,7 +55,7 @@ fn at_most_64_channels() {
 }
 
 #[test]
-fn names_that_are_none() {
+fn invalid_names_are_refused() {
     let server = Server::start();
     let too_long = "x".repeat(251);
     for name in [
@@ -83,7 +83,7 @@ fn names_that_are_none() {
 }
 
 #[test]
-fn names_that_are_good() {
+fn valid_names_are_accepted() {
     let server = Server::start();
     let longest = "x".repeat(250);
     for (raw, name) in [

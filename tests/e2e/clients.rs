@@ -181,7 +181,7 @@ fn numbers(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn an_event_source_loses_nothing_where_the_server_ends_streams() {
+fn event_source_loses_nothing_when_the_server_ends_streams() {
     const COUNT: usize = 300;
     let server = Server::with(|config| {
         config.stream_max_bytes = 2_000;
@@ -242,7 +242,7 @@ fn pass(mut from: TcpStream, mut into: TcpStream, most: u64) {
 }
 
 #[test]
-fn an_event_source_loses_nothing_where_connections_break() {
+fn event_source_loses_nothing_when_connections_break() {
     const COUNT: usize = 150;
     const CUTS: usize = 3;
     let server = Server::start();
@@ -260,7 +260,7 @@ fn an_event_source_loses_nothing_where_connections_break() {
 }
 
 #[test]
-fn a_library_keeps_to_one_connection() {
+fn keep_alive_library_uses_one_connection() {
     let server = Server::start();
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(DEADLINE))

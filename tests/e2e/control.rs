@@ -18,7 +18,7 @@ fn names(listing: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_state_of_a_channel() {
+fn channel_state_is_reported() {
     let server = Server::start();
     let ids = ["1", "22"].map(|text| server.publish("news", text));
     let _held = server.hold("/long-poll/news");
@@ -69,7 +69,7 @@ fn channels_are_listed_by_name_in_pages() {
 }
 
 #[test]
-fn deleting_forgets_history_and_keeps_who_waits() {
+fn delete_forgets_history_and_keeps_parked_readers() {
     let server = Server::start();
     server.publish("news", "old");
     let mut held = server.parked("news", "");
@@ -88,7 +88,7 @@ fn deleting_forgets_history_and_keeps_who_waits() {
 }
 
 #[test]
-fn an_unused_channel_is_forgotten() {
+fn unused_channel_is_forgotten() {
     let server = Server::with(|config| config.max_channels = 1);
     drop(server.parked("a", ""));
     server.wait_subscribers("a", 0);
@@ -106,7 +106,7 @@ fn an_unused_channel_is_forgotten() {
 }
 
 #[test]
-fn health_readiness_and_metrics() {
+fn health_readiness_and_metrics_are_served() {
     let server = Server::start();
     assert_eq!(server.get("/healthz").status(), 200);
     assert_eq!(server.get("/readyz").status(), 200);
@@ -124,7 +124,7 @@ fn health_readiness_and_metrics() {
 }
 
 #[test]
-fn a_control_address_takes_the_surface_from_the_others() {
+fn control_address_removes_the_control_surface_from_the_others() {
     let server = Server::with(|config| config.control = vec![any_port()]);
     let mut public = Client::connect(server.tcp(0));
     for target in ["/channels", "/channels/x", "/metrics"] {
@@ -146,7 +146,7 @@ fn a_control_address_takes_the_surface_from_the_others() {
 }
 
 #[test]
-fn a_key_guards_the_surface() {
+fn key_guards_the_control_surface() {
     let server = Server::with(|config| config.publish_key = Some("se-cret".into()));
     let mut client = server.client();
     for field in [
@@ -183,7 +183,7 @@ fn a_key_guards_the_surface() {
 }
 
 #[test]
-fn a_local_control_address_needs_no_key() {
+fn local_control_address_needs_no_key() {
     let server = Server::with(|config| {
         config.control = vec![any_port()];
         config.publish_key = Some("secret".into());
@@ -216,7 +216,7 @@ impl Drop for SocketFile {
 }
 
 #[test]
-fn a_unix_socket_serves_everything() {
+fn unix_socket_serves_everything() {
     let file = SocketFile::new("serves");
     // One that nobody listens on any more is in the way of nobody.
     drop(UnixListener::bind(&file.0).unwrap());
@@ -238,7 +238,7 @@ fn a_unix_socket_serves_everything() {
 }
 
 #[test]
-fn a_unix_socket_in_use_is_not_taken() {
+fn unix_socket_in_use_is_not_replaced() {
     let file = SocketFile::new("taken");
     let listener = UnixListener::bind(&file.0).unwrap();
     let refused = encke::Server::bind(encke::Config {
@@ -256,7 +256,7 @@ fn a_unix_socket_in_use_is_not_taken() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_is_left_alone() {
+fn file_that_is_no_socket_is_kept() {
     let file = SocketFile::new("file");
     std::fs::write(&file.0, "precious").unwrap();
     let refused = encke::Server::bind(encke::Config {

@@ -64,7 +64,7 @@ fn listed_origins_are_echoed() {
 }
 
 #[test]
-fn held_polls_and_streams_and_errors_echo_it_too() {
+fn held_polls_streams_and_errors_echo_the_origin() {
     let server = listed();
     let mut held = server.client();
     held.ask("GET", "/long-poll/x", &origin(GOOD));
@@ -87,7 +87,7 @@ fn held_polls_and_streams_and_errors_echo_it_too() {
 }
 
 #[test]
-fn a_star_allows_all() {
+fn star_allows_every_origin() {
     let server = Server::with(|config| config.cors = Cors::Any);
     for field in [origin("https://any.example"), origin("null"), String::new()] {
         let answer = server.client().get_with("/poll/x", &field);
@@ -97,7 +97,7 @@ fn a_star_allows_all() {
 }
 
 #[test]
-fn a_preflight_is_told_what_is_allowed() {
+fn preflight_lists_what_is_allowed() {
     let server = listed();
     let fields = format!(
         "{}Access-Control-Request-Method: POST\r\n\
@@ -144,7 +144,7 @@ fn a_preflight_is_told_what_is_allowed() {
 }
 
 #[test]
-fn a_preflight_needs_no_key() {
+fn preflight_needs_no_key() {
     let server = Server::with(|config| {
         config.cors = Cors::Origins(vec![GOOD.into()]);
         config.publish_key = Some("secret".into());
@@ -160,7 +160,7 @@ fn a_preflight_needs_no_key() {
 }
 
 #[test]
-fn options_of_anything_says_what_there_is() {
+fn options_lists_the_allowed_methods() {
     let server = Server::start();
     for (target, allow) in [
         ("/poll/x", "GET, HEAD, OPTIONS"),
@@ -188,7 +188,7 @@ fn strict() -> Server {
 }
 
 #[test]
-fn errors_that_close_the_connection_allow_the_origin_that_was_read() {
+fn closing_error_allows_the_origin_of_its_request() {
     let server = strict();
     let long = "x".repeat(700);
     let good = origin(GOOD);
@@ -253,7 +253,7 @@ fn errors_that_close_the_connection_allow_the_origin_that_was_read() {
 }
 
 #[test]
-fn errors_that_close_the_connection_allow_no_other_origin() {
+fn closing_error_allows_no_other_origin() {
     let server = strict();
     for bytes in [
         request(
@@ -310,7 +310,7 @@ fn with_key(config: &mut Config) {
 }
 
 #[test]
-fn the_own_origin_is_compared_as_an_origin() {
+fn own_origin_is_compared_as_an_origin() {
     let server = Server::with(with_key);
     for (host, page) in [
         ("app.example:443", "https://app.example"),
@@ -386,7 +386,7 @@ fn configured_origins_are_compared_as_origins() {
 }
 
 #[test]
-fn behind_a_proxy_that_rewrites_host_the_browser_says_what_is_of_one_origin() {
+fn same_origin_request_with_the_key_is_allowed_behind_a_proxy_that_rewrites_host() {
     const SAME: &str = "Sec-Fetch-Site: same-origin\r\n";
     let page = "https://app.example";
     let server = Server::with(with_key);

@@ -89,7 +89,7 @@ impl Reader {
 }
 
 #[test]
-fn it_carries_from_one_to_the_other_however_they_break() {
+fn cursor_carries_between_transports_when_connections_break() {
     let server = Server::with(|config| {
         config.stream_max_bytes = 20_000;
         // A stream whose fuse is longer than what is left to say goes on with its heartbeats.

@@ -11,7 +11,7 @@ use crate::server::Server;
 use crate::stream::Stream;
 
 #[test]
-fn with_a_delay_it_still_accepts_and_says_that_it_goes() {
+fn draining_server_accepts_during_its_delay_and_announces_the_drain() {
     let mut encke = Encke::start(&["--drain-delay", "60"]);
     let mut idle = encke.client();
     idle.get("/healthz");
@@ -66,7 +66,7 @@ fn with_a_delay_it_still_accepts_and_says_that_it_goes() {
 }
 
 #[test]
-fn who_waits_is_released_and_told_to_come_back() {
+fn parked_connections_are_released_with_a_retry() {
     let mut encke = Encke::start(&["--drain", "1"]);
     let mut held = encke.client();
     held.ask("GET", "/long-poll/news?hold=100", "");
@@ -114,14 +114,14 @@ fn who_waits_is_released_and_told_to_come_back() {
 }
 
 #[test]
-fn with_nobody_left_it_ends_at_once() {
+fn drain_without_connections_ends_at_once() {
     let mut encke = Encke::start(&["--drain", "3600"]);
     encke.signal(Signal::TERM);
     assert_eq!(encke.exit_code(), Some(0));
 }
 
 #[test]
-fn after_the_delay_nobody_is_accepted() {
+fn connection_after_the_delay_is_refused() {
     let mut encke = Encke::start(&["--drain", "3600"]);
     let _held = encke.stream("/sse/news");
     encke.signal(Signal::TERM);
@@ -134,7 +134,7 @@ fn after_the_delay_nobody_is_accepted() {
 
 /// It sees the first signal no sooner than the second, as one that hangs would.
 #[test]
-fn a_second_signal_ends_it_though_the_first_is_not_served_yet() {
+fn second_signal_ends_the_process_before_the_first_is_served() {
     let mut encke = Encke::start(&["--drain", "3600"]);
     let _held = encke.stream("/sse/news");
     encke.signal(Signal::STOP);
@@ -146,7 +146,7 @@ fn a_second_signal_ends_it_though_the_first_is_not_served_yet() {
 }
 
 #[test]
-fn what_was_accepted_is_delivered() {
+fn accepted_message_is_delivered_during_a_drain() {
     let mut server = Server::with(|config| config.drain = Duration::from_secs(1));
     let mut held = server.parked("news", "hold=100");
     let mut stream = server.stream("/sse/other");
@@ -176,7 +176,7 @@ fn what_was_accepted_is_delivered() {
 }
 
 #[test]
-fn a_drain_ends_though_a_client_does_not_read() {
+fn drain_ends_though_a_client_does_not_read() {
     let mut server = Server::with(|config| {
         config.drain = Duration::from_millis(300);
         config.history.max_messages = 2;
@@ -192,7 +192,7 @@ fn a_drain_ends_though_a_client_does_not_read() {
 }
 
 #[test]
-fn a_hangup_changes_nothing() {
+fn sighup_changes_nothing() {
     let mut encke = Encke::start(&[]);
     encke.signal(Signal::HUP);
     encke.wait_log("SIGHUP");
@@ -202,14 +202,14 @@ fn a_hangup_changes_nothing() {
 }
 
 #[test]
-fn the_log_says_as_much_as_it_is_told_to() {
+fn log_option_sets_the_level() {
     let mut encke = Encke::start(&["--log", "debug"]);
     encke.get("/poll/seen");
     encke.wait_log("Get /poll/seen 200");
 }
 
 #[test]
-fn the_key_can_come_from_a_file() {
+fn key_is_read_from_its_file() {
     let path = std::env::temp_dir().join(format!("encke-key-{}", std::process::id()));
     std::fs::write(&path, "from-a-file\n").unwrap();
     let encke = Encke::start(&["--publish-key-file", path.to_str().unwrap()]);
@@ -221,7 +221,7 @@ fn the_key_can_come_from_a_file() {
 }
 
 #[test]
-fn a_drain_of_no_time_still_says_its_last_words() {
+fn drain_of_zero_time_still_sends_final_responses() {
     let mut encke = Encke::start(&["--drain", "0"]);
     let mut held = encke.client();
     held.ask("GET", "/long-poll/news?hold=60", "");

@@ -27,7 +27,7 @@ fn unknown_endpoints_are_not_found() {
 }
 
 #[test]
-fn wrong_methods_are_told_the_right_ones() {
+fn wrong_method_gets_405_with_allow() {
     let server = Server::start();
     for (method, target, allow) in [
         ("POST", "/poll/x", "GET, HEAD, OPTIONS"),
@@ -115,7 +115,7 @@ fn doubtful_framing_closes_the_connection() {
 }
 
 #[test]
-fn a_bad_request_releases_a_hold_and_is_then_refused() {
+fn bad_request_behind_a_held_poll_ends_the_hold_and_is_refused() {
     let server = Server::start();
     let mut client = server.parked("news", "");
     client.send("nonsense\r\n\r\n");
@@ -126,7 +126,7 @@ fn a_bad_request_releases_a_hold_and_is_then_refused() {
 }
 
 #[test]
-fn sizes_have_limits() {
+fn oversized_requests_are_refused() {
     let server = Server::with(|config| {
         config.max_head_bytes = 1_000;
         config.max_body_bytes = 1_000;
@@ -169,7 +169,7 @@ fn sizes_have_limits() {
 }
 
 #[test]
-fn requests_that_take_too_long_are_told_so() {
+fn slow_request_gets_408() {
     let server = Server::with(|config| {
         config.head_timeout = Duration::from_millis(50);
         config.body_timeout = Duration::from_millis(50);
@@ -196,7 +196,7 @@ fn requests_that_take_too_long_are_told_so() {
 }
 
 #[test]
-fn half_a_head_behind_a_whole_request_is_told_that_it_took_too_long() {
+fn partial_head_behind_a_whole_request_gets_408() {
     let server = Server::with(|config| {
         config.head_timeout = Duration::from_millis(50);
         config.body_timeout = Duration::from_millis(50);
@@ -246,7 +246,7 @@ fn half_a_head_behind_a_whole_request_is_told_that_it_took_too_long() {
 }
 
 #[test]
-fn half_a_head_request_that_takes_too_long_has_no_body() {
+fn slow_head_request_gets_408_without_a_body() {
     let server = Server::with(|config| config.head_timeout = Duration::from_millis(50));
     let mut client = server.client();
     client.send("HEAD /healthz HTTP/1.1\r\nHo");
@@ -255,7 +255,7 @@ fn half_a_head_request_that_takes_too_long_has_no_body() {
 }
 
 #[test]
-fn a_bad_neighbour_harms_nobody() {
+fn bad_request_does_not_affect_other_connections() {
     let server = Server::start();
     let mut held = server.parked("news", "");
     let mut stream = server.stream("/sse/news");

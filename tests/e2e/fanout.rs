@@ -12,7 +12,7 @@ const STREAMS: usize = 500;
 const MESSAGES: usize = 100;
 
 #[test]
-fn five_hundred_streams_fast_and_slow() {
+fn five_hundred_streams_receive_every_message_in_order() {
     let server = Server::start();
     let mut streams: Vec<Stream> = (0..STREAMS)
         .map(|n| server.stream(["/sse/all", "/ndjson/all", "/frame/all", "/sse/all,other"][n % 4]))
@@ -76,7 +76,7 @@ fn fill(server: &Server, text: &str) -> usize {
 }
 
 #[test]
-fn a_reader_that_stalls_is_closed() {
+fn stalled_reader_is_closed() {
     let server = Server::with(|config| config.write_timeout = Duration::from_millis(200));
     let mut stream = narrow(server.address, "/sse/news");
     stream.opening();
@@ -94,7 +94,7 @@ fn a_reader_that_stalls_is_closed() {
 }
 
 #[test]
-fn a_slow_reader_that_falls_off_history_is_told_of_the_gap() {
+fn slow_reader_behind_history_gets_a_gap() {
     let server = Server::with(|config| config.history.max_messages = 5);
     for endpoint in ["sse", "ndjson"] {
         let mut stream = narrow(server.address, &format!("/{endpoint}/news"));
@@ -149,7 +149,7 @@ fn a_slow_reader_that_falls_off_history_is_told_of_the_gap() {
 }
 
 #[test]
-fn a_slow_reader_does_not_keep_the_fast_waiting() {
+fn slow_reader_does_not_delay_fast_readers() {
     let server = Server::start();
     let mut slow = narrow(server.address, "/ndjson/news");
     let mut fast = server.stream("/ndjson/news");

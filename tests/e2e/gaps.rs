@@ -16,7 +16,7 @@ fn poll(server: &Server, channel: &str, since: &str) -> Batch {
 }
 
 #[test]
-fn evicted_messages_are_a_gap_to_who_missed_them() {
+fn evicted_message_is_a_gap_for_readers_that_missed_it() {
     let server = Server::with(|config| config.history.max_messages = 2);
     let ids = ["1", "2", "3", "4"].map(|text| server.publish("news", text));
     let missed = poll(&server, "news", &ids[0]);
@@ -35,7 +35,7 @@ fn evicted_messages_are_a_gap_to_who_missed_them() {
 }
 
 #[test]
-fn a_long_poll_is_told_of_a_gap_at_once() {
+fn long_poll_with_a_gap_is_answered_at_once() {
     let server = Server::with(|config| config.history.max_messages = 0);
     let first = server.publish("news", "1");
     let second = server.publish("news", "2");
@@ -52,7 +52,7 @@ fn a_long_poll_is_told_of_a_gap_at_once() {
 }
 
 #[test]
-fn messages_past_their_age_are_a_gap() {
+fn expired_messages_are_a_gap() {
     let server = Server::with(|config| config.history.max_age = Duration::from_millis(30));
     let before = poll(&server, "news", "now").cursor;
     let id = server.publish("news", "1");
@@ -66,7 +66,7 @@ fn messages_past_their_age_are_a_gap() {
 }
 
 #[test]
-fn deleted_messages_are_a_gap_to_who_missed_them() {
+fn deleted_message_is_a_gap_for_readers_that_missed_it() {
     let server = Server::start();
     let ids = ["1", "2"].map(|text| server.publish("news", text));
     let mut client = server.client();
@@ -81,7 +81,7 @@ fn deleted_messages_are_a_gap_to_who_missed_them() {
 }
 
 #[test]
-fn a_forgotten_channel_is_a_gap_rather_than_silence() {
+fn cursor_on_a_forgotten_channel_is_a_gap() {
     let server = Server::with(|config| config.max_channels = 1);
     let before = poll(&server, "news", "now").cursor;
     let id = server.publish("news", "1");
@@ -101,7 +101,7 @@ fn a_forgotten_channel_is_a_gap_rather_than_silence() {
 }
 
 #[test]
-fn a_stream_on_a_forgotten_channel_is_told_of_the_gap() {
+fn stream_on_a_forgotten_channel_gets_a_gap() {
     let server = Server::with(|config| config.max_channels = 1);
     let before = poll(&server, "news", "now").cursor;
     server.publish("news", "1");
@@ -117,7 +117,7 @@ fn a_stream_on_a_forgotten_channel_is_told_of_the_gap() {
 }
 
 #[test]
-fn unknown_epochs_and_numbers_not_reached_are_gaps() {
+fn unknown_epoch_or_future_number_is_a_gap() {
     let server = Server::start();
     let id = server.publish("news", "1");
     let (epoch, seq) = id.rsplit_once('-').unwrap();
@@ -142,7 +142,7 @@ fn unknown_epochs_and_numbers_not_reached_are_gaps() {
 }
 
 #[test]
-fn streams_say_gaps_in_their_own_words() {
+fn each_stream_format_reports_gaps() {
     let server = Server::start();
     server.publish("news", "1");
     let mut sse = server.stream("/sse/news?since=zzzzzzzz-1");
@@ -166,7 +166,7 @@ fn streams_say_gaps_in_their_own_words() {
 
 /// A client that is cut off between the two comes back with the cursor of the opening.
 #[test]
-fn a_stream_cut_off_before_its_gap_is_told_again() {
+fn stream_cut_before_its_gap_gets_it_again() {
     let server = Server::start();
     server.publish("news", "1");
     let foreign = "since=zzzzzzzz-1";
@@ -196,7 +196,7 @@ fn cursor_of(object: Option<serde_json::Value>) -> String {
 }
 
 #[test]
-fn a_last_event_id_wins_over_since_on_every_endpoint() {
+fn last_event_id_overrides_since_on_every_endpoint() {
     let server = Server::start();
     let first = server.publish("news", "1");
     server.publish("news", "2");
@@ -237,7 +237,7 @@ fn read_data(
 }
 
 #[test]
-fn an_empty_last_event_id_counts_as_absent() {
+fn empty_last_event_id_counts_as_absent() {
     let server = Server::start();
     let first = server.publish("news", "1");
     server.publish("news", "2");
@@ -250,7 +250,7 @@ fn an_empty_last_event_id_counts_as_absent() {
 }
 
 #[test]
-fn a_malformed_last_event_id_is_a_gap() {
+fn malformed_last_event_id_is_a_gap() {
     let server = Server::start();
     server.publish("news", "1");
     for id in ["nonsense", "-", "a-b", "7", "%20", "\u{e4}"] {
@@ -282,7 +282,7 @@ const STAND_INS: [&str; 4] = [
 ];
 
 #[test]
-fn parameter_that_stands_in_for_last_event_id_wins_over_since_and_loses_to_the_header() {
+fn last_event_id_parameter_overrides_since_and_yields_to_the_header() {
     let server = Server::start();
     let [first, second, _] = ["1", "2", "3"].map(|text| server.publish("news", text));
     let header = format!("Last-Event-ID: {second}\r\n");
@@ -324,7 +324,7 @@ fn parameter_that_stands_in_for_last_event_id_wins_over_since_and_loses_to_the_h
 }
 
 #[test]
-fn malformed_parameter_that_stands_in_for_last_event_id_is_a_gap() {
+fn malformed_last_event_id_parameter_is_a_gap() {
     let server = Server::start();
     server.publish("news", "1");
     for name in STAND_INS {
@@ -369,7 +369,7 @@ fn malformed_parameter_that_stands_in_for_last_event_id_is_a_gap() {
 }
 
 #[test]
-fn of_several_since_the_last_counts() {
+fn last_of_several_since_counts() {
     let server = Server::start();
     let first = server.publish("news", "1");
     server.publish("news", "2");

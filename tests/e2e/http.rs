@@ -37,7 +37,7 @@ fn many_requests_in_one_write_are_answered_in_order() {
 }
 
 #[test]
-fn connections_are_kept_as_each_version_says() {
+fn keep_alive_follows_the_http_version() {
     let server = Server::start();
     let mut client = server.client();
     for _ in 0..3 {
@@ -97,7 +97,7 @@ fn keep_alive_names_a_second_less_than_the_idle_timeout() {
 }
 
 #[test]
-fn a_long_poll_of_http_1_0_is_held() {
+fn long_poll_of_http_1_0_is_held() {
     let server = Server::start();
     for (field, connection) in [("", "close"), ("Connection: keep-alive\r\n", "keep-alive")] {
         let mut client = server.client();
@@ -155,7 +155,7 @@ fn targets_may_be_absolute() {
 }
 
 #[test]
-fn a_body_is_asked_for_where_the_client_expects_it() {
+fn expectation_of_100_continue_is_answered() {
     let server = Server::start();
     let mut client = server.client();
     let fields = "Content-Length: 5\r\nExpect: 100-continue\r\n";
@@ -171,7 +171,7 @@ fn a_body_is_asked_for_where_the_client_expects_it() {
 }
 
 #[test]
-fn what_is_refused_anyway_is_refused_before_its_body() {
+fn request_refused_for_its_head_is_refused_before_its_body() {
     let server = Server::with(|config| config.max_body_bytes = 1_000);
     for (target, length, status) in [
         ("/publish/news", 1_001, 413),
@@ -216,7 +216,7 @@ fn bodies_may_come_in_pieces() {
 }
 
 #[test]
-fn a_large_body_arrives_whole() {
+fn large_body_arrives_whole() {
     let server = Server::start();
     let text = "0123456789abcdef".repeat(1 << 16);
     let mut held = server.parked("news", "");
@@ -225,7 +225,7 @@ fn a_large_body_arrives_whole() {
 }
 
 #[test]
-fn a_body_of_a_get_is_read_and_not_taken_for_a_request() {
+fn body_of_a_get_is_not_taken_for_a_request() {
     let server = Server::start();
     let mut client = server.client();
     let body = request("GET", "/nothing", "", "");
@@ -249,7 +249,7 @@ fn requests_before_a_fin_are_answered() {
 }
 
 #[test]
-fn a_body_that_nobody_wants_is_passed_over_and_not_kept() {
+fn unneeded_body_is_discarded_and_not_buffered() {
     let server = Server::start();
     let mut client = server.client();
     client.send("GET /poll/x HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n");
@@ -266,7 +266,7 @@ fn a_body_that_nobody_wants_is_passed_over_and_not_kept() {
 }
 
 #[test]
-fn a_refusal_of_head_has_no_body() {
+fn refused_head_request_gets_no_body() {
     let server = Server::start();
     for (before, fields) in [
         ("", "Host: x\r\nContent-Length: 99999999\r\n"),

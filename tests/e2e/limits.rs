@@ -27,7 +27,7 @@ fn whole_answer(mut socket: TcpStream, target: &str) -> Vec<u8> {
 }
 
 #[test]
-fn at_the_limit_of_connections_a_request_is_refused_in_its_endpoints_way() {
+fn request_at_the_connection_limit_is_refused_in_the_format_of_its_endpoint() {
     let server = Server::with(|config| config.max_connections = Some(2));
     let (mut one, mut two) = (server.client(), server.client());
     one.get("/healthz");
@@ -92,7 +92,7 @@ fn descriptors(pid: u32) -> u64 {
 }
 
 #[test]
-fn without_descriptors_it_neither_spins_nor_sulks() {
+fn server_without_descriptors_does_not_spin_and_recovers() {
     let mut encke = Encke::start(&[]);
     assert_eq!(encke.get("/healthz").status(), 200);
     let pid = encke.child.id();
@@ -139,7 +139,7 @@ fn without_descriptors_it_neither_spins_nor_sulks() {
 }
 
 #[test]
-fn a_stream_at_the_limit_of_channels_ends_with_advice() {
+fn stream_at_the_channel_limit_ends_with_a_retry() {
     let server = Server::with(|config| config.max_channels = 1);
     server.publish("a", "x");
     let mut stream = Stream::open(server.client(), "/sse/b", "");
@@ -153,7 +153,7 @@ fn a_stream_at_the_limit_of_channels_ends_with_advice() {
 }
 
 #[test]
-fn a_limit_per_address_is_kept() {
+fn connection_over_the_limit_per_address_is_refused() {
     let server = Server::with(|config| config.max_connections_per_address = Some(2));
     let (mut one, mut two) = (server.client(), server.client());
     one.get("/healthz");
@@ -170,7 +170,7 @@ fn a_limit_per_address_is_kept() {
 }
 
 #[test]
-fn all_history_together_has_a_limit() {
+fn memory_of_all_history_is_bounded() {
     let server = Server::with(|config| {
         config.history.max_total_bytes = 300 << 10;
         config.max_body_bytes = 60 << 10;
@@ -186,7 +186,7 @@ fn all_history_together_has_a_limit() {
 }
 
 #[test]
-fn unfinished_requests_together_have_a_limit() {
+fn memory_of_unfinished_requests_is_bounded() {
     let server = Server::with(|config| {
         config.max_body_bytes = 100 << 10;
         config.max_batch_bytes = 100 << 10;
@@ -217,7 +217,7 @@ fn unfinished_requests_together_have_a_limit() {
 /// Who asks for much, and reads all of it, keeps encke busy for as long as it likes. Who asks for
 /// little has to wait for one large answer to each of them, or a few, and not for all that they ask.
 #[test]
-fn who_asks_for_little_is_not_kept_waiting_by_who_asks_for_much() {
+fn small_request_is_not_delayed_by_large_responses() {
     const GREEDY: usize = 24;
     const DEPTH: usize = 32;
     const ROUNDS: usize = 8;

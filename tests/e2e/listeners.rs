@@ -35,7 +35,7 @@ const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\
     \xc0\0\x02\x01\xc6\x33\x64\x01\x10\x92\0\x50";
 
 #[test]
-fn a_header_comes_first_whole_or_in_pieces() {
+fn proxy_header_is_read_whole_or_in_pieces() {
     let (_server, address) = proxied(|_| {});
     for header in [V1, V2] {
         for cut in [0, 1, 5, 13, header.len() - 1] {
@@ -49,7 +49,7 @@ fn a_header_comes_first_whole_or_in_pieces() {
 }
 
 #[test]
-fn without_a_header_nobody_is_served() {
+fn connection_without_a_proxy_header_is_closed() {
     let (server, address) = proxied(|_| {});
     let mut client = Client::connect(address);
     client.ask("GET", "/healthz", "");
@@ -62,7 +62,7 @@ fn without_a_header_nobody_is_served() {
 }
 
 #[test]
-fn the_limit_per_address_counts_whom_the_header_names() {
+fn limit_per_address_counts_the_address_in_the_proxy_header() {
     let (_server, address) = proxied(|config| config.max_connections_per_address = Some(2));
     let ask = |header: &str| {
         let mut client = Client::connect(address);
@@ -151,7 +151,7 @@ fn drained_server_leaves_a_socket_that_was_bound_anew() {
 }
 
 #[test]
-fn of_servers_that_start_at_once_on_a_stale_socket_one_listens() {
+fn servers_that_start_together_on_a_stale_socket_leave_one_listening() {
     const SERVERS: usize = 4;
     let directory = Directory::new("race");
     for round in 0..20 {
@@ -177,7 +177,7 @@ fn of_servers_that_start_at_once_on_a_stale_socket_one_listens() {
 }
 
 #[test]
-fn what_is_no_socket_or_has_a_listener_is_not_replaced() {
+fn file_that_is_no_socket_or_has_a_listener_is_not_replaced() {
     let directory = Directory::new("kept");
     let (file, live) = (directory.join("file"), directory.join("live"));
     std::fs::write(&file, "kept").unwrap();
@@ -307,7 +307,7 @@ fn name_is_bound_at_the_addresses_that_the_host_has() {
 }
 
 #[test]
-fn missing_address_is_an_error_where_nothing_else_is_bound() {
+fn missing_address_is_an_error_if_no_other_is_bound() {
     for address in [name(&MISSING), Address::Tcp(MISSING[0].parse().unwrap())] {
         let config = encke::Config {
             listen: vec![crate::server::any_port(), address],

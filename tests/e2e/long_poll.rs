@@ -7,7 +7,7 @@ use crate::poll::called;
 use crate::server::Server;
 
 #[test]
-fn without_a_cursor_it_waits_for_what_comes_from_now_on() {
+fn poll_without_a_cursor_waits_for_the_next_message() {
     let server = Server::start();
     server.publish("news", "before");
     let mut client = server.parked("news", "");
@@ -23,7 +23,7 @@ fn without_a_cursor_it_waits_for_what_comes_from_now_on() {
 }
 
 #[test]
-fn a_backlog_is_answered_at_once() {
+fn backlog_is_answered_at_once() {
     let server = Server::start();
     let first = server.publish("news", "one");
     server.publish("news", "two");
@@ -49,7 +49,7 @@ fn nothing_is_lost_between_two_requests() {
 }
 
 #[test]
-fn a_hold_that_ends_is_an_ordinary_empty_answer() {
+fn expired_hold_is_answered_with_an_empty_batch() {
     let server = Server::with(|config| config.hold = Duration::from_millis(40));
     let id = server.publish("news", "before");
     let mut client = server.client();
@@ -69,7 +69,7 @@ fn a_hold_that_ends_is_an_ordinary_empty_answer() {
 }
 
 #[test]
-fn a_hold_is_capped() {
+fn hold_is_capped() {
     let server = Server::with(|config| {
         config.hold = Duration::from_millis(50);
         config.max_hold = Duration::from_millis(50);
@@ -100,7 +100,7 @@ fn malformed_parameters_are_refused_by_name() {
 }
 
 #[test]
-fn an_early_head_leaves_before_the_event() {
+fn early_head_leaves_before_the_event() {
     let server = Server::start();
     let mut client = server.client();
     client.ask("GET", "/long-poll/news?early=1", "");
@@ -121,7 +121,7 @@ fn an_early_head_leaves_before_the_event() {
 }
 
 #[test]
-fn an_early_answer_has_its_cursor_in_the_body_alone_however_it_ends() {
+fn early_response_has_its_cursor_in_the_body_only() {
     let server = Server::start();
     server.publish("news", "one");
     for (target, data) in [
@@ -138,7 +138,7 @@ fn an_early_answer_has_its_cursor_in_the_body_alone_however_it_ends() {
 }
 
 #[test]
-fn an_early_answer_to_http_1_0_ends_with_the_connection() {
+fn early_answer_to_http_1_0_ends_with_the_connection() {
     let server = Server::start();
     let mut client = server.client();
     client.send("GET /long-poll/news?early=1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -177,7 +177,7 @@ fn linger_ends_with_its_time_and_with_the_hold() {
 }
 
 #[test]
-fn who_lingers_still_counts_as_parked() {
+fn lingering_poll_counts_as_parked() {
     let server = Server::start();
     let mut client = server.parked("news", "hold=120&linger=100000&limit=2");
     server.publish("news", "one");
@@ -187,7 +187,7 @@ fn who_lingers_still_counts_as_parked() {
 }
 
 #[test]
-fn a_further_request_gives_up_the_hold() {
+fn further_request_gives_up_the_hold() {
     let server = Server::start();
     let before = server.publish("news", "before");
     let mut client = server.parked("news", "");
@@ -207,7 +207,7 @@ fn a_further_request_gives_up_the_hold() {
 }
 
 #[test]
-fn what_lingers_is_not_lost_with_its_hold() {
+fn lingering_message_is_not_lost_when_the_hold_is_given_up() {
     let server = Server::start();
     let mut client = server.parked("news", "hold=120&linger=100000");
     let id = server.publish("news", "one");
@@ -219,7 +219,7 @@ fn what_lingers_is_not_lost_with_its_hold() {
 }
 
 #[test]
-fn half_a_head_gives_up_nothing() {
+fn partial_head_does_not_give_up_the_hold() {
     let server = Server::start();
     let mut client = server.parked("news", "");
     client.send("GET /healthz HTTP/1.1\r\nHo");
@@ -230,7 +230,7 @@ fn half_a_head_gives_up_nothing() {
 }
 
 #[test]
-fn a_client_that_leaves_is_owed_nothing() {
+fn held_poll_is_dropped_when_its_client_leaves() {
     let server = Server::start();
     let client = server.parked("news", "");
     drop(client);
@@ -264,7 +264,7 @@ fn jsonp_is_held_too() {
 }
 
 #[test]
-fn all_who_are_held_get_the_event() {
+fn every_held_poll_gets_the_message() {
     let server = Server::start();
     let mut clients: Vec<_> = (0..50)
         .map(|_| server.hold("/long-poll/news,other"))
@@ -279,7 +279,7 @@ fn all_who_are_held_get_the_event() {
 }
 
 #[test]
-fn a_message_of_a_shared_batch_counts_once_for_each_receiver() {
+fn message_of_a_shared_batch_counts_once_for_each_receiver() {
     let server = Server::start();
     let mut clients = [server.parked("news", ""), server.hold("/long-poll/news")];
     server.wait_subscribers("news", 2);
@@ -292,7 +292,7 @@ fn a_message_of_a_shared_batch_counts_once_for_each_receiver() {
 }
 
 #[test]
-fn more_than_a_batch_is_said_to_a_held_poll_too() {
+fn held_poll_cut_by_the_batch_limit_says_more() {
     let server = Server::with(|config| config.max_batch = 1);
     let mut held = server.hold("/long-poll/x,y");
     let lines = "{\"channel\":\"x\",\"data\":1}\n{\"channel\":\"y\",\"data\":2}\n";

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::server::Server;
 
 #[test]
-fn an_unknown_channel_answers_an_empty_batch_at_once() {
+fn unknown_channel_answers_an_empty_batch_at_once() {
     let server = Server::start();
     let mut client = server.client();
     let answer = client.get("/poll/nothing");
@@ -37,7 +37,7 @@ fn without_a_cursor_history_comes_oldest_first() {
 }
 
 #[test]
-fn since_says_where_to_begin() {
+fn since_selects_the_first_message() {
     let server = Server::start();
     let ids = ["one", "two", "three"].map(|text| server.publish("news", text));
     let data = |query: &str| {
@@ -79,7 +79,7 @@ fn limit_cuts_a_batch_and_says_more() {
 }
 
 #[test]
-fn a_batch_has_a_limit_of_bytes_and_at_least_one_message() {
+fn batch_has_a_limit_of_bytes_and_at_least_one_message() {
     let server = Server::with(|config| config.max_batch_bytes = 10);
     for text in ["a message of more than ten bytes", "12345", "67890", "x"] {
         server.publish("news", text);
@@ -115,7 +115,7 @@ fn malformed_parameters_are_refused_by_name() {
 }
 
 #[test]
-fn advice_follows_the_channels_rhythm() {
+fn retry_follows_the_rhythm_of_the_channel() {
     let server = Server::start();
     let retry = |channel: &str| {
         let answer = server.get(&format!("/poll/{channel}?since=now"));
@@ -162,7 +162,7 @@ fn callbacks_are_identifiers_joined_by_dots() {
 }
 
 #[test]
-fn an_error_of_jsonp_is_a_call_with_the_problem() {
+fn error_of_jsonp_is_a_call_with_the_problem() {
     let server = Server::start();
     for target in [
         "/poll/news?callback=f&limit=0",

@@ -64,7 +64,7 @@ fn threads_publish_with_receipts() {
 }
 
 #[test]
-fn a_full_queue_makes_producers_wait() {
+fn full_queue_makes_producers_wait() {
     let mut settings = config();
     settings.queue = 2;
     let server = encke::Server::bind(settings).unwrap();
@@ -113,7 +113,7 @@ fn data_is_text_json_or_bytes() {
 }
 
 #[test]
-fn keys_work_for_threads_too() {
+fn idempotency_key_of_a_thread_prevents_a_duplicate() {
     let server = Server::start();
     let publish = || {
         let message = Publication::new("news", "x").idempotency_key("k");
@@ -126,7 +126,7 @@ fn keys_work_for_threads_too() {
 }
 
 #[test]
-fn what_cannot_be_published_is_refused() {
+fn invalid_publication_is_refused() {
     let server = Server::with(|config| {
         config.max_channels = 1;
         config.max_body_bytes = 10;
@@ -151,7 +151,7 @@ fn what_cannot_be_published_is_refused() {
 }
 
 #[test]
-fn a_server_that_has_stopped_takes_nothing() {
+fn stopped_server_refuses_publications() {
     let mut server = Server::start();
     let publisher = server.publisher.clone();
     server.stop().unwrap();
@@ -163,7 +163,7 @@ fn a_server_that_has_stopped_takes_nothing() {
 }
 
 #[test]
-fn a_server_that_never_runs_leaves_nobody_waiting() {
+fn dropped_server_releases_waiting_publishers() {
     let mut settings = config();
     settings.queue = 1;
     let server = encke::Server::bind(settings).unwrap();

@@ -29,7 +29,7 @@ fn one_message_is_answered_with_its_id_and_audience() {
 }
 
 #[test]
-fn put_is_as_good_as_post() {
+fn put_publishes_like_post() {
     let server = Server::start();
     let mut client = server.client();
     client.ask("PUT", "/publish/a/b", "Content-Length: 3\r\n");
@@ -39,7 +39,7 @@ fn put_is_as_good_as_post() {
 }
 
 #[test]
-fn types_decide_what_data_is() {
+fn content_type_selects_the_kind_of_data() {
     let server = Server::start();
     let text = |text: &str| json!({"data": text});
     let base64 = |text: &str| json!({"data": text, "encoding": "base64"});
@@ -105,7 +105,7 @@ fn json_arrives_as_it_was_written() {
 }
 
 #[test]
-fn bodies_that_are_no_json_are_refused() {
+fn body_that_is_no_json_is_refused() {
     let server = Server::start();
     for body in ["", "  ", "{", "{\"a\":1}x", "nul", "'a'", "[1,]"] {
         let kind = "Content-Type: application/json\r\n";
@@ -146,7 +146,7 @@ fn events_are_named_by_field_or_parameter() {
 }
 
 #[test]
-fn names_that_would_forge_are_refused() {
+fn event_name_that_could_forge_a_field_is_refused() {
     let server = Server::start();
     for (query, fields) in [
         ("?event=cursor", ""),
@@ -165,7 +165,7 @@ fn names_that_would_forge_are_refused() {
 }
 
 #[test]
-fn a_batch_is_published_in_order() {
+fn batch_is_published_in_order() {
     let server = Server::start();
     let mut held = server.parked("a", "");
     let body = concat!(
@@ -191,7 +191,7 @@ fn a_batch_is_published_in_order() {
 }
 
 #[test]
-fn a_batch_is_all_or_nothing() {
+fn batch_is_all_or_nothing() {
     let server = Server::start();
     let good = "{\"channel\":\"a\",\"data\":1}\n";
     for bad in [
@@ -215,7 +215,7 @@ fn a_batch_is_all_or_nothing() {
 }
 
 #[test]
-fn a_batch_without_room_for_its_channels_publishes_nothing() {
+fn batch_without_room_for_its_channels_publishes_nothing() {
     let server = Server::with(|config| config.max_channels = 2);
     let lines: String = ["a", "b", "c"]
         .map(|name| format!("{{\"channel\":\"{name}\",\"data\":1}}\n"))
@@ -227,7 +227,7 @@ fn a_batch_without_room_for_its_channels_publishes_nothing() {
 }
 
 #[test]
-fn a_key_makes_a_retry_harmless() {
+fn key_makes_a_retry_harmless() {
     let server = Server::start();
     let key = "Idempotency-Key: k1\r\n";
     let mut held = server.parked("news", "");
@@ -250,7 +250,7 @@ fn a_key_makes_a_retry_harmless() {
 }
 
 #[test]
-fn a_key_is_forgotten_with_its_message() {
+fn key_is_forgotten_with_its_message() {
     let server = Server::with(|config| config.history.max_messages = 1);
     let key = "Idempotency-Key: k1\r\n";
     let publish = |fields: &str| server.client().post("/publish/news", fields, "x").json();
@@ -260,7 +260,7 @@ fn a_key_is_forgotten_with_its_message() {
 }
 
 #[test]
-fn keys_have_a_length() {
+fn idempotency_key_of_a_wrong_length_is_refused() {
     let server = Server::start();
     for (length, status) in [(0, 400), (1, 200), (255, 200), (256, 400)] {
         let field = format!("Idempotency-Key: {}\r\n", "k".repeat(length));

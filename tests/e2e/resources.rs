@@ -105,17 +105,17 @@ fn is_served(server: Poor) {
 }
 
 #[test]
-fn a_closed_standard_error_changes_nothing() {
+fn closed_standard_error_changes_nothing() {
     is_served(Poor::start("", "2>&-", &LOGGING));
 }
 
 #[test]
-fn a_full_disk_under_the_log_changes_nothing() {
+fn full_disk_under_the_log_changes_nothing() {
     is_served(Poor::start("", "2>/dev/full", &LOGGING));
 }
 
 #[test]
-fn a_log_that_nobody_reads_any_more_changes_nothing() {
+fn closed_log_pipe_changes_nothing() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     // The shell hands it on as it is.
@@ -130,7 +130,7 @@ const LARGE: usize = 1 << 20;
 const ADDRESS_SPACE_KB: u64 = 200 << 10;
 
 #[test]
-fn with_little_memory_it_refuses_and_lives() {
+fn server_with_little_memory_refuses_and_stays_up() {
     let args = [
         "--history-total-bytes=24M",
         "--max-buffer-bytes=8M",

@@ -62,7 +62,7 @@ fn ndjson_lines_name_their_channels() {
 }
 
 #[test]
-fn a_fast_input_loses_nothing() {
+fn fast_input_loses_nothing() {
     let args = ["--stdin=fast", "--queue=4", "--history-messages=100000"];
     let mut encke = Encke::with_stdin(&args, Stdio::piped());
     let mut input = encke.child.stdin.take().unwrap();

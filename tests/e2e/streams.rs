@@ -9,7 +9,7 @@ use crate::server::Server;
 use crate::stream::Stream;
 
 #[test]
-fn heads_get_through_proxies() {
+fn stream_heads_forbid_proxies_to_buffer() {
     let server = Server::start();
     for (endpoint, kind) in [
         ("sse", "text/event-stream; charset=utf-8"),
@@ -57,7 +57,7 @@ fn http_1_0_reads_until_the_end_of_the_connection() {
 }
 
 #[test]
-fn events_open_with_a_cursor_that_resumes() {
+fn sse_opens_with_a_cursor_that_resumes() {
     let server = Server::start();
     server.publish("news", "before");
     let mut stream = server.stream("/sse/news");
@@ -74,7 +74,7 @@ fn events_open_with_a_cursor_that_resumes() {
 }
 
 #[test]
-fn events_carry_text_line_by_line() {
+fn sse_carries_text_line_by_line() {
     let server = Server::start();
     let mut stream = server.stream("/sse/news");
     stream.opening();
@@ -98,7 +98,7 @@ fn events_carry_text_line_by_line() {
 }
 
 #[test]
-fn events_carry_names_json_and_binary() {
+fn sse_carries_names_json_and_binary() {
     let server = Server::start();
     let mut stream = server.stream("/sse/news");
     stream.opening();
@@ -117,7 +117,7 @@ fn events_carry_names_json_and_binary() {
 }
 
 #[test]
-fn an_envelope_is_the_batchs_object() {
+fn sse_envelope_is_the_message_object() {
     let server = Server::start();
     let mut stream = server.stream("/sse/news?envelope=1");
     stream.opening();
@@ -131,7 +131,7 @@ fn an_envelope_is_the_batchs_object() {
 }
 
 #[test]
-fn lines_are_the_batchs_objects() {
+fn ndjson_lines_are_the_message_objects() {
     let server = Server::start();
     let mut stream = server.stream("/ndjson/news");
     let opening = stream.object().unwrap();
@@ -150,7 +150,7 @@ fn lines_are_the_batchs_objects() {
 }
 
 #[test]
-fn a_frame_is_a_page_of_scripts() {
+fn frame_is_a_page_of_scripts() {
     let server = Server::start();
     let mut stream = server.stream("/frame/news");
     let opening = stream.until("<script>e(").unwrap();
@@ -177,7 +177,7 @@ fn a_frame_is_a_page_of_scripts() {
 }
 
 #[test]
-fn a_frame_calls_or_posts_where_it_may() {
+fn frame_calls_or_posts_to_allowed_targets_only() {
     let server = Server::with(|config| {
         config.cors = encke::Cors::Origins(vec!["https://good.example".into()]);
     });
@@ -208,7 +208,7 @@ fn a_frame_calls_or_posts_where_it_may() {
 }
 
 #[test]
-fn silence_is_filled_with_heartbeats() {
+fn silent_stream_gets_heartbeats() {
     let server = Server::with(|config| config.heartbeat = Duration::from_millis(20));
     let id = server.publish("other", "x");
     let mut sse = server.stream("/sse/news");
@@ -223,7 +223,7 @@ fn silence_is_filled_with_heartbeats() {
 }
 
 #[test]
-fn a_stream_ends_cleanly_at_its_size() {
+fn stream_ends_cleanly_at_its_size() {
     let server = Server::with(|config| config.stream_max_bytes = 3_000);
     let text = "x".repeat(200);
     let ids: Vec<String> = (0..300).map(|_| server.publish("news", &text)).collect();
@@ -280,7 +280,7 @@ fn read_all(
 }
 
 #[test]
-fn a_stream_ends_cleanly_at_its_age() {
+fn stream_ends_cleanly_at_its_age() {
     let server = Server::with(|config| config.stream_max_age = Duration::from_millis(60));
     let id = server.publish("news", "x");
     for endpoint in ["sse", "ndjson", "frame"] {
@@ -293,7 +293,7 @@ fn a_stream_ends_cleanly_at_its_age() {
 }
 
 #[test]
-fn what_arrives_on_a_stream_is_ignored_up_to_a_bound() {
+fn input_on_a_stream_is_ignored_up_to_a_limit() {
     let server = Server::start();
     let mut stream = server.stream("/sse/news");
     stream.opening();
@@ -312,7 +312,7 @@ fn what_arrives_on_a_stream_is_ignored_up_to_a_bound() {
 }
 
 #[test]
-fn a_stream_whose_client_left_is_freed() {
+fn stream_of_a_client_that_left_is_freed() {
     let server = Server::start();
     for endpoint in ["sse", "ndjson", "frame"] {
         let stream = server.stream(&format!("/{endpoint}/news"));
@@ -325,7 +325,7 @@ fn a_stream_whose_client_left_is_freed() {
 }
 
 #[test]
-fn a_stream_may_begin_with_history() {
+fn stream_may_begin_with_history() {
     let server = Server::start();
     let texts: Vec<String> = (0..300).map(|n| n.to_string()).collect();
     for text in &texts {

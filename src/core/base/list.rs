@@ -354,7 +354,7 @@ mod tests {
 
         #[test]
         #[should_panic(expected = "already in a list")]
-        fn an_entry_with_neighbours_cannot_join_another_list() {
+        fn entry_with_neighbours_cannot_join_another_list() {
             let (mut table, mut one, mut other) = (Table::new(), List::new(), List::new());
             one.push_back(&mut table, 1);
             one.push_back(&mut table, 2);
@@ -363,7 +363,7 @@ mod tests {
 
         #[test]
         #[should_panic(expected = "already in this list")]
-        fn a_lone_member_cannot_join_again() {
+        fn lone_member_cannot_join_again() {
             let (mut table, mut list) = (Table::new(), List::new());
             list.push_front(&mut table, 1);
             list.push_front(&mut table, 1);
@@ -371,7 +371,7 @@ mod tests {
 
         #[test]
         #[should_panic(expected = "not a member of this list")]
-        fn the_end_of_another_list_cannot_be_unlinked() {
+        fn end_of_another_list_cannot_be_unlinked() {
             let (mut table, mut one, mut other) = (Table::new(), List::new(), List::new());
             one.push_back(&mut table, 1);
             other.push_back(&mut table, 2);
@@ -380,14 +380,14 @@ mod tests {
 
         #[test]
         #[should_panic(expected = "not a member of this list")]
-        fn what_is_in_no_list_cannot_be_unlinked() {
+        fn entry_in_no_list_cannot_be_unlinked() {
             let (mut table, mut list) = (Table::new(), List::new());
             list.unlink(&mut table, 1);
         }
 
         #[test]
         #[should_panic(expected = "no index")]
-        fn the_mark_of_the_end_cannot_join() {
+        fn end_marker_cannot_join_a_list() {
             List::new().push_back(&mut Table::new(), u32::MAX);
         }
     }

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_holder_gives_the_bytes_back() {
+    fn last_holder_releases_the_bytes() {
         let meter = Meter::new(10);
         let frame = Frame::new(*b"12345678", &meter);
         let other = Arc::clone(&frame);

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses() {
+    fn each_error_has_its_status() {
         for (error, status) in [
             (Error::BareLf, 400),
             (Error::LengthAndCoding, 400),

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn decoding() {
+    fn percent_encoding_is_decoded() {
         let check =
             |raw: &[u8], expected: Option<&[u8]>| assert_eq!(decode(raw).as_deref(), expected);
         check(b"", Some(b""));
@@ -156,18 +156,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_as_the_naive_twin(raw in vec(any::<u8>(), 0..40)) {
+        fn decode_equals_the_naive_twin(raw in vec(any::<u8>(), 0..40)) {
             prop_assert_eq!(decode(&raw).map(Cow::into_owned), naive_decode(&raw));
         }
 
         #[test]
-        fn decoding_of_many_escapes_as_the_naive_twin(raw in "([a-g%+]|%[0-9a-fA-F]{2}){0,20}") {
+        fn decode_of_many_escapes_equals_the_naive_twin(raw in "([a-g%+]|%[0-9a-fA-F]{2}){0,20}") {
             let raw = raw.as_bytes();
             prop_assert_eq!(decode(raw).map(Cow::into_owned), naive_decode(raw));
         }
 
         #[test]
-        fn encoded_bytes_come_back(bytes in vec(any::<u8>(), 0..40)) {
+        fn decode_reverses_encoding(bytes in vec(any::<u8>(), 0..40)) {
             let raw: String = bytes.iter().map(|byte| format!("%{byte:02X}")).collect();
             let decoded = decode(raw.as_bytes());
             prop_assert_eq!(decoded.as_deref(), Some(&bytes[..]));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_of_targets() {
+    fn each_form_of_target_is_split() {
         let check = |method: &str, target: &str, expected: Result<(&str, &str), Error>| {
             let expected = expected.map(|(path, query)| (path.as_bytes(), query.as_bytes()));
             assert_eq!(

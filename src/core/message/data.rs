@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types() {
+    fn content_type_selects_the_kind_of_data() {
         let json = || Data::json("1").unwrap();
         for (content_type, expected) in [
             ("application/json", json()),
@@ -181,7 +181,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn anything_else_is_kept_whole(body: Vec<u8>) {
+        fn body_of_any_other_type_is_kept_whole(body: Vec<u8>) {
             let data = Data::accept(None, &body).unwrap();
             prop_assert_eq!(data.len(), body.len());
             let kept = match &data {

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn forms() {
+    fn cursors_of_any_other_form_are_refused() {
         let epoch = Epoch::from_seed(u64::MAX);
         let own = |number: &str| format!("{}-{number}", epoch.as_str());
         for (text, expected) in [
@@ -187,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cursors_come_back(seed: u64, other: u64, seq: u64) {
+        fn written_cursor_parses_to_itself(seed: u64, other: u64, seq: u64) {
             let (epoch, other) = (Epoch::from_seed(seed), Epoch::from_seed(other));
             let mut text = Vec::new();
             let id = MessageId { epoch, seq: Seq(seq) };
@@ -201,7 +201,7 @@ mod tests {
         }
 
         #[test]
-        fn what_parses_is_what_would_be_written(
+        fn parsed_cursor_is_written_as_it_was(
             text in "([0-9a-zA-Z]{0,17}|00000000)-?[0-9]{0,21}[-x]?",
         ) {
             let epoch = Epoch::from_seed(0);

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channel_names() {
+    fn malformed_channel_names_are_refused() {
         let long = [b'x'; 251];
         for (name, expected) in [
             (&b"news"[..], Ok("news")),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn event_names() {
+    fn malformed_event_names_are_refused() {
         let parse = |name: &[u8]| EventName::parse(name).map(|name| name.map(|n| n.to_string()));
         let good = |name: &str| Ok(Some(name.to_owned()));
         let longest = "e".repeat(MAX_EVENT_BYTES);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn idempotency_keys() {
+    fn malformed_idempotency_keys_are_refused() {
         let longest = "k".repeat(MAX_KEY_BYTES);
         for good in ["k", " ", "a/1", &longest] {
             assert_eq!(&*IdempotencyKey::parse(good.as_bytes()).unwrap(), good);

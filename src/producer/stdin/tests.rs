@@ -72,7 +72,7 @@ proptest! {
 }
 
 #[test]
-fn an_endless_line_is_not_kept() {
+fn endless_line_is_not_kept() {
     let mut cutter = Cutter::new(10);
     let mut input = BufReader::new(io::repeat(b'x').take(1 << 20));
     assert_eq!(cutter.next(&mut input).unwrap(), Some(Cut::TooLong));
@@ -152,14 +152,14 @@ fn byte_order_mark_before_the_first_line_is_skipped() {
 }
 
 #[test]
-fn a_closed_server_ends_it() {
+fn closed_server_ends_the_feed() {
     let lines = Lines::to_channel("a/b").unwrap();
     let published = fed(&b"1\n2\n3\n4\n"[..], &lines, 10, 3);
     assert_eq!(published, to_channel(&[text("1"), text("2")]));
 }
 
 #[test]
-fn a_broken_input_ends_it() {
+fn failed_input_ends_the_feed() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -178,7 +178,7 @@ fn channel_names_are_checked() {
 }
 
 #[test]
-fn warnings_come_once_a_second_and_count() {
+fn skipped_lines_are_counted_in_one_warning_per_second() {
     let mut skipped = Skipped::default();
     let start = Instant::now();
     let at = |ms| start + Duration::from_millis(ms);

@@ -270,7 +270,7 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_format() {
+fn corpus_file_is_parsed() {
     let definitions = definitions("# none\n\nok | 200 | A: b | body x*\\n\nno | 400 | problem why");
     assert_eq!(definitions["ok"].fields, [("A".to_owned(), "b".to_owned())]);
     assert_eq!(definitions["ok"].body.as_deref(), Some("x*\n"));

@@ -130,7 +130,7 @@ fn check(case: &Case, ends: &[usize]) {
 }
 
 #[test]
-fn every_request_comes_to_the_same_however_it_is_cut() {
+fn request_cut_anywhere_has_the_same_outcome() {
     let cases = cases();
     assert!(cases.len() >= 600);
     each(&cases, |case| {
@@ -145,7 +145,7 @@ fn every_request_comes_to_the_same_however_it_is_cut() {
 }
 
 #[test]
-fn every_short_request_comes_to_the_same_cut_twice() {
+fn short_request_cut_twice_has_the_same_outcome() {
     let mut cases = cases();
     cases.retain(|case| case.bytes.len() < 70);
     each(&cases, |case| {

@@ -200,13 +200,13 @@ fn check_messages(server: &Server, case: &Case) {
 }
 
 #[test]
-fn whole() {
+fn whole_request_gets_the_expected_answer() {
     let server = server();
     each(&cases(), |case| check(&server, case, Sending::Whole));
 }
 
 #[test]
-fn byte_by_byte() {
+fn request_in_single_bytes_gets_the_expected_answer() {
     let server = server();
     let mut cases = cases();
     // The parser itself has longer ones byte by byte.
@@ -215,7 +215,7 @@ fn byte_by_byte() {
 }
 
 #[test]
-fn patterns() {
+fn star_of_a_pattern_matches_any_text() {
     for (text, pattern) in [
         ("", ""),
         ("a", "a"),

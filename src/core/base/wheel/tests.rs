@@ -150,7 +150,7 @@ fn is_due(deadline_ms: u64, now_ms: u64) -> bool {
 
 proptest! {
     #[test]
-    fn what_fires_is_what_the_twin_says_is_due(
+    fn expired_keys_equal_those_of_the_twin(
         start_ms in start_ms(),
         ops in prop::collection::vec(op(), 1..120),
     ) {
@@ -170,7 +170,7 @@ proptest! {
     /// A caller that sleeps until `next_due_ms` misses nothing, is never late by as much
     /// as a tick, and is not woken for nothing more than once a turn and key.
     #[test]
-    fn who_sleeps_until_next_due_is_on_time(
+    fn sleep_until_next_due_misses_no_deadline(
         start_ms in start_ms(),
         ahead_ms in prop::collection::vec(0..6 * TURN_MS, 1..KEYS as usize),
     ) {
@@ -197,7 +197,7 @@ fn drain(wheel: &mut Wheel, now_ms: u64) -> (Vec<u32>, usize) {
 }
 
 #[test]
-fn late_by_less_than_a_tick_and_never_early() {
+fn deadline_fires_less_than_a_tick_late_and_never_early() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, 17);
     assert_eq!(wheel.deadline_ms(0), Some(32));
@@ -208,7 +208,7 @@ fn late_by_less_than_a_tick_and_never_early() {
 }
 
 #[test]
-fn putting_off_costs_nothing_until_the_old_slot_fires() {
+fn postponed_deadline_is_relinked_when_its_old_slot_fires() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, 160);
     for ms in 0..1000 {
@@ -226,7 +226,7 @@ fn putting_off_costs_nothing_until_the_old_slot_fires() {
 }
 
 #[test]
-fn an_earlier_deadline_counts_at_once() {
+fn earlier_deadline_counts_at_once() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, 1600);
     wheel.arm(0, 160);
@@ -252,7 +252,7 @@ fn one_call_is_bounded_however_full_the_slot_is() {
 }
 
 #[test]
-fn a_spent_budget_fires_nothing() {
+fn spent_budget_fires_nothing() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, 0);
     assert_eq!(wheel.expire(10 * TURN_MS, &mut 0), None);
@@ -260,7 +260,7 @@ fn a_spent_budget_fires_nothing() {
 }
 
 #[test]
-fn a_key_armed_anew_for_the_past_fires_again_within_the_budget() {
+fn key_armed_anew_for_the_past_fires_again_within_the_budget() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, 100);
     let mut budget = 5;
@@ -271,7 +271,7 @@ fn a_key_armed_anew_for_the_past_fires_again_within_the_budget() {
 }
 
 #[test]
-fn far_deadlines_cost_one_look_a_turn_and_two_a_jump() {
+fn far_deadline_is_visited_once_per_turn_and_twice_per_jump() {
     let mut wheel = Wheel::with_capacity(500);
     let keys = 0..500;
     for key in keys.clone() {
@@ -310,7 +310,7 @@ fn deadlines_before_and_after_ticks_outgrow_32_bits() {
 }
 
 #[test]
-fn a_wheel_left_alone_for_years_is_not_early() {
+fn wheel_left_alone_for_years_is_not_early() {
     let mut wheel = Wheel::with_capacity(1);
     let now_ms = 5 * 365 * DAY_MS;
     wheel.arm(0, now_ms + 1000);
@@ -319,7 +319,7 @@ fn a_wheel_left_alone_for_years_is_not_early() {
 }
 
 #[test]
-fn the_end_of_time_is_no_trouble() {
+fn last_representable_tick_does_not_overflow() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, u64::MAX);
     assert_eq!(wheel.deadline_ms(0), Some(MAX_TICK * TICK_MS));
@@ -330,7 +330,7 @@ fn the_end_of_time_is_no_trouble() {
 }
 
 #[test]
-fn a_clock_that_goes_back_fires_nothing_early() {
+fn clock_that_goes_back_fires_nothing_early() {
     let mut wheel = Wheel::with_capacity(3);
     drain(&mut wheel, 10_000);
     wheel.arm(0, 9_000);
@@ -343,7 +343,7 @@ fn a_clock_that_goes_back_fires_nothing_early() {
 }
 
 #[test]
-fn keys_never_armed_are_no_trouble() {
+fn key_never_armed_can_be_cancelled() {
     let mut wheel = Wheel::with_capacity(0);
     wheel.cancel(7);
     assert!(!wheel.is_armed(7));

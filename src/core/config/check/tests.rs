@@ -69,7 +69,7 @@ fn hold_is_at_most_max_hold() {
 }
 
 #[test]
-fn bytes_that_must_fit_into_others() {
+fn sizes_beyond_their_budgets_are_refused() {
     allowed(|c| c.max_buffer_bytes = (1 << 20) + 1);
     refused(
         "--max-body-bytes",
@@ -105,7 +105,7 @@ fn bytes_that_must_fit_into_others() {
 }
 
 #[test]
-fn addresses() {
+fn duplicate_or_malformed_addresses_are_refused() {
     refused("--listen", "no address", |c| c.listen.clear());
     allowed(|c| {
         c.listen.clear();
@@ -157,7 +157,7 @@ fn names_are_checked_by_each_of_their_addresses() {
 }
 
 #[test]
-fn never_open_by_accident() {
+fn control_surface_open_to_a_network_needs_a_key_or_is_local() {
     let open = || vec![unix("/a"), tcp("0.0.0.0:80")];
     let locked = |c: &mut Config| c.publish_key = Some("secret".into());
 
@@ -189,7 +189,7 @@ fn never_open_by_accident() {
 }
 
 #[test]
-fn publish_keys() {
+fn publish_key_with_other_characters_is_refused() {
     let key = |key: &str| {
         let key = key.to_owned();
         move |c: &mut Config| c.publish_key = Some(key)
@@ -204,7 +204,7 @@ fn publish_keys() {
 }
 
 #[test]
-fn origins() {
+fn malformed_origins_are_refused() {
     for origin in [
         "https://example.org",
         "http://localhost:8080",

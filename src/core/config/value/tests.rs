@@ -19,7 +19,7 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 }
 
 #[test]
-fn durations() {
+fn durations_with_and_without_suffix_are_parsed() {
     let ms = Duration::from_millis;
     for (text, expected) in [
         ("0", ms(0)),
@@ -53,7 +53,7 @@ fn durations() {
 }
 
 #[test]
-fn bytes() {
+fn bytes_with_and_without_suffix_are_parsed() {
     for (text, expected) in [
         ("0", 0),
         ("1000", 1_000),
@@ -86,7 +86,7 @@ fn bytes() {
 }
 
 #[test]
-fn counts() {
+fn counts_are_digits_only() {
     assert_eq!(count("0"), Ok(0));
     assert_eq!(count("1000"), Ok(1_000));
     for text in ["", "-1", "+1", "1.0", "1K", "1e3", "one"] {
@@ -100,7 +100,7 @@ fn counts() {
 }
 
 #[test]
-fn addresses() {
+fn each_form_of_address_is_parsed() {
     let tcp = |text: &str| Address::Tcp(text.parse().unwrap());
     for (text, expected) in [
         ("127.0.0.1:7711", tcp("127.0.0.1:7711")),
@@ -158,7 +158,7 @@ fn name_gives_each_of_its_addresses_once() {
 }
 
 #[test]
-fn flags() {
+fn flags_are_parsed() {
     for text in ["true", "YES", "y", "1", "on", "t"] {
         assert_eq!(flag(text), Ok(true));
     }
@@ -172,7 +172,7 @@ fn flags() {
 
 proptest! {
     #[test]
-    fn what_is_shown_reads_back(ms in 0..3_000_000_000_u64, bytes: u64) {
+    fn displayed_value_parses_to_itself(ms in 0..3_000_000_000_u64, bytes: u64) {
         let span = Span(Duration::from_millis(ms));
         prop_assert_eq!(span.to_string().parse(), Ok(span));
         let bytes = Bytes(bytes >> (bytes % 64));
@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_too_strange(text in ".*") {
+    fn any_text_is_parsed_or_refused(text in ".*") {
         let _ = text.parse::<Span>();
         let _ = text.parse::<Bytes>();
         let _ = count(&text);

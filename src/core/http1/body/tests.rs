@@ -33,7 +33,7 @@ fn check(input: &[u8], expected: Result<(&[u8], usize), Error>) {
 }
 
 #[test]
-fn chunks() {
+fn chunked_bodies_are_decoded() {
     check(b"0\r\n\r\n", Ok((b"", 5)));
     check(b"5\r\nhello\r\n0\r\n\r\nGET", Ok((b"hello", 15)));
     check(b"1\r\na\r\n00002\r\nbc\r\n000\r\n\r\n", Ok((b"abc", 24)));
@@ -49,7 +49,7 @@ fn chunks() {
 }
 
 #[test]
-fn wrong_chunks() {
+fn malformed_chunks_are_refused() {
     for size in [
         "", " 1", "+1", "-1", "0x1", "x", "1 ", "1 2", "1_", ";a", "1:", "\t1", "\x001",
     ] {
@@ -97,7 +97,7 @@ fn size_lines_are_limited() {
 }
 
 #[test]
-fn small_chunks_are_fine_but_not_endless_extensions() {
+fn small_chunks_are_accepted_and_endless_extensions_refused() {
     let decode = |chunk: &str| {
         let input = chunk.repeat(100_000) + "0\r\n\r\n";
         decode_pieces(Framing::Chunked, &[input.as_bytes()], 100_000)
@@ -127,7 +127,7 @@ fn trailers_are_limited() {
 }
 
 #[test]
-fn large_bodies_are_refused_as_soon_as_known() {
+fn body_over_the_limit_is_refused_as_soon_as_its_size_is_known() {
     let mut body = Vec::new();
     for length in [MAX as u64 + 1, u64::MAX] {
         let mut decoder = Decoder::new(Framing::Length(length));
@@ -170,7 +170,7 @@ fn sizes_do_not_overflow() {
 }
 
 #[test]
-fn counted_bodies_end_where_they_say() {
+fn body_with_a_length_ends_at_its_length() {
     let decode = |framing, input: &[u8]| decode_pieces(framing, &[input], MAX);
     assert_eq!(decode(Framing::None, b"GET"), Ok((vec![], 0, true)));
     assert_eq!(decode(Framing::Length(0), b"GET"), Ok((vec![], 0, true)));
@@ -303,7 +303,7 @@ proptest! {
     }
 
     #[test]
-    fn garbage_as_the_naive_twin(
+    fn garbage_is_decoded_as_by_the_naive_twin(
         tokens in vec(
             prop::sample::select(vec![
                 "0", "1", "2", "a", "1\r\na\r\n", "2\r\n\r\n\r\n", "0\r\n", "\r\n", "\r\n\r\n",
@@ -325,7 +325,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(
+    fn any_bytes_do_not_panic(
         bytes in vec(any::<u8>(), 0..200),
         places in vec(any::<usize>(), 0..6),
     ) {

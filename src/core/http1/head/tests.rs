@@ -19,7 +19,7 @@ fn with_fields(fields: &str) -> String {
 }
 
 #[test]
-fn all_of_a_head() {
+fn head_with_every_field_is_parsed() {
     let bytes =
         b"\r\n\r\nPOST /a%20b/c?d=%26&e HTTP/1.1\r\nHOST: h\r\nlast-event-id:  1-2 \t\r\n\
         Origin: http://o\r\nContent-Type: text/plain\r\nAuthorization: Bearer x\r\n\
@@ -139,7 +139,7 @@ proptest! {
 }
 
 #[test]
-fn a_bare_head() {
+fn head_without_fields_is_parsed() {
     let expected = Head {
         method: Method::Get,
         version: Version::Http10,
@@ -163,7 +163,7 @@ fn a_bare_head() {
 }
 
 #[test]
-fn methods() {
+fn known_methods_are_parsed_and_others_refused() {
     for (token, method) in [
         ("GET", Method::Get),
         ("HEAD", Method::Head),
@@ -188,7 +188,7 @@ fn methods() {
 }
 
 #[test]
-fn the_host_of_a_target_counts_before_host() {
+fn host_of_an_absolute_target_overrides_host() {
     for (target, host) in [("/", "h"), ("http://a:1/", "a:1"), ("HTTPS://a?b", "a")] {
         let bytes = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(complete(bytes.as_bytes()).host, Some(host.as_bytes()));
@@ -206,7 +206,7 @@ fn the_host_of_a_target_counts_before_host() {
 }
 
 #[test]
-fn nothing_follows_connect() {
+fn connect_ends_the_connection() {
     for fields in ["", "Connection: keep-alive\r\n", "Content-Length: 1\r\n"] {
         let bytes = format!("CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n{fields}\r\n");
         assert!(!complete(bytes.as_bytes()).keep_alive, "{fields}");
@@ -214,7 +214,7 @@ fn nothing_follows_connect() {
 }
 
 #[test]
-fn persistence() {
+fn keep_alive_follows_version_and_connection_field() {
     for (version, fields, expected) in [
         ("1.1", "", true),
         ("1.1", "Connection: close\r\n", false),
@@ -240,7 +240,7 @@ fn persistence() {
 }
 
 #[test]
-fn framing() {
+fn framing_follows_length_and_coding_fields() {
     for (field, expected) in [
         ("Content-Length: 0", Ok(Framing::Length(0))),
         ("Content-Length: 007", Ok(Framing::Length(7))),
@@ -329,7 +329,7 @@ fn framing() {
 }
 
 #[test]
-fn expectations() {
+fn other_expectations_are_refused() {
     assert!(!complete(with_fields("A: b").as_bytes()).expect_continue);
     assert!(complete(with_fields("expect:100-CONTINUE").as_bytes()).expect_continue);
     for expect in ["", "200-ok", "100-continue, x", "100-continue\r\nExpect: x"] {
@@ -341,7 +341,7 @@ fn expectations() {
 }
 
 #[test]
-fn fields_that_may_come_once() {
+fn repeated_singleton_fields_are_refused() {
     for (name, error) in [
         ("Host", Error::HostRepeated),
         ("Authorization", Error::AuthorizationRepeated),
@@ -360,7 +360,7 @@ fn fields_that_may_come_once() {
 }
 
 #[test]
-fn syntax_errors() {
+fn each_syntax_error_is_diagnosed() {
     for (bytes, error) in [
         ("GET /\r\n", Error::VersionMissing),
         ("GET / \r\n\r\n", Error::RequestLine),
@@ -441,7 +441,7 @@ fn syntax_errors() {
 }
 
 #[test]
-fn unfinished_heads_are_waited_for() {
+fn unfinished_head_is_partial() {
     for bytes in [
         "",
         "\r",
@@ -464,7 +464,7 @@ fn unfinished_heads_are_waited_for() {
 }
 
 #[test]
-fn limits() {
+fn heads_beyond_their_limits_are_refused() {
     let head = b"\r\nGET /abc HTTP/1.1\r\nHost: h\r\n\r\n";
     let parse_within = |max| parse(head, &mut Scan::default(), max);
     let whole = parse_within(head.len()).map(|outcome| outcome != Outcome::Partial);
@@ -505,7 +505,7 @@ fn drip(bytes: &[u8], max: usize) -> (Result<Outcome<'_>, Error>, usize, usize) 
 }
 
 #[test]
-fn a_head_that_drips_in_costs_linear_work() {
+fn head_in_single_bytes_costs_linear_work() {
     for fields in [1, 50, 99] {
         let bytes = with_fields(&vec!["X-Field: value"; fields].join("\r\n"));
         let (outcome, parses, parsed_bytes) = drip(bytes.as_bytes(), MAX);
@@ -535,7 +535,7 @@ fn a_head_that_drips_in_costs_linear_work() {
 }
 
 #[test]
-fn defects_are_noticed_as_soon_as_they_are_there() {
+fn defect_is_found_with_its_last_byte() {
     for (start, last, error) in [
         ("GET /\r", "\n", Error::VersionMissing),
         ("GET /\r", "x", Error::BareCr),
@@ -591,7 +591,7 @@ proptest! {
     /// The naive twin of the look at line ends: no CR without its LF is ever accepted, so as
     /// many of the one as of the other means that none is bare.
     #[test]
-    fn a_bare_lf_is_found_wherever_it_stands(
+    fn bare_lf_is_found_wherever_it_stands(
         ends in prop::collection::vec(prop_oneof![9 => Just("\r\n"), 1 => Just("\n")], 2..9),
         empty_lines in 0..3_usize,
     ) {
@@ -653,7 +653,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = fresh(&bytes);
         let start = [b"GET / HTTP/1.1\r\nHost: h\r\n".as_slice(), &bytes].concat();
         let whole = fresh(&start);

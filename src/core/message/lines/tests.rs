@@ -11,7 +11,7 @@ fn one(line: &str) -> Draft<'static> {
 }
 
 #[test]
-fn data_of_every_kind() {
+fn each_kind_of_data_is_parsed() {
     for (member, expected) in [
         (r#""a\nb""#, Data::Text("a\nb".into())),
         (r#""""#, Data::Text("".into())),
@@ -43,7 +43,7 @@ fn data_of_every_kind() {
 }
 
 #[test]
-fn faults_are_named() {
+fn each_malformed_line_names_its_fault() {
     for (line, part) in [
         ("1", "must be a JSON object"),
         (r#"["c",1]"#, "must be a JSON object"),
@@ -133,7 +133,7 @@ fn sizes_are_those_of_the_data() {
 }
 
 #[test]
-fn bodies() {
+fn bodies_are_parsed_line_by_line() {
     let line = r#"{"channel":"c","data":1}"#;
     let body = format!("\n{line}\r\n \t\r\n{line}\n\n{line}");
     assert_eq!(parse(body.as_bytes(), MAX).unwrap(), vec![one(line); 3]);
@@ -214,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_panics(body: Vec<u8>, member in text()) {
+    fn any_body_does_not_panic(body: Vec<u8>, member in text()) {
         let _ = parse(&body, MAX).map_err(|error| error.to_string());
         let line = format!("{{\"channel\":\"c\",\"data\":{member}}}\n{member}");
         let _ = parse(line.as_bytes(), 3).map_err(|error| error.to_string());
