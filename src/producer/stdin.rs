@@ -66,11 +66,11 @@ pub fn feed(
             },
             Err(reason) => reason,
         };
-        if let Some(warning) = skipped.note(cutter.number, reason, Instant::now()) {
+        if let Some(warning) = skipped.record(cutter.number, reason, Instant::now()) {
             log::warn!("{warning}");
         }
     };
-    if let Some(warning) = skipped.rest() {
+    if let Some(warning) = skipped.take_warning() {
         log::warn!("{warning}");
     }
     log::info!("standard input {end}, after {} lines", cutter.number);
@@ -175,18 +175,18 @@ struct Skipped {
 
 impl Skipped {
     /// Counts a line; the warning, if one is due.
-    fn note(&mut self, number: u64, reason: String, now: Instant) -> Option<String> {
+    fn record(&mut self, number: u64, reason: String, now: Instant) -> Option<String> {
         self.count += 1;
         self.last = Some((number, reason));
         if self.quiet_until.is_some_and(|until| now < until) {
             return None;
         }
         self.quiet_until = Some(now + WARNING_INTERVAL);
-        self.rest()
+        self.take_warning()
     }
 
     /// The warning about lines of which nothing was said so far.
-    fn rest(&mut self) -> Option<String> {
+    fn take_warning(&mut self) -> Option<String> {
         let (number, reason) = self.last.take()?;
         let count = std::mem::take(&mut self.count);
         let more = match count {

@@ -36,10 +36,10 @@ impl Reactor {
         let mut budget = BUDGET;
         let count = self.listeners.len();
         for turn in 0..count {
-            let place = (self.first_listener + turn) % count;
-            while self.listeners[place].is_ready && budget > 0 {
+            let listener_index = (self.first_listener + turn) % count;
+            while self.listeners[listener_index].is_ready && budget > 0 {
                 budget -= 1;
-                self.accept_next(place, now);
+                self.accept_next(listener_index, now);
                 if self.gate.is_paused() {
                     return;
                 }
@@ -48,13 +48,13 @@ impl Reactor {
         self.first_listener = (self.first_listener + 1) % count.max(1);
     }
 
-    fn accept_next(&mut self, place: usize, now: Time) {
-        let listener = &mut self.listeners[place];
+    fn accept_next(&mut self, listener_index: usize, now: Time) {
+        let listener = &mut self.listeners[listener_index];
         match accept_one(listener) {
-            Ok((fd, address)) => self.register(place, fd, address),
+            Ok((fd, address)) => self.register(listener_index, fd, address),
             Err(Errno::AGAIN) => listener.is_ready = false,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                self.reject_without_descriptor(place, now);
+                self.reject_without_descriptor(listener_index, now);
             }
             // The socket does not listen any more: a process that shares it has shut it down. Every
             // further call would fail likewise.
@@ -67,10 +67,10 @@ impl Reactor {
         }
     }
 
-    fn register(&mut self, place: usize, fd: OwnedFd, address: Option<IpAddr>) {
+    fn register(&mut self, listener_index: usize, fd: OwnedFd, address: Option<IpAddr>) {
         let Listener {
             access, is_proxied, ..
-        } = self.listeners[place];
+        } = self.listeners[listener_index];
         // Behind a proxy, the client's address is in the PROXY header.
         let address = address.filter(|_| !is_proxied);
         let Some(address) = self.addresses.add(address) else {
@@ -110,9 +110,9 @@ impl Reactor {
         self.engine.broken(id);
     }
 
-    fn reject_without_descriptor(&mut self, place: usize, now: Time) {
+    fn reject_without_descriptor(&mut self, listener_index: usize, now: Time) {
         self.gate.give_spare();
-        if let Ok((fd, _)) = accept_one(&self.listeners[place]) {
+        if let Ok((fd, _)) = accept_one(&self.listeners[listener_index]) {
             self.reject(&fd, ConnectionLimit::Descriptors);
         }
         self.gate.pause(now);

@@ -14,7 +14,7 @@ pub(super) const UNCOUNTED: u32 = u32::MAX;
 /// The addresses that have connections.
 pub(super) struct Addresses {
     max_per_address: Option<usize>,
-    places: HashMap<IpAddr, u32>,
+    indices: HashMap<IpAddr, u32>,
     counts: Slab<(IpAddr, usize)>,
 }
 
@@ -22,7 +22,7 @@ impl Addresses {
     pub(super) fn new(max_per_address: Option<usize>) -> Addresses {
         Addresses {
             max_per_address,
-            places: HashMap::new(),
+            indices: HashMap::new(),
             counts: Slab::new(),
         }
     }
@@ -34,28 +34,28 @@ impl Addresses {
             return Some(UNCOUNTED);
         };
         let address = address.to_canonical();
-        let place = *self
-            .places
+        let index = *self
+            .indices
             .entry(address)
             .or_insert_with(|| self.counts.insert((address, 0)) as u32);
-        let (_, count) = &mut self.counts[place as usize];
+        let (_, count) = &mut self.counts[index as usize];
         if *count >= max {
             return None;
         }
         *count += 1;
-        Some(place)
+        Some(index)
     }
 
     /// Counts one connection less at an index.
-    pub(super) fn remove(&mut self, place: u32) {
-        if place == UNCOUNTED {
+    pub(super) fn remove(&mut self, index: u32) {
+        if index == UNCOUNTED {
             return;
         }
-        let (address, count) = &mut self.counts[place as usize];
+        let (address, count) = &mut self.counts[index as usize];
         *count -= 1;
         if *count == 0 {
-            self.places.remove(address);
-            self.counts.remove(place as usize);
+            self.indices.remove(address);
+            self.counts.remove(index as usize);
         }
     }
 }
@@ -77,16 +77,16 @@ mod tests {
         assert_ne!(other, first);
         addresses.remove(first);
         assert_eq!(addresses.add(ip("10.0.0.1")), Some(first));
-        for place in [first, first, other, UNCOUNTED] {
-            addresses.remove(place);
+        for index in [first, first, other, UNCOUNTED] {
+            addresses.remove(index);
         }
-        assert!(addresses.places.is_empty() && addresses.counts.is_empty());
+        assert!(addresses.indices.is_empty() && addresses.counts.is_empty());
     }
 
     #[test]
     fn no_limit_keeps_no_address() {
         let mut addresses = Addresses::new(None);
         assert_eq!(addresses.add(Some([10, 0, 0, 1].into())), Some(UNCOUNTED));
-        assert!(addresses.places.is_empty());
+        assert!(addresses.indices.is_empty());
     }
 }

@@ -26,34 +26,34 @@ pub(super) struct Load {
 
 impl Load {
     /// Records that the thread waited between these moments, and worked before.
-    pub(super) fn slept(&mut self, from: Instant, until: Instant, outside: &mut ProcessGauges) {
+    pub(super) fn slept(&mut self, from: Instant, until: Instant, gauges: &mut ProcessGauges) {
         if let Some(woke) = self.woke {
             let worked = from.saturating_duration_since(woke);
-            outside.tick_us.record(worked.as_micros() as u64);
+            gauges.tick_us.record(worked.as_micros() as u64);
             self.busy += worked;
             self.total += until.saturating_duration_since(woke);
         }
         self.woke = Some(until);
         if self.total >= SPAN {
             let permille = self.busy.as_micros() * 1_000 / self.total.as_micros().max(1);
-            outside.load_permille = (outside.load_permille + permille as u32) / 2;
+            gauges.load_permille = (gauges.load_permille + permille as u32) / 2;
             self.busy = Duration::ZERO;
             self.total = Duration::ZERO;
         }
     }
 
     /// Measures descriptors and memory, at most once a second. `sockets` is the number of open sockets.
-    pub(super) fn sample(&mut self, now: Time, sockets: usize, outside: &mut ProcessGauges) {
+    pub(super) fn sample(&mut self, now: Time, sockets: usize, gauges: &mut ProcessGauges) {
         if now < self.next_sample {
             return;
         }
         self.next_sample = now.after_ms(SAMPLE_MS);
-        outside.max_open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        gauges.max_open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         // Linux tells the number of open descriptors as the size of this directory since 6.2; before
         // that it says 0, and our own sockets are nearly all there are.
         let open = std::fs::metadata("/proc/self/fd").map(|metadata| metadata.len());
-        outside.open_files = open.unwrap_or(0).max(sockets as u64);
-        outside.resident_bytes = resident_bytes().unwrap_or(0);
+        gauges.open_files = open.unwrap_or(0).max(sockets as u64);
+        gauges.resident_bytes = resident_bytes().unwrap_or(0);
     }
 }
 

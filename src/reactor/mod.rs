@@ -228,9 +228,9 @@ impl Reactor {
         let now = self.update_clock(woke);
         self.run_callbacks(now);
         let sockets = self.engine.connection_count() + self.listeners.len();
-        let outside = self.engine.gauges();
-        outside.queued = self.inbox.len();
-        self.load.sample(now, sockets, outside);
+        let gauges = self.engine.gauges();
+        gauges.queued = self.inbox.len();
+        self.load.sample(now, sockets, gauges);
         self.warnings.log(now, &self.engine);
         self.resume_reads();
         self.serve_events();

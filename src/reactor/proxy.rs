@@ -51,8 +51,8 @@ impl Reactor {
     /// Counts the connection for the address that the header names.
     fn count_address(&mut self, id: ConnId, address: Option<IpAddr>) -> bool {
         match self.addresses.add(address) {
-            Some(place) => {
-                self.sockets.end_header(id, place);
+            Some(index) => {
+                self.sockets.end_header(id, index);
                 true
             }
             None => {

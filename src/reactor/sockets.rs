@@ -69,12 +69,12 @@ impl Sockets {
 
     /// Takes over a connection's socket and watches it for bytes.
     pub(super) fn insert(&mut self, id: ConnId, fd: OwnedFd, address: u32) -> io::Result<()> {
-        let place = id.index as usize;
-        if self.sockets.len() <= place {
-            self.sockets.resize_with(place + 1, || None);
+        let index = id.index as usize;
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
         }
         let raw = fd.as_raw_fd();
-        self.sockets[place] = Some(Socket {
+        self.sockets[index] = Some(Socket {
             fd,
             generation: id.generation,
             address,
@@ -114,8 +114,9 @@ impl Sockets {
     }
 
     /// Whether a PROXY protocol header must come first.
-    pub(super) fn awaits_header(&mut self, id: ConnId) -> bool {
-        self.find(id).is_some_and(|socket| socket.awaits_header)
+    pub(super) fn awaits_header(&self, id: ConnId) -> bool {
+        let socket = self.sockets.get(id.index as usize).and_then(Option::as_ref);
+        socket.is_some_and(|socket| socket.generation == id.generation && socket.awaits_header)
     }
 
     /// Notes that the header was read, and the index under which its address is counted.

@@ -29,8 +29,8 @@ impl Histogram {
 
     /// Counts a value `count` times.
     pub fn record_many(&mut self, value: u64, count: u64) {
-        let place = self.bounds.iter().position(|&bound| value <= bound);
-        self.counts[place.unwrap_or(self.bounds.len())] += count;
+        let bucket = self.bounds.iter().position(|&bound| value <= bound);
+        self.counts[bucket.unwrap_or(self.bounds.len())] += count;
         self.sum = self.sum.saturating_add(value.saturating_mul(count));
     }
 

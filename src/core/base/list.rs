@@ -105,21 +105,6 @@ impl List {
         }
     }
 
-    /// Makes `index`, which is in no list, the first member.
-    pub fn push_front(&mut self, table: &mut impl LinkTable, index: u32) {
-        self.debug_assert_can_join(table, index);
-        let first = self.head;
-        *table.links_mut(index) = Links {
-            prev: NIL,
-            next: first,
-        };
-        self.head = index;
-        match member(first) {
-            Some(first) => table.links_mut(first).prev = index,
-            None => self.tail = index,
-        }
-    }
-
     /// Takes out the first member.
     pub fn pop_front(&mut self, table: &mut impl LinkTable) -> Option<u32> {
         let first = self.front()?;
@@ -243,7 +228,6 @@ mod tests {
     enum Op {
         /// Moves an entry, wherever it is, to the back of a list.
         PushBack(usize, u32),
-        PushFront(usize, u32),
         PopFront(usize),
         Unlink(u32),
         Append(usize, usize),
@@ -254,7 +238,6 @@ mod tests {
         let entry = 0..ENTRIES;
         let op = prop_oneof![
             4 => (list.clone(), entry.clone()).prop_map(|(l, i)| Op::PushBack(l, i)),
-            2 => (list.clone(), entry.clone()).prop_map(|(l, i)| Op::PushFront(l, i)),
             2 => list.clone().prop_map(Op::PopFront),
             2 => entry.prop_map(Op::Unlink),
             1 => (list.clone(), list).prop_map(|(to, from)| Op::Append(to, from)),
@@ -283,11 +266,6 @@ mod tests {
                     self.unlink(index);
                     self.lists[list].push_back(&mut self.table, index);
                     self.twins[list].push_back(index);
-                }
-                Op::PushFront(list, index) => {
-                    self.unlink(index);
-                    self.lists[list].push_front(&mut self.table, index);
-                    self.twins[list].push_front(index);
                 }
                 Op::PopFront(list) => {
                     let popped = self.lists[list].pop_front(&mut self.table);
@@ -365,8 +343,8 @@ mod tests {
         #[should_panic(expected = "already in this list")]
         fn lone_member_cannot_join_again() {
             let (mut table, mut list) = (Table::new(), List::new());
-            list.push_front(&mut table, 1);
-            list.push_front(&mut table, 1);
+            list.push_back(&mut table, 1);
+            list.push_back(&mut table, 1);
         }
 
         #[test]

@@ -12,9 +12,9 @@ const MAX_SIZE_LINE_BYTES: u16 = 256;
 const MAX_TRAILER_BYTES: u16 = 8 * 1024;
 
 /// A size takes no more digits than this; what a size line has beyond is not needed.
-const NEEDED_SIZE_LINE_BYTES: u16 = 16;
+const MAX_SIZE_BYTES: u16 = 16;
 /// What all size lines of one body may have beyond their needs.
-const MAX_NEEDLESS_BYTES: u16 = 16 * 1024;
+const MAX_EXTENSION_BYTES: u16 = 16 * 1024;
 
 /// Finds the bytes of one request body.
 ///
@@ -28,7 +28,7 @@ pub struct Decoder {
     found_bytes: u64,
     /// Bytes of the size line at hand, later of the trailer section.
     line_bytes: u16,
-    needless_bytes: u16,
+    extension_bytes: u16,
 }
 
 /// How far a piece of input has led.
@@ -74,7 +74,7 @@ impl Decoder {
             left_bytes,
             found_bytes: 0,
             line_bytes: 0,
-            needless_bytes: 0,
+            extension_bytes: 0,
         }
     }
 
@@ -226,10 +226,10 @@ impl Decoder {
         if self.line_bytes > MAX_SIZE_LINE_BYTES {
             return Err(Error::ChunkLineTooLong);
         }
-        if self.line_bytes > NEEDED_SIZE_LINE_BYTES {
-            self.needless_bytes += 1;
+        if self.line_bytes > MAX_SIZE_BYTES {
+            self.extension_bytes += 1;
         }
-        if self.needless_bytes > MAX_NEEDLESS_BYTES {
+        if self.extension_bytes > MAX_EXTENSION_BYTES {
             return Err(Error::ChunkExtensionsTooLong);
         }
         Ok(())

@@ -31,7 +31,7 @@ pub(super) struct Fields<'b> {
 
 impl<'b> Fields<'b> {
     /// Takes note of one field.
-    pub(super) fn note(&mut self, name: &str, value: &'b [u8]) -> Result<(), Error> {
+    pub(super) fn record(&mut self, name: &str, value: &'b [u8]) -> Result<(), Error> {
         // By length first: of the many fields a browser sends, few get as far as a comparison, and
         // most of those are spelled as here, which is one look at all of it.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
@@ -39,11 +39,11 @@ impl<'b> Fields<'b> {
             4 if is("Host") => (&mut self.host, Error::HostRepeated),
             6 if is("Origin") => (&mut self.origin, Error::OriginRepeated),
             6 if is("Expect") => {
-                self.note_expect(value);
+                self.record_expect(value);
                 return Ok(());
             }
             10 if is("Connection") => {
-                self.note_connection(value);
+                self.record_connection(value);
                 return Ok(());
             }
             11 if is("Encke-Event") => (&mut self.encke_event, Error::EnckeEventRepeated),
@@ -61,7 +61,7 @@ impl<'b> Fields<'b> {
                 (&mut self.idempotency_key, Error::IdempotencyKeyRepeated)
             }
             16 if name.as_bytes()[0] | 0x20 == b'c' && is("Content-Encoding") => {
-                self.note_content_codings(value);
+                self.record_content_codings(value);
                 return Ok(());
             }
             17 if is("Transfer-Encoding") => (&mut self.transfer_encoding, Error::CodingRepeated),
@@ -76,7 +76,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    fn note_expect(&mut self, value: &[u8]) {
+    fn record_expect(&mut self, value: &[u8]) {
         let is_continue = value.eq_ignore_ascii_case(b"100-continue");
         self.expects_continue |= is_continue;
         self.expects_other |= !is_continue;
@@ -84,13 +84,13 @@ impl<'b> Fields<'b> {
 
     /// Looks for a content coding other than `identity` (RFC 9110, 8.4). Several fields are one
     /// list, and empty elements of a list do not count (RFC 9110, 5.3 and 5.6.1).
-    fn note_content_codings(&mut self, value: &[u8]) {
+    fn record_content_codings(&mut self, value: &[u8]) {
         let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
         self.has_content_coding |= !codings.all(is_none);
     }
 
-    fn note_connection(&mut self, value: &[u8]) {
+    fn record_connection(&mut self, value: &[u8]) {
         for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");

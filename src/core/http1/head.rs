@@ -142,7 +142,7 @@ fn parse_with<'b>(
     }
     let found = scan.advance(view);
     if let Found::Bare(at, error) = found {
-        return Err(syntax::defect_before(view, at, error));
+        return Err(syntax::diagnose_before(view, at, error));
     }
     if !is_fresh && (is_full || found != Found::Nothing) {
         match attempt(view) {
@@ -159,7 +159,7 @@ fn parse_with<'b>(
 
 /// Parses a view as if nothing was known of it.
 fn attempt(view: &[u8]) -> Result<Outcome<'_>, Error> {
-    let mut fields = syntax::room();
+    let mut fields = syntax::uninit_fields();
     let mut request = Request::new(&mut []);
     match request.parse_with_uninit_headers(view, &mut fields) {
         Ok(Status::Partial) => Ok(Outcome::Partial),
@@ -169,7 +169,7 @@ fn attempt(view: &[u8]) -> Result<Outcome<'_>, Error> {
             }
             read(&request).map(|head| Outcome::Complete { head, length })
         }
-        Err(_) => match syntax::defect(view) {
+        Err(_) => match syntax::diagnose(view) {
             Some(error) => Err(error),
             None => Ok(Outcome::Partial),
         },
@@ -207,7 +207,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
     let (path, query) = target::split(token, target.as_bytes())?;
     let mut fields = Fields::default();
     for field in request.headers.iter() {
-        fields.note(field.name, field.value)?;
+        fields.record(field.name, field.value)?;
     }
     fields.check_host(version)?;
     // The host of an absolute target counts, and Host does not (RFC 9112, 3.2.2).

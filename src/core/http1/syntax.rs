@@ -16,7 +16,7 @@ use super::scan::first_bare;
 pub(super) const MAX_FIELDS: usize = 100;
 
 /// Room for the fields of one head, not initialised since most of it stays unused.
-pub(super) const fn room<'b>() -> [MaybeUninit<Header<'b>>; MAX_FIELDS] {
+pub(super) const fn uninit_fields<'b>() -> [MaybeUninit<Header<'b>>; MAX_FIELDS] {
     [const { MaybeUninit::uninit() }; MAX_FIELDS]
 }
 
@@ -24,24 +24,24 @@ pub(super) const fn room<'b>() -> [MaybeUninit<Header<'b>>; MAX_FIELDS] {
 ///
 /// `None` if it cannot be told yet: a CR at the very end, which is either half a line end in the
 /// wrong place or bare.
-pub(super) fn defect(view: &[u8]) -> Option<Error> {
+pub(super) fn diagnose(view: &[u8]) -> Option<Error> {
     if let Some((at, bare)) = first_bare(view) {
-        return Some(defect_before(view, at, bare));
+        return Some(diagnose_before(view, at, bare));
     }
     match view.split_last() {
-        Some((b'\r', before)) if refusal(before).is_none() => None,
-        _ => Some(refusal(view).unwrap_or(Error::RequestLine)),
+        Some((b'\r', before)) if httparse_error(before).is_none() => None,
+        _ => Some(httparse_error(view).unwrap_or(Error::RequestLine)),
     }
 }
 
 /// The defect of a view with a bare CR or LF at an index: that, unless one comes before it.
-pub(super) fn defect_before(view: &[u8], at: usize, bare: Error) -> Error {
-    refusal(&view[..at]).unwrap_or(bare)
+pub(super) fn diagnose_before(view: &[u8], at: usize, bare: Error) -> Error {
+    httparse_error(&view[..at]).unwrap_or(bare)
 }
 
 /// What the parser has against a view; `None` if nothing.
-fn refusal(view: &[u8]) -> Option<Error> {
-    let mut fields = room();
+fn httparse_error(view: &[u8]) -> Option<Error> {
+    let mut fields = uninit_fields();
     let mut request = Request::new(&mut []);
     let error = request.parse_with_uninit_headers(view, &mut fields).err()?;
     let start = view

@@ -50,8 +50,8 @@ impl Epoch {
         const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
         let mut rest = seed;
         let mut text = [0; Epoch::BYTES];
-        for place in text.iter_mut().rev() {
-            *place = DIGITS[(rest % 36) as usize];
+        for digit in text.iter_mut().rev() {
+            *digit = DIGITS[(rest % 36) as usize];
             rest /= 36;
         }
         Epoch(text)

@@ -161,7 +161,7 @@ pub enum LineFault {
     /// Not JSON, or a member is missing, given twice or of the wrong type.
     #[error("{cause} at column {column}")]
     Json {
-        /// The reason, without its place.
+        /// The reason, without its position.
         cause: String,
         /// The byte of the line where it was found, from 1.
         column: usize,
@@ -203,10 +203,10 @@ pub enum LineFault {
 /// Serde's error without its line, which is not the body's.
 fn json_fault(error: serde_json::Error) -> LineFault {
     let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
+    let position = format!(" at line {} column {}", error.line(), error.column());
     LineFault::Json {
         column: error.column(),
-        cause: text.strip_suffix(&place).unwrap_or(&text).to_owned(),
+        cause: text.strip_suffix(&position).unwrap_or(&text).to_owned(),
     }
 }
 

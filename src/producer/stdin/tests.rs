@@ -183,22 +183,22 @@ fn skipped_lines_are_counted_in_one_warning_per_second() {
     let start = Instant::now();
     let at = |ms| start + Duration::from_millis(ms);
     assert_eq!(
-        skipped.note(3, "bad".into(), at(0)).as_deref(),
+        skipped.record(3, "bad".into(), at(0)).as_deref(),
         Some("line 3 of standard input was skipped: bad")
     );
-    assert_eq!(skipped.note(4, "bad".into(), at(1)), None);
-    assert_eq!(skipped.note(5, "bad".into(), at(999)), None);
+    assert_eq!(skipped.record(4, "bad".into(), at(1)), None);
+    assert_eq!(skipped.record(5, "bad".into(), at(999)), None);
     assert_eq!(
-        skipped.note(9, "worse".into(), at(1_000)).as_deref(),
+        skipped.record(9, "worse".into(), at(1_000)).as_deref(),
         Some(
             "line 9 of standard input was skipped, \
              the last of 3 lines since the last warning: worse"
         )
     );
-    assert_eq!(skipped.rest(), None);
-    assert_eq!(skipped.note(10, "bad".into(), at(1_999)), None);
+    assert_eq!(skipped.take_warning(), None);
+    assert_eq!(skipped.record(10, "bad".into(), at(1_999)), None);
     assert_eq!(
-        skipped.rest().as_deref(),
+        skipped.take_warning().as_deref(),
         Some("line 10 of standard input was skipped: bad")
     );
 }
