@@ -1,7 +1,8 @@
-//! Everything that can be set, in one struct, each number with its unit and its default.
+//! All settings in one struct, each number with its unit and its default.
 //!
-//! Owns the meaning and the defaults of the settings; in `table`, their names, ranges and help; in `setting`
-//! and `value`, how texts become values; in `check`, which of them go together. It never reads the command line or the environment (`cli` does, in the binary).
+//! Owns the meaning and the defaults of the settings; in `table`, their names, ranges and help; in
+//! `setting` and `value`, how texts are parsed; in `check`, the rules for combinations. It never reads
+//! the command line or the environment: `cli`, in the binary, does.
 
 mod address;
 mod check;
@@ -18,10 +19,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Settings of a server. `Config::default()` is what the binary runs with when told nothing.
+/// Settings of a server. The binary without options runs with `Config::default()`.
 ///
-/// Durations are from 1 ms to 30 days; those of a drain may be zero. The ranges of numbers are with them.
-/// [`Config::check`] holds a configuration to both.
+/// Durations are from 1 ms to 30 days; those of a drain may be zero. The range of a number is in its
+/// documentation. [`Config::check`] checks both.
 ///
 /// ```
 /// use encke_core::config::Config;
@@ -40,77 +41,77 @@ pub struct Config {
     /// Addresses that serve everything. If there are any, the control surface (publishing,
     /// `/channels`, `/metrics`) is 404 on the addresses of [`Config::listen`].
     pub control: Vec<Address>,
-    /// Permission bits of the files of unix sockets; `None`: what the umask leaves.
+    /// Permission bits of the files of unix sockets. `None`: the umask decides.
     pub unix_mode: Option<u32>,
     /// `Authorization: Bearer` key that guards the control surface, except on control
     /// addresses on loopback or a unix socket.
     pub publish_key: Option<String>,
-    /// Origins whose pages may read answers.
+    /// Origins whose pages may read responses.
     pub cors: Cors,
     /// Whether the live page is served at `/`.
     pub page: bool,
-    /// Hold of a long poll that names none, less a random part of up to a tenth.
+    /// Hold of a long poll without a `hold` parameter, less a random part of up to a tenth.
     pub hold: Duration,
-    /// Longest hold that a client may ask for, at least [`Config::hold`].
+    /// Longest hold that a client may request, at least [`Config::hold`].
     pub max_hold: Duration,
-    /// Silence after which a stream gets a heartbeat.
+    /// Time without a message after which a stream gets a heartbeat.
     pub heartbeat: Duration,
-    /// Most messages in one batch, from 1.
+    /// Maximum number of messages in one batch, from 1.
     pub max_batch: usize,
-    /// Most bytes of messages in one batch, from 1; one message always fits. Less than
+    /// Maximum bytes of messages in one batch, from 1; one message always fits. Less than
     /// [`Config::max_buffer_bytes`].
     pub max_batch_bytes: usize,
     /// Body bytes after which a stream ends cleanly, from 1, randomised to 80–100 %.
     pub stream_max_bytes: u32,
     /// Age at which a stream ends cleanly, randomised to 80–100 %.
     pub stream_max_age: Duration,
-    /// Limits of what channels keep.
+    /// Limits on the history of channels.
     pub history: History,
-    /// Most channels at once, 1 to 2^24: room is made for them at the start.
+    /// Maximum number of channels, 1 to 2^24. Their table is reserved at the start.
     pub max_channels: usize,
-    /// Most connections at once, 1 to 2^24; `None`: as many as the file limit allows.
+    /// Maximum number of connections, 1 to 2^24. `None`: as many as the file limit allows.
     pub max_connections: Option<usize>,
-    /// Most connections from one IP address, 1 to 2^24; `None`: no limit of its own.
+    /// Maximum number of connections from one IP address, 1 to 2^24. `None`: no limit per address.
     pub max_connections_per_address: Option<usize>,
-    /// Most bytes of a request's head (request line and header fields), 512 to 1 MiB.
+    /// Maximum bytes of a request head (request line and header fields), 512 to 1 MiB.
     pub max_head_bytes: usize,
-    /// Most bytes of a request's body, and so of a message, 1 to 1 GiB. Less than
+    /// Maximum bytes of a request body, and so of a message, 1 to 1 GiB. Less than
     /// [`Config::max_buffer_bytes`] and [`History::max_total_bytes`].
     pub max_body_bytes: usize,
-    /// Most bytes of all unfinished requests and unsent answers together, at most 256 GiB.
+    /// Maximum bytes of all unfinished requests and unsent responses together, at most 256 GiB.
     pub max_buffer_bytes: usize,
-    /// Time to send a request's head, from its first byte (a new connection: from accept).
+    /// Time for a client to send a request head, from its first byte (on a new connection: from accept).
     pub head_timeout: Duration,
-    /// Time to send a request's body.
+    /// Time for a client to send a request body.
     pub body_timeout: Duration,
-    /// Time a connection may stay open between two requests.
+    /// Time for which a connection may stay open between two requests.
     pub idle_timeout: Duration,
-    /// Time without progress after which a client that takes no bytes, or whose TCP acknowledges none,
-    /// is closed.
+    /// Time without progress after which the connection of a client that reads no bytes, or whose TCP
+    /// acknowledges none, is closed.
     pub write_timeout: Duration,
-    /// Messages that may wait between producer threads and the reactor, 1 to 2^20.
+    /// Capacity of the queue between producer threads and the reactor, in messages, 1 to 2^20.
     pub queue: usize,
-    /// Time over which a drain releases the held and the streams. The last half second is for the last
-    /// of them to take their answers, so that the server ends within this time.
+    /// Time within which a drain releases held polls and streams. In its last half second the last of
+    /// them can still read their responses, so that the server ends within this time.
     pub drain: Duration,
     /// Time for which a drain still accepts connections.
     pub drain_delay: Duration,
 }
 
-/// What a channel keeps for those who come later, and what all of them may keep together.
+/// Limits on the messages that channels keep for readers that resume or join later.
 #[derive(Clone, Copy, Debug)]
 pub struct History {
-    /// Most messages a channel keeps; 0 keeps none beyond delivery.
+    /// Maximum number of messages that a channel keeps; 0 keeps none after delivery.
     pub max_messages: usize,
-    /// Age at which a message is dropped.
+    /// Age at which a message is evicted.
     pub max_age: Duration,
-    /// Most bytes a channel keeps, at most 256 GiB.
+    /// Maximum bytes that a channel keeps, at most 256 GiB.
     pub max_bytes: usize,
-    /// Most bytes of all channels together, overhead included, 1 byte to 256 GiB.
+    /// Maximum bytes that all channels together keep, overhead included, 1 byte to 256 GiB.
     pub max_total_bytes: usize,
 }
 
-/// Which origins' pages may read answers (Fetch standard, CORS protocol).
+/// The origins whose pages may read responses (Fetch standard, CORS protocol).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
     /// Pages of these origins (`https://example.org`); empty: none.
@@ -164,12 +165,12 @@ impl Default for History {
     }
 }
 
-/// A setting, or a combination of settings, that encke does not run with.
+/// An invalid setting, or an invalid combination of settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The option at fault, as the command line names it.
+    /// The option at fault, by its name on the command line.
     pub option: &'static str,
-    /// What is wrong and what is allowed.
+    /// The fault, and the allowed values.
     pub detail: String,
 }
 

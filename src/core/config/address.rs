@@ -1,6 +1,6 @@
-//! Places to listen on.
+//! Addresses to listen on.
 //!
-//! Owns how they are written. It opens nothing.
+//! Owns how they are displayed. It never opens a socket.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,17 +8,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A place to listen on.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// `1.2.3.4:port` or `[v6]:port`.
     Tcp(SocketAddr),
     /// `name:port`, resolved. An address that this host does not have is skipped with a warning, if
-    /// another one of the name can be bound.
+    /// another address of the name can be bound.
     Name {
-        /// As it was given, with its port.
+        /// The name as it was given, with its port.
         name: String,
-        /// Each address that it stands for, once.
+        /// The addresses of the name, each once.
         addresses: Vec<SocketAddr>,
     },
     /// `unix:/path`.
@@ -38,9 +38,9 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Takes over a listening stream socket. `ip_address` is the address it is bound to; `None` for
-    /// a unix socket. Both are checked when the server is bound; `encke::inherit` checks at once, and
-    /// finds the address.
+    /// Takes over a listening stream socket. `ip_address` is the address to which it is bound; `None` for
+    /// a unix socket. `Server::bind` checks both. `encke::inherit` checks the socket at once, and
+    /// finds its address.
     pub fn new(socket: OwnedFd, ip_address: Option<SocketAddr>) -> Inherited {
         Inherited {
             socket: Arc::new(socket),
@@ -48,7 +48,7 @@ impl Inherited {
         }
     }
 
-    /// The address it is bound to, if that is an IP address.
+    /// The address to which it is bound, if that is an IP address.
     pub fn ip_address(&self) -> Option<SocketAddr> {
         self.ip_address
     }
@@ -69,7 +69,7 @@ impl PartialEq for Inherited {
 impl Eq for Inherited {}
 
 impl Address {
-    /// The places that it stands for, one for each socket: those of a name, or itself.
+    /// The addresses of a name, or the address itself: one per listening socket.
     pub fn each(&self) -> Vec<Address> {
         match self {
             Address::Name { addresses, .. } => {
@@ -91,7 +91,7 @@ impl Address {
             Address::Name { addresses, .. } => addresses.iter().copied().all(is_loopback),
             Address::Unix(_) => true,
             Address::Inherited(socket) => socket.ip_address().is_none_or(is_loopback),
-            // Its clients are those of the proxy.
+            // The clients are those of the proxy, which may be on other machines.
             Address::Proxied(_) => false,
         }
     }

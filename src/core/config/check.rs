@@ -1,11 +1,10 @@
-//! Which settings encke runs with: ranges, combinations, and the rule that the control surface is
-//! never open by accident.
+//! The checks of a configuration: ranges, combinations, and the rule that a control surface that can be
+//! reached over a network has a key.
 //!
-//! Owns the combinations; the ranges are the table's. It never resolves, opens or binds anything: whether an address can be had is
-//! known only when it is bound.
+//! Owns the combinations; the ranges are in `table`. It never resolves a name or binds an address.
 //!
-//! Invariant: *what passes is safe to build tables from*. No later code meets a number that
-//! overflows, a table that cannot be allocated, or a duration that rounds to nothing.
+//! Invariant: *tables can be built from a checked configuration*. No number overflows, no table is
+//! too large to allocate, and no duration rounds to zero.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -20,7 +19,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Names the option at fault, its value and what is allowed.
+    /// The error names the option at fault, its value, and the allowed values.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_addresses()?;
         self.check_publish_key()?;
@@ -37,7 +36,7 @@ impl Config {
         let control = self.control.iter().map(|address| ("--control", address));
         let all: Vec<_> = listen.chain(control).collect();
         if all.is_empty() {
-            let detail = "no address is left to serve; give one here or to --control";
+            let detail = "there is no address to listen on; give one here or to --control";
             return Err(ConfigError::new("--listen", detail));
         }
         let single = |(option, address): &(_, &Address)| {
@@ -52,7 +51,7 @@ impl Config {
         let all: Vec<_> = all.iter().flat_map(single).collect();
         for (index, (option, address)) in all.iter().enumerate() {
             let earlier = all[..index].iter().find(|(_, other)| other == address);
-            // Port 0 asks for a free port, another one each time.
+            // Port 0 requests a free port, so it may be given several times.
             if let (Some((first, _)), false) = (earlier, address.is_any_port()) {
                 let detail = format!("{address} is given twice, first to {first}; once is allowed");
                 return Err(ConfigError::new(option, detail));
@@ -61,7 +60,7 @@ impl Config {
         Ok(())
     }
 
-    /// Never open by accident: a control surface that can be reached over a network needs a key.
+    /// Checks that a control surface that can be reached over a network has a key.
     fn check_publish_key(&self) -> Result<(), ConfigError> {
         let (option, serving) = if self.control.is_empty() {
             ("--listen", &self.listen)
@@ -73,7 +72,7 @@ impl Config {
                 let detail = "the key is empty; one or more visible ASCII characters are allowed";
                 Err(ConfigError::new("--publish-key", detail))
             }
-            // A secret: not shown.
+            // The key is a secret, so the error does not contain it.
             Some(key) if !key.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 let detail = "the key may hold visible ASCII characters only, and no space";
                 Err(ConfigError::new("--publish-key", detail))
@@ -127,7 +126,7 @@ impl Config {
         Err(ConfigError::new("--hold", detail))
     }
 
-    /// Checks that the largest request, message and batch fit into the budgets that they are counted in.
+    /// Checks that the largest request, message and batch fit into their memory limits.
     fn check_room(&self) -> Result<(), ConfigError> {
         let buffers = ("--max-buffer-bytes", self.max_buffer_bytes);
         let total = ("--history-total-bytes", self.history.max_total_bytes);
@@ -174,7 +173,7 @@ impl Address {
     }
 }
 
-/// Checks that one number of bytes leaves room in another.
+/// Checks that the value of `option` is less than the limit that `other` sets.
 fn check_below(
     (option, value): (&'static str, usize),
     (other, limit): (&'static str, usize),

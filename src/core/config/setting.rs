@@ -1,7 +1,7 @@
-//! What a setting is: its name, its values, and how a text becomes one of them.
+//! The type of a setting: its name, the kind of its values, and how a text is parsed into one.
 //!
-//! Owns parsing, checking and showing by kind. Which settings there are is in `table`. It never reads a command
-//! line, an environment or a file: their texts are handed to [`Setting::set`].
+//! Owns parsing, checking and displaying by kind; the settings themselves are in `table`. It never reads
+//! a command line, an environment or a file: the caller passes their texts to [`Setting::set`].
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use super::value::{self, Bytes, Resolve, Span};
 use super::{Address, Config, ConfigError, Cors};
 
-/// Everything that a command line, the environment or a file can set.
+/// All values that a command line, the environment or a file can set.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The server.
     pub config: Config,
     /// The file that [`Config::publish_key`] is read from.
     pub publish_key_file: Option<PathBuf>,
-    /// The channel that standard input is published to; empty: each line names its own; `None`: standard
-    /// input is left alone.
+    /// The channel to which standard input is published. Empty: each line names its channel. `None`: standard
+    /// input is not read.
     pub stdin: Option<String>,
     /// The filter of the log: levels, each alone or as `module=level`.
     pub log: String,
@@ -37,13 +37,13 @@ impl Default for Options {
 
 /// One setting.
 pub struct Setting {
-    /// The option, as the command line names it: `--max-hold`.
+    /// The name of the option on the command line: `--max-hold`.
     pub option: &'static str,
-    /// The heading that it stands under.
+    /// The heading under which `--help` lists it.
     pub group: Group,
     /// Whether a running server can take a new value.
     pub reload: Reload,
-    /// Its values, and where they are kept.
+    /// The kind of its values, and their field.
     pub kind: Kind,
     /// Its meaning, in one line.
     pub help: &'static str,
@@ -64,32 +64,32 @@ pub enum Group {
 /// Whether a setting can change while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// Only by a restart: sockets and tables are made of it.
+    /// It cannot change: sockets and tables are created from it.
     Fixed,
-    /// Between two ticks.
+    /// It can change between two ticks.
     Live,
 }
 
-/// A unit of [`Kind::Number`].
+/// The unit of a [`Kind::Number`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Things, counted.
+    /// A plain count.
     Count,
     /// Bytes.
     Bytes,
 }
 
-/// The values of a setting: which there are, how they are read from a configuration and put into it.
+/// The kind of a setting's values, and the functions that read and write its field.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "`get` and `set` are the same for all")]
 pub enum Kind {
-    /// A time.
+    /// A duration.
     Duration {
         range: RangeInclusive<Duration>,
         get: fn(&Config) -> Duration,
         set: fn(&mut Config, Duration),
     },
-    /// A whole number. Where it may be absent, `unset` says what that means.
+    /// A whole number. Where it may be absent, `unset` describes the default in words.
     Number {
         unit: Unit,
         range: RangeInclusive<u64>,
@@ -97,7 +97,7 @@ pub enum Kind {
         get: fn(&Config) -> Option<u64>,
         set: fn(&mut Config, u64),
     },
-    /// A yes or no, by default no; `unset` says what no means.
+    /// A boolean, by default false; `unset` describes that in words.
     Flag {
         unset: &'static str,
         set: fn(&mut Config, bool),
@@ -114,29 +114,29 @@ pub enum Kind {
     },
     /// Origins, or `*`.
     Origins { set: fn(&mut Config, Cors) },
-    /// A text. Its meaning is checked by the part of the process that uses it.
+    /// A text. The part of the process that uses it checks its meaning.
     Text {
-        /// What the text is called in help: `KEY`.
+        /// The name of the value in help: `KEY`.
         name: &'static str,
         default: &'static str,
-        /// Whether the option may stand without a value.
+        /// Whether the option may be given without a value.
         may_be_bare: bool,
         set: fn(&mut Options, String),
     },
 }
 
 impl Setting {
-    /// Its name without dashes before it: `max-hold`.
+    /// Its name without the leading dashes: `max-hold`.
     pub fn name(&self) -> &'static str {
         self.option.trim_start_matches('-')
     }
 
-    /// Its environment variable: `ENCKE_MAX_HOLD`.
+    /// The name of its environment variable: `ENCKE_MAX_HOLD`.
     pub fn variable(&self) -> String {
         format!("ENCKE_{}", self.name().replace('-', "_").to_uppercase())
     }
 
-    /// Its value's name in help: `DURATION`.
+    /// The name of its value in help: `DURATION`.
     pub fn value_name(&self) -> &'static str {
         match self.kind {
             Kind::Duration { .. } => "DURATION",
@@ -159,7 +159,7 @@ impl Setting {
         matches!(self.kind, Kind::Addresses { .. } | Kind::Origins { .. })
     }
 
-    /// The text that the option stands for without a value; `None`: it needs one.
+    /// The text that is used if the option is given without a value. `None`: it requires one.
     pub fn bare(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Flag { .. } => Some("true"),
@@ -170,7 +170,7 @@ impl Setting {
         }
     }
 
-    /// Its default as it would be given, or in words.
+    /// Its default, in the syntax of the option or in words.
     pub fn default(&self) -> String {
         let config = Config::default();
         match self.kind {
@@ -191,7 +191,7 @@ impl Setting {
         }
     }
 
-    /// Its range as it would be given; `None`: it is no number.
+    /// Its range, in the syntax of the option. `None`: it is not a number.
     pub fn range(&self) -> Option<String> {
         match &self.kind {
             Kind::Duration { range, .. } => Some(duration_range(range)),
@@ -203,12 +203,13 @@ impl Setting {
         }
     }
 
-    /// Sets it to a text, or a list to several. `resolve` finds the addresses of names.
+    /// Parses `texts`, more than one only for a list, and sets the value. `resolve` finds the addresses of
+    /// host names.
     ///
     /// # Errors
     ///
-    /// Names the option, the text, and what is allowed. A text of [`Kind::Text`], which may be a secret, is
-    /// taken as it is.
+    /// The error names the option, the text, and the allowed values. A [`Kind::Text`], which may be a
+    /// secret, is accepted unchecked.
     pub fn set(
         &self,
         options: &mut Options,

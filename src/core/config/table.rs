@@ -1,21 +1,21 @@
-//! The table of settings: one row for each, from which everything that names a setting is made.
+//! The table of settings: one row per setting.
 //!
-//! Owns the options' names, ranges and help. The command line, the environment, the checks with their
-//! texts, `--help`, the manual and the table in `operating.md` come from it. A new setting is a field of
-//! [`Config`](super::Config), a row here, and its use.
+//! Owns the names, ranges and help texts of the options. The command line, the environment, the checks
+//! with their error texts, `--help`, the manual and the table in `operating.md` are derived from it. A
+//! new setting needs a field of [`Config`](super::Config), a row here, and its use.
 
 use std::time::Duration;
 
 use super::setting::Group::{self, History, Lifecycle, Limits, Listening, Publishing, Receiving};
 use super::setting::{Kind, Reload, Setting, Unit};
 
-/// Far below the range of the timers, and no hold, age or timeout is worth more.
+/// Far below the range of the timers; a longer hold, age or timeout has no use.
 const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// The resolution of the engine's clock; anything shorter would round to nothing.
 const MS: Duration = Duration::from_millis(1);
-/// Keeps the number of messages within the `u32` that names them, however small they are.
+/// Keeps the number of messages within their `u32` index, however small they are.
 const MAX_BYTES: u64 = 256 << 30;
-/// Room for these tables is made at the start.
+/// Tables of this many entries are reserved at the start.
 const MAX_TABLE: u64 = 1 << 24;
 const MAX_COUNT: u64 = u32::MAX as u64;
 
@@ -59,7 +59,7 @@ macro_rules! number {
             range: $range,
             unset: "",
             get: |config| Some(config.$($field).+ as u64),
-            // Its range is that of its type, or less.
+            // Lossless: the range is not wider than the field's type.
             set: |config, value| config.$($field).+ = value as _,
         }
     };
@@ -87,7 +87,7 @@ macro_rules! addresses {
     };
 }
 
-/// A text that the option does not stand without.
+/// A text that the option requires.
 macro_rules! text {
     ($name:literal, $default:literal, $set:expr) => {
         Kind::Text {
@@ -105,37 +105,37 @@ pub static SETTINGS: &[Setting] = &[
     fixed("--listen", Listening, addresses!(listen),
         "Address for receivers and, without --control, for everything; repeatable"),
     fixed("--control", Listening, addresses!(control),
-        "Address for everything; publishing, /channels and /metrics are then served on these alone; repeatable"),
+        "Address for everything; publishing, /channels and /metrics are then served only on these; repeatable"),
     fixed("--unix-mode", Listening,
-        Kind::Mode { unset: "as the umask leaves it", set: |config, mode| config.unix_mode = Some(mode) },
+        Kind::Mode { unset: "from the umask", set: |config, mode| config.unix_mode = Some(mode) },
         "Mode of the files of unix sockets, in octal"),
     live("--cors-origin", Listening, Kind::Origins { set: |config, cors| config.cors = cors },
-        "Origin whose pages may read answers, such as `https://example.org`; repeatable, or * for all"),
-    live("--no-page", Listening, Kind::Flag { unset: "it is served", set: |config, no| config.page = !no },
+        "Origin whose pages may read responses, such as `https://example.org`; repeatable, or * for all"),
+    live("--no-page", Listening, Kind::Flag { unset: "the page is served", set: |config, no| config.page = !no },
         "Do not serve the live page at /"),
 
     live("--hold", Receiving, duration!(MS, hold),
-        "How long a long poll that names no hold is kept waiting, less a random tenth at most"),
+        "Hold of a long poll without a `hold` parameter, less a random part of at most a tenth"),
     live("--max-hold", Receiving, duration!(MS, max_hold),
-        "Longest hold that a client may ask for"),
+        "Longest hold that a client may request"),
     live("--heartbeat", Receiving, duration!(MS, heartbeat),
-        "Silence after which a stream gets a heartbeat"),
+        "Time without a message after which a stream gets a heartbeat"),
     live("--max-batch", Receiving, number!(Count, 1..=MAX_COUNT, max_batch),
-        "Most messages in one batch"),
+        "Maximum number of messages in one batch"),
     live("--max-batch-bytes", Receiving, number!(Bytes, 1..=MAX_BYTES, max_batch_bytes),
-        "Most bytes of messages in one batch; one message always fits"),
+        "Maximum bytes of messages in one batch; one message always fits"),
     live("--stream-max-bytes", Receiving, number!(Bytes, 1..=MAX_COUNT, stream_max_bytes),
-        "Bytes after which a stream ends and the client comes back, randomised to 80-100 %"),
+        "Bytes after which a stream ends and the client reconnects, randomised to 80-100 %"),
     live("--stream-max-age", Receiving, duration!(MS, stream_max_age),
-        "Age at which a stream ends and the client comes back, randomised to 80-100 %"),
+        "Age at which a stream ends and the client reconnects, randomised to 80-100 %"),
 
     live("--publish-key", Publishing,
         text!("KEY", "none", |options, key| options.config.publish_key = Some(key)),
         "Key that publishers send as `Authorization: Bearer KEY`; also guards /channels and /metrics; \
-         not asked for on --control addresses on loopback or a unix socket"),
+         not required on --control addresses on loopback or a unix socket"),
     live("--publish-key-file", Publishing,
         text!("PATH", "none", |options, path| options.publish_key_file = Some(path.into())),
-        "File that holds the key, so that no list of processes shows it"),
+        "File that contains the key; unlike --publish-key, it is not visible in the list of processes"),
     fixed("--stdin", Publishing,
         Kind::Text {
             name: "CHANNEL",
@@ -143,50 +143,50 @@ pub static SETTINGS: &[Setting] = &[
             may_be_bare: true,
             set: |options, channel| options.stdin = Some(channel),
         },
-        "Publish standard input: each line as it is to CHANNEL; without one, NDJSON lines \
+        "Publish standard input: each line unchanged to CHANNEL; without CHANNEL, NDJSON lines \
          {\"channel\":...,\"data\":...,\"event\":...?}"),
 
     live("--history-messages", History, number!(Count, 0..=MAX_COUNT, history.max_messages),
-        "Most messages a channel keeps; 0 keeps none beyond delivery"),
+        "Maximum number of messages that a channel keeps; 0 keeps none after delivery"),
     live("--history-age", History, duration!(MS, history.max_age),
-        "Age at which a message is dropped"),
+        "Age at which a message is evicted"),
     live("--history-bytes", History, number!(Bytes, 0..=MAX_BYTES, history.max_bytes),
-        "Most bytes a channel keeps"),
+        "Maximum bytes that a channel keeps"),
     live("--history-total-bytes", History, number!(Bytes, 1..=MAX_BYTES, history.max_total_bytes),
-        "Most bytes of all channels together"),
+        "Maximum bytes that all channels together keep"),
 
     fixed("--max-channels", Limits, number!(Count, 1..=MAX_TABLE, max_channels),
-        "Most channels at once"),
+        "Maximum number of channels"),
     fixed("--max-connections", Limits,
         optional!(1..=MAX_TABLE, max_connections, "as many as the file limit allows"),
-        "Most connections at once"),
+        "Maximum number of connections"),
     live("--max-connections-per-address", Limits,
         optional!(1..=MAX_TABLE, max_connections_per_address, "no limit"),
-        "Most connections from one IP address"),
+        "Maximum number of connections from one IP address"),
     live("--max-head-bytes", Limits, number!(Bytes, 512..=1 << 20, max_head_bytes),
-        "Most bytes of a request's line and headers"),
+        "Maximum bytes of a request line and its headers"),
     live("--max-body-bytes", Limits, number!(Bytes, 1..=1 << 30, max_body_bytes),
-        "Most bytes of a request's body, and so of a message"),
+        "Maximum bytes of a request body, and so of a message"),
     live("--max-buffer-bytes", Limits, number!(Bytes, 1..=MAX_BYTES, max_buffer_bytes),
-        "Most bytes of all unfinished requests and unsent answers together"),
+        "Maximum bytes of all unfinished requests and unsent responses together"),
     live("--head-timeout", Limits, duration!(MS, head_timeout),
-        "Time to send a request's line and headers"),
+        "Time for a client to send a request line and its headers"),
     live("--body-timeout", Limits, duration!(MS, body_timeout),
-        "Time to send a request's body"),
+        "Time for a client to send a request body"),
     live("--idle-timeout", Limits, duration!(MS, idle_timeout),
-        "Time a connection may stay open between two requests"),
+        "Time for which a connection may stay open between two requests"),
     live("--write-timeout", Limits, duration!(MS, write_timeout),
-        "Time after which a client that takes no bytes, or acknowledges none, is closed"),
+        "Time after which the connection of a client that reads or acknowledges no bytes is closed"),
     fixed("--queue", Limits, number!(Count, 1..=1 << 20, queue),
-        "Messages that may wait between a producer such as --stdin and the server"),
+        "Capacity of the queue between producers such as --stdin and the server, in messages"),
 
     live("--drain", Lifecycle, duration!(Duration::ZERO, drain),
-        "Time within which a drain releases those who wait, each at a random moment of it"),
+        "Time within which a drain releases the parked connections, each at a random moment"),
     live("--drain-delay", Lifecycle, duration!(Duration::ZERO, drain_delay),
-        "Time for which a drain still accepts connections: what the load balancer needs to notice"),
+        "Time for which a drain still accepts connections, so that load balancers notice it"),
     live("--log", Lifecycle, text!("LEVEL", "info", |options, filter| options.log = filter),
-        "What to log on standard error: off, error, warn, info, debug or trace, or by module such as \
-         warn,encke=debug"),
+        "Level of the log on standard error: off, error, warn, info, debug or trace; or per module, such \
+         as warn,encke=debug"),
 ];
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Refused in the name of the option, with the value and what is allowed.
+    /// Asserts that the value is refused, with an error that names the option, the value and the range.
     fn refused(setting: &Setting, config: &Config, value: &str) {
         let error = setting.check(config).unwrap_err();
         assert_eq!(error.option, setting.option);
@@ -261,7 +261,7 @@ mod tests {
                         set(config, value);
                         assert_eq!((setting.check(config), get(config)), (Ok(()), Some(value)));
                     }
-                    // Types that are as narrow as the range hold nothing beyond.
+                    // A type that is as narrow as the range cannot hold a larger value.
                     set(config, range.end() + 1);
                     if get(config) == Some(range.end() + 1) {
                         refused(setting, config, &(range.end() + 1).to_string());

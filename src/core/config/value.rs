@@ -1,7 +1,7 @@
-//! The values of settings as texts: durations, bytes, counts, flags, modes, addresses.
+//! The syntax of the values of settings: durations, bytes, counts, flags, modes, addresses.
 //!
-//! Owns their syntax, for every source of settings. Each parser fails with one line that says what is
-//! allowed; the caller adds the option and the value. Ranges are the table's.
+//! Owns the parsers, for every source of settings. Each error is one line with the allowed syntax; the
+//! caller adds the option and the value. The ranges are in `table`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ impl FromStr for Span {
     fn from_str(text: &str) -> Result<Span, String> {
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let suffix = &text[digits.len()..];
-        // Rust's own syntax of numbers is wider: signs, exponents, names.
+        // `f64::from_str` also accepts signs, exponents and names such as `inf`.
         if !digits
             .bytes()
             .all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -109,10 +109,10 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// Reads a count.
+/// Parses a count.
 pub(super) fn count(text: &str) -> Result<u64, String> {
     if !is_number(text) {
-        return Err("a whole number is wanted, such as 1000".into());
+        return Err("the value must be a whole number, such as 1000".into());
     }
     text.parse().map_err(|_| "the number is too large".into())
 }
@@ -121,7 +121,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Reads a yes or no.
+/// Parses a boolean.
 pub(super) fn flag(text: &str) -> Result<bool, String> {
     match &*text.to_ascii_lowercase() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
@@ -131,11 +131,11 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
 }
 
 impl Address {
-    /// Reads an address; `resolve` finds those of a name.
+    /// Parses an address. `resolve` finds the addresses of a host name.
     ///
     /// # Errors
     ///
-    /// Says how an address is written, or why the name has none.
+    /// The error describes the syntax of addresses, or why the name has no address.
     pub fn parse(text: &str, resolve: Resolve) -> Result<Address, String> {
         if let Some(inner) = text.strip_prefix("proxy:") {
             return Ok(Address::Proxied(Address::parse(inner, resolve)?.into()));
@@ -165,31 +165,31 @@ impl Address {
 }
 
 impl Cors {
-    /// Reads origins, or `*` alone.
+    /// Parses origins, or a single `*`.
     ///
     /// # Errors
     ///
-    /// Where `*` stands beside others.
+    /// `*` is given together with other origins.
     pub fn parse(origins: &[String]) -> Result<Cors, String> {
         match origins {
             [origin] if origin == "*" => Ok(Cors::Any),
             _ if origins.iter().any(|origin| origin == "*") => {
-                Err("* is every origin; it is allowed alone, not beside others".into())
+                Err("* means every origin; it cannot be combined with others".into())
             }
             _ => Ok(Cors::Origins(origins.to_vec())),
         }
     }
 }
 
-/// The mode of a unix socket's file: octal, as for chmod.
+/// Parses the mode of a unix socket's file: octal, as for chmod.
 pub(super) fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok();
     mode.filter(|mode| *mode <= 0o777)
         .ok_or_else(|| "a mode is three octal digits, such as 660".into())
 }
 
-/// Splits `host:port` or `[v6]:port`. The zone of a link-local address (`[fe80::1%eth0]:80`) is for
-/// the resolver; URLs and HTTP have none.
+/// Splits `host:port` or `[v6]:port`. The zone of a link-local address (`[fe80::1%eth0]:80`) is passed to
+/// the resolver; authorities of URLs and of HTTP have no zone, so it is not parsed by [`Authority`].
 fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (plain, zone) = match text.split_once('%') {
         Some((start, rest)) => {
