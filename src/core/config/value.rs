@@ -174,7 +174,7 @@ impl Cors {
         match origins {
             [origin] if origin == "*" => Ok(Cors::Any),
             _ if origins.iter().any(|origin| origin == "*") => {
-                Err("* means every origin; it cannot be combined with others".into())
+                Err("* means every origin; give it alone, without others".into())
             }
             _ => Ok(Cors::Origins(origins.to_vec())),
         }
