@@ -403,9 +403,11 @@ impl Session for Crowd {
     }
 
     fn on_due(&mut self, driver: &mut Driver, due: Due) -> io::Result<()> {
-        match self.clients[due.key as usize].stage {
+        let client = &self.clients[due.key as usize];
+        match client.stage {
             Stage::Returning => self.come_back(driver, due.key),
-            Stage::Settled if self.clients[due.key as usize].due == due.at => {
+            // Told to fetch, it may be asking already: a second poll would have the same cursor.
+            Stage::Settled if client.due == due.at && !client.is_asking => {
                 self.ask(driver, due.key)
             }
             _ => Ok(()),
