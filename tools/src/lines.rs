@@ -1,8 +1,10 @@
-//! Messages between a process and those it started: one JSON object per line, on standard input and
-//! output.
+//! Parts of a tool that run as processes of their own, and the messages to and from them: one JSON
+//! object per line, on standard input and output.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use rustix::process::Signal;
 use serde::Serialize;
@@ -10,6 +12,12 @@ use serde::de::DeserializeOwned;
 
 use crate::driver::Driver;
 use crate::net;
+
+/// Descriptors that a process needs besides its clients'.
+const SPARE_FILES: u64 = 32;
+
+/// Source addresses of a process.
+const ADDRESSES: u8 = 32;
 
 /// Writes a message to standard output.
 pub(crate) fn say(message: &impl Serialize) -> io::Result<()> {
@@ -27,6 +35,91 @@ pub(crate) fn read_input(input: &mut Vec<u8>) -> io::Result<bool> {
     let length = rustix::io::read(io::stdin(), &mut buffer)?;
     input.extend_from_slice(&buffer[..length]);
     Ok(length > 0)
+}
+
+/// A part of a tool that runs as a process of its own. Dropped, the process is killed.
+pub(crate) struct Process {
+    child: Child,
+    stdin: ChildStdin,
+    pub(crate) stdout: ChildStdout,
+    input: Vec<u8>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts this program as one of its parts, with a configuration.
+    pub(crate) fn start(part: &str, config: &impl Serialize) -> io::Result<Process> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg(part)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(io::Error::other("no pipes"));
+        };
+        let mut process = Process {
+            child,
+            stdin,
+            stdout,
+            input: Vec::new(),
+        };
+        process.tell(config)?;
+        Ok(process)
+    }
+
+    /// Sends it a message.
+    pub(crate) fn tell(&mut self, message: &impl Serialize) -> io::Result<()> {
+        let mut line = serde_json::to_vec(message)?;
+        line.push(b'\n');
+        self.stdin.write_all(&line)
+    }
+
+    /// Reads its output once.
+    ///
+    /// # Errors
+    ///
+    /// It has ended, or nothing is there and its output does not block.
+    pub(crate) fn read(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 16 << 10];
+        match self.stdout.read(&mut buffer)? {
+            0 => Err(io::Error::other("a process ended; see its message above")),
+            length => {
+                self.input.extend_from_slice(&buffer[..length]);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the next message that was read.
+    pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let line = take_line(&mut self.input);
+        Ok(line.map(|line| serde_json::from_slice(&line)).transpose()?)
+    }
+}
+
+/// Splits clients among processes, at least so many and as many as the limit on open files asks for,
+/// and returns the first client and the number of clients of each.
+pub(crate) fn shares(clients: u32, processes: u32) -> Vec<(u32, u32)> {
+    let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1);
+    let needed = u64::from(clients).div_ceil(room) as u32;
+    let count = processes.max(needed);
+    let start = |number: u32| (u64::from(clients) * u64::from(number) / u64::from(count)) as u32;
+    let share = |number| (start(number), start(number + 1) - start(number));
+    (0..count).map(share).collect()
+}
+
+/// The source addresses of a process, 127.NET.x.1: enough that ports in TIME_WAIT do not run out.
+pub(crate) fn addresses(net: u8) -> Vec<Ipv4Addr> {
+    (0..ADDRESSES)
+        .map(|last| Ipv4Addr::new(127, net, last, 1))
+        .collect()
 }
 
 /// Has the driver tell when standard input is readable; [`drain_input`] reads it then.
@@ -75,6 +168,25 @@ fn first_line(input: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
         }
         if !read_input(input)? {
             return Ok(None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_cover_all_clients_once() {
+        for (clients, processes) in [(0, 0), (1, 1), (10, 3), (7, 10), (1_000_000, 1)] {
+            let shares = shares(clients, processes);
+            assert!(shares.len() >= processes as usize);
+            let mut next = 0;
+            for (first, count) in shares {
+                assert_eq!(first, next);
+                next += count;
+            }
+            assert_eq!(next, clients);
         }
     }
 }

@@ -1,9 +1,8 @@
 //! The server, the workers and the publisher of a run, and the driver that waits for them.
 
-use std::io::{self, IsTerminal, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::io::{self, IsTerminal};
+use std::net::SocketAddrV4;
 use std::os::fd::AsRawFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -12,7 +11,7 @@ use super::parked::{Asker, wait_until_parked};
 use super::plan::Plan;
 use super::publisher::Publisher;
 use crate::driver::{Driver, End, Session};
-use crate::lines::take_line;
+use crate::lines::{self, Process};
 use crate::measure::histogram;
 use crate::net;
 use crate::receipt::Counts;
@@ -22,17 +21,8 @@ use crate::worker::{Command, Config, Event, Kind, Snapshot};
 /// The key of the publisher, which is the driver's only connection.
 const PUBLISHER: u32 = 0;
 
-/// Descriptors that a worker needs besides its clients'.
-const SPARE_FILES: u64 = 32;
-
-/// Source addresses of one worker: enough that ports in TIME_WAIT do not run out in a churn.
-const ADDRESSES: u8 = 32;
-
 struct Worker {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: ChildStdout,
-    input: Vec<u8>,
+    process: Process,
     is_ready: bool,
     has_left: bool,
     reset: Option<Counts>,
@@ -40,14 +30,6 @@ struct Worker {
     snapshot: Option<Box<Snapshot>>,
     /// The number of messages that are reported once each client has one; 0 if none are reported.
     share: u64,
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Everything a run works with.
@@ -161,18 +143,14 @@ impl Stage {
         each: u64,
         change: impl Fn(&mut Config),
     ) -> Result<(), String> {
-        let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1) as u32;
-        let count = plan.workers.max(plan.subscribers.div_ceil(room));
-        let mut first = 0;
-        for number in 0..count {
-            let clients = plan.subscribers / count + u32::from(number < plan.subscribers % count);
+        let shares = lines::shares(plan.subscribers, plan.workers);
+        for (number, (first, clients)) in (0..).zip(shares) {
             let mut config = self.config(plan, kind, number)?;
             config.first_client = first;
             config.clients = clients;
             config.report_every = each * u64::from(clients);
             change(&mut config);
             self.start(&config, each)?;
-            first += clients;
         }
         Ok(())
     }
@@ -189,9 +167,19 @@ impl Stage {
     }
 
     fn start(&mut self, config: &Config, each: u64) -> Result<(), String> {
-        let worker = start_worker(config, each).map_err(text)?;
+        let process = Process::start("worker", config).map_err(text)?;
+        rustix::io::ioctl_fionbio(&process.stdout, true).map_err(|error| error.to_string())?;
+        let worker = Worker {
+            process,
+            is_ready: false,
+            has_left: false,
+            reset: None,
+            reached: 0,
+            snapshot: None,
+            share: if each == 0 { 0 } else { config.clients.into() },
+        };
         let number = u8::try_from(self.workers.len()).map_err(|_| "too many workers")?;
-        let fd = worker.stdout.as_raw_fd();
+        let fd = worker.process.stdout.as_raw_fd();
         self.driver.watch(fd, number).map_err(text)?;
         self.workers.push(worker);
         Ok(())
@@ -203,11 +191,10 @@ impl Stage {
             Kind::Poll => description.poll.as_ref().ok_or("it has no poll")?,
             _ => description.receiving(&plan.transport)?,
         };
-        let from = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 1 + number as u8, last, 1));
         Ok(Config {
             run: self.run,
             server: self.server.address,
-            from: from.collect(),
+            from: lines::addresses(1 + number as u8),
             cpu: plan.pin_driver,
             kind,
             first: request.first(self.server.address),
@@ -227,12 +214,8 @@ impl Stage {
 
     /// Tells all workers.
     pub(super) fn tell(&mut self, command: &Command) -> Result<(), String> {
-        let mut line = serde_json::to_vec(command).map_err(|error| error.to_string())?;
-        line.push(b'\n');
-        for worker in &mut self.workers {
-            worker.stdin.write_all(&line).map_err(text)?;
-        }
-        Ok(())
+        let mut workers = self.workers.iter_mut();
+        workers.try_for_each(|worker| worker.process.tell(command).map_err(text))
     }
 
     /// Has all clients without a connection connect, and waits until they are parked.
@@ -427,18 +410,16 @@ impl Session for Listener<'_> {
 
 impl Worker {
     fn listen(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 16 << 10];
         loop {
-            match self.stdout.read(&mut buffer) {
-                Ok(0) => return Err(io::Error::other("a worker ended; see its message above")),
-                Ok(length) => self.input.extend_from_slice(&buffer[..length]),
+            match self.process.read() {
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        while let Some(line) = take_line(&mut self.input) {
-            match serde_json::from_slice(&line)? {
+        while let Some(event) = self.process.hear()? {
+            match event {
                 Event::Ready => self.is_ready = true,
                 Event::Left => self.has_left = true,
                 Event::Reset(counts) => self.reset = Some(counts),
@@ -448,36 +429,6 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-fn start_worker(config: &Config, each: u64) -> io::Result<Worker> {
-    let mut child = Process::new(std::env::current_exe()?)
-        .arg("worker")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(io::Error::other("no pipes"));
-    };
-    let mut line = serde_json::to_vec(config)?;
-    line.push(b'\n');
-    stdin.write_all(&line)?;
-    rustix::io::ioctl_fionbio(&stdout, true)?;
-    Ok(Worker {
-        child,
-        stdin,
-        stdout,
-        input: Vec::new(),
-        is_ready: false,
-        has_left: false,
-        reset: None,
-        reached: 0,
-        snapshot: None,
-        share: match each {
-            0 => 0,
-            _ => config.clients.into(),
-        },
-    })
 }
 
 fn text(error: io::Error) -> String {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::technique::Technique;
 use crate::measure::Delays;
+use crate::page::scale::short;
 
 /// A technique at a rate of events, in the window that was measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,21 +137,6 @@ pub fn table(rows: &[Row]) -> String {
     out
 }
 
-/// A number with two or three significant digits.
-fn short(number: f64) -> String {
-    match number.abs() {
-        0.0 => "0".into(),
-        size if size < 0.01 => format!("{number:.4}"),
-        size if size < 1.0 => format!("{number:.2}"),
-        size if size < 10.0 => format!("{number:.1}"),
-        _ => {
-            let digits = format!("{number:.0}");
-            let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().collect();
-            String::from_utf8_lossy(&groups.join(&b',')).into_owned()
-        }
-    }
-}
-
 /// A row of round numbers.
 #[cfg(test)]
 pub(super) fn sample(technique: Technique) -> Row {
@@ -192,17 +178,10 @@ mod tests {
             lines[0],
             ["One event in 10 s on each of 1 channels, 10 clients, 100 bytes:"]
         );
-        let expected = "long-poll|2.5|1,234|0.50|50|250|10|4.0|120".split('|');
+        let expected = "long-poll|2.5|1,234|0.5|50|250|10|4|120".split('|');
         let expected: Vec<&str> = expected.collect();
         assert_eq!(lines[4][1..10], expected);
         // Nobody is no technique: there is no other line.
         assert_eq!(lines.len(), 6);
-    }
-
-    #[test]
-    fn numbers_are_short() {
-        let numbers = [0.0, 0.001_23, 0.456, 3.21, 12.6, 1_234_567.0];
-        let shown = ["0", "0.0012", "0.46", "3.2", "13", "1,234,567"];
-        assert_eq!(numbers.map(short), shown);
     }
 }
