@@ -10,7 +10,7 @@
 //!   no event of that connection is told any more, also when its key is used again at once.
 //! - The poll is edge-triggered: a connection that is not read to its end (paused, limited, or over
 //!   the budget of a turn) is remembered, and is read again when that is due.
-//! - One turn reads at most [`READS_PER_TURN`] times from a connection, so that none starves others.
+//! - One turn reads at most `READS_PER_TURN` times from a connection, so that none starves others.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -205,7 +205,7 @@ impl Driver {
     ///
     /// The connection is broken. Its end is told as an event, too.
     pub fn send(&mut self, key: u32, bytes: &[u8]) -> io::Result<usize> {
-        let Some(conn) = conn(&mut self.conns, key) else {
+        let Some(conn) = find(&mut self.conns, key) else {
             return Ok(0);
         };
         let sent = match conn.is_connected && conn.unsent.is_empty() {
@@ -225,14 +225,14 @@ impl Driver {
 
     /// Reads nothing from a connection until it is resumed, so its receive window fills.
     pub fn pause(&mut self, key: u32) {
-        if let Some(conn) = conn(&mut self.conns, key) {
+        if let Some(conn) = find(&mut self.conns, key) {
             conn.is_paused = true;
         }
     }
 
     /// Reads from a connection again; what has come meanwhile is told in the next turn.
     pub fn resume(&mut self, key: u32) {
-        if let Some(conn) = conn(&mut self.conns, key) {
+        if let Some(conn) = find(&mut self.conns, key) {
             conn.is_paused = false;
             self.read_later(key);
         }
@@ -240,7 +240,7 @@ impl Driver {
 
     /// [`Session::on_bytes`] is told at most so many bytes of this connection at once.
     pub fn limit_reads(&mut self, key: u32, most: Option<usize>) {
-        if let Some(conn) = conn(&mut self.conns, key) {
+        if let Some(conn) = find(&mut self.conns, key) {
             conn.limit = most;
         }
     }
@@ -252,7 +252,7 @@ impl Driver {
     ///
     /// `UnexpectedEof` if the server has ended the connection, else why it is broken. It stays open.
     pub fn take(&mut self, key: u32, most: usize) -> io::Result<usize> {
-        let Some(conn) = conn(&mut self.conns, key) else {
+        let Some(conn) = find(&mut self.conns, key) else {
             return Ok(0);
         };
         let mut buffer = [0; 4 << 10];
@@ -274,7 +274,7 @@ impl Driver {
 
     /// Closes a connection by a reset (RST).
     pub fn reset(&mut self, key: u32) {
-        if let Some(conn) = conn(&mut self.conns, key) {
+        if let Some(conn) = find(&mut self.conns, key) {
             // If the option is refused, the connection is closed in order, which must do as well.
             let _ = SockRef::from(&conn.stream).set_linger(Some(Duration::ZERO));
         }
@@ -287,7 +287,7 @@ impl Driver {
     ///
     /// It is not established, or is broken.
     pub fn finish_sending(&mut self, key: u32) -> io::Result<()> {
-        match conn(&mut self.conns, key) {
+        match find(&mut self.conns, key) {
             Some(conn) => conn.stream.shutdown(std::net::Shutdown::Write),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
@@ -344,7 +344,7 @@ impl Driver {
         result?;
         for _ in 0..left_unread {
             if let Some(key) = self.to_read.pop_front()
-                && let Some(conn) = conn(&mut self.conns, key)
+                && let Some(conn) = find(&mut self.conns, key)
                 && mem::take(&mut conn.is_queued)
             {
                 self.read(session, key)?;
@@ -374,7 +374,7 @@ impl Driver {
         }
         let (key, serial) = (token as u32, (token >> 32) as u32);
         let is_this = |conn: &&mut Conn| conn.serial == serial;
-        let Some(conn) = conn(&mut self.conns, key).filter(is_this) else {
+        let Some(conn) = find(&mut self.conns, key).filter(is_this) else {
             return Ok(());
         };
         let is_broken = event.is_error() || event.is_write_closed();
@@ -410,7 +410,7 @@ impl Driver {
     /// event of its own says so.
     fn flush(&mut self, key: u32, serial: u32) -> bool {
         let is_waiting = |conn: &&mut Conn| conn.serial == serial && !conn.unsent.is_empty();
-        let Some(conn) = conn(&mut self.conns, key).filter(is_waiting) else {
+        let Some(conn) = find(&mut self.conns, key).filter(is_waiting) else {
             return false;
         };
         let Ok(sent) = write(&conn.stream, &conn.unsent) else {
@@ -445,7 +445,7 @@ impl Driver {
             let may_read = |conn: &&mut Conn| {
                 Some(conn.serial) == serial && conn.is_connected && !conn.is_paused
             };
-            let Some(conn) = conn(&mut self.conns, key).filter(may_read) else {
+            let Some(conn) = find(&mut self.conns, key).filter(may_read) else {
                 return Ok(());
             };
             let room = conn.limit.unwrap_or(usize::MAX).clamp(1, buffer.len());
@@ -470,7 +470,7 @@ impl Driver {
     }
 
     fn read_later(&mut self, key: u32) {
-        if let Some(conn) = conn(&mut self.conns, key)
+        if let Some(conn) = find(&mut self.conns, key)
             && !mem::replace(&mut conn.is_queued, true)
         {
             self.to_read.push_back(key);
@@ -478,7 +478,7 @@ impl Driver {
     }
 }
 
-fn conn(conns: &mut [Option<Conn>], key: u32) -> Option<&mut Conn> {
+fn find(conns: &mut [Option<Conn>], key: u32) -> Option<&mut Conn> {
     conns.get_mut(key as usize)?.as_mut()
 }
 
