@@ -110,6 +110,12 @@ fn labels<'s>(series: &'s [Series], y: &Scale, bottom: f64) -> Vec<(&'s str, usi
         label.2 = label.2.min(below - LINE);
         below = label.2;
     }
+    // Many that end at the top were moved above it.
+    let mut above = TOP;
+    for label in labels.iter_mut().rev() {
+        label.2 = label.2.max(above + LINE);
+        above = label.2;
+    }
     labels
 }
 
