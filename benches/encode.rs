@@ -9,20 +9,20 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Throughput};
 use encke::Data;
-use encke_core::encode::{Envelope, batch, jsonp, ndjson, object, script, sse};
+use encke_core::encode::{Envelope, batch, jsonp, object};
 use encke_core::message::{Content, Epoch, MessageId, Seq};
+use encke_core::transport::{Event, Options, Transport};
 
 const SIZES: [usize; 3] = [100, 2 << 10, 64 << 10];
 
-type Encoder = fn(&mut Vec<u8>, &Content<'_>);
-
-const ENCODERS: [(&str, Encoder); 6] = [
-    ("object", object),
-    ("sse", sse::event),
-    ("sse envelope", sse::envelope),
-    ("ndjson", ndjson::line),
-    ("frame", script::frame_message),
-    ("long-poll", long_poll),
+/// The transports that a message is encoded for, and its object alone (`None`).
+const ENCODERS: [(&str, Option<Transport>, Options); 6] = [
+    ("object", None, Options::empty()),
+    ("sse", Some(Transport::Sse), Options::empty()),
+    ("sse envelope", Some(Transport::Sse), Options::ENVELOPE),
+    ("ndjson", Some(Transport::Ndjson), Options::empty()),
+    ("frame", Some(Transport::Frame), Options::empty()),
+    ("long-poll", Some(Transport::LongPoll), Options::empty()),
 ];
 
 fn main() {
@@ -31,13 +31,6 @@ fn main() {
         wrapped(criterion);
         accepted(criterion);
     });
-}
-
-/// The body that answers a long poll with one message.
-fn long_poll(out: &mut Vec<u8>, content: &Content<'_>) {
-    let mut message = Vec::new();
-    object(&mut message, content);
-    batch(out, &envelope(content.id), [&message[..]]);
 }
 
 fn id() -> MessageId {
@@ -70,8 +63,8 @@ fn samples(bytes: usize) -> [(&'static str, Data); 3] {
 
 /// A message is encoded for a transport for the first time.
 fn messages(criterion: &mut Bencher) {
-    for (transport, encode) in ENCODERS {
-        let mut group = criterion.benchmark_group(format!("encode/{transport}"));
+    for (name, transport, options) in ENCODERS {
+        let mut group = criterion.benchmark_group(format!("encode/{name}"));
         for bytes in SIZES {
             for (kind, data) in samples(bytes) {
                 let content = Content {
@@ -84,7 +77,15 @@ fn messages(criterion: &mut Bencher) {
                 group.bench_function(BenchmarkId::new(kind, bytes), |bencher| {
                     bencher.iter(|| {
                         let mut out = Vec::new();
-                        encode(&mut out, black_box(&content));
+                        let content = black_box(&content);
+                        let spread_ms = None;
+                        match transport {
+                            Some(transport) => {
+                                let message = Event::Message { content, spread_ms };
+                                transport.encode(&message, options, &mut out);
+                            }
+                            None => object(&mut out, content),
+                        }
                         out
                     });
                 });

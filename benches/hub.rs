@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Throughput};
 use encke_core::config::{Config, History};
-use encke_core::hub::{Hub, Reader, Take, Transport};
+use encke_core::hub::{Hub, Reader, Take};
 use encke_core::message::{ChannelName, Draft, Epoch, Seq};
 
 fn main() {
@@ -50,7 +50,7 @@ fn channels(hub: &mut Hub, count: usize) -> Vec<u32> {
 
 fn park(hub: &mut Hub, reader: &mut Reader, follower: u32, channels: &[u32]) {
     reader.cursor = hub.head();
-    hub.follow(reader, follower, channels, Transport::LongPoll, false);
+    hub.follow(reader, follower, channels, 0, false);
     hub.list(reader);
 }
 

@@ -1,5 +1,5 @@
-//! The pages for users tell of every option as it is, of every metric that there is, and of no metric that
-//! there is not.
+//! The pages for users tell of every option and every transport as it is, of every metric that there is,
+//! and of no metric that there is not.
 //!
 //! Owns the comparison with what the binary and the server themselves say.
 
@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use encke::config::{SETTINGS, Setting};
 use encke::{Address, Config, Server};
+use encke_core::transport::Transport;
 
 const OPERATING: &str = include_str!("../src/docs/operating.md");
+const HTTP: &str = include_str!("../src/docs/http.md");
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -79,4 +81,19 @@ fn metrics() -> String {
     handle.shutdown();
     running.join().expect("no panic").expect("no error");
     answer
+}
+
+/// The path of each transport, and the media type of its responses, as the table of transports says.
+#[test]
+fn http_page_explains_every_transport() {
+    for transport in Transport::ALL {
+        let path = format!("`/{}/`", transport.name());
+        let content_type = format!("`{}`", transport.describe().content_type);
+        let is_row = |line: &str| line.starts_with(&format!("| {path} | {content_type} |"));
+        assert!(
+            HTTP.lines().any(is_row),
+            "http.md is to have | {path} | {content_type} |"
+        );
+        assert!(OPERATING.contains(&format!("`{}`", transport.name())));
+    }
 }

@@ -16,3 +16,4 @@ pub mod engine;
 pub mod http1;
 pub mod hub;
 pub mod message;
+pub mod transport;

@@ -4,6 +4,7 @@
 //! [`Frame`], that gives its bytes back when the last holder lets go. It never refuses: callers
 //! ask [`Meter::has_room`] first and decide what refusal means to them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,19 +55,36 @@ impl Meter {
 }
 
 /// Bytes ready to be sent, shared by all who send them, counted until the last lets go.
+///
+/// The payload is the part that does not depend on how a connection delimits what it is sent; the
+/// rest is around it.
 #[derive(Debug)]
 pub struct Frame {
     bytes: Box<[u8]>,
+    payload: Range<usize>,
     meter: Arc<Meter>,
 }
 
 impl Frame {
-    /// Takes the bytes and charges the meter for them.
+    /// Takes the bytes, all of them payload, and charges the meter for them.
     pub fn new(bytes: impl Into<Box<[u8]>>, meter: &Arc<Meter>) -> Arc<Frame> {
         let bytes = bytes.into();
+        let payload = 0..bytes.len();
+        Frame::with_payload(bytes, payload, meter)
+    }
+
+    /// Takes bytes whose payload is a range of them, and charges the meter for all.
+    pub fn with_payload(
+        bytes: impl Into<Box<[u8]>>,
+        payload: Range<usize>,
+        meter: &Arc<Meter>,
+    ) -> Arc<Frame> {
+        let bytes = bytes.into();
+        debug_assert!(bytes.get(payload.clone()).is_some(), "a range of the bytes");
         meter.charge(bytes.len());
         Arc::new(Frame {
             bytes,
+            payload,
             meter: Arc::clone(meter),
         })
     }
@@ -74,6 +92,11 @@ impl Frame {
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The range of the bytes that is the payload.
+    pub fn payload(&self) -> Range<usize> {
+        self.payload.clone()
     }
 }
 

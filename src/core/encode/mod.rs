@@ -1,7 +1,7 @@
-//! The bytes of messages, cursors and batches in every format that encke speaks.
+//! The bytes of messages, cursors and batches as JSON and as JavaScript.
 //!
-//! Owns the formats. Every encoder appends to a `Vec<u8>`; none does I/O, reads a clock, writes an
-//! HTTP head or knows what a connection is.
+//! Owns the parts of which [transports](crate::transport) and responses are made. Every encoder
+//! appends to a `Vec<u8>`; none does I/O, reads a clock, writes an HTTP head or knows a transport.
 //!
 //! Invariants:
 //! - *Nothing published can forge.* Whatever a message, its event name or its channel hold, it
@@ -11,14 +11,16 @@
 //!   line readers cut at any of them.
 
 mod batch;
-pub mod ndjson;
+mod jsonp;
 mod object;
-pub mod script;
-pub mod sse;
 
 pub use batch::{Envelope, batch, problem};
+pub use jsonp::{check_callback, escape_into, jsonp};
 pub use object::{object, write_json_string};
-pub use script::{Deliver, check_callback, jsonp};
+pub(crate) use {
+    jsonp::expression,
+    object::{closing_object, cursor_object, gap_object, write_base64},
+};
 
 /// Messages that the tests of every format publish, and the slow ways to read them back.
 #[cfg(test)]
@@ -27,6 +29,7 @@ pub(crate) mod samples {
 
     use proptest::prelude::*;
     use serde::Deserialize;
+    use serde_json::Value;
     use serde_json::value::RawValue;
 
     use crate::message::{ChannelName, Content, Data, Epoch, EventName, MessageId, Seq};
@@ -221,6 +224,46 @@ pub(crate) mod samples {
             }
             ChannelName::parse(name.as_bytes()).unwrap();
             name
+        })
+    }
+
+    /// The JSON of an expression, checked to be safe inside a script.
+    pub(crate) fn value(expression: &str) -> String {
+        let unsafe_characters = ['<', '>', '&', '\u{2028}', '\u{2029}', '\r', '\n'];
+        assert!(!expression.contains(unsafe_characters), "{expression}");
+        match expression.strip_prefix("JSON.parse(") {
+            Some(rest) => serde_json::from_str(rest.strip_suffix(')').unwrap()).unwrap(),
+            None => {
+                assert!(!names_prototype(expression), "{expression}");
+                expression.to_owned()
+            }
+        }
+    }
+
+    /// Whether any object has the key `__proto__`, found by looking at every key.
+    fn names_prototype(json: &str) -> bool {
+        fn any(value: &Value) -> bool {
+            match value {
+                Value::Array(items) => items.iter().any(any),
+                Value::Object(map) => map
+                    .iter()
+                    .any(|(key, value)| key == "__proto__" || any(value)),
+                _ => false,
+            }
+        }
+        // Numbers that no float holds are of no interest here.
+        let json = json.replace("1E400", "1").replace("1e-999", "1");
+        any(&serde_json::from_str(&json).unwrap())
+    }
+
+    /// The text with the five escapes undone wherever they stand.
+    pub(crate) fn unescaped(text: &str) -> String {
+        let escapes = [("3c", "<"), ("3e", ">"), ("26", "&")];
+        let text = text
+            .replace("\\u2028", "\u{2028}")
+            .replace("\\u2029", "\u{2029}");
+        escapes.iter().fold(text, |text, (hex, plain)| {
+            text.replace(&format!("\\u00{hex}"), plain)
         })
     }
 

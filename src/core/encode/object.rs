@@ -46,7 +46,7 @@ pub fn write_json_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends base64 (RFC 4648, section 4), padded.
-pub(super) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     STANDARD
@@ -55,21 +55,21 @@ pub(super) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends `{"cursor":"…"}`.
-pub(super) fn cursor_object(out: &mut Vec<u8>, id: MessageId) {
+pub(crate) fn cursor_object(out: &mut Vec<u8>, id: MessageId) {
     out.extend_from_slice(b"{\"cursor\":\"");
     id.write(out);
     out.extend_from_slice(b"\"}");
 }
 
 /// Appends `{"gap":true,"cursor":"…"}`.
-pub(super) fn gap_object(out: &mut Vec<u8>, id: MessageId) {
+pub(crate) fn gap_object(out: &mut Vec<u8>, id: MessageId) {
     out.extend_from_slice(b"{\"gap\":true,\"cursor\":\"");
     id.write(out);
     out.extend_from_slice(b"\"}");
 }
 
 /// Appends `{"cursor":"…","retry":N}`.
-pub(super) fn closing_object(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
+pub(crate) fn closing_object(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
     out.extend_from_slice(b"{\"cursor\":\"");
     id.write(out);
     out.extend_from_slice(b"\",\"retry\":");

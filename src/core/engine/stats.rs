@@ -5,6 +5,7 @@
 use crate::base::histogram::Histogram;
 use crate::http1::status;
 use crate::hub::DURATIONS_MS;
+use crate::transport::Transport;
 
 /// A limit on connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,31 +38,30 @@ impl ConnectionLimit {
 
 /// The endpoints by which requests are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named as the paths are")]
 pub enum Endpoint {
+    /// `/poll/`.
     Poll,
-    LongPoll,
-    Sse,
-    Ndjson,
-    Frame,
+    /// The path of a transport.
+    Park(Transport),
+    /// `/publish/`.
     Publish,
+    /// `/channels/`.
     Channels,
+    /// `/healthz`.
     Healthz,
+    /// `/readyz`.
     Readyz,
+    /// `/metrics`.
     Metrics,
+    /// The live page.
     Page,
     /// Nothing that is served, or a request that could not be read.
     Other,
 }
 
 impl Endpoint {
-    /// All endpoints, in the order of their numbers.
-    pub const ALL: [Endpoint; 12] = [
-        Endpoint::Poll,
-        Endpoint::LongPoll,
-        Endpoint::Sse,
-        Endpoint::Ndjson,
-        Endpoint::Frame,
+    /// The endpoints that receive nothing.
+    const OTHERS: [Endpoint; 7] = [
         Endpoint::Publish,
         Endpoint::Channels,
         Endpoint::Healthz,
@@ -71,14 +71,23 @@ impl Endpoint {
         Endpoint::Other,
     ];
 
+    /// How many endpoints there are.
+    const COUNT: usize = 1 + Transport::ALL.len() + Endpoint::OTHERS.len();
+
+    /// All endpoints, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = Endpoint> {
+        let transports = Transport::ALL.into_iter().map(Endpoint::Park);
+        [Endpoint::Poll]
+            .into_iter()
+            .chain(transports)
+            .chain(Endpoint::OTHERS)
+    }
+
     /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Endpoint::Poll => "poll",
-            Endpoint::LongPoll => "long-poll",
-            Endpoint::Sse => "sse",
-            Endpoint::Ndjson => "ndjson",
-            Endpoint::Frame => "frame",
+            Endpoint::Park(transport) => transport.name(),
             Endpoint::Publish => "publish",
             Endpoint::Channels => "channels",
             Endpoint::Healthz => "healthz",
@@ -86,6 +95,22 @@ impl Endpoint {
             Endpoint::Metrics => "metrics",
             Endpoint::Page => "page",
             Endpoint::Other => "other",
+        }
+    }
+
+    /// Its number, below [`Endpoint::COUNT`].
+    fn number(self) -> usize {
+        let other = |place: usize| 1 + Transport::ALL.len() + place;
+        match self {
+            Endpoint::Poll => 0,
+            Endpoint::Park(transport) => 1 + usize::from(transport.number()),
+            Endpoint::Publish => other(0),
+            Endpoint::Channels => other(1),
+            Endpoint::Healthz => other(2),
+            Endpoint::Readyz => other(3),
+            Endpoint::Metrics => other(4),
+            Endpoint::Page => other(5),
+            Endpoint::Other => other(6),
         }
     }
 }
@@ -163,7 +188,7 @@ pub struct Stats {
 
 /// Requests by endpoint and status, in a table small enough for the hot path.
 #[derive(Clone, Debug, Default)]
-pub struct Requests([[u64; status::ALL.len()]; Endpoint::ALL.len()]);
+pub struct Requests([[u64; status::ALL.len()]; Endpoint::COUNT]);
 
 impl Requests {
     /// Counts one.
@@ -171,13 +196,13 @@ impl Requests {
         let index = status::index(status);
         debug_assert!(index.is_some(), "{status} is not in the table");
         if let Some(index) = index {
-            self.0[endpoint as usize][index] += 1;
+            self.0[endpoint.number()][index] += 1;
         }
     }
 
     /// Endpoint, status and count of all that occurred.
     pub fn iter(&self) -> impl Iterator<Item = (Endpoint, u16, u64)> {
-        let endpoints = Endpoint::ALL.into_iter().zip(&self.0);
+        let endpoints = Endpoint::all().zip(&self.0);
         let cells = endpoints.flat_map(|(endpoint, counts)| {
             status::ALL
                 .iter()
@@ -220,5 +245,15 @@ impl Stats {
 
     pub(super) fn record_close(&mut self, why: CloseReason) {
         self.ended[why as usize] += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_numbered_in_order() {
+        assert!(Endpoint::all().map(Endpoint::number).eq(0..Endpoint::COUNT));
     }
 }

@@ -1,60 +1,31 @@
-//! Who follows a channel, by the way they receive.
+//! How many readers follow a channel, by class.
 //!
-//! Owns the counts. It knows nobody in particular.
+//! Owns the counts. A class is a number that the caller gave a meaning: the engine counts the readers
+//! of each transport apart.
 
-/// How a parked connection receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// A held long poll.
-    LongPoll,
-    /// A stream of server-sent events.
-    Sse,
-    /// A stream of NDJSON lines.
-    Ndjson,
-    /// A forever frame.
-    Frame,
-}
-
-impl Transport {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Transport; 4] = [
-        Transport::LongPoll,
-        Transport::Sse,
-        Transport::Ndjson,
-        Transport::Frame,
-    ];
-
-    /// Its name in answers and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::LongPoll => "long-poll",
-            Transport::Sse => "sse",
-            Transport::Ndjson => "ndjson",
-            Transport::Frame => "frame",
-        }
-    }
-}
-
-/// How many connections follow a channel, by transport.
+/// How many readers follow a channel, by class.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Audience([u32; Transport::ALL.len()]);
+pub struct Audience([u32; Audience::CLASSES]);
 
 impl Audience {
-    /// All of them.
+    /// How many classes there are. Every channel has a count for each.
+    pub const CLASSES: usize = 4;
+
+    /// All readers.
     pub fn total(&self) -> u32 {
         self.0.iter().sum()
     }
 
-    /// Those of one transport.
-    pub fn of(&self, transport: Transport) -> u32 {
-        self.0[transport as usize]
+    /// The readers of one class, a number below [`Audience::CLASSES`].
+    pub fn of(&self, class: u8) -> u32 {
+        self.0[usize::from(class)]
     }
 
-    pub(super) fn add(&mut self, transport: Transport) {
-        self.0[transport as usize] += 1;
+    pub(super) fn add(&mut self, class: u8) {
+        self.0[usize::from(class)] += 1;
     }
 
-    pub(super) fn remove(&mut self, transport: Transport) {
-        self.0[transport as usize] -= 1;
+    pub(super) fn remove(&mut self, class: u8) {
+        self.0[usize::from(class)] -= 1;
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::stored::Stored;
-use crate::base::meter::{Frame, Meter};
+use crate::base::meter::Meter;
 use crate::message::Seq;
 
 /// The cache.
@@ -29,11 +29,6 @@ impl FrameCache {
 
     pub(super) fn meter(&self) -> &Arc<Meter> {
         &self.meter
-    }
-
-    /// A frame that is counted here.
-    pub(super) fn make(&self, bytes: Vec<u8>) -> Arc<Frame> {
-        Frame::new(bytes, &self.meter)
     }
 
     /// Notes that a message was given a frame, and keeps to the bounds.

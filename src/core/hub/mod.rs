@@ -28,7 +28,7 @@ mod subscription;
 #[cfg(test)]
 mod twin;
 
-pub use audience::{Audience, Transport};
+pub use audience::Audience;
 pub use channel::Channel;
 pub use items::{Item, Take};
 pub use readers::Reader;
@@ -278,7 +278,7 @@ impl Hub {
         self.messages.len()
     }
 
-    /// How many readers there are, by transport.
+    /// How many readers there are, by class.
     pub fn readers(&self) -> &Audience {
         &self.readers
     }
@@ -319,17 +319,18 @@ impl Hub {
         }
     }
 
-    /// The message's bytes in a shape, encoded by `encode` unless somebody needed them of late.
+    /// The message's bytes in a shape, encoded by `encode` unless they are cached. `encode` is given
+    /// the meter of frames.
     pub fn frame(
         &mut self,
         key: u32,
         shape: Shape,
-        encode: impl FnOnce(&Content<'_>) -> Vec<u8>,
+        encode: impl FnOnce(&Content<'_>, &Arc<Meter>) -> Arc<Frame>,
     ) -> Arc<Frame> {
         if let Some(frame) = self.messages[key as usize].frame(shape) {
             return Arc::clone(frame);
         }
-        let frame = self.frames.make(encode(&self.content(key)));
+        let frame = encode(&self.content(key), self.frames.meter());
         let stored = &mut self.messages[key as usize];
         stored.set_frame(shape, Arc::clone(&frame));
         self.frames.remember(key, stored.seq(), &mut self.messages);

@@ -6,7 +6,6 @@
 //!
 //! Invariant: a listed reader's cursor does not change; to move it, unlist, set, list again.
 
-use super::audience::Transport;
 use super::subscription::{NONE, Subscription};
 use super::{Hub, Item, Take};
 use crate::message::Seq;
@@ -18,6 +17,7 @@ pub struct Reader {
     pub cursor: Seq,
     first: u32,
     listed: bool,
+    class: u8,
 }
 
 impl Default for Reader {
@@ -26,6 +26,7 @@ impl Default for Reader {
             cursor: Seq::ZERO,
             first: NONE,
             listed: false,
+            class: 0,
         }
     }
 }
@@ -36,6 +37,11 @@ impl Reader {
         self.first != NONE
     }
 
+    /// The class by which it is counted while it follows channels; see [`super::Audience`].
+    pub fn class(&self) -> u8 {
+        self.class
+    }
+
     /// Whether its subscriptions stand in lists.
     pub fn is_listed(&self) -> bool {
         self.listed
@@ -43,43 +49,43 @@ impl Reader {
 }
 
 impl Hub {
-    /// Makes a reader follow channels, unlisted. `fresh`: what was lost before is no gap.
+    /// Makes a reader follow channels, unlisted, and counts it by `class`, a number below
+    /// [`Audience::CLASSES`](super::Audience::CLASSES). `fresh`: what was lost before is no gap.
     pub fn follow(
         &mut self,
         reader: &mut Reader,
         follower: u32,
         channels: &[u32],
-        transport: Transport,
+        class: u8,
         fresh: bool,
     ) {
         assert!(
             !reader.is_following(),
             "a reader follows one set of channels"
         );
+        reader.class = class;
         if !channels.is_empty() {
-            self.readers.add(transport);
+            self.readers.add(class);
         }
         for &channel in channels.iter().rev() {
-            let subscription = Subscription::new(follower, channel, reader.first, transport, fresh);
+            let subscription = Subscription::new(follower, channel, reader.first, fresh);
             reader.first = self.subscriptions.insert(subscription) as u32;
-            self.channels[channel as usize]
-                .audience_mut()
-                .add(transport);
+            self.channels[channel as usize].audience_mut().add(class);
         }
     }
 
     /// Ends all of a reader's subscriptions.
     pub fn unfollow(&mut self, reader: &mut Reader) {
         self.unlist(reader);
-        if let Some(first) = self.subscriptions.get(reader.first as usize) {
-            self.readers.remove(first.transport);
+        if reader.is_following() {
+            self.readers.remove(reader.class);
         }
         while reader.first != NONE {
             let gone = self.subscriptions.remove(reader.first as usize);
             reader.first = gone.sibling;
             let channel = &mut self.channels[gone.channel as usize];
             // fault: audience-not-left
-            channel.audience_mut().remove(gone.transport);
+            channel.audience_mut().remove(reader.class);
             if channel.is_unused() {
                 self.watch_idle(gone.channel);
             }

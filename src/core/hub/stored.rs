@@ -11,32 +11,24 @@ use crate::base::meter::Frame;
 use crate::base::time::Time;
 use crate::message::{Data, Draft, EventName, IdempotencyKey, Seq};
 
-/// The shapes in which a message's bytes are shared.
+/// A shape in which a message's bytes are shared: a number that the caller gave a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// The message's JSON object, for batches.
-    Object,
-    /// A whole answer to a held long poll, head included.
-    LongPoll,
-    /// The end of an answer whose head was sent early.
-    Early,
-    /// A chunk with a server-sent event.
-    Sse,
-    /// A chunk with a server-sent event around the message's object.
-    SseEnvelope,
-    /// A chunk with a line of NDJSON.
-    Ndjson,
-    /// A chunk with a script of a forever frame.
-    Script,
-}
+pub struct Shape(u8);
 
 impl Shape {
-    const COUNT: usize = Shape::Script as usize + 1;
+    /// How many shapes there are. A stored message has a pointer for each.
+    pub const COUNT: u8 = 7;
+
+    /// The shape of this number, which is below [`Shape::COUNT`].
+    pub const fn new(number: u8) -> Shape {
+        assert!(number < Shape::COUNT, "there are so many shapes");
+        Shape(number)
+    }
 }
 
 /// A stored message.
 pub struct Stored {
-    frames: [Option<Arc<Frame>>; Shape::COUNT],
+    frames: [Option<Arc<Frame>>; Shape::COUNT as usize],
     data: Data,
     event: Option<EventName>,
     key: Option<IdempotencyKey>,
@@ -93,11 +85,11 @@ impl Stored {
 
     /// Its bytes in a shape, if somebody needed them before.
     pub fn frame(&self, shape: Shape) -> Option<&Arc<Frame>> {
-        self.frames[shape as usize].as_ref()
+        self.frames[usize::from(shape.0)].as_ref()
     }
 
     pub(super) fn set_frame(&mut self, shape: Shape, frame: Arc<Frame>) {
-        self.frames[shape as usize] = Some(frame);
+        self.frames[usize::from(shape.0)] = Some(frame);
     }
 
     pub(super) fn drop_frames(&mut self) {

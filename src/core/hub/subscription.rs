@@ -4,7 +4,6 @@
 
 use slab::Slab;
 
-use super::audience::Transport;
 use crate::base::list::{LinkTable, Links};
 
 /// No subscription.
@@ -17,7 +16,6 @@ pub(super) struct Subscription {
     pub(super) channel: u32,
     /// The next of the same reader.
     pub(super) sibling: u32,
-    pub(super) transport: Transport,
     /// Asked for the earliest and has not seen a message of this channel yet: what was lost
     /// before is no gap to it.
     pub(super) fresh: bool,
@@ -25,19 +23,12 @@ pub(super) struct Subscription {
 
 impl Subscription {
     /// A subscription that is in no list.
-    pub(super) fn new(
-        follower: u32,
-        channel: u32,
-        sibling: u32,
-        transport: Transport,
-        fresh: bool,
-    ) -> Subscription {
+    pub(super) fn new(follower: u32, channel: u32, sibling: u32, fresh: bool) -> Subscription {
         Subscription {
             links: Links::default(),
             follower,
             channel,
             sibling,
-            transport,
             fresh,
         }
     }

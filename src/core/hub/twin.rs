@@ -141,7 +141,7 @@ impl Twin {
         let mut reader = Reader::default();
         reader.cursor = cursor;
         self.hub
-            .follow(&mut reader, place as u32, &opened, Transport::Sse, fresh);
+            .follow(&mut reader, place as u32, &opened, 1, fresh);
         self.hub.list(&mut reader);
         let mut fresh = if fresh { channels.clone() } else { Vec::new() };
         retain_behind(&self.hub, reader.cursor, &mut fresh);

@@ -12,7 +12,8 @@ use super::request_state::{RequestState, ResponseOptions};
 use super::state::State;
 use crate::base::meter::Meter;
 use crate::base::time::Time;
-use crate::hub::{Reader, Transport};
+use crate::hub::Reader;
+use crate::transport::{Options, Transport};
 
 /// Identifies a connection; an id of a connection that has ended matches none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,14 +62,10 @@ bitflags! {
         const EOF = 1 << 2;
         /// In the queue of connections with buffered requests to process.
         const DEFERRED_INPUT = 1 << 3;
-        /// The head of the held poll's response is sent.
-        const EARLY = 1 << 4;
-        /// The stream wraps messages in their JSON objects.
-        const ENVELOPE = 1 << 5;
         /// Our side is shut down.
-        const SHUT_DOWN = 1 << 6;
+        const SHUT_DOWN = 1 << 4;
         /// Its reader had nothing pending when it was last listed: the next delivery is timed.
-        const WAITED = 1 << 7;
+        const WAITED = 1 << 5;
     }
 }
 
@@ -83,7 +80,8 @@ pub(in crate::engine) struct Conn {
     /// The end of the hold, or of the stream.
     ends_at: Moment,
     state: State,
-    pub(in crate::engine) transport: Transport,
+    /// What the parked request chose.
+    pub(in crate::engine) transport_options: Options,
     pub(in crate::engine) access: Access,
     pub(in crate::engine) flags: Flags,
 }
@@ -97,7 +95,7 @@ impl Conn {
             measure: 0,
             ends_at: Moment::default(),
             state: State::Head,
-            transport: Transport::LongPoll,
+            transport_options: Options::empty(),
             access,
             flags: Flags::empty(),
         }
@@ -115,6 +113,11 @@ impl Conn {
             self.state
         );
         self.state = next;
+    }
+
+    /// The transport of a parked connection: readers are counted by its number.
+    pub(in crate::engine) fn transport(&self) -> Transport {
+        Transport::ALL[usize::from(self.reader.class())]
     }
 
     /// Whether it is a held long poll or a stream.

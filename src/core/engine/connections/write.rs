@@ -77,7 +77,7 @@ pub(in crate::engine) fn write_frames(
     let chunked = !connections[index].flags.contains(Flags::HTTP10);
     let part = |frame: &Arc<Frame>| match chunked {
         true => 0..frame.bytes().len(),
-        false => unchunked(frame.bytes()),
+        false => frame.payload(),
     };
     let sent = match frames {
         [frame] => wire.send(index, &[IoSlice::new(&frame.bytes()[part(frame)])]),
@@ -205,10 +205,4 @@ fn rearm(connections: &mut Connections, index: u32) {
         State::Idle | State::Head | State::Body => {}
         State::Deferred | State::Closing | State::Gone => {}
     }
-}
-
-/// The range of a chunk that is its data.
-fn unchunked(chunk: &[u8]) -> Range<usize> {
-    let line_end = memchr::memchr(b'\n', chunk).map_or(0, |at| at + 1);
-    line_end..chunk.len() - "\r\n".len()
 }

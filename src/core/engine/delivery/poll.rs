@@ -16,8 +16,9 @@ use crate::engine::connections::{
 };
 use crate::engine::response::{KeepAlive, Problem, ResponseContext, ResponsePart};
 use crate::engine::routing::Receive;
-use crate::hub::{Channels, Item, Shape, Take, Transport};
+use crate::hub::{Channels, Item, Take};
 use crate::message::Seq;
+use crate::transport::{Event, Options, Transport};
 
 /// What a batch says beside its messages.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +37,7 @@ pub(in crate::engine) fn open(
 ) -> Result<(), Problem> {
     let index = request.index;
     let conn = &mut delivery.connections[index];
-    if request.params.early && conn.flags.contains(Flags::HTTP10) {
+    if request.params.options.contains(Options::EARLY) && conn.flags.contains(Flags::HTTP10) {
         // HTTP/1.0 has no chunks: only the end of the connection can end a body of unknown length.
         conn.flags.insert(Flags::CLOSE);
     }
@@ -69,7 +70,7 @@ pub(in crate::engine) fn open(
     let is_lost = floor > start.cursor && !start.fresh;
     let gap = start.gap || is_lost || has_gap(&items);
     let is_empty = items.is_empty() && !gap;
-    let hold_ms = match is_empty && request.receive == Receive::LongPoll {
+    let hold_ms = match is_empty && request.receive != Receive::Poll {
         true => hold_ms(delivery, request),
         false => 0,
     };
@@ -96,7 +97,7 @@ pub(in crate::engine) fn open(
         },
         spread_ms: None,
     };
-    let part = match request.params.early {
+    let part = match request.params.options.contains(Options::EARLY) {
         true => ResponsePart::Early,
         false => ResponsePart::Whole,
     };
@@ -160,22 +161,16 @@ fn park(
     }
     connections.enter(index, State::Held);
     let conn = &mut connections[index];
-    conn.flags.set(Flags::EARLY, params.early);
-    conn.transport = Transport::LongPoll;
+    conn.transport_options = params.options;
     conn.set_held_since(now);
     conn.set_ends_at(ends_at);
     conn.reader.cursor = hub.head();
-    hub.follow(
-        &mut conn.reader,
-        index,
-        channels,
-        Transport::LongPoll,
-        false,
-    );
+    let class = Transport::LongPoll.number();
+    hub.follow(&mut conn.reader, index, channels, class, false);
     connections.arm(index, ends_at);
-    if params.early {
-        let length = delivery.unknown_length(index);
-        delivery.response.early_head(context, length);
+    if params.options.contains(Options::EARLY) {
+        let framing = delivery.framing(index);
+        delivery.response.early_head(context, framing);
     }
     Ok(())
 }
@@ -217,17 +212,15 @@ fn shared_response(
     if !is_plain(delivery, index) || message_count(items) == 0 {
         return None;
     }
-    let is_early = delivery.connections[index].flags.contains(Flags::EARLY);
+    let conn = &delivery.connections[index];
+    let (transport, options) = (conn.transport(), conn.transport_options);
     match *items {
         [Item::Message { key, .. }] if !more => {
-            let shape = match is_early {
-                true => Shape::Early,
-                false => Shape::LongPoll,
-            };
-            let heads = &delivery.response.heads;
-            Some(shapes::frame(&mut delivery.hub, heads, key, shape))
+            let Delivery { hub, response, .. } = delivery;
+            let heads = &response.heads;
+            Some(shapes::message(hub, heads, key, transport, options))
         }
-        _ if is_early => None,
+        _ if options.contains(Options::EARLY) => None,
         _ => Some(shared_batch(delivery, index, items, more)),
     }
 }
@@ -253,13 +246,14 @@ fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool)
     let batch = batch_of(delivery, items, more);
     let context = ResponseContext::SHARED;
     write_items(delivery, index, &context, batch, items, ResponsePart::Whole);
-    let frame = take_written(delivery);
+    let frame = Frame::new(&delivery.response.out[..], delivery.hub.frame_meter());
+    delivery.response.clear();
     delivery.shared.batch = Some((items.to_vec(), more, date_s, Arc::clone(&frame)));
     frame
 }
 
 /// The empty response, shared by all polls whose holds end before the next message.
-fn shared_empty(delivery: &mut Delivery, index: u32) -> Arc<Frame> {
+fn shared_empty(delivery: &mut Delivery) -> Arc<Frame> {
     let (head, date_s) = (delivery.hub.head(), delivery.response.heads.date_s());
     if let Some((at, at_s, frame)) = &delivery.shared.empty
         // fault: stale-empty-answer
@@ -267,21 +261,11 @@ fn shared_empty(delivery: &mut Delivery, index: u32) -> Arc<Frame> {
     {
         return Arc::clone(frame);
     }
-    let batch = Batch {
-        cursor: head,
-        ..Batch::default()
-    };
-    let context = ResponseContext::SHARED;
-    write_items(delivery, index, &context, batch, &[], ResponsePart::Whole);
-    let frame = take_written(delivery);
+    let (transport, cursor) = (Transport::LongPoll, delivery.hub.id(head));
+    let (heads, meter) = (&delivery.response.heads, delivery.hub.frame_meter());
+    let empty = Event::Heartbeat(cursor);
+    let frame = shapes::answer(heads, transport, &empty, cursor, meter);
     delivery.shared.empty = Some((head, date_s, Arc::clone(&frame)));
-    frame
-}
-
-/// What was written, as a frame that connections can share.
-fn take_written(delivery: &mut Delivery) -> Arc<Frame> {
-    let frame = Frame::new(&delivery.response.out[..], delivery.hub.frame_meter());
-    delivery.response.clear();
     frame
 }
 
@@ -292,7 +276,6 @@ fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -
     let Delivery {
         connections,
         hub,
-        response,
         drain,
         ..
     } = delivery;
@@ -324,7 +307,7 @@ fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -
             is_full = true;
             break;
         }
-        let object = shapes::frame(hub, &response.heads, key, Shape::Object);
+        let object = shapes::object(hub, key);
         batch.objects.push(object);
         batch.bytes += bytes;
         batch.cursor = item.seq();
@@ -359,7 +342,7 @@ fn batch_of(delivery: &Delivery, items: &[Item], more: bool) -> Batch {
 fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
     let is_draining = delivery.drain.is_some();
     let conn = &mut delivery.connections[index];
-    let is_early = conn.flags.contains(Flags::EARLY);
+    let is_early = conn.transport_options.contains(Options::EARLY);
     if is_draining {
         conn.flags.insert(Flags::CLOSE);
     }
@@ -437,9 +420,10 @@ pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
 /// Ends a hold whose time is over, with an empty batch.
 pub(super) fn expire(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     delivery.connections.stats.holds_expired += 1;
-    let is_early = delivery.connections[index].flags.contains(Flags::EARLY);
+    let options = delivery.connections[index].transport_options;
+    let is_early = options.contains(Options::EARLY);
     if is_plain(delivery, index) && !is_early {
-        let frame = shared_empty(delivery, index);
+        let frame = shared_empty(delivery);
         end_hold(delivery, index);
         let Delivery {
             connections, hub, ..
@@ -470,7 +454,6 @@ fn end_hold(delivery: &mut Delivery, index: u32) {
     let conn = &mut connections[index];
     let held_ms = now.since_ms(conn.held_since(now));
     hub.unfollow(&mut conn.reader);
-    conn.flags.remove(Flags::EARLY);
     connections.stats.hold_ms.record(held_ms);
     connections.enter(index, State::Idle);
 }
@@ -489,8 +472,7 @@ fn write_items(
     objects.clear();
     for item in items {
         if let Item::Message { key, .. } = *item {
-            let heads = &delivery.response.heads;
-            objects.push(shapes::frame(&mut delivery.hub, heads, key, Shape::Object));
+            objects.push(shapes::object(&mut delivery.hub, key));
         }
     }
     write_objects(delivery, index, context, batch, &objects, part);
@@ -506,7 +488,7 @@ fn write_objects(
     objects: &[Arc<Frame>],
     part: ResponsePart,
 ) {
-    let unknown_length = delivery.unknown_length(index);
+    let framing = delivery.framing(index);
     let envelope = Envelope {
         cursor: delivery.hub.id(batch.cursor),
         more: batch.more,
@@ -517,7 +499,7 @@ fn write_objects(
     let objects = objects.iter().map(|object| object.bytes());
     delivery
         .response
-        .batch(context, &envelope, objects, part, unknown_length);
+        .batch(context, &envelope, objects, part, framing);
 }
 
 /// What the response to a held poll may still take.

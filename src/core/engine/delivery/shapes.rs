@@ -1,72 +1,105 @@
-//! A message's bytes in each shape: the encoders of `encode`, and the HTTP around them.
+//! The bytes that connections share: a message or another event in the format of a transport, with
+//! the HTTP around it.
 //!
-//! Owns which bytes are shared. They depend on the message alone (and, for a whole response, on the
-//! second it is encoded in), never on the connection that receives them.
+//! Owns which bytes are shared. They depend on the event alone (and, for a whole response, on the
+//! second in which it is written), never on the connection that receives them. All that is shared
+//! is for HTTP/1.1; a connection of HTTP/1.0 is sent the payload of a stream's frames.
 
 use std::sync::Arc;
 
 use super::retry_advice::spread_ms;
-use crate::base::meter::Frame;
-use crate::encode::{self, Envelope};
-use crate::engine::response::{BodyLength, Heads, LAST_CHUNK, ResponseContext, chunk};
-use crate::hub::{Hub, Shape, Transport};
-use crate::message::Content;
+use crate::base::meter::{Frame, Meter};
+use crate::encode;
+use crate::engine::response::{BodyLength, Framing, Heads, ResponseContext};
+use crate::hub::{Audience, Hub, Shape};
+use crate::message::MessageId;
+use crate::transport::{Event, Kind, Options, Transport};
 
-/// A message's bytes in a shape, encoded unless they are cached.
-pub(super) fn frame(hub: &mut Hub, heads: &Heads, key: u32, shape: Shape) -> Arc<Frame> {
-    let audience = hub.message(key).subscribers();
-    hub.frame(key, shape, |content| {
-        encode(shape, content, heads, audience)
+/// A message's JSON object, for batches.
+const OBJECT: Shape = Shape::new(0);
+
+/// The shape of a message as a transport sends it with these options.
+fn shape(transport: Transport, options: Options) -> Shape {
+    Shape::new(1 + transport.variant(options))
+}
+
+const _: () = assert!(
+    1 + Transport::VARIANTS == Shape::COUNT && Transport::ALL.len() == Audience::CLASSES,
+    "the hub has room for as many shapes and classes as there are"
+);
+
+/// A message's JSON object, encoded unless it is cached.
+pub(super) fn object(hub: &mut Hub, key: u32) -> Arc<Frame> {
+    hub.frame(key, OBJECT, |content, meter| {
+        let mut out = Vec::new();
+        encode::object(&mut out, content);
+        Frame::new(out, meter)
     })
 }
 
-/// Encodes a message in a shape. `audience`: how many connections waited for it.
-fn encode(shape: Shape, content: &Content<'_>, heads: &Heads, audience: u32) -> Vec<u8> {
+/// A message as a transport sends it, encoded unless it is cached.
+pub(super) fn message(
+    hub: &mut Hub,
+    heads: &Heads,
+    key: u32,
+    transport: Transport,
+    options: Options,
+) -> Arc<Frame> {
+    let audience = hub.message(key).subscribers();
+    hub.frame(key, shape(transport, options), |content, meter| {
+        let event = &Event::Message {
+            content,
+            spread_ms: spread_ms(audience),
+        };
+        match transport.describe().kind {
+            Kind::Stream => piece(transport, options, event, meter),
+            Kind::Answer if options.contains(Options::EARLY) => {
+                body(transport, options, event, meter)
+            }
+            Kind::Answer => answer(heads, transport, event, content.id, meter),
+        }
+    })
+}
+
+/// The piece of a stream that says an event.
+pub(super) fn piece(
+    transport: Transport,
+    options: Options,
+    event: &Event<'_>,
+    meter: &Arc<Meter>,
+) -> Arc<Frame> {
     let mut out = Vec::new();
-    match shape {
-        Shape::Object => encode::object(&mut out, content),
-        Shape::LongPoll => {
-            let body = batch_of_one(content, audience);
-            let cursor = Some(content.id);
-            let length = BodyLength::Known(body.len());
-            heads.batch(&mut out, &ResponseContext::SHARED, cursor, length);
-            out.extend_from_slice(&body);
-        }
-        Shape::Early => {
-            let body = batch_of_one(content, audience);
-            chunk(&mut out, |out| out.extend_from_slice(&body));
-            out.extend_from_slice(LAST_CHUNK);
-        }
-        Shape::Sse => chunk(&mut out, |out| encode::sse::event(out, content)),
-        Shape::SseEnvelope => chunk(&mut out, |out| encode::sse::envelope(out, content)),
-        Shape::Ndjson => chunk(&mut out, |out| encode::ndjson::line(out, content)),
-        Shape::Script => chunk(&mut out, |out| encode::script::frame_message(out, content)),
-    }
-    out
+    let write = |out: &mut Vec<u8>| transport.encode(event, options, out);
+    let payload = Framing::Chunked.piece(&mut out, write);
+    Frame::with_payload(out, payload, meter)
 }
 
-/// The shape in which a stream sends messages.
-pub(super) fn of_stream(transport: Transport, envelope: bool) -> Shape {
-    match transport {
-        Transport::Sse if envelope => Shape::SseEnvelope,
-        Transport::Sse => Shape::Sse,
-        Transport::Ndjson => Shape::Ndjson,
-        Transport::Frame => Shape::Script,
-        Transport::LongPoll => unreachable!("a long poll is no stream"),
-    }
+/// The body that says an event, for a response whose head was sent early.
+fn body(
+    transport: Transport,
+    options: Options,
+    event: &Event<'_>,
+    meter: &Arc<Meter>,
+) -> Arc<Frame> {
+    let mut out = Vec::new();
+    let write = |out: &mut Vec<u8>| transport.encode(event, options, out);
+    let payload = Framing::Chunked.piece(&mut out, write);
+    Framing::Chunked.end(&mut out);
+    Frame::with_payload(out, payload, meter)
 }
 
-fn batch_of_one(content: &Content<'_>, audience: u32) -> Vec<u8> {
-    let mut object = Vec::new();
-    encode::object(&mut object, content);
-    let envelope = Envelope {
-        cursor: content.id,
-        more: false,
-        gap: false,
-        retry_ms: None,
-        spread_ms: spread_ms(audience),
-    };
-    let mut body = Vec::new();
-    encode::batch(&mut body, &envelope, [&object[..]]);
-    body
+/// The whole response that says an event, after which the client is at `cursor`.
+pub(super) fn answer(
+    heads: &Heads,
+    transport: Transport,
+    event: &Event<'_>,
+    cursor: MessageId,
+    meter: &Arc<Meter>,
+) -> Arc<Frame> {
+    let (mut out, mut body) = (Vec::new(), Vec::new());
+    transport.encode(event, Options::empty(), &mut body);
+    let length = BodyLength::Known(body.len());
+    heads.batch(&mut out, &ResponseContext::SHARED, Some(cursor), length);
+    out.extend_from_slice(&body);
+    Frame::new(out, meter)
 }

@@ -10,7 +10,7 @@ use crate::base::time::{Time, millis};
 use crate::config::Config;
 use crate::engine::connections::{Connections, Wire, write};
 use crate::engine::gauges::ProcessGauges;
-use crate::engine::response::{BodyLength, Heads, ResponseWriter};
+use crate::engine::response::{Framing, Heads, ResponseWriter};
 use crate::hub::{Hub, Item, Take};
 use crate::message::{Epoch, Seq};
 
@@ -120,8 +120,8 @@ impl Delivery {
     }
 
     /// How a body of unknown length ends on a connection.
-    pub(super) fn unknown_length(&self, index: u32) -> BodyLength {
-        BodyLength::unknown(self.connections[index].flags)
+    pub(super) fn framing(&self, index: u32) -> Framing {
+        Framing::of(self.connections[index].flags)
     }
 
     /// A random number of 80 to 100 % of `max`.

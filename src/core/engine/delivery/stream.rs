@@ -1,20 +1,49 @@
-//! Streams: server-sent events, NDJSON and the forever frame.
+//! Streams: one response that goes on, whatever its format.
 //!
-//! Owns how a stream opens, what it is sent, and how it ends.
-
-use std::sync::Arc;
+//! Owns how a stream opens, what it is sent, and how it ends. The bytes are those of its transport.
 
 use super::retry_advice::{reconnect_ms, recycle_ms, rejected_retry_ms};
 use super::shapes;
 use super::start::{ReceiveRequest, Start};
 use super::state::Delivery;
-use crate::base::meter::Frame;
-use crate::encode::{Deliver, ndjson, script, sse};
 use crate::engine::connections::{Flags, State, Wire, write_frames};
-use crate::engine::response::{BodyLength, EVENT_STREAM, Problem, ResponseContext, chunk};
+use crate::engine::response::{Framing, Problem, ResponseContext, ResponseWriter};
 use crate::engine::routing::Params;
-use crate::hub::{Item, Transport};
+use crate::hub::Item;
 use crate::message::MessageId;
+use crate::transport::{Event, Options, Target, Transport};
+
+/// How events are written to one stream.
+#[derive(Clone, Copy)]
+struct Format {
+    transport: Transport,
+    options: Options,
+    framing: Framing,
+}
+
+impl Format {
+    /// The format of an open stream.
+    fn of(delivery: &Delivery, index: u32) -> Format {
+        let conn = &delivery.connections[index];
+        Format {
+            transport: conn.transport(),
+            options: conn.transport_options,
+            framing: Framing::of(conn.flags),
+        }
+    }
+
+    /// Appends an event to the response under way.
+    fn write(self, response: &mut ResponseWriter, event: &Event<'_>) {
+        let Format {
+            transport,
+            options,
+            framing,
+        } = self;
+        framing.piece(&mut response.out, |out| {
+            transport.encode(event, options, out);
+        });
+    }
+}
 
 /// Opens a stream: writes its head and its first bytes, and parks it.
 pub(in crate::engine) fn open(
@@ -23,29 +52,32 @@ pub(in crate::engine) fn open(
     request: &ReceiveRequest<'_, '_>,
 ) -> Result<(), Problem> {
     let (index, params, start) = (request.index, request.params, request.start);
-    check_target(delivery, transport, params)?;
+    check_target(delivery, params)?;
     delivery.connections[index].flags.insert(Flags::CLOSE);
-    let length = delivery.unknown_length(index);
+    let format = Format {
+        transport,
+        options: params.options,
+        framing: delivery.framing(index),
+    };
     if request.context.head_only {
-        write_head(delivery, transport, request.context, length);
+        write_head(delivery, format, request.context);
         return Ok(());
     }
     if delivery.drain.is_some() {
-        reject(delivery, transport, request, length);
+        reject(delivery, format, request);
         return Ok(());
     }
     let names = request.names.iter();
     let channels = match delivery.hub.open_all(names) {
         Ok(channels) => channels,
-        // An EventSource that is refused by a status never reconnects.
-        Err(_) if transport == Transport::Sse => {
-            reject(delivery, transport, request, length);
+        Err(_) if transport.describe().resumes_by_itself => {
+            reject(delivery, format, request);
             return Ok(());
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    write_head(delivery, transport, request.context, length);
-    write_opening(delivery, transport, params, start, length);
+    write_head(delivery, format, request.context);
+    write_opening(delivery, format, params, start);
     let max_bytes = u64::from(delivery.settings.stream_max_bytes);
     let stream_bytes = delivery.jitter_down(max_bytes) as u32;
     let age_ms = delivery.jitter_down(delivery.settings.stream_max_age_ms);
@@ -55,49 +87,33 @@ pub(in crate::engine) fn open(
     } = delivery;
     connections.enter(index, State::Streaming);
     let conn = &mut connections[index];
-    conn.transport = transport;
-    conn.flags.set(Flags::ENVELOPE, params.envelope);
+    conn.transport_options = params.options;
     conn.set_stream_bytes(stream_bytes);
     conn.set_ends_at(ends_at);
     conn.reader.cursor = start.cursor;
-    hub.follow(&mut conn.reader, index, &channels, transport, start.fresh);
+    let class = transport.number();
+    hub.follow(&mut conn.reader, index, &channels, class, start.fresh);
     connections.arm_stream(index);
     Ok(())
 }
 
 /// Rejects a stream (drain, channel limit) with an empty one that carries a retry delay and the
 /// client's own cursor, so that the client resumes without losing messages.
-fn reject(
-    delivery: &mut Delivery,
-    transport: Transport,
-    request: &ReceiveRequest<'_, '_>,
-    length: BodyLength,
-) {
+fn reject(delivery: &mut Delivery, format: Format, request: &ReceiveRequest<'_, '_>) {
     let retry_ms = rejected_retry_ms(delivery);
-    write_head(delivery, transport, request.context, length);
-    if transport == Transport::Sse {
-        // An EventSource keeps its last id and comes back with that.
-        delivery
-            .response
-            .piece(length, |out| sse::refusal(out, retry_ms));
-    } else {
-        write_opening(delivery, transport, request.params, request.start, length);
-        let cursor = delivery.hub.id(request.start.cursor);
-        delivery.response.piece(length, |out| {
-            closing(out, transport, retry_ms, cursor);
-        });
+    write_head(delivery, format, request.context);
+    if !format.transport.describe().resumes_by_itself {
+        write_opening(delivery, format, request.params, request.start);
     }
-    delivery.response.end_body(length);
+    let Delivery { hub, response, .. } = delivery;
+    let cursor = hub.id(request.start.cursor);
+    format.write(response, &Event::Refuse { cursor, retry_ms });
+    format.framing.end(&mut response.out);
 }
 
-/// Checks that a frame may post messages to the origin that it names.
-fn check_target(
-    delivery: &Delivery,
-    transport: Transport,
-    params: &Params<'_>,
-) -> Result<(), Problem> {
-    let origin = params.origin.as_deref();
-    let Some(origin) = origin.filter(|_| transport == Transport::Frame) else {
+/// Checks that a page of the origin that a frame names may be posted messages.
+fn check_target(delivery: &Delivery, params: &Params<'_>) -> Result<(), Problem> {
+    let Some(origin) = params.origin.as_deref() else {
         return Ok(());
     };
     let heads = &delivery.response.heads;
@@ -110,51 +126,35 @@ fn check_target(
     ))
 }
 
-fn write_head(
-    delivery: &mut Delivery,
-    transport: Transport,
-    context: &ResponseContext<'_>,
-    length: BodyLength,
-) {
-    let content_type = match transport {
-        Transport::Sse => EVENT_STREAM,
-        Transport::Ndjson => "application/x-ndjson",
-        Transport::Frame => "text/html; charset=utf-8",
-        Transport::LongPoll => unreachable!("a long poll is no stream"),
-    };
-    delivery.response.stream_head(context, content_type, length);
+fn write_head(delivery: &mut Delivery, format: Format, context: &ResponseContext<'_>) {
+    let content_type = format.transport.describe().content_type;
+    delivery
+        .response
+        .stream_head(context, content_type, format.framing);
 }
 
-fn write_opening(
-    delivery: &mut Delivery,
-    transport: Transport,
-    params: &Params<'_>,
-    start: Start,
-    length: BodyLength,
-) {
+fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, start: Start) {
     let from = delivery.hub.id(start.cursor);
-    let reconnect_ms = reconnect_ms(delivery);
+    let retry_ms = reconnect_ms(delivery);
     let target = match (&params.callback, &params.origin) {
-        (Some(callback), _) => Deliver::Call(callback),
-        (None, Some(origin)) => Deliver::PostTo(origin),
-        (None, None) => Deliver::PostOwn,
+        (Some(callback), _) => Target::Call(callback),
+        (None, Some(origin)) => Target::PostTo(origin),
+        (None, None) => Target::PostOwn,
     };
     let cursor = match start.gap {
         // A client that comes back before it has the gap must be told of it again.
         true => MessageId::UNKNOWN,
         false => from,
     };
-    delivery.response.piece(length, |out| match transport {
-        Transport::Sse => sse::opening(out, reconnect_ms, cursor),
-        Transport::Frame => script::frame_opening(out, target, cursor),
-        Transport::Ndjson => ndjson::cursor(out, cursor),
-        Transport::LongPoll => unreachable!("a long poll is no stream"),
-    });
+    let opening = Event::Open {
+        cursor,
+        retry_ms,
+        target,
+    };
+    format.write(&mut delivery.response, &opening);
     if start.gap {
         delivery.connections.stats.gaps += 1;
-        delivery
-            .response
-            .piece(length, |out| gap(out, transport, from));
+        format.write(&mut delivery.response, &Event::Gap(from));
     }
 }
 
@@ -168,17 +168,19 @@ pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire:
         ..
     } = delivery;
     let conn = &connections[index];
-    let transport = conn.transport;
-    let shape = shapes::of_stream(transport, conn.flags.contains(Flags::ENVELOPE));
+    let (transport, options) = (conn.transport(), conn.transport_options);
     frames.clear();
     for item in items {
         match *item {
             Item::Message { key, .. } => {
-                frames.push(shapes::frame(hub, &response.heads, key, shape));
+                let heads = &response.heads;
+                frames.push(shapes::message(hub, heads, key, transport, options));
                 connections.stats.delivered += 1;
             }
             Item::Gap(seq) => {
-                frames.push(gap_frame(transport, hub.id(seq), hub.frame_meter()));
+                let gap = Event::Gap(hub.id(seq));
+                let meter = hub.frame_meter();
+                frames.push(shapes::piece(transport, options, &gap, meter));
                 connections.stats.gaps += 1;
             }
         }
@@ -194,27 +196,10 @@ pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire:
     }
 }
 
-fn gap_frame(
-    transport: Transport,
-    id: MessageId,
-    meter: &Arc<crate::base::meter::Meter>,
-) -> Arc<Frame> {
-    let mut text = Vec::new();
-    chunk(&mut text, |out| gap(out, transport, id));
-    Frame::new(text, meter)
-}
-
 /// Shows that a stream without messages is alive.
 pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
-    let length = delivery.unknown_length(index);
     let head = delivery.hub.id(delivery.hub.head());
-    let transport = delivery.connections[index].transport;
-    delivery.response.piece(length, |out| match transport {
-        Transport::Sse => out.extend_from_slice(sse::HEARTBEAT),
-        Transport::Frame => script::frame_cursor(out, head),
-        Transport::Ndjson => ndjson::cursor(out, head),
-        Transport::LongPoll => unreachable!("a long poll is no stream"),
-    });
+    Format::of(delivery, index).write(&mut delivery.response, &Event::Heartbeat(head));
     let bytes = delivery.response.out.len();
     delivery.connections[index].spend_stream_bytes(bytes);
     // fault: one-heartbeat
@@ -222,12 +207,15 @@ pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut imp
     delivery.flush(index, wire);
 }
 
-/// Ends a stream cleanly: its last words are where and when to go on.
+/// Ends a stream cleanly: the last event says where and when to go on.
 pub(super) fn end(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
-    let length = delivery.unknown_length(index);
+    let format = Format::of(delivery, index);
     let retry_ms = recycle_ms(delivery);
     let Delivery {
-        connections, hub, ..
+        connections,
+        hub,
+        response,
+        ..
     } = delivery;
     let conn = &mut connections[index];
     let cursor = match hub.is_owed(&conn.reader) {
@@ -235,31 +223,10 @@ pub(super) fn end(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         false => hub.head(),
     };
     let cursor = hub.id(cursor);
-    let transport = conn.transport;
     hub.unfollow(&mut conn.reader);
     connections.enter(index, State::Closing);
     connections.stats.recycled += 1;
-    delivery.response.piece(length, |out| {
-        closing(out, transport, retry_ms, cursor);
-    });
-    delivery.response.end_body(length);
+    format.write(response, &Event::Close { cursor, retry_ms });
+    format.framing.end(&mut response.out);
     delivery.flush(index, wire);
-}
-
-fn gap(out: &mut Vec<u8>, transport: Transport, id: MessageId) {
-    match transport {
-        Transport::Sse => sse::gap(out, id),
-        Transport::Frame => script::frame_gap(out, id),
-        Transport::Ndjson => ndjson::gap(out, id),
-        Transport::LongPoll => unreachable!("a long poll is no stream"),
-    }
-}
-
-fn closing(out: &mut Vec<u8>, transport: Transport, retry_ms: u32, id: MessageId) {
-    match transport {
-        Transport::Sse => sse::closing(out, retry_ms, id),
-        Transport::Frame => script::frame_closing(out, retry_ms, id),
-        Transport::Ndjson => ndjson::closing(out, retry_ms, id),
-        Transport::LongPoll => unreachable!("a long poll is no stream"),
-    }
 }

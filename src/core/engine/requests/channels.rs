@@ -4,13 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::base::decimal;
 use crate::engine::response::Problem;
 use crate::engine::routing::{decoded, parameters};
-use crate::hub::{Channel, Hub, Transport};
+use crate::hub::{Audience, Channel, Hub};
 use crate::message::Seq;
+use crate::transport::Transport;
 
 /// Channels in one response, unless the request says otherwise.
 const DEFAULT_LIMIT: usize = 100;
@@ -21,27 +22,31 @@ const MAX_LIMIT: usize = 1_000;
 /// Slots of the table of channels looked at in one turn.
 const SLOTS_PER_TURN: usize = 4_096;
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct State<'c> {
     channel: &'c str,
-    subscribers: Subscribers,
+    subscribers: Subscribers<'c>,
     messages: usize,
     bytes: usize,
     oldest: Option<String>,
     newest: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Subscribers {
-    total: u32,
-    #[serde(rename = "long-poll")]
-    long_poll: u32,
-    sse: u32,
-    ndjson: u32,
-    frame: u32,
+/// How many connections follow a channel: in all, and by the name of each transport.
+struct Subscribers<'c>(&'c Audience);
+
+impl Serialize for Subscribers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + Transport::ALL.len()))?;
+        map.serialize_entry("total", &self.0.total())?;
+        for transport in Transport::ALL {
+            map.serialize_entry(transport.name(), &self.0.of(transport.number()))?;
+        }
+        map.end()
+    }
 }
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Channels<'c> {
     channels: Vec<State<'c>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -128,16 +133,9 @@ pub(super) fn forget_channel(hub: &mut Hub, name: &str) -> Result<(), Problem> {
 
 fn state_of(hub: &Hub, channel: u32) -> State<'_> {
     let channel = hub.channel(channel);
-    let audience = channel.audience();
     State {
         channel: channel.name(),
-        subscribers: Subscribers {
-            total: audience.total(),
-            long_poll: audience.of(Transport::LongPoll),
-            sse: audience.of(Transport::Sse),
-            ndjson: audience.of(Transport::Ndjson),
-            frame: audience.of(Transport::Frame),
-        },
+        subscribers: Subscribers(channel.audience()),
         messages: channel.len(),
         bytes: channel.bytes(),
         oldest: channel.oldest().map(|seq| id(hub, seq)),

@@ -15,8 +15,8 @@ use crate::engine::response::{
 use crate::engine::routing::{Circumstances, Operation, Receive, Route, callback_of};
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method};
-use crate::hub::Transport;
 use crate::message::Draft;
+use crate::transport::Kind;
 
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
 /// that encke reads, and those that common clients, caches and tracers add unasked, which encke
@@ -203,10 +203,11 @@ fn receive_with(
 ) -> Result<Reply, Problem> {
     let index = request.index;
     match request.receive {
-        Receive::Poll | Receive::LongPoll => open_poll(delivery, request)?,
-        Receive::Sse => open_stream(delivery, Transport::Sse, request)?,
-        Receive::Ndjson => open_stream(delivery, Transport::Ndjson, request)?,
-        Receive::Frame => open_stream(delivery, Transport::Frame, request)?,
+        Receive::Poll => open_poll(delivery, request)?,
+        Receive::Park(transport) => match transport.describe().kind {
+            Kind::Answer => open_poll(delivery, request)?,
+            Kind::Stream => open_stream(delivery, transport, request)?,
+        },
     }
     Ok(match delivery.connections[index].is_parked() {
         true => Reply::Later,

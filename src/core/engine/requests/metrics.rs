@@ -17,7 +17,8 @@ use crate::engine::connections::{State, States};
 use crate::engine::delivery::Delivery;
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::stats::{CloseReason, ConnectionLimit, Stats};
-use crate::hub::{Audience, Counts, Transport};
+use crate::hub::{Audience, Counts};
+use crate::transport::Transport;
 
 /// A copy of everything that is shown.
 #[derive(Debug)]
@@ -215,7 +216,7 @@ impl Snapshot {
         let name = "connections_parked";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for transport in Transport::ALL {
-            let gauge = ConstGauge::new(i64::from(self.readers.of(transport)));
+            let gauge = ConstGauge::new(i64::from(self.readers.of(transport.number())));
             gauge.encode(family.encode_family(&[("transport", transport.name())])?)?;
         }
         let help = "Connections refused, by the limit that was reached";

@@ -4,12 +4,13 @@
 //! that the request names.
 
 use super::state::Requests;
-use crate::encode::sse;
 use crate::engine::delivery::{Delivery, REFUSED_RETRY_MS};
-use crate::engine::response::{BodyLength, EVENT_STREAM, KeepAlive, Problem, ResponseContext};
+use crate::engine::response::{Framing, KeepAlive, Problem, ResponseContext};
 use crate::engine::routing::{Receive, Route, callback_of};
 use crate::engine::stats::{ConnectionLimit, Endpoint};
 use crate::http1::{self, Method, Outcome, Scan};
+use crate::message::MessageId;
+use crate::transport::{Event, Options, Transport};
 
 /// The response to a request whose head is in `bytes`, where `limit` leaves no connection for it;
 /// `None` where the head is incomplete.
@@ -34,11 +35,15 @@ pub(in crate::engine) fn reject(
         callback: callback_of(&head).filter(|_| route.is_some_and(|r| r.takes_callback())),
     };
     let mut out = Vec::new();
-    if let Some(Route::Receive(Receive::Sse, _)) = route.filter(|_| is_read) {
-        // An EventSource that is refused by a status never reconnects.
-        heads.stream(&mut out, &context, EVENT_STREAM, BodyLength::UntilClose);
+    if let Some(transport) = route.filter(|_| is_read).and_then(resuming) {
+        let content_type = transport.describe().content_type;
+        heads.stream(&mut out, &context, content_type, Framing::UntilClose);
         if !context.head_only {
-            sse::refusal(&mut out, delivery.random.u32(REFUSED_RETRY_MS));
+            let refusal = Event::Refuse {
+                cursor: MessageId::UNKNOWN,
+                retry_ms: delivery.random.u32(REFUSED_RETRY_MS),
+            };
+            transport.encode(&refusal, Options::empty(), &mut out);
         }
     } else {
         let (status, detail) = match limit {
@@ -54,6 +59,16 @@ pub(in crate::engine) fn reject(
         problem.write(heads, &mut out, &context);
     }
     Some(out)
+}
+
+/// The transport of a request whose client would not come back after a status other than 200.
+fn resuming(route: Route<'_>) -> Option<Transport> {
+    match route {
+        Route::Receive(Receive::Park(transport), _) => {
+            Some(transport).filter(|transport| transport.describe().resumes_by_itself)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::framing::Framing;
 use crate::engine::connections::Flags;
 
 /// The facts of one request that its response depends on.
@@ -66,20 +67,8 @@ impl KeepAlive {
 pub(in crate::engine) enum BodyLength {
     /// By `Content-Length`.
     Known(usize),
-    /// By the last chunk.
-    Chunked,
-    /// By the end of the connection, for HTTP/1.0.
-    UntilClose,
+    /// It is not known when the head is written.
+    Unknown(Framing),
     /// There is no body: status 204.
     None,
-}
-
-impl BodyLength {
-    /// How a body of unknown length ends on a connection with these flags.
-    pub(in crate::engine) fn unknown(flags: Flags) -> BodyLength {
-        match flags.contains(Flags::HTTP10) {
-            true => BodyLength::UntilClose,
-            false => BodyLength::Chunked,
-        }
-    }
 }

@@ -1,12 +1,57 @@
-//! Chunked transfer coding (RFC 9112, section 7.1), as a sender.
+//! How a response of unknown length is delimited, whatever it says.
 //!
-//! Owns the bytes around a piece of a body.
+//! Owns the bytes around a piece of a body, and after the last.
 
-/// The chunk that ends a body.
-pub(in crate::engine) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+use std::ops::Range;
 
-/// Wraps what `write` appends into one chunk (RFC 9112, section 7.1).
-pub(in crate::engine) fn chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+use crate::engine::connections::Flags;
+
+/// How the end of a body of unknown length is told (RFC 9112, section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Framing {
+    /// By the last chunk (RFC 9112, section 7.1).
+    Chunked,
+    /// By the end of the connection, for HTTP/1.0.
+    UntilClose,
+}
+
+impl Framing {
+    /// The framing of responses on a connection with these flags.
+    pub(in crate::engine) fn of(flags: Flags) -> Framing {
+        match flags.contains(Flags::HTTP10) {
+            true => Framing::UntilClose,
+            false => Framing::Chunked,
+        }
+    }
+
+    /// Appends a piece of a body, which `write` appends, and returns the range of the piece without
+    /// its framing.
+    pub(in crate::engine) fn piece(
+        self,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Range<usize> {
+        match self {
+            Framing::Chunked => chunk(out, write),
+            Framing::UntilClose => {
+                let start = out.len();
+                write(out);
+                start..out.len()
+            }
+        }
+    }
+
+    /// Appends the end of a body.
+    pub(in crate::engine) fn end(self, out: &mut Vec<u8>) {
+        match self {
+            Framing::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
+            Framing::UntilClose => {}
+        }
+    }
+}
+
+/// Wraps bytes that `write` appends into one chunk, and returns their range.
+fn chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
     const SIZE_BYTES: usize = 8;
     let start = out.len();
     out.extend_from_slice(b"00000000\r\n");
@@ -18,7 +63,9 @@ pub(in crate::engine) fn chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8
         "an empty chunk ends the body"
     );
     out.splice(start..start + SIZE_BYTES, digits.bytes());
+    let end = out.len();
     out.extend_from_slice(b"\r\n");
+    end - size..end
 }
 
 #[cfg(test)]
@@ -29,9 +76,10 @@ mod tests {
     fn chunk_is_preceded_by_its_size() {
         for length in [1, 15, 16, 255, 70_000] {
             let mut out = b"before".to_vec();
-            chunk(&mut out, |out| out.resize(out.len() + length, b'x'));
+            let range = chunk(&mut out, |out| out.resize(out.len() + length, b'x'));
             let expected = format!("before{length:x}\r\n{}\r\n", "x".repeat(length));
             assert_eq!(out, expected.as_bytes());
+            assert_eq!(out[range], *"x".repeat(length).as_bytes());
         }
     }
 }

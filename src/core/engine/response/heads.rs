@@ -5,6 +5,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::context::{BodyLength, KeepAlive, ResponseContext};
+use super::framing::Framing;
 use crate::authority::Origin;
 use crate::config::Cors;
 use crate::http1::status;
@@ -26,10 +27,6 @@ pub(in crate::engine) struct Heads {
 
 /// The fields by which pages of every origin may read.
 const ANY_ORIGIN: &str = "*";
-
-/// The type of a stream of server-sent events. It is UTF-8 in any case (WHATWG HTML, 9.2.5); some
-/// clients take text of a type without a charset for Latin-1.
-pub(in crate::engine) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -152,8 +149,12 @@ impl Heads {
                 out.extend_from_slice(itoa::Buffer::new().format(bytes).as_bytes());
                 out.extend_from_slice(b"\r\n\r\n");
             }
-            BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n"),
-            BodyLength::UntilClose | BodyLength::None => out.extend_from_slice(b"\r\n"),
+            BodyLength::Unknown(Framing::Chunked) => {
+                out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+            }
+            BodyLength::Unknown(Framing::UntilClose) | BodyLength::None => {
+                out.extend_from_slice(b"\r\n");
+            }
         }
     }
 
@@ -206,13 +207,13 @@ impl Heads {
         out: &mut Vec<u8>,
         context: &ResponseContext<'_>,
         content_type: &str,
-        length: BodyLength,
+        framing: Framing,
     ) {
         self.begin(out, context, 200);
         field(out, "Content-Type", content_type);
         field(out, "X-Accel-Buffering", "no");
         field(out, "X-Content-Type-Options", "nosniff");
-        self.end(out, length);
+        self.end(out, BodyLength::Unknown(framing));
     }
 }
 

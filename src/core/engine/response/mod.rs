@@ -10,7 +10,7 @@ mod problem;
 mod writer;
 
 pub(super) use context::{BodyLength, KeepAlive, ResponseContext};
-pub(super) use framing::{LAST_CHUNK, chunk};
-pub(super) use heads::{EVENT_STREAM, Heads, field};
+pub(super) use framing::Framing;
+pub(super) use heads::{Heads, field};
 pub(super) use problem::Problem;
 pub(super) use writer::{ResponsePart, ResponseWriter};

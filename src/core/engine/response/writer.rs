@@ -4,7 +4,7 @@
 //! there and leave in one write.
 
 use super::context::{BodyLength, KeepAlive, ResponseContext};
-use super::framing::{LAST_CHUNK, chunk};
+use super::framing::Framing;
 use super::heads::Heads;
 use super::problem::Problem;
 use crate::encode::{self, Envelope};
@@ -94,20 +94,21 @@ impl ResponseWriter {
     pub(in crate::engine) fn early_head(
         &mut self,
         context: &ResponseContext<'_>,
-        length: BodyLength,
+        framing: Framing,
     ) {
+        let length = BodyLength::Unknown(framing);
         self.heads.batch(&mut self.out, context, None, length);
     }
 
-    /// Writes a batch of message objects, JSON or JSONP. `unknown_length` tells how a body of unknown
-    /// length ends on this connection.
+    /// Writes a batch of message objects, JSON or JSONP. `framing` is that of a body whose head does
+    /// not know its length.
     pub(in crate::engine) fn batch<'o>(
         &mut self,
         context: &ResponseContext<'_>,
         envelope: &Envelope,
         objects: impl IntoIterator<Item = &'o [u8]>,
         part: ResponsePart,
-        unknown_length: BodyLength,
+        framing: Framing,
     ) {
         self.body.clear();
         encode::batch(&mut self.body, envelope, objects);
@@ -122,19 +123,22 @@ impl ResponseWriter {
                 let length = BodyLength::Known(self.body.len());
                 self.heads.batch(&mut self.out, context, cursor, length);
             }
-            ResponsePart::Early => self
-                .heads
-                .batch(&mut self.out, context, None, unknown_length),
+            ResponsePart::Early => {
+                let length = BodyLength::Unknown(framing);
+                self.heads.batch(&mut self.out, context, None, length);
+            }
             ResponsePart::Body => {}
         }
         if context.head_only {
             return;
         }
-        if part != ResponsePart::Whole && unknown_length == BodyLength::Chunked {
-            chunk(&mut self.out, |out| out.extend_from_slice(&self.body));
-            self.out.extend_from_slice(LAST_CHUNK);
-        } else {
-            self.out.extend_from_slice(&self.body);
+        match part {
+            ResponsePart::Whole => self.out.extend_from_slice(&self.body),
+            ResponsePart::Early | ResponsePart::Body => {
+                let body = &self.body;
+                framing.piece(&mut self.out, |out| out.extend_from_slice(body));
+                framing.end(&mut self.out);
+            }
         }
         self.body.shrink_to(KEPT_BYTES);
     }
@@ -144,7 +148,7 @@ impl ResponseWriter {
         &mut self,
         context: &ResponseContext<'_>,
         content_type: &str,
-        length: BodyLength,
+        framing: Framing,
     ) {
         let context = &ResponseContext {
             // A stream is the last response of its connection.
@@ -153,25 +157,6 @@ impl ResponseWriter {
             ..*context
         };
         self.heads
-            .stream(&mut self.out, context, content_type, length);
-    }
-
-    /// Writes a piece of a body of unknown length.
-    pub(in crate::engine) fn piece(
-        &mut self,
-        length: BodyLength,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        match length {
-            BodyLength::Chunked => chunk(&mut self.out, write),
-            _ => write(&mut self.out),
-        }
-    }
-
-    /// Ends a body of unknown length.
-    pub(in crate::engine) fn end_body(&mut self, length: BodyLength) {
-        if length == BodyLength::Chunked {
-            self.out.extend_from_slice(LAST_CHUNK);
-        }
+            .stream(&mut self.out, context, content_type, framing);
     }
 }

@@ -15,6 +15,7 @@ use crate::engine::connections::Access;
 use crate::engine::response::{Heads, Problem};
 use crate::http1::{Head, Method, status};
 use crate::message::{ChannelName, Epoch, EventName, IdempotencyKey};
+use crate::transport::Transport;
 
 /// What a request comes to.
 pub(in crate::engine) enum Operation<'b> {
@@ -205,10 +206,19 @@ impl Authorizer {
 }
 
 fn not_found() -> Problem {
+    let mut receiving = String::from("/poll/");
+    for (place, transport) in Transport::ALL.into_iter().enumerate() {
+        let is_last = place + 1 == Transport::ALL.len();
+        receiving += if is_last { " and /" } else { ", /" };
+        receiving += transport.name();
+        receiving.push('/');
+    }
     Problem::new(
         404,
-        "no such endpoint here; there are /poll/, /long-poll/, /sse/, /ndjson/ and /frame/ with \
-         the names of channels, and on a control listener /publish/ and /channels/",
+        format!(
+            "no such endpoint here; there are {receiving} with the names of channels, and on a \
+             control listener /publish/ and /channels/"
+        ),
     )
 }
 

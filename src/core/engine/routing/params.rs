@@ -12,6 +12,7 @@ use crate::encode;
 use crate::engine::response::Problem;
 use crate::http1::{self, Head};
 use crate::message::{Cursor, Epoch, Seq};
+use crate::transport::{Options, Transport};
 
 /// Where a client asks to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +35,8 @@ pub(in crate::engine) struct Params<'b> {
     pub(in crate::engine) since: Since,
     pub(in crate::engine) hold_ms: Option<u64>,
     pub(in crate::engine) limit: Option<usize>,
-    pub(in crate::engine) early: bool,
     pub(in crate::engine) linger_ms: u64,
-    pub(in crate::engine) envelope: bool,
+    pub(in crate::engine) options: Options,
     pub(in crate::engine) callback: Option<Cow<'b, str>>,
     /// The origin of the page around a frame, serialised.
     pub(in crate::engine) origin: Option<String>,
@@ -53,9 +53,8 @@ impl<'b> Params<'b> {
             since: Since::Absent,
             hold_ms: None,
             limit: None,
-            early: false,
             linger_ms: 0,
-            envelope: false,
+            options: Options::empty(),
             callback: None,
             origin: None,
         };
@@ -64,26 +63,28 @@ impl<'b> Params<'b> {
             stand_in: None,
             since: None,
         };
-        let is_poll = matches!(receive, Receive::Poll | Receive::LongPoll);
+        let is = |transport| receive == Receive::Park(transport);
         for (name, raw) in parameters(head.query) {
             let value = || decoded(raw);
             match &*name {
                 b"since" => beginning.since = Some(raw),
-                b"hold" if receive == Receive::LongPoll => {
+                b"hold" if is(Transport::LongPoll) => {
                     params.hold_ms = Some(seconds_ms(&value()?)?);
                 }
-                b"limit" if is_poll => params.limit = Some(limit(&value()?)?),
-                b"early" if receive == Receive::LongPoll => {
-                    params.early = switch("early", &value()?)?;
+                b"limit" if receive.is_poll() => params.limit = Some(limit(&value()?)?),
+                b"early" if is(Transport::LongPoll) => {
+                    let early = switch("early", &value()?)?;
+                    params.options.set(Options::EARLY, early);
                 }
-                b"linger" if receive == Receive::LongPoll => params.linger_ms = linger(&value()?)?,
-                b"envelope" if receive == Receive::Sse => {
-                    params.envelope = switch("envelope", &value()?)?;
+                b"linger" if is(Transport::LongPoll) => params.linger_ms = linger(&value()?)?,
+                b"envelope" if is(Transport::Sse) => {
+                    let envelope = switch("envelope", &value()?)?;
+                    params.options.set(Options::ENVELOPE, envelope);
                 }
-                b"callback" if is_poll || receive == Receive::Frame => {
+                b"callback" if receive.is_poll() || is(Transport::Frame) => {
                     params.callback = Some(callback(value()?)?);
                 }
-                b"origin" if receive == Receive::Frame => params.origin = Some(origin(value()?)?),
+                b"origin" if is(Transport::Frame) => params.origin = Some(origin(value()?)?),
                 name if is_stand_in(name) && !raw.is_empty() => beginning.stand_in = Some(raw),
                 _ => {}
             }
@@ -252,7 +253,7 @@ mod tests {
         let Ok(http1::Outcome::Complete { head, .. }) = outcome else {
             panic!("no head: {text}")
         };
-        let params = Params::parse(&head, Receive::Sse, &Epoch::from_seed(10));
+        let params = Params::parse(&head, Receive::Park(Transport::Sse), &Epoch::from_seed(10));
         params.ok().map(|params| params.since)
     }
 

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::http1::{self, Method};
 use crate::message::ChannelName;
+use crate::transport::{Kind, Transport};
 
 use crate::engine::response::Problem;
 use crate::engine::stats::Endpoint;
@@ -15,14 +16,18 @@ use crate::engine::stats::Endpoint;
 pub(in crate::engine) enum Receive {
     /// An answer at once.
     Poll,
-    /// An answer when there is something.
-    LongPoll,
-    /// Server-sent events.
-    Sse,
-    /// Lines of JSON.
-    Ndjson,
-    /// A forever frame.
-    Frame,
+    /// A response when there is something: the connection may be parked.
+    Park(Transport),
+}
+
+impl Receive {
+    /// Whether it is answered by a batch, be it at once or later.
+    pub(in crate::engine) fn is_poll(self) -> bool {
+        match self {
+            Receive::Poll => true,
+            Receive::Park(transport) => transport.describe().kind == Kind::Answer,
+        }
+    }
 }
 
 /// An endpoint; names of channels still as they stand in the path.
@@ -49,10 +54,6 @@ impl<'b> Route<'b> {
         };
         Some(match (word, names) {
             (b"poll", Some(names)) => Route::Receive(Receive::Poll, names),
-            (b"long-poll", Some(names)) => Route::Receive(Receive::LongPoll, names),
-            (b"sse", Some(names)) => Route::Receive(Receive::Sse, names),
-            (b"ndjson", Some(names)) => Route::Receive(Receive::Ndjson, names),
-            (b"frame", Some(names)) => Route::Receive(Receive::Frame, names),
             (b"publish", Some(name)) => Route::Publish(name),
             (b"publish", None) => Route::PublishLines,
             (b"channels", Some(name)) => Route::Channel(name),
@@ -61,6 +62,7 @@ impl<'b> Route<'b> {
             (b"readyz", None) => Route::Readyz,
             (b"metrics", None) => Route::Metrics,
             (b"", None) => Route::Page,
+            (name, Some(names)) => Route::Receive(Receive::Park(Transport::named(name)?), names),
             _ => return None,
         })
     }
@@ -69,10 +71,7 @@ impl<'b> Route<'b> {
     pub(in crate::engine) fn endpoint(&self) -> Endpoint {
         match self {
             Route::Receive(Receive::Poll, _) => Endpoint::Poll,
-            Route::Receive(Receive::LongPoll, _) => Endpoint::LongPoll,
-            Route::Receive(Receive::Sse, _) => Endpoint::Sse,
-            Route::Receive(Receive::Ndjson, _) => Endpoint::Ndjson,
-            Route::Receive(Receive::Frame, _) => Endpoint::Frame,
+            Route::Receive(Receive::Park(transport), _) => Endpoint::Park(*transport),
             Route::Publish(_) | Route::PublishLines => Endpoint::Publish,
             Route::Channels | Route::Channel(_) => Endpoint::Channels,
             Route::Healthz => Endpoint::Healthz,
@@ -93,7 +92,10 @@ impl<'b> Route<'b> {
 
     /// Whether it may be asked for JSONP.
     pub(in crate::engine) fn takes_callback(&self) -> bool {
-        matches!(self, Route::Receive(Receive::Poll | Receive::LongPoll, _))
+        match self {
+            Route::Receive(receive, _) => receive.is_poll(),
+            _ => false,
+        }
     }
 
     /// Whether it takes messages.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::encode::samples::{json, name, sample, text};
-use crate::encode::{ndjson, write_json_string};
+use crate::encode::{object, write_json_string};
 
 const MAX: usize = 1 << 20;
 
@@ -180,7 +180,8 @@ proptest! {
     ) {
         let mut body = Vec::new();
         for sample in &samples {
-            ndjson::line(&mut body, &sample.content());
+            object(&mut body, &sample.content());
+            body.push(b'\n');
         }
         let lines = parse(&body, MAX).unwrap();
         prop_assert_eq!(lines.len(), samples.len());

@@ -1,23 +1,69 @@
 //! Server-sent events (WHATWG HTML, section 9.2 "Server-sent events").
 //!
-//! Owns the lines of an event stream. Every function appends whole blocks, so what is appended
-//! one after the other is a stream.
+//! Owns the lines of an event stream. Every event is appended as whole blocks, so that events
+//! appended one after the other are a stream.
 //!
 //! Invariant: CR, LF and CRLF are the only line ends of the format, and each one in a message
 //! begins a new `data:` line; so no published text ever begins a line.
 
 use memchr::memchr2;
 
-use super::object::{object, write_base64};
+use super::description::{Description, Kind};
+use super::event::{Event, Options};
+use crate::encode::{object, write_base64};
 use crate::message::{Content, Data, MessageId};
 
-/// A comment, which keeps proxies from taking the stream for dead.
-pub const HEARTBEAT: &[u8] = b":\n\n";
+pub(super) static DESCRIPTION: Description = Description {
+    name: "sse",
+    kind: Kind::Stream,
+    // It is UTF-8 in any case (WHATWG HTML, 9.2.5); some clients take text of a type without a
+    // charset for Latin-1.
+    content_type: "text/event-stream; charset=utf-8",
+    // An EventSource that is refused by a status never reconnects.
+    resumes_by_itself: true,
+};
 
-/// Appends a message: JSON as its text, text line by line, bytes as base64.
-pub fn event(out: &mut Vec<u8>, content: &Content<'_>) {
-    id_and_name(out, content);
-    match content.data {
+/// A comment, which keeps proxies from taking the stream for dead.
+const HEARTBEAT: &[u8] = b":\n\n";
+
+/// Appends an event's blocks.
+pub(super) fn encode(event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
+    match *event {
+        // The cursor is an event, so that a client that has seen no message resumes from here.
+        Event::Open {
+            cursor, retry_ms, ..
+        } => {
+            retry_line(out, retry_ms);
+            own_event(out, b"cursor", cursor);
+        }
+        Event::Message { content, .. } => {
+            id_and_name(out, content);
+            match options.contains(Options::ENVELOPE) {
+                true => envelope(out, content),
+                false => data(out, content.data),
+            }
+            out.push(b'\n');
+        }
+        Event::Gap(cursor) => own_event(out, b"gap", cursor),
+        Event::Heartbeat(_) => out.extend_from_slice(HEARTBEAT),
+        // In one event, as some clients heed a `retry` only with an event around it.
+        Event::Close { cursor, retry_ms } => {
+            own_event(out, b"cursor", cursor);
+            out.pop();
+            retry_line(out, retry_ms);
+            out.push(b'\n');
+        }
+        // The client keeps its last id and comes back with it.
+        Event::Refuse { retry_ms, .. } => {
+            retry_line(out, retry_ms);
+            out.push(b'\n');
+        }
+    }
+}
+
+/// The data as it is: JSON as its text, text line by line, bytes as base64.
+fn data(out: &mut Vec<u8>, data: &Data) {
+    match data {
         Data::Json(json) => {
             out.extend_from_slice(b"data: ");
             out.extend_from_slice(json.as_bytes());
@@ -30,40 +76,12 @@ pub fn event(out: &mut Vec<u8>, content: &Content<'_>) {
             out.push(b'\n');
         }
     }
-    out.push(b'\n');
 }
 
-/// Appends a message with its whole [`object`] as the data.
-pub fn envelope(out: &mut Vec<u8>, content: &Content<'_>) {
-    id_and_name(out, content);
+/// The message's whole [`object`] as the data.
+fn envelope(out: &mut Vec<u8>, content: &Content<'_>) {
     out.extend_from_slice(b"data: ");
     object(out, content);
-    out.extend_from_slice(b"\n\n");
-}
-
-/// Appends how a stream opens: when to reconnect, in milliseconds, and the cursor, as an event so
-/// that a client that has seen no message resumes from here.
-pub fn opening(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
-    retry_line(out, retry_ms);
-    own_event(out, b"cursor", id);
-}
-
-/// Appends the event that says messages were lost, with the cursor after them.
-pub fn gap(out: &mut Vec<u8>, id: MessageId) {
-    own_event(out, b"gap", id);
-}
-
-/// Appends how a stream ends: the cursor to come back with and, last, when, in milliseconds. In one
-/// event, as some clients heed a `retry` only with an event around it.
-pub fn closing(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
-    own_event(out, b"cursor", id);
-    out.pop();
-    refusal(out, retry_ms);
-}
-
-/// Appends all that a refused client is told: when to reconnect, in milliseconds.
-pub fn refusal(out: &mut Vec<u8>, retry_ms: u32) {
-    retry_line(out, retry_ms);
     out.push(b'\n');
 }
 
@@ -124,8 +142,9 @@ mod tests {
     use base64::Engine;
     use proptest::prelude::*;
 
-    use super::super::samples::{Received, Sample, id, sample};
     use super::*;
+    use crate::encode::samples::{Received, Sample, id, sample};
+    use crate::transport::event::Target;
 
     /// An EventSource, step by step as section 9.2.6 of the standard interprets a stream.
     #[derive(Default)]
@@ -134,11 +153,11 @@ mod tests {
         name: String,
         last_id: String,
         retry_ms: Option<u64>,
-        dispatched: Vec<Event>,
+        dispatched: Vec<Dispatched>,
     }
 
     #[derive(Clone, Debug, PartialEq)]
-    struct Event {
+    struct Dispatched {
         id: String,
         name: String,
         data: String,
@@ -198,8 +217,27 @@ mod tests {
                 name
             };
             let id = self.last_id.clone();
-            self.dispatched.push(Event { id, name, data });
+            self.dispatched.push(Dispatched { id, name, data });
         }
+    }
+
+    fn opening(out: &mut Vec<u8>, retry_ms: u32, cursor: MessageId) {
+        let target = Target::PostOwn;
+        let event = Event::Open {
+            cursor,
+            retry_ms,
+            target,
+        };
+        encode(&event, Options::empty(), out);
+    }
+
+    fn closing(out: &mut Vec<u8>, retry_ms: u32, cursor: MessageId) {
+        encode(&Event::Close { cursor, retry_ms }, Options::empty(), out);
+    }
+
+    fn message(out: &mut Vec<u8>, content: &Content<'_>, options: Options) {
+        let spread_ms = None;
+        encode(&Event::Message { content, spread_ms }, options, out);
     }
 
     fn name_of(sample: &Sample) -> String {
@@ -245,7 +283,7 @@ mod tests {
     fn blocks() {
         let mut out = Vec::new();
         opening(&mut out, 2000, id(5));
-        gap(&mut out, id(6));
+        encode(&Event::Gap(id(6)), Options::empty(), &mut out);
         closing(&mut out, 30, id(7));
         let expected = concat!(
             "retry: 2000\nid: 00000000-5\nevent: cursor\ndata: 00000000-5\n\n",
@@ -263,20 +301,20 @@ mod tests {
             last_ms: u32,
         ) {
             let first = &samples[0].0;
-            let own = |name: &str| Event { id: first.id(), name: name.into(), data: first.id() };
+            let own = |name: &str| Dispatched { id: first.id(), name: name.into(), data: first.id() };
             let mut out = Vec::new();
             opening(&mut out, retry_ms, first.id);
             prop_assert_eq!(EventSource::read(&out).retry_ms, Some(retry_ms.into()));
             let mut expected = vec![own("cursor")];
             for (sample, is_beating) in &samples {
-                event(&mut out, &sample.content());
+                message(&mut out, &sample.content(), Options::empty());
                 let data = arrives(&sample.data);
-                expected.push(Event { id: sample.id(), name: name_of(sample), data });
+                expected.push(Dispatched { id: sample.id(), name: name_of(sample), data });
                 if *is_beating {
-                    out.extend_from_slice(HEARTBEAT);
+                    encode(&Event::Heartbeat(first.id), Options::empty(), &mut out);
                 }
             }
-            gap(&mut out, first.id);
+            encode(&Event::Gap(first.id), Options::empty(), &mut out);
             expected.push(own("gap"));
             closing(&mut out, last_ms, first.id);
             expected.push(own("cursor"));
@@ -289,7 +327,7 @@ mod tests {
         #[test]
         fn envelopes_hold_the_object(sample in sample()) {
             let mut out = Vec::new();
-            envelope(&mut out, &sample.content());
+            message(&mut out, &sample.content(), Options::ENVELOPE);
             let source = EventSource::read(&out);
             prop_assert_eq!(source.dispatched.len(), 1);
             prop_assert_eq!(&source.dispatched[0].id, &sample.id());
@@ -301,7 +339,7 @@ mod tests {
         #[test]
         fn a_stream_cut_anywhere_says_nothing_false(sample in sample(), cut: prop::sample::Index) {
             let mut out = Vec::new();
-            event(&mut out, &sample.content());
+            message(&mut out, &sample.content(), Options::empty());
             let whole = EventSource::read(&out).dispatched;
             let cut = EventSource::read(&out[..cut.index(out.len())]);
             prop_assert!(cut.dispatched.is_empty() && whole.len() == 1);

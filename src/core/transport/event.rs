@@ -1,0 +1,68 @@
+//! The events that a parked connection is sent, and the options that a request may choose for them.
+//!
+//! Owns the vocabulary that all transports encode.
+
+use bitflags::bitflags;
+
+use crate::message::{Content, MessageId};
+
+bitflags! {
+    /// What a request may choose about its transport.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Options: u8 {
+        /// The head of the response is sent before there is a message (`early=1`).
+        const EARLY = 1;
+        /// Messages are sent as whole objects (`envelope=1`).
+        const ENVELOPE = 1 << 1;
+    }
+}
+
+/// How a frame hands objects to the page around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// Calls this function of the page, a name that has passed [`check_callback`](crate::encode::check_callback).
+    Call(&'a str),
+    /// Posts to a page of the frame's own origin.
+    PostOwn,
+    /// Posts to a page of this origin, serialised.
+    PostTo(&'a str),
+}
+
+/// What a parked connection can be told.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'m> {
+    /// Its stream begins.
+    Open {
+        /// The cursor to resume with before there is a message.
+        cursor: MessageId,
+        /// When to come back if the stream breaks, in milliseconds.
+        retry_ms: u32,
+        /// The page that a forever frame delivers to.
+        target: Target<'m>,
+    },
+    /// A message.
+    Message {
+        /// The message.
+        content: &'m Content<'m>,
+        /// Within what time those who were told should ask again, in milliseconds, if they have to.
+        spread_ms: Option<u32>,
+    },
+    /// Messages up to this one are lost.
+    Gap(MessageId),
+    /// There is no message. The cursor is the newest message of any channel.
+    Heartbeat(MessageId),
+    /// Its stream ends.
+    Close {
+        /// The cursor to resume with.
+        cursor: MessageId,
+        /// When to come back, in milliseconds.
+        retry_ms: u32,
+    },
+    /// Its stream ends before it began.
+    Refuse {
+        /// The cursor that the client came with.
+        cursor: MessageId,
+        /// When to come back, in milliseconds.
+        retry_ms: u32,
+    },
+}
