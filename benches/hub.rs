@@ -9,6 +9,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Throughput};
 use encke_core::config::{Config, History};
 use encke_core::hub::{Hub, Reader, Take};
+use encke_core::log::{Log, Memory};
 use encke_core::message::{ChannelName, Draft, Epoch, Seq};
 
 fn main() {
@@ -21,7 +22,7 @@ fn main() {
     });
 }
 
-fn hub(max_readers: usize, max_messages: usize) -> Hub {
+fn hub(max_readers: usize, max_messages: usize) -> (Log, Hub) {
     let config = Config {
         max_channels: 1_000,
         history: History {
@@ -32,11 +33,14 @@ fn hub(max_readers: usize, max_messages: usize) -> Hub {
         },
         ..Config::default()
     };
-    Hub::new(&config, max_readers, Epoch::from_seed(1), (1, 2))
+    let log = Log::Memory(Memory::new(Epoch::from_seed(1)));
+    let hub = Hub::new(&config, max_readers, log.epoch(), (1, 2));
+    (log, hub)
 }
 
-fn say(hub: &mut Hub, channel: &str) {
-    let published = hub.publish(Draft::new(support::name(channel), support::text(100)));
+fn say(log: &mut Log, hub: &mut Hub, channel: &str) {
+    let draft = Draft::new(support::name(channel), support::text(100));
+    let published = log.publish(hub, draft);
     assert!(published.is_ok(), "there is room");
 }
 
@@ -69,7 +73,7 @@ fn publish(criterion: &mut Bencher) {
     ] {
         group.measurement_time(time);
         group.bench_function(BenchmarkId::new("waiting", readers_each), |bencher| {
-            let mut hub = hub(CHANNELS * readers_each, 1_000);
+            let (mut log, mut hub) = hub(CHANNELS * readers_each, 1_000);
             let channels = channels(&mut hub, CHANNELS);
             let mut readers = vec![Reader::default(); CHANNELS * readers_each];
             for (place, reader) in readers.iter_mut().enumerate() {
@@ -85,7 +89,7 @@ fn publish(criterion: &mut Bencher) {
                 let mut spent = Duration::ZERO;
                 for _ in 0..rounds.div_ceil(CHANNELS as u64) {
                     let before = ProcessorTime::OfThread.now();
-                    names.iter().for_each(|name| say(&mut hub, name));
+                    names.iter().for_each(|name| say(&mut log, &mut hub, name));
                     spent += ProcessorTime::OfThread.now() - before;
                     catch_up(&mut hub, &mut readers);
                 }
@@ -114,7 +118,7 @@ fn park_and_release(criterion: &mut Bencher) {
     let mut group = criterion.benchmark_group("hub/park and release");
     for parked in [1_000, 100_000] {
         group.bench_function(BenchmarkId::new("parked beside it", parked), |bencher| {
-            let mut hub = hub(parked, 1_000);
+            let (_, mut hub) = hub(parked, 1_000);
             let channels = channels(&mut hub, 1);
             let mut readers = vec![Reader::default(); parked];
             for (follower, reader) in readers.iter_mut().enumerate() {
@@ -139,12 +143,12 @@ fn many_channels(criterion: &mut Bencher) {
     };
     for count in [1, 8, 64] {
         group.bench_function(BenchmarkId::new("a reader", count), |bencher| {
-            let mut hub = hub(1, 1_000);
+            let (mut log, mut hub) = hub(1, 1_000);
             let channels = channels(&mut hub, count);
             let (mut reader, mut items) = (Reader::default(), Vec::new());
             bencher.iter(|| {
                 park(&mut hub, &mut reader, 0, &channels);
-                say(&mut hub, "0");
+                say(&mut log, &mut hub, "0");
                 hub.unlist(&mut reader);
                 items.clear();
                 hub.owed(&reader, take, &mut items);
@@ -162,9 +166,9 @@ fn many_channels(criterion: &mut Bencher) {
 fn resume(criterion: &mut Bencher) {
     let mut group = criterion.benchmark_group("hub/resume");
     for history in [1_000, 100_000] {
-        let mut hub = hub(1, history);
+        let (mut log, mut hub) = hub(1, history);
         let channel = channels(&mut hub, 1)[0];
-        (0..history).for_each(|_| say(&mut hub, "0"));
+        (0..history).for_each(|_| say(&mut log, &mut hub, "0"));
         for missed in [1, 10, 1_000] {
             let cursor = Seq((history - missed) as u64);
             let name = format!("{missed} missed of");
@@ -192,12 +196,12 @@ fn resume_many(criterion: &mut Bencher) {
     group.throughput(Throughput::Elements(MISSED as u64));
     for count in [1, 8, 64] {
         group.bench_function(BenchmarkId::new("channels", count), |bencher| {
-            let mut hub = hub(1, 1_000);
+            let (mut log, mut hub) = hub(1, 1_000);
             let followed: Vec<(u32, bool)> = channels(&mut hub, count)
                 .into_iter()
                 .map(|channel| (channel, false))
                 .collect();
-            (0..MISSED).for_each(|at| say(&mut hub, &(at % count).to_string()));
+            (0..MISSED).for_each(|at| say(&mut log, &mut hub, &(at % count).to_string()));
             let mut items = Vec::new();
             let take = Take {
                 messages: MISSED,

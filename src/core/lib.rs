@@ -15,5 +15,6 @@ pub mod encode;
 pub mod engine;
 pub mod http1;
 pub mod hub;
+pub mod log;
 pub mod message;
 pub mod transport;

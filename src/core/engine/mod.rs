@@ -28,7 +28,8 @@ pub use stats::{CloseReason, ConnectionLimit, Endpoint, Stats};
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::hub::{Hub, Published, Refusal};
-use crate::message::Draft;
+use crate::log::{Log, Memory};
+use crate::message::{Draft, Epoch};
 use delivery::Delivery;
 use requests::Requests;
 
@@ -66,9 +67,11 @@ pub struct Engine {
 impl Engine {
     /// An engine for at most `max_connections`, with chance from `seed`.
     pub fn new(config: &Config, max_connections: usize, seed: u64) -> Engine {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let log = Log::Memory(Memory::new(Epoch::from_seed(random.u64(..))));
         Engine {
-            delivery: Delivery::new(config, max_connections, seed),
-            requests: Requests::new(config),
+            delivery: Delivery::new(config, max_connections, log.epoch(), random),
+            requests: Requests::new(config, log),
         }
     }
 
@@ -175,7 +178,7 @@ impl Engine {
     ///
     /// See [`Refusal`]; the message is handed back.
     pub fn submit<'n>(&mut self, message: Draft<'n>) -> Result<Published, (Refusal, Draft<'n>)> {
-        self.delivery.hub.publish(message)
+        self.requests.log.publish(&mut self.delivery.hub, message)
     }
 
     /// Serves ready readers, at most `budget` of them.
@@ -297,13 +300,15 @@ impl Engine {
         self.delivery.connections.buffers.used()
     }
 
-    /// Checks the invariants over all connections.
+    /// Checks the invariants over all connections, and that the hub has applied what the log numbered.
     ///
     /// # Panics
     ///
     /// Where one does not hold.
     pub fn check(&self) {
         self.delivery.connections.check();
+        let is_applied = self.requests.log.newest() == self.delivery.hub.head();
+        assert!(is_applied, "a message has a number and is not applied");
     }
 
     /// Checks the invariants after a public call, in debug builds of few connections: the check

@@ -91,6 +91,7 @@ mod tests {
     use crate::base::time::{Time, millis};
     use crate::config::Config;
     use crate::hub::Hub;
+    use crate::log::{Log, Memory};
     use crate::message::{ChannelName, Data, Draft, Epoch};
 
     #[test]
@@ -99,20 +100,22 @@ mod tests {
             max_channels: 2,
             ..Config::default()
         };
-        let mut hub = Hub::new(&config, 1, Epoch::from_seed(0), (0, 0));
+        let mut log = Log::Memory(Memory::new(Epoch::from_seed(0)));
+        let mut hub = Hub::new(&config, 1, log.epoch(), (0, 0));
         let message = |name: &'static str| {
             let channel = ChannelName::parse(name.as_bytes()).unwrap();
             Draft::new(channel, Data::Text(name.into()))
         };
         for name in ["a", "b"] {
-            hub.publish_all(vec![message(name)]).unwrap();
+            log.publish_all(&mut hub, vec![message(name)]).unwrap();
         }
         hub.set_now(Time(millis(config.history.max_age)));
         hub.expire_history(2);
 
         // `a` is the first idle one: making `c` takes its place, and it is made anew.
         let names = ["a", "c", "a"];
-        hub.publish_all(names.map(message).into()).unwrap();
+        log.publish_all(&mut hub, names.map(message).into())
+            .unwrap();
         let kept = |hub: &Hub, name| hub.find(name).map(|channel| hub.channel(channel).len());
         assert_eq!(kept(&hub, "a"), Some(2));
         assert_eq!(kept(&hub, "c"), Some(1));

@@ -5,7 +5,10 @@
 //! caller made up, with a [`Reader`] that the caller keeps.
 //!
 //! Invariants:
-//! - *One sequence.* Every message takes the next number of one sequence over all channels.
+//! - *One sequence.* Every message has a number of one sequence over all channels. The log gives the
+//!   numbers; the hub applies messages in their order, and its head is the one applied last.
+//! - *Applying cannot fail.* What can be refused is refused by `make_room`, before the message has a
+//!   number.
 //! - *A reader is a cursor.* It is owed exactly the items of its channels after its cursor, lowest
 //!   number first: messages, and losses, which stand in the sequence at the number of the newest
 //!   message lost.
@@ -54,8 +57,9 @@ use subscription::Subscription;
 
 /// All channels, messages and subscriptions.
 pub struct Hub {
+    /// The epoch of the log that it follows.
     epoch: Epoch,
-    /// The number of the newest message of any channel.
+    /// The number of the last message applied.
     head: Seq,
     channels: Slab<Channel>,
     /// Places in `channels` that were ever used.
@@ -101,7 +105,7 @@ struct Limits {
 /// What happened so far, for metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// Messages accepted.
+    /// Messages applied.
     pub published: u64,
     /// Messages dropped by count, age, bytes or the total, or by a request.
     pub evicted: u64,
@@ -125,6 +129,17 @@ pub struct Published {
     pub subscribers: u32,
 }
 
+/// Room for one message, which [`Hub::make_room`] has made: with it [`Hub::apply`] cannot fail.
+///
+/// It holds until room is made anew, or time passes: both may evict, and forget the channel.
+#[derive(Debug)]
+#[must_use = "room that is made is for a message that is applied"]
+pub struct Room {
+    channel: u32,
+    /// The message's footprint.
+    bytes: usize,
+}
+
 /// Why a hub refuses, for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -137,7 +152,8 @@ pub enum Refusal {
 }
 
 impl Hub {
-    /// An empty hub. `keys` seed the hash of names, so that nobody outside can make them collide.
+    /// An empty hub that follows a log of this epoch. `keys` seed the hash of names, so that a
+    /// client cannot make them collide.
     pub fn new(config: &Config, max_readers: usize, epoch: Epoch, keys: (u64, u64)) -> Hub {
         Hub {
             epoch,
@@ -187,7 +203,8 @@ impl Hub {
         }
     }
 
-    /// The number of the newest message of any channel.
+    /// The number of the message applied last, of any channel: every reader that has all up to here
+    /// has caught up.
     pub fn head(&self) -> Seq {
         self.head
     }
@@ -347,61 +364,8 @@ impl Hub {
         self.frames.has_room_to_hold(&mut self.messages)
     }
 
-    /// Accepts one message: all or nothing.
-    ///
-    /// # Errors
-    ///
-    /// See [`Refusal`]; nothing is published then, and the message is handed back.
-    pub fn publish<'n>(&mut self, message: Draft<'n>) -> Result<Published, (Refusal, Draft<'n>)> {
-        if let Some(first) = self.published_before(&message) {
-            return Ok(first);
-        }
-        let bytes = footprint(&message);
-        match self.make_room(&message.channel, bytes) {
-            Ok(channel) => Ok(self.append(channel, message, bytes)),
-            Err(refusal) => Err((refusal, message)),
-        }
-    }
-
-    fn make_room(&mut self, name: &str, bytes: usize) -> Result<u32, Refusal> {
-        let channel = self.open(name)?;
-        let room = self.ensure_room(bytes);
-        if room.is_err() {
-            self.watch_idle(channel);
-        }
-        room.map(|()| channel)
-    }
-
-    /// Accepts several messages, in order: all or nothing. Returns the name of each one's channel
-    /// with its result.
-    ///
-    /// # Errors
-    ///
-    /// See [`Refusal`]; nothing is published then.
-    pub fn publish_all<'n>(
-        &mut self,
-        messages: Vec<Draft<'n>>,
-    ) -> Result<Vec<(ChannelName<'n>, Published)>, Refusal> {
-        let channels = self.open_all(messages.iter().map(|message| &message.channel))?;
-        let footprints: Vec<usize> = messages.iter().map(footprint).collect();
-        if let Err(refusal) = self.ensure_room(footprints.iter().sum()) {
-            for channel in channels {
-                self.watch_idle(channel);
-            }
-            return Err(refusal);
-        }
-        let places = channels.into_iter().zip(footprints);
-        let published = messages.into_iter().zip(places);
-        Ok(published
-            .map(|(message, (channel, bytes))| {
-                let name = message.channel.clone();
-                (name, self.append(channel, message, bytes))
-            })
-            .collect())
-    }
-
     /// The result of an earlier publish with the same key, while its message is in history.
-    fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
+    pub fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
         let key = message.key.as_deref()?;
         let ring = self.channels[self.find(&message.channel)? as usize].ring()?;
         let stored = &self.messages[ring.keyed(key)? as usize];
@@ -411,13 +375,57 @@ impl Hub {
         })
     }
 
-    /// Appends a message for which there is room for its footprint, `bytes`, and makes every
-    /// waiting reader of the channel ready.
-    fn append(&mut self, channel: u32, message: Draft<'_>, bytes: usize) -> Published {
-        self.head = self.head.next();
+    /// Makes room for a message, at the cost of unused channels and of the oldest messages.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`]. History may have become shorter; nothing else has changed.
+    pub fn make_room(&mut self, message: &Draft<'_>) -> Result<Room, Refusal> {
+        let channel = self.open(&message.channel)?;
+        let bytes = footprint(message);
+        match self.ensure_room(bytes) {
+            Ok(()) => Ok(Room { channel, bytes }),
+            Err(refusal) => {
+                self.watch_idle(channel);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Makes room for several messages together and returns each one's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hub::make_room`]: there is room for all of them, or for none.
+    pub fn make_room_for_all(&mut self, messages: &[Draft<'_>]) -> Result<Vec<Room>, Refusal> {
+        let channels = self.open_all(messages.iter().map(|message| &message.channel))?;
+        let places = channels.iter().zip(messages);
+        let rooms: Vec<Room> = places
+            .map(|(&channel, message)| Room {
+                channel,
+                bytes: footprint(message),
+            })
+            .collect();
+        if let Err(refusal) = self.ensure_room(rooms.iter().map(|room| room.bytes).sum()) {
+            for channel in channels {
+                self.watch_idle(channel);
+            }
+            return Err(refusal);
+        }
+        Ok(rooms)
+    }
+
+    /// Applies a message that the log has given its number: stores it, and makes every waiting
+    /// reader of its channel ready. It cannot fail, as room was made for it.
+    ///
+    /// `seq` is above [`Hub::head`], and becomes it.
+    pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
+        debug_assert!(seq > self.head, "the log gave a number twice, or went back");
+        let Room { channel, bytes } = room;
+        self.head = seq;
         self.counts.published += 1;
-        let seq = self.head;
         let home = &mut self.channels[channel as usize];
+        debug_assert_eq!(home.name(), &*message.channel, "the room of another");
         let subscribers = home.audience().total();
         let ring = home.ring_mut();
         ring.beat(self.now);

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::History;
+use crate::log::{Log, Memory};
 use crate::message::{Data, EventName, IdempotencyKey};
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
@@ -47,6 +48,7 @@ struct Message {
 }
 
 struct Twin {
+    log: Log,
     hub: Hub,
     /// Each with its channels, and with those whose earlier losses are no gap to it.
     readers: Vec<(Reader, Vec<usize>, Vec<usize>)>,
@@ -62,8 +64,10 @@ impl Twin {
             max_channels: 16,
             ..Config::default()
         };
+        let log = Log::Memory(Memory::new(Epoch::from_seed(1)));
         Twin {
-            hub: Hub::new(&config, 8, Epoch::from_seed(1), (1, 2)),
+            hub: Hub::new(&config, 8, log.epoch(), (1, 2)),
+            log,
             readers: Vec::new(),
             published: Vec::new(),
             max_messages: history.max_messages,
@@ -105,7 +109,8 @@ impl Twin {
 
     fn publish(&mut self, channel: usize, bytes: usize) {
         let data = Data::Text("x".repeat(bytes).into());
-        let published = self.hub.publish(Draft::new(name(CHANNELS[channel]), data));
+        let draft = Draft::new(name(CHANNELS[channel]), data);
+        let published = self.log.publish(&mut self.hub, draft);
         if let Ok(published) = published {
             assert_eq!(
                 published.id.seq.0,
@@ -364,7 +369,8 @@ proptest! {
 
 #[test]
 fn message_is_charged_the_same_to_channel_and_meter() {
-    let mut hub = Hub::new(&Config::default(), 1, Epoch::from_seed(1), (1, 2));
+    let mut log = Log::Memory(Memory::new(Epoch::from_seed(1)));
+    let mut hub = Hub::new(&Config::default(), 1, log.epoch(), (1, 2));
     let draft = |key: &str| Draft {
         event: EventName::parse(b"event").unwrap(),
         key: Some(IdempotencyKey::parse(key.as_bytes()).unwrap()),
@@ -375,10 +381,11 @@ fn message_is_charged_the_same_to_channel_and_meter() {
         + (2 * "key1".len() + 48)
         + Stored::OVERHEAD_BYTES
         + Ring::ENTRY_BYTES;
-    hub.publish(draft("key1")).unwrap();
-    let repeated = hub.publish(draft("key1")).unwrap();
+    log.publish(&mut hub, draft("key1")).unwrap();
+    let repeated = log.publish(&mut hub, draft("key1")).unwrap();
     assert_eq!(repeated.id.seq, Seq(1), "a repeated key is not charged");
-    hub.publish_all(vec![draft("key2"), draft("key3")]).unwrap();
+    log.publish_all(&mut hub, vec![draft("key2"), draft("key3")])
+        .unwrap();
     let channel = hub.find("a").unwrap();
     assert_eq!(hub.channel(channel).bytes(), 3 * expected);
     assert_eq!(hub.meter().used(), 3 * expected);

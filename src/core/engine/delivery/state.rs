@@ -52,9 +52,12 @@ pub(in crate::engine) struct Delivery {
 }
 
 impl Delivery {
-    pub(in crate::engine) fn new(config: &Config, max_connections: usize, seed: u64) -> Delivery {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let epoch = Epoch::from_seed(random.u64(..));
+    pub(in crate::engine) fn new(
+        config: &Config,
+        max_connections: usize,
+        epoch: Epoch,
+        mut random: fastrand::Rng,
+    ) -> Delivery {
         let keys = (random.u64(..), random.u64(..));
         Delivery {
             connections: Connections::new(config, max_connections),

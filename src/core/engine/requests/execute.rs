@@ -5,7 +5,7 @@
 use super::channels::{Listing, forget_channel, show_channel};
 use super::deferred::{Deferred, DeferredResponse};
 use super::metrics;
-use super::publish::{accept, publish, publish_batch, write_published};
+use super::publish::{accept, publish_batch, write_published};
 use super::state::Requests;
 use crate::engine::connections::State;
 use crate::engine::delivery::{Delivery, ReceiveRequest, open_poll, open_stream, start};
@@ -141,11 +141,12 @@ fn execute<'b>(
                 event,
                 key,
             };
-            let published = publish(hub, draft)?;
+            let published = requests.log.publish(hub, draft);
+            let published = published.map_err(|(refusal, _)| Problem::from(refusal))?;
             response.json_with(context, |out| write_published(out, &channel, &published));
         }
         Operation::PublishLines => {
-            let answer = publish_batch(hub, body, requests.max_body_bytes)?;
+            let answer = publish_batch(&mut requests.log, hub, body, requests.max_body_bytes)?;
             response.json(context, &answer);
         }
         Operation::Channels => {

@@ -5,7 +5,8 @@
 use crate::encode::write_json_string;
 use crate::engine::response::Problem;
 use crate::hub::{Hub, Published};
-use crate::message::{Data, Draft, lines};
+use crate::log::Log;
+use crate::message::{Data, lines};
 
 /// The most lines in one batch: they are published in one turn.
 const MAX_LINES: usize = 10_000;
@@ -20,13 +21,9 @@ pub(super) fn accept(content_type: Option<&[u8]>, body: &[u8]) -> Result<Data, P
     })
 }
 
-/// Publishes one message.
-pub(super) fn publish(hub: &mut Hub, draft: Draft<'_>) -> Result<Published, Problem> {
-    hub.publish(draft).map_err(|(refusal, _)| refusal.into())
-}
-
 /// Publishes a batch and returns the body that says what each line got.
 pub(super) fn publish_batch(
+    log: &mut Log,
     hub: &mut Hub,
     body: &[u8],
     max_body_bytes: usize,
@@ -42,7 +39,7 @@ pub(super) fn publish_batch(
         let detail = format!("{} lines; a batch has at most {MAX_LINES}", drafts.len());
         return Err(Problem::new(413, detail));
     }
-    let published = hub.publish_all(drafts)?;
+    let published = log.publish_all(hub, drafts)?;
     let mut answer = b"{\"published\":[".to_vec();
     for (index, (channel, published)) in published.iter().enumerate() {
         if index > 0 {

@@ -1,6 +1,7 @@
 //! What the endpoints need beside delivery.
 //!
-//! Owns their settings, the live page, and the responses that are under way.
+//! Owns their settings, the log that they publish to, the live page, and the responses that are under
+//! way.
 
 use std::collections::VecDeque;
 
@@ -8,9 +9,12 @@ use super::deferred::DeferredResponse;
 use super::page::Page;
 use crate::config::Config;
 use crate::engine::routing::Authorizer;
+use crate::log::Log;
 
 /// What the endpoints need beside delivery.
 pub(in crate::engine) struct Requests {
+    /// Gives published messages their numbers.
+    pub(in crate::engine) log: Log,
     pub(super) authorizer: Authorizer,
     /// The live page; `None` where it is not served.
     pub(super) page: Option<Page>,
@@ -21,8 +25,9 @@ pub(in crate::engine) struct Requests {
 }
 
 impl Requests {
-    pub(in crate::engine) fn new(config: &Config) -> Requests {
+    pub(in crate::engine) fn new(config: &Config, log: Log) -> Requests {
         Requests {
+            log,
             authorizer: Authorizer::new(config),
             page: config.page.then(Page::new),
             max_head_bytes: config.max_head_bytes,
