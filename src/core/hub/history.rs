@@ -80,16 +80,15 @@ impl Hub {
         false
     }
 
-    /// Forgets the messages of a channel; how many there were.
-    pub fn forget_history(&mut self, channel: u32) -> usize {
+    /// Forgets the messages of a channel, pending ones too: their readers get a gap instead.
+    pub fn forget(&mut self, channel: u32) {
         let keys = self.channels[channel as usize].take_all();
-        for &key in &keys {
+        for key in keys {
             self.remove(key);
         }
         if self.channels[channel as usize].is_unused() {
             self.watch_idle(channel);
         }
-        keys.len()
     }
 
     /// Drops the oldest message of a channel unless a reader is owed it.

@@ -95,7 +95,7 @@ impl Twin {
             }
             Op::Forget(channel) => {
                 if let Some(channel) = self.hub.find(CHANNELS[channel]) {
-                    self.hub.forget_history(channel);
+                    self.hub.forget(channel);
                 }
             }
             Op::Pass(ms) => {
@@ -389,6 +389,6 @@ fn message_is_charged_the_same_to_channel_and_meter() {
     let channel = hub.find("a").unwrap();
     assert_eq!(hub.channel(channel).bytes(), 3 * expected);
     assert_eq!(hub.meter().used(), 3 * expected);
-    hub.forget_history(channel);
+    hub.forget(channel);
     assert_eq!(hub.meter().used(), 0);
 }

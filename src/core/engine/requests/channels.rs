@@ -127,7 +127,7 @@ pub(super) fn show_channel(hub: &Hub, name: &str) -> Result<Vec<u8>, Problem> {
 /// Forgets the history of one channel.
 pub(super) fn forget_channel(hub: &mut Hub, name: &str) -> Result<(), Problem> {
     let channel = hub.find(name).ok_or_else(unknown)?;
-    hub.forget_history(channel);
+    hub.forget(channel);
     Ok(())
 }
 
