@@ -55,7 +55,7 @@ fn channels(hub: &mut Hub, count: usize) -> Vec<u32> {
 fn park(hub: &mut Hub, reader: &mut Reader, follower: u32, channels: &[u32]) {
     reader.cursor = hub.head();
     hub.follow(reader, follower, channels, 0, false);
-    hub.list(reader);
+    hub.enqueue(reader);
 }
 
 /// A message comes to a channel with so many waiting: one splice, however many they are.
@@ -104,9 +104,9 @@ fn publish(criterion: &mut Bencher) {
 /// Serves all who are ready, by moving their cursors alone.
 fn catch_up(hub: &mut Hub, readers: &mut [Reader]) {
     for reader in readers.iter_mut() {
-        hub.unlist(reader);
+        hub.dequeue(reader);
         reader.cursor = hub.head();
-        hub.list(reader);
+        hub.enqueue(reader);
     }
     while let Some(channel) = hub.next_turn() {
         hub.end_turn(channel);
@@ -149,9 +149,9 @@ fn many_channels(criterion: &mut Bencher) {
             bencher.iter(|| {
                 park(&mut hub, &mut reader, 0, &channels);
                 say(&mut log, &mut hub, "0");
-                hub.unlist(&mut reader);
+                hub.dequeue(&mut reader);
                 items.clear();
-                hub.owed(&reader, take, &mut items);
+                hub.pending_items(&reader, take, &mut items);
                 assert_eq!(items.len(), 1);
                 hub.unfollow(&mut reader);
                 while let Some(channel) = hub.next_turn() {

@@ -300,7 +300,8 @@ impl Engine {
         self.delivery.connections.buffers.used()
     }
 
-    /// Checks the invariants over all connections, and that the hub has applied what the log numbered.
+    /// Checks the invariants over all connections, and that the hub has applied all that the log
+    /// has numbered.
     ///
     /// # Panics
     ///

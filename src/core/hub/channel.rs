@@ -1,9 +1,9 @@
-//! One channel: its name, its ring of messages, and the two lists of those who follow it.
+//! One channel: its name, its ring of messages, and the two lists of its subscriptions.
 //!
-//! Owns the state of a channel and the arithmetic on it. It never reaches into another channel.
+//! Owns the state of a channel and the arithmetic on it. It never touches another channel.
 //!
-//! Invariants: numbers in the ring rise; `lost` is below the first of them; a channel without a
-//! ring never had a message, or has lost all of them.
+//! Invariants: numbers in the ring rise; `evicted_up_to` is below the first of them; a channel
+//! without a ring never had a message, or all its messages are evicted.
 
 use slab::Slab;
 
@@ -18,10 +18,10 @@ use crate::message::Seq;
 pub struct Channel {
     name: Box<str>,
     ring: Option<Box<Ring>>,
-    lost: Seq,
-    /// Listed subscriptions whose cursor has reached the tip.
+    evicted_up_to: Seq,
+    /// Queued subscriptions whose reader has caught up.
     pub(super) waiting: List,
-    /// Listed subscriptions that are owed something.
+    /// Queued subscriptions whose reader has items pending.
     pub(super) ready: List,
     pub(super) waiting_count: u32,
     audience: Audience,
@@ -34,11 +34,11 @@ pub struct Channel {
 }
 
 impl Channel {
-    pub(super) fn new(name: &str, lost: Seq) -> Channel {
+    pub(super) fn new(name: &str, evicted_up_to: Seq) -> Channel {
         Channel {
             name: name.into(),
             ring: None,
-            lost,
+            evicted_up_to,
             waiting: List::new(),
             ready: List::new(),
             waiting_count: 0,
@@ -59,7 +59,7 @@ impl Channel {
         &self.name
     }
 
-    /// Who follows it.
+    /// How many readers follow it.
     pub fn audience(&self) -> &Audience {
         &self.audience
     }
@@ -68,17 +68,18 @@ impl Channel {
         &mut self.audience
     }
 
-    /// The number of the newest message lost to it.
-    pub fn lost(&self) -> Seq {
-        self.lost
+    /// The number of the newest message evicted from it. The loss stands in the sequence there: a
+    /// reader with an older cursor gets a gap.
+    pub fn evicted_up_to(&self) -> Seq {
+        self.evicted_up_to
     }
 
     /// The number of its newest item, message or loss.
-    pub fn tip(&self) -> Seq {
-        self.newest().unwrap_or(self.lost)
+    pub fn newest_item(&self) -> Seq {
+        self.newest().unwrap_or(self.evicted_up_to)
     }
 
-    /// The numbers of its oldest message.
+    /// The number of its oldest message.
     pub fn oldest(&self) -> Option<Seq> {
         Some(self.ring()?.entries.front()?.seq)
     }
@@ -103,7 +104,7 @@ impl Channel {
         self.ring().map_or(0, |ring| ring.bytes())
     }
 
-    /// Whether nobody follows it and nothing is in it.
+    /// Whether it has neither reader nor message.
     pub(super) fn is_unused(&self) -> bool {
         self.ring.is_none() && self.audience.total() == 0
     }
@@ -122,9 +123,10 @@ impl Channel {
         self.ring.get_or_insert_default()
     }
 
-    /// Moves everyone who waits to the ready list; true if the channel must join the run queue.
+    /// Moves all waiting subscriptions to the ready list, and returns whether the channel must join
+    /// the run queue.
     ///
-    /// Called right after a message was pushed, for which each of them is then pending.
+    /// Called right after a message was pushed: the message is then pending for each of them.
     pub(super) fn make_ready(&mut self, subscriptions: &mut Slab<Subscription>) -> bool {
         if self.waiting.is_empty() {
             return false;
@@ -138,7 +140,7 @@ impl Channel {
         !std::mem::replace(&mut self.running, true)
     }
 
-    /// Drops the oldest message unless a reader is owed it; its key.
+    /// Removes the oldest message unless it is pending, and returns its key.
     pub(super) fn pop_oldest(&mut self) -> Option<u32> {
         let ring = self.ring.as_deref_mut()?;
         // fault: owed-is-evicted
@@ -147,52 +149,52 @@ impl Channel {
         }
         let oldest = ring.entries.pop_front()?;
         // fault: loss-is-not-noted
-        self.lost = oldest.seq;
+        self.evicted_up_to = oldest.seq;
         Some(oldest.key)
     }
 
-    /// Forgets all messages, owed or not; those owed find a loss in their place.
-    pub(super) fn take_all(&mut self) -> Vec<u32> {
+    /// Removes all messages, pending or not, and returns their keys. Readers get a gap instead.
+    pub(super) fn clear(&mut self) -> Vec<u32> {
         // fault: deletion-is-not-noted
-        self.lost = self.tip();
+        self.evicted_up_to = self.newest_item();
         let ring = self.ring.take();
         ring.map_or_else(Vec::new, |ring| {
             ring.entries.iter().map(|e| e.key).collect()
         })
     }
 
-    /// Gives back what a message took.
-    pub(super) fn discount(&mut self, bytes: usize, idempotency_key: Option<&str>) {
+    /// Releases the bytes and the key of a message that is removed.
+    pub(super) fn release(&mut self, bytes: usize, idempotency_key: Option<&str>) {
         let Some(ring) = self.ring.as_deref_mut() else {
             return;
         };
-        ring.discount(bytes, idempotency_key);
+        ring.release(bytes, idempotency_key);
         if ring.entries.is_empty() {
             self.ring = None;
         }
     }
 
-    /// Counts one more reader, with this cursor, that is owed something.
-    pub(super) fn expect(&mut self, cursor: Seq) {
-        if let Some(entry) = self.owed_first(cursor) {
+    /// Increments `pending` of the first message after `cursor`.
+    pub(super) fn add_pending(&mut self, cursor: Seq) {
+        if let Some(entry) = self.first_pending(cursor) {
             entry.pending += 1;
         }
     }
 
-    /// Counts one reader less.
-    pub(super) fn unexpect(&mut self, cursor: Seq) {
-        if let Some(entry) = self.owed_first(cursor) {
+    /// Decrements `pending` of the first message after `cursor`.
+    pub(super) fn remove_pending(&mut self, cursor: Seq) {
+        if let Some(entry) = self.first_pending(cursor) {
             debug_assert!(
                 entry.pending > 0,
-                "a ready reader is counted where it reads on"
+                "a ready reader is counted at the message that it needs next"
             );
             entry.pending -= 1;
         }
     }
 
-    /// The first message after a cursor, unless a loss comes before it.
-    fn owed_first(&mut self, cursor: Seq) -> Option<&mut Entry> {
-        if cursor < self.lost {
+    /// The first message after `cursor`; `None` where a gap comes before it.
+    fn first_pending(&mut self, cursor: Seq) -> Option<&mut Entry> {
+        if cursor < self.evicted_up_to {
             return None;
         }
         let ring = self.ring.as_deref_mut()?;

@@ -1,23 +1,23 @@
-//! Forgetting channels that nobody uses and that hold nothing.
+//! Forgetting idle channels: those without reader and message.
 //!
-//! Owns the queue of such channels: each stands in it at most once, and is forgotten after a few
-//! seconds if it is still unused, or at once where its place is needed.
+//! Owns the queue of channels that may be idle. Each is queued at most once, and forgotten after
+//! [`GRACE_MS`] if it is still unused, or at once where a new channel needs its slot.
 
 use super::{Channel, Hub, Refusal};
 use crate::base::time::Time;
 
-/// How long an unused channel is remembered: longer than a client needs between two long polls.
+/// How long an unused channel is kept: longer than a client needs between two long polls.
 const GRACE_MS: u64 = 5_000;
 
-/// How many queued channels are looked at for one that can make place for another.
-const REVIEWS: usize = 64;
+/// Idle channels examined when a new channel needs a slot.
+const MAX_EXAMINED: usize = 64;
 
 impl Hub {
     /// Queues a channel that may be unused.
-    pub(super) fn watch_idle(&mut self, channel: u32) {
-        let home = &mut self.channels[channel as usize];
-        if !std::mem::replace(&mut home.idle, true) {
-            self.idle.push_back((channel, self.now));
+    pub(super) fn enqueue_idle(&mut self, index: u32) {
+        let channel = &mut self.channels[index as usize];
+        if !std::mem::replace(&mut channel.idle, true) {
+            self.idle.push_back((index, self.now));
         }
     }
 
@@ -25,11 +25,12 @@ impl Hub {
     pub fn forget_idle(&mut self, budget: usize) {
         for _ in 0..budget {
             match self.next_forgetting() {
-                Some(due) if due <= self.now => self.review_idle(),
+                Some(due) if due <= self.now => self.evict_idle(),
                 _ => break,
             };
         }
-        // A wave of new channels stands here for a few seconds; its room is not kept for ever.
+        // After a burst of new channels the queue is long for a few seconds; its memory is
+        // returned.
         if self.idle.len() < self.idle.capacity() / 4 {
             self.idle.shrink_to(2 * self.idle.len());
         }
@@ -41,22 +42,23 @@ impl Hub {
         Some(seen.after_ms(GRACE_MS))
     }
 
-    /// Makes sure that a channel of this name can be added.
+    /// Makes sure that a channel of this name can be added, at the cost of idle channels.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyChannels`] where the places, or the room, are taken by channels in use.
+    /// [`Refusal::TooManyChannels`] where the slots, or the bytes for names, are taken by channels
+    /// in use.
     pub(super) fn ensure_channel(&mut self, name: &str) -> Result<(), Refusal> {
         let bytes = Channel::footprint(name);
         let is_full = |hub: &Hub| {
             hub.channels.len() >= hub.limits.max_channels
                 || hub.channel_bytes + bytes > hub.limits.max_channel_bytes
         };
-        for _ in 0..self.idle.len().min(REVIEWS) {
+        for _ in 0..self.idle.len().min(MAX_EXAMINED) {
             if !is_full(self) {
                 return Ok(());
             }
-            self.review_idle();
+            self.evict_idle();
         }
         if is_full(self) {
             self.counts.too_many_channels += 1;
@@ -65,24 +67,24 @@ impl Hub {
         Ok(())
     }
 
-    /// Takes the first queued channel and forgets it if it is still unused.
-    fn review_idle(&mut self) {
-        let Some((channel, _)) = self.idle.pop_front() else {
+    /// Removes the first channel from the queue, and forgets it if it is still unused.
+    fn evict_idle(&mut self) {
+        let Some((index, _)) = self.idle.pop_front() else {
             return;
         };
-        let home = &mut self.channels[channel as usize];
-        home.idle = false;
-        if !home.is_unused() {
+        let channel = &mut self.channels[index as usize];
+        channel.idle = false;
+        if !channel.is_unused() {
             return;
         }
-        if home.running {
-            // Its turn ends soon; until then the run queue refers to it.
-            return self.watch_idle(channel);
+        if channel.running {
+            // The run queue refers to it until its turn ends.
+            return self.enqueue_idle(index);
         }
-        let gone = self.channels.remove(channel as usize);
+        let gone = self.channels.remove(index as usize);
         self.forgotten += 1;
         self.channel_bytes -= Channel::footprint(gone.name());
-        self.names.forget(channel, &gone, &self.channels);
+        self.names.forget(index, &gone, &self.channels);
     }
 }
 
@@ -95,7 +97,7 @@ mod tests {
     use crate::message::{ChannelName, Data, Draft, Epoch};
 
     #[test]
-    fn a_batch_that_takes_the_place_of_its_own_first_channel_stays_apart() {
+    fn batch_that_evicts_its_own_first_channel_opens_it_again() {
         let config = Config {
             max_channels: 2,
             ..Config::default()
@@ -112,7 +114,7 @@ mod tests {
         hub.set_now(Time(millis(config.history.max_age)));
         hub.expire_history(2);
 
-        // `a` is the first idle one: making `c` takes its place, and it is made anew.
+        // `a` is the first idle channel: `c` takes its slot, so `a` has to be opened again.
         let names = ["a", "c", "a"];
         log.publish_all(&mut hub, names.map(message).into())
             .unwrap();

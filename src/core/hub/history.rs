@@ -1,35 +1,35 @@
 //! What history keeps: eviction by count, bytes, age and the total of all channels.
 //!
-//! Owns the rule *retention is not delivery*: a message that a listed reader needs next stays,
-//! whatever the limits say, until the reader has it; only when the memory for all messages is
-//! spent on such messages is a publisher refused.
+//! Owns the rule *retention is not delivery*: a message that a queued reader needs next is kept,
+//! whatever the limits say, until the reader has it. A publisher is refused only when the memory
+//! for all messages is spent on such messages.
 
 use super::{Hub, Refusal};
 use crate::base::time::Time;
 
-/// How many of the oldest messages are looked at for one that may go. The oldest are owed to
-/// somebody only while they are being delivered, so a few are enough.
+/// How many of the oldest messages are examined for one that may be evicted. The oldest are pending
+/// only while they are being delivered, so a few are enough.
 const EVICTION_REACH: usize = 64;
 
 impl Hub {
-    /// Drops a channel's oldest messages while it keeps more than its share.
-    pub(super) fn trim(&mut self, channel: u32) {
+    /// Evicts a channel's oldest messages while it exceeds its limits.
+    pub(super) fn trim(&mut self, index: u32) {
         loop {
-            let home = &mut self.channels[channel as usize];
-            let Some(ring) = home.ring() else { return };
+            let channel = &mut self.channels[index as usize];
+            let Some(ring) = channel.ring() else { return };
             // fault: history-off-by-one
             let over = ring.entries.len() > self.limits.max_messages
                 || ring.bytes() > self.limits.max_bytes;
-            if !over || !self.evict(channel) {
+            if !over || !self.evict(index) {
                 return;
             }
         }
     }
 
-    /// Drops messages past their age, at most `budget` of them.
+    /// Evicts messages past their age, at most `budget` of them.
     pub fn expire_history(&mut self, budget: usize) {
         for _ in 0..budget {
-            let Some(oldest) = self.order.front() else {
+            let Some(oldest) = self.by_age.front() else {
                 return;
             };
             let stored = &self.messages[oldest as usize];
@@ -43,7 +43,7 @@ impl Hub {
 
     /// When the oldest message is past its age.
     pub fn next_history_expiry(&self) -> Option<Time> {
-        let oldest = &self.messages[self.order.front()? as usize];
+        let oldest = &self.messages[self.by_age.front()? as usize];
         Some(oldest.at().after_ms(self.limits.max_age_ms))
     }
 
@@ -51,8 +51,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooLarge`] where no room would be enough; [`Refusal::Busy`] where the oldest are
-    /// owed to readers.
+    /// [`Refusal::TooLarge`] where the limit is below `bytes`; [`Refusal::Busy`] where the oldest
+    /// messages are pending.
     pub(super) fn ensure_room(&mut self, bytes: usize) -> Result<(), Refusal> {
         if bytes > self.meter.limit() {
             return Err(Refusal::TooLarge);
@@ -66,49 +66,50 @@ impl Hub {
         Ok(())
     }
 
-    /// Drops the oldest message that nobody is owed, if it is among the first few.
+    /// Evicts the oldest message that is not pending, if it is among the first few. Returns whether
+    /// one was evicted.
     fn evict_oldest(&mut self) -> bool {
-        let mut at = self.order.front();
+        let mut at = self.by_age.front();
         for _ in 0..EVICTION_REACH {
             let Some(key) = at else { return false };
             let channel = self.messages[key as usize].channel();
             if self.evict(channel) {
                 return true;
             }
-            at = self.order.after(&self.messages, key);
+            at = self.by_age.after(&self.messages, key);
         }
         false
     }
 
     /// Forgets the messages of a channel, pending ones too: their readers get a gap instead.
     pub fn forget(&mut self, channel: u32) {
-        let keys = self.channels[channel as usize].take_all();
+        let keys = self.channels[channel as usize].clear();
         for key in keys {
             self.remove(key);
         }
         if self.channels[channel as usize].is_unused() {
-            self.watch_idle(channel);
+            self.enqueue_idle(channel);
         }
     }
 
-    /// Drops the oldest message of a channel unless a reader is owed it.
+    /// Evicts the oldest message of a channel unless it is pending. Returns whether it was evicted.
     fn evict(&mut self, channel: u32) -> bool {
         let Some(key) = self.channels[channel as usize].pop_oldest() else {
             return false;
         };
         self.remove(key);
         if self.channels[channel as usize].is_unused() {
-            self.watch_idle(channel);
+            self.enqueue_idle(channel);
         }
         true
     }
 
     fn remove(&mut self, key: u32) {
-        self.order.unlink(&mut self.messages, key);
+        self.by_age.unlink(&mut self.messages, key);
         let gone = self.messages.remove(key as usize);
         // fault: bytes-not-given-back
         self.meter.release(gone.footprint());
         self.counts.evicted += 1;
-        self.channels[gone.channel() as usize].discount(gone.footprint(), gone.idempotency_key());
+        self.channels[gone.channel() as usize].release(gone.footprint(), gone.idempotency_key());
     }
 }

@@ -1,11 +1,11 @@
-//! What is owed after a cursor: the items of several channels, merged by number.
+//! The items after a cursor: those of several channels, merged by number.
 //!
 //! Owns the merge. It never changes anything.
 
 use super::Hub;
 use crate::message::Seq;
 
-/// One thing a reader is owed.
+/// One thing that a reader is to receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item {
     /// A stored message.
@@ -15,12 +15,12 @@ pub enum Item {
         /// Where it is stored.
         key: u32,
     },
-    /// Messages up to this number are gone from one of the channels.
+    /// Messages up to this number are evicted from one of the channels.
     Gap(Seq),
 }
 
 impl Item {
-    /// Its number in the sequence: the cursor of who has received it.
+    /// Its number in the sequence: the cursor of a reader that has received it.
     pub fn seq(&self) -> Seq {
         match *self {
             Item::Message { seq, .. } | Item::Gap(seq) => seq,
@@ -45,8 +45,8 @@ struct Source {
 }
 
 impl Hub {
-    /// Appends the items of `channels` after `cursor` to `items`, lowest number first, and says
-    /// whether there are more than `take` allows. A channel marked fresh has no gaps.
+    /// Appends the items of `channels` after `cursor` to `items`, lowest number first, and returns
+    /// whether there are more than `take` allows. A channel marked fresh has no gap.
     pub fn collect(
         &self,
         channels: impl Iterator<Item = (u32, bool)>,
@@ -87,17 +87,17 @@ impl Hub {
         false
     }
 
-    fn source(&self, channel: u32, fresh: bool, cursor: Seq) -> Source {
-        let home = &self.channels[channel as usize];
-        let place = home.ring().map_or(0, |ring| ring.after(cursor));
+    fn source(&self, index: u32, fresh: bool, cursor: Seq) -> Source {
+        let channel = &self.channels[index as usize];
+        let place = channel.ring().map_or(0, |ring| ring.after(cursor));
         let mut source = Source {
-            channel,
+            channel: index,
             place,
             next: None,
         };
         // fault: gap-off-by-one
-        if home.lost() > cursor && !fresh {
-            source.next = Some(Item::Gap(home.lost()));
+        if channel.evicted_up_to() > cursor && !fresh {
+            source.next = Some(Item::Gap(channel.evicted_up_to()));
         } else {
             self.step(&mut source);
         }

@@ -1,21 +1,22 @@
-//! Channels, their messages and who follows them: the heart of the engine.
+//! Channels, their messages and their readers: the state that the log's messages lead to.
 //!
-//! Owns every channel, every stored message and every subscription. It never touches a socket,
-//! never formats a byte and does not know what a connection is: a follower is a `u32` that the
-//! caller made up, with a [`Reader`] that the caller keeps.
+//! Owns every channel, every stored message and every subscription. It never gives a message its
+//! number, touches a socket or formats a byte, and does not know connections: a follower is a `u32`
+//! of the caller's choice, with a [`Reader`] that the caller keeps.
 //!
 //! Invariants:
-//! - *One sequence.* Every message has a number of one sequence over all channels. The log gives the
-//!   numbers; the hub applies messages in their order, and its head is the one applied last.
-//! - *Applying cannot fail.* What can be refused is refused by `make_room`, before the message has a
-//!   number.
-//! - *A reader is a cursor.* It is owed exactly the items of its channels after its cursor, lowest
-//!   number first: messages, and losses, which stand in the sequence at the number of the newest
-//!   message lost.
-//! - *The list is derived.* A listed subscription is in its channel's `waiting` list if the cursor
-//!   has reached the channel's tip, else in `ready`; so a publish moves everyone by one splice.
-//! - *Owed is kept.* A message that a listed reader needs next is never evicted: its `pending`
-//!   count is above zero.
+//! - *One sequence.* Every message has a number of one sequence over all channels. The log gives
+//!   the numbers; the hub applies messages in their order, and its head is the one applied last.
+//! - *Applying cannot fail.* What can be refused is refused by `make_room`, before the message has
+//!   a number.
+//! - *A reader is a cursor.* Pending for it are exactly the items of its channels after its cursor,
+//!   lowest number first: messages, and gaps, which stand in the sequence at the number of the
+//!   newest message evicted.
+//! - *The list is derived.* A queued subscription is in its channel's `waiting` list if the cursor
+//!   has reached the channel's newest item, else in `ready`; so a message moves all waiting readers
+//!   by one splice.
+//! - *Pending is kept.* A message that a queued reader needs next is not evicted: its `pending`
+//!   count is above zero. Only [`Hub::forget`] removes it.
 
 mod audience;
 mod channel;
@@ -62,25 +63,25 @@ pub struct Hub {
     /// The number of the last message applied.
     head: Seq,
     channels: Slab<Channel>,
-    /// Places in `channels` that were ever used.
-    places: usize,
+    /// Slots of `channels` that were ever used.
+    slots_used: usize,
     names: Names,
     subscriptions: Slab<Subscription>,
-    /// Readers that follow something.
+    /// Readers that follow a channel.
     readers: Audience,
     messages: Slab<Stored>,
     /// All stored messages, oldest first.
-    order: List,
-    /// Channels with ready readers, each once, in turns.
+    by_age: List,
+    /// The run queue: channels with ready readers, each once, served in turns.
     run: VecDeque<u32>,
-    /// Channels that were seen unused and empty, each once, with the moment of it.
+    /// Channels that were found idle, each once, with the time of it.
     idle: VecDeque<(u32, Time)>,
-    /// Messages.
+    /// Bytes of messages.
     meter: Arc<Meter>,
-    /// Bytes of channels themselves: names that clients made up.
+    /// Bytes of channels themselves. Clients choose the names, so they are counted.
     channel_bytes: usize,
     frames: FrameCache,
-    /// How many channels were forgotten so far.
+    /// Channels forgotten so far.
     forgotten: u64,
     limits: Limits,
     now: Time,
@@ -98,20 +99,20 @@ struct Limits {
     max_bytes: usize,
     max_age_ms: u64,
     max_channels: usize,
-    /// Half of what messages may take: names never cost history.
+    /// Half of what messages may take, and counted apart: names never evict history.
     max_channel_bytes: usize,
 }
 
-/// What happened so far, for metrics.
+/// Counters since the start, for metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Messages applied.
     pub published: u64,
-    /// Messages dropped by count, age, bytes or the total, or by a request.
+    /// Messages removed by a limit (count, age, bytes, total) or by a request.
     pub evicted: u64,
-    /// Publishes refused because the memory for history was spent.
+    /// Publishes refused because the memory for messages was spent on pending ones.
     pub busy: u64,
-    /// Uses refused because there were too many channels.
+    /// Channels refused because the limit of channels, or of their bytes, was reached.
     pub too_many_channels: u64,
 }
 
@@ -143,11 +144,11 @@ pub struct Room {
 /// Why a hub refuses, for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The memory for messages is spent on messages that readers are still owed.
+    /// The memory for messages is spent on messages that are pending for readers.
     Busy,
     /// There are as many channels as allowed.
     TooManyChannels,
-    /// It takes more than all messages together may.
+    /// The message takes more than all messages together may.
     TooLarge,
 }
 
@@ -159,12 +160,12 @@ impl Hub {
             epoch,
             head: Seq::ZERO,
             channels: Slab::with_capacity(config.max_channels),
-            places: 0,
+            slots_used: 0,
             names: Names::new(keys),
             subscriptions: Slab::with_capacity(max_readers),
             readers: Audience::default(),
             messages: Slab::new(),
-            order: List::new(),
+            by_age: List::new(),
             run: VecDeque::new(),
             idle: VecDeque::new(),
             meter: Meter::new(config.history.max_total_bytes),
@@ -184,7 +185,7 @@ impl Hub {
         }
     }
 
-    /// Tells the time; it never goes back.
+    /// Sets the time; it never goes back.
     pub fn set_now(&mut self, now: Time) {
         debug_assert!(now >= self.now, "time went back");
         self.now = now;
@@ -214,20 +215,20 @@ impl Hub {
         self.names.find(name, &self.channels)
     }
 
-    /// The channel of this name, made if need be. Whoever does not use it then gives it to
-    /// `watch_idle`.
+    /// The channel of this name, made if need be. A caller that does not use it passes it to
+    /// `enqueue_idle`.
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyChannels`] where all places are taken by channels in use.
+    /// [`Refusal::TooManyChannels`] where all slots are taken by channels in use.
     fn open(&mut self, name: &str) -> Result<u32, Refusal> {
         if let Some(channel) = self.find(name) {
             return Ok(channel);
         }
         self.ensure_channel(name)?;
-        let lost = self.names.floor(name);
-        let channel = self.channels.insert(Channel::new(name, lost)) as u32;
-        self.places = self.places.max(channel as usize + 1);
+        let evicted_up_to = self.names.evicted_up_to(name);
+        let channel = self.channels.insert(Channel::new(name, evicted_up_to)) as u32;
+        self.slots_used = self.slots_used.max(channel as usize + 1);
         self.channel_bytes += Channel::footprint(name);
         self.names.insert(channel, &self.channels);
         Ok(channel)
@@ -238,7 +239,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooManyChannels`] where all places are taken by channels in use.
+    /// [`Refusal::TooManyChannels`] where all slots are taken by channels in use.
     pub fn open_all<'n>(
         &mut self,
         names: impl Iterator<Item = &'n ChannelName<'n>> + Clone,
@@ -248,24 +249,25 @@ impl Hub {
         if self.forgotten == forgotten && opened.is_ok() {
             return opened;
         }
-        // Making one may have cost an idle one before it its place, which now is another's.
+        // Making a channel may have evicted an idle one that was opened just before, so its slot
+        // may be another's now.
         let found: Vec<Option<u32>> = names.map(|name| self.find(name)).collect();
         match found.iter().copied().collect() {
             Some(channels) if opened.is_ok() => Ok(channels),
             _ => {
                 for channel in found.into_iter().flatten() {
-                    self.watch_idle(channel);
+                    self.enqueue_idle(channel);
                 }
                 Err(Refusal::TooManyChannels)
             }
         }
     }
 
-    /// The number of the newest message known to be lost to a channel of this name.
-    pub fn lost(&self, name: &str) -> Seq {
+    /// The number of the newest message known to be evicted from a channel of this name.
+    pub fn evicted_up_to(&self, name: &str) -> Seq {
         match self.find(name) {
-            Some(channel) => self.channels[channel as usize].lost(),
-            None => self.names.floor(name),
+            Some(channel) => self.channels[channel as usize].evicted_up_to(),
+            None => self.names.evicted_up_to(name),
         }
     }
 
@@ -279,15 +281,11 @@ impl Hub {
         self.channels.len()
     }
 
-    /// The channels in places `from..from + places`, and whether more places follow.
-    pub fn channels_in(
-        &self,
-        from: usize,
-        places: usize,
-    ) -> (impl Iterator<Item = &Channel>, bool) {
-        let end = from.saturating_add(places).min(self.places);
-        let found = (from..end).filter_map(|place| self.channels.get(place));
-        (found, end < self.places)
+    /// The channels in slots `from..from + slots`, and whether more slots follow.
+    pub fn channels_in(&self, from: usize, slots: usize) -> (impl Iterator<Item = &Channel>, bool) {
+        let end = from.saturating_add(slots).min(self.slots_used);
+        let found = (from..end).filter_map(|slot| self.channels.get(slot));
+        (found, end < self.slots_used)
     }
 
     /// How many messages are stored.
@@ -305,7 +303,7 @@ impl Hub {
         self.counts
     }
 
-    /// How long it took from a message until nobody of its channel was owed anything.
+    /// Time from a message until no reader of its channel had anything pending, in milliseconds.
     pub fn fan_out_ms(&self) -> &Histogram {
         &self.fan_out_ms
     }
@@ -325,7 +323,7 @@ impl Hub {
         &self.messages[key as usize]
     }
 
-    /// What the encoders need of a stored message.
+    /// The parts of a stored message that encoders need.
     pub fn content(&self, key: u32) -> Content<'_> {
         let stored = &self.messages[key as usize];
         Content {
@@ -336,8 +334,7 @@ impl Hub {
         }
     }
 
-    /// The message's bytes in a shape, encoded by `encode` unless they are cached. `encode` is given
-    /// the meter of frames.
+    /// The message's bytes in a shape, encoded by `encode` unless they are cached.
     pub fn frame(
         &mut self,
         key: u32,
@@ -354,7 +351,7 @@ impl Hub {
         frame
     }
 
-    /// The meter of frames, those that a blocked reader still holds included.
+    /// The meter of frames, which counts those that a blocked reader still holds.
     pub fn frame_meter(&self) -> &Arc<Meter> {
         self.frames.meter()
     }
@@ -368,7 +365,7 @@ impl Hub {
     pub fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
         let key = message.key.as_deref()?;
         let ring = self.channels[self.find(&message.channel)? as usize].ring()?;
-        let stored = &self.messages[ring.keyed(key)? as usize];
+        let stored = &self.messages[ring.find_by_key(key)? as usize];
         Some(Published {
             id: self.id(stored.seq()),
             subscribers: stored.subscribers(),
@@ -386,7 +383,7 @@ impl Hub {
         match self.ensure_room(bytes) {
             Ok(()) => Ok(Room { channel, bytes }),
             Err(refusal) => {
-                self.watch_idle(channel);
+                self.enqueue_idle(channel);
                 Err(refusal)
             }
         }
@@ -408,7 +405,7 @@ impl Hub {
             .collect();
         if let Err(refusal) = self.ensure_room(rooms.iter().map(|room| room.bytes).sum()) {
             for channel in channels {
-                self.watch_idle(channel);
+                self.enqueue_idle(channel);
             }
             return Err(refusal);
         }
@@ -421,32 +418,39 @@ impl Hub {
     /// `seq` is above [`Hub::head`], and becomes it.
     pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
-        let Room { channel, bytes } = room;
+        let Room {
+            channel: index,
+            bytes,
+        } = room;
         self.head = seq;
         self.counts.published += 1;
-        let home = &mut self.channels[channel as usize];
-        debug_assert_eq!(home.name(), &*message.channel, "the room of another");
-        let subscribers = home.audience().total();
-        let ring = home.ring_mut();
+        let channel = &mut self.channels[index as usize];
+        debug_assert_eq!(
+            channel.name(),
+            &*message.channel,
+            "room for another channel"
+        );
+        let subscribers = channel.audience().total();
+        let ring = channel.ring_mut();
         ring.beat(self.now);
         self.meter.charge(bytes);
         let name = message.key.as_deref().map(Box::from);
-        let stored = Stored::new(message, bytes, seq, channel, self.now, subscribers);
+        let stored = Stored::new(message, bytes, seq, index, self.now, subscribers);
         let key = self.messages.insert(stored) as u32;
-        self.order.push_back(&mut self.messages, key);
+        self.by_age.push_back(&mut self.messages, key);
         ring.push(seq, key, bytes, name);
-        self.wake(channel);
-        self.trim(channel);
+        self.wake(index);
+        self.trim(index);
         let id = self.id(seq);
         Published { id, subscribers }
     }
 
-    /// Splices everyone who waits onto the ready list: O(1) however many they are.
-    fn wake(&mut self, channel: u32) {
-        let home = &mut self.channels[channel as usize];
-        if home.make_ready(&mut self.subscriptions) {
+    /// Splices all waiting readers onto the ready list: O(1) however many they are.
+    fn wake(&mut self, index: u32) {
+        let channel = &mut self.channels[index as usize];
+        if channel.make_ready(&mut self.subscriptions) {
             // fault: lost-wake-up
-            self.run.push_back(channel);
+            self.run.push_back(index);
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The index of channels by name, and what is remembered of forgotten ones.
+//! The index of channels by name, and the one number that is kept of forgotten channels.
 //!
-//! Owns the hash table and the *floors*: for each of a fixed number of buckets of names, the
-//! highest number lost with a forgotten channel of that bucket. So a client that comes back to a
-//! forgotten channel is told of a gap and never of silence, at a fixed cost; a client of another
-//! channel is told of a gap that is none only if the two names share a bucket.
+//! Owns the hash table and, for each of a fixed number of buckets of names, the highest number that
+//! a forgotten channel of that bucket had evicted. A client that resumes on a forgotten channel
+//! therefore gets a gap. As the table has a fixed size, a collision can cause a spurious gap on
+//! another channel, never a missed one.
 
 use std::hash::Hasher;
 
@@ -18,12 +18,13 @@ use crate::message::Seq;
 /// reactor, and no room is taken for channels that may never be.
 const TABLES: usize = 256;
 
-const FLOORS: usize = 4_096;
+/// Buckets of names: 32 KiB of numbers.
+const BUCKETS: usize = 4_096;
 
 /// The index.
 pub(super) struct Names {
     tables: Box<[HashTable<u32>]>,
-    floors: Box<[Seq]>,
+    evicted_up_to: Box<[Seq]>,
     keys: (u64, u64),
 }
 
@@ -31,7 +32,7 @@ impl Names {
     pub(super) fn new(keys: (u64, u64)) -> Names {
         Names {
             tables: (0..TABLES).map(|_| HashTable::new()).collect(),
-            floors: vec![Seq::ZERO; FLOORS].into(),
+            evicted_up_to: vec![Seq::ZERO; BUCKETS].into(),
             keys,
         }
     }
@@ -50,8 +51,8 @@ impl Names {
         self.tables[table(hash)].insert_unique(hash, channel, hash_of);
     }
 
-    /// Removes a channel that is no longer in the table of channels, and remembers what was lost
-    /// with it.
+    /// Removes a channel that is no longer in the table of channels, and keeps the number up to
+    /// which its messages are evicted.
     pub(super) fn forget(&mut self, channel: u32, gone: &Channel, channels: &Slab<Channel>) {
         let keys = self.keys;
         let hash_of = |&other: &u32| hash(keys, channels[other as usize].name());
@@ -63,14 +64,14 @@ impl Names {
         if table.len() < table.capacity() / 4 {
             table.shrink_to(2 * table.len(), hash_of);
         }
-        let floor = &mut self.floors[bucket(hash)];
+        let known = &mut self.evicted_up_to[bucket(hash)];
         // fault: forgotten-without-a-trace
-        *floor = gone.lost().max(*floor);
+        *known = gone.evicted_up_to().max(*known);
     }
 
-    /// The number up to which a channel of this name may have lost messages when it was forgotten.
-    pub(super) fn floor(&self, name: &str) -> Seq {
-        self.floors[bucket(self.hash(name))]
+    /// The number up to which messages of a forgotten channel of this name may have been evicted.
+    pub(super) fn evicted_up_to(&self, name: &str) -> Seq {
+        self.evicted_up_to[bucket(self.hash(name))]
     }
 
     fn hash(&self, name: &str) -> u64 {
@@ -90,5 +91,5 @@ fn table(hash: u64) -> usize {
 }
 
 fn bucket(hash: u64) -> usize {
-    hash as usize % FLOORS
+    hash as usize % BUCKETS
 }

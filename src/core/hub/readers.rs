@@ -1,10 +1,10 @@
-//! Who follows which channels, and how far each has come.
+//! Readers: which channels each follows, and how far it has come.
 //!
 //! Owns the subscriptions. A [`Reader`] is kept by the caller, one for each connection, and is
-//! either *listed* (its subscriptions stand in the lists of their channels) or not (it is being
-//! served, or its socket takes nothing more).
+//! either *queued* (its subscriptions stand in the lists of their channels) or not (it is being
+//! served, or its socket is blocked).
 //!
-//! Invariant: a listed reader's cursor does not change; to move it, unlist, set, list again.
+//! Invariant: a queued reader's cursor does not change; to move it, dequeue, set, enqueue again.
 
 use super::subscription::{NONE, Subscription};
 use super::{Hub, Item, Take};
@@ -13,10 +13,10 @@ use crate::message::Seq;
 /// How far a connection has come in all its channels: one cursor, as there is one sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
-    /// Everything up to here is sent, or begun.
+    /// All items up to here are sent, or their first bytes are.
     pub cursor: Seq,
     first: u32,
-    listed: bool,
+    queued: bool,
     class: u8,
 }
 
@@ -25,7 +25,7 @@ impl Default for Reader {
         Reader {
             cursor: Seq::ZERO,
             first: NONE,
-            listed: false,
+            queued: false,
             class: 0,
         }
     }
@@ -43,14 +43,15 @@ impl Reader {
     }
 
     /// Whether its subscriptions stand in lists.
-    pub fn is_listed(&self) -> bool {
-        self.listed
+    pub fn is_queued(&self) -> bool {
+        self.queued
     }
 }
 
 impl Hub {
-    /// Makes a reader follow channels, unlisted, and counts it by `class`, a number below
-    /// [`Audience::CLASSES`](super::Audience::CLASSES). `fresh`: what was lost before is no gap.
+    /// Makes a reader follow channels, and counts it by `class`, a number below
+    /// [`Audience::CLASSES`](super::Audience::CLASSES). It is not queued yet. `fresh`: evictions before
+    /// its first message are no gaps.
     pub fn follow(
         &mut self,
         reader: &mut Reader,
@@ -76,7 +77,7 @@ impl Hub {
 
     /// Ends all of a reader's subscriptions.
     pub fn unfollow(&mut self, reader: &mut Reader) {
-        self.unlist(reader);
+        self.dequeue(reader);
         if reader.is_following() {
             self.readers.remove(reader.class);
         }
@@ -87,16 +88,16 @@ impl Hub {
             // fault: audience-not-left
             channel.audience_mut().remove(reader.class);
             if channel.is_unused() {
-                self.watch_idle(gone.channel);
+                self.enqueue_idle(gone.channel);
             }
         }
     }
 
-    /// Puts a reader's subscriptions into the lists where its cursor says they belong; whether it
-    /// is owed nothing.
-    pub fn list(&mut self, reader: &mut Reader) -> bool {
-        debug_assert!(!reader.listed);
-        reader.listed = true;
+    /// Puts each of a reader's subscriptions into the list where its cursor says it belongs.
+    /// Returns whether the reader has caught up in all channels.
+    pub fn enqueue(&mut self, reader: &mut Reader) -> bool {
+        debug_assert!(!reader.queued);
+        reader.queued = true;
         let mut waits = true;
         let mut at = reader.first;
         while at != NONE {
@@ -104,15 +105,15 @@ impl Hub {
             let (sibling, index) = (subscription.sibling, subscription.channel);
             let channel = &mut self.channels[index as usize];
             // fault: wrong-list
-            if reader.cursor >= channel.tip() {
-                // It has caught up, be it with nothing: what is lost from now on is a gap.
+            if reader.cursor >= channel.newest_item() {
+                // It has caught up, even if there was no message: from now on evictions are gaps.
                 // fault: fresh-for-ever
                 subscription.fresh = false;
                 channel.waiting.push_back(&mut self.subscriptions, at);
                 channel.waiting_count += 1;
             } else {
                 waits = false;
-                channel.expect(reader.cursor);
+                channel.add_pending(reader.cursor);
                 channel.ready.push_back(&mut self.subscriptions, at);
                 if !std::mem::replace(&mut channel.running, true) {
                     self.run.push_back(index);
@@ -124,8 +125,8 @@ impl Hub {
     }
 
     /// Takes a reader's subscriptions out of the lists.
-    pub fn unlist(&mut self, reader: &mut Reader) {
-        if !std::mem::replace(&mut reader.listed, false) {
+    pub fn dequeue(&mut self, reader: &mut Reader) {
+        if !std::mem::replace(&mut reader.queued, false) {
             return;
         }
         let mut at = reader.first;
@@ -133,11 +134,11 @@ impl Hub {
             let subscription = &self.subscriptions[at as usize];
             let (sibling, index) = (subscription.sibling, subscription.channel);
             let channel = &mut self.channels[index as usize];
-            if reader.cursor >= channel.tip() {
+            if reader.cursor >= channel.newest_item() {
                 channel.waiting.unlink(&mut self.subscriptions, at);
                 channel.waiting_count -= 1;
             } else {
-                channel.unexpect(reader.cursor);
+                channel.remove_pending(reader.cursor);
                 channel.ready.unlink(&mut self.subscriptions, at);
             }
             at = sibling;
@@ -149,27 +150,29 @@ impl Hub {
         self.subscriptions_of(reader).map(|(_, s)| s.channel)
     }
 
-    /// Whether a reader is owed anything.
-    pub fn is_owed(&self, reader: &Reader) -> bool {
+    /// Whether any item is pending for a reader.
+    pub fn has_pending(&self, reader: &Reader) -> bool {
         self.subscriptions_of(reader)
-            .any(|(_, s)| self.channels[s.channel as usize].tip() > reader.cursor)
+            .any(|(_, s)| self.channels[s.channel as usize].newest_item() > reader.cursor)
     }
 
-    /// The next items that a reader is owed, lowest number first; see [`Take`].
-    pub fn owed(&self, reader: &Reader, take: Take, items: &mut Vec<Item>) -> bool {
+    /// Appends the next items for a reader to `items`, lowest number first, and returns whether
+    /// there are more than `take` allows.
+    pub fn pending_items(&self, reader: &Reader, take: Take, items: &mut Vec<Item>) -> bool {
         let followed = self
             .subscriptions_of(reader)
             .map(|(_, s)| (s.channel, s.fresh));
         self.collect(followed, reader.cursor, take, items)
     }
 
-    /// Notes that a reader has been given these items: what its channels lose from now on counts.
-    pub fn note_given(&mut self, reader: &Reader, items: &[Item]) {
+    /// Clears `fresh` for channels of which the reader has now received a message, or caught up:
+    /// later evictions are gaps for it.
+    pub fn clear_fresh(&mut self, reader: &Reader, items: &[Item]) {
         let mut at = reader.first;
         while at != NONE {
             let caught_up = {
                 let s = &self.subscriptions[at as usize];
-                s.fresh && self.channels[s.channel as usize].tip() <= reader.cursor
+                s.fresh && self.channels[s.channel as usize].newest_item() <= reader.cursor
             };
             let s = &self.subscriptions[at as usize];
             let seen = s.fresh
@@ -185,32 +188,33 @@ impl Hub {
         }
     }
 
-    /// The next channel's turn: the channel and whether there was one.
-    pub fn next_turn(&mut self) -> Option<u32> {
+    /// The channel at the front of the run queue. It stays there until [`Hub::end_turn`].
+    pub fn next_turn(&self) -> Option<u32> {
         self.run.front().copied()
     }
 
-    /// The follower that has been ready longest on a channel.
+    /// The follower that has been ready for longest on a channel.
     pub fn first_ready(&self, channel: u32) -> Option<u32> {
         let first = self.channels[channel as usize].ready.front()?;
         Some(self.subscriptions[first as usize].follower)
     }
 
-    /// Ends a channel's turn: it goes to the end of the queue, or leaves it if nobody is ready.
-    pub fn end_turn(&mut self, channel: u32) {
+    /// Ends a channel's turn: it goes to the end of the run queue, or leaves it if no reader is
+    /// ready.
+    pub fn end_turn(&mut self, index: u32) {
         let front = self.run.pop_front();
-        debug_assert_eq!(front, Some(channel), "turns end in the order they began");
-        let home = &mut self.channels[channel as usize];
-        if home.ready.is_empty() {
-            home.running = false;
-            let was_woken = std::mem::replace(&mut home.woken, false);
-            if let Some((_, newest)) = home.rhythm().filter(|_| was_woken) {
+        debug_assert_eq!(front, Some(index), "turns end in the order they began");
+        let channel = &mut self.channels[index as usize];
+        if channel.ready.is_empty() {
+            channel.running = false;
+            let was_woken = std::mem::replace(&mut channel.woken, false);
+            if let Some((_, newest)) = channel.rhythm().filter(|_| was_woken) {
                 self.fan_out_ms.record(self.now.since_ms(newest));
             }
-            self.trim(channel);
+            self.trim(index);
         } else {
             // fault: budget-not-carried-over
-            self.run.push_back(channel);
+            self.run.push_back(index);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The messages of one channel, oldest first, by their keys.
 //!
-//! Owns their order, who is owed which of them next, and the rhythm in which they came. It knows
-//! stored messages only by their keys and sizes.
+//! Owns their order, how many readers need each of them next, and the rhythm in which they came. It
+//! knows stored messages only by their keys and sizes.
 //!
 //! Invariant: numbers rise from front to back.
 
@@ -24,12 +24,12 @@ pub(super) struct Ring {
 pub(super) struct Entry {
     pub(super) seq: Seq,
     pub(super) key: u32,
-    /// Listed readers that need this message next.
+    /// Queued readers that need this message next.
     pub(super) pending: u32,
 }
 
 impl Ring {
-    /// What a place costs.
+    /// The bytes that a message takes in a ring.
     pub(super) const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
 
     pub(super) fn push(&mut self, seq: Seq, key: u32, bytes: usize, named: Option<Box<str>>) {
@@ -45,8 +45,8 @@ impl Ring {
         }
     }
 
-    /// Gives back what a message took that is no longer an entry.
-    pub(super) fn discount(&mut self, bytes: usize, named: Option<&str>) {
+    /// Releases the bytes and the key of a message that is no longer an entry.
+    pub(super) fn release(&mut self, bytes: usize, named: Option<&str>) {
         self.bytes -= bytes;
         if let Some(name) = named {
             // fault: key-outlives-its-message
@@ -65,14 +65,14 @@ impl Ring {
     }
 
     /// The message published with an idempotency key.
-    pub(super) fn keyed(&self, name: &str) -> Option<u32> {
+    pub(super) fn find_by_key(&self, name: &str) -> Option<u32> {
         self.keys.get(name).copied()
     }
 
     /// The place of the first message after a cursor; the length if there is none.
     pub(super) fn after(&self, cursor: Seq) -> usize {
         let len = self.entries.len();
-        // Nearly everyone is owed the newest message alone.
+        // Nearly every reader needs the newest message alone.
         match (self.entries.get(len.wrapping_sub(2)), self.entries.back()) {
             (_, Some(last)) if last.seq <= cursor => len,
             (Some(before), Some(_)) if before.seq <= cursor => len - 1,

@@ -1,6 +1,6 @@
 //! One follower of one channel, as it stands in the channel's lists.
 //!
-//! Owns the entry and its links. Where it stands is decided in `readers`.
+//! Owns the entry and its links. `readers` decides in which list it stands.
 
 use slab::Slab;
 
@@ -16,8 +16,8 @@ pub(super) struct Subscription {
     pub(super) channel: u32,
     /// The next of the same reader.
     pub(super) sibling: u32,
-    /// Asked for the earliest and has not seen a message of this channel yet: what was lost
-    /// before is no gap to it.
+    /// The reader asked for the earliest and has received no message of this channel yet: earlier
+    /// evictions are no gap for it.
     pub(super) fresh: bool,
 }
 

@@ -82,9 +82,9 @@ impl Twin {
             Op::Serve(most, block) => self.serve(most, block),
             Op::Unblock(place) => {
                 if let Some((reader, _, fresh)) = self.readers.get_mut(place)
-                    && !reader.is_listed()
+                    && !reader.is_queued()
                 {
-                    self.hub.list(reader);
+                    self.hub.enqueue(reader);
                     retain_behind(&self.hub, reader.cursor, fresh);
                 }
             }
@@ -147,7 +147,7 @@ impl Twin {
         reader.cursor = cursor;
         self.hub
             .follow(&mut reader, place as u32, &opened, 1, fresh);
-        self.hub.list(&mut reader);
+        self.hub.enqueue(&mut reader);
         let mut fresh = if fresh { channels.clone() } else { Vec::new() };
         retain_behind(&self.hub, reader.cursor, &mut fresh);
         self.readers[place] = (reader, channels, fresh);
@@ -172,13 +172,13 @@ impl Twin {
         };
         if let Some(place) = self.hub.first_ready(channel) {
             let (reader, channels, fresh) = &mut self.readers[place as usize];
-            self.hub.unlist(reader);
+            self.hub.dequeue(reader);
             let take = Take {
                 messages: most,
                 bytes: usize::MAX,
             };
             let mut items = Vec::new();
-            let more = self.hub.owed(reader, take, &mut items);
+            let more = self.hub.pending_items(reader, take, &mut items);
             let owed = owed_naively(&self.hub, &self.published, reader.cursor, channels, fresh);
             let is_message = |item: &&Item| matches!(item, Item::Message { .. });
             let beyond = owed.iter().filter(is_message).nth(most);
@@ -190,7 +190,7 @@ impl Twin {
             );
             assert_eq!(more, beyond.is_some(), "all that is owed, or more is said");
             reader.cursor = items.last().map_or(self.hub.head(), Item::seq);
-            self.hub.note_given(reader, &items);
+            self.hub.clear_fresh(reader, &items);
             let cursor = reader.cursor;
             fresh.retain(|&place| {
                 let index = self.hub.find(CHANNELS[place]).expect("it is followed");
@@ -198,10 +198,10 @@ impl Twin {
                     let number = item.seq().0 as usize;
                     is_message(&item) && self.published[number - 1].channel == place
                 });
-                !seen && self.hub.channel(index).tip() > cursor
+                !seen && self.hub.channel(index).newest_item() > cursor
             });
             if !block {
-                self.hub.list(reader);
+                self.hub.enqueue(reader);
             }
         }
         self.hub.end_turn(channel);
@@ -224,7 +224,7 @@ impl Twin {
             .map(|(_, channel)| channel.len())
             .sum();
         assert_eq!(self.hub.message_count(), kept);
-        assert_eq!(self.hub.order.iter(&self.hub.messages).count(), kept);
+        assert_eq!(self.hub.by_age.iter(&self.hub.messages).count(), kept);
         let channels = || self.hub.channels.iter().map(|(_, channel)| channel);
         let used: usize = channels().map(Channel::bytes).sum();
         assert_eq!(
@@ -243,7 +243,7 @@ impl Twin {
         let after_loss = self
             .published
             .iter()
-            .filter(|message| message.channel == place && message.seq > channel.lost());
+            .filter(|message| message.channel == place && message.seq > channel.evicted_up_to());
         let expected: Vec<Seq> = after_loss.map(|message| message.seq).collect();
         let entries = channel.ring().map(|ring| &ring.entries);
         let kept: Vec<Seq> = entries
@@ -264,16 +264,16 @@ impl Twin {
     fn check_lists(&self, place: usize, channel: &Channel) {
         let follows =
             |(_, channels, _): &&(Reader, Vec<usize>, Vec<usize>)| channels.contains(&place);
-        let listed = || {
+        let queued = || {
             self.readers
                 .iter()
                 .filter(follows)
-                .filter(|(r, ..)| r.is_listed())
+                .filter(|(r, ..)| r.is_queued())
         };
-        let waiting = listed()
-            .filter(|(reader, ..)| reader.cursor >= channel.tip())
+        let waiting = queued()
+            .filter(|(reader, ..)| reader.cursor >= channel.newest_item())
             .count();
-        let ready = listed().count() - waiting;
+        let ready = queued().count() - waiting;
         let subscriptions = &self.hub.subscriptions;
         assert_eq!(channel.waiting.iter(subscriptions).count(), waiting);
         assert_eq!(channel.waiting_count as usize, waiting);
@@ -291,9 +291,10 @@ impl Twin {
                 let first = channel
                     .ring()
                     .and_then(|ring| ring.entries.iter().find(|other| other.seq > cursor));
-                cursor >= channel.lost() && first.is_some_and(|first| first.seq == entry.seq)
+                cursor >= channel.evicted_up_to()
+                    && first.is_some_and(|first| first.seq == entry.seq)
             };
-            let pending = listed().filter(|(reader, ..)| needs(reader.cursor)).count();
+            let pending = queued().filter(|(reader, ..)| needs(reader.cursor)).count();
             assert_eq!(
                 entry.pending as usize, pending,
                 "who needs {:?} next",
@@ -307,7 +308,7 @@ impl Twin {
 fn retain_behind(hub: &Hub, cursor: Seq, channels: &mut Vec<usize>) {
     channels.retain(|&place| {
         let index = hub.find(CHANNELS[place]).expect("it is followed");
-        hub.channel(index).tip() > cursor
+        hub.channel(index).newest_item() > cursor
     });
 }
 
@@ -322,11 +323,14 @@ fn owed_naively(
     let mut items = Vec::new();
     for &place in channels {
         let channel = hub.channel(hub.find(CHANNELS[place]).expect("it is followed"));
-        if channel.lost() > cursor && !fresh.contains(&place) {
-            items.push(Item::Gap(channel.lost()));
+        if channel.evicted_up_to() > cursor && !fresh.contains(&place) {
+            items.push(Item::Gap(channel.evicted_up_to()));
         }
         for message in published {
-            if message.channel == place && message.seq > channel.lost() && message.seq > cursor {
+            if message.channel == place
+                && message.seq > channel.evicted_up_to()
+                && message.seq > cursor
+            {
                 let stored = hub
                     .messages
                     .iter()

@@ -116,7 +116,7 @@ impl World {
                     reader.cursor = self.hub.head();
                     let follower = self.readers.len() as u32;
                     self.hub.follow(&mut reader, follower, &opened, 0, false);
-                    self.hub.list(&mut reader);
+                    self.hub.enqueue(&mut reader);
                     self.readers.push(reader);
                 }
             }
@@ -137,8 +137,8 @@ impl World {
         assert_eq!(self.hub.counts().published, self.published);
         for (place, &tip) in self.tips.iter().enumerate() {
             match self.hub.find(CHANNELS[place]) {
-                Some(channel) => assert_eq!(self.hub.channel(channel).tip(), tip),
-                None => assert!(self.hub.lost(CHANNELS[place]) >= tip),
+                Some(channel) => assert_eq!(self.hub.channel(channel).newest_item(), tip),
+                None => assert!(self.hub.evicted_up_to(CHANNELS[place]) >= tip),
             }
         }
     }

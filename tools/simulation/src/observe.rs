@@ -51,9 +51,9 @@ impl World {
             let (oldest, lost) = match found {
                 Some(found) => {
                     let found = hub.channel(found);
-                    (found.oldest(), found.lost())
+                    (found.oldest(), found.evicted_up_to())
                 }
-                None => (None, hub.lost(name)),
+                None => (None, hub.evicted_up_to(name)),
             };
             let oldest = oldest.map(|oldest| oldest.0);
             self.model.truth.observe(channel as u32, oldest, lost.0);
@@ -165,7 +165,7 @@ impl World {
         let hub = self.engine.hub();
         let is_empty = |&channel: &usize| {
             let known = hub.find(&self.setup.names[channel]);
-            known.is_none_or(|known| hub.channel(known).tip().0 == 0)
+            known.is_none_or(|known| hub.channel(known).newest_item().0 == 0)
         };
         let (head, is_held) = (self.model.head(), state == State::Held);
         receive.session.parked = Some(ParkedAt {

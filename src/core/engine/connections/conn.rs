@@ -63,9 +63,9 @@ bitflags! {
         /// In the queue of connections with buffered requests to process.
         const DEFERRED_INPUT = 1 << 3;
         /// Our side is shut down.
-        const SHUT_DOWN = 1 << 4;
-        /// Its reader had nothing pending when it was last listed: the next delivery is timed.
-        const WAITED = 1 << 5;
+        const SHUT_DOWN = 1 << 6;
+        /// Its reader had nothing pending when it was last queued: the next delivery is timed.
+        const WAITED = 1 << 7;
     }
 }
 

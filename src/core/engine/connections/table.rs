@@ -294,8 +294,8 @@ impl Connections {
             State::Idle => self.arm_ms(index, self.timeouts.idle_ms),
             State::Streaming if conn.reached_limit(now) => return Some(Step::EndStream),
             State::Held | State::Streaming => {
-                if !conn.reader.is_listed() {
-                    let waits = hub.list(&mut conn.reader);
+                if !conn.reader.is_queued() {
+                    let waits = hub.enqueue(&mut conn.reader);
                     conn.flags.set(Flags::WAITED, waits);
                 }
             }
@@ -363,15 +363,15 @@ impl Connections {
         for (index, conn) in &self.table {
             let index = index as u32;
             states.enter(conn.state());
-            let is_listed = conn.reader.is_listed();
+            let is_queued = conn.reader.is_queued();
             assert!(
-                !is_listed || conn.is_parked(),
-                "a connection is listed in state {:?}",
+                !is_queued || conn.is_parked(),
+                "a connection is queued in state {:?}",
                 conn.state()
             );
             assert!(
-                !is_listed || !conn.is_blocked(),
-                "a blocked connection is listed"
+                !is_queued || !conn.is_blocked(),
+                "a blocked connection is queued"
             );
             assert_eq!(
                 conn.reader.is_following(),

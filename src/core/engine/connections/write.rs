@@ -148,7 +148,7 @@ fn suspend_writes(
     let request = conn.request(&buffers);
     debug_assert!(request.unsent.is_none(), "sent over an unsent frame");
     request.unsent = Some(UnsentFrame { frame, rest });
-    hub.unlist(&mut conn.reader);
+    hub.dequeue(&mut conn.reader);
     connections.stats.blocked += 1;
     connections.start_write_timeout(index);
 }

@@ -63,14 +63,14 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         }
         // Delivery is under way and has a budget: it is this many ticks late at most.
         // fault: hold-expiry-loses
-        State::Held if hub.is_owed(&conn.reader) => connections.arm_ms(index, TICK_MS),
+        State::Held if hub.has_pending(&conn.reader) => connections.arm_ms(index, TICK_MS),
         State::Held => {
             poll::expire(delivery, index, wire);
             settle(delivery, index, wire);
         }
         State::Streaming if conn.reached_limit(now) => settle(delivery, index, wire),
         // As for a held poll; what is pending may turn out to be nothing, so ask again.
-        State::Streaming if hub.is_owed(&conn.reader) => connections.arm_ms(index, TICK_MS),
+        State::Streaming if hub.has_pending(&conn.reader) => connections.arm_ms(index, TICK_MS),
         State::Streaming => stream::send_heartbeat(delivery, index, wire),
         State::Closing => connections.close(index, CloseReason::Closed, hub),
         State::Deferred | State::Gone => {}

@@ -51,12 +51,12 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         ..
     } = delivery;
     let conn = &mut connections[index];
-    hub.unlist(&mut conn.reader);
+    hub.dequeue(&mut conn.reader);
     let take = match conn.state() {
         State::Streaming => STREAM_TAKE,
         _ => poll::room(conn, settings.max_batch),
     };
-    let more = hub.owed(&conn.reader, take, &mut items);
+    let more = hub.pending_items(&conn.reader, take, &mut items);
     let (state, waited) = (conn.state(), conn.flags.contains(Flags::WAITED));
     if let Some(Item::Message { key, .. }) = items.last()
         && waited
@@ -69,11 +69,11 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         _ if items.is_empty() => {
             let conn = &mut connections[index];
             conn.reader.cursor = hub.head();
-            hub.note_given(&conn.reader, &[]);
+            hub.clear_fresh(&conn.reader, &[]);
         }
         State::Held => poll::deliver(delivery, index, &items, more, wire),
         State::Streaming => stream::deliver(delivery, index, &items, wire),
-        state => unreachable!("a reader was listed in state {state:?}"),
+        state => unreachable!("a reader was queued in state {state:?}"),
     }
     delivery.items = items;
     settle(delivery, index, wire);

@@ -51,7 +51,7 @@ pub(in crate::engine) fn open(
     for name in request.names {
         match delivery.hub.find(name) {
             Some(channel) => known.push(channel),
-            None => floor = floor.max(delivery.hub.lost(name)),
+            None => floor = floor.max(delivery.hub.evicted_up_to(name)),
         }
     }
     let max_batch = delivery.settings.max_batch;
@@ -406,12 +406,12 @@ pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
         ..
     } = delivery;
     let conn = &mut connections[index];
-    hub.unlist(&mut conn.reader);
+    hub.dequeue(&mut conn.reader);
     let mut more = false;
     // fault: given-up-hold-loses
-    if !conn.has_lingered() && hub.is_owed(&conn.reader) {
+    if !conn.has_lingered() && hub.has_pending(&conn.reader) {
         let take = room(conn, settings.max_batch);
-        more = hub.owed(&conn.reader, take, &mut items);
+        more = hub.pending_items(&conn.reader, take, &mut items);
     }
     respond(delivery, index, &items, more);
     delivery.items = items;
@@ -440,7 +440,7 @@ pub(super) fn end_linger(delivery: &mut Delivery, index: u32, wire: &mut impl Wi
     let Delivery {
         connections, hub, ..
     } = delivery;
-    hub.unlist(&mut connections[index].reader);
+    hub.dequeue(&mut connections[index].reader);
     respond(delivery, index, &[], false);
     delivery.flush(index, wire);
 }

@@ -189,7 +189,7 @@ pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire:
     frames.clear();
     let conn = &connections[index];
     if conn.state() == State::Streaming {
-        hub.note_given(&conn.reader, items);
+        hub.clear_fresh(&conn.reader, items);
         if !conn.is_blocked() {
             connections.arm_stream(index);
         }
@@ -218,7 +218,7 @@ pub(super) fn end(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         ..
     } = delivery;
     let conn = &mut connections[index];
-    let cursor = match hub.is_owed(&conn.reader) {
+    let cursor = match hub.has_pending(&conn.reader) {
         true => conn.reader.cursor,
         false => hub.head(),
     };

@@ -1,7 +1,7 @@
 //! What the endpoints need beside delivery.
 //!
-//! Owns their settings, the log that they publish to, the live page, and the responses that are under
-//! way.
+//! Owns their settings, the log that they publish to, the live page, and the responses that are
+//! under way.
 
 use std::collections::VecDeque;
 
