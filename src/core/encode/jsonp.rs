@@ -14,7 +14,7 @@ use super::object::write_json_string;
 const MAX_CALLBACK_BYTES: usize = 64;
 
 /// Appends JSON as it may stand inside a `<script>`: still the same JSON.
-pub fn escape_into(out: &mut Vec<u8>, json: &[u8]) {
+pub(crate) fn escape_into(out: &mut Vec<u8>, json: &[u8]) {
     let mut kept = 0;
     for (place, byte) in json.iter().enumerate() {
         let (escape, length): (&[u8], _) = match byte {

@@ -5,8 +5,7 @@
 //!
 //! Invariants:
 //! - *Nothing published can forge.* Whatever a message, its event name or its channel hold, it
-//!   arrives in its own field: no line of an event stream, no line of NDJSON, no JSON member and
-//!   no script begins inside it.
+//!   arrives in its own field: no JSON member and no script begins inside it.
 //! - *One line.* A message's JSON object never holds a raw CR, LF, U+0085, U+2028 or U+2029: some
 //!   line readers cut at any of them.
 
@@ -15,10 +14,10 @@ mod jsonp;
 mod object;
 
 pub use batch::{Envelope, batch, problem};
-pub use jsonp::{check_callback, escape_into, jsonp};
+pub use jsonp::{check_callback, jsonp};
 pub use object::{object, write_json_string};
 pub(crate) use {
-    jsonp::expression,
+    jsonp::{escape_into, expression},
     object::{closing_object, cursor_object, gap_object, write_base64},
 };
 
