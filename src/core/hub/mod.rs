@@ -362,6 +362,7 @@ impl Hub {
     }
 
     /// The result of an earlier publish with the same key, while its message is in history.
+    #[inline]
     pub fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
         let key = message.key.as_deref()?;
         let ring = self.channels[self.find(&message.channel)? as usize].ring()?;
@@ -377,6 +378,7 @@ impl Hub {
     /// # Errors
     ///
     /// See [`Refusal`]. History may have become shorter; nothing else has changed.
+    #[inline]
     pub fn make_room(&mut self, message: &Draft<'_>) -> Result<Room, Refusal> {
         let channel = self.open(&message.channel)?;
         let bytes = footprint(message);
