@@ -32,9 +32,20 @@ pub fn object(out: &mut Vec<u8>, content: &Content<'_>) {
     out.push(b'}');
 }
 
+/// Texts up to this length are first looked at for characters to escape. Nearly all names are short
+/// and have none; a longer text is not read twice.
+const MAX_SHORT_BYTES: usize = 64;
+
 /// Appends a JSON string (RFC 8259, section 7), quotes included. U+0085, U+2028 and U+2029 are
 /// escaped as control characters are, since some line readers cut there.
 pub fn write_json_string(out: &mut Vec<u8>, text: &str) {
+    let is_plain = |b: u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+    if text.len() <= MAX_SHORT_BYTES && text.bytes().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     match escape_separators(text) {
         None => serde_json::to_writer(out, text).expect("a Vec takes every byte"),
         Some(_) => {
