@@ -5,6 +5,7 @@
 //! has been told, and no message that is known to exist before it is missing unless it was reported,
 //! or is among `unreported`.
 
+use super::pinned::Pinned;
 use crate::case::Case;
 use crate::finding::Kind;
 use crate::id::Id;
@@ -28,15 +29,6 @@ enum Start {
     Now { asked_at: u64, is_held: bool },
     /// With the oldest message, and whether it may be held.
     Earliest { is_held: bool },
-}
-
-/// A parked request whose connection has taken everything so far: history keeps what it is owed.
-#[derive(Clone, Debug)]
-struct Pinned {
-    /// The cursor with which it was parked.
-    from: u64,
-    /// The newest message that each of its channels had lost then.
-    lost: Box<[u64]>,
 }
 
 /// How far a client has been told.
@@ -367,8 +359,8 @@ impl Position {
                     }
                     (true, true) => case.counts().excused += 1,
                 }
-                if may_be_gone {
-                    self.judge_pin(case, number, known.seq, is_new);
+                if let Some(pinned) = self.pinned.as_ref().filter(|_| may_be_gone) {
+                    pinned.judge(case, number, known.seq, is_new);
                 }
             }
         }
@@ -425,6 +417,7 @@ impl Position {
 /// Rules that only a simulation can check, which sees when a request is parked, when a connection
 /// blocks, and what history has dropped.
 impl Position {
+    /// The server has parked the request.
     pub(super) fn parked(&mut self, case: &mut Case<'_>, parked: &Parked) {
         let head = parked.head;
         if parked.is_held {
@@ -450,38 +443,20 @@ impl Position {
         if parked.is_writable && parked.is_empty {
             self.fresh_until = self.fresh_until.min(head.seq);
         }
-        let lost = |exact: &crate::truth::Exact| {
-            let channels = self.channels.iter();
-            channels.map(|each| exact.lost(each.channel)).collect()
-        };
-        self.pinned = case
-            .truth
-            .exactly()
-            .filter(|_| parked.is_writable)
-            .map(|exact| Pinned {
-                from: self.place.map_or(0, |place| place.seq),
-                lost: lost(exact),
-            });
+        self.pinned = None;
+        if parked.is_writable {
+            let from = self.place.map_or(0, |place| place.seq);
+            let channels = self.channels.iter().map(|each| each.channel);
+            self.pinned = Pinned::new(case, from, channels);
+        }
     }
 
+    /// The connection did not take everything: history may drop what it is owed.
     pub(super) fn blocked(&mut self) {
         self.pinned = None;
     }
 
-    /// A message is missing, and must not have been dropped while the client waited for it.
-    fn judge_pin(&self, case: &mut Case<'_>, number: usize, seq: u64, is_new: bool) {
-        let (Some(pinned), Some(exact)) = (&self.pinned, case.truth.exactly()) else {
-            return;
-        };
-        let (lost, channel) = (pinned.lost[number], self.channels[number].channel);
-        // Nothing after a loss is kept before that loss is said: the gap may grow until then.
-        let is_growing = is_new && pinned.from < lost;
-        if seq > lost && !is_growing && !exact.is_deleted(channel, pinned.from + 1) {
-            let text = format!("message {seq} of channel {channel} was dropped");
-            case.report(Kind::Evicted, text);
-        }
-    }
-
+    /// The server has done all it can do, so the client has everything up to the head.
     pub(super) fn settled(&mut self, case: &mut Case<'_>, head: Id) {
         self.fresh_until = self.fresh_until.min(head.seq);
         self.must_be_told_of_all(case);
