@@ -82,10 +82,6 @@ pub fn begin_connect(
     if let Some(from) = from {
         socket.bind(&SocketAddrV4::new(from, 0).into())?;
     }
-    if let Some(bytes) = options.receive_buffer {
-        // Before the connection, as the window's scale is settled with it.
-        socket.set_recv_buffer_size(bytes)?;
-    }
     socket.set_tcp_nodelay(true)?;
     // BBR, where it is the default, holds requests back by a timer of each socket: a publish would
     // overtake the long polls that were sent before it. Reno is in every kernel.
@@ -94,6 +90,11 @@ pub fn begin_connect(
         Ok(()) => {}
         Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => {}
         Err(error) => return Err(error),
+    }
+    if let Some(bytes) = options.receive_buffer {
+        // Only now: with a tiny window from the start, the kernel sends in pieces of some hundred
+        // bytes, which takes seconds of the server's time and is another attack.
+        socket.set_recv_buffer_size(bytes)?;
     }
     Ok(socket.into())
 }
