@@ -1,9 +1,9 @@
-//! Whole decimal numbers, as cursors, ports and parameters are written.
+//! Parsers of whole decimal numbers, for cursors, ports and parameters.
 //!
-//! Owns the two readings of digits: of a number that has one way to be written, and of one that a
-//! person typed. Neither takes a sign, a blank or nothing.
+//! Owns two parsers: a canonical one, for numbers that encke wrote itself, and a saturating one, for
+//! numbers that a person typed. Neither accepts a sign, white space or an empty text.
 
-/// Parses the one way in which a number is written: digits without a leading zero. Returns `None`
+/// Parses a number in its canonical form: digits without a leading zero. Returns `None`
 /// for anything else, and for a number above `u64::MAX`.
 pub fn canonical(text: &[u8]) -> Option<u64> {
     let has_leading_zero = text.len() > 1 && text[0] == b'0';
@@ -13,8 +13,8 @@ pub fn canonical(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Parses digits, leading zeros included. A number above `u64::MAX` becomes `u64::MAX`; the caller
-/// has a range that ends below it. Returns `None` for anything else.
+/// Parses digits, leading zeros included. A number above `u64::MAX` becomes `u64::MAX`; callers
+/// check a range that ends below it. Returns `None` for anything else.
 pub fn saturating(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
@@ -31,7 +31,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_are_read_as_a_naive_twin_reads_them(text in "[0-9]{0,24}|[-+ 0-9x]{0,3}|\u{663}") {
+        fn parsed_numbers_equal_those_of_the_naive_twin(text in "[0-9]{0,24}|[-+ 0-9x]{0,3}|\u{663}") {
             let is_digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
             let number = is_digits.then(|| text.parse::<u128>().unwrap());
             let exact = number.and_then(|number| u64::try_from(number).ok());

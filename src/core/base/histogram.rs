@@ -1,18 +1,18 @@
 //! A histogram with fixed bounds: a few counters, cheap enough for the hot path.
 //!
-//! Owns counts. Its bounds are in whatever unit its owner records; they are not known here.
+//! Owns counts. The unit of the values and bounds is the caller's.
 
-/// Counts of values by the first bound that is not below them.
+/// Counts of values per bucket. A value belongs to the first bucket whose bound is not below it.
 #[derive(Clone, Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
-    /// One more than bounds: the last is for values above all of them.
+    /// One more than `bounds`: the last counts values above all bounds.
     counts: Box<[u64]>,
     sum: u64,
 }
 
 impl Histogram {
-    /// An empty histogram over rising bounds.
+    /// An empty histogram with ascending bounds.
     pub fn new(bounds: &'static [u64]) -> Histogram {
         debug_assert!(bounds.is_sorted_by(|a, b| a < b), "bounds rise");
         Histogram {
@@ -39,13 +39,13 @@ impl Histogram {
         self.sum
     }
 
-    /// How many values there were.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Bounds with the counts of values between the bound before and this one; the last bound is
-    /// `None`, above all.
+    /// The bound of each bucket, and the count of values in it. The last bucket, of values above all
+    /// bounds, has the bound `None`.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(self.counts.iter().copied())

@@ -1,23 +1,23 @@
 //! Doubly linked lists of `u32` indices, with the links kept in the caller's own table.
 //!
 //! Owns the two ends of each list; the links belong to the entries of a table behind
-//! [`LinkTable`]. Any number of lists may run over one table. It never allocates and never reads
-//! anything of an entry but its links, and every operation is O(1), the splice included.
+//! [`LinkTable`]. One table may hold any number of lists. A list never allocates and reads only the
+//! links of an entry, and every operation is O(1), the splice included.
 //!
 //! Invariants:
 //! - *One list*: through one [`Links`] an entry is a member of at most one list at a time.
 //! - *Both ways*: walked backwards, a list is its forward walk reversed.
-//! - *Clean leave*: an entry that left its list by `pop_front` or `unlink` is unlinked again.
+//! - *Clean removal*: an entry that `pop_front` or `unlink` removed is unlinked again.
 //!
-//! An entry does not say which list it is in: to know is the caller's task. What is cheap to see
-//! of a mistake (a wrong end, an entry pushed twice) is asserted in debug builds.
+//! An entry does not record which list it is in: the caller must know. Debug builds assert what is
+//! cheap to check: the ends of the list, and that an entry is not pushed twice.
 
 use std::iter;
 
-/// No index: the end of a list. So `u32::MAX` can never be a member.
+/// Marks the end of a list. `u32::MAX` can therefore not be a member.
 const NIL: u32 = u32::MAX;
 
-/// The place of an entry between its neighbours. The default is unlinked.
+/// The links of an entry to its neighbours. The default is unlinked.
 #[derive(Clone, Copy, Debug)]
 pub struct Links {
     prev: u32,
@@ -56,7 +56,7 @@ pub trait LinkTable {
 
 /// The two ends of one list. Every call on it must be given the same table.
 ///
-/// Dropping a list that has members leaves their links behind: take them out first.
+/// Dropping a list that has members leaves their links in the table: remove the members first.
 #[derive(Debug)]
 pub struct List {
     head: u32,
@@ -105,14 +105,14 @@ impl List {
         }
     }
 
-    /// Takes out the first member.
+    /// Removes and returns the first member.
     pub fn pop_front(&mut self, table: &mut impl LinkTable) -> Option<u32> {
         let first = self.front()?;
         self.unlink(table, first);
         Some(first)
     }
 
-    /// Takes out `index`, which is a member of this very list.
+    /// Removes `index`, which must be a member of this list.
     pub fn unlink(&mut self, table: &mut impl LinkTable, index: u32) {
         let links = std::mem::take(table.links_mut(index));
         match member(links.prev) {
@@ -137,7 +137,7 @@ impl List {
         }
     }
 
-    /// Moves all members of `other` behind our last one, in their order, and empties `other`.
+    /// Moves all members of `other`, in their order, to the end of this list.
     /// Touches at most two entries, however long the lists are.
     pub fn append(&mut self, table: &mut impl LinkTable, other: &mut List) {
         let Some(first) = other.front() else {
@@ -155,7 +155,7 @@ impl List {
         *other = List::new();
     }
 
-    /// The member that comes after `index`, which must be one.
+    /// The member after `index`, which must be a member.
     pub fn after(&self, table: &impl LinkTable, index: u32) -> Option<u32> {
         let next = table.links(index).next;
         (next != NIL).then_some(next)
@@ -198,7 +198,7 @@ mod tests {
     const ENTRIES: u32 = 24;
     const LISTS: usize = 4;
 
-    /// Counts the entries written, to hold `append` to its word.
+    /// Counts the writes to entries, to check the cost of `append`.
     struct Table {
         links: Vec<Links>,
         writes: usize,
@@ -297,7 +297,8 @@ mod tests {
                 assert_eq!(list.is_empty(), twin.is_empty());
                 assert_eq!(list.front(), twin.front().copied());
                 assert_eq!(list.back(), twin.back().copied());
-                // One too many is asked for, so that a ring is seen and not walked for ever.
+                // At most one entry too many is taken, so that a cycle fails the test and does not
+                // hang it.
                 let forwards = list.iter(&self.table).take(twin.len() + 1);
                 assert!(forwards.eq(twin.iter().copied()));
                 let backwards =

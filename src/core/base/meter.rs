@@ -1,8 +1,8 @@
-//! Bytes that are counted: every buffer whose size a client decides belongs to a [`Meter`].
+//! Counted bytes: every buffer whose size depends on a client is charged to a [`Meter`].
 //!
-//! Owns the count of bytes in use against a limit, and the one type of shared bytes,
-//! [`Frame`], that gives its bytes back when the last holder lets go. It never refuses: callers
-//! ask [`Meter::has_room`] first and decide what refusal means to them.
+//! Owns the count of bytes in use, their limit, and [`Frame`], the type of shared bytes, which
+//! releases its bytes when its last reference is dropped. It never refuses a charge: callers
+//! check [`Meter::has_room`] first and decide how to refuse.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -47,14 +47,15 @@ impl Meter {
         self.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts `bytes` as given back.
+    /// Counts `bytes` as released.
     pub fn release(&self, bytes: usize) {
         let before = self.used.fetch_sub(bytes, Ordering::Relaxed);
-        debug_assert!(before >= bytes, "more bytes given back than taken");
+        debug_assert!(before >= bytes, "more bytes released than charged");
     }
 }
 
-/// Bytes ready to be sent, shared by all who send them, counted until the last lets go.
+/// Encoded bytes, shared by the connections that send them, and counted until the last reference is
+/// dropped.
 ///
 /// The payload is the part that does not depend on how a connection delimits what it is sent; the
 /// rest is around it.
@@ -66,7 +67,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Takes the bytes, all of them payload, and charges the meter for them.
+    /// A frame of these bytes, all of them payload, which are charged to the meter.
     pub fn new(bytes: impl Into<Box<[u8]>>, meter: &Arc<Meter>) -> Arc<Frame> {
         let bytes = bytes.into();
         let payload = 0..bytes.len();
@@ -106,7 +107,7 @@ impl Drop for Frame {
     }
 }
 
-/// A changing number of bytes charged to a meter, given back when dropped.
+/// A variable number of bytes charged to a meter, released when dropped.
 #[derive(Debug)]
 pub struct Charge {
     bytes: usize,
@@ -122,7 +123,7 @@ impl Charge {
         }
     }
 
-    /// Charges exactly `bytes` from now on.
+    /// Changes the charge to `bytes`.
     pub fn set(&mut self, bytes: usize) {
         self.meter.charge(bytes);
         self.meter.release(self.bytes);

@@ -1,8 +1,8 @@
-//! What the rest stands on: intrusive lists, the timer wheel, moments, and counted bytes.
+//! Data structures without knowledge of HTTP, channels or connections: intrusive lists, the timer
+//! wheel, times, counted bytes, histograms, and decimal numbers.
 //!
-//! Owns no data of the server's: the lists and the wheel link and time `u32` indices, whatever
-//! they mean to the caller. It never does I/O, never reads a clock (time is an argument), and
-//! knows nothing of HTTP, channels or connections.
+//! Owns no data of the server: the lists and the wheel work on `u32` indices of the caller's
+//! tables. It never does I/O and never reads a clock: time is an argument.
 
 pub mod decimal;
 pub mod histogram;

@@ -1,24 +1,24 @@
-//! The engine's clock reading: milliseconds since the server's start.
+//! Time as the engine uses it: milliseconds since the server's start.
 
 use std::time::Duration;
 
-/// A moment, in milliseconds since the server's start. Monotonic; passed in, never read here.
+/// A time, in milliseconds since the server's start. Monotonic. The caller reads the clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
 
 impl Time {
-    /// The moment `ms` milliseconds later.
+    /// The time `ms` milliseconds later.
     pub fn after_ms(self, ms: u64) -> Time {
         Time(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds from `earlier` to this moment; 0 if it is not earlier.
+    /// Milliseconds from `earlier` to this time; 0 if `earlier` is not before it.
     pub fn since_ms(self, earlier: Time) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// A duration in whole milliseconds, saturating.
+/// Converts a duration to whole milliseconds, saturating.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

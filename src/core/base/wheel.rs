@@ -1,22 +1,22 @@
-//! A hashed timer wheel: one deadline for each `u32` key, as many keys as there are connections.
+//! A hashed timer wheel: one deadline per `u32` key, with one key per connection.
 //!
-//! Owns the deadlines and the order in which they come due. It never reads a clock (the moment
-//! is an argument, in milliseconds since the server's start) and never calls back: keys that
-//! are due come out of [`Wheel::expire`], one by one, within the caller's budget.
+//! Owns the deadlines and their order. It never reads a clock (the time is an argument, in
+//! milliseconds since the server's start) and never calls back: [`Wheel::expire`] returns due
+//! keys one by one, within the caller's budget.
 //!
-//! One level of 4,096 slots of one tick (16 ms) each: 65.5 s. A key whose deadline lies farther
-//! ahead waits in the last slot and is looked at again once a turn. A deadline that is put off
-//! is only noted: the key stays in its slot and is relinked when that slot fires. So a key that
-//! is put off with each byte it reads costs one relink a turn, not one a byte.
+//! There is one level of 4,096 slots of one tick (16 ms) each: a turn of 65.5 s. A key with a later
+//! deadline is in the last slot and is visited once per turn. If a deadline is postponed, only its
+//! number changes: the key stays in its slot and is relinked when that slot fires. A connection
+//! whose deadline is postponed at each read therefore costs one relink per turn, not one per read.
 //!
 //! Invariants:
-//! - *Never early*: a deadline rounds up to its tick, the present rounds down. So a key is late
-//!   by less than a tick, besides what the budget and the caller's own calls add.
-//! - *One turn*: a key in slot `s` is to be looked at in the one tick of `cursor` and the
+//! - *Never early*: a deadline is rounded up to its tick, the current time is rounded down. A key is
+//!   therefore late by less than a tick, plus the delay by the budget and between the caller's calls.
+//! - *One turn*: a key in slot `s` is visited in the one tick among `cursor` and the
 //!   4,095 ticks after it that maps to `s`. This is its *visit*; it is not after the deadline,
 //!   unless the deadline was past when armed or the clock jumped by more than a turn.
 //! - *Cursor*: slots of ticks before `cursor` are empty, and `cursor` is never after the latest
-//!   moment given to `expire`.
+//!   time given to `expire`.
 //! - *Map*: a bit of `occupied` is set if and only if its slot has members.
 
 use super::list::{LinkTable, Links, List};
@@ -28,8 +28,8 @@ const SLOTS: usize = 4096;
 const TURN_TICKS: u64 = SLOTS as u64;
 const WORDS: usize = SLOTS / 64;
 
-/// The last tick that a node can note, some 142,000 years from the start. No reason to keep
-/// fewer bits: the slot number leaves them free, and so no arithmetic ever wraps around.
+/// The last tick that fits into a node, some 142,000 years from the start. With this limit no
+/// arithmetic on ticks overflows.
 const MAX_TICK: u64 = (1 << 48) - 1;
 
 /// Slot of a key that is not armed.
@@ -39,10 +39,10 @@ const _: () = assert!(size_of::<Node>() == 16);
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS.is_multiple_of(64));
 const _: () = assert!(SLOTS <= NOT_ARMED as usize);
 
-/// Deadlines by key. See the module's page for what it promises.
+/// Deadlines by key. The module documentation lists its invariants.
 #[derive(Debug)]
 pub struct Wheel {
-    /// The next tick to be visited.
+    /// The next tick to visit.
     cursor: u64,
     occupied: [u64; WORDS],
     slots: Box<[List; SLOTS]>,
@@ -50,8 +50,8 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// A wheel with room for the keys below `keys`: address space that is not touched until the
-    /// keys are armed. Higher keys are allowed, but to arm one may move all nodes.
+    /// A wheel with capacity for the keys below `keys`. Its memory is not touched until the
+    /// keys are armed. Higher keys are allowed, but arming one may move all nodes.
     pub fn with_capacity(keys: usize) -> Wheel {
         Wheel {
             cursor: 0,
@@ -61,14 +61,14 @@ impl Wheel {
         }
     }
 
-    /// Sets the deadline of `key`, in ms since the server's start, whether it has one or not.
-    /// O(1), but for the first use of a key higher than any before, which makes the nodes up to
-    /// it. A deadline already past is due in the next [`Wheel::expire`]; one beyond some 142,000
-    /// years is cut to that.
+    /// Sets or replaces the deadline of `key`, in ms since the server's start.
+    /// O(1), except for the first use of a key higher than any before, which creates the nodes up to
+    /// it. A past deadline is due in the next [`Wheel::expire`]; one beyond some 142,000
+    /// years is reduced to that.
     ///
-    /// `key` is a table index and so less than `u32::MAX`.
+    /// `key` must be less than `u32::MAX`.
     pub fn arm(&mut self, key: u32, deadline_ms: u64) {
-        assert!(key < u32::MAX, "u32::MAX is no key");
+        assert!(key < u32::MAX, "u32::MAX is not a key");
         // fault: deadline-rounds-down
         let deadline = deadline_ms.div_ceil(TICK_MS).min(MAX_TICK);
         self.nodes.grow_to_hold(key);
@@ -84,7 +84,7 @@ impl Wheel {
         }
     }
 
-    /// Forgets the deadline of `key`, if it has one. O(1).
+    /// Removes the deadline of `key`, if it has one. O(1).
     pub fn cancel(&mut self, key: u32) {
         if self.is_armed(key) {
             self.unlink(key);
@@ -101,33 +101,32 @@ impl Wheel {
         Some(self.armed_node(key)?.deadline() * TICK_MS)
     }
 
-    /// The earliest moment, in ms since the server's start, at which [`Wheel::expire`] could
-    /// have something to do; it may turn out to have none to return. Already past if something
-    /// is due. `None` if nothing is armed.
+    /// The earliest time, in ms since the server's start, at which [`Wheel::expire`] may
+    /// have a key to return or to relink; past if a key is due. `None` if no key is armed.
     ///
-    /// Costs at most a look at each of 65 words, however many keys are armed.
+    /// Reads at most 65 words, however many keys are armed.
     pub fn next_due_ms(&self) -> Option<u64> {
         Some(self.next_visit()?.saturating_mul(TICK_MS))
     }
 
-    /// Whether [`Wheel::expire`] would have something to do at `now_ms`: so after one that
-    /// returned `None`, whether it was the budget that ended it.
+    /// Whether [`Wheel::expire`] would have a key to return or to relink at `now_ms`. After a call
+    /// that returned `None`, this tells whether the budget was the reason.
     pub fn has_due(&self, now_ms: u64) -> bool {
         self.next_visit()
             .is_some_and(|visit| visit <= now_ms / TICK_MS)
     }
 
-    /// The next key whose deadline has come by `now_ms`; it is not armed any more. `None` when
-    /// there is no other, or `budget` is spent. Each key returned and each key relinked, because
-    /// its deadline had been put off, takes 1 of the budget. The next call goes on from there.
+    /// Disarms and returns the next key whose deadline is not after `now_ms`; `None` if there is no
+    /// further one, or `budget` is used up. Each key that is returned or, because its deadline was
+    /// postponed, relinked takes 1 of the budget. The next call continues from there.
     ///
-    /// Between two calls any key may be armed or cancelled. One that is armed for a moment not
-    /// after `now_ms` is returned again by the calls that follow. `now_ms` should never go back;
-    /// if it does, nothing is early for it.
+    /// Between two calls any key may be armed or cancelled. A key that is armed for a time not
+    /// after `now_ms` is returned again by a following call. `now_ms` should never go back;
+    /// if it does, no key is returned early.
     pub fn expire(&mut self, now_ms: u64, budget: &mut usize) -> Option<u32> {
         let now = now_ms / TICK_MS;
         if now >= self.cursor + TURN_TICKS {
-            // More than a turn behind: every key is to be looked at, and once is enough. The
+            // More than a turn behind: one turn visits every slot. The
             // order of the slots no longer follows time; nothing depends on it.
             self.cursor = now - (TURN_TICKS - 1);
         }
@@ -156,8 +155,8 @@ impl Wheel {
         (node.slot != NOT_ARMED).then_some(node)
     }
 
-    /// Puts `key`, which is in no slot, where it is visited at `deadline` (a tick), or as near
-    /// before it as one turn reaches.
+    /// Puts `key`, which is in no slot, into the slot that is visited at `deadline` (a tick), or into the
+    /// last slot of the turn if that is earlier.
     fn link(&mut self, key: u32, deadline: u64) {
         let visit = deadline.clamp(self.cursor, self.cursor + (TURN_TICKS - 1));
         let slot = slot_of(visit);
@@ -168,7 +167,7 @@ impl Wheel {
         self.occupied[slot / 64] |= 1 << (slot % 64);
     }
 
-    /// Takes `key` out of the slot it is in.
+    /// Removes `key` from its slot.
     fn unlink(&mut self, key: u32) {
         let node = self.nodes.at_mut(key);
         let slot = usize::from(node.slot);
@@ -193,7 +192,7 @@ impl Wheel {
         if from_start != 0 {
             return Some(self.visit_of(first_slot(word, from_start)));
         }
-        // The word of the start comes once more at the end, for the slots before the start.
+        // The first word is examined again at the end, for the slots before the start.
         (1..=WORDS)
             .map(|step| (word + step) % WORDS)
             .find(|&word| self.occupied[word] != 0)
@@ -210,11 +209,11 @@ fn first_slot(word: usize, bits: u64) -> usize {
     word * 64 + bits.trailing_zeros() as usize
 }
 
-/// What there is of each key.
+/// The entry of a key.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     links: Links,
-    /// The low and high part of the deadline, a tick; it means nothing while not armed.
+    /// The low and high part of the deadline, a tick; undefined while not armed.
     deadline_low: u32,
     deadline_high: u16,
     slot: u16,

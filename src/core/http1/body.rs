@@ -1,9 +1,9 @@
-//! Request bodies: Content-Length and chunked, as a counter machine.
+//! Request bodies with Content-Length or chunks, as a state machine.
 //!
-//! Owns where a body ends. It keeps a few numbers and no bytes, takes input in pieces of any size
-//! and never takes a byte past the end. Chunk extensions and trailer fields are skipped, within
-//! limits, so that no sender can be endless without sending a body. A trailer that is no field is
-//! refused: a parser that looks for no trailers would take it for the next request.
+//! Owns the search for the end of a body. It keeps a few numbers and no bytes, takes input in pieces of any size
+//! and never consumes a byte past the end. Chunk extensions and trailer fields are skipped, within
+//! limits, so that a client cannot send them without end. A trailer line that is not a field is
+//! refused, because a parser without support for trailers would take it for the next request.
 
 use super::syntax::is_token;
 use super::{Error, Framing};
@@ -11,32 +11,32 @@ use super::{Error, Framing};
 const MAX_SIZE_LINE_BYTES: u16 = 256;
 const MAX_TRAILER_BYTES: u16 = 8 * 1024;
 
-/// A size takes no more digits than this; what a size line has beyond is not needed.
+/// A size has at most this many digits; further bytes of a size line are extensions or leading zeros.
 const MAX_SIZE_BYTES: u16 = 16;
-/// What all size lines of one body may have beyond their needs.
+/// Limit on extensions and leading zeros in all size lines of one body.
 const MAX_EXTENSION_BYTES: u16 = 16 * 1024;
 
 /// Finds the bytes of one request body.
 ///
-/// After an error it is not to be asked again.
+/// After an error it must not be used again.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// Bytes of the body, or of the chunk, that are still to come; while a size is read, the size.
+    /// Bytes of the body, or of the chunk, that have not arrived yet; in a size line, the size so far.
     left_bytes: u64,
     /// Bytes of the body found so far.
     found_bytes: u64,
-    /// Bytes of the size line at hand, later of the trailer section.
+    /// Bytes of the current size line, later of the trailer section.
     line_bytes: u16,
     extension_bytes: u16,
 }
 
-/// How far a piece of input has led.
+/// The result of a piece of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// How many bytes of the input belong to this body. All of it unless `done`.
+    /// The number of bytes that belong to this body: the whole input unless `done`.
     pub consumed: usize,
-    /// Whether the body is complete. What follows is another request.
+    /// Whether the body is complete. The remaining input is another request.
     pub done: bool,
 }
 
@@ -45,7 +45,7 @@ enum State {
     /// A body of known length.
     Counted,
     Size,
-    /// White space after a size, which only an extension may follow.
+    /// White space after a size; only an extension may follow.
     SizeSpace,
     Extension,
     SizeLf,
@@ -78,12 +78,12 @@ impl Decoder {
         }
     }
 
-    /// Appends to `body` what `input` holds of it.
+    /// Appends the bytes of the body that `input` contains to `body`.
     ///
     /// # Errors
     ///
     /// [`Error::BodyTooLarge`] as soon as the body is known to have more than `max_body_bytes`: a
-    /// body of known length is refused before its first byte. Else what is wrong with a chunk.
+    /// body of known length is refused before its first byte. Other errors are those of chunks.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -95,7 +95,7 @@ impl Decoder {
         })
     }
 
-    /// Passes over what `input` holds of the body, so that the next request can be read.
+    /// Skips the bytes of the body that `input` contains, so that the next request can be read.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl Decoder {
         }
     }
 
-    /// Takes one byte that is not of the body itself.
+    /// Takes one byte of the chunk framing.
     fn step(&mut self, byte: u8, max_body_bytes: u64) -> Result<(), Error> {
         self.state = match (self.state, byte) {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
@@ -204,7 +204,7 @@ impl Decoder {
                 self.trailer(byte)?
             }
             (State::Counted | State::Chunk | State::Done, _) => {
-                unreachable!("bytes of the body do not come here")
+                unreachable!("`run` takes the bytes of the body")
             }
         };
         Ok(())

@@ -1,14 +1,14 @@
-//! Why a request cannot be read.
+//! The reasons for which a request is refused as malformed.
 //!
-//! Owns one variant per cause, with the status and the sentence that the client is told. Every
-//! variant means the same to the caller: answer, then close the connection, since where the next
-//! request would begin is in doubt.
+//! Owns one variant per cause, with its status and the sentence for the client. For every
+//! variant the caller sends the error response and closes the connection, because the start of the next
+//! request is in doubt.
 
 use std::fmt;
 
 use super::status;
 
-/// Why a request cannot be read.
+/// The reason for which a request is refused as malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A line feed without a carriage return before it (RFC 9112, 2.2).
@@ -98,7 +98,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The status code of the answer.
+    /// The status code of the response.
     pub fn status(self) -> u16 {
         match self {
             Error::BodyTooLarge => status::CONTENT_TOO_LARGE,
@@ -113,7 +113,7 @@ impl Error {
         }
     }
 
-    /// What is wrong, and what to do instead.
+    /// The fault, and its remedy.
     pub fn detail(self) -> &'static str {
         match self {
             Error::BareLf => "end every line with CR LF: there is a line feed without its CR",
@@ -123,9 +123,9 @@ impl Error {
                  percent-encode spaces in the target"
             }
             Error::VersionMissing => {
-                "end the request line with ` HTTP/1.1`: HTTP/0.9 is not spoken"
+                "end the request line with ` HTTP/1.1`: HTTP/0.9 is not supported"
             }
-            Error::Version => "use HTTP/1.1 or HTTP/1.0: no other version is spoken here",
+            Error::Version => "use HTTP/1.1 or HTTP/1.0: no other version is supported",
             Error::Method => "use GET, HEAD, POST, PUT, DELETE or OPTIONS: the method is unknown",
             Error::Target => {
                 "start the target with `/` or `http://host/`; `*` is for OPTIONS, `host:port` for \

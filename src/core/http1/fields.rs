@@ -1,7 +1,7 @@
-//! The fields of a request head that anyone here asks about.
+//! The fields of a request head that the server uses.
 //!
-//! Owns what each of them may say and how often, and where they leave the framing of the body.
-//! Fields of other names are not looked at.
+//! Owns the values that each of them may have, how often it may occur, and the framing of the body that follows
+//! from them. Other fields are ignored.
 
 use super::syntax::is_token;
 use super::{Error, Framing, Version};
@@ -18,7 +18,7 @@ pub(super) struct Fields<'b> {
     pub(super) encke_event: Option<&'b [u8]>,
     pub(super) preflight_method: Option<&'b [u8]>,
     pub(super) has_content_coding: bool,
-    /// Whether every Sec-Fetch-Site says so; `None`: there is none.
+    /// Whether every Sec-Fetch-Site is `same-origin`; `None` if there is no such field.
     from_same_origin: Option<bool>,
     pub(super) host: Option<&'b [u8]>,
     content_length: Option<&'b [u8]>,
@@ -30,10 +30,10 @@ pub(super) struct Fields<'b> {
 }
 
 impl<'b> Fields<'b> {
-    /// Takes note of one field.
+    /// Records one field.
     pub(super) fn record(&mut self, name: &str, value: &'b [u8]) -> Result<(), Error> {
-        // By length first: of the many fields a browser sends, few get as far as a comparison, and
-        // most of those are spelled as here, which is one look at all of it.
+        // By length first, because few of the many fields of a browser then need a comparison. Most
+        // of those are spelled as here, so the cheaper comparison of bytes comes before the other.
         let is = |known: &str| name == known || name.eq_ignore_ascii_case(known);
         let (slot, repeated) = match name.len() {
             4 if is("Host") => (&mut self.host, Error::HostRepeated),
@@ -82,8 +82,8 @@ impl<'b> Fields<'b> {
         self.expects_other |= !is_continue;
     }
 
-    /// Looks for a content coding other than `identity` (RFC 9110, 8.4). Several fields are one
-    /// list, and empty elements of a list do not count (RFC 9110, 5.3 and 5.6.1).
+    /// Records whether there is a content coding other than `identity` (RFC 9110, 8.4). Several fields
+    /// form one list, and empty elements of a list do not count (RFC 9110, 5.3 and 5.6.1).
     fn record_content_codings(&mut self, value: &[u8]) {
         let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
@@ -107,7 +107,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// How the body is framed (RFC 9112, 6).
+    /// The framing of the body (RFC 9112, 6).
     pub(super) fn framing(&self, version: Version) -> Result<Framing, Error> {
         match (self.transfer_encoding, self.content_length) {
             (Some(_), Some(_)) => Err(Error::LengthAndCoding),
@@ -120,7 +120,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Whether the client waits for `100 Continue`. Expectations came with HTTP/1.1.
+    /// Whether the client waits for `100 Continue`. HTTP/1.0 has no expectations, so they are ignored.
     pub(super) fn expect_continue(&self, version: Version) -> Result<bool, Error> {
         match version {
             Version::Http10 => Ok(false),
@@ -129,7 +129,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Whether a browser says that a page of the same origin sent the request.
+    /// Whether a browser reports that a page of the same origin sent the request.
     pub(super) fn is_from_same_origin(&self) -> bool {
         self.from_same_origin == Some(true)
     }
@@ -140,8 +140,8 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// Accepts `chunked` alone. A list that leaves the end of the body in doubt comes before one that
-/// merely names a coding that is not implemented.
+/// Accepts only `chunked`. A list that leaves the end of the body in doubt is `CodingInvalid` or
+/// `CodingRepeated`, even if it also names a coding that is not implemented.
 fn check_codings(codings: &[u8]) -> Result<(), Error> {
     let mut chunked = false;
     let mut unknown = false;
@@ -170,7 +170,7 @@ fn check_codings(codings: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Reads a number of ASCII digits and nothing else.
+/// Parses a number of ASCII digits only.
 fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -11,12 +11,12 @@ pub enum Version {
     Http11,
 }
 
-/// How the end of a request's body is found.
+/// The framing of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// There is no body.
     None,
-    /// So many bytes follow the head.
+    /// This number of bytes follows the head.
     Length(u64),
     /// Chunks follow the head (RFC 9112, 7.1).
     Chunked,

@@ -1,11 +1,11 @@
 //! Request heads: from bytes to a borrowed [`Head`].
 //!
-//! Owns the decision whether a head is complete, too long or wrong. The usual head comes in one
-//! read and costs one pass of the parser below. A head that comes in pieces is parsed at most
-//! three times: its first piece, once its request line has ended, and once it has ended itself (or
-//! its limit is reached). In between only the new bytes are searched.
+//! Owns the decision whether a head is complete, too long or malformed. A head that arrives in one
+//! read, the usual case, is parsed once by `httparse`. A head that arrives in pieces is parsed at most
+//! three times: its first piece, at the end of its request line, and at its end (or
+//! its limit). Between these only the new bytes are searched.
 //!
-//! Never copies, never looks at the body.
+//! Never copies, never reads the body.
 
 use httparse::{Request, Status};
 
@@ -29,7 +29,7 @@ pub enum Method {
     Delete,
     /// `OPTIONS`
     Options,
-    /// `CONNECT`, `PATCH` or `TRACE`: known, and served nowhere here.
+    /// `CONNECT`, `PATCH` or `TRACE`: known methods that no endpoint allows.
     Other,
 }
 
@@ -49,7 +49,7 @@ impl Method {
     }
 }
 
-/// A request head. What it borrows is raw: as it came, still percent-encoded, and field values
+/// A request head. The borrowed parts are raw: still percent-encoded, and field values
 /// without the white space around them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head<'b> {
@@ -62,7 +62,7 @@ pub struct Head<'b> {
     pub path: &'b [u8],
     /// The query without its `?`; empty if there is none.
     pub query: &'b [u8],
-    /// How the end of the body is found.
+    /// The framing of the body.
     pub framing: Framing,
     /// Whether another request may follow on the connection.
     pub keep_alive: bool,
@@ -86,21 +86,21 @@ pub struct Head<'b> {
     pub preflight_method: Option<&'b [u8]>,
     /// Whether `Content-Encoding` names a coding other than `identity`.
     pub has_content_coding: bool,
-    /// Whether `Sec-Fetch-Site` is `same-origin`: a browser says that the page that sends this is of
+    /// Whether `Sec-Fetch-Site` is `same-origin`: a browser reports that the page that sends the request has
     /// the same origin as the target (Fetch Metadata, 2.3). Pages cannot set it, other clients can.
     pub is_from_same_origin: bool,
 }
 
-/// What bytes amount to so far.
+/// The outcome of parsing the bytes so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome<'b> {
     /// More bytes are needed.
     Partial,
-    /// A whole head.
+    /// A complete head.
     Complete {
         /// The head.
         head: Head<'b>,
-        /// How many bytes it takes, empty lines before it included; the body follows.
+        /// Its number of bytes, with the empty lines before it; the body follows.
         length: usize,
     },
 }
@@ -108,13 +108,13 @@ pub enum Outcome<'b> {
 /// Reads a request head from the start of `bytes`.
 ///
 /// While the outcome is [`Outcome::Partial`], call again with the same bytes, more appended, and
-/// the same `scan`. Empty lines before the request line are skipped (RFC 9112, 2.2), and count.
+/// the same `scan`. Empty lines before the request line are skipped (RFC 9112, 2.2) and count towards the limit.
 /// A head of exactly `max_head_bytes` is allowed.
 ///
 /// # Errors
 ///
-/// All of [`Error`] but those of bodies. A head that is wrong and came in pieces may be refused
-/// only at its end; a bare CR or LF and a wrong request line are refused as soon as they are there.
+/// Every [`Error`] except those of bodies. A malformed head that arrives in pieces may be refused
+/// only at its end; a bare CR or LF, or a malformed request line, is refused as soon as it has arrived.
 pub fn parse<'b>(
     bytes: &'b [u8],
     scan: &mut Scan,
@@ -176,8 +176,8 @@ fn attempt(view: &[u8]) -> Result<Outcome<'_>, Error> {
     }
 }
 
-/// Whether every line of a head that the parser has accepted ends with CRLF: the parser takes a
-/// bare LF too.
+/// Whether every line of a head that `httparse` has accepted ends with CRLF: `httparse` also accepts a
+/// bare LF.
 ///
 /// Lines end before the method, before each field's name, and at the end of the head.
 fn ends_lines_with_crlf(request: &Request<'_, '_>, head: &[u8]) -> bool {
@@ -192,7 +192,7 @@ fn ends_lines_with_crlf(request: &Request<'_, '_>, head: &[u8]) -> bool {
         && head.ends_with(b"\r\n\r\n")
 }
 
-/// Reads a request whose syntax is right.
+/// Converts a request whose syntax is valid.
 fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
     let (Some(token), Some(target), Some(minor)) = (request.method, request.path, request.version)
     else {
@@ -210,7 +210,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         fields.record(field.name, field.value)?;
     }
     fields.check_host(version)?;
-    // The host of an absolute target counts, and Host does not (RFC 9112, 3.2.2).
+    // The host of an absolute target overrides Host (RFC 9112, 3.2.2).
     let host = target::authority(target.as_bytes()).or(fields.host);
     Ok(Head {
         method,
@@ -218,7 +218,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         path,
         query,
         framing: fields.framing(version)?,
-        // What follows a CONNECT that is refused may have been meant for a tunnel (RFC 9931).
+        // Bytes after a refused CONNECT may have been meant for the tunnel (RFC 9931).
         keep_alive: token != "CONNECT" && fields.persists(version),
         expect_continue: fields.expect_continue(version)?,
         last_event_id: fields.last_event_id,
@@ -234,10 +234,10 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
     })
 }
 
-/// The values of the `Origin` fields of a head that need not be whole or right.
+/// The values of the `Origin` fields of a head that may be incomplete or malformed.
 ///
-/// `bytes` begin with the request line, empty lines before it allowed, and may go on after the head.
-/// Only lines that have ended count, as another one may be cut within its value.
+/// `bytes` begin with the request line, empty lines before it allowed, and may continue after the head.
+/// Only complete lines count, because an incomplete one may be cut within its value.
 pub fn origins(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
     let start = bytes.iter().take_while(is_line_end).count();

@@ -1,19 +1,19 @@
 //! HTTP/1 requests as bytes: heads, targets and bodies.
 //!
-//! Owns the rules of RFC 9112 and of the fields of RFC 9110 that this server asks about, in their
-//! strict reading: whatever two implementations could read in two ways is refused, so that no
-//! proxy in front can be made to disagree about where a request ends.
+//! Owns the rules of RFC 9112, and of the fields of RFC 9110 that the server uses, in their
+//! strict reading: a request that two implementations could read differently is refused, so that
+//! encke and a proxy in front of it never disagree about where a request ends.
 //!
-//! Never reads a socket or a clock, never writes a response and knows nothing of channels. It is
-//! handed the bytes that have arrived and borrows from them.
+//! Never reads a socket or a clock, never writes a response and knows nothing of channels. It
+//! borrows from the bytes that the caller has received.
 //!
 //! Invariants:
 //!
-//! - *Cut-proof*: how the bytes were cut on their way does not change the outcome. Only the moment
-//!   may differ: a head that is not complete yet may be refused later when it comes in pieces.
+//! - *Independent of pieces*: the sizes of the pieces in which the bytes arrive do not change the
+//!   outcome, only when it is known: a malformed head may be refused later when it comes in pieces.
 //! - *Linear*: no byte is searched more than a fixed number of times, however small the pieces.
-//! - *Errors close*: after an [`Error`] the end of the request is not known, hence the connection
-//!   is answered once more at most and closed.
+//! - *Errors close*: after an [`Error`] the end of the request is unknown. The caller may send one
+//!   response and must close the connection.
 
 mod body;
 mod error;

@@ -1,8 +1,8 @@
-//! How far a head that is not complete yet was searched.
+//! The search for line ends in an incomplete head.
 //!
-//! Owns the walk over line ends. A head that comes byte by byte is searched for its end in the
-//! new bytes only; a bare CR or LF is found on the way, as soon as it is there. Never judges what
-//! stands in a line.
+//! Owns the position up to which a head was searched, so that a head that arrives byte by byte is searched for its end only in
+//! the new bytes. A bare CR or LF is found as soon as it has arrived. Never examines the content
+//! of a line.
 
 use memchr::memchr2;
 
@@ -12,16 +12,17 @@ const _: () = assert!(size_of::<Scan>() == 4, "a partial head keeps one");
 
 const REQUEST_LINE_ENDED: u32 = 1 << 31;
 
-/// How far a partial head was searched; [`Scan::default`] for each new request.
+/// The position up to which a partial head was searched. Each new request starts with
+/// [`Scan::default`].
 ///
-/// Invariant: all lines before the mark end in CR LF, and none of them ends the head.
+/// Invariant: all lines before the position end in CR LF, and none of them ends the head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scan(u32);
 
-/// What a search has come upon.
+/// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing that asks for a parse.
+    /// Nothing that requires a parse.
     Nothing,
     /// The end of the request line, for the first time.
     RequestLine,
@@ -33,9 +34,9 @@ pub(super) enum Found {
 
 /// The next CR or LF.
 enum LineEnd {
-    /// None yet; to be searched from here on when more has come.
+    /// None yet; the next search starts at this index.
     Open(usize),
-    /// A CR LF that ends before this index.
+    /// A CR LF, which ends just before this index.
     Before(usize),
     /// A CR or LF on its own at this index.
     Bare(usize, Error),
@@ -50,7 +51,7 @@ impl Scan {
         self.0 == 0
     }
 
-    /// Whether the request line has ended before the mark.
+    /// Whether the request line ends before the position.
     pub(super) fn request_line_ended(self) -> bool {
         self.0 & REQUEST_LINE_ENDED != 0
     }
@@ -92,7 +93,8 @@ impl Scan {
     }
 }
 
-/// The first CR or LF on its own, if there is one. A CR at the very end may yet get its LF.
+/// The first CR or LF on its own, if there is one. A CR at the end of the view does not count, because its
+/// LF may follow.
 pub(super) fn first_bare(view: &[u8]) -> Option<(usize, Error)> {
     let mut searched = 0;
     loop {

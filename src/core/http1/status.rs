@@ -1,17 +1,17 @@
-//! Status codes: the ones that encke responds with, in one table.
+//! The status codes of encke's responses, in one table.
 //!
-//! Owns their names, status lines (RFC 9112, 4) and the order in which they are counted. A status
-//! that is not here cannot be written to a client.
+//! Owns their names, status lines (RFC 9112, 4) and the order in which they are counted. A
+//! response can only have a status of this table.
 
 /// Declares each status as a constant and derives the table, the lines and the indices from it.
 macro_rules! statuses {
     ($($name:ident = $code:literal $reason:literal;)*) => {
         $(#[doc = concat!("`", $code, " ", $reason, "`")] pub const $name: u16 = $code;)*
 
-        /// All of them, ascending.
+        /// All status codes, ascending.
         pub const ALL: &[u16] = &[$($code),*];
 
-        /// The status line, its CR LF included.
+        /// The status line, with its CR LF.
         ///
         /// # Panics
         ///
@@ -48,7 +48,7 @@ statuses! {
 
 const ABSENT: u8 = u8::MAX;
 
-/// Indices in [`ALL`], by status: each request looks one up.
+/// Indices in [`ALL`], by status. A table, because every request looks one up.
 const INDICES: [u8; 600] = {
     let mut indices = [ABSENT; 600];
     let mut at = 0;

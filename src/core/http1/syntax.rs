@@ -1,10 +1,10 @@
-//! Which rule a head has broken.
+//! The diagnosis of a malformed head.
 //!
-//! Owns the translation of what the parser below says into a precise [`Error`]. The parser knows
-//! neither where it failed nor bare line feeds; both are found here, at leisure, since the
-//! connection ends with it.
+//! Owns the mapping of an error of `httparse` to a precise [`Error`]. `httparse` reports
+//! neither the position of an error nor bare line feeds; both are searched for here. The search may be slow, because
+//! the connection is closed after it.
 //!
-//! Invariant: the first defect counts. So a head gets the same error whole as in pieces.
+//! Invariant: the first error in the head is the one that is reported, so the error does not depend on the pieces.
 
 use httparse::{Header, Request};
 use std::mem::MaybeUninit;
@@ -15,15 +15,15 @@ use super::scan::first_bare;
 /// The most fields a head may have.
 pub(super) const MAX_FIELDS: usize = 100;
 
-/// Room for the fields of one head, not initialised since most of it stays unused.
+/// An array for the fields of one head, not initialised because most of it stays unused.
 pub(super) const fn uninit_fields<'b>() -> [MaybeUninit<Header<'b>>; MAX_FIELDS] {
     [const { MaybeUninit::uninit() }; MAX_FIELDS]
 }
 
-/// The defect of a view that the parser refuses.
+/// The error of a view that `httparse` refuses.
 ///
-/// `None` if it cannot be told yet: a CR at the very end, which is either half a line end in the
-/// wrong place or bare.
+/// `None` if it is not known yet: a CR at the end of the view is either the first half of a misplaced line end,
+/// or bare.
 pub(super) fn diagnose(view: &[u8]) -> Option<Error> {
     if let Some((at, bare)) = first_bare(view) {
         return Some(diagnose_before(view, at, bare));
@@ -34,12 +34,12 @@ pub(super) fn diagnose(view: &[u8]) -> Option<Error> {
     }
 }
 
-/// The defect of a view with a bare CR or LF at an index: that, unless one comes before it.
+/// The error of a view with a bare CR or LF at index `at`: `bare`, or an earlier error.
 pub(super) fn diagnose_before(view: &[u8], at: usize, bare: Error) -> Error {
     httparse_error(&view[..at]).unwrap_or(bare)
 }
 
-/// What the parser has against a view; `None` if nothing.
+/// Maps the error of `httparse` for a view to ours; `None` if it has none.
 fn httparse_error(view: &[u8]) -> Option<Error> {
     let mut fields = uninit_fields();
     let mut request = Request::new(&mut []);
@@ -68,7 +68,7 @@ fn httparse_error(view: &[u8]) -> Option<Error> {
     })
 }
 
-/// Judges bytes that start with a target the parser refuses.
+/// The error of bytes that start with a target that `httparse` refuses.
 fn in_target(bytes: &[u8]) -> Error {
     match bytes
         .iter()
@@ -80,7 +80,7 @@ fn in_target(bytes: &[u8]) -> Error {
     }
 }
 
-/// Judges bytes that start with a version the parser refuses.
+/// The error of bytes that start with a version that `httparse` refuses.
 fn in_version(bytes: &[u8]) -> Error {
     match bytes.strip_prefix(b"HTTP/").and_then(<[u8]>::first) {
         Some(b'0'..=b'9') => Error::Version,
@@ -88,7 +88,7 @@ fn in_version(bytes: &[u8]) -> Error {
     }
 }
 
-/// Judges a head, from its request line on, with a field name that the parser refuses.
+/// The error of a head, from its request line on, with a field name that `httparse` refuses.
 fn in_field_name(head: &[u8]) -> Error {
     for line in head.split(|byte| *byte == b'\n').skip(1) {
         let end = line.iter().position(|byte| !is_token(*byte));
@@ -102,7 +102,7 @@ fn in_field_name(head: &[u8]) -> Error {
     Error::FieldName
 }
 
-/// Whether a byte may stand in a token (RFC 9110, 5.6.2).
+/// Whether a byte is allowed in a token (RFC 9110, 5.6.2).
 pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,9 +1,9 @@
 //! Request targets: their four forms, percent-encoding and parameters.
 //!
-//! Owns RFC 9112, 3.2 and as much of RFC 3986 as a server needs. Everything stays raw until
-//! [`decode`] is asked: splitting comes before decoding, or an encoded `/` or `&` would split.
+//! Owns RFC 9112, 3.2 and the parts of RFC 3986 that a server needs. Everything stays raw until
+//! [`decode`] is called: targets are split before they are decoded, because an encoded `/` or `&` must not split.
 //!
-//! Paths and names are mostly shorter than what a search by vectors takes to start.
+//! Some searches use plain loops: most paths and names are so short that a vectorised search costs more.
 
 use std::borrow::Cow;
 
@@ -39,8 +39,8 @@ pub fn decode(raw: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// The parameters of a raw query, in order, as raw names and values.
 ///
-/// Parameters are parted by `&`, a name from its value by the first `=`; without one the value is
-/// empty. Nothing between two `&` is no parameter.
+/// `&` separates parameters, and the first `=` a name from its value. Without `=` the value is
+/// empty. An empty text between two `&` is not a parameter.
 pub fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     query
         .split(|byte| *byte == b'&')
@@ -74,7 +74,7 @@ pub(super) fn authority(target: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Parts a target before its query. Fragments are not sent (RFC 9112, 3.2).
+/// Splits a target before its query. Targets have no fragment (RFC 9112, 3.2).
 fn split_query(target: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     let Some(end) = target.iter().position(|byte| matches!(byte, b'?' | b'#')) else {
         return Ok((target, b""));
@@ -92,7 +92,7 @@ fn absolute_path(target: &[u8]) -> Option<&[u8]> {
     Some(if path.is_empty() { b"/" } else { path })
 }
 
-/// Parts an absolute target before its path.
+/// Splits an absolute target before its path.
 fn split_authority(target: &[u8]) -> Option<(&[u8], &[u8])> {
     let after = after_scheme(target, b"http://").or_else(|| after_scheme(target, b"https://"))?;
     let end = after

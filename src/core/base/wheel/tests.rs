@@ -5,7 +5,7 @@ use super::*;
 const KEYS: u32 = 40;
 const TURN_MS: u64 = TURN_TICKS * TICK_MS;
 const DAY_MS: u64 = 24 * 3600 * 1000;
-/// The moment at which ticks outgrow 32 bits, after some two years.
+/// The time at which ticks exceed 32 bits, after some two years.
 const TICKS_OUTGROW_32_BITS_MS: u64 = (1 << 32) * TICK_MS;
 
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ fn start_ms() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// The wheel beside deadlines in a plain `Vec`, in ms, of which every one is looked at.
+/// The wheel and its naive twin: a `Vec` of deadlines in ms, which is searched as a whole.
 struct Pair {
     wheel: Wheel,
     twin: Vec<Option<u64>>,

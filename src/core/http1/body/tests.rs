@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 const MAX: usize = 64;
 
-/// What a decoder makes of input in pieces: body, bytes consumed, whether it is complete.
+/// Decodes pieces, and returns the body, the number of bytes consumed, and whether it is complete.
 fn decode_pieces(
     framing: Framing,
     pieces: &[&[u8]],
@@ -184,7 +184,7 @@ fn body_with_a_length_ends_at_its_length() {
     );
 }
 
-/// Cuts bytes into pieces at the given places, taken modulo the length.
+/// Cuts bytes into pieces at the given offsets, taken modulo the length.
 fn cut<'b>(bytes: &'b [u8], places: &[usize]) -> Vec<&'b [u8]> {
     let mut places: Vec<usize> = places.iter().map(|at| at % (bytes.len() + 1)).collect();
     places.extend([0, bytes.len()]);
@@ -198,7 +198,7 @@ fn cut<'b>(bytes: &'b [u8], places: &[usize]) -> Vec<&'b [u8]> {
 /// The naive twin: reads a whole chunked body line by line. `None` if it is not complete.
 fn naive(input: &[u8]) -> Option<Result<(Vec<u8>, usize), ()>> {
     /// A line without its CR LF, and what follows.
-    #[expect(clippy::type_complexity, reason = "three outcomes, told in one place")]
+    #[expect(clippy::type_complexity, reason = "three outcomes, used in one place")]
     fn line(input: &[u8]) -> Option<Result<(&[u8], &[u8]), ()>> {
         let end = input
             .iter()

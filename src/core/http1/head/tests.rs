@@ -427,7 +427,7 @@ fn each_syntax_error_is_diagnosed() {
         ("GET / HTTP/1.1\r\nHo\rst: a\r\n\r\n", Error::BareCr),
         ("GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", Error::BareCr),
         ("GET / HTTP/1.0\r\n\rx", Error::BareCr),
-        // The first defect counts.
+        // The first error is reported.
         ("GET / HTTP/2.0\r\nA : b\nC\r\n\r\n", Error::Version),
         ("GET / HTTP/1.1\r\nA: b\nC : d\r\n\r\n", Error::BareLf),
         (
@@ -486,7 +486,7 @@ fn heads_beyond_their_limits_are_refused() {
     }
 }
 
-/// Feeds a head byte by byte; the outcome, and how many bytes were parsed in how many parses.
+/// Feeds a head byte by byte, and returns the outcome, the number of parses, and their bytes.
 fn drip(bytes: &[u8], max: usize) -> (Result<Outcome<'_>, Error>, usize, usize) {
     let (mut parses, mut parsed_bytes) = (0, 0);
     let mut scan = Scan::default();
@@ -554,8 +554,8 @@ fn defect_is_found_with_its_last_byte() {
     }
 }
 
-/// Heads made of likely and unlikely parts.
-fn heap() -> impl Strategy<Value = Vec<u8>> {
+/// Heads of valid and malformed parts.
+fn mixed_head() -> impl Strategy<Value = Vec<u8>> {
     let part = prop::sample::select(vec![
         "GET ",
         "/ ",
@@ -588,8 +588,8 @@ fn heap() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    /// The naive twin of the look at line ends: no CR without its LF is ever accepted, so as
-    /// many of the one as of the other means that none is bare.
+    /// The naive twin of the check of line ends: a CR without its LF is never accepted, so equal
+    /// numbers of both mean that no LF is bare.
     #[test]
     fn bare_lf_is_found_wherever_it_stands(
         ends in prop::collection::vec(prop_oneof![9 => Just("\r\n"), 1 => Just("\n")], 2..9),
@@ -614,7 +614,7 @@ proptest! {
 
     #[test]
     fn pieces_have_the_outcome_of_the_whole(
-        bytes in heap(),
+        bytes in mixed_head(),
         places in prop::collection::vec(any::<usize>(), 0..8),
         max in prop_oneof![Just(MAX), 0..60_usize],
     ) {
@@ -642,7 +642,7 @@ proptest! {
     }
 
     #[test]
-    fn no_accepted_head_has_a_bare_line_end(bytes in heap()) {
+    fn no_accepted_head_has_a_bare_line_end(bytes in mixed_head()) {
         if let Ok(Outcome::Complete { length, .. }) = fresh(&bytes) {
             let head = &bytes[..length];
             let whole_ends = head.windows(2).filter(|pair| *pair == b"\r\n").count();
