@@ -1,16 +1,16 @@
 //! Authorities (`host:port`) and origins (`scheme://host:port`): parsed, normalised, compared.
 //!
-//! Owns RFC 3986, 3.2.2, 3.2.3 and 6.2 as far as hosts and ports go, and RFC 6454, 4 to 6: what a
+//! Owns RFC 3986, 3.2.2, 3.2.3 and 6.2, for hosts and ports, and RFC 6454, 4 to 6: the syntax of a
 //! `Host` field, the authority of a target, an `Origin` field, a configured origin and an address
-//! option may say, and which of them mean the same.
+//! option, and their comparison.
 //!
-//! Never resolves a name and never allocates to parse or to compare names without escapes: every
-//! request has a `Host`.
+//! Never resolves a name. It does not allocate to parse names, or to compare names without escapes,
+//! because every request has a `Host`.
 //!
 //! Invariants:
 //!
-//! - *Equal is serialised alike.* Two values are equal if and only if they are displayed alike.
-//! - *Displayed is normal.* What is displayed is parsed to an equal value and displayed the same.
+//! - *Equal values have equal texts.* Two values are equal if and only if they are displayed alike.
+//! - *Displayed text is normal.* It parses to an equal value, which is displayed the same.
 
 #[cfg(test)]
 mod tests;
@@ -27,13 +27,13 @@ pub struct Authority<'b> {
     port: Option<u16>,
 }
 
-/// A host as it was written; comparison and display normalise it.
+/// A host, as it was written. Comparison and display normalise it.
 #[derive(Clone, Copy, Debug)]
 enum Host<'b> {
     /// A registered name or an IPv4 address.
     Name(&'b [u8]),
     V6(Ipv6Addr),
-    /// `v1.anything`, an address of a version to come.
+    /// `v1.anything`, an address of a future IP version.
     Future(&'b [u8]),
 }
 
@@ -65,12 +65,12 @@ impl<'b> Authority<'b> {
         Some(Authority { host, port })
     }
 
-    /// The port that is named.
+    /// The port, if there is one.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The host as a resolver takes it: normalised, an IPv6 address without its brackets.
+    /// The host in the syntax of a resolver: normalised, an IPv6 address without its brackets.
     pub fn host(&self) -> String {
         match self.host {
             Host::V6(address) => address.to_string(),
@@ -78,7 +78,7 @@ impl<'b> Authority<'b> {
         }
     }
 
-    /// Whether the host is an IP address or `localhost`: no DNS server can make it another one.
+    /// Whether the host is an IP address or `localhost`, whose meaning no DNS server can change.
     pub fn is_address_or_localhost(&self) -> bool {
         match self.host {
             Host::V6(_) => true,
@@ -127,18 +127,17 @@ impl<'b> Origin<'b> {
         Some(Origin { scheme, authority })
     }
 
-    /// The port, which is that of the scheme where none is named; `None` for a scheme without one.
+    /// The port, or else the default port of the scheme; `None` for a scheme without one.
     pub fn port(&self) -> Option<u16> {
         self.authority.port.or_else(|| default_port(self.scheme))
     }
 
-    /// Whether this is an origin of the server that a `Host` field, or the authority of a target,
-    /// names.
+    /// Whether this is an origin of the server named by `host`: a `Host` field, or the authority of a
+    /// target.
     ///
-    /// `Host` says no scheme, and the server cannot know it: a proxy may have ended TLS. A port that
-    /// `Host` leaves out is therefore the default port of this origin's scheme, and one that it
-    /// names is compared as a number: `app.example` is the host of `http://app.example` and of
-    /// `https://app.example`, `app.example:443` that of the latter alone.
+    /// `Host` has no scheme, and the server does not know it, because a proxy may terminate TLS. A
+    /// `Host` without a port therefore has the default port of this origin's scheme: `app.example`
+    /// is the host of `http://app.example` and of `https://app.example`, `app.example:443` only of the latter.
     pub fn is_at(&self, host: &Authority<'_>) -> bool {
         let default = default_port(self.scheme);
         default.is_some()
@@ -151,8 +150,8 @@ impl<'b> Origin<'b> {
         self.authority.is_address_or_localhost()
     }
 
-    /// Whether a browser can be at this origin. Browsers write IPv4 addresses as four decimal
-    /// numbers and names in ASCII, without escapes (WHATWG URL, 3.5); a `*` is no wildcard.
+    /// Whether a browser can send this origin. Browsers write IPv4 addresses as four decimal
+    /// numbers, and names in ASCII without escapes (WHATWG URL, 3.5). A `*` is not a wildcard.
     pub fn is_of_browser(&self) -> bool {
         let Host::Name(name) = self.authority.host else {
             return matches!(self.authority.host, Host::V6(_));
@@ -188,7 +187,7 @@ impl fmt::Display for Origin<'_> {
     }
 }
 
-/// The port of a scheme that has one here.
+/// The default port of `http` and `https`.
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme.len() {
         4 if scheme.eq_ignore_ascii_case("http") => Some(80),
@@ -204,7 +203,7 @@ fn is_scheme(bytes: &[u8]) -> bool {
 }
 
 impl<'b> Host<'b> {
-    /// Parses what stands between brackets.
+    /// Parses the text between brackets.
     fn literal(bytes: &'b [u8]) -> Option<Host<'b>> {
         let is_future_byte = |byte: &u8| is_name_byte(*byte) || *byte == b':';
         if let [b'v' | b'V', future @ ..] = bytes {
@@ -240,7 +239,7 @@ impl fmt::Display for Host<'_> {
         match self {
             Host::Name(name) => f.write_str(&normal_name(name)),
             Host::Future(text) => write!(f, "[{}]", normal_name(text)),
-            // Rust writes a mapped address with an IPv4 tail, browsers do not (WHATWG URL, 3.5).
+            // Rust writes an IPv4-mapped address with a dotted tail, browsers do not (WHATWG URL, 3.5).
             Host::V6(address) => match address.segments() {
                 [0, 0, 0, 0, 0, 0xffff, high, low] => write!(f, "[::ffff:{high:x}:{low:x}]"),
                 _ => write!(f, "[{address}]"),
@@ -275,7 +274,7 @@ fn normal_name(name: &[u8]) -> String {
     normal
 }
 
-/// How many bytes at the start are a name; `None` if a `%` in it is not followed by two
+/// The length of the name at the start, in bytes; `None` if a `%` in it is not followed by two
 /// hexadecimal digits.
 fn name_length(bytes: &[u8]) -> Option<usize> {
     let plain_from = |start: usize| {
@@ -303,7 +302,7 @@ fn port(digits: &[u8]) -> Option<u16> {
     number.map(|number| number as u16)
 }
 
-/// Whether a byte may stand in a name as it is: unreserved, or a delimiter (RFC 3986, 3.2.2).
+/// Whether a byte is allowed unescaped in a name: unreserved, or a delimiter (RFC 3986, 3.2.2).
 fn is_name_byte(byte: u8) -> bool {
     const IS_NAME_BYTE: [bool; 256] = {
         let mut table = [false; 256];

@@ -1,4 +1,4 @@
-//! A message's data, and how a body and its content type become data.
+//! The data of a message, and its construction from a body and its content type.
 //!
 //! Owns the choice between JSON, text and bytes. The rules for JSON are in `json`.
 
@@ -16,7 +16,7 @@ pub enum Data {
 }
 
 impl Data {
-    /// The bytes it holds.
+    /// The number of bytes.
     pub fn len(&self) -> usize {
         match self {
             Data::Json(json) => json.len(),
@@ -25,7 +25,7 @@ impl Data {
         }
     }
 
-    /// Whether it holds no bytes.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -47,13 +47,13 @@ impl Data {
         }
     }
 
-    /// Makes data of a published body by the value of its `Content-Type`: JSON for
+    /// Converts a published body according to its `Content-Type`: JSON for
     /// `application/json` and types that end in `+json`, bytes for `application/octet-stream`; for
     /// any other type, or none, text if it is UTF-8, else bytes.
     ///
     /// # Errors
     ///
-    /// The type says JSON and the body is not JSON that may be published.
+    /// The type is that of JSON and the body is not JSON that may be published.
     pub fn accept(content_type: Option<&[u8]>, body: &[u8]) -> Result<Data, JsonError> {
         match Kind::of(content_type.unwrap_or_default()) {
             Kind::Json => Data::json(body),
@@ -93,7 +93,7 @@ impl From<Vec<u8>> for Data {
     }
 }
 
-/// How a content type says that a body is to be read.
+/// The kind of data that a content type denotes.
 enum Kind {
     Json,
     Bytes,
@@ -102,7 +102,7 @@ enum Kind {
 
 impl Kind {
     fn of(content_type: &[u8]) -> Kind {
-        // Nearly all are one of these, which need no parsing.
+        // Nearly every content type is one of these, which need no parsing.
         match content_type {
             b"" | b"text/plain" => return Kind::Any,
             b"application/json" => return Kind::Json,

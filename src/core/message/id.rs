@@ -1,7 +1,7 @@
 //! Ids and cursors: `EPOCH-SEQ`.
 //!
-//! Owns their form on the wire. It never decides what a cursor means for a channel: a number that
-//! was never given out parses as well as any other.
+//! Owns their form on the wire. It never decides what a cursor means for a channel: it also parses
+//! numbers that no message has.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use memchr::memchr;
 
 use crate::base::decimal;
 
-/// The longest epoch that parses, so that other servers' cursors are told from nonsense.
+/// The longest epoch that parses. Other servers may have longer epochs than this one: their cursors are foreign, not malformed.
 const MAX_EPOCH_BYTES: usize = 16;
 
-/// A message's number in the one sequence of the server; 0 is before the first.
+/// The number of a message in the server's one sequence; 0 is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
 
@@ -34,11 +34,11 @@ pub struct Epoch([u8; Epoch::BYTES]);
 impl Epoch {
     const BYTES: usize = 8;
 
-    /// The epoch of no server, so that a cursor of it is foreign to every one.
+    /// An epoch that no server has, so that every server treats its cursors as foreign.
     const UNKNOWN: Epoch = Epoch(*b"00000gap");
 
-    /// The epoch of a seed. Seeds that differ in their low 41 bits give different epochs, but for
-    /// the one that would give the epoch of no server and gives the next.
+    /// The epoch of a seed. Seeds that differ in their low 41 bits give different epochs, with one
+    /// exception: the seed of [`Epoch::UNKNOWN`] gives the next epoch instead.
     pub fn from_seed(seed: u64) -> Epoch {
         match Epoch::in_base_36(seed) {
             Epoch::UNKNOWN => Epoch::in_base_36(seed + 1),
@@ -57,7 +57,7 @@ impl Epoch {
         Epoch(text)
     }
 
-    /// Its text, as it is in ids.
+    /// Its text, as in ids.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an epoch is made of ASCII digits and letters")
     }
@@ -79,14 +79,14 @@ pub struct MessageId {
 }
 
 impl MessageId {
-    /// A cursor that every server answers with a gap. A client that has not yet received the gap
-    /// that it is owed stores this one, so that it is told again if it has to come back.
+    /// A cursor that every server answers with a gap. A stream that begins with a gap opens with
+    /// it, so that a client that loses the connection before the gap gets one when it resumes.
     pub const UNKNOWN: MessageId = MessageId {
         epoch: Epoch::UNKNOWN,
         seq: Seq::ZERO,
     };
 
-    /// Appends its text. It is faster than `Display`.
+    /// Appends its text; faster than `Display`.
     pub fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.epoch.0);
         out.push(b'-');
@@ -100,12 +100,12 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// A cursor that a client sends, as this server sees it.
+/// A cursor that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// A number of this server's epoch, not necessarily one that was reached.
+    /// A number of this server's epoch, not necessarily of an existing message.
     Known(Seq),
-    /// Of the form, but of another epoch.
+    /// Well-formed, but of another epoch.
     Foreign,
 }
 

@@ -1,8 +1,8 @@
-//! JSON as its text, checked once.
+//! JSON as text, checked once.
 //!
-//! Owns the rules beyond the grammar (RFC 8259): how deep it may be nested, which escapes are text,
-//! and which characters of it are rewritten. It never builds a value, so that digits and members
-//! stay as they were sent, and no depth of nesting costs stack.
+//! Owns the rules beyond the grammar (RFC 8259): the maximum depth, the refusal of unpaired surrogates,
+//! and the characters that are rewritten. It never builds a value, so digits and members
+//! stay as they were sent, and deep nesting uses no stack.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -11,17 +11,17 @@ use memchr::{memchr, memchr2, memchr2_iter};
 use serde::de::IgnoredAny;
 use thiserror::Error;
 
-/// Levels of arrays and objects that JSON may have. Common readers stop between 100 and 1,000.
+/// Maximum levels of arrays and objects. Common parsers stop between 100 and 1,000.
 pub const MAX_JSON_DEPTH: usize = 128;
 
-/// U+FEFF in UTF-8. Some programs put it before whatever they save.
+/// U+FEFF in UTF-8. Some programs put it before every text that they save.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// JSON as its text: valid, at most [`MAX_JSON_DEPTH`] levels deep, without an unpaired surrogate,
 /// and on one line.
 ///
 /// It is the text that was sent, with two exceptions that change no value: raw line ends between
-/// tokens are removed, and U+0085, U+2028 and U+2029 are escaped, since many line readers cut there.
+/// tokens are removed, and U+0085, U+2028 and U+2029 are escaped, because many line readers end a line there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Json(Box<str>);
 
@@ -45,7 +45,7 @@ impl Json {
         Json::from_valid(text)
     }
 
-    /// Takes text that a parser has accepted as JSON already.
+    /// Checks the further rules on text that a parser has accepted as JSON.
     pub(super) fn from_valid(text: &str) -> Result<Json, JsonError> {
         if is_too_deep(text.as_bytes()) {
             return Err(JsonError::TooDeep);
@@ -77,8 +77,8 @@ impl Deref for Json {
 /// Why a text is not accepted as JSON.
 #[derive(Clone, Debug, Error)]
 pub enum JsonError {
-    /// No byte but white space.
-    #[error("it is empty; the shortest JSON is a value as `null` or `\"\"`")]
+    /// Only white space.
+    #[error("it is empty; the shortest JSON is a value such as `null` or `\"\"`")]
     Empty,
     /// JSON is UTF-8 (RFC 8259, section 8.1).
     #[error("it is not UTF-8 after its first {valid_bytes} bytes")]
@@ -86,7 +86,7 @@ pub enum JsonError {
         /// Bytes before the first that is not UTF-8.
         valid_bytes: usize,
     },
-    /// Not of the grammar, with the place.
+    /// Not in the grammar; the error has the position.
     #[error("{0}")]
     Syntax(std::sync::Arc<serde_json::Error>),
     /// More than [`MAX_JSON_DEPTH`] arrays and objects inside each other.
@@ -97,16 +97,16 @@ pub enum JsonError {
     Surrogate(UnpairedSurrogate),
 }
 
-/// An escape of half a surrogate pair without the other half (RFC 8259, section 8.2): strict readers
-/// refuse the whole text that it stands in.
+/// An escape of half a surrogate pair without the other half (RFC 8259, section 8.2). Strict parsers
+/// refuse a text that contains one.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("unpaired surrogate \\u{code:04x} at {}column {column}", line_if_many(*.line))]
 pub struct UnpairedSurrogate {
     /// The code unit, from 0xd800 to 0xdfff.
     pub code: u16,
-    /// The line that it is in, from 1.
+    /// Its line, from 1.
     pub line: usize,
-    /// The byte of the line that its backslash is, from 1.
+    /// The position of its backslash in the line, in bytes, from 1.
     pub column: usize,
 }
 
@@ -143,7 +143,7 @@ impl UnpairedSurrogate {
     }
 }
 
-/// The code unit of the escape `\uXXXX` that the text begins with.
+/// The code unit of the escape `\uXXXX` at the start of the text.
 fn code_unit(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |code, &digit| {
@@ -152,14 +152,15 @@ fn code_unit(text: &[u8]) -> Option<u16> {
     })
 }
 
-/// Whether valid JSON has more levels than allowed.
+/// Whether valid JSON has too many levels.
 fn is_too_deep(json: &[u8]) -> bool {
-    // Nearly all JSON has fewer brackets than it may have levels. This bit tells `[` from `{`.
+    // Cheap test first: most JSON has fewer brackets than the maximum depth. The masked bit is the difference between
+    // `[` and `{`.
     let opening = json.iter().filter(|&&byte| byte & !0x20 == b'[').count();
     opening > MAX_JSON_DEPTH && depth(json) > MAX_JSON_DEPTH
 }
 
-/// The levels of valid JSON.
+/// The number of levels of valid JSON.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
     for &byte in json {
@@ -179,10 +180,10 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// JSON with U+0085, U+2028 and U+2029 escaped, or `None` if it has none. They are not white space
-/// of JSON, so they stand inside strings.
+/// Escapes U+0085, U+2028 and U+2029; `None` if there are none. They are not white space
+/// of JSON, so in valid JSON they occur only inside strings.
 pub fn escape_separators(json: &str) -> Option<String> {
-    // Cheaper than the search below, and enough for nearly every name.
+    // Cheaper than the search below, and sufficient for nearly every text.
     if json.is_ascii() {
         return None;
     }

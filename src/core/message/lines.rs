@@ -1,10 +1,10 @@
-//! Messages published as NDJSON: one object per line, with `channel` and `data` and, where it has
-//! them, `event` and `"encoding":"base64"`.
+//! Messages published as NDJSON: one object per line, with `channel` and `data` and, optionally,
+//! `event` and `"encoding":"base64"`.
 //!
 //! Owns the form of a line. It never publishes.
 //!
-//! Invariant: a message object that encke wrote, read back as a line, is the same message. Hence
-//! `id` and other members that a line does not need are ignored.
+//! Invariant: a message object that encke wrote is a line for the same message. Therefore
+//! `id` and other unknown members are ignored.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,11 +17,11 @@ use super::json::{BYTE_ORDER_MARK, Json, JsonError, UnpairedSurrogate};
 use super::names::{ChannelName, EventError, EventName, NameError};
 use super::{Data, Draft};
 
-/// Reads a whole body, to publish all of it or nothing. A byte order mark before it is skipped.
+/// Parses a whole body, so that all of it is published or nothing. A byte order mark before it is skipped.
 ///
 /// # Errors
 ///
-/// There is no message at all, or a line is refused; the first such line counts.
+/// There is no message, or a line is refused; the error is that of the first such line.
 pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Draft<'static>>, LineError> {
     let body = without_mark(body);
     let mut drafts = Vec::new();
@@ -43,12 +43,12 @@ pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Draft<'static>
     Ok(drafts)
 }
 
-/// The text without a byte order mark: for the first line of a body or of a stream.
+/// Removes a byte order mark before the text: for the first line of a body or of a stream.
 pub fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
 }
 
-/// Reads one line, with or without its line end; `None` if there is only white space.
+/// Parses one line, with or without its line end; `None` if there is only white space.
 ///
 /// # Errors
 ///
@@ -60,11 +60,11 @@ pub fn parse_line(
     let text = std::str::from_utf8(line).map_err(|_| LineFault::NotUtf8)?;
     match text.trim_ascii_start().bytes().next() {
         None => return Ok(None),
-        // Serde would take an array of the members as well.
+        // Serde would also accept an array of the members.
         Some(b'{') => {}
         Some(_) => return Err(LineFault::NotObject),
     }
-    // Before the members are read: serde's own error for a name would not say which escape it is.
+    // Before serde parses the members, because its error for a name would not contain the escape.
     if let Some(unpaired) = UnpairedSurrogate::find(line) {
         return Err(LineFault::Surrogate(unpaired));
     }
@@ -85,11 +85,11 @@ pub fn parse_line(
     }))
 }
 
-/// The members of a line as they stand.
+/// The members of a line, unchecked.
 #[derive(Deserialize)]
 struct Members<'a> {
     channel: Box<str>,
-    /// Not an option, since `null` is data.
+    /// Not an `Option`, because `null` is data.
     #[serde(borrow)]
     data: &'a RawValue,
     event: Option<Box<str>>,
@@ -120,10 +120,10 @@ fn string(json: &str) -> Result<Box<str>, LineFault> {
     serde_json::from_str(json).map_err(json_fault)
 }
 
-/// Why a body is refused.
+/// The reason for which a body is refused.
 #[derive(Debug, Error)]
 pub enum LineError {
-    /// There is no line but empty ones.
+    /// There are only empty lines.
     #[error("there is no message; send one {{\"channel\":…,\"data\":…}} per line")]
     NoLine,
     /// A line is refused.
@@ -137,7 +137,7 @@ pub enum LineError {
 }
 
 impl LineError {
-    /// Whether it is a matter of size (413) rather than of form (400).
+    /// Whether a message is too large (413); otherwise the body is malformed (400).
     pub fn is_too_large(&self) -> bool {
         matches!(
             self,
@@ -149,13 +149,13 @@ impl LineError {
     }
 }
 
-/// Why a line is refused.
+/// The reason for which a line is refused.
 #[derive(Debug, Error)]
 pub enum LineFault {
     /// Not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
-    /// It does not begin as an object.
+    /// It does not begin like an object.
     #[error("it must be a JSON object")]
     NotObject,
     /// Not JSON, or a member is missing, given twice or of the wrong type.
@@ -163,19 +163,19 @@ pub enum LineFault {
     Json {
         /// The reason, without its position.
         cause: String,
-        /// The byte of the line where it was found, from 1.
+        /// The position in the line, in bytes, from 1.
         column: usize,
     },
-    /// An escape that is half a character, in any member.
+    /// An unpaired surrogate, in any member.
     #[error("{0}")]
     Surrogate(UnpairedSurrogate),
-    /// The data is JSON, and more than its grammar is wrong.
+    /// The data is JSON that violates a rule beyond the grammar.
     #[error("`data` is refused: {0}")]
     Data(#[from] JsonError),
-    /// The encoding says base64, and the data is not a string.
+    /// The encoding is base64, and the data is not a string.
     #[error("`data` must be a string where `encoding` is given")]
     NotString,
-    /// The encoding says base64, and the data is not.
+    /// The encoding is base64, and the data is not valid base64.
     #[error("`data` is not padded base64 of the standard alphabet: {0}")]
     Base64(base64::DecodeError),
     /// An encoding other than base64.
@@ -200,7 +200,7 @@ pub enum LineFault {
     },
 }
 
-/// Serde's error without its line, which is not the body's.
+/// Converts serde's error, without its line number, which is not that of the body.
 fn json_fault(error: serde_json::Error) -> LineFault {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());

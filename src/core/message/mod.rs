@@ -1,8 +1,8 @@
 //! The vocabulary of the domain: ids, names, data, and a message before and after it has an id.
 //!
-//! Owns the rules for what may be published. A value of one of these types has passed them, so no
-//! other room checks a name, an event or JSON again. It never publishes, and writes no wire format
-//! but that of an id.
+//! Owns the rules for what may be published. A value of one of these types satisfies them, so no
+//! other module checks a name, an event or JSON again. It never publishes, and writes no wire format
+//! except that of an id.
 //!
 //! Invariants:
 //! - *Valid by construction.* The fields of names, keys and [`Json`] are private; the only way to
@@ -23,11 +23,11 @@ pub use id::{Cursor, Epoch, MessageId, Seq};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};
 pub use names::{ChannelName, EventError, EventName, IdempotencyKey, KeyError, NameError};
 
-/// A message that is to be published. It has no id yet.
+/// A message to be published. It has no id yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft<'a> {
-    /// The channel that it is for. Borrowed where the name is at hand, as a channel that exists
-    /// already needs no copy.
+    /// Its channel. Borrowed from the request if possible, because a channel that exists needs
+    /// no copy.
     pub channel: ChannelName<'a>,
     /// Its content.
     pub data: Data,
@@ -49,7 +49,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// A published message, borrowed from where it is stored: all that an encoder needs.
+/// A published message, borrowed from the history: everything that an encoder needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
     /// Its id.

@@ -1,7 +1,7 @@
-//! The names that publishers and readers choose: of channels and of events, and idempotency keys.
+//! The names that publishers and readers choose: of channels and events, and idempotency keys.
 //!
-//! Owns their rules. Names are bytes: they are compared byte by byte, without Unicode normalisation
-//! and with case.
+//! Owns their rules. Names are compared byte by byte: case-sensitively and without Unicode
+//! normalisation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,16 +18,16 @@ const MAX_EVENT_BYTES: usize = 255;
 /// The longest idempotency key.
 const MAX_KEY_BYTES: usize = 255;
 
-/// Event names that mean something else to a reader: those that encke sends itself, and those that
+/// Event names with another meaning for readers: those of encke's own events, and those that
 /// run `onerror` and `onopen` of a browser's EventSource.
 const RESERVED_EVENTS: [&str; 6] = ["cursor", "gap", "end", "expired", "error", "open"];
 
-/// The name of a channel: 1 to 250 bytes of UTF-8 in segments that `/` separates.
+/// The name of a channel: 1 to 250 bytes of UTF-8, in segments separated by `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelName<'a>(Cow<'a, str>);
 
 impl<'a> ChannelName<'a> {
-    /// Parses a name that is percent-decoded already; it stays borrowed if it is.
+    /// Parses a percent-decoded name. A borrowed name stays borrowed.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ fn check(name: &[u8]) -> Result<&str, NameError> {
         return Err(NameError::Length);
     }
     let name = std::str::from_utf8(name).map_err(|_| NameError::Utf8)?;
-    // Nearly every name is one segment of these characters, and needs no further check.
+    // Cheap test first: nearly every name is one segment of these characters.
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':');
     if name.bytes().all(is_plain) {
         return Ok(name);
@@ -89,10 +89,10 @@ fn check(name: &[u8]) -> Result<&str, NameError> {
     }
 }
 
-/// Why a channel name is refused.
+/// The reason for which a channel name is refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NameError {
-    /// No byte, or more than 250.
+    /// Empty, or more than 250 bytes.
     #[error("a channel name is 1 to 250 bytes after percent-decoding")]
     Length,
     /// Not UTF-8.
@@ -106,7 +106,7 @@ pub enum NameError {
     Segment,
 }
 
-/// The name of an event: 1 to 255 bytes of UTF-8 without line ends, and none that is reserved.
+/// The name of an event: 1 to 255 bytes of UTF-8 without line ends, and not a reserved name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventName(Box<str>);
 
@@ -142,16 +142,16 @@ impl Deref for EventName {
     }
 }
 
-/// Why an event name is refused.
+/// The reason for which an event name is refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum EventError {
     /// More than 255 bytes.
     #[error("an event name is at most 255 bytes")]
     TooLong,
-    /// CR, LF or NUL: the name would not arrive as it was sent.
+    /// CR, LF or NUL: a server-sent event cannot carry the name unchanged.
     #[error("an event name must not contain CR, LF or NUL")]
     LineEnd,
-    /// An event of encke itself, or one that a browser takes for its own.
+    /// The name of an event of encke itself, or of the browser.
     #[error(
         "the event names `cursor`, `gap`, `end`, `expired`, `error` and `open` are reserved; \
          choose another"
