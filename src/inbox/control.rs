@@ -1,7 +1,7 @@
-//! What a thread can tell a running server to do.
+//! Commands of other threads to a running server.
 //!
-//! Owns the queue of commands. It is apart from the queue of messages, so that a command waits for no
-//! publisher.
+//! Owns the queue of commands. It is separate from the queue of messages, so that a command does not wait behind
+//! messages.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::shared::Shared;
 
-/// Commands that may wait for the reactor's next tick.
+/// Capacity of the queue, in commands.
 const CAPACITY: usize = 16;
 
 /// A command to the reactor.
@@ -30,15 +30,15 @@ impl Handle {
     /// Begins a drain: see `Config::drain`. [`crate::Server::run`] returns when it is over.
     pub fn shutdown(&self) {
         match self.queue.try_send(Control::Drain) {
-            // A full queue holds a drain already, as there is no other command; a server that has ended
-            // needs none.
+            // A full queue already contains a drain, because there is no other command. A server that has
+            // ended needs none.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
         self.shared.wake();
     }
 }
 
-/// A queue of commands, and its end in the reactor.
+/// Creates a queue of commands: the handle that sends, and the receiver of the reactor.
 pub(super) fn channel(shared: &Arc<Shared>) -> (Handle, Receiver<Control>) {
     let (queue, commands) = crossbeam_channel::bounded(CAPACITY);
     let shared = Arc::clone(shared);

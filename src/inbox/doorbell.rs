@@ -1,13 +1,13 @@
-//! The wake protocol between producers and the reactor.
+//! The wake protocol between other threads and the reactor.
 //!
-//! Owns one flag. Invariant, checked by a model of all interleavings: what is in a queue before the bell
-//! is rung is found by the reactor, which answers the bell *before* it looks into any of its queues.
+//! Owns one flag. Invariant, checked by a model of all interleavings: the reactor finds every message and command
+//! that was queued before the bell was rung, because it answers the bell *before* it reads its queues.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that threads share; a trait so that a model checker can stand in for the real one.
+/// A flag that threads share; a trait so that the tests can use the atomic of a model checker.
 pub(super) trait Flag {
-    /// Stores a value and returns the one before, ordered with everything around it.
+    /// Stores a value and returns the previous one, with acquire and release ordering.
     fn swap(&self, value: bool) -> bool;
 }
 
@@ -17,33 +17,33 @@ impl Flag for AtomicBool {
     }
 }
 
-/// The wake protocol: many ring, one answers.
+/// The wake protocol: many threads ring, the reactor answers.
 #[derive(Debug, Default)]
 pub(super) struct Doorbell<F> {
     rung: F,
 }
 
 impl<F: Flag> Doorbell<F> {
-    /// A bell that was not rung, over a flag that is false.
+    /// A bell that was not rung. `flag` must be false.
     pub(super) fn new(flag: F) -> Doorbell<F> {
         Doorbell { rung: flag }
     }
 
-    /// Rings, after something was put where the other side will look. True: the other side may be
-    /// asleep and must be woken.
+    /// Rings, after an item was queued. Returns whether the caller must wake the reactor, which may be
+    /// asleep.
     pub(super) fn ring(&self) -> bool {
         !self.rung.swap(true)
     }
 
-    /// Answers, before looking: whatever is put there later rings anew.
+    /// Answers, before the queues are read: an item that is queued later rings again.
     pub(super) fn answer(&self) {
         self.rung.swap(false);
     }
 }
 
 /// All interleavings of threads that ring and a reactor that sleeps. The doorbell is the real one, over
-/// loom's atomic; each queue is modelled by a mutex, and the eventfd by a flag. When the threads are done,
-/// the reactor goes on for as long as it is woken: what is in a queue then would stay there.
+/// loom's atomic; a mutex models each queue, and a flag the eventfd. When the threads have ended,
+/// the reactor runs for as long as it is woken. An item that is still queued then would never be taken.
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -65,12 +65,12 @@ mod tests {
         }
     }
 
-    /// What producers and the reactor share.
+    /// The state that the threads and the reactor share.
     struct Shared {
         queue: Mutex<VecDeque<usize>>,
         command: Mutex<bool>,
         bell: Doorbell<Modelled>,
-        /// An eventfd: readable until the reactor has taken note.
+        /// An eventfd: readable until the reactor has read it.
         woken: Mutex<bool>,
     }
 
@@ -84,7 +84,7 @@ mod tests {
             })
         }
 
-        /// The sending of a message.
+        /// Sends a message.
         fn publish(&self, message: usize) {
             self.queue.lock().unwrap().push_back(message);
             if self.bell.ring() {
@@ -92,7 +92,7 @@ mod tests {
             }
         }
 
-        /// The sending of a command.
+        /// Sends a command.
         fn command(&self) {
             *self.command.lock().unwrap() = true;
             if self.bell.ring() {
@@ -100,14 +100,14 @@ mod tests {
             }
         }
 
-        /// Whether there was a command, which the reactor takes.
+        /// Takes the command, if there is one.
         fn obey(&self, taken: &mut Vec<usize>) {
             if std::mem::take(&mut *self.command.lock().unwrap()) {
                 taken.push(COMMAND);
             }
         }
 
-        /// Whether the reactor's sleep ends.
+        /// Reads the eventfd, and returns whether it wakes the reactor.
         fn wakes(&self) -> bool {
             std::mem::take(&mut *self.woken.lock().unwrap())
         }
@@ -161,7 +161,7 @@ mod tests {
         });
     }
 
-    /// The model is able to see the mistakes that the protocol avoids.
+    /// Shows that the model detects the mistakes that the protocol avoids.
     #[test]
     #[should_panic(expected = "the reactor sleeps, and has not taken each")]
     fn draining_before_answering_loses_a_message() {

@@ -1,11 +1,10 @@
-//! From other threads to the reactor: messages and commands; and back, receipts.
+//! The communication between other threads and the reactor: messages and commands to it, receipts from it.
 //!
-//! Owns the only things that threads share: two bounded queues, a doorbell for both, and a flag. The queue
-//! of messages carries back-pressure to producers; commands have a queue of their own, so that they do
-//! not wait behind messages. The doorbell wakes the reactor at most once for as much as it finds when it
-//! comes. Nothing else of the reactor is seen by another thread.
+//! Owns everything that threads share: two bounded queues, a doorbell for both, and a flag. The queue
+//! of messages exerts back-pressure on producers. Commands have a queue of their own, so that they do
+//! not wait behind messages. The doorbell wakes the reactor at most once until it has read the queues.
 //!
-//! Invariant: the reactor answers the doorbell before it looks into either queue.
+//! Invariant: the reactor answers the doorbell before it reads either queue.
 
 mod control;
 mod doorbell;
@@ -28,7 +27,7 @@ use encke_core::message::{Data, Draft};
 use publication::Submission;
 use shared::Shared;
 
-/// Publishes from any thread: one clone for each producer.
+/// Publishes from any thread. Clone it for each producer.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     queue: Sender<Submission>,
@@ -37,12 +36,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Publishes a message; waits while the queue is full.
+    /// Publishes a message. Blocks while the queue is full.
     ///
     /// # Errors
     ///
-    /// A message that cannot be published is refused here; one that is returned `Ok` for reaches
-    /// its channel unless the limit on channels is met there (ask for a receipt to know).
+    /// The message is not valid, or the server is closed. After `Ok` the message reaches
+    /// its channel, unless the limit on channels is reached; only a receipt reports that.
     pub fn publish(
         &self,
         channel: impl Into<Box<str>>,
@@ -51,7 +50,7 @@ impl Publisher {
         self.send(Publication::new(channel, data))
     }
 
-    /// Publishes a message, or says that the queue is full.
+    /// Publishes a message, without blocking.
     ///
     /// # Errors
     ///
@@ -101,15 +100,15 @@ impl Publisher {
 pub(crate) struct Inbox {
     queue: Receiver<Submission>,
     shared: Arc<Shared>,
-    /// A message for which there was no room yet: those behind it wait in the queue, and so do
-    /// their producers.
+    /// A message for which there was no memory. Later messages wait in the queue, and producers wait for
+    /// space in the queue.
     stalled: Option<Submission>,
     commands: Receiver<Control>,
-    /// There may be something in the queues that the doorbell will not announce.
+    /// Whether the queues may contain items that the doorbell does not announce.
     is_signalled: bool,
 }
 
-/// A queue of `capacity` messages, and both of its sides.
+/// Creates the inbox with a queue of `capacity` messages, and its ends for other threads.
 pub(crate) fn channel(
     capacity: usize,
     max_message_bytes: usize,
@@ -138,22 +137,22 @@ pub(crate) fn channel(
 }
 
 impl Inbox {
-    /// How many messages wait.
+    /// The number of messages that wait.
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + usize::from(self.stalled.is_some())
     }
 
-    /// Notes that the waker's event has come.
+    /// Records an event of the waker.
     pub(crate) fn on_wake(&mut self) {
         self.is_signalled = true;
     }
 
-    /// Whether there may be something that the doorbell will not announce, and that may be taken now.
+    /// Whether the queues may contain items that the doorbell does not announce and that can be taken now.
     pub(crate) fn has_work(&self) -> bool {
         self.is_signalled && !self.is_stalled()
     }
 
-    /// Answers the doorbell: what is sent from here on rings it anew. Comes in each tick before
+    /// Answers the doorbell: items that are sent from here on ring it again. Call it in each tick before
     /// [`Inbox::next_command`] and [`Inbox::drain`].
     pub(crate) fn answer(&self) {
         if self.is_signalled {
@@ -166,18 +165,18 @@ impl Inbox {
         self.commands.try_recv().ok()
     }
 
-    /// Whether a message found no room: it is to be tried again after a rest.
+    /// Whether a message waits for memory and must be tried again later.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled.is_some()
     }
 
-    /// Refuses producers from now on; what is in the queue already is still taken.
+    /// Refuses publishers from now on. Messages that are already queued are still taken.
     pub(crate) fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
     }
 
-    /// Hands at most `budget` messages to `submit`; one that finds no room stays and is tried
-    /// again, and those behind it wait.
+    /// Passes at most `budget` messages to `submit`. If there is no memory for one, it is kept for the next call, and
+    /// those behind it wait.
     pub(crate) fn drain(
         &mut self,
         budget: usize,
@@ -206,7 +205,7 @@ impl Inbox {
     }
 }
 
-/// Submits one; returns it if there is no room for it yet.
+/// Submits one message, and returns it if there is no memory for it yet.
 fn hand_over(
     submission: Submission,
     submit: &mut impl FnMut(Draft<'static>) -> Result<Published, (Refusal, Draft<'static>)>,
@@ -262,7 +261,7 @@ mod tests {
             });
             assert!(
                 inbox.is_stalled() && !inbox.has_work(),
-                "it rests, and does not spin"
+                "it waits without spinning"
             );
             assert_eq!(inbox.len(), 2);
         }
@@ -288,7 +287,7 @@ mod tests {
         inbox.answer();
         assert_eq!(inbox.next_command(), Some(Control::Drain));
         assert_eq!(inbox.len(), 1);
-        assert!(inbox.has_work(), "the message is still to be taken");
+        assert!(inbox.has_work(), "the message is still queued");
     }
 
     #[test]
@@ -306,7 +305,7 @@ mod tests {
             taken += 1;
             accept(taken)
         });
-        assert_eq!(taken, 1, "what was accepted is delivered");
+        assert_eq!(taken, 1, "an accepted message is delivered");
         drop(inbox);
         assert_eq!(publisher.publish("gone", "x"), Err(PublishError::Closed));
     }

@@ -1,7 +1,7 @@
-//! A message on its way from a producer, and the result that comes back.
+//! A message from a producer, and the result that it gets back.
 //!
-//! Owns the way from what a program has at hand to a [`Draft`]: the queue holds nothing else. It
-//! never publishes.
+//! Owns the construction of a valid [`Draft`] from strings and bytes of a program. The queue contains
+//! only drafts. It never publishes.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub struct Publication {
 pub(super) struct ReceiptSender(Sender<Result<Accepted, PublishError>>);
 
 impl ReceiptSender {
-    /// Sends the result. A receipt that was dropped does not need it.
+    /// Sends the result, unless the receipt was dropped.
     pub(super) fn send(self, result: Result<Published, PublishError>) {
         let accepted = result.map(|published| Accepted {
             id: published.id.to_string(),
@@ -55,7 +55,7 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// As the reactor found; [`PublishError::Closed`] if the server stopped first.
+    /// The reason for which the reactor refused the message; [`PublishError::Closed`] if the server ended before.
     pub fn wait(self) -> Result<Accepted, PublishError> {
         self.0.recv().unwrap_or(Err(PublishError::Closed))
     }
@@ -73,7 +73,7 @@ impl Publication {
         }
     }
 
-    /// Names its event; an empty name is none. Names that encke or a browser uses itself (`cursor`,
+    /// Names its event; an empty name means none. Names of events of encke or of the browser (`cursor`,
     /// `gap`, `end`, `expired`, `error`, `open`) and names with line ends are refused.
     pub fn event(self, name: impl Into<Box<str>>) -> Publication {
         self.and(|draft| {
@@ -82,8 +82,8 @@ impl Publication {
         })
     }
 
-    /// Makes a retry harmless: while a message with the same key is in the channel's history, its
-    /// result is answered again and nothing is published. A key is 1 to 255 bytes.
+    /// Sets the idempotency key: while a message with the same key is in the channel's history, the receipt
+    /// gets the result of that message and nothing is published. A key is 1 to 255 bytes.
     pub fn idempotency_key(self, key: impl Into<Box<str>>) -> Publication {
         self.and(|draft| {
             draft.key = Some(IdempotencyKey::parse(key.into().as_bytes())?);
@@ -91,7 +91,7 @@ impl Publication {
         })
     }
 
-    /// Changes the draft, unless an earlier part of it was refused.
+    /// Changes the draft, unless an earlier part was refused.
     fn and(
         mut self,
         change: impl FnOnce(&mut Draft<'static>) -> Result<(), PublishError>,
@@ -104,14 +104,14 @@ impl Publication {
         self
     }
 
-    /// Asks for the id.
+    /// Requests a receipt, which gets the id.
     pub fn with_receipt(mut self) -> (Publication, Receipt) {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         self.receipt = Some(ReceiptSender(sender));
         (self, Receipt(receiver))
     }
 
-    /// The message as the queue takes it.
+    /// Converts it to an element of the queue.
     pub(super) fn submit(self, max_message_bytes: usize) -> Result<Submission, PublishError> {
         let draft = self.draft?;
         if draft.data.len() > max_message_bytes {
@@ -138,7 +138,7 @@ pub(super) struct Submission {
     pub(super) receipt: Option<ReceiptSender>,
 }
 
-/// Why a message was not published.
+/// The reason for which a message was not published.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum PublishError {
     /// The name of its channel is not valid.
@@ -154,12 +154,12 @@ pub enum PublishError {
     #[error("the producers' queue is full")]
     Full,
     /// The server has stopped, or is draining.
-    #[error("the server takes no more messages")]
+    #[error("the server accepts no more messages")]
     Closed,
-    /// There are as many channels as allowed.
-    #[error("there are as many channels as allowed")]
+    /// The limit on channels is reached.
+    #[error("the limit on channels is reached")]
     TooManyChannels,
-    /// It is larger than a message may be; the limit in bytes.
+    /// The message is too large; the limit in bytes.
     #[error("a message is at most {0} bytes")]
     TooLarge(usize),
 }

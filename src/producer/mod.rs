@@ -1,7 +1,7 @@
-//! Producers: threads that feed messages from elsewhere to the server.
+//! Producers: threads that publish messages from a source outside the server.
 //!
-//! Owns blocking reads and what is to be said about bad input. A producer knows neither the hub
-//! nor the reactor: it hands each message to a closure, which may block, and that is its only
-//! brake. The end of a producer's source ends its thread, never the server.
+//! Owns blocking reads and the warnings about malformed input. A producer uses neither the engine
+//! nor the reactor: it passes each message to a closure, whose blocking is the
+//! back-pressure. The end of a producer's source ends its thread, never the server.
 
 pub mod stdin;

@@ -1,10 +1,10 @@
 //! Standard input, or any other stream of lines, as a producer.
 //!
-//! Owns the cutting of bytes into lines and the warnings about lines that are skipped. It never
-//! decides what a full queue means: the closure it publishes through does, by blocking.
+//! Owns the division of bytes into lines, and the warnings about lines that are skipped. The
+//! closure through which it publishes decides how to handle a full queue.
 //!
 //! Invariants:
-//! - *Bounded*: no more of a line is kept than a message may have, however long it is.
+//! - *Bounded*: of a line, at most as many bytes are kept as a message may have.
 //! - *Whole or not at all*: a line is one message, or is skipped and counted.
 
 use std::io::{BufRead, ErrorKind};
@@ -27,7 +27,7 @@ pub enum Lines {
 }
 
 impl Lines {
-    /// Each line as it is, to `channel`.
+    /// Each line unchanged, for `channel`.
     ///
     /// # Errors
     ///
@@ -38,11 +38,12 @@ impl Lines {
     }
 }
 
-/// Reads lines and publishes them until the input ends, fails, or the server is closed.
+/// Reads lines and publishes them until the input ends or fails, or the server is closed.
 ///
-/// A byte order mark before the first line is skipped. LF and CRLF end a line and are not part of it; the last line needs no end. A line of more than
-/// `max_message_bytes`, a malformed line of NDJSON and a line that is refused are skipped; a
-/// warning a second at most says how many, and which was the last of them and why.
+/// A byte order mark before the first line is skipped. LF and CRLF end a line and are not part of it;
+/// the last line needs no end. A line of more than `max_message_bytes`, a malformed line of NDJSON,
+/// and a line whose message is refused are skipped. At most one warning per second reports their number, and
+/// the last of them with its reason.
 pub fn feed(
     mut input: impl BufRead,
     lines: &Lines,
@@ -61,7 +62,9 @@ pub fn feed(
             Ok(None) => continue,
             Ok(Some(draft)) => match publish(draft) {
                 Ok(()) => continue,
-                Err(PublishError::Closed) => break "is left, as the server is closing".into(),
+                Err(PublishError::Closed) => {
+                    break "is no longer read: the server is closing".into();
+                }
                 Err(error) => error.to_string(),
             },
             Err(reason) => reason,
@@ -76,7 +79,7 @@ pub fn feed(
     log::info!("standard input {end}, after {} lines", cutter.number);
 }
 
-/// Makes a message of a line; `None` if the line is to be ignored.
+/// Converts a line to a message; `None` if the line is blank.
 fn read(cut: Cut<'_>, lines: &Lines, max: usize) -> Result<Option<Draft<'static>>, String> {
     let Cut::Whole(bytes) = cut else {
         return Err(format!("it has more than {max} bytes"));
@@ -102,7 +105,7 @@ enum Cut<'b> {
 struct Cutter {
     buffer: Vec<u8>,
     max: usize,
-    /// The number of the line last cut, from 1.
+    /// The number of the current line, from 1.
     number: u64,
 }
 
@@ -131,7 +134,7 @@ impl Cutter {
             }
             let found = memchr::memchr(b'\n', available);
             let piece = &available[..found.unwrap_or(available.len())];
-            // One byte more than allowed is kept: it may be the CR of a CRLF.
+            // One byte more than allowed is kept, because it may be the CR of a CRLF.
             let room = (self.max.saturating_add(1)).saturating_sub(self.buffer.len());
             self.buffer
                 .extend_from_slice(&piece[..piece.len().min(room)]);
@@ -165,7 +168,7 @@ impl Cutter {
     }
 }
 
-/// Counts skipped lines and says so, once in a while.
+/// The skipped lines that no warning has reported yet.
 #[derive(Default)]
 struct Skipped {
     count: u64,
@@ -174,7 +177,7 @@ struct Skipped {
 }
 
 impl Skipped {
-    /// Counts a line; the warning, if one is due.
+    /// Records a skipped line, and returns the warning if one is due.
     fn record(&mut self, number: u64, reason: String, now: Instant) -> Option<String> {
         self.count += 1;
         self.last = Some((number, reason));
@@ -185,7 +188,7 @@ impl Skipped {
         self.take_warning()
     }
 
-    /// The warning about lines of which nothing was said so far.
+    /// Returns the warning about the lines that no warning has reported yet.
     fn take_warning(&mut self) -> Option<String> {
         let (number, reason) = self.last.take()?;
         let count = std::mem::take(&mut self.count);

@@ -23,7 +23,7 @@ use encke_core::engine::{ConnId, ConnectionLimit, Wire};
 const BUDGET: usize = 64;
 
 impl Reactor {
-    /// Whether a listener may have connections to accept now.
+    /// Whether a listener may have connections to accept.
     pub(super) fn can_accept(&self) -> bool {
         !self.gate.is_paused() && self.listeners.iter().any(|l| l.is_ready)
     }
@@ -93,7 +93,7 @@ impl Reactor {
         let read = rustix::io::read(fd, &mut self.buffer[..]);
         let answer = self.engine.reject(&self.buffer[..read.unwrap_or(0)], limit);
         if let Some(answer) = answer {
-            // A client that takes no answer gets none.
+            // The connection is closed in any case.
             let _ = rustix::io::write(fd, &answer);
         }
     }

@@ -1,10 +1,10 @@
-//! Listening sockets: made, bound, and made safe to accept from.
+//! Listening sockets and their options.
 //!
-//! Owns the options of TCP sockets. They are set on the listener alone, since Linux copies them to the
-//! sockets that it accepts: no delay, because an event is one small write; and the two that find peers
-//! which vanished without a FIN, keep-alive where nothing is sent, and `TCP_USER_TIMEOUT` where sent
-//! bytes are not acknowledged. Without the latter, heartbeats would go into the send buffer until the
-//! kernel gives up, after a quarter of an hour.
+//! Owns the options of TCP sockets. They are set only on the listener, because Linux copies them to the
+//! sockets that it accepts: `TCP_NODELAY`, because an event is one small write; and two that detect clients
+//! that vanished without a FIN: keep-alive, on connections to which nothing is sent, and `TCP_USER_TIMEOUT`, if sent
+//! bytes are not acknowledged. Without the latter, heartbeats would fill the send buffer until the
+//! kernel closes the connection, after a quarter of an hour.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,8 +21,8 @@ use encke_core::engine::Access;
 /// The time without a byte after which the kernel asks a TCP peer whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The time after which the kernel asks again. It gives up once there is no answer for
-/// `TCP_USER_TIMEOUT`.
+/// The time between two probes. The kernel closes the connection after `TCP_USER_TIMEOUT` without a
+/// reply.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The longest `TCP_USER_TIMEOUT`: the kernel takes it as an `int`, in milliseconds.
@@ -74,7 +74,7 @@ impl Listener {
     }
 }
 
-/// A listening socket, and the file to be removed with it.
+/// Opens a listening socket, and returns it with the file to be removed with it.
 fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<SocketFile>)> {
     match address {
         Address::Tcp(address) => {
@@ -111,7 +111,7 @@ fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<Socket
     }
 }
 
-/// Sets what sockets accepted from this one inherit.
+/// Sets the options that accepted sockets inherit.
 fn set_tcp_options(listener: &Socket, write_timeout: Duration) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
     listener.set_keepalive(true)?;
@@ -120,7 +120,7 @@ fn set_tcp_options(listener: &Socket, write_timeout: Duration) -> io::Result<()>
         .with_interval(KEEPALIVE_INTERVAL);
     listener.set_tcp_keepalive(&keepalive)?;
     match listener.set_tcp_user_timeout(Some(write_timeout.min(MAX_USER_TIMEOUT))) {
-        // An inherited socket may be of MPTCP, which does not have it.
+        // An inherited socket may be of MPTCP, which does not have this option.
         Err(error) if error.raw_os_error() == Some(Errno::NOPROTOOPT.raw_os_error()) => {
             log::warn!("clients that vanish are not timed out: {error}");
             Ok(())

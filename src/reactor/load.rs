@@ -1,6 +1,6 @@
 //! Gauges of the process: how busy its thread is, and its use of descriptors and memory.
 //!
-//! Owns the measuring.
+//! Owns the measurements.
 
 use std::time::{Duration, Instant};
 
@@ -49,8 +49,8 @@ impl Load {
         }
         self.next_sample = now.after_ms(SAMPLE_MS);
         gauges.max_open_files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        // Linux tells the number of open descriptors as the size of this directory since 6.2; before
-        // that it says 0, and our own sockets are nearly all there are.
+        // Since Linux 6.2 the size of this directory is the number of open descriptors; before
+        // that it is 0, and the sockets are nearly all of them.
         let open = std::fs::metadata("/proc/self/fd").map(|metadata| metadata.len());
         gauges.open_files = open.unwrap_or(0).max(sockets as u64);
         gauges.resident_bytes = resident_bytes().unwrap_or(0);

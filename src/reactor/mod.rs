@@ -44,7 +44,7 @@ const EVENTS: usize = 256;
 /// The read buffer; a connection that fills it is read again in the next tick.
 const READ_BYTES: usize = 64 << 10;
 
-/// Reads of one connection in one tick, where the client has closed its side.
+/// Reads of one connection in one tick, if the client may have closed its side.
 const READS: usize = 4;
 
 /// Bytes of responses after which no more requests are read in one tick: a budget by count alone would
@@ -70,7 +70,7 @@ const DELIVER_BUDGET: usize = 256;
 /// Deadlines served in one tick.
 const EXPIRE_BUDGET: usize = 256;
 
-/// Connections that are given their moment of release in one tick of a drain.
+/// Connections whose release is scheduled in one tick of a drain.
 const RELEASE_BUDGET: usize = 4_096;
 
 /// Sockets closed in one tick: `close` is the most expensive of all calls.
@@ -79,7 +79,7 @@ const CLOSE_BUDGET: usize = 64;
 /// Tokens below this are not connections: a connection's generation is never 0.
 const WAKER: Token = Token(0);
 
-/// The first descriptor that the embedding program has watched; listeners stand between the two.
+/// The token of the first descriptor of the embedding program; those of listeners are between the two.
 const WATCHED: usize = 1 << 31;
 
 /// The last token that is not a connection's.
@@ -96,7 +96,7 @@ pub(crate) struct Reactor {
     gate: AcceptGate,
     addresses: Addresses,
     inbox: Inbox,
-    /// Connections that may have more to read, each once.
+    /// Connections with a deferred read, each once.
     unread: VecDeque<ConnId>,
     buffer: Box<[u8]>,
     started: Instant,
@@ -108,12 +108,12 @@ pub(crate) struct Reactor {
 
 /// A descriptor of the embedding program, with a callback for when it has become readable.
 struct WatchedFd {
-    /// Open, and so in the poll, until the loop ends.
+    /// Kept open until the loop ends, because closing it would remove it from the poll.
     _source: OwnedFd,
     run: Box<dyn FnMut() + Send>,
 }
 
-/// A callback of the embedding program that runs again and again.
+/// A callback of the embedding program that runs periodically.
 struct PeriodicCallback {
     interval_ms: u64,
     due: Time,
@@ -175,7 +175,7 @@ impl Reactor {
         Ok(bound)
     }
 
-    /// Has `run` called about every `interval` for as long as the loop turns.
+    /// Calls `run` about once per `interval` until the loop ends.
     pub(crate) fn every(&mut self, interval: Duration, run: Box<dyn FnMut() + Send>) {
         self.callbacks.push(PeriodicCallback {
             interval_ms: millis(interval).max(1),
@@ -184,7 +184,7 @@ impl Reactor {
         });
     }
 
-    /// Has `run` called whenever `source` has become readable.
+    /// Calls `run` whenever `source` has become readable.
     pub(crate) fn watch(
         &mut self,
         source: OwnedFd,
@@ -273,7 +273,7 @@ impl Reactor {
             let at = self.started + Duration::from_millis(due.0);
             at.saturating_duration_since(now)
         });
-        // Memory for a message may become free without an event.
+        // Memory for the stalled message may become free without an event.
         let retry = self.inbox.is_stalled().then_some(STALL_RETRY);
         [until, retry].into_iter().flatten().min()
     }
@@ -338,8 +338,9 @@ impl Reactor {
             .is_none_or(|state| state == State::Gone)
     }
 
-    /// Reads from a connection. A short read is the last: further bytes raise a new event. Not so where the
-    /// client has closed its side, or may have: the end of the stream raises no further event.
+    /// Reads from a connection. A read that does not fill the buffer is the last, because further bytes
+    /// raise a new event. If the client may have closed its side, reading continues, because the end of the stream
+    /// raises no further event.
     fn read(&mut self, id: ConnId, may_be_closed: bool) {
         if self.engine.written_bytes() > WRITTEN_BYTES {
             return self.read_later(id);
@@ -371,7 +372,7 @@ impl Reactor {
         self.read_later(id);
     }
 
-    /// Defers a read that no event will ask for.
+    /// Defers a read for which there will be no event.
     fn read_later(&mut self, id: ConnId) {
         if self.engine.wants_input(id) && self.sockets.mark_unread(id) {
             self.unread.push_back(id);
@@ -428,7 +429,7 @@ impl Reactor {
             };
             self.engine.resume(id, &mut self.sockets);
             self.read_later(id);
-            // After the first, so that one is resumed however much was written before.
+            // Checked after the first request, so that each tick resumes at least one.
             if self.engine.written_bytes() > WRITTEN_BYTES {
                 break;
             }

@@ -41,7 +41,7 @@ impl Reactor {
                 false
             }
             Header::Whole(length, address) => {
-                // It was seen there a moment ago, so this takes all of it.
+                // The header was peeked at just now, so one read takes all of it.
                 let _ = self.sockets.read(id, &mut self.buffer[..length]);
                 self.count_address(id, address)
             }

@@ -1,8 +1,8 @@
 //! The file of a listening unix socket.
 //!
 //! Owns its creation and its removal. Invariants: a file on which a process listens is never replaced,
-//! also if several processes start at once; and a file is removed only if it is still the one that was
-//! created here, since its path may have been given to a successor meanwhile.
+//! even if several processes start at once; and a file is removed only if it is still the one that was
+//! created here, because a successor may use the path by then.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -16,15 +16,15 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 65_535;
 
-/// A file that was created by binding a socket to its path. Dropping it removes it if it is still
-/// that file. The socket must be open until then: an open socket keeps the number of its inode from
-/// being used again.
+/// A file that was created by binding a socket to its path. Dropping it removes the file if it is still
+/// the same. The socket must be open until then, because an open socket prevents the reuse of its inode
+/// number.
 pub(super) struct SocketFile {
     path: PathBuf,
     id: FileId,
 }
 
-/// What tells a file from every other one that exists: its device and its inode.
+/// The identity of an existing file: its device and its inode.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FileId(u64, u64);
 
@@ -32,7 +32,7 @@ impl SocketFile {
     /// Listens on a new socket at `path`, and returns it with its file. A file without a listener is
     /// replaced. `mode` is the file's permission bits; `None` leaves them to the umask.
     pub(super) fn listen(path: &Path, mode: Option<u32>) -> io::Result<(Socket, SocketFile)> {
-        // Held until this socket listens: before, others would take its file for a stale one.
+        // Held until this socket listens: until then other processes would take its file for a stale one.
         let _lock = lock_directory(path);
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -89,7 +89,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         _ => return Ok(()),
     }
     let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A listener with a full backlog would make it wait.
+    // A listener with a full backlog would block `connect`.
     client.set_nonblocking(true)?;
     match client.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

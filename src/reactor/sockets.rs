@@ -1,7 +1,7 @@
 //! The sockets of connections, by the connection's index, and every system call on them.
 //!
-//! Owns the descriptors: dropping one closes it, which also takes it out of the poll. It never
-//! looks at the bytes.
+//! Owns the descriptors: dropping one closes it, which also removes it from the poll. It never
+//! examines the bytes.
 //!
 //! Invariant: interest in writability is registered at the first short write and then kept, as
 //! an event is only raised when the state changes.
@@ -19,14 +19,14 @@ use encke_core::engine::{ConnId, Sent, Wire};
 /// One socket.
 struct Socket {
     fd: OwnedFd,
-    /// Half of the token; the index is the other.
+    /// One half of the token; the other is the index.
     generation: u32,
-    /// Where the connection's address is counted.
+    /// The index in `Addresses` at which the connection's address is counted.
     address: u32,
     watches_writes: bool,
-    /// Is in the reactor's queue of deferred reads.
+    /// Whether the reactor's queue of deferred reads contains the connection.
     is_unread: bool,
-    /// Begins with a PROXY protocol header that has not arrived yet.
+    /// Whether a PROXY protocol header must come first and has not arrived yet.
     awaits_header: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Read {
     Nothing,
     Eof,
     Broken,
-    /// The kernel gave the connection up, because the client acknowledged nothing for the write timeout.
+    /// The kernel closed the connection, because the client acknowledged nothing for the write timeout.
     TimedOut,
 }
 
@@ -93,20 +93,20 @@ impl Sockets {
         Some(socket.address)
     }
 
-    /// Notes that a read of the connection is deferred, and returns whether that is new.
+    /// Records that a read of the connection is deferred, and returns whether none was before.
     pub(super) fn mark_unread(&mut self, id: ConnId) -> bool {
         self.find(id)
             .is_some_and(|socket| !std::mem::replace(&mut socket.is_unread, true))
     }
 
-    /// Notes that no read of the connection is deferred.
+    /// Records that no read of the connection is deferred.
     pub(super) fn clear_unread(&mut self, id: ConnId) {
         if let Some(socket) = self.find(id) {
             socket.is_unread = false;
         }
     }
 
-    /// Notes that a PROXY protocol header comes before everything else.
+    /// Records that a PROXY protocol header must come first.
     pub(super) fn await_header(&mut self, id: ConnId) {
         if let Some(socket) = self.find(id) {
             socket.awaits_header = true;
@@ -119,7 +119,7 @@ impl Sockets {
         socket.is_some_and(|socket| socket.generation == id.generation && socket.awaits_header)
     }
 
-    /// Notes that the header was read, and the index under which its address is counted.
+    /// Records that the header was read, and the index at which its address is counted.
     pub(super) fn end_header(&mut self, id: ConnId, address: u32) {
         if let Some(socket) = self.find(id) {
             socket.awaits_header = false;
@@ -135,7 +135,8 @@ impl Sockets {
         }
     }
 
-    /// Whether the kernel gave the connection up. It reports an error of a socket once.
+    /// Whether the kernel closed the connection by its timeout. The kernel reports an error of a socket only
+    /// once.
     pub(super) fn has_timed_out(&mut self, id: ConnId) -> bool {
         let Some(socket) = self.find(id) else {
             return false;
@@ -204,12 +205,12 @@ impl Wire for Sockets {
 
     fn shutdown(&mut self, connection: u32) {
         if let Some(Some(socket)) = self.sockets.get(connection as usize) {
-            // A socket that is not connected any more needs no shutdown.
+            // It fails only if the socket is no longer connected.
             let _ = rustix::net::shutdown(&socket.fd, Shutdown::Write);
         }
     }
 
-    /// A PROXY protocol header does not count: otherwise a partial one would keep its connection open.
+    /// A PROXY protocol header does not count, because a partial one would keep its connection open.
     fn has_unread(&mut self, connection: u32) -> bool {
         let Some(Some(socket)) = self.sockets.get(connection as usize) else {
             return false;
@@ -218,8 +219,8 @@ impl Wire for Sockets {
     }
 }
 
-/// Sends as many bytes as fit. The calls for sockets cost a few percent less than `write`, which reaches them
-/// by way of the file system.
+/// Sends as many bytes as fit. `send` and `sendmsg` cost a few percent less than `write`, which goes through
+/// the file system layer.
 fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     match slices {
         [slice] => rustix::net::send(fd, slice, SendFlags::NOSIGNAL),
