@@ -1,8 +1,8 @@
-//! The command line and the environment: one option for each setting, one line for each mistake.
+//! The command line and the environment: one option per setting, one line per error.
 //!
-//! Owns how both become [`Options`], and which wins. The options, their ranges and their texts are those of
-//! the library's table of settings. It never opens anything but the file of the publish key, and
-//! never ends the process: [`Exit`] says how `main` is to.
+//! Owns the conversion of both to [`Options`], and their precedence. The options, their ranges and their texts come from
+//! the library's table of settings. It opens only the file of the publish key, and
+//! never ends the process: it returns an [`Exit`] to `main`.
 
 mod arguments;
 mod values;
@@ -29,7 +29,7 @@ const BAD_OPTION: u8 = 2;
 pub(crate) struct Command {
     /// The settings of the server, checked.
     pub(crate) config: Config,
-    /// How the lines of standard input are published; `None`: they are not read.
+    /// How the lines of standard input are published. `None`: standard input is not read.
     pub(crate) stdin: Option<Lines>,
     /// The filter for `env_logger`.
     pub(crate) log: String,
@@ -38,7 +38,7 @@ pub(crate) struct Command {
 /// The reason to exit without running a server.
 #[derive(Debug)]
 pub(crate) enum Exit {
-    /// Help or version was asked for.
+    /// Help or version was requested.
     Shown(clap::Error),
     /// An error, in one line without a line end.
     Refused(String),
@@ -49,7 +49,7 @@ impl Exit {
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Exit::Shown(text) => {
-                // A closed pipe (`| head`) is no failure.
+                // A closed pipe (`| head`) is not a failure.
                 let _ = text.print();
                 ExitCode::SUCCESS
             }
@@ -65,8 +65,8 @@ impl Exit {
     }
 }
 
-/// Reads the command line, its program name first, and the environment. Sockets that were
-/// `inherited` come beside the addresses given, and instead of the default one.
+/// Parses the command line, which begins with the program name, and the environment. The addresses of
+/// `inherited` sockets are added to the given ones, and replace the default one.
 pub(crate) fn parse(
     args: impl Iterator<Item = OsString>,
     inherited: Sockets,
@@ -92,8 +92,8 @@ pub(crate) fn parse(
     finish(options)
 }
 
-/// The texts that a setting is given, by the command line or else by the environment. An empty variable
-/// counts as absent, as compose files and units set the variables that they have no value for.
+/// The texts of a setting from the command line, or else from the environment. An empty variable
+/// counts as absent, because compose files and units also set variables without a value.
 fn given(setting: &Setting, matches: &ArgMatches) -> Result<Option<Vec<String>>, Exit> {
     let texts: Vec<String> = if let Some(texts) = matches.get_many::<String>(setting.option) {
         texts.cloned().collect()
@@ -116,7 +116,8 @@ fn given(setting: &Setting, matches: &ArgMatches) -> Result<Option<Vec<String>>,
     }))
 }
 
-/// Checks what the table cannot: the key's file, the filter of the log, the channel of standard input.
+/// Checks the values that the table does not: the key's file, the filter of the log, the channel of standard
+/// input.
 fn finish(options: Options) -> Result<Command, Exit> {
     let Options {
         mut config,
@@ -145,7 +146,7 @@ fn finish(options: Options) -> Result<Command, Exit> {
             stdin: stdin.transpose()?,
             log,
         }),
-        // The key's option is the one that it was given by.
+        // The error names the option by which the key was given.
         Err(error) if error.option == KEY && publish_key_file.is_some() => {
             Err(Exit::refused(KEY_FILE, error.detail))
         }
@@ -157,7 +158,7 @@ fn refused(error: ConfigError) -> Exit {
     Exit::Refused(one_line(&error.to_string()))
 }
 
-/// Turns an error of clap, which has paragraphs, into one line.
+/// Converts an error of clap, which has paragraphs, to one line.
 fn exit(error: clap::Error) -> Exit {
     if matches!(
         error.kind(),
@@ -171,7 +172,7 @@ fn exit(error: clap::Error) -> Exit {
     };
     let reason = std::error::Error::source(&error).map(ToString::to_string);
     match (context(ContextKind::InvalidValue), reason) {
-        // The only argument that clap judges is the word.
+        // The word `serve` is the only argument whose value clap checks.
         (Some(value), Some(reason)) => Exit::refused("argument", format!("{value:?}: {reason}")),
         _ => {
             let text = error.to_string();

@@ -1,7 +1,6 @@
-//! Sockets that another process opened and handed over: a service manager, or the program that embeds
-//! the server.
+//! Sockets that a service manager or the embedding program opened and passed to encke.
 //!
-//! Owns which of them encke can serve. It never accepts, reads or changes anything.
+//! Owns the check whether encke can serve a socket. It never accepts from, reads or changes one.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +11,7 @@ use socket2::{Domain, Protocol, SockRef, Type};
 
 use encke_core::config::Inherited;
 
-/// What a socket unit of systemd is to say.
+/// The remedy for a socket unit of systemd.
 const USE_STREAM: &str =
     "encke serves TCP and unix stream sockets: set ListenStream= in the socket unit";
 
@@ -31,15 +30,15 @@ const USE_STREAM: &str =
 ///
 /// # Errors
 ///
-/// Where the descriptor is no socket, a socket of another family or type, or one that does not listen. The
-/// text says what to set in the unit of a service manager.
+/// The descriptor is not a socket, is a socket of another family or type, or does not listen. The
+/// error names the setting to change in the unit of a service manager.
 pub fn inherit(socket: OwnedFd) -> io::Result<Inherited> {
     let ip_address = check(&socket)?;
     Ok(Inherited::new(socket, ip_address))
 }
 
-/// Checks that a descriptor is a socket that encke can accept connections from, and returns the IP
-/// address that it is bound to; `None` for a unix socket.
+/// Checks that encke can accept connections from a descriptor, and returns the IP
+/// address to which it is bound; `None` for a unix socket.
 pub(crate) fn check(socket: &impl AsFd) -> io::Result<Option<SocketAddr>> {
     let socket = SockRef::from(socket);
     let domain = match socket.domain() {

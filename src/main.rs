@@ -35,14 +35,14 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    // There is no other place to report that standard error is closed.
+    // If standard error is closed, the error cannot be reported.
     let _ = writeln!(io::stderr(), "encke: {error}");
     ExitCode::FAILURE
 }
 
 fn run(command: Command) -> Result<(), Error> {
     let max_message_bytes = command.config.max_body_bytes;
-    // Before the addresses are bound: from then on a supervisor may send signals.
+    // Before the addresses are bound, because a supervisor may send signals from then on.
     let signals = Signals::catch().map_err(|error| Error::System("cannot catch signals", error))?;
     let mut server = Server::bind(command.config)?;
     signals.serve(&mut server)?;
@@ -54,8 +54,8 @@ fn run(command: Command) -> Result<(), Error> {
     server.run()
 }
 
-/// Starts the thread that publishes standard input. It is not joined: it may be blocked in a read when the
-/// server has ended.
+/// Starts the thread that publishes standard input. It is not joined, because it may be blocked in a read when the
+/// server ends.
 fn read_stdin(lines: Lines, max_message_bytes: usize, publisher: Publisher) -> io::Result<()> {
     thread::Builder::new().name("stdin".into()).spawn(move || {
         stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |draft| {

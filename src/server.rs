@@ -15,13 +15,13 @@ use crate::reactor::Reactor;
 use encke_core::config::{Address, Config, ConfigError};
 use encke_core::engine::{Access, Engine};
 
-/// Descriptors kept from connections: listeners, the poll, the log, what the program opens.
+/// Descriptors reserved for listeners, the poll, the log, and the embedding program.
 const RESERVED_FILES: u64 = 64;
 
-/// Connections for which tables are reserved where the file limit sets no bound.
+/// Maximum number of connections for which tables are reserved, whatever the file limit.
 const MAX_CONNECTIONS: u64 = 4_000_000;
 
-/// A server that is bound to its addresses and not running yet.
+/// A server that is bound to its addresses and does not run yet.
 ///
 /// ```no_run
 /// use std::thread;
@@ -44,11 +44,11 @@ pub struct Server {
 /// The reason for which a server could not be bound, or stopped early.
 #[derive(Debug)]
 pub enum Error {
-    /// A setting is out of its range, or does not go with another.
+    /// A setting is out of its range, or is not allowed in combination with another.
     Config(ConfigError),
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     Bind(Address, io::Error),
-    /// The system refused something that the reactor needs.
+    /// A system call that the reactor needs failed.
     System(&'static str, io::Error),
 }
 
@@ -72,7 +72,7 @@ impl std::error::Error for Error {
 }
 
 impl Server {
-    /// Listens on the addresses of `config`. Raises the process's file limit as far as it may.
+    /// Listens on the addresses of `config`. Raises the soft file limit of the process to the hard one.
     ///
     /// # Errors
     ///
@@ -115,28 +115,28 @@ impl Server {
         &self.addresses
     }
 
-    /// Publishes from other threads.
+    /// A publisher for other threads.
     pub fn publisher(&self) -> Publisher {
         self.publisher.clone()
     }
 
-    /// Stops the server from other threads.
+    /// A handle with which other threads stop the server.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }
 
-    /// Has `run` called on the reactor's thread, about every `interval`, for as long as the server
-    /// serves: for a watchdog, say. It must not block, as no connection is served meanwhile.
+    /// Calls `run` on the reactor's thread about once per `interval` while the server runs, for example for a
+    /// watchdog. It must not block, because no connection is served while it runs.
     pub fn every(&mut self, interval: Duration, run: impl FnMut() + Send + 'static) {
         self.reactor.every(interval, Box::new(run));
     }
 
-    /// Has `run` called on the reactor's thread whenever `source` has become readable: for
-    /// signals, say. `run` must take all that is there, and must not block.
+    /// Calls `run` on the reactor's thread whenever `source` has become readable, for example to handle
+    /// signals. `run` must read all available data, and must not block.
     ///
     /// # Errors
     ///
-    /// Where the system cannot watch the descriptor.
+    /// The system cannot watch the descriptor.
     pub fn watch(
         &mut self,
         source: OwnedFd,
@@ -147,11 +147,11 @@ impl Server {
             .map_err(|error| Error::System("cannot watch a descriptor", error))
     }
 
-    /// Serves on this thread until a shutdown has drained.
+    /// Serves on this thread until a drain is over.
     ///
     /// # Errors
     ///
-    /// Only where the system fails the poll itself.
+    /// The system call of the poll failed.
     pub fn run(self) -> Result<(), Error> {
         // Producers learn that the server is closed when the last receiver of their queue is dropped.
         let Server { reactor, .. } = self;
@@ -167,8 +167,8 @@ fn listeners(config: &Config) -> impl Iterator<Item = (&Address, bool)> {
     listen.chain(config.control.iter().map(|address| (address, true)))
 }
 
-/// Listens at an address, and returns where: of a name, at as many of its addresses as this host has,
-/// and at least at one.
+/// Listens on an address, and returns the bound addresses. For a name, these are the ones that this host
+/// has, at least one.
 fn listen(
     reactor: &mut Reactor,
     address: &Address,
@@ -206,7 +206,7 @@ fn listen(
     Ok(bound)
 }
 
-/// Whether this host does not have an address, or not its family.
+/// Whether an error means that this host does not have the address or its family.
 fn is_missing(error: &io::Error) -> bool {
     let missing = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT];
     missing

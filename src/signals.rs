@@ -1,11 +1,11 @@
 //! Signals, as a source of commands to the server.
 //!
-//! Owns what each signal means. SIGTERM and SIGINT drain; a second one ends the process at once,
-//! in the handler itself, so that even a reactor that hangs can be ended. SIGHUP changes nothing:
-//! there is no file to read again, and no connection is closed for it.
+//! Owns the meaning of each signal. SIGTERM and SIGINT begin a drain; a second one ends the process at once,
+//! in the signal handler, so that it also ends a reactor that hangs. SIGHUP has no effect,
+//! because there is no file to reload.
 //!
 //! The handler writes to a socket pair that the reactor watches. A thread that waits for signals would be
-//! as short, but the process would no longer have one thread, and a command would take two wake-ups.
+//! as short, but it would be a second thread, and each command would take two wake-ups.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,7 +22,7 @@ use encke::{Error, Server};
 
 use crate::systemd;
 
-/// Signals that are caught, and served once there is a server.
+/// Caught signals, which a server handles later.
 pub(crate) struct Signals {
     caught: SignalDelivery<UnixStream, SignalOnly>,
 }
@@ -32,7 +32,7 @@ impl Signals {
     pub(crate) fn catch() -> io::Result<Signals> {
         let is_second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            // In this order: the first one finds nothing set, and sets it.
+            // In this order: at the first signal the flag is not set yet when the shutdown checks it.
             register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
             register(signal, Arc::clone(&is_second))?;
         }
@@ -42,7 +42,7 @@ impl Signals {
         Ok(Signals { caught })
     }
 
-    /// Has the server obey the signals, also those that came before.
+    /// Lets the server handle the signals, including those that were caught before.
     pub(crate) fn serve(mut self, server: &mut Server) -> Result<(), Error> {
         let source = self.caught.get_read().try_clone();
         let source = source.map_err(|error| Error::System("cannot catch signals", error))?;
@@ -50,9 +50,11 @@ impl Signals {
         server.watch(OwnedFd::from(source), move || {
             for signal in self.caught.pending() {
                 if signal == SIGHUP {
-                    log::info!("SIGHUP: there is nothing to read again; restart to change options");
+                    log::info!("SIGHUP: there is no file to reload; restart to change options");
                 } else {
-                    log::info!("draining, as told by signal {signal}; a second one ends at once");
+                    log::info!(
+                        "signal {signal}: draining; a second signal ends the process at once"
+                    );
                     systemd::notify_stopping();
                     handle.shutdown();
                 }

@@ -18,7 +18,7 @@ use sd_notify::NotifyState;
 /// The name of sockets that serve the control surface too (`FileDescriptorName=` in a socket unit).
 const CONTROL: &str = "control";
 
-/// The highest numbers of `AF_` and `SOCK_` in Linux, with some to spare.
+/// Upper bounds of the numbers of `AF_` and `SOCK_` in Linux.
 const MAX_ADDRESS_FAMILY: i32 = 64;
 const MAX_SOCKET_TYPE: i32 = 10;
 
@@ -31,11 +31,11 @@ pub(crate) struct Sockets {
     pub(crate) is_any: bool,
 }
 
-/// Takes the sockets. To be called before there are threads, as it clears their variables.
+/// Takes the sockets. Call it before other threads exist, because it clears their environment variables.
 ///
 /// # Errors
 ///
-/// One line that names a descriptor that encke cannot serve, and what to set instead.
+/// One line that names a descriptor that encke cannot serve, and the setting to change.
 pub(crate) fn sockets() -> Result<Sockets, String> {
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut names = names.split(':');
@@ -59,8 +59,8 @@ pub(crate) fn sockets() -> Result<Sockets, String> {
     Ok(sockets)
 }
 
-/// Takes a socket of whatever kind. The crate hands over a descriptor only as a socket of a kind that
-/// it is told, so each kind is tried.
+/// Takes a socket of any kind. `listenfd` returns a descriptor only as a socket of a given kind, so each
+/// kind is tried.
 fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     for family in 1..=MAX_ADDRESS_FAMILY {
         for kind in 1..=MAX_SOCKET_TYPE {
@@ -80,7 +80,7 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     Err(io::Error::other(detail))
 }
 
-/// Notifies that the server serves, and from then on that it lives, as often as the manager asks for.
+/// Notifies the manager that the server is ready, and sets up the watchdog notifications that the manager requests.
 pub(crate) fn notify_ready(server: &mut Server) {
     notify(&[NotifyState::Ready]);
     if let Some(deadline) = sd_notify::watchdog_enabled() {
@@ -89,7 +89,7 @@ pub(crate) fn notify_ready(server: &mut Server) {
     }
 }
 
-/// Notifies that the server drains.
+/// Notifies the manager that the server drains.
 pub(crate) fn notify_stopping() {
     notify(&[NotifyState::Stopping]);
 }

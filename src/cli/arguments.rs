@@ -1,7 +1,7 @@
-//! The command line for clap, made of the table of settings.
+//! The command line for clap, derived from the table of settings.
 //!
-//! Owns the form of `--help`. Each argument is a text: its meaning is the table's. The manual and the
-//! completions (`tools/manual`) are made of this file too, so it uses nothing of its crate.
+//! Owns the layout of `--help`. Each argument is a text, which the table of settings parses. `tools/manual` compiles this file
+//! too, for the manual and the completions, so it uses nothing else of its crate.
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 use encke::config::{Group, SETTINGS, Setting};
@@ -9,10 +9,10 @@ use encke::config::{Group, SETTINGS, Setting};
 const AFTER_HELP: &str = "\
 Durations are seconds (30, 0.5) or have a suffix: 500ms, 30s, 2m, 1h. Bytes may have a suffix: K, M,
 G (of 1,024). ADDR is host:port, [v6]:port or unix:/path; with proxy: before it, each connection
-begins with a PROXY protocol header, version 1 or 2. Sockets that systemd passes take the place of
-the default --listen; one named `control` is as if given with --control. Options that may be repeated also take
-several values separated by commas. Each option is also the environment variable named with it; the
-command line wins, and an empty variable counts as absent.
+begins with a PROXY protocol header, version 1 or 2. Sockets that systemd passes replace the default
+--listen; one named `control` counts as given with --control. Repeatable options also accept several
+values separated by commas. Each option can also be set by the environment variable shown with it; the
+command line overrides the environment, and an empty variable counts as absent.
 
 Examples (more than one channel: news,sport):
   publish    curl -d hello http://127.0.0.1:7711/publish/news
@@ -20,10 +20,10 @@ Examples (more than one channel: news,sport):
   long poll  curl 'http://127.0.0.1:7711/long-poll/news?since=CURSOR&hold=20'
   stream     curl -N http://127.0.0.1:7711/sse/news
 
-SIGTERM and SIGINT drain; a second one ends at once.
+SIGTERM and SIGINT begin a drain; a second signal ends the process at once.
 Exit codes: 0 drained, 1 could not run, 2 bad option, 128 + N ended by a second signal N.";
 
-/// The command: the word `serve`, and an option for each setting.
+/// The command: the word `serve`, and one option per setting.
 pub(super) fn command() -> Command {
     let serve = Arg::new("serve")
         .value_name("WORD")
@@ -79,12 +79,14 @@ fn heading(group: Group) -> &'static str {
     }
 }
 
-/// The word is accepted for symmetry with other servers, and has no effect.
+/// Parses the word `serve`, which is accepted for symmetry with other servers and has no effect.
 fn serve(text: &str) -> Result<(), String> {
     match text {
         "serve" => Ok(()),
-        _ => Err("the only word is serve, all else are --options; \
-                  a channel for standard input is given as --stdin=CHANNEL"
-            .into()),
+        _ => Err(
+            "the only word allowed is serve, everything else is an --option; \
+                  give a channel for standard input as --stdin=CHANNEL"
+                .into(),
+        ),
     }
 }

@@ -1,7 +1,7 @@
-//! The values of options that only the process can judge: names of hosts, log filters, the key file.
+//! The values of options that depend on the process and its system: host names, log filters, the key file.
 //!
-//! Owns what is asked of the system for them. Each parser fails with one line that says what is allowed;
-//! the caller adds the option.
+//! Owns the system calls for them. Each error is one line with the allowed values; the caller adds the
+//! option.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use log::LevelFilter;
 
-/// A longer file is not a key but a mistake, `/dev/zero` at worst.
+/// A longer file is a mistake and not a key; `/dev/zero` never ends.
 const MAX_KEY_BYTES: u64 = 4_096;
 
 /// Finds the addresses of a host name, or of an address as a text.
@@ -20,8 +20,8 @@ pub(super) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> 
     Ok(found.collect())
 }
 
-/// Checks a log filter as `env_logger` has them: levels, each alone or as `module=level`. A word that is
-/// neither a level nor a module of encke is taken for a misspelt level.
+/// Checks a log filter of `env_logger`: levels, each alone or as `module=level`. A word that is
+/// neither a level nor a module of encke is refused as a misspelt level.
 pub(super) fn check_log_filter(text: &str) -> Result<(), String> {
     let is_filter = env_filter::Builder::new().try_parse(text).is_ok();
     let is_word = |word: &str| {
