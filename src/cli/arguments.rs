@@ -10,7 +10,7 @@ const AFTER_HELP: &str = "\
 Durations are seconds (30, 0.5) or have a suffix: 500ms, 30s, 2m, 1h. Bytes may have a suffix: K, M,
 G (of 1,024). ADDR is host:port, [v6]:port or unix:/path; with proxy: before it, each connection
 begins with a PROXY protocol header, version 1 or 2. Sockets that systemd passes replace the default
---listen; one named `control` counts as given with --control. Repeatable options also accept several
+address; one named `control` counts as given with --control. Repeatable options also accept several
 values separated by commas. Each option can also be set by the environment variable shown with it; the
 command line overrides the environment, and an empty variable counts as absent.
 
