@@ -1,16 +1,16 @@
 'use strict';
-// The lanes: what each technique had open, and what came when, over the last half minute.
+// The lanes: the open requests of each technique, and its messages, over the last half minute.
 //
-// Owns the drawing. It reads the logs of the techniques and changes nothing but to forget what has
-// left the picture.
+// Owns the drawing. It reads the logs of the techniques, and removes entries that are older than the
+// window.
 
 const WINDOW_MS = 30_000;
-// Beside the newest edge, so that what has just come is seen whole.
+// Margin at the newest edge, so that a dot that has just arrived is not cut off.
 const EDGE = 6;
 
 const published = [];
 
-/** What one technique did of late. */
+/** The recent requests and messages of one technique. */
 class Lane {
   constructor(canvas, kind) {
     this.canvas = canvas;
@@ -59,7 +59,7 @@ class Lane {
       const from = Math.max(-4, x(span.from));
       const to = x(span.to === null ? at : span.to);
       c.fillStyle = span.failed ? colors.bad : colors[this.kind];
-      // Nothing has come yet: thin. The head has: thick.
+      // A thin line until the head arrives, then a thick one.
       const head = span.headAt === null ? to : Math.max(-4, x(span.headAt));
       c.globalAlpha = 0.75;
       c.fillRect(from, middle - 1, Math.max(1.5, head - from), 2);
@@ -87,7 +87,7 @@ function readColors() {
   return Object.fromEntries(['poll', 'hybrid', 'stream', 'bad', 'rule', 'mark', 'card'].map((name) => [name, color(name)]));
 }
 
-/** Draws as long as the page is looked at: smoothly, or once in a second where motion is unwelcome. */
+/** Draws while the page is visible: smoothly, or once per second if the user prefers reduced motion. */
 function drawForever(lanes) {
   let colors = readColors();
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { colors = readColors(); });

@@ -1,8 +1,8 @@
 'use strict';
-// What is seen: the rows of the techniques, the table of messages, and the publish box.
+// The visible parts: the rows of the techniques, the table of messages, and the publish box.
 
 const byId = (id) => document.getElementById(id);
-// Tells this page's messages, whose time of sending is by its own clock, from those of others.
+// Marks the messages of this page. Their latency is known, because sender and receiver share a clock.
 const PAGE = Math.random().toString(36).slice(2, 10);
 const MAX_MESSAGES = 60;
 
@@ -12,7 +12,7 @@ const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
 const clock = (date) => date.toLocaleTimeString('en-GB');
 const sentAt = () => performance.timeOrigin + now();
 
-/** One technique, as a row: it counts what it is told and shows it. */
+/** The row of one technique: it counts the events of the technique and displays them. */
 class Row {
   constructor(technique) {
     this.technique = technique;
@@ -59,7 +59,7 @@ class Row {
     showToggles();
   }
 
-  /** What the technique tells; after its end nothing counts any more. */
+  /** The callbacks for the technique. They have no effect after the technique was stopped. */
   listener(signal) {
     const live = (tell) => (...args) => signal.aborted ? undefined : tell(...args);
     return {
@@ -67,7 +67,7 @@ class Row {
       bytes: live((n, isAbout) => { this.isAbout ||= Boolean(isAbout); this.count('bytes', n); }),
       message: live((object) => this.message(object)),
       alive: live((beatMs) => this.state(beatMs ? `open, heartbeat every ${shown(beatMs)}` : 'open', 'on')),
-      gap: live(() => { this.count('gaps', 1); this.verdict('messages are lost: a gap was told', true); }),
+      gap: live(() => { this.count('gaps', 1); this.verdict('messages were lost: the server sent a gap', true); }),
       waits: live((ms, why) => this.state(this.waiting(ms, why), why ? 'bad' : 'on')),
       lost: live(() => this.count('reconnects', 1)),
       verdict: live((text, isBad) => this.verdict(text, isBad)),
@@ -106,7 +106,7 @@ class Row {
     if (this.latencies.length > 100) this.latencies.shift();
     const hasOpen = this.technique.kind === 'stream' && now() - this.startedAt > 5000;
     if (hasOpen && latency > 1000 && plain.isLate(latency)) {
-      this.verdict(`a message took ${shown(latency)} on an open stream: something on the way keeps bytes back`, true);
+      this.verdict(`a message took ${shown(latency)} on an open stream: something on the way buffers`, true);
     }
     this.show();
   }
@@ -144,7 +144,7 @@ const messages = {
     byId('empty').hidden = false;
   },
 
-  /** Notes that a technique received a message; its latency, if it was sent by this page. */
+  /** Records that a technique received a message, and returns its latency if this page sent it. */
   take(object, technique) {
     const isOwn = object.data !== null && typeof object.data === 'object' && object.data.page === PAGE;
     const line = this.lines.get(object.id) || this.begin(object, isOwn);
@@ -197,11 +197,11 @@ const messages = {
   },
 };
 
-/** An EventSource hears events with a name only if it knows the name. */
+/** An EventSource receives events with a name only if a listener for the name is registered. */
 function tellOfName(name) {
   const row = rows.get('sse');
   if (row.isRunning && row.link.hear?.(name)) {
-    row.verdict(`listens to “${name}” from now on: an EventSource hears no names that it does not know`, false);
+    row.verdict(`now listens for “${name}”: an EventSource drops events whose name has no listener`, false);
   }
 }
 
@@ -221,13 +221,13 @@ function showToggles() {
 
 async function startAll() {
   byId('crowded').hidden = true;
-  const crowded = setTimeout(() => tell('crowded', 'No answer yet: the server does not answer, or another tab of this page has taken all connections.'), 4000);
+  const crowded = setTimeout(() => tell('crowded', 'No response yet: the server does not respond, or another tab of this page uses all connections.'), 4000);
   try {
     await plain.measure(channel());
     byId('crowded').hidden = true;
   } catch (error) {
     if (error instanceof Refused && error.status < 500) {
-      // Nobody else would be answered otherwise.
+      // Every technique would get the same refusal.
       tell('crowded', error.message);
       stopAll();
       return;
@@ -261,7 +261,7 @@ function showCurl() {
   byId('curl').textContent = `curl -d hello ${base}${names(channel()).split(',')[0]}`;
 }
 
-/** Publishing: found out by asking for something harmless that the same rules guard. */
+/** Publishing. Whether it is allowed is found out by a harmless request to the control surface. */
 const publishing = {
   key: null,
 
@@ -282,8 +282,8 @@ const publishing = {
     byId('key-line').hidden = status !== 401;
     if (!isOpen) byId('repeat').checked = false;
     const note = {
-      401: this.key ? 'That is not the key.' : 'Publishing here takes the publish key. It is kept in this page alone, until it is closed.',
-      404: 'Publishing is not served at this address, only on a control listener. What others publish still arrives here.',
+      401: this.key ? 'This is not the publish key.' : 'Publishing requires the publish key. This page keeps it in memory until it is closed.',
+      404: 'This address does not serve publishing; a control address does. Messages of other publishers still arrive here.',
     }[status];
     byId('publish-note').hidden = !note;
     if (note) byId('publish-note').textContent = note;
@@ -301,7 +301,7 @@ const publishing = {
       this.show(response.status);
       if (response.status !== 401 && response.status !== 404) tell('publish-note', refused.message);
     } catch {
-      tell('publish-note', 'The message could not be sent: no answer.');
+      tell('publish-note', 'The message could not be sent: no response.');
     }
   },
 

@@ -1,30 +1,30 @@
 'use strict';
-// The six ways to receive, each as a client of one's own would do it.
+// The six ways to receive, each implemented as a client would do it.
 //
-// Owns requests, cursors and the patience between them. It shows nothing: what happens is told to
+// Owns requests, cursors and retry delays. It displays nothing: it reports events to the callbacks in
 // `on`. Each technique begins with `start(link)` and ends when `link.signal` is aborted.
 //
-// `link`: { channel, since, signal, on }, where `on` is told
-//   asked()          a request goes out (returns a span to be told `head()` and `end(failed)`)
-//   bytes(n, about)  body bytes came; `about`: reckoned, where the browser does not tell
-//   message(object)  one message
-//   alive(beatMs)    a sign of life of a stream that is no message; how often, once that is known
-//   gap()            messages are lost
-//   waits(ms, why)   nothing is asked for so long
+// `link`: { channel, since, signal, on }, where `on` has the callbacks
+//   asked()          a request is sent; returns a span, whose `head()` and `end(failed)` are called later
+//   bytes(n, about)  body bytes arrived; `about`: estimated, because the browser does not report them
+//   message(object)  a message arrived
+//   alive(beatMs)    a heartbeat or the opening cursor arrived; the interval, once it is known
+//   gap()            messages were lost
+//   waits(ms, why)   the next request is sent after this time
 //   lost()           a connection or a request broke
 //   verdict(text, isBad)
 
 const MAX_BACKOFF_MS = 30_000;
-// Longer than any hold; an answer that takes longer will never come.
+// Timeout of a poll: longer than any hold.
 const POLL_PATIENCE_MS = 150_000;
-// Of a stream whose heartbeat is not known yet.
+// Timeout of a silent stream whose heartbeat interval is not known yet.
 const SILENCE_MS = 45_000;
-// Later than this, beyond what a plain answer takes, somebody keeps bytes back.
+// If a byte arrives later than this, beyond the time of a plain response, something on the way buffers.
 const LATE_MS = 500;
 
 const now = () => performance.now();
 
-/** Twice as long each time, and never twice the same: clients that fail together come back apart. */
+/** A delay that doubles with each attempt, randomised so that clients that fail together retry at different times. */
 function backoff(attempt) {
   const most = Math.min(MAX_BACKOFF_MS, 500 * 2 ** Math.min(attempt, 10));
   return most / 2 + Math.random() * most / 2;
@@ -46,10 +46,10 @@ function address(endpoint, channel, parameters) {
   return `${endpoint}/${names(channel)}${query && '?' + query}`;
 }
 
-/** The same request would be answered so again, so it is not repeated. */
+/** Statuses after which a request is not repeated, because it would get the same response. */
 const FINAL = [400, 401, 403, 404, 414, 431];
 
-/** A refusal: what the server said, and when it will hear of us again. */
+/** A refusal: the detail of the response, and the delay before the next request. */
 class Refused extends Error {
   static async from(response) {
     const problem = await response.json().catch(() => ({}));
@@ -62,14 +62,14 @@ class Refused extends Error {
   }
 }
 
-/** Neither an EventSource nor a frame tells why it was refused. The head of the same answer does. */
+/** The reason of a refusal, which an EventSource and a frame do not report: from a HEAD request for the same URL. */
 async function refusal(endpoint, link) {
   const response = await fetch(address(endpoint, link.channel), { method: 'HEAD', signal: link.signal });
   if (!response.ok) throw await Refused.from(response);
   throw new Error('closed');
 }
 
-/** The time that a plain answer takes: what all else is compared with. */
+/** The time of a plain response, with which other times are compared. */
 const plain = {
   ms: null,
   async measure(channel) {
@@ -131,13 +131,13 @@ async function poll(link, endpoint, parameters) {
     span.end(!link.signal.aborted);
     const heldMs = now() - start;
     if (!link.signal.aborted && !(error instanceof Refused) && heldMs > 5000) {
-      link.on.verdict(`broken off after ${shown(heldMs)}: something on the way ends requests that wait`, true);
+      link.on.verdict(`broken off after ${shown(heldMs)}: something on the way closes waiting requests`, true);
     }
     throw error;
   }
 }
 
-/** A moment of one's own within the time that an audience is asked to come back over. */
+/** A random delay within `spread`. */
 const apart = (batch) => Math.random() * (batch.spread || 0);
 
 async function startPolling(link) {
@@ -147,7 +147,7 @@ async function startPolling(link) {
     const { batch, bodyMs } = await poll(link, 'poll', { since });
     since = batch.cursor;
     plain.take(bodyMs);
-    // While messages come there is no advice: the last one holds, within reason.
+    // A batch with messages has no `retry`: use the last one, at most a second.
     if (batch.retry) advised = batch.retry;
     const wait = batch.more ? 0 : batch.retry || Math.min(advised, 1000);
     link.on.verdict(`answered in ${shown(bodyMs)}`, false);
@@ -166,11 +166,11 @@ async function startLongPolling(link, isEarly) {
     if (!isEarly) {
       link.on.verdict(batch.messages.length ? `answered ${shown(bodyMs)} after asking` : `held for ${shown(bodyMs)}`, false);
     } else if (plain.isLate(headMs) && waitedMs < headMs / 10) {
-      link.on.verdict(`the head came with the body, after ${shown(headMs)}: something on the way keeps answers back`, true);
+      link.on.verdict(`the head came with the body, after ${shown(headMs)}: something on the way buffers responses`, true);
     } else {
       link.on.verdict(`head after ${shown(headMs)}, body after ${shown(bodyMs)}`, false);
     }
-    // A hold that ends at once, empty or with a gap, must not be asked for in a tight loop.
+    // Back off if polls end at once, empty or with a gap, to avoid a tight loop.
     const isHold = batch.messages.length > 0 && !batch.gap;
     empties = isHold || bodyMs > 1000 ? 0 : empties + 1;
     const least = batch.retry || (empties > 1 ? backoff(empties) : 0);
@@ -179,9 +179,9 @@ async function startLongPolling(link, isEarly) {
 }
 
 /**
- * What the three streams have in common: when they opened, and how long they may be silent. Silence
- * is all that tells of some breaks: a frame whose connection is cut goes on loading for ever, and
- * no event says so.
+ * The common part of the three streams: their opening, and the timeout for silence. Silence
+ * is the only sign of some broken connections: a frame whose connection is cut continues to load, and
+ * no event reports it.
  */
 class Stream {
   constructor(link, close) {
@@ -190,14 +190,14 @@ class Stream {
     this.start = now();
     this.span = link.on.asked();
     this.firstMs = null;
-    // What is learnt of the heartbeat holds for the next stream too.
+    // Kept in `link`, so that the next stream knows the heartbeat interval.
     this.pulse = link.pulse ??= { beatMs: null, silenceMs: SILENCE_MS };
     this.wasBeat = false;
     this.last = now();
     this.watch = setInterval(() => this.look(), 1000);
   }
 
-  /** Anything came. */
+  /** Something arrived. */
   heard() {
     this.last = now();
     this.wasBeat = false;
@@ -205,20 +205,20 @@ class Stream {
     this.firstMs = now() - this.start;
     this.span.head();
     if (plain.isLate(this.firstMs)) {
-      this.link.on.verdict(`first byte after ${shown(this.firstMs)}, a plain answer takes ${shown(plain.ms)}: something on the way keeps bytes back`, true);
+      this.link.on.verdict(`first byte after ${shown(this.firstMs)}, a plain answer takes ${shown(plain.ms)}: something on the way buffers`, true);
     } else {
       this.link.on.verdict(`first byte after ${shown(this.firstMs)}`, false);
     }
   }
 
-  /** A heartbeat came, or the cursor that opens. One follows another after always the same time. */
+  /** A heartbeat or the opening cursor arrived. Heartbeats have a constant interval. */
   beat() {
     const { pulse, wasBeat } = this;
     const silence = now() - this.last;
     this.heard();
     this.wasBeat = true;
     if (wasBeat && silence < pulse.beatMs / 2 && pulse.beatMs > 900) {
-      this.link.on.verdict('heartbeats come in heaps: something on the way keeps bytes back', true);
+      this.link.on.verdict('heartbeats arrive in bursts: something on the way buffers', true);
     } else if (wasBeat) {
       pulse.beatMs = Math.max(pulse.beatMs || 0, silence);
       pulse.silenceMs = 2.5 * pulse.beatMs + 1000;
@@ -240,12 +240,12 @@ class Stream {
 
   look() {
     if (this.firstMs === null && plain.isLate(now() - this.start) && now() - this.start > 3000) {
-      this.link.on.verdict(`nothing for ${shown(now() - this.start)}: no connection is free, or something on the way keeps bytes back`, true);
+      this.link.on.verdict(`nothing for ${shown(now() - this.start)}: no connection is free, or something on the way buffers`, true);
     }
     const { pulse } = this;
     if (now() - this.last < pulse.silenceMs) return;
-    this.link.on.verdict(`silent for ${shown(pulse.silenceMs)}: given up`, true);
-    // It may be that heartbeats are rarer than was thought.
+    this.link.on.verdict(`silent for ${shown(pulse.silenceMs)}: reconnecting`, true);
+    // The heartbeat interval may be longer than assumed.
     if (pulse.beatMs === null) pulse.silenceMs *= 2;
     this.close();
   }
@@ -256,7 +256,7 @@ class Stream {
   }
 }
 
-/** An EventSource comes back by itself, when `retry:` says so, with the last id it has seen. */
+/** An EventSource reconnects by itself, after the delay of `retry:`, with the last id. */
 async function startEventSource(link) {
   let last = link.since;
   const known = new Set();
@@ -273,7 +273,7 @@ async function startEventSource(link) {
     };
     const open = () => {
       stream = new Stream(link, () => {});
-      // Comments are heartbeats here, and an EventSource does not tell of them.
+      // Heartbeats are comments, which an EventSource does not report, so silence means nothing.
       stream.look = () => { if (stream.firstMs === null) Stream.prototype.look.call(stream); };
     };
     const event = (take) => ({ data, lastEventId, type }) => {
@@ -283,7 +283,7 @@ async function startEventSource(link) {
       take(data);
     };
     const message = event((data) => stream.object(JSON.parse(data)));
-    // Events with names are heard by those alone who know the names.
+    // Registers a listener for events with a name, as an EventSource requires.
     link.hear = (name) => {
       if (known.has(name) || name === 'open' || name === 'error') return false;
       known.add(name);
@@ -301,7 +301,7 @@ async function startEventSource(link) {
       const hadOpened = stream !== null && stream.firstMs !== null;
       stream?.end(!hadOpened);
       link.on.lost();
-      link.on.waits(null, 'comes back by itself');
+      link.on.waits(null, 'reconnects by itself');
       open();
     });
     open();
@@ -331,14 +331,14 @@ async function startNdjson(link) {
   });
 }
 
-/** A stream ended: in an orderly way it has said when to come back. */
+/** The retry delay of a stream that ended; throws if it ended without one. */
 function comeBack(link, last) {
   if (!last || last.retry === undefined) throw new Error('cut');
   link.on.lost();
   return last.retry;
 }
 
-/** Hands over each line as JSON; returns the last. */
+/** Passes each line as JSON to `take`, and returns the last. */
 async function readLines(response, link, take) {
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
@@ -357,7 +357,7 @@ async function readLines(response, link, take) {
   }
 }
 
-/** A document that never ends, in an iframe that is never seen; its scripts post what comes. */
+/** A document that does not end, in a hidden iframe; its scripts post the messages. */
 async function startFrame(link) {
   let since = link.since;
   await repeat(link, () => new Promise((resolve, reject) => {
@@ -379,7 +379,7 @@ async function startFrame(link) {
       if (source !== frame.contentWindow || origin !== location.origin) return;
       last = data;
       since = data.id || data.cursor || since;
-      // The script around the object, and once the document around the scripts.
+      // The size of the script around the object, and once of the document around the scripts.
       const around = stream.firstMs === null ? 2400 : 0;
       link.on.bytes(JSON.stringify(data).length + 30 + around, true);
       stream.object(data);
@@ -387,7 +387,7 @@ async function startFrame(link) {
     const stream = new Stream(link, finish);
     window.addEventListener('message', hear);
     link.signal.addEventListener('abort', finish);
-    // A document that is whole has ended, or is somebody's error page.
+    // A document that has loaded has ended, or is an error page.
     frame.addEventListener('load', finish);
     frame.src = address('frame', link.channel, { since });
     document.body.append(frame);
@@ -395,10 +395,10 @@ async function startFrame(link) {
 }
 
 const TECHNIQUES = [
-  { id: 'poll', kind: 'poll', short: 'poll', name: 'Polling', how: 'Asks, is answered at once, asks again when advised.', start: startPolling },
-  { id: 'long-poll', kind: 'hybrid', short: 'long', name: 'Long polling', how: 'The answer waits for an event.', start: (link) => startLongPolling(link, false) },
-  { id: 'early', kind: 'hybrid', short: 'early', name: 'Long polling, early head', how: 'The head at once, the body with the event.', start: (link) => startLongPolling(link, true) },
-  { id: 'sse', kind: 'stream', short: 'SSE', name: 'Server-sent events', how: 'EventSource: one answer that never ends.', start: startEventSource },
+  { id: 'poll', kind: 'poll', short: 'poll', name: 'Polling', how: 'A request that is answered at once, repeated after the advised delay.', start: startPolling },
+  { id: 'long-poll', kind: 'hybrid', short: 'long', name: 'Long polling', how: 'The response waits for a message.', start: (link) => startLongPolling(link, false) },
+  { id: 'early', kind: 'hybrid', short: 'early', name: 'Long polling, early head', how: 'The head at once, the body with the message.', start: (link) => startLongPolling(link, true) },
+  { id: 'sse', kind: 'stream', short: 'SSE', name: 'Server-sent events', how: 'EventSource: one response that does not end.', start: startEventSource },
   { id: 'ndjson', kind: 'stream', short: 'NDJSON', name: 'NDJSON', how: 'The same, read by fetch, line by line.', start: startNdjson },
   { id: 'frame', kind: 'stream', short: 'frame', name: 'Forever frame', how: 'A hidden iframe whose scripts post messages.', start: startFrame },
 ];
