@@ -1,4 +1,4 @@
-//! Messages in the bytes of each transport: paid once for a message and a transport, however
+//! Encoding of messages for each transport: paid once per message and transport, however
 //! many receive it.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
@@ -94,7 +94,7 @@ fn messages(criterion: &mut Bencher) {
     }
 }
 
-/// A batch of a hundred messages, plain and as JSONP: for those who come late.
+/// A batch of a hundred messages, plain and as JSONP: for clients that resume.
 fn wrapped(criterion: &mut Bencher) {
     let message = format!(
         "{{\"id\":\"0000001z-1042\",\"data\":\"{}\"}}",

@@ -171,7 +171,7 @@ fn resume(criterion: &mut Bencher) {
     }
 }
 
-/// A message is published over HTTP to a channel that nobody follows; also 16 in one packet.
+/// A message is published over HTTP to a channel without readers; also 16 in one packet.
 fn publish(criterion: &mut Bencher) {
     let mut group = criterion.benchmark_group("engine/publish");
     let body = "x".repeat(100);

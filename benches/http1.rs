@@ -1,4 +1,4 @@
-//! Request heads: what every request pays before anything is known of it.
+//! Request heads: the cost of parsing that every request has.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod support;

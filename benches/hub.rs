@@ -101,7 +101,7 @@ fn publish(criterion: &mut Bencher) {
     }
 }
 
-/// Serves all who are ready, by moving their cursors alone.
+/// Serves all ready readers, by moving only their cursors.
 fn catch_up(hub: &mut Hub, readers: &mut [Reader]) {
     for reader in readers.iter_mut() {
         hub.dequeue(reader);

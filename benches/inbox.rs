@@ -48,7 +48,7 @@ fn throughput(criterion: &mut Bencher) {
     }
 }
 
-/// What so many rounds cost all threads.
+/// The processor time of all threads for a number of rounds.
 fn all_threads(rounds: u64, mut work: impl FnMut()) -> Duration {
     let before = ProcessorTime::OfProcess.now();
     (0..rounds).for_each(|_| work());

@@ -116,7 +116,7 @@ fn deliver(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
-// A message to a channel that a hundred wait on, and to one that nobody does; not its delivery.
+// A message to a channel with a hundred parked readers, and to one without; not its delivery.
 #[library_benchmark]
 #[bench::waited_for(crowd("/sse/news"), name(CHANNEL))]
 #[bench::alone(crowd("/sse/news"), name("other"))]

@@ -1,4 +1,4 @@
-//! A million long polls parked in the engine alone: their memory, and what they cost to keep.
+//! A million long polls parked in the engine alone: their memory, and the cost of keeping them.
 //!
 //! No criterion: it prints its figures once, times of the processor. They hold for the engine; a socket's memory in the
 //! kernel comes on top. Without `--bench` (as under `cargo test --benches`) it does the same with
@@ -13,7 +13,7 @@ use std::time::Duration;
 use encke_core::engine::ConnId;
 use support::{CHANNEL, ProcessorTime, World, get, text};
 
-/// The hold of a long poll that names none, in which everybody comes back once.
+/// The default hold of a long poll, in which each client comes back once.
 const HOLD_MS: u64 = 30_000;
 
 /// How often the reactor looks at what is due.
@@ -60,7 +60,7 @@ fn park(connections: usize, what: &str, channel: impl Fn(usize) -> String) -> (W
     let before = resident_bytes();
     let mut spent = Duration::ZERO;
     for (place, id) in ids.iter_mut().enumerate() {
-        // Nobody's hold is over before all are parked: they last for 27 seconds at least.
+        // No hold ends before all clients are parked: each lasts for 27 seconds at least.
         if (place as u64 * 20_000 / connections as u64)
             != ((place as u64 + 1) * 20_000 / connections as u64)
         {
@@ -80,7 +80,7 @@ fn park(connections: usize, what: &str, channel: impl Fn(usize) -> String) -> (W
     (world, ids)
 }
 
-/// Lets two holds pass: whoever is answered asks again at once.
+/// Lets two holds pass: each client asks again at once when its poll is answered.
 fn keep(world: &mut World, ids: &[ConnId]) {
     let request = get(&format!("/long-poll/{CHANNEL}?since=now"));
     world.sink.answered = Some(Vec::new());
@@ -111,7 +111,7 @@ fn keep(world: &mut World, ids: &[ConnId]) {
     );
 }
 
-/// One message goes to everybody, and everybody comes back.
+/// One message is delivered to all clients, and all of them ask again.
 fn broadcast(world: &mut World, ids: &[ConnId]) {
     let writes = world.sink.writes;
     let start = now();

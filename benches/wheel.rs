@@ -1,4 +1,4 @@
-//! The timer wheel: what each read, each answer and each expired hold pays for its deadline.
+//! The timer wheel: the cost of a deadline for each read, each response and each expired hold.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod support;
@@ -60,7 +60,7 @@ fn put_off(criterion: &mut Bencher) {
     });
 }
 
-/// A connection closes and another takes its place.
+/// A connection closes and another one reuses its index.
 fn cancel_and_arm(criterion: &mut Bencher) {
     one_by_one(criterion, "wheel/cancel and arm", |wheel, key| {
         wheel.cancel(key);

@@ -1,7 +1,7 @@
-//! The binary's command line: what it says of itself, and how it refuses.
+//! The binary's command line: its help, and its errors.
 //!
-//! Each run that could start the server by mistake is also told to listen on a port that is taken:
-//! so a mistake ends with exit code 1 and a failed test, not with a test that never ends.
+//! Each run that could start the server by mistake also gets an address that is in use,
+//! so that a mistake ends with exit code 1 and a failed test, not with a test that never ends.
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -22,7 +22,7 @@ fn variable(option: &str) -> String {
     setting.expect("it is an option").variable()
 }
 
-/// A port that nobody else can bind, as long as it is held.
+/// A port that no other process can bind while this value exists.
 struct Taken(TcpListener);
 
 impl Taken {
@@ -47,7 +47,7 @@ fn line(output: &Output, code: i32) -> String {
     line.to_owned()
 }
 
-/// Values that are refused, and a word of what is said.
+/// Options with values that are refused, and a part of the error.
 const BAD: &[(&str, &str, &str)] = &[
     ("--listen", ":7711", "host:port"),
     ("--listen", "7711", "host:port"),

@@ -1,7 +1,7 @@
 //! The pages for users tell of every option and every transport as it is, of every metric that there is,
 //! and of no metric that there is not.
 //!
-//! Owns the comparison with what the binary and the server themselves say.
+//! Owns the comparison of the pages with the table of settings and with `/metrics`.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ const HTTP: &str = include_str!("../src/docs/http.md");
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The table's text is the settings' own: where they differ, put in the one that the failure shows.
+/// If the table differs from the settings, replace it by the text that the failure shows.
 #[test]
 fn options_table_lists_the_settings() {
     let mut table = String::from("| option | default | range | meaning |\n|---|---|---|---|\n");

@@ -1,10 +1,10 @@
-//! What a parked connection costs, every byte counted.
+//! The memory of a parked connection, in bytes.
 //!
-//! The engine is measured by an allocator that counts: all that is live between before
-//! `Engine::new` and everybody parked, with tables for exactly as many. Its door is one that takes
-//! everything, so the reactor's table of sockets is not there; what an entry of it takes is added.
+//! A counting allocator measures the engine: the bytes that are allocated between
+//! `Engine::new` and the moment when all connections are parked, with tables for exactly as many. Its `Wire` accepts
+//! every byte. There is no reactor, so the size of an entry in its table of sockets is added.
 //!
-//! One test and no more: tests of one binary run side by side, and would count each other.
+//! There is only one test, because tests of one binary run in parallel and would count each other's memory.
 
 use std::alloc::System;
 use std::io::IoSlice;
@@ -23,13 +23,13 @@ const CONNECTIONS: usize = 10_000;
 /// An entry of the reactor's table of sockets: descriptor, generation, address.
 const SOCKET_BYTES: usize = 16;
 
-/// Where everybody waits on one channel.
+/// Limit per connection if all wait on one channel.
 const SHARED_BYTES: usize = 128;
 
-/// Where everybody has a channel of their own.
+/// Limit per connection if each has a channel of its own.
 const OWN_BYTES: usize = 200;
 
-/// Takes everything, and keeps only a count.
+/// Accepts every byte, and counts the writes.
 #[derive(Default)]
 struct Sink {
     sends: usize,
@@ -42,7 +42,7 @@ impl Wire for Sink {
     }
 
     fn shutdown(&mut self, _: u32) {
-        panic!("nobody is to be ended");
+        panic!("no connection is to be closed");
     }
 
     fn has_unread(&mut self, _: u32) -> bool {
@@ -50,7 +50,7 @@ impl Wire for Sink {
     }
 }
 
-/// Everybody parked, and what it took.
+/// An engine with all connections parked.
 struct Parked {
     engine: Engine,
     wire: Sink,
@@ -61,7 +61,7 @@ struct Parked {
 }
 
 impl Parked {
-    /// Parks everybody. `target` says where the connection of a number waits.
+    /// Parks all connections. `target` returns the request target of the connection with a number.
     fn new(channels: usize, target: impl Fn(usize) -> String) -> Parked {
         let config = Config {
             max_connections: Some(CONNECTIONS),
@@ -106,7 +106,7 @@ impl Parked {
         live.div_ceil(CONNECTIONS) + SOCKET_BYTES
     }
 
-    /// A message for everybody on a channel, delivered.
+    /// Publishes a message on a channel, and delivers it to all its readers.
     fn publish(&mut self, channel: &str) {
         let name = ChannelName::parse(channel.as_bytes()).expect("a valid name");
         let message = Draft::new(name, Data::Text("an event for everybody".into()));
@@ -137,7 +137,7 @@ fn parked_connection_costs_little() {
         assert!(each <= OWN_BYTES, "{word}: {each} bytes each");
     }
 
-    // Nor does it grow: events come and go, and who waits again costs what it did.
+    // Memory does not grow with events: a connection that is parked again costs the same.
     let mut polls = Parked::new(1, shared("long-poll"));
     for _ in 0..3 {
         polls.publish("news");

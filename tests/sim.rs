@@ -1,10 +1,10 @@
-//! The whole engine in simulation: many small worlds, each decided by its seed.
+//! The engine in simulation: many small worlds, each determined by its seed.
 //!
 //! More of them: `cargo run --profile checked -p encke-simulation -- --help`.
 
 use encke_simulation::{Run, live};
 
-/// Enough to reach everything that can happen, and quick in a debug build.
+/// Enough to reach every kind of event, and quick in a debug build.
 const RUN: Run = Run {
     first: 0,
     seeds: 200,

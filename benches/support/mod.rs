@@ -1,4 +1,4 @@
-//! What the benches share: an engine whose sockets take everything, and how a bench is run.
+//! Shared by the benches: an engine whose sockets accept every byte, and the harness.
 //!
 //! Owns no bench. Time here is an argument, as everywhere in the engine: it passes only in
 //! [`World::pass`].
@@ -22,7 +22,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// The channel of every bench that needs one alone.
 pub(crate) const CHANNEL: &str = "news";
 
-/// What runs the benches.
+/// The harness of the benches.
 pub(crate) type Bencher = Criterion<ProcessorTime>;
 
 /// Runs benches under criterion, briefly enough that all of them together take some minutes.
@@ -37,7 +37,7 @@ pub(crate) fn run(benches: impl FnOnce(&mut Bencher)) {
     criterion.final_summary();
 }
 
-/// Time on the processor instead of on the clock, so that what else runs here counts little.
+/// Processor time instead of wall-clock time, so that other processes affect it little.
 #[derive(Clone, Copy)]
 pub(crate) enum ProcessorTime {
     /// Of this thread.
@@ -181,13 +181,13 @@ impl World {
         self.submit(Draft::new(name(channel), data));
     }
 
-    /// A message whose channel's name is parsed already.
+    /// Publishes a message whose channel name is already parsed.
     pub(crate) fn submit(&mut self, draft: Draft<'_>) {
         let published = self.engine.submit(draft);
         assert!(published.is_ok(), "a world has room for its messages");
     }
 
-    /// Serves all who are ready.
+    /// Serves all ready readers.
     pub(crate) fn deliver(&mut self) {
         while self.engine.hub().has_ready() {
             self.engine.deliver(256, &mut self.sink);

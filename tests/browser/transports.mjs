@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { until } from './until.mjs';
 import { Encke, Site, Wire } from './servers.mjs';
 
-// What a publisher could try, to break out of a script or of a line.
+// Data with which a publisher could try to break out of a script or of a line.
 const HOSTILE = [
   '</script><script>window.hurt=1;parent.hurt=1;alert(1)</script>',
   '<!--<script>', '-->', ']]>', '<img src=x onerror=alert(1)>', '&lt;&amp;',

@@ -1,6 +1,6 @@
-//! The real binary as a child process: what signals, standard input and its own limits need.
+//! The real binary as a child process, for tests of signals, standard input and limits of the process.
 //!
-//! Owns the child: its log is read by a thread, so that it never blocks on it, and a child that
+//! Owns the child: a thread reads its log, so that the child never blocks on it, and a child that
 //! outlives its test is killed.
 
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! A client that hides nothing: it sends bytes as they are told and reads answers strictly.
+//! A low-level client: it sends the given bytes unchanged and parses responses strictly.
 //!
 //! Owns connections, and what must hold of every answer; framing is read by the test client. Every
 //! read has a deadline, so a server that owes an answer fails the test and does not hang it.

@@ -1,4 +1,4 @@
-//! Clients that nobody wrote for encke: curl, an EventSource, and a library that keeps its
+//! Clients that were not written for encke: curl, an EventSource, and a library that reuses its
 //! connections.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -57,7 +57,7 @@ impl Curl {
         self.lines.recv_timeout(DEADLINE).expect("a line of curl's")
     }
 
-    /// Reads lines up to one that begins so; the rest of it.
+    /// Reads lines up to one with this prefix, and returns the rest of that line.
     fn line_with(&self, begin: &str) -> String {
         loop {
             if let Some(rest) = self.line().strip_prefix(begin) {
@@ -156,13 +156,13 @@ fn follow(url: String, count: usize, ready: Sender<()>) -> Vec<String> {
         let mut stream = client.reconnect(reconnect).build_http().stream();
         let mut data = Vec::new();
         while data.len() < count {
-            // What is no event is a connection that ended, and is made anew by asking on.
+            // Anything but an event means that the connection ended; the next poll reconnects.
             let Some(Ok(SSE::Event(event))) = stream.next().await else {
                 continue;
             };
             match event.event_type.as_str() {
                 "cursor" => {
-                    // Whoever waits for the first may have gone on since.
+                    // The receiver of the first event may be gone.
                     let _ = ready.send(());
                 }
                 "message" => data.push(event.data),

@@ -1,4 +1,4 @@
-//! The control surface: lists, deletion, health, metrics, keys, and where it is served.
+//! The control surface: lists, deletion, health, metrics, keys, and the addresses that serve it.
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ fn unused_channel_is_forgotten() {
     server.wait_subscribers("a", 0);
     server.publish("b", "needs its place");
     assert_eq!(server.channel("a"), None);
-    // In use it keeps its place.
+    // A channel that is in use stays.
     let answer = server.client().post("/publish/c", "", "x");
     answer.problem(503);
     assert!(answer.field("Retry-After").is_some());
@@ -218,7 +218,7 @@ impl Drop for SocketFile {
 #[test]
 fn unix_socket_serves_everything() {
     let file = SocketFile::new("serves");
-    // One that nobody listens on any more is in the way of nobody.
+    // A stale socket file does not prevent a start.
     drop(UnixListener::bind(&file.0).unwrap());
     let mut server = Server::with(|config| {
         config.listen = vec![Address::Unix(file.0.clone())];

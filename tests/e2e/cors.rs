@@ -1,4 +1,4 @@
-//! Pages of other origins: who may read, and what a preflight is told.
+//! Pages of other origins: which of them may read, and the responses to preflights.
 
 use std::time::Duration;
 
@@ -276,7 +276,7 @@ fn closing_error_allows_no_other_origin() {
         ),
         // It may go on: `https://good.example.evil`.
         format!("GET /poll/x HTTP/1.1\r\nOrigin: {GOOD}"),
-        // What stands in a body, or behind the request, is no field of it.
+        // A line of the body, or after the request, is not a field of the request.
         request(
             "POST",
             "/publish/x",

@@ -1,5 +1,5 @@
-//! One cursor over all transports: a client that goes from one to another, and whose connections
-//! break anywhere, receives every message once and in order.
+//! One cursor over all transports: a client that changes from one to another, and whose connections
+//! break at any byte, receives every message once and in order.
 
 use std::thread;
 
@@ -12,7 +12,7 @@ use crate::stream::Stream;
 const MESSAGES: usize = 600;
 const TRANSPORTS: [&str; 6] = ["poll", "long-poll", "sse", "ndjson", "frame", "early"];
 
-/// What a client knows.
+/// The state of a client.
 struct Reader {
     cursor: String,
     seen: Vec<usize>,
@@ -92,7 +92,7 @@ impl Reader {
 fn cursor_carries_between_transports_when_connections_break() {
     let server = Server::with(|config| {
         config.stream_max_bytes = 20_000;
-        // A stream whose fuse is longer than what is left to say goes on with its heartbeats.
+        // If the fuse is longer than the remaining messages, the stream continues with heartbeats.
         config.heartbeat = std::time::Duration::from_millis(20);
     });
     thread::scope(|scope| {
@@ -118,7 +118,7 @@ fn cursor_carries_between_transports_when_connections_break() {
                     seen: Vec::new(),
                     random: fastrand::Rng::with_seed(seed),
                 };
-                // Every transport has its turn, and then chance goes on.
+                // Each transport is used once; after that the choice is random.
                 for turn in 0.. {
                     let transport = match TRANSPORTS.get(turn) {
                         Some(transport) => transport,

@@ -1,4 +1,4 @@
-//! Refusals: their statuses, their documents, and what becomes of the connection.
+//! Refusals: their statuses, their documents, and whether the connection is closed.
 
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ fn slow_request_gets_408() {
         assert_eq!(answer.field("Connection"), Some("close"));
         client.expect_end();
     }
-    // Who said nothing is told nothing, and neither is who waits between two requests.
+    // A connection that sent nothing is closed without a response, also between two requests.
     server.client().expect_end();
     let mut client = server.client();
     client.get("/healthz");

@@ -56,7 +56,7 @@ fn expect(n: usize, stream: &mut Stream, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// A stream whose socket takes little.
+/// A stream with a small receive buffer.
 pub(crate) fn narrow(address: SocketAddr, target: &str) -> Stream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
@@ -64,7 +64,7 @@ pub(crate) fn narrow(address: SocketAddr, target: &str) -> Stream {
     Stream::open(Client::over(TcpStream::from(socket)), target, "")
 }
 
-/// Publishes until the one reader's socket is full; how many messages it took.
+/// Publishes until the socket of the one reader is full, and returns the number of messages.
 fn fill(server: &Server, text: &str) -> usize {
     let mut published = 0;
     eventually("the socket is full", || {

@@ -1,4 +1,4 @@
-//! When a gap is said, and when not.
+//! Gaps: when a reader gets one, and when not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn evicted_message_is_a_gap_for_readers_that_missed_it() {
     let missed = poll(&server, "news", &ids[0]);
     assert!(missed.is_gap());
     assert_eq!(missed.data(), ["3", "4"]);
-    // Where it is known exactly, a gap is said only if there is one.
+    // If the loss is known exactly, a gap is sent only if there is one.
     let just = poll(&server, "news", &ids[1]);
     assert!(!just.is_gap());
     assert_eq!(just.data(), ["3", "4"]);
@@ -88,7 +88,7 @@ fn cursor_on_a_forgotten_channel_is_a_gap() {
     let mut client = server.client();
     client.ask("DELETE", "/channels/news", "");
     client.answer();
-    // There is place for one channel: this use forgets the other.
+    // There is room for one channel: this use forgets the other.
     server.publish("other", "2");
     assert_eq!(server.channel("news"), None);
     let missed = poll(&server, "news", &before);

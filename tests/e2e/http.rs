@@ -1,4 +1,4 @@
-//! HTTP/1.1 as the contract has it: persistence, pipelines, forms and bodies.
+//! HTTP/1.1: persistent connections, pipelines, forms of targets, and bodies.
 
 use std::time::Duration;
 
@@ -127,7 +127,7 @@ fn head_is_answered_at_once_without_a_body() {
     ] {
         client.ask("HEAD", target, "");
         assert_eq!(client.head().status, 200, "{target}");
-        // What comes next is the next answer, and no body.
+        // The next bytes are the next response, not a body.
         assert_eq!(client.get("/healthz").text(), "ok\n", "{target}");
     }
     for target in ["/nothing", "/channels/unknown", "/poll/news?limit=0"] {
@@ -164,7 +164,7 @@ fn expectation_of_100_continue_is_answered() {
     assert_eq!(go_on.status, 100);
     client.send("hello");
     assert_eq!(client.answer().status(), 200);
-    // Who does not wait is not told.
+    // A client that does not wait gets no `100 Continue`.
     client.send(request("POST", "/publish/news", fields, "again"));
     assert_eq!(client.answer().status(), 200);
     assert_eq!(server.get("/poll/news").batch().data(), ["hello", "again"]);

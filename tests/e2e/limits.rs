@@ -57,7 +57,7 @@ fn request_at_the_connection_limit_is_refused_in_the_format_of_its_endpoint() {
     assert!(jsonp.starts_with("HTTP/1.1 200 "), "{jsonp}");
     let (_, body) = jsonp.split_once("\r\n\r\n").unwrap();
     assert!(body.starts_with("/**/app.on({\"error\":{"), "{jsonp}");
-    // Those who are in are served on, and a place that is free is taken.
+    // Open connections are still served, and a new one is accepted when one is closed.
     assert_eq!(one.get("/healthz").status(), 200);
     drop(two);
     eventually("a place is free", || {
@@ -199,7 +199,7 @@ fn memory_of_unfinished_requests_is_bounded() {
         client.send("x".repeat(50_000));
         senders.push(client);
     }
-    // Who comes first has the room: three or four of them.
+    // The first three or four of them use up the memory.
     let counter = "encke_requests_total{endpoint=\"other\",status=\"503\"} ";
     crate::eventually("all but the first few are refused", || {
         let metrics = server.get("/metrics");
@@ -214,8 +214,8 @@ fn memory_of_unfinished_requests_is_bounded() {
     server.publish("x", "there is room again");
 }
 
-/// Who asks for much, and reads all of it, keeps encke busy for as long as it likes. Who asks for
-/// little has to wait for one large answer to each of them, or a few, and not for all that they ask.
+/// Clients that request large responses and read them keep encke busy. A small request waits for a few
+/// large responses to each of them, and not for all that they request.
 #[test]
 fn small_request_is_not_delayed_by_large_responses() {
     const GREEDY: usize = 24;

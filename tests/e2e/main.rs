@@ -1,8 +1,8 @@
-//! End to end: real servers on ports of their own, real sockets, every line of the contract.
+//! End to end: real servers on ports of their own, real sockets, every documented behaviour.
 //!
 //! One binary, so that it is linked once. Modules by subject; `server`, `child`, `client` and
-//! `stream` are what they stand on. Nothing here sleeps to wait for something: a read has a
-//! deadline, and what no answer announces is asked for until it is so.
+//! `stream` are their helpers. No test sleeps to wait for an event: a read has a
+//! deadline, and a state that no response announces is polled.
 
 mod child;
 mod client;
@@ -33,10 +33,10 @@ mod vanished;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is to happen at once.
+/// The time limit for anything that must happen at once.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Asks until the answer is yes.
+/// Polls a condition until it is true.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !is_so() {

@@ -176,14 +176,14 @@ fn error_of_jsonp_is_a_call_with_the_problem() {
         assert_eq!(error["error"]["status"], 400, "{target}");
         assert!(error["error"]["detail"].is_string());
     }
-    // What is no script is refused as ever.
+    // Endpoints without JSONP respond with a problem document.
     for target in ["/sse/news", "/ndjson/news", "/frame/news"] {
         let answer = server.get(&format!("{target}?callback=f&since=x"));
         assert!(answer.problem(400).contains("since"), "{target}");
     }
 }
 
-/// What a JSONP answer calls its function with.
+/// The argument with which a JSONP response calls its function.
 pub(crate) fn called<'a>(text: &'a str, function: &str) -> &'a str {
     let begin = format!("/**/{function}(");
     let json = text.strip_prefix(&begin).and_then(|t| t.strip_suffix(");"));

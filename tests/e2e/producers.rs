@@ -69,7 +69,7 @@ fn full_queue_makes_producers_wait() {
     settings.queue = 2;
     let server = encke::Server::bind(settings).unwrap();
     let publisher = server.publisher();
-    // Nobody takes them yet.
+    // The server does not run yet, so the messages stay in the queue.
     publisher.try_publish("news", "1").unwrap();
     publisher.try_publish("news", "2").unwrap();
     assert_eq!(publisher.try_publish("news", "x"), Err(PublishError::Full));

@@ -185,7 +185,7 @@ fn batch_is_published_in_order() {
     let got: Vec<_> = batch.messages().iter().map(|m| &m["id"]).collect();
     assert_eq!(got, ids.iter().map(|one| &one["id"]).collect::<Vec<_>>());
     assert_eq!(batch.messages()[1]["event"], "e");
-    // A burst of one batch reaches who is held in one answer.
+    // A held poll gets all messages of one batch in one response.
     let batch = held.answer().batch();
     assert_eq!(batch.messages().len(), 2);
 }
@@ -317,7 +317,7 @@ fn encoded_bodies_are_refused_before_they_are_read() {
         .post("/publish/x", "Content-Encoding: gzip\r\n", "x")
         .problem(415);
     assert_eq!(client.get("/healthz").status(), 200);
-    // A request whose body nobody looks at is none of it.
+    // A poll has no body to decode, so its Content-Encoding does not matter.
     client.ask("GET", "/poll/x", "Content-Encoding: gzip\r\n");
     assert_eq!(client.answer().batch().messages().len(), 5);
 }

@@ -1,8 +1,8 @@
-//! What it has of the system is less than it would like: no log, a full disk under its log, less
+//! A server with few resources: no log, a full disk under its log, less
 //! memory than its clients ask for.
 //!
-//! The server is the real binary, started by a shell that takes things from it. It cannot tell its
-//! port where it has no log, so its socket is handed to it.
+//! The server is the real binary, started by a shell that limits its resources. It cannot report its
+//! port without a log, so it inherits its socket.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -141,7 +141,7 @@ fn server_with_little_memory_refuses_and_stays_up() {
     let before = format!("ulimit -v {ADDRESS_SPACE_KB}");
     let server = Poor::start(&before, "", &args);
     let mut client = server.client();
-    // History: the oldest go, or publishers are told to wait.
+    // History: the oldest messages are evicted, or publishers get 503.
     let large = vec![b'x'; LARGE];
     for number in 0..100 {
         let answer = client.post(&format!("/publish/large-{}", number % 7), "", &large);

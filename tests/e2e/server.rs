@@ -1,6 +1,6 @@
 //! A server in this process, on a port of its own.
 //!
-//! Owns its thread: when a test ends, the server is drained and joined, and what it failed of
+//! Owns its thread: when a test ends, the server is drained and joined, and an error of the server
 //! fails the test.
 
 use std::net::SocketAddr;
@@ -65,7 +65,7 @@ impl Server {
         }
     }
 
-    /// The address of the listener in this place.
+    /// The address of the listener with this index.
     pub(crate) fn tcp(&self, place: usize) -> SocketAddr {
         match &self.addresses[place] {
             Address::Tcp(address) => *address,
@@ -82,7 +82,7 @@ impl Server {
         self.client().get(target)
     }
 
-    /// Publishes text; the id it got.
+    /// Publishes text, and returns its id.
     pub(crate) fn publish(&self, channel: &str, text: &str) -> String {
         let answer = self.client().post(&format!("/publish/{channel}"), "", text);
         assert_eq!(answer.status(), 200, "{answer:?}");
@@ -133,7 +133,7 @@ impl Server {
         metric(self.get("/metrics").text(), name)
     }
 
-    /// Drains the server; what `run` returned.
+    /// Drains the server, and returns the result of `run`.
     pub(crate) fn stop(&mut self) -> Result<(), encke::Error> {
         self.handle.shutdown();
         let thread = self.thread.take().expect("stopped once");

@@ -1,4 +1,4 @@
-//! Reading streams as their clients do, byte by byte as far as they came.
+//! Readers of streams, which decode bytes as they arrive, like clients do.
 //!
 //! Owns what is there of a body, and the readers of the three formats. A stream that ends is asked
 //! how: by the last chunk, or by a cut.

@@ -1,4 +1,4 @@
-//! Streams: how they open, what they say, how they end.
+//! Streams: their first events, their content, and their ends.
 
 use std::time::Duration;
 
@@ -245,7 +245,7 @@ fn stream_ends_cleanly_at_its_size() {
     assert!(server.metric("encke_streams_recycled_total") > 9);
 }
 
-/// Reads a stream to its end or to `most` messages; the cursor that it ended with, if it did.
+/// Reads a stream to its end or to `most` messages, and returns the cursor at its end, if it ended.
 fn read_all(
     endpoint: &str,
     stream: &mut Stream,

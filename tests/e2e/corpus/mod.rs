@@ -1,4 +1,4 @@
-//! The requests in `tests/corpus`, and what must become of each: see the README there.
+//! The requests in `tests/corpus`, and the expected outcome of each: see the README there.
 //!
 //! Owns the format of those files. What is not of the format fails, and so does an answer that no
 //! request gets.
@@ -37,13 +37,13 @@ pub(crate) struct Expected {
     pub(crate) answer: Rc<Definition>,
     /// Without its body.
     pub(crate) head_only: bool,
-    /// What it says of the connection.
+    /// Its `Connection` field.
     pub(crate) connection: Option<String>,
     /// It may come before all of the body is there, and then closes.
     pub(crate) may_be_early: bool,
 }
 
-/// What an answer says, by the name that requests refer to it with.
+/// The expected responses, by the names that requests use for them.
 #[derive(Debug)]
 pub(crate) struct Definition {
     pub(crate) name: String,
@@ -110,7 +110,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .keys()
         .filter(|name| !used.contains(name.as_str()))
         .collect();
-    assert!(unused.is_empty(), "nobody is answered {unused:?}");
+    assert!(unused.is_empty(), "no request gets the answers {unused:?}");
     cases
 }
 

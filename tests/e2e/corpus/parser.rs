@@ -1,10 +1,10 @@
-//! The parser by itself: each request comes to the same however it is cut.
+//! The corpus through the parser alone: the outcome of a request does not depend on its pieces.
 
 use encke_core::http1::{Decoder, Outcome, Scan, parse};
 
 use super::{Case, MAX_BODY_BYTES, MAX_HEAD_BYTES, cases, each};
 
-/// What one request comes to.
+/// The outcome of one request.
 #[derive(Debug)]
 enum Read {
     /// It is whole.
@@ -86,7 +86,7 @@ impl Reader {
     }
 }
 
-/// Reads a case whose bytes come up to each of the given places in turn.
+/// Parses a case whose bytes arrive up to each of the given offsets in turn.
 fn check(case: &Case, ends: &[usize]) {
     let mut reader = Reader::default();
     for end in ends {
@@ -107,7 +107,7 @@ fn check(case: &Case, ends: &[usize]) {
                     published.push(&body[..]);
                 }
             }
-            // What is refused for its head is refused before its body is here.
+            // A request that is refused for its head is refused before its body arrives.
             None => {
                 let is_early = reader.body.is_some() && expected.closes();
                 assert!(is_early && !expected.answer.is_of_parser(), "{}", at());
@@ -136,7 +136,7 @@ fn request_cut_anywhere_has_the_same_outcome() {
     each(&cases, |case| {
         let length = case.bytes.len();
         check(case, &[length]);
-        // Of long ones not every place: they repeat themselves.
+        // Long requests are repetitive, so not every offset is tried.
         for at in (0..=length).step_by(1 + length / 1_000) {
             check(case, &[at, length]);
         }

@@ -1,4 +1,4 @@
-//! The same over real sockets: the exact answers, and what becomes of the connection.
+//! The corpus over real sockets: the exact responses, and whether the connection is closed.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -50,7 +50,7 @@ impl Sending {
 
 /// Tries one case on a connection of its own.
 fn check(server: &Server, case: &Case, sending: Sending) {
-    // What the case before has left.
+    // Messages that the previous case has left.
     let mut client = server.client();
     client.ask("DELETE", "/channels/c", "");
     assert!(matches!(client.head().status, 204 | 404));
@@ -85,7 +85,7 @@ fn is_reset(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::ConnectionReset
 }
 
-/// Reads the answers; whether the last of them closes the connection.
+/// Reads the responses, and returns whether the last of them closes the connection.
 fn check_answers(client: &mut Client, case: &Case, sending: Sending) -> bool {
     for expected in &case.answers {
         let head = loop {
@@ -152,7 +152,7 @@ fn check_fields(head: &Head, expected: &Expected, at: &str) {
         .chain(has_body.then_some(("Content-Length", "*")))
         .chain(definition.problem.is_some().then_some(kind))
         .collect();
-    // What keeps the connection says for how long: a second less than the default idle timeout.
+    // A response that keeps the connection announces one second less than the default idle timeout.
     wanted.extend(match expected.connection.as_deref() {
         Some("close") => vec![("Connection", "close")],
         _ => vec![("Connection", "keep-alive"), ("Keep-Alive", "timeout=74")],
