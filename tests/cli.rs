@@ -64,7 +64,7 @@ const BAD: &[(&str, &str, &str)] = &[
     (
         "--cors-origin",
         "*,https://example.org",
-        "cannot be combined",
+        "give it alone",
     ),
     ("--no-page", "maybe", "boolean"),
     ("--hold", "soon", "500ms"),
