@@ -233,20 +233,23 @@ export const documented = {
     await encke.end();
   },
 
-  'the client with sseclient-py reads UTF-8, and skips what is no message': async () => {
+  'the client with sseclient-py reads UTF-8, skips what is no message, and comes back': async () => {
     await needPython('requests', 'sseclient');
-    const encke = await Encke.start();
+    const encke = await Encke.start('--stream-max-age=1s');
+    const told = [];
     const running = (async () => {
-      const got = [];
-      for await (const { yielded } of python('import random', encke.url.slice(0, -1), 'news', 60)) {
-        got.push(yielded);
-        if (got.length === 3) return got;
+      for await (const thing of python('import random', encke.url.slice(0, -1), 'news', 60)) {
+        told.push(thing);
+        if (thing.yielded === 'last' || 'raised' in thing) return;
       }
-      return got;
     })();
+    const texts = ['grüße 😀', 'two\nlines', 'a\u2028b'];
     await until('it waits', async () => (await encke.subscribers('news')).sse === 1);
-    for (const text of ['grüße 😀', 'two\nlines', 'a\u2028b']) await encke.publish('news', text);
-    assert.deepEqual(await running, ['grüße 😀', 'two\nlines', 'a\u2028b']);
+    for (const text of texts) await encke.publish('news', text);
+    await until('a stream has ended', async () => told.some((thing) => 'slept' in thing || 'raised' in thing));
+    await encke.publish('news', 'last');
+    await running;
     await encke.end();
+    assert.deepEqual(told.filter((thing) => !('slept' in thing)).map((thing) => thing.yielded ?? thing), [...texts, 'last']);
   },
 };
