@@ -30,6 +30,9 @@ async function publishHostile(encke, channel) {
   return sent;
 }
 
+/** JSON as encke sends it: line separators are escaped, as many line readers cut at them. */
+const escaped = (json) => json.replace(/[\u0085\u2028\u2029]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
 /** That a page has received exactly this, and that nothing of it ran. */
 async function expectData(page, sent) {
   await page.until(`window.got && got.filter((o) => o.id).length >= ${sent.length}`);
@@ -155,8 +158,8 @@ export const transports = {
       window.source = new EventSource('${encke.url}sse/c?since=earliest${query}');
       source.onmessage = (e) => got.push({ id: e.lastEventId, data: e.data });`;
     await page.value(listen(''));
-    const texts = HOSTILE.flatMap((text) => [text.replace(/\r\n?/g, '\n'), JSON.stringify(text)]);
-    await expectData(page, [...texts, HOSTILE_JSON]);
+    const texts = HOSTILE.flatMap((text) => [text.replace(/\r\n?/g, '\n'), escaped(JSON.stringify(text))]);
+    await expectData(page, [...texts, escaped(HOSTILE_JSON)]);
     await page.value(listen('&envelope=1'));
     await page.until(`got.length === ${sent.length}`);
     const data = JSON.parse(await page.value('JSON.stringify(got.map((o) => JSON.parse(o.data).data))'));
