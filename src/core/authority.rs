@@ -159,7 +159,11 @@ impl<'b> Origin<'b> {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
         let mut labels = name.rsplit(|&byte| byte == b'.');
         let last = labels.find(|label| !label.is_empty()).unwrap_or_default();
-        let is_number = !last.is_empty() && last.iter().all(u8::is_ascii_digit);
+        let is_number = match last {
+            // A name that ends in a number is an address to browsers, which then write it as one.
+            [b'0', b'x' | b'X', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+            digits => digits.iter().all(u8::is_ascii_digit),
+        };
         let is_v4 = || self.authority.host().parse::<Ipv4Addr>().is_ok();
         name.iter().all(is_plain) && !last.is_empty() && (!is_number || is_v4())
     }

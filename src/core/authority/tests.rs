@@ -205,6 +205,8 @@ fn origins_that_no_browser_is_at_are_recognised() {
         "http://[::1]",
         "https://a1",
         "https://1.a",
+        "https://0xg",
+        "https://0x1.a",
     ] {
         assert!(origin(text).is_of_browser(), "{text}");
     }
@@ -214,6 +216,9 @@ fn origins_that_no_browser_is_at_are_recognised() {
         "https://a,b",
         "http://127.1",
         "http://1.2.3.256",
+        "http://0x7f000001",
+        "http://1.2.3.0XF",
+        "http://a.0x",
         "http://[v1.a]",
         "http://..",
     ] {
