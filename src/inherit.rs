@@ -48,8 +48,8 @@ pub(crate) fn check(socket: &impl AsFd) -> io::Result<Option<SocketAddr>> {
         domain => domain?,
     };
     let family = match domain {
-        Domain::UNIX => "unix",
-        Domain::IPV4 | Domain::IPV6 => "IP",
+        Domain::UNIX => "a unix",
+        Domain::IPV4 | Domain::IPV6 => "an IP",
         Domain::VSOCK => {
             return refuse(format!(
                 "it is a vsock socket; {USE_STREAM} to host:port or a path"
@@ -73,17 +73,17 @@ pub(crate) fn check(socket: &impl AsFd) -> io::Result<Option<SocketAddr>> {
         Type::STREAM => {}
         Type::DGRAM => {
             return refuse(format!(
-                "it is a {family} datagram socket; {USE_STREAM}, not ListenDatagram="
+                "it is {family} datagram socket; {USE_STREAM}, not ListenDatagram="
             ));
         }
         Type::SEQPACKET => {
             return refuse(format!(
-                "it is a {family} sequential packet socket; {USE_STREAM}, not ListenSequentialPacket="
+                "it is {family} sequential packet socket; {USE_STREAM}, not ListenSequentialPacket="
             ));
         }
         _ => {
             return refuse(format!(
-                "it is a {family} socket of another type; {USE_STREAM}"
+                "it is {family} socket of another type; {USE_STREAM}"
             ));
         }
     }
