@@ -61,11 +61,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("--unix-mode", "1777", "octal"),
     ("--cors-origin", "null", "scheme://host"),
     ("--cors-origin", "https://example.org/", "scheme://host"),
-    (
-        "--cors-origin",
-        "*,https://example.org",
-        "give it alone",
-    ),
+    ("--cors-origin", "*,https://example.org", "give it alone"),
     ("--no-page", "maybe", "boolean"),
     ("--hold", "soon", "500ms"),
     ("--hold", "-1", "500ms"),

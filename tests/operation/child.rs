@@ -48,12 +48,22 @@ impl Encke {
 
     /// Waits until it ends, and returns its exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.finish().0
+    }
+
+    /// Waits until it ends, and returns its exit code and the rest of its log.
+    pub(crate) fn finish(&mut self) -> (Option<i32>, Vec<String>) {
+        let mut lines = Vec::new();
         // The log ends with the process.
-        while self.log.recv_timeout(PATIENCE).is_ok() {}
-        match self.child.try_wait().unwrap() {
-            Some(status) => status.code(),
-            None => self.child.wait().unwrap().code(),
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            lines.push(line);
         }
+        (self.child.wait().unwrap().code(), lines)
+    }
+
+    /// The next line of its log.
+    pub(crate) fn line(&self) -> String {
+        self.log.recv_timeout(PATIENCE).unwrap()
     }
 
     /// What it has logged since it was asked last.

@@ -4,15 +4,17 @@
 //! systemd need not run here: they pass sockets (sd_listen_fds(3)) and receive notifications
 //! (sd_notify(3)).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::child::{ENCKE, Encke};
 use crate::http::Address;
@@ -85,6 +87,15 @@ struct Passed {
 }
 
 impl Passed {
+    /// A descriptor to which there is no connecting.
+    fn other(fd: impl Into<OwnedFd>) -> Passed {
+        Passed {
+            name: "other",
+            address: Address::Unix(PathBuf::new()),
+            fd: fd.into(),
+        }
+    }
+
     fn tcp(name: &'static str, ip: &str) -> Passed {
         let listener = TcpListener::bind((ip, 0)).unwrap();
         Passed {
@@ -301,4 +312,80 @@ fn sockets_passed_to_another_process_are_left_alone() {
     client.socket.set_nonblocking(true).unwrap();
     let read = (&client.socket).read(&mut [0]);
     assert!(read.is_err(), "a response from a socket of another process");
+}
+
+/// The log has one line, which says what to set.
+#[test]
+fn descriptors_that_cannot_be_served_are_refused() {
+    let socket = |domain, kind| Socket::new(domain, kind, None).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (connection, _) = listener.accept().unwrap();
+    let (near, _far) = UnixStream::pair().unwrap();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let bound = socket(Domain::IPV4, Type::STREAM);
+    let any: std::net::SocketAddr = "127.0.0.1:0".parse().unwrap();
+    bound.bind(&any.into()).unwrap();
+    // AF_NETLINK.
+    let netlink = socket(Domain::from(16), Type::RAW);
+    let mut refused = vec![
+        (Passed::other(connection), "Accept=no"),
+        (Passed::other(client), "Accept=no"),
+        (Passed::other(near), "Accept=no"),
+        (Passed::other(bound), "does not listen"),
+        (
+            Passed::other(socket(Domain::IPV4, Type::DGRAM)),
+            "ListenStream=",
+        ),
+        (
+            Passed::other(socket(Domain::IPV6, Type::DGRAM)),
+            "ListenStream=",
+        ),
+        (
+            Passed::other(socket(Domain::UNIX, Type::DGRAM)),
+            "ListenStream=",
+        ),
+        (
+            Passed::other(socket(Domain::UNIX, Type::SEQPACKET)),
+            "ListenStream=",
+        ),
+        (Passed::other(netlink), "netlink"),
+        (Passed::other(reader), "not a socket"),
+        (
+            Passed::other(File::open("/etc/passwd").unwrap()),
+            "/etc/passwd",
+        ),
+    ];
+    // The kernel may lack it.
+    if let Ok(vsock) = Socket::new(Domain::VSOCK, Type::STREAM, None) {
+        refused.push((Passed::other(vsock), "vsock"));
+    }
+    for (passed, words) in refused {
+        // A socket before it that can be served makes no difference.
+        let good = Passed::tcp("encke.socket", "127.0.0.1");
+        let mut service = Service::start(vec![good, passed], &[]);
+        let (code, lines) = service.encke.finish();
+        assert_eq!(code, Some(1), "{words}: {lines:?}");
+        assert!(
+            lines.len() == 1 && lines[0].contains(words),
+            "{words}: {lines:?}"
+        );
+    }
+}
+
+#[test]
+fn socket_that_another_process_shuts_down_is_reported_once() {
+    let socket = Passed::tcp("encke.socket", "127.0.0.1");
+    let other = Passed::tcp("other", "127.0.0.1");
+    let same = socket.fd.try_clone().unwrap();
+    let address = other.address.clone();
+    let service = Service::start(vec![socket, other], &[]);
+    service.expect("READY=1");
+    SockRef::from(&same).shutdown(Shutdown::Both).unwrap();
+    let line = service.encke.line();
+    assert!(line.contains("cannot be accepted from"), "{line}");
+    assert_eq!(address.status("GET", "/readyz", b""), 200);
+    service.expect("WATCHDOG=1");
+    service.expect("WATCHDOG=1");
+    assert_eq!(service.encke.log(), "");
 }
