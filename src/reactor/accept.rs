@@ -3,8 +3,8 @@
 //! Owns the order of accepting. At the connection limit a client gets a response if its request has
 //! already arrived.
 //!
-//! Invariant: a listener stays ready until `accept` returns `EAGAIN`, whatever else goes wrong, since
-//! no further event announces connections that already wait.
+//! Invariant: a listener stays ready until `accept` returns `EAGAIN`, or until it does not listen any
+//! more, since no further event announces connections that already wait.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
@@ -62,8 +62,25 @@ impl Reactor {
                 listener.is_ready = false;
                 log::error!("{} cannot be accepted from: {error}", listener.address);
             }
-            // The client left before it was accepted, or the network failed it: try the next.
-            Err(_) => {}
+            // The client left before it was accepted, or the network failed it (accept(2)): try the
+            // next.
+            Err(
+                Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NETUNREACH
+                | Errno::HOSTDOWN
+                | Errno::HOSTUNREACH
+                | Errno::NOPROTOOPT
+                | Errno::NONET,
+            ) => {}
+            // It may last, so accepting pauses rather than spin.
+            Err(error) => {
+                log::error!("{} cannot be accepted from: {error}", listener.address);
+                self.gate.pause(now);
+            }
         }
     }
 

@@ -21,9 +21,8 @@ use encke_core::engine::Access;
 /// The time without a byte after which the kernel asks a TCP peer whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
-/// The time between two probes. The kernel closes the connection after `TCP_USER_TIMEOUT` without a
-/// reply.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Bounds of the time between two keep-alive probes (tcp(7), `TCP_KEEPINTVL`).
+const KEEPALIVE_INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(32_767)];
 
 /// The longest `TCP_USER_TIMEOUT`: the kernel takes it as an `int`, in milliseconds.
 const MAX_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
@@ -115,9 +114,12 @@ fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<Socket
 fn set_tcp_options(listener: &Socket, write_timeout: Duration) -> io::Result<()> {
     listener.set_tcp_nodelay(true)?;
     listener.set_keepalive(true)?;
+    // With a user timeout the kernel closes the connection at the end of the first interval without
+    // a reply, as the last byte is older than the timeout by then.
+    let [shortest, longest] = KEEPALIVE_INTERVAL;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL);
+        .with_interval(write_timeout.clamp(shortest, longest));
     listener.set_tcp_keepalive(&keepalive)?;
     match listener.set_tcp_user_timeout(Some(write_timeout.min(MAX_USER_TIMEOUT))) {
         // An inherited socket may be of MPTCP, which does not have this option.

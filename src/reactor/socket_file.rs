@@ -8,6 +8,8 @@ use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
@@ -15,6 +17,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 65_535;
+
+/// How long a start waits for another one that has locked the directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it tries again.
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A file that was created by binding a socket to its path. Dropping it removes the file if it is still
 /// the same. The socket must be open until then, because an open socket prevents the reuse of its inode
@@ -67,18 +75,24 @@ impl FileId {
 }
 
 /// Locks the directory of a path against other starts of encke. Where that is not possible, because the
-/// directory cannot be read or its file system has no locks, nothing is locked.
+/// directory cannot be read, its file system has no locks, or a process holds the lock for longer than a
+/// start takes, nothing is locked.
 fn lock_directory(path: &Path) -> Option<File> {
     let directory = path.parent()?;
     let file = File::open(directory).ok()?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => {
-            log::info!("waiting for the lock of {}", directory.display());
-            rustix::fs::flock(&file, FlockOperation::LockExclusive).ok()?;
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(LOCK_INTERVAL),
+            Err(Errno::WOULDBLOCK) => {
+                // Any process that may read the directory can hold its lock, for ever.
+                log::warn!("{} stays locked by another process", directory.display());
+                return None;
+            }
+            Err(_) => return None,
         }
-        locked => locked.ok()?,
     }
-    Some(file)
 }
 
 /// Removes a socket file without a listener. One with a listener stays, and so does any other kind of

@@ -70,7 +70,13 @@ pub fn parse_line(
     }
     let members = serde_json::from_str::<Members<'_>>(text).map_err(json_fault)?;
     let data = members.data()?;
-    if data.len() > max_message_bytes {
+    // JSON counts as it was sent, as it does in a message by itself: to escape line separators makes it
+    // longer.
+    let bytes = match data {
+        Data::Json(_) => members.data.get().len(),
+        Data::Text(_) | Data::Binary(_) => data.len(),
+    };
+    if bytes > max_message_bytes {
         return Err(LineFault::TooLarge { max_message_bytes });
     }
     let event = members.event.as_deref().unwrap_or_default();

@@ -127,6 +127,9 @@ impl EventName {
             return Err(EventError::LineEnd);
         }
         let name = std::str::from_utf8(name).map_err(|_| EventError::NotUtf8)?;
+        if name.contains(['\u{85}', '\u{2028}', '\u{2029}']) {
+            return Err(EventError::LineEnd);
+        }
         if RESERVED_EVENTS.contains(&name) {
             return Err(EventError::Reserved);
         }
@@ -148,8 +151,9 @@ pub enum EventError {
     /// More than 255 bytes.
     #[error("an event name is at most 255 bytes")]
     TooLong,
-    /// CR, LF or NUL: a server-sent event cannot carry the name unchanged.
-    #[error("an event name must not contain CR, LF or NUL")]
+    /// CR, LF or NUL, which a server-sent event cannot carry, or U+0085, U+2028 or U+2029, at which
+    /// many readers of lines cut.
+    #[error("an event name must not contain CR, LF, NUL, U+0085, U+2028 or U+2029")]
     LineEnd,
     /// The name of an event of encke itself, or of the browser.
     #[error(
@@ -254,6 +258,10 @@ mod tests {
         assert_eq!(parse(b"a\rb"), Err(EventError::LineEnd));
         assert_eq!(parse(b"gap\n"), Err(EventError::LineEnd));
         assert_eq!(parse(b"a\0"), Err(EventError::LineEnd));
+        for separator in ["\u{85}", "\u{2028}", "\u{2029}"] {
+            let name = format!("a{separator}id: 1");
+            assert_eq!(parse(name.as_bytes()), Err(EventError::LineEnd));
+        }
         assert_eq!(parse(b"\xc3"), Err(EventError::NotUtf8));
     }
 

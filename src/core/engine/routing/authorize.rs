@@ -144,7 +144,7 @@ impl Authorizer {
         let Some(origin) = head.origin else {
             return Ok(());
         };
-        if self.is_own_origin(head, origin)
+        if self.is_own_origin(head, origin, now.access)
             || self.is_own_page(head, now.access)
             || heads.allows_any()
             || heads.allowed(origin).is_some()
@@ -159,15 +159,16 @@ impl Authorizer {
     }
 
     /// Whether a page of `origin` is one of the server's own, by `Host`.
-    fn is_own_origin(&self, head: &Head<'_>, origin: &[u8]) -> bool {
+    fn is_own_origin(&self, head: &Head<'_>, origin: &[u8], access: Access) -> bool {
         let host = head.host.and_then(Authority::parse);
         let Some((origin, host)) = Origin::parse(origin).zip(host) else {
             return false;
         };
         // A page can have its own name resolved to this machine (DNS rebinding), so where no key
-        // is required, only an address, or the name that is always ours, is trusted.
-        let has_key = self.publish_key.is_some();
-        origin.is_at(&host) && (has_key || origin.is_address_or_localhost())
+        // is required, only an address, or the name that is always ours, is trusted. A trusted
+        // listener never requires the key.
+        let requires_key = self.publish_key.is_some() && access != Access::Trusted;
+        origin.is_at(&host) && (requires_key || origin.is_address_or_localhost())
     }
 
     /// Whether a browser says that a page of the server's own origin sent the request, and the
@@ -251,6 +252,8 @@ fn idempotency_key(head: &Head<'_>) -> Result<Option<IdempotencyKey>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Cors;
+    use crate::http1;
 
     #[test]
     fn bearers() {
@@ -258,5 +261,50 @@ mod tests {
         assert_eq!(bearer(b"bearer  abc "), Some(&b"abc"[..]));
         assert_eq!(bearer(b"Basic abc"), None);
         assert_eq!(bearer(b"Bearer"), None);
+    }
+
+    /// Whether a page of `host` may publish to a listener that is reached by that name.
+    fn may_publish(authorizer: &Authorizer, access: Access, host: &str) -> bool {
+        let text = format!(
+            "POST /publish/x HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\
+             Authorization: Bearer key\r\nContent-Length: 0\r\n\r\n"
+        );
+        let mut scan = http1::Scan::default();
+        let outcome = http1::parse(text.as_bytes(), &mut scan, 1 << 10);
+        let Ok(http1::Outcome::Complete { head, .. }) = outcome else {
+            panic!("{text}");
+        };
+        let now = Circumstances {
+            access,
+            heads: &Heads::new(Cors::Origins(Vec::new()), 0),
+            epoch: &Epoch::from_seed(0),
+            is_draining: false,
+        };
+        let route = Route::of(head.path);
+        authorizer.authorize(&head, route, now).is_ok()
+    }
+
+    /// A page can have its own name resolved to this machine, and then is of one origin with it.
+    #[test]
+    fn rebound_name_may_publish_only_where_the_key_is_required() {
+        let authorizer = |publish_key: Option<&str>| {
+            Authorizer::new(&Config {
+                publish_key: publish_key.map(String::from),
+                ..Config::default()
+            })
+        };
+        let (keyed, keyless) = (authorizer(Some("key")), authorizer(None));
+        for (authorizer, access, expected) in [
+            (&keyed, Access::Guarded, true),
+            // This listener accepts requests without the key.
+            (&keyed, Access::Trusted, false),
+            (&keyless, Access::Guarded, false),
+            (&keyless, Access::Trusted, false),
+        ] {
+            let host = "rebound.example:7711";
+            let may = may_publish(authorizer, access, host);
+            assert_eq!(may, expected, "{access:?}");
+            assert!(may_publish(authorizer, access, "127.0.0.1:7711"));
+        }
     }
 }

@@ -11,6 +11,17 @@ fn one(line: &str) -> Draft<'static> {
 }
 
 #[test]
+fn json_is_measured_before_its_separators_are_escaped() {
+    let json = format!("[\"{}\"]", "\u{85}".repeat(10));
+    let line = format!("{{\"channel\":\"a\",\"data\":{json}}}");
+    assert!(parse_line(line.as_bytes(), json.len()).is_ok());
+    assert!(matches!(
+        parse_line(line.as_bytes(), json.len() - 1),
+        Err(LineFault::TooLarge { .. })
+    ));
+}
+
+#[test]
 fn each_kind_of_data_is_parsed() {
     for (member, expected) in [
         (r#""a\nb""#, Data::Text("a\nb".into())),
@@ -107,10 +118,7 @@ fn each_malformed_line_names_its_fault() {
             "must be \"base64\"",
         ),
         (r#"{"channel":"c","data":1,"event":"gap"}"#, "are reserved"),
-        (
-            r#"{"channel":"c","data":1,"event":"a\rb"}"#,
-            "CR, LF or NUL",
-        ),
+        (r#"{"channel":"c","data":1,"event":"a\rb"}"#, "CR, LF, NUL"),
         (r#"{"channel":"c","data":1,"event":1}"#, "invalid type"),
     ] {
         let detail = parse_line(line.as_bytes(), MAX).unwrap_err().to_string();
