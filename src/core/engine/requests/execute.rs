@@ -12,11 +12,10 @@ use crate::engine::delivery::{Delivery, ReceiveRequest, open_poll, open_stream, 
 use crate::engine::response::{
     BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
 };
-use crate::engine::routing::{Circumstances, Operation, Receive, Route, callback_of};
+use crate::engine::routing::{Circumstances, Operation, Route, callback_of};
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method};
 use crate::message::Draft;
-use crate::transport::Kind;
 
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
 /// that encke reads, and those that common clients, caches and tracers add unasked, which encke
@@ -203,12 +202,10 @@ fn receive_with(
     request: &ReceiveRequest<'_, '_>,
 ) -> Result<Reply, Problem> {
     let index = request.index;
-    match request.receive {
-        Receive::Poll => open_poll(delivery, request)?,
-        Receive::Park(transport) => match transport.describe().kind {
-            Kind::Answer => open_poll(delivery, request)?,
-            Kind::Stream => open_stream(delivery, transport, request)?,
-        },
+    // One call of each, so that the compiler writes it where it is called: polls are hot.
+    match request.receive.stream() {
+        Some(transport) => open_stream(delivery, transport, request)?,
+        None => open_poll(delivery, request)?,
     }
     Ok(match delivery.connections[index].is_parked() {
         true => Reply::Later,

@@ -23,9 +23,17 @@ pub(in crate::engine) enum Receive {
 impl Receive {
     /// Whether it is answered by a batch, be it at once or later.
     pub(in crate::engine) fn is_poll(self) -> bool {
+        self.stream().is_none()
+    }
+
+    /// The transport, if it is a stream.
+    pub(in crate::engine) fn stream(self) -> Option<Transport> {
         match self {
-            Receive::Poll => true,
-            Receive::Park(transport) => transport.describe().kind == Kind::Answer,
+            Receive::Poll => None,
+            Receive::Park(transport) => match transport.describe().kind {
+                Kind::Answer => None,
+                Kind::Stream => Some(transport),
+            },
         }
     }
 }
