@@ -102,8 +102,8 @@ fn spread(criterion: &mut Bencher) {
     group.bench_function("sse", |bencher| {
         let mut world = World::new(STREAMS);
         let names: Vec<String> = (0..CHANNELS).map(|name| name.to_string()).collect();
-        for place in 0..STREAMS {
-            world.connect(&get(&format!("/sse/{}", names[place % CHANNELS])));
+        for index in 0..STREAMS {
+            world.connect(&get(&format!("/sse/{}", names[index % CHANNELS])));
         }
         bencher.iter(|| {
             names.iter().for_each(|name| world.publish(name, text(100)));

@@ -76,12 +76,12 @@ fn publish(criterion: &mut Bencher) {
             let (mut log, mut hub) = hub(CHANNELS * readers_each, 1_000);
             let channels = channels(&mut hub, CHANNELS);
             let mut readers = vec![Reader::default(); CHANNELS * readers_each];
-            for (place, reader) in readers.iter_mut().enumerate() {
+            for (index, reader) in readers.iter_mut().enumerate() {
                 park(
                     &mut hub,
                     reader,
-                    place as u32,
-                    &[channels[place % CHANNELS]],
+                    index as u32,
+                    &[channels[index % CHANNELS]],
                 );
             }
             let names: Vec<String> = (0..CHANNELS).map(|name| name.to_string()).collect();
@@ -124,11 +124,11 @@ fn park_and_release(criterion: &mut Bencher) {
             for (follower, reader) in readers.iter_mut().enumerate() {
                 park(&mut hub, reader, follower as u32, &channels);
             }
-            let mut place = 0;
+            let mut index = 0;
             bencher.iter(|| {
-                place = (place + 611_953) % parked;
-                hub.unfollow(&mut readers[place]);
-                park(&mut hub, &mut readers[place], place as u32, &channels);
+                index = (index + 611_953) % parked;
+                hub.unfollow(&mut readers[index]);
+                park(&mut hub, &mut readers[index], index as u32, &channels);
             });
         });
     }

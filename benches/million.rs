@@ -40,8 +40,8 @@ fn main() {
     drop(world);
     // Channels of their own come last: the allocator keeps what their names leave behind.
     streams(connections);
-    park(connections, "a channel each", |place| {
-        format!("private-{place}")
+    park(connections, "a channel each", |index| {
+        format!("private-{index}")
     });
 }
 
@@ -59,14 +59,14 @@ fn park(connections: usize, what: &str, channel: impl Fn(usize) -> String) -> (W
     );
     let before = resident_bytes();
     let mut spent = Duration::ZERO;
-    for (place, id) in ids.iter_mut().enumerate() {
+    for (index, id) in ids.iter_mut().enumerate() {
         // No hold ends before all clients are parked: each lasts for 27 seconds at least.
-        if (place as u64 * 20_000 / connections as u64)
-            != ((place as u64 + 1) * 20_000 / connections as u64)
+        if (index as u64 * 20_000 / connections as u64)
+            != ((index as u64 + 1) * 20_000 / connections as u64)
         {
             world.pass(1);
         }
-        let request = get(&format!("/long-poll/{}", channel(place)));
+        let request = get(&format!("/long-poll/{}", channel(index)));
         let start = now();
         *id = world.connect(&request);
         spent += now() - start;

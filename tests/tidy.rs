@@ -1,9 +1,9 @@
-//! The house rules of `src`: no circles, methods beside their types, one place for sockets, and
-//! files of a readable size.
+//! The rules of the source in `src`: no circular dependencies, inherent methods in the file of their
+//! type, system calls on sockets in two files, and a maximum size of files.
 //!
-//! Owns a graph of the source files, read from their syntax: which file uses an item that another
-//! file defines. What is compiled for tests alone is not in it. Each rule is tried on sources that
-//! break it. What the core may not touch is no rule here: Cargo and `src/core/clippy.toml` hold it.
+//! Owns a graph of the source files, built from their syntax: an edge means that a file uses an item of
+//! another file. Code that is compiled only for tests is not in it. Each rule is tested with sources that
+//! violate it. Cargo and `src/core/clippy.toml` enforce the rules for what the core may use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,8 +16,8 @@ use syn::{Attribute, Item, UseTree, Visibility};
 /// Lines of code in a file, blank lines, comments and tests not counted.
 const MAX_LINES: usize = 500;
 
-/// The room in which methods stand in the file of their type, so that what a file imports is all that
-/// it can call.
+/// The folder in which inherent methods must be in the file of their type. A file of it can therefore call
+/// only what it imports.
 const METHODS_BESIDE_TYPES: &str = "engine/";
 
 /// The files that read and write sockets.
@@ -39,12 +39,12 @@ const SOCKET_CALLS: [&str; 9] = [
 /// A path in the source, with its segments spelled out.
 type Segments = Vec<String>;
 
-/// What a file says, without what is compiled for tests alone.
+/// The definitions and uses of a file, without code that is compiled only for tests.
 #[derive(Default)]
 struct Source {
     /// Its path below the root of its crate.
     path: String,
-    /// The module that it is.
+    /// The path of its module.
     module: Segments,
     /// Names of types, functions, constants and macros that it defines.
     defines: BTreeSet<String>,
@@ -52,11 +52,11 @@ struct Source {
     children: BTreeSet<String>,
     /// Modules of files that are compiled for tests alone.
     tests: BTreeSet<String>,
-    /// Names that it passes on, and where they come from.
+    /// Names that it re-exports, and their paths.
     reexports: BTreeMap<String, Segments>,
     /// Paths that it uses.
     uses: Vec<Segments>,
-    /// Types of which it has inherent methods.
+    /// Types for which it has inherent methods.
     impls: BTreeSet<String>,
     /// Lines of tests.
     test_lines: Vec<std::ops::RangeInclusive<usize>>,
@@ -153,7 +153,7 @@ impl<'ast> Visit<'ast> for Source {
         if matches!(item.vis, Visibility::Inherited) {
             self.uses.extend(found.into_iter().map(|(_, path)| path));
         } else {
-            // To pass a name on is not to use it.
+            // A re-export is not a use.
             self.reexports.extend(found);
         }
     }
@@ -169,7 +169,7 @@ impl<'ast> Visit<'ast> for Source {
     }
 
     fn visit_visibility(&mut self, _: &'ast Visibility) {
-        // Who may use an item is no use of it.
+        // The path in `pub(in path)` is not a use.
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -200,7 +200,7 @@ impl Source {
         source
     }
 
-    /// A path that this file says, from the root of its crate; `None` if it is of another crate.
+    /// Resolves a path of this file from the root of its crate; `None` if it is of another crate.
     fn resolve(&self, path: &Segments) -> Option<Segments> {
         let mut here = self.module.clone();
         let mut rest = &path[..];
@@ -236,7 +236,7 @@ impl Source {
         lines.filter(is_code).count()
     }
 
-    /// What is wrong with the file by itself.
+    /// The violations of this file alone.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for used in self.uses.iter().chain(self.reexports.values()) {
@@ -272,7 +272,7 @@ impl Crate {
         Crate(sources.into_iter().filter(|s| !is_test(s)).collect())
     }
 
-    /// The file that defines what a path from the crate's root names.
+    /// The file that defines the item of a path from the crate's root.
     fn definer(&self, path: &[String], depth: usize) -> Option<&Source> {
         let is_prefix = |source: &&Source| path.starts_with(&source.module);
         let module = self.0.iter().filter(is_prefix);
@@ -288,12 +288,12 @@ impl Crate {
         Some(source)
     }
 
-    /// Which file uses which others.
+    /// For each file, the files that it uses.
     fn arrows(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let arrows = self.0.iter().map(|source| {
             let resolved = source.uses.iter().filter_map(|path| source.resolve(path));
             let used = resolved.filter_map(|path| self.definer(&path, 0));
-            // The root of a crate puts its rooms together.
+            // The root of a crate assembles its modules, so its uses do not count.
             let used = used.filter(|used| !used.module.is_empty());
             let others: BTreeSet<&str> = used.map(|used| &*used.path).collect();
             let others = others
@@ -305,7 +305,7 @@ impl Crate {
         arrows.collect()
     }
 
-    /// What is wrong with the files together.
+    /// The violations of all files together.
     fn faults(&self) -> Vec<String> {
         let mut faults: Vec<String> = self.0.iter().flat_map(Source::faults).collect();
         let arrows = self.arrows();
@@ -327,7 +327,7 @@ impl Crate {
     }
 }
 
-/// The arrows between rooms: folders, down to `depth`.
+/// The edges between folders, down to `depth`.
 fn rooms<'a>(
     arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>,
     depth: usize,
@@ -339,7 +339,7 @@ fn rooms<'a>(
     };
     let mut rooms: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (from, others) in arrows {
-        // What lies beside the rooms of a folder puts them together.
+        // The files beside the subfolders of a folder assemble them, so their uses do not count.
         let from_room = room(from);
         if depth > 1 && from.matches('/').count() < depth {
             continue;
@@ -351,7 +351,7 @@ fn rooms<'a>(
     rooms
 }
 
-/// A circle of arrows, as a text, if there is one.
+/// A circle of edges, as a text, if there is one.
 fn circle(arrows: &BTreeMap<&str, BTreeSet<&str>>) -> Option<String> {
     fn walk<'a>(
         at: &'a str,
@@ -380,7 +380,7 @@ fn circle(arrows: &BTreeMap<&str, BTreeSet<&str>>) -> Option<String> {
         .find_map(|start| walk(start, arrows, &mut Vec::new(), &mut done))
 }
 
-/// All Rust files under a folder, but for `without`.
+/// All Rust files under a folder, except those under `without`.
 fn files_under(folder: &Path, without: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -405,7 +405,7 @@ fn read(root: &Path, without: &Path) -> Crate {
 }
 
 #[test]
-fn sources_keep_the_house_rules() {
+fn sources_follow_every_rule() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let core = src.join("core");
     for (root, least) in [(&src, 20), (&core, 60)] {
@@ -427,7 +427,7 @@ fn faults(sources: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn each_rule_finds_what_breaks_it() {
+fn each_rule_finds_a_violation() {
     let long = "const X: u8 = 1;\n".repeat(MAX_LINES + 1);
     for (sources, word) in [
         (
@@ -438,7 +438,7 @@ fn each_rule_finds_what_breaks_it() {
             "files in a circle: a.rs → b.rs → a.rs",
         ),
         (
-            // By a path in the code, a group, and a name that is passed on.
+            // By a path in the code, a group, and a re-exported name.
             &[
                 (
                     "a/mod.rs",
@@ -493,7 +493,7 @@ fn each_rule_finds_what_breaks_it() {
 }
 
 #[test]
-fn sources_that_keep_the_rules_have_no_faults() {
+fn sources_that_follow_the_rules_have_no_faults() {
     let tests = format!(
         "#[cfg(test)]\nmod tests {{ {} }}",
         "fn f() {}\n".repeat(900)
@@ -511,7 +511,7 @@ fn sources_that_keep_the_rules_have_no_faults() {
             ("a/tests.rs", "use super::A; use crate::b;"),
             ("b.rs", "use crate::a::A;"),
         ],
-        // A room passes names on from its files, which use each other.
+        // A folder re-exports names of its files, which use each other.
         &[
             ("a/mod.rs", "mod x; mod y; pub use x::X; pub use y::Y;"),
             ("a/x.rs", "use super::y::Y; pub struct X;"),

@@ -286,10 +286,11 @@ impl Running {
             unreachable!("it listens on the address given");
         };
         let (publisher, handle) = (server.publisher(), server.handle());
-        let (tell, told) = mpsc::channel();
+        let (start, started) = mpsc::channel();
         let thread = thread::spawn(move || {
             let task = fs::read_link("/proc/thread-self").expect("a Linux system");
-            tell.send(Path::new("/proc").join(task))
+            start
+                .send(Path::new("/proc").join(task))
                 .expect("the starter waits");
             server.run().expect("the poll works");
         });
@@ -297,7 +298,7 @@ impl Running {
             address,
             publisher,
             handle,
-            task: told.recv().expect("the thread has started"),
+            task: started.recv().expect("the thread has started"),
             thread: Some(thread),
         }
     }

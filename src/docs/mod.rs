@@ -1,4 +1,4 @@
-//! Pages for those who use encke; they hold no code.
+//! The pages for users of encke.
 
 // The first definition of a link counts: these are for rustdoc, the pages' own for a repository.
 

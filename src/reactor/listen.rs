@@ -96,7 +96,7 @@ fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<Socket
             // It decides whether the control surface is open to other machines.
             if ip_address != inherited.ip_address() {
                 return Err(io::Error::other(
-                    "it is bound to another IP address than it was said to be",
+                    "it is bound to another IP address than the given one",
                 ));
             }
             let socket = Socket::from(inherited.as_fd().try_clone_to_owned()?);

@@ -60,7 +60,7 @@ fn request_at_the_connection_limit_is_refused_in_the_format_of_its_endpoint() {
     // Open connections are still served, and a new one is accepted when one is closed.
     assert_eq!(one.get("/healthz").status(), 200);
     drop(two);
-    eventually("a place is free", || {
+    eventually("a connection is free", || {
         whole_answer_or_served(server.address).is_some_and(|status| status == 200)
     });
 }
@@ -82,7 +82,7 @@ fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, after_name) = stat.rsplit_once(')').unwrap();
     let fields: Vec<&str> = after_name.split_whitespace().collect();
-    let ticks = |place: usize| fields[place].parse::<u64>().unwrap();
+    let ticks = |index: usize| fields[index].parse::<u64>().unwrap();
     ticks(11) + ticks(12)
 }
 

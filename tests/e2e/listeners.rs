@@ -57,7 +57,7 @@ fn connection_without_a_proxy_header_is_closed() {
     assert_eq!(
         server.get("/healthz").status(),
         200,
-        "elsewhere none is asked for"
+        "other listeners need no header"
     );
 }
 

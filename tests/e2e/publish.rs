@@ -67,8 +67,8 @@ fn content_type_selects_the_kind_of_data() {
         ),
         ("application/ld+json", b"\"x\"", text("x")),
     ];
-    for (place, (kind, body, expected)) in cases.iter().enumerate() {
-        let channel = format!("types-{place}");
+    for (index, (kind, body, expected)) in cases.iter().enumerate() {
+        let channel = format!("types-{index}");
         let field = match *kind {
             "" => String::new(),
             kind => format!("Content-Type: {kind}\r\n"),
@@ -353,10 +353,10 @@ fn json_deeper_than_128_levels_is_refused() {
 }
 
 #[test]
-fn unpaired_surrogates_are_refused_with_their_place() {
+fn unpaired_surrogates_are_refused_with_their_position() {
     let server = Server::start();
     let mut client = server.client();
-    for (body, place) in [
+    for (body, position) in [
         (
             r#"{"emo":"\ud83d"}"#,
             r"unpaired surrogate \ud83d at column 9",
@@ -364,9 +364,9 @@ fn unpaired_surrogates_are_refused_with_their_place() {
         (r#"["\uDE00"]"#, r"unpaired surrogate \ude00 at column 3"),
     ] {
         let detail = client.post("/publish/news", JSON, body).problem(400);
-        assert!(detail.contains(place), "{detail}");
+        assert!(detail.contains(position), "{detail}");
     }
-    for (line, place) in [
+    for (line, position) in [
         (
             r#"{"data":"\ud83d","channel":"news"}"#,
             r"\ud83d at column 10",
@@ -383,7 +383,7 @@ fn unpaired_surrogates_are_refused_with_their_place() {
     ] {
         let body = format!("\n{line}\n");
         let detail = client.post("/publish", "", body).problem(400);
-        assert_eq!(detail, format!("line 2: unpaired surrogate {place}"));
+        assert_eq!(detail, format!("line 2: unpaired surrogate {position}"));
     }
     let pair = r#""\ud83d\ude00""#;
     assert_eq!(client.post("/publish/news", JSON, pair).status(), 200);

@@ -53,7 +53,7 @@ impl Poor {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.split_whitespace().next());
-        number.expect("it is told").parse().unwrap()
+        number.expect("a port in the log").parse().unwrap()
     }
 
     /// Ends it as a service manager does; it must end of its own accord.

@@ -66,8 +66,8 @@ impl Server {
     }
 
     /// The address of the listener with this index.
-    pub(crate) fn tcp(&self, place: usize) -> SocketAddr {
-        match &self.addresses[place] {
+    pub(crate) fn tcp(&self, index: usize) -> SocketAddr {
+        match &self.addresses[index] {
             Address::Tcp(address) => *address,
             other => panic!("{other} is no TCP address"),
         }

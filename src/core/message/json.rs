@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_json_is_refused_with_its_place() {
+    fn bad_json_is_refused_with_its_position() {
         for (json, part) in [
             (&b""[..], "empty"),
             (b" \r\n\t", "empty"),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn unpaired_surrogates_are_refused_with_their_place() {
+    fn unpaired_surrogates_are_refused_with_their_position() {
         for (json, expected) in [
             (
                 r#"{"emo":"\ud83d"}"#,

@@ -143,7 +143,7 @@ impl Pair {
     }
 }
 
-/// The rule of rounding, said once more in the twin's own words.
+/// The rounding rule, implemented independently for the twin.
 fn is_due(deadline_ms: u64, now_ms: u64) -> bool {
     deadline_ms <= now_ms - now_ms % TICK_MS
 }
