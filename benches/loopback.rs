@@ -1,5 +1,5 @@
-//! The reactor over real sockets, in processor time of its own thread: the cost of a delivery and of a
-//! long poll's cycle, including the kernel's part.
+//! The reactor over real sockets, in processor time of its own thread: the cost of a delivery and
+//! of a long poll's cycle, including the kernel's part.
 //!
 //! Compare with the same bench of `engine`: the difference is the kernel's, and the loop's.
 

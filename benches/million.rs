@@ -1,8 +1,8 @@
 //! A million long polls parked in the engine alone: their memory, and the cost of keeping them.
 //!
-//! No criterion: it prints its figures once, times of the processor. They hold for the engine; a socket's memory in the
-//! kernel comes on top. Without `--bench` (as under `cargo test --benches`) it does the same with
-//! ten thousand, as a check that it works.
+//! No criterion: it prints its figures once, times of the processor. They hold for the engine; a
+//! socket's memory in the kernel comes on top. Without `--bench` (as under `cargo test --benches`)
+//! it does the same with ten thousand, as a check that it works.
 
 #[allow(dead_code, reason = "each bench uses a part of it")]
 mod support;

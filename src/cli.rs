@@ -1,8 +1,8 @@
 //! The command line and the environment: one option per setting, one line per error.
 //!
-//! Owns the conversion of both to [`Options`], and their precedence. The options, their ranges and their texts come from
-//! the library's table of settings. It opens only the file of the publish key, and
-//! never ends the process: it returns an [`Exit`] to `main`.
+//! Owns the conversion of both to [`Options`], and their precedence. The options, their ranges and
+//! their texts come from the library's table of settings. It opens only the file of the publish
+//! key, and never ends the process: it returns an [`Exit`] to `main`.
 
 mod arguments;
 mod values;
@@ -65,8 +65,8 @@ impl Exit {
     }
 }
 
-/// Parses the command line, which begins with the program name, and the environment. The addresses of
-/// `inherited` sockets are added to the given ones, and replace the default one.
+/// Parses the command line, which begins with the program name, and the environment. The addresses
+/// of `inherited` sockets are added to the given ones, and replace the default one.
 pub(crate) fn parse(
     args: impl Iterator<Item = OsString>,
     inherited: Sockets,
@@ -116,8 +116,8 @@ fn given(setting: &Setting, matches: &ArgMatches) -> Result<Option<Vec<String>>,
     }))
 }
 
-/// Checks the values that the table does not: the key's file, the filter of the log, the channel of standard
-/// input.
+/// Checks the values that the table does not: the key's file, the filter of the log, the channel of
+/// standard input.
 fn finish(options: Options) -> Result<Command, Exit> {
     let Options {
         mut config,

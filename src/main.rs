@@ -54,8 +54,8 @@ fn run(command: Command) -> Result<(), Error> {
     server.run()
 }
 
-/// Starts the thread that publishes standard input. It is not joined, because it may be blocked in a read when the
-/// server ends.
+/// Starts the thread that publishes standard input. It is not joined, because it may be blocked in
+/// a read when the server ends.
 fn read_stdin(lines: Lines, max_message_bytes: usize, publisher: Publisher) -> io::Result<()> {
     thread::Builder::new().name("stdin".into()).spawn(move || {
         stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |draft| {

@@ -72,7 +72,8 @@ impl std::error::Error for Error {
 }
 
 impl Server {
-    /// Listens on the addresses of `config`. Raises the soft file limit of the process to the hard one.
+    /// Listens on the addresses of `config`. Raises the soft file limit of the process to the hard
+    /// one.
     ///
     /// # Errors
     ///
@@ -125,14 +126,14 @@ impl Server {
         self.handle.clone()
     }
 
-    /// Calls `run` on the reactor's thread about once per `interval` while the server runs, for example for a
-    /// watchdog. It must not block, because no connection is served while it runs.
+    /// Calls `run` on the reactor's thread about once per `interval` while the server runs, for
+    /// example for a watchdog. It must not block, because no connection is served while it runs.
     pub fn every(&mut self, interval: Duration, run: impl FnMut() + Send + 'static) {
         self.reactor.every(interval, Box::new(run));
     }
 
-    /// Calls `run` on the reactor's thread whenever `source` has become readable, for example to handle
-    /// signals. `run` must read all available data, and must not block.
+    /// Calls `run` on the reactor's thread whenever `source` has become readable, for example to
+    /// handle signals. `run` must read all available data, and must not block.
     ///
     /// # Errors
     ///
@@ -153,7 +154,8 @@ impl Server {
     ///
     /// The system call of the poll failed.
     pub fn run(self) -> Result<(), Error> {
-        // Producers learn that the server is closed when the last receiver of their queue is dropped.
+        // Producers learn that the server is closed when the last receiver of their queue is
+        // dropped.
         let Server { reactor, .. } = self;
         reactor
             .run()
@@ -167,8 +169,8 @@ fn listeners(config: &Config) -> impl Iterator<Item = (&Address, bool)> {
     listen.chain(config.control.iter().map(|address| (address, true)))
 }
 
-/// Listens on an address, and returns the bound addresses. For a name, these are the ones that this host
-/// has, at least one.
+/// Listens on an address, and returns the bound addresses. For a name, these are the ones that this
+/// host has, at least one.
 fn listen(
     reactor: &mut Reactor,
     address: &Address,

@@ -1,11 +1,11 @@
 //! Signals, as a source of commands to the server.
 //!
-//! Owns the meaning of each signal. SIGTERM and SIGINT begin a drain; a second one ends the process at once,
-//! in the signal handler, so that it also ends a reactor that hangs. SIGHUP has no effect,
+//! Owns the meaning of each signal. SIGTERM and SIGINT begin a drain; a second one ends the process
+//! at once, in the signal handler, so that it also ends a reactor that hangs. SIGHUP has no effect,
 //! because there is no file to reload.
 //!
-//! The handler writes to a socket pair that the reactor watches. A thread that waits for signals would be
-//! as short, but it would be a second thread, and each command would take two wake-ups.
+//! The handler writes to a socket pair that the reactor watches. A thread that waits for signals
+//! would be as short, but it would be a second thread, and each command would take two wake-ups.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,7 +32,8 @@ impl Signals {
     pub(crate) fn catch() -> io::Result<Signals> {
         let is_second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
-            // In this order: at the first signal the flag is not set yet when the shutdown checks it.
+            // In this order: at the first signal the flag is not set yet when the shutdown checks
+            // it.
             register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
             register(signal, Arc::clone(&is_second))?;
         }

@@ -1,5 +1,5 @@
-//! The protocol of the service manager: sockets that it passes, and notifications of readiness, stopping
-//! and liveness.
+//! The protocol of the service manager: sockets that it passes, and notifications of readiness,
+//! stopping and liveness.
 //!
 //! Owns the environment variables of sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3).
 //! Without them, as without systemd, everything here does nothing.
@@ -31,7 +31,8 @@ pub(crate) struct Sockets {
     pub(crate) is_any: bool,
 }
 
-/// Takes the sockets. Call it before other threads exist, because it clears their environment variables.
+/// Takes the sockets. Call it before other threads exist, because it clears their environment
+/// variables.
 ///
 /// # Errors
 ///
@@ -59,8 +60,8 @@ pub(crate) fn sockets() -> Result<Sockets, String> {
     Ok(sockets)
 }
 
-/// Takes a socket of any kind. `listenfd` returns a descriptor only as a socket of a given kind, so each
-/// kind is tried.
+/// Takes a socket of any kind. `listenfd` returns a descriptor only as a socket of a given kind, so
+/// each kind is tried.
 fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     for family in 1..=MAX_ADDRESS_FAMILY {
         for kind in 1..=MAX_SOCKET_TYPE {
@@ -80,7 +81,8 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     Err(io::Error::other(detail))
 }
 
-/// Notifies the manager that the server is ready, and sets up the watchdog notifications that the manager requests.
+/// Notifies the manager that the server is ready, and sets up the watchdog notifications that the
+/// manager requests.
 pub(crate) fn notify_ready(server: &mut Server) {
     notify(&[NotifyState::Ready]);
     if let Some(deadline) = sd_notify::watchdog_enabled() {

@@ -1,5 +1,5 @@
-//! The pages for users tell of every option and every transport as it is, of every metric that there is,
-//! and of no metric that there is not.
+//! The pages for users tell of every option and every transport as it is, of every metric that
+//! there is, and of no metric that there is not.
 //!
 //! Owns the comparison of the pages with the table of settings and with `/metrics`.
 
@@ -83,7 +83,8 @@ fn metrics() -> String {
     answer
 }
 
-/// The path of each transport, and the media type of its responses, as the table of transports says.
+/// The path of each transport, and the media type of its responses, as the table of transports
+/// says.
 #[test]
 fn http_page_explains_every_transport() {
     for transport in Transport::ALL {

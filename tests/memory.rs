@@ -1,10 +1,11 @@
 //! The memory of a parked connection, in bytes.
 //!
-//! A counting allocator measures the engine: the bytes that are allocated between
-//! `Engine::new` and the moment when all connections are parked, with tables for exactly as many. Its `Wire` accepts
+//! A counting allocator measures the engine: the bytes that are allocated between `Engine::new` and
+//! the moment when all connections are parked, with tables for exactly as many. Its `Wire` accepts
 //! every byte. There is no reactor, so the size of an entry in its table of sockets is added.
 //!
-//! There is only one test, because tests of one binary run in parallel and would count each other's memory.
+//! There is only one test, because tests of one binary run in parallel and would count each other's
+//! memory.
 
 use std::alloc::System;
 use std::io::IoSlice;

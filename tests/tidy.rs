@@ -1,9 +1,10 @@
-//! The rules of the source in `src`: no circular dependencies, inherent methods in the file of their
-//! type, system calls on sockets in two files, and a maximum size of files.
+//! The rules of the source in `src`: no circular dependencies, inherent methods in the file of
+//! their type, system calls on sockets in two files, and a maximum size of files.
 //!
-//! Owns a graph of the source files, built from their syntax: an edge means that a file uses an item of
-//! another file. Code that is compiled only for tests is not in it. Each rule is tested with sources that
-//! violate it. Cargo and `src/core/clippy.toml` enforce the rules for what the core may use.
+//! Owns a graph of the source files, built from their syntax: an edge means that a file uses an
+//! item of another file. Code that is compiled only for tests is not in it. Each rule is tested
+//! with sources that violate it. Cargo and `src/core/clippy.toml` enforce the rules for what the
+//! core may use.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,8 +17,8 @@ use syn::{Attribute, Item, UseTree, Visibility};
 /// Lines of code in a file, blank lines, comments and tests not counted.
 const MAX_LINES: usize = 500;
 
-/// The folder in which inherent methods must be in the file of their type. A file of it can therefore call
-/// only what it imports.
+/// The folder in which inherent methods must be in the file of their type. A file of it can
+/// therefore call only what it imports.
 const METHODS_BESIDE_TYPES: &str = "engine/";
 
 /// The files that read and write sockets.

@@ -1,7 +1,8 @@
 //! The command line for clap, derived from the table of settings.
 //!
-//! Owns the layout of `--help`. Each argument is a text, which the table of settings parses. `tools/manual` compiles this file
-//! too, for the manual and the completions, so it uses nothing else of its crate.
+//! Owns the layout of `--help`. Each argument is a text, which the table of settings parses.
+//! `tools/manual` compiles this file too, for the manual and the completions, so it uses nothing
+//! else of its crate.
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 use encke::config::{Group, SETTINGS, Setting};

@@ -1,7 +1,8 @@
-//! The values of options that depend on the process and its system: host names, log filters, the key file.
+//! The values of options that depend on the process and its system: host names, log filters, the
+//! key file.
 //!
-//! Owns the system calls for them. Each error is one line with the allowed values; the caller adds the
-//! option.
+//! Owns the system calls for them. Each error is one line with the allowed values; the caller adds
+//! the option.
 
 use std::fs::File;
 use std::io::Read;

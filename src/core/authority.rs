@@ -132,12 +132,13 @@ impl<'b> Origin<'b> {
         self.authority.port.or_else(|| default_port(self.scheme))
     }
 
-    /// Whether this is an origin of the server named by `host`: a `Host` field, or the authority of a
-    /// target.
+    /// Whether this is an origin of the server named by `host`: a `Host` field, or the authority of
+    /// a target.
     ///
     /// `Host` has no scheme, and the server does not know it, because a proxy may terminate TLS. A
     /// `Host` without a port therefore has the default port of this origin's scheme: `app.example`
-    /// is the host of `http://app.example` and of `https://app.example`, `app.example:443` only of the latter.
+    /// is the host of `http://app.example` and of `https://app.example`, `app.example:443` only of
+    /// the latter.
     pub fn is_at(&self, host: &Authority<'_>) -> bool {
         let default = default_port(self.scheme);
         default.is_some()
@@ -243,7 +244,8 @@ impl fmt::Display for Host<'_> {
         match self {
             Host::Name(name) => f.write_str(&normal_name(name)),
             Host::Future(text) => write!(f, "[{}]", normal_name(text)),
-            // Rust writes an IPv4-mapped address with a dotted tail, browsers do not (WHATWG URL, 3.5).
+            // Rust writes an IPv4-mapped address with a dotted tail, browsers do not (WHATWG URL,
+            // 3.5).
             Host::V6(address) => match address.segments() {
                 [0, 0, 0, 0, 0, 0xffff, high, low] => write!(f, "[::ffff:{high:x}:{low:x}]"),
                 _ => write!(f, "[{address}]"),

@@ -1,8 +1,8 @@
 //! All settings in one struct, each number with its unit and its default.
 //!
 //! Owns the meaning and the defaults of the settings; in `table`, their names, ranges and help; in
-//! `setting` and `value`, how texts are parsed; in `check`, the rules for combinations. It never reads
-//! the command line or the environment: `cli`, in the binary, does.
+//! `setting` and `value`, how texts are parsed; in `check`, the rules for combinations. It never
+//! reads the command line or the environment: `cli`, in the binary, does.
 
 mod address;
 mod check;
@@ -21,8 +21,8 @@ use std::time::Duration;
 
 /// Settings of a server. The binary without options runs with `Config::default()`.
 ///
-/// Durations are from 1 ms to 30 days; those of a drain may be zero. The range of a number is in its
-/// documentation. [`Config::check`] checks both.
+/// Durations are from 1 ms to 30 days; those of a drain may be zero. The range of a number is in
+/// its documentation. [`Config::check`] checks both.
 ///
 /// ```
 /// use encke_core::config::Config;
@@ -80,14 +80,15 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Maximum bytes of all unfinished requests and unsent responses together, at most 256 GiB.
     pub max_buffer_bytes: usize,
-    /// Time for a client to send a request head, from its first byte (on a new connection: from accept).
+    /// Time for a client to send a request head, from its first byte (on a new connection: from
+    /// accept).
     pub head_timeout: Duration,
     /// Time for a client to send a request body.
     pub body_timeout: Duration,
     /// Time for which a connection may stay open between two requests.
     pub idle_timeout: Duration,
-    /// Time without progress after which the connection of a client that reads no bytes, or whose TCP
-    /// acknowledges none, is closed.
+    /// Time without progress after which the connection of a client that reads no bytes, or whose
+    /// TCP acknowledges none, is closed.
     pub write_timeout: Duration,
     /// Capacity of the queue between producer threads and the reactor, in messages, 1 to 2^20.
     pub queue: usize,

@@ -1,7 +1,7 @@
 //! Commands of other threads to a running server.
 //!
-//! Owns the queue of commands. It is separate from the queue of messages, so that a command does not wait behind
-//! messages.
+//! Owns the queue of commands. It is separate from the queue of messages, so that a command does
+//! not wait behind messages.
 
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ impl Handle {
     /// Begins a drain: see `Config::drain`. [`crate::Server::run`] returns when it is over.
     pub fn shutdown(&self) {
         match self.queue.try_send(Control::Drain) {
-            // A full queue already contains a drain, because there is no other command. A server that has
-            // ended needs none.
+            // A full queue already contains a drain, because there is no other command. A server
+            // that has ended needs none.
             Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
         }
         self.shared.wake();

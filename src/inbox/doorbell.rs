@@ -1,7 +1,8 @@
 //! The wake protocol between other threads and the reactor.
 //!
-//! Owns one flag. Invariant, checked by a model of all interleavings: the reactor finds every message and command
-//! that was queued before the bell was rung, because it answers the bell *before* it reads its queues.
+//! Owns one flag. Invariant, checked by a model of all interleavings: the reactor finds every
+//! message and command that was queued before the bell was rung, because it answers the bell
+//! *before* it reads its queues.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,8 +30,8 @@ impl<F: Flag> Doorbell<F> {
         Doorbell { rung: flag }
     }
 
-    /// Rings, after an item was queued. Returns whether the caller must wake the reactor, which may be
-    /// asleep.
+    /// Rings, after an item was queued. Returns whether the caller must wake the reactor, which may
+    /// be asleep.
     pub(super) fn ring(&self) -> bool {
         !self.rung.swap(true)
     }
@@ -41,9 +42,10 @@ impl<F: Flag> Doorbell<F> {
     }
 }
 
-/// All interleavings of threads that ring and a reactor that sleeps. The doorbell is the real one, over
-/// loom's atomic; a mutex models each queue, and a flag the eventfd. When the threads have ended,
-/// the reactor runs for as long as it is woken. An item that is still queued then would never be taken.
+/// All interleavings of threads that ring and a reactor that sleeps. The doorbell is the real one,
+/// over loom's atomic; a mutex models each queue, and a flag the eventfd. When the threads have
+/// ended, the reactor runs for as long as it is woken. An item that is still queued then would
+/// never be taken.
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;

@@ -1,8 +1,10 @@
-//! The communication between other threads and the reactor: messages and commands to it, receipts from it.
+//! The communication between other threads and the reactor: messages and commands to it, receipts
+//! from it.
 //!
-//! Owns everything that threads share: two bounded queues, a doorbell for both, and a flag. The queue
-//! of messages exerts back-pressure on producers. Commands have a queue of their own, so that they do
-//! not wait behind messages. The doorbell wakes the reactor at most once until it has read the queues.
+//! Owns everything that threads share: two bounded queues, a doorbell for both, and a flag. The
+//! queue of messages exerts back-pressure on producers. Commands have a queue of their own, so that
+//! they do not wait behind messages. The doorbell wakes the reactor at most once until it has read
+//! the queues.
 //!
 //! Invariant: the reactor answers the doorbell before it reads either queue.
 
@@ -100,8 +102,8 @@ impl Publisher {
 pub(crate) struct Inbox {
     queue: Receiver<Submission>,
     shared: Arc<Shared>,
-    /// A message for which there was no memory. Later messages wait in the queue, and producers wait for
-    /// space in the queue.
+    /// A message for which there was no memory. Later messages wait in the queue, and producers
+    /// wait for space in the queue.
     stalled: Option<Submission>,
     commands: Receiver<Control>,
     /// Whether the queues may contain items that the doorbell does not announce.
@@ -147,12 +149,14 @@ impl Inbox {
         self.is_signalled = true;
     }
 
-    /// Whether the queues may contain items that the doorbell does not announce and that can be taken now.
+    /// Whether the queues may contain items that the doorbell does not announce and that can be
+    /// taken now.
     pub(crate) fn has_work(&self) -> bool {
         self.is_signalled && !self.is_stalled()
     }
 
-    /// Answers the doorbell: items that are sent from here on ring it again. Call it in each tick before
+    /// Answers the doorbell: items that are sent from here on ring it again. Call it in each tick
+    /// before
     /// [`Inbox::next_command`] and [`Inbox::drain`].
     pub(crate) fn answer(&self) {
         if self.is_signalled {
@@ -175,8 +179,8 @@ impl Inbox {
         self.shared.closed.store(true, Ordering::Release);
     }
 
-    /// Passes at most `budget` messages to `submit`. If there is no memory for one, it is kept for the next call, and
-    /// those behind it wait.
+    /// Passes at most `budget` messages to `submit`. If there is no memory for one, it is kept for
+    /// the next call, and those behind it wait.
     pub(crate) fn drain(
         &mut self,
         budget: usize,

@@ -1,7 +1,7 @@
 //! A message from a producer, and the result that it gets back.
 //!
-//! Owns the construction of a valid [`Draft`] from strings and bytes of a program. The queue contains
-//! only drafts. It never publishes.
+//! Owns the construction of a valid [`Draft`] from strings and bytes of a program. The queue
+//! contains only drafts. It never publishes.
 
 use std::borrow::Cow;
 
@@ -55,7 +55,8 @@ impl Receipt {
     ///
     /// # Errors
     ///
-    /// The reason for which the reactor refused the message; [`PublishError::Closed`] if the server ended before.
+    /// The reason for which the reactor refused the message; [`PublishError::Closed`] if the server
+    /// ended before.
     pub fn wait(self) -> Result<Accepted, PublishError> {
         self.0.recv().unwrap_or(Err(PublishError::Closed))
     }
@@ -73,8 +74,8 @@ impl Publication {
         }
     }
 
-    /// Names its event; an empty name means none. Names of events of encke or of the browser (`cursor`,
-    /// `gap`, `end`, `expired`, `error`, `open`) and names with line ends are refused.
+    /// Names its event; an empty name means none. Names of events of encke or of the browser
+    /// (`cursor`, `gap`, `end`, `expired`, `error`, `open`) and names with line ends are refused.
     pub fn event(self, name: impl Into<Box<str>>) -> Publication {
         self.and(|draft| {
             draft.event = EventName::parse(name.into().as_bytes())?;
@@ -82,8 +83,8 @@ impl Publication {
         })
     }
 
-    /// Sets the idempotency key: while a message with the same key is in the channel's history, the receipt
-    /// gets the result of that message and nothing is published. A key is 1 to 255 bytes.
+    /// Sets the idempotency key: while a message with the same key is in the channel's history, the
+    /// receipt gets the result of that message and nothing is published. A key is 1 to 255 bytes.
     pub fn idempotency_key(self, key: impl Into<Box<str>>) -> Publication {
         self.and(|draft| {
             draft.key = Some(IdempotencyKey::parse(key.into().as_bytes())?);

@@ -21,8 +21,8 @@ impl Shared {
     /// Wakes the reactor, unless the doorbell has rung since it last looked.
     pub(super) fn wake(&self) {
         if self.bell.ring() {
-            // Writing to an eventfd fails only where its counter would overflow, and mio then resets
-            // it.
+            // Writing to an eventfd fails only where its counter would overflow, and mio then
+            // resets it.
             if let Err(error) = self.waker.wake() {
                 log::error!("the reactor cannot be woken: {error}");
             }

@@ -40,10 +40,10 @@ impl Lines {
 
 /// Reads lines and publishes them until the input ends or fails, or the server is closed.
 ///
-/// A byte order mark before the first line is skipped. LF and CRLF end a line and are not part of it;
-/// the last line needs no end. A line of more than `max_message_bytes`, a malformed line of NDJSON,
-/// and a line whose message is refused are skipped. At most one warning per second reports their number, and
-/// the last of them with its reason.
+/// A byte order mark before the first line is skipped. LF and CRLF end a line and are not part of
+/// it; the last line needs no end. A line of more than `max_message_bytes`, a malformed line of
+/// NDJSON, and a line whose message is refused are skipped. At most one warning per second reports
+/// their number, and the last of them with its reason.
 pub fn feed(
     mut input: impl BufRead,
     lines: &Lines,

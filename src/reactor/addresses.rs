@@ -27,8 +27,8 @@ impl Addresses {
         }
     }
 
-    /// Counts one more connection of an address, and returns the index to give to [`Addresses::remove`] when the
-    /// connection is closed; `None` where the limit is reached.
+    /// Counts one more connection of an address, and returns the index to give to
+    /// [`Addresses::remove`] when the connection is closed; `None` where the limit is reached.
     pub(super) fn add(&mut self, address: Option<IpAddr>) -> Option<u32> {
         let (Some(max), Some(address)) = (self.max_per_address, address) else {
             return Some(UNCOUNTED);

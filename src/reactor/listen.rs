@@ -1,10 +1,10 @@
 //! Listening sockets and their options.
 //!
-//! Owns the options of TCP sockets. They are set only on the listener, because Linux copies them to the
-//! sockets that it accepts: `TCP_NODELAY`, because an event is one small write; and two that detect clients
-//! that vanished without a FIN: keep-alive, on connections to which nothing is sent, and `TCP_USER_TIMEOUT`, if sent
-//! bytes are not acknowledged. Without the latter, heartbeats would fill the send buffer until the
-//! kernel closes the connection, after a quarter of an hour.
+//! Owns the options of TCP sockets. They are set only on the listener, because Linux copies them to
+//! the sockets that it accepts: `TCP_NODELAY`, because an event is one small write; and two that
+//! detect clients that vanished without a FIN: keep-alive, on connections to which nothing is sent,
+//! and `TCP_USER_TIMEOUT`, if sent bytes are not acknowledged. Without the latter, heartbeats would
+//! fill the send buffer until the kernel closes the connection, after a quarter of an hour.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -42,7 +42,8 @@ impl Load {
         }
     }
 
-    /// Measures descriptors and memory, at most once a second. `sockets` is the number of open sockets.
+    /// Measures descriptors and memory, at most once a second. `sockets` is the number of open
+    /// sockets.
     pub(super) fn sample(&mut self, now: Time, sockets: usize, gauges: &mut ProcessGauges) {
         if now < self.next_sample {
             return;

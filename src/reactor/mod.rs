@@ -1,9 +1,9 @@
 //! The loop: one thread, one poll, one tick after another.
 //!
 //! Owns the clock, the sockets and the order of a tick: deferred reads, events, commands, accepts,
-//! producers' messages, deferred requests, delivery, deadlines, closing. Every step has a budget by count, so
-//! that none delays another by more than a few milliseconds. Work that exceeds a budget is remembered
-//! here or in the engine and done in the next tick, which then does not sleep.
+//! producers' messages, deferred requests, delivery, deadlines, closing. Every step has a budget by
+//! count, so that none delays another by more than a few milliseconds. Work that exceeds a budget
+//! is remembered here or in the engine and done in the next tick, which then does not sleep.
 
 mod accept;
 mod addresses;
@@ -37,8 +37,9 @@ use sockets::{Read, Sockets};
 
 /// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
 ///
-/// A trade-off, together with `DELIVER_BUDGET`. Smaller: less latency behind a broadcast, as 256 writes take
-/// 1 ms. Larger: fewer calls of `epoll_wait`. With 64, a long poll's cycle cost 8 % more processor time.
+/// A trade-off, together with `DELIVER_BUDGET`. Smaller: less latency behind a broadcast, as 256
+/// writes take 1 ms. Larger: fewer calls of `epoll_wait`. With 64, a long poll's cycle cost 8 %
+/// more processor time.
 const EVENTS: usize = 256;
 
 /// The read buffer; a connection that fills it is read again in the next tick.
@@ -47,8 +48,8 @@ const READ_BYTES: usize = 64 << 10;
 /// Reads of one connection in one tick, if the client may have closed its side.
 const READS: usize = 4;
 
-/// Bytes of responses after which no more requests are read in one tick: a budget by count alone would
-/// let large responses take too long.
+/// Bytes of responses after which no more requests are read in one tick: a budget by count alone
+/// would let large responses take too long.
 const WRITTEN_BYTES: usize = 4 << 20;
 
 /// Commands of other threads taken in one tick.
@@ -57,8 +58,8 @@ const COMMAND_BUDGET: usize = 16;
 /// Producers' messages taken in one tick.
 const INBOX_BUDGET: usize = 512;
 
-/// The time after which a message for which there was no memory is tried again, unless an event comes
-/// before.
+/// The time after which a message for which there was no memory is tried again, unless an event
+/// comes before.
 const STALL_RETRY: Duration = Duration::from_millis(10);
 
 /// Connections resumed in one tick, of deferred requests and of deferred reads each.
@@ -79,7 +80,8 @@ const CLOSE_BUDGET: usize = 64;
 /// Tokens below this are not connections: a connection's generation is never 0.
 const WAKER: Token = Token(0);
 
-/// The token of the first descriptor of the embedding program; those of listeners are between the two.
+/// The token of the first descriptor of the embedding program; those of listeners are between the
+/// two.
 const WATCHED: usize = 1 << 31;
 
 /// The last token that is not a connection's.
@@ -245,7 +247,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// Waits for events until the next deadline, or not at all if work is left. Returns the time of waking.
+    /// Waits for events until the next deadline, or not at all if work is left. Returns the time of
+    /// waking.
     fn wait(&mut self) -> io::Result<Instant> {
         let before = Instant::now();
         let has_work = self.engine.has_work()
@@ -324,9 +327,9 @@ impl Reactor {
         }
     }
 
-    /// Closes a connection that the kernel gave up, and returns whether it is closed. A write would not say
-    /// why it fails, so this comes first: a read, which also serves the bytes that came before the error,
-    /// or the error alone where no bytes are wanted.
+    /// Closes a connection that the kernel gave up, and returns whether it is closed. A write would
+    /// not say why it fails, so this comes first: a read, which also serves the bytes that came
+    /// before the error, or the error alone where no bytes are wanted.
     fn close_timed_out(&mut self, id: ConnId) -> bool {
         if self.engine.wants_input(id) {
             self.read(id, true);
@@ -338,9 +341,9 @@ impl Reactor {
             .is_none_or(|state| state == State::Gone)
     }
 
-    /// Reads from a connection. A read that does not fill the buffer is the last, because further bytes
-    /// raise a new event. If the client may have closed its side, reading continues, because the end of the stream
-    /// raises no further event.
+    /// Reads from a connection. A read that does not fill the buffer is the last, because further
+    /// bytes raise a new event. If the client may have closed its side, reading continues, because
+    /// the end of the stream raises no further event.
     fn read(&mut self, id: ConnId, may_be_closed: bool) {
         if self.engine.written_bytes() > WRITTEN_BYTES {
             return self.read_later(id);
@@ -379,7 +382,8 @@ impl Reactor {
         }
     }
 
-    /// Takes commands of other threads, and closes the listeners once a drain accepts no more connections.
+    /// Takes commands of other threads, and closes the listeners once a drain accepts no more
+    /// connections.
     fn obey(&mut self) {
         self.inbox.answer();
         for _ in 0..COMMAND_BUDGET {
@@ -407,8 +411,8 @@ impl Reactor {
         self.inbox.drain(INBOX_BUDGET, |draft| engine.submit(draft));
     }
 
-    /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with large responses
-    /// cannot use up `WRITTEN_BYTES` in each tick and starve the deferred ones.
+    /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with
+    /// large responses cannot use up `WRITTEN_BYTES` in each tick and starve the deferred ones.
     fn resume_reads(&mut self) {
         for _ in 0..RESUME_BUDGET.min(self.unread.len()) {
             if self.engine.written_bytes() > WRITTEN_BYTES {

@@ -1,7 +1,7 @@
 //! The PROXY protocol (HAProxy's proxy-protocol.txt, versions 1 and 2): the address of the client.
 //!
-//! Owns the first bytes of a connection on a `proxy:` listener. They are peeked at and read only when the
-//! header is complete, so nothing is buffered here.
+//! Owns the first bytes of a connection on a `proxy:` listener. They are peeked at and read only
+//! when the header is complete, so nothing is buffered here.
 
 use std::net::IpAddr;
 
@@ -22,7 +22,8 @@ enum Header {
 }
 
 impl Reactor {
-    /// Reads a connection's header. Returns whether it is complete and the connection is still open.
+    /// Reads a connection's header. Returns whether it is complete and the connection is still
+    /// open.
     pub(super) fn take_header(&mut self, id: ConnId) -> bool {
         let buffer = &mut self.buffer[..MAX_HEADER_BYTES];
         let length = match self.sockets.peek(id, buffer) {

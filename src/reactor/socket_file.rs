@@ -1,8 +1,8 @@
 //! The file of a listening unix socket.
 //!
-//! Owns its creation and its removal. Invariants: a file on which a process listens is never replaced,
-//! even if several processes start at once; and a file is removed only if it is still the one that was
-//! created here, because a successor may use the path by then.
+//! Owns its creation and its removal. Invariants: a file on which a process listens is never
+//! replaced, even if several processes start at once; and a file is removed only if it is still the
+//! one that was created here, because a successor may use the path by then.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -37,10 +37,11 @@ pub(super) struct SocketFile {
 struct FileId(u64, u64);
 
 impl SocketFile {
-    /// Listens on a new socket at `path`, and returns it with its file. A file without a listener is
-    /// replaced. `mode` is the file's permission bits; `None` leaves them to the umask.
+    /// Listens on a new socket at `path`, and returns it with its file. A file without a listener
+    /// is replaced. `mode` is the file's permission bits; `None` leaves them to the umask.
     pub(super) fn listen(path: &Path, mode: Option<u32>) -> io::Result<(Socket, SocketFile)> {
-        // Held until this socket listens: until then other processes would take its file for a stale one.
+        // Held until this socket listens: until then other processes would take its file for a
+        // stale one.
         let _lock = lock_directory(path);
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -95,8 +96,8 @@ fn lock_directory(path: &Path) -> Option<File> {
     }
 }
 
-/// Removes a socket file without a listener. One with a listener stays, and so does any other kind of
-/// file: binding then fails.
+/// Removes a socket file without a listener. One with a listener stays, and so does any other kind
+/// of file: binding then fails.
 fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.file_type().is_socket() => {}

@@ -44,7 +44,8 @@ pub(super) enum Read {
     Nothing,
     Eof,
     Broken,
-    /// The kernel closed the connection, because the client acknowledged nothing for the write timeout.
+    /// The kernel closed the connection, because the client acknowledged nothing for the write
+    /// timeout.
     TimedOut,
 }
 
@@ -135,8 +136,8 @@ impl Sockets {
         }
     }
 
-    /// Whether the kernel closed the connection by its timeout. The kernel reports an error of a socket only
-    /// once.
+    /// Whether the kernel closed the connection by its timeout. The kernel reports an error of a
+    /// socket only once.
     pub(super) fn has_timed_out(&mut self, id: ConnId) -> bool {
         let Some(socket) = self.find(id) else {
             return false;
@@ -210,7 +211,8 @@ impl Wire for Sockets {
         }
     }
 
-    /// A PROXY protocol header does not count, because a partial one would keep its connection open.
+    /// A PROXY protocol header does not count, because a partial one would keep its connection
+    /// open.
     fn has_unread(&mut self, connection: u32) -> bool {
         let Some(Some(socket)) = self.sockets.get(connection as usize) else {
             return false;
@@ -219,8 +221,8 @@ impl Wire for Sockets {
     }
 }
 
-/// Sends as many bytes as fit. `send` and `sendmsg` cost a few percent less than `write`, which goes through
-/// the file system layer.
+/// Sends as many bytes as fit. `send` and `sendmsg` cost a few percent less than `write`, which
+/// goes through the file system layer.
 fn send(fd: BorrowedFd<'_>, slices: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
     match slices {
         [slice] => rustix::net::send(fd, slice, SendFlags::NOSIGNAL),

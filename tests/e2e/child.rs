@@ -1,4 +1,5 @@
-//! The real binary as a child process, for tests of signals, standard input and limits of the process.
+//! The real binary as a child process, for tests of signals, standard input and limits of the
+//! process.
 //!
 //! Owns the child: a thread reads its log, so that the child never blocks on it, and a child that
 //! outlives its test is killed.

@@ -214,8 +214,8 @@ fn memory_of_unfinished_requests_is_bounded() {
     server.publish("x", "there is room again");
 }
 
-/// Clients that request large responses and read them keep encke busy. A small request waits for a few
-/// large responses to each of them, and not for all that they request.
+/// Clients that request large responses and read them keep encke busy. A small request waits for a
+/// few large responses to each of them, and not for all that they request.
 #[test]
 fn small_request_is_not_delayed_by_large_responses() {
     const GREEDY: usize = 24;

@@ -1,8 +1,8 @@
 //! A server with few resources: no log, a full disk under its log, less
 //! memory than its clients ask for.
 //!
-//! The server is the real binary, started by a shell that limits its resources. It cannot report its
-//! port without a log, so it inherits its socket.
+//! The server is the real binary, started by a shell that limits its resources. It cannot report
+//! its port without a log, so it inherits its socket.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;

@@ -50,8 +50,8 @@ impl Drop for Run {
     }
 }
 
-/// `unshare` with namespaces in which `ip` may be used: by root at once, by others as root of a user
-/// namespace. The process namespace ends its processes with the first of them.
+/// `unshare` with namespaces in which `ip` may be used: by root at once, by others as root of a
+/// user namespace. The process namespace ends its processes with the first of them.
 fn unshare() -> Option<Command> {
     let ways: [&[&str]; 2] = [&[], &["--user", "--map-root-user"]];
     ways.into_iter().find_map(|way| {
@@ -120,7 +120,8 @@ fn clients_that_vanish_are_gone_within_heartbeat_and_write_timeout() {
         let line = metrics.lines().find_map(|line| line.strip_prefix(&*name));
         line.map_or(0, |count| count.trim().parse().expect("a number"))
     };
-    // They took nothing for the write timeout; the poll may have been closed as idle after its response.
+    // They took nothing for the write timeout; the poll may have been closed as idle after its
+    // response.
     let closed: [u64; 2] = ["stalled", "broken"].map(reasons);
     assert!(closed[0] >= 3 && closed[1] == 0, "{closed:?}");
     drop(run);

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::child::{ENCKE, Encke};
 use crate::{Directory, needs};
 
-/// Times that the clock is set to, and the year in the `Date` field then; there is none before 1970.
+/// Times that the clock is set to, and the year in the `Date` field then; there is none before
+/// 1970.
 const STEPS: [(&str, &str); 4] = [
     ("@1999-06-01 12:00:00", "1999"),
     ("@2046-06-01 12:00:00", "2046"),

@@ -1,7 +1,7 @@
 //! Parsers of whole decimal numbers, for cursors, ports and parameters.
 //!
-//! Owns two parsers: a canonical one, for numbers that encke wrote itself, and a saturating one, for
-//! numbers that a person typed. Neither accepts a sign, white space or an empty text.
+//! Owns two parsers: a canonical one, for numbers that encke wrote itself, and a saturating one,
+//! for numbers that a person typed. Neither accepts a sign, white space or an empty text.
 
 /// Parses a number in its canonical form: digits without a leading zero. Returns `None`
 /// for anything else, and for a number above `u64::MAX`.

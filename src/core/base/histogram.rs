@@ -44,8 +44,8 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    /// The bound of each bucket, and the count of values in it. The last bucket, of values above all
-    /// bounds, has the bound `None`.
+    /// The bound of each bucket, and the count of values in it. The last bucket, of values above
+    /// all bounds, has the bound `None`.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(self.counts.iter().copied())

@@ -10,8 +10,9 @@
 //! whose deadline is postponed at each read therefore costs one relink per turn, not one per read.
 //!
 //! Invariants:
-//! - *Never early*: a deadline is rounded up to its tick, the current time is rounded down. A key is
-//!   therefore late by less than a tick, plus the delay by the budget and between the caller's calls.
+//! - *Never early*: a deadline is rounded up to its tick, the current time is rounded down. A key
+//!   is therefore late by less than a tick, plus the delay by the budget and between the caller's
+//!   calls.
 //! - *One turn*: a key in slot `s` is visited in the one tick among `cursor` and the
 //!   4,095 ticks after it that maps to `s`. This is its *visit*; it is not after the deadline,
 //!   unless the deadline was past when armed or the clock jumped by more than a turn.
@@ -61,10 +62,9 @@ impl Wheel {
         }
     }
 
-    /// Sets or replaces the deadline of `key`, in ms since the server's start.
-    /// O(1), except for the first use of a key higher than any before, which creates the nodes up to
-    /// it. A past deadline is due in the next [`Wheel::expire`]; one beyond some 142,000
-    /// years is reduced to that.
+    /// Sets or replaces the deadline of `key`, in ms since the server's start. O(1), except for the
+    /// first use of a key higher than any before, which creates the nodes up to it. A past deadline
+    /// is due in the next [`Wheel::expire`]; one beyond some 142,000 years is reduced to that.
     ///
     /// `key` must be less than `u32::MAX`.
     pub fn arm(&mut self, key: u32, deadline_ms: u64) {
@@ -155,8 +155,8 @@ impl Wheel {
         (node.slot != NOT_ARMED).then_some(node)
     }
 
-    /// Puts `key`, which is in no slot, into the slot that is visited at `deadline` (a tick), or into the
-    /// last slot of the turn if that is earlier.
+    /// Puts `key`, which is in no slot, into the slot that is visited at `deadline` (a tick), or
+    /// into the last slot of the turn if that is earlier.
     fn link(&mut self, key: u32, deadline: u64) {
         let visit = deadline.clamp(self.cursor, self.cursor + (TURN_TICKS - 1));
         let slot = slot_of(visit);

@@ -38,9 +38,9 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Takes over a listening stream socket. `ip_address` is the address to which it is bound; `None` for
-    /// a unix socket. `Server::bind` checks both. `encke::inherit` checks the socket at once, and
-    /// finds its address.
+    /// Takes over a listening stream socket. `ip_address` is the address to which it is bound;
+    /// `None` for a unix socket. `Server::bind` checks both. `encke::inherit` checks the socket at
+    /// once, and finds its address.
     pub fn new(socket: OwnedFd, ip_address: Option<SocketAddr>) -> Inherited {
         Inherited {
             socket: Arc::new(socket),

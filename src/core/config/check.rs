@@ -1,5 +1,5 @@
-//! The checks of a configuration: ranges, combinations, and the rule that a control surface that can be
-//! reached over a network has a key.
+//! The checks of a configuration: ranges, combinations, and the rule that a control surface that
+//! can be reached over a network has a key.
 //!
 //! Owns the combinations; the ranges are in `table`. It never resolves a name or binds an address.
 //!

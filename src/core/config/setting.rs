@@ -1,7 +1,8 @@
 //! The type of a setting: its name, the kind of its values, and how a text is parsed into one.
 //!
-//! Owns parsing, checking and displaying by kind; the settings themselves are in `table`. It never reads
-//! a command line, an environment or a file: the caller passes their texts to [`Setting::set`].
+//! Owns parsing, checking and displaying by kind; the settings themselves are in `table`. It never
+//! reads a command line, an environment or a file: the caller passes their texts to
+//! [`Setting::set`].
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ pub struct Options {
     pub config: Config,
     /// The file that [`Config::publish_key`] is read from.
     pub publish_key_file: Option<PathBuf>,
-    /// The channel to which standard input is published. Empty: each line names its channel. `None`: standard
-    /// input is not read.
+    /// The channel to which standard input is published. Empty: each line names its channel.
+    /// `None`: standard input is not read.
     pub stdin: Option<String>,
     /// The filter of the log: levels, each alone or as `module=level`.
     pub log: String,
@@ -203,13 +204,13 @@ impl Setting {
         }
     }
 
-    /// Parses `texts`, more than one only for a list, and sets the value. `resolve` finds the addresses of
-    /// host names.
+    /// Parses `texts`, more than one only for a list, and sets the value. `resolve` finds the
+    /// addresses of host names.
     ///
     /// # Errors
     ///
-    /// The error names the option, the text, and the allowed values. A [`Kind::Text`], which may be a
-    /// secret, is accepted unchecked.
+    /// The error names the option, the text, and the allowed values. A [`Kind::Text`], which may be
+    /// a secret, is accepted unchecked.
     pub fn set(
         &self,
         options: &mut Options,

@@ -1,8 +1,8 @@
 //! The table of settings: one row per setting.
 //!
-//! Owns the names, ranges and help texts of the options. The command line, the environment, the checks
-//! with their error texts, `--help`, the manual and the table in `operating.md` are derived from it. A
-//! new setting needs a field of [`Config`](super::Config), a row here, and its use.
+//! Owns the names, ranges and help texts of the options. The command line, the environment, the
+//! checks with their error texts, `--help`, the manual and the table in `operating.md` are derived
+//! from it. A new setting needs a field of [`Config`](super::Config), a row here, and its use.
 
 use std::time::Duration;
 
@@ -223,7 +223,8 @@ mod tests {
         }
     }
 
-    /// Asserts that the value is refused, with an error that names the option, the value and the range.
+    /// Asserts that the value is refused, with an error that names the option, the value and the
+    /// range.
     fn refused(setting: &Setting, config: &Config, value: &str) {
         let error = setting.check(config).unwrap_err();
         assert_eq!(error.option, setting.option);

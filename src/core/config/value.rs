@@ -1,7 +1,7 @@
 //! The syntax of the values of settings: durations, bytes, counts, flags, modes, addresses.
 //!
-//! Owns the parsers, for every source of settings. Each error is one line with the allowed syntax; the
-//! caller adds the option and the value. The ranges are in `table`.
+//! Owns the parsers, for every source of settings. Each error is one line with the allowed syntax;
+//! the caller adds the option and the value. The ranges are in `table`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -188,8 +188,9 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "a mode is three octal digits, such as 660".into())
 }
 
-/// Splits `host:port` or `[v6]:port`. The zone of a link-local address (`[fe80::1%eth0]:80`) is passed to
-/// the resolver; authorities of URLs and of HTTP have no zone, so it is not parsed by [`Authority`].
+/// Splits `host:port` or `[v6]:port`. The zone of a link-local address (`[fe80::1%eth0]:80`) is
+/// passed to the resolver; authorities of URLs and of HTTP have no zone, so it is not parsed by
+/// [`Authority`].
 fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (plain, zone) = match text.split_once('%') {
         Some((start, rest)) => {

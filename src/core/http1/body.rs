@@ -1,9 +1,10 @@
 //! Request bodies with Content-Length or chunks, as a state machine.
 //!
-//! Owns the search for the end of a body. It keeps a few numbers and no bytes, takes input in pieces of any size
-//! and never consumes a byte past the end. Chunk extensions and trailer fields are skipped, within
-//! limits, so that a client cannot send them without end. A trailer line that is not a field is
-//! refused, because a parser without support for trailers would take it for the next request.
+//! Owns the search for the end of a body. It keeps a few numbers and no bytes, takes input in
+//! pieces of any size and never consumes a byte past the end. Chunk extensions and trailer fields
+//! are skipped, within limits, so that a client cannot send them without end. A trailer line that
+//! is not a field is refused, because a parser without support for trailers would take it for the
+//! next request.
 
 use super::syntax::is_token;
 use super::{Error, Framing};
@@ -11,7 +12,8 @@ use super::{Error, Framing};
 const MAX_SIZE_LINE_BYTES: u16 = 256;
 const MAX_TRAILER_BYTES: u16 = 8 * 1024;
 
-/// A size has at most this many digits; further bytes of a size line are extensions or leading zeros.
+/// A size has at most this many digits; further bytes of a size line are extensions or leading
+/// zeros.
 const MAX_SIZE_BYTES: u16 = 16;
 /// Limit on extensions and leading zeros in all size lines of one body.
 const MAX_EXTENSION_BYTES: u16 = 16 * 1024;
@@ -22,7 +24,8 @@ const MAX_EXTENSION_BYTES: u16 = 16 * 1024;
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// Bytes of the body, or of the chunk, that have not arrived yet; in a size line, the size so far.
+    /// Bytes of the body, or of the chunk, that have not arrived yet; in a size line, the size so
+    /// far.
     left_bytes: u64,
     /// Bytes of the body found so far.
     found_bytes: u64,

@@ -1,7 +1,7 @@
 //! The reasons for which a request is refused as malformed.
 //!
-//! Owns one variant per cause, with its status and the sentence for the client. For every
-//! variant the caller sends the error response and closes the connection, because the start of the next
+//! Owns one variant per cause, with its status and the sentence for the client. For every variant
+//! the caller sends the error response and closes the connection, because the start of the next
 //! request is in doubt.
 
 use std::fmt;

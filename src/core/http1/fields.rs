@@ -1,7 +1,7 @@
 //! The fields of a request head that the server uses.
 //!
-//! Owns the values that each of them may have, how often it may occur, and the framing of the body that follows
-//! from them. Other fields are ignored.
+//! Owns the values that each of them may have, how often it may occur, and the framing of the body
+//! that follows from them. Other fields are ignored.
 
 use super::syntax::is_token;
 use super::{Error, Framing, Version};
@@ -82,8 +82,8 @@ impl<'b> Fields<'b> {
         self.expects_other |= !is_continue;
     }
 
-    /// Records whether there is a content coding other than `identity` (RFC 9110, 8.4). Several fields
-    /// form one list, and empty elements of a list do not count (RFC 9110, 5.3 and 5.6.1).
+    /// Records whether there is a content coding other than `identity` (RFC 9110, 8.4). Several
+    /// fields form one list, and empty elements of a list do not count (RFC 9110, 5.3 and 5.6.1).
     fn record_content_codings(&mut self, value: &[u8]) {
         let mut codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
         let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
@@ -120,7 +120,8 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Whether the client waits for `100 Continue`. HTTP/1.0 has no expectations, so they are ignored.
+    /// Whether the client waits for `100 Continue`. HTTP/1.0 has no expectations, so they are
+    /// ignored.
     pub(super) fn expect_continue(&self, version: Version) -> Result<bool, Error> {
         match version {
             Version::Http10 => Ok(false),

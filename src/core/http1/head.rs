@@ -1,9 +1,9 @@
 //! Request heads: from bytes to a borrowed [`Head`].
 //!
 //! Owns the decision whether a head is complete, too long or malformed. A head that arrives in one
-//! read, the usual case, is parsed once by `httparse`. A head that arrives in pieces is parsed at most
-//! three times: its first piece, at the end of its request line, and at its end (or
-//! its limit). Between these only the new bytes are searched.
+//! read, the usual case, is parsed once by `httparse`. A head that arrives in pieces is parsed at
+//! most three times: its first piece, at the end of its request line, and at its end (or its
+//! limit). Between these only the new bytes are searched.
 //!
 //! Never copies, never reads the body.
 
@@ -86,8 +86,9 @@ pub struct Head<'b> {
     pub preflight_method: Option<&'b [u8]>,
     /// Whether `Content-Encoding` names a coding other than `identity`.
     pub has_content_coding: bool,
-    /// Whether `Sec-Fetch-Site` is `same-origin`: a browser reports that the page that sends the request has
-    /// the same origin as the target (Fetch Metadata, 2.3). Pages cannot set it, other clients can.
+    /// Whether `Sec-Fetch-Site` is `same-origin`: a browser reports that the page that sends the
+    /// request has the same origin as the target (Fetch Metadata, 2.3). Pages cannot set it, other
+    /// clients can.
     pub is_from_same_origin: bool,
 }
 
@@ -108,13 +109,14 @@ pub enum Outcome<'b> {
 /// Reads a request head from the start of `bytes`.
 ///
 /// While the outcome is [`Outcome::Partial`], call again with the same bytes, more appended, and
-/// the same `scan`. Empty lines before the request line are skipped (RFC 9112, 2.2) and count towards the limit.
-/// A head of exactly `max_head_bytes` is allowed.
+/// the same `scan`. Empty lines before the request line are skipped (RFC 9112, 2.2) and count
+/// towards the limit. A head of exactly `max_head_bytes` is allowed.
 ///
 /// # Errors
 ///
 /// Every [`Error`] except those of bodies. A malformed head that arrives in pieces may be refused
-/// only at its end; a bare CR or LF, or a malformed request line, is refused as soon as it has arrived.
+/// only at its end; a bare CR or LF, or a malformed request line, is refused as soon as it has
+/// arrived.
 pub fn parse<'b>(
     bytes: &'b [u8],
     scan: &mut Scan,
@@ -176,8 +178,8 @@ fn attempt(view: &[u8]) -> Result<Outcome<'_>, Error> {
     }
 }
 
-/// Whether every line of a head that `httparse` has accepted ends with CRLF: `httparse` also accepts a
-/// bare LF.
+/// Whether every line of a head that `httparse` has accepted ends with CRLF: `httparse` also
+/// accepts a bare LF.
 ///
 /// Lines end before the method, before each field's name, and at the end of the head.
 fn ends_lines_with_crlf(request: &Request<'_, '_>, head: &[u8]) -> bool {
@@ -236,8 +238,8 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
 
 /// The values of the `Origin` fields of a head that may be incomplete or malformed.
 ///
-/// `bytes` begin with the request line, empty lines before it allowed, and may continue after the head.
-/// Only complete lines count, because an incomplete one may be cut within its value.
+/// `bytes` begin with the request line, empty lines before it allowed, and may continue after the
+/// head. Only complete lines count, because an incomplete one may be cut within its value.
 pub fn origins(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_line_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
     let start = bytes.iter().take_while(is_line_end).count();

@@ -1,8 +1,8 @@
 //! The search for line ends in an incomplete head.
 //!
-//! Owns the position up to which a head was searched, so that a head that arrives byte by byte is searched for its end only in
-//! the new bytes. A bare CR or LF is found as soon as it has arrived. Never examines the content
-//! of a line.
+//! Owns the position up to which a head was searched, so that a head that arrives byte by byte is
+//! searched for its end only in the new bytes. A bare CR or LF is found as soon as it has arrived.
+//! Never examines the content of a line.
 
 use memchr::memchr2;
 
@@ -93,8 +93,8 @@ impl Scan {
     }
 }
 
-/// The first CR or LF on its own, if there is one. A CR at the end of the view does not count, because its
-/// LF may follow.
+/// The first CR or LF on its own, if there is one. A CR at the end of the view does not count,
+/// because its LF may follow.
 pub(super) fn first_bare(view: &[u8]) -> Option<(usize, Error)> {
     let mut searched = 0;
     loop {

@@ -1,10 +1,11 @@
 //! The diagnosis of a malformed head.
 //!
-//! Owns the mapping of an error of `httparse` to a precise [`Error`]. `httparse` reports
-//! neither the position of an error nor bare line feeds; both are searched for here. The search may be slow, because
-//! the connection is closed after it.
+//! Owns the mapping of an error of `httparse` to a precise [`Error`]. `httparse` reports neither
+//! the position of an error nor bare line feeds; both are searched for here. The search may be
+//! slow, because the connection is closed after it.
 //!
-//! Invariant: the first error in the head is the one that is reported, so the error does not depend on the pieces.
+//! Invariant: the first error in the head is the one that is reported, so the error does not depend
+//! on the pieces.
 
 use httparse::{Header, Request};
 use std::mem::MaybeUninit;
@@ -22,8 +23,8 @@ pub(super) const fn uninit_fields<'b>() -> [MaybeUninit<Header<'b>>; MAX_FIELDS]
 
 /// The error of a view that `httparse` refuses.
 ///
-/// `None` if it is not known yet: a CR at the end of the view is either the first half of a misplaced line end,
-/// or bare.
+/// `None` if it is not known yet: a CR at the end of the view is either the first half of a
+/// misplaced line end, or bare.
 pub(super) fn diagnose(view: &[u8]) -> Option<Error> {
     if let Some((at, bare)) = first_bare(view) {
         return Some(diagnose_before(view, at, bare));

@@ -3,7 +3,8 @@
 //! Owns RFC 9112, 3.2 and the parts of RFC 3986 that a server needs. Everything stays raw until
 //! [`decode`] is called: targets are split before they are decoded, because an encoded `/` or `&` must not split.
 //!
-//! Some searches use plain loops: most paths and names are so short that a vectorised search costs more.
+//! Some searches use plain loops: most paths and names are so short that a vectorised search costs
+//! more.
 
 use std::borrow::Cow;
 

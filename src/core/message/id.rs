@@ -9,7 +9,8 @@ use memchr::memchr;
 
 use crate::base::decimal;
 
-/// The longest epoch that parses. Other servers may have longer epochs than this one: their cursors are foreign, not malformed.
+/// The longest epoch that parses. Other servers may have longer epochs than this one: their cursors
+/// are foreign, not malformed.
 const MAX_EPOCH_BYTES: usize = 16;
 
 /// The number of a message in the server's one sequence; 0 is before the first.

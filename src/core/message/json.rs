@@ -1,8 +1,8 @@
 //! JSON as text, checked once.
 //!
-//! Owns the rules beyond the grammar (RFC 8259): the maximum depth, the refusal of unpaired surrogates,
-//! and the characters that are rewritten. It never builds a value, so digits and members
-//! stay as they were sent, and deep nesting uses no stack.
+//! Owns the rules beyond the grammar (RFC 8259): the maximum depth, the refusal of unpaired
+//! surrogates, and the characters that are rewritten. It never builds a value, so digits and
+//! members stay as they were sent, and deep nesting uses no stack.
 
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -21,7 +21,8 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// and on one line.
 ///
 /// It is the text that was sent, with two exceptions that change no value: raw line ends between
-/// tokens are removed, and U+0085, U+2028 and U+2029 are escaped, because many line readers end a line there.
+/// tokens are removed, and U+0085, U+2028 and U+2029 are escaped, because many line readers end a
+/// line there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Json(Box<str>);
 
@@ -97,8 +98,8 @@ pub enum JsonError {
     Surrogate(UnpairedSurrogate),
 }
 
-/// An escape of half a surrogate pair without the other half (RFC 8259, section 8.2). Strict parsers
-/// refuse a text that contains one.
+/// An escape of half a surrogate pair without the other half (RFC 8259, section 8.2). Strict
+/// parsers refuse a text that contains one.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("unpaired surrogate \\u{code:04x} at {}column {column}", line_if_many(*.line))]
 pub struct UnpairedSurrogate {
@@ -154,8 +155,8 @@ fn code_unit(text: &[u8]) -> Option<u16> {
 
 /// Whether valid JSON has too many levels.
 fn is_too_deep(json: &[u8]) -> bool {
-    // Cheap test first: most JSON has fewer brackets than the maximum depth. The masked bit is the difference between
-    // `[` and `{`.
+    // Cheap test first: most JSON has fewer brackets than the maximum depth. The masked bit is the
+    // difference between `[` and `{`.
     let opening = json.iter().filter(|&&byte| byte & !0x20 == b'[').count();
     opening > MAX_JSON_DEPTH && depth(json) > MAX_JSON_DEPTH
 }

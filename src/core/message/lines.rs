@@ -17,7 +17,8 @@ use super::json::{BYTE_ORDER_MARK, Json, JsonError, UnpairedSurrogate};
 use super::names::{ChannelName, EventError, EventName, NameError};
 use super::{Data, Draft};
 
-/// Parses a whole body, so that all of it is published or nothing. A byte order mark before it is skipped.
+/// Parses a whole body, so that all of it is published or nothing. A byte order mark before it is
+/// skipped.
 ///
 /// # Errors
 ///

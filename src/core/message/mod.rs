@@ -1,8 +1,8 @@
 //! The vocabulary of the domain: ids, names, data, and a message before and after it has an id.
 //!
 //! Owns the rules for what may be published. A value of one of these types satisfies them, so no
-//! other module checks a name, an event or JSON again. It never publishes, and writes no wire format
-//! except that of an id.
+//! other module checks a name, an event or JSON again. It never publishes, and writes no wire
+//! format except that of an id.
 //!
 //! Invariants:
 //! - *Valid by construction.* The fields of names, keys and [`Json`] are private; the only way to

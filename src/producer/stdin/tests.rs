@@ -84,7 +84,8 @@ fn endless_line_is_not_kept() {
     assert_eq!(cutter.next(&mut input).unwrap(), None);
 }
 
-/// Feeds an input, and returns the published messages. The server is closed for the `closes`-th message.
+/// Feeds an input, and returns the published messages. The server is closed for the `closes`-th
+/// message.
 fn fed(input: impl BufRead, lines: &Lines, max: usize, closes: usize) -> Vec<Draft<'static>> {
     let mut published = Vec::new();
     feed(input, lines, max, |line| {

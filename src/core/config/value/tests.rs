@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A resolver that knows one name. It returns each address twice, as resolvers do for two kinds of socket.
+/// A resolver that knows one name. It returns each address twice, as resolvers do for two kinds of
+/// socket.
 fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let find = |host: &str| Ok(SocketAddr::new(host.parse().map_err(|_| "?")?, port));
     match host {
