@@ -66,7 +66,7 @@ impl Encke {
         self.log.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// What it has logged since it was asked last.
+    /// The lines that it has logged since the last call.
     pub(crate) fn log(&self) -> String {
         let lines: Vec<String> = self.log.try_iter().collect();
         lines.join("\n")

@@ -75,7 +75,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What is left over is in a directory for temporary files.
+        // An error leaves files in the directory for temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

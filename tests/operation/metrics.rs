@@ -1,7 +1,7 @@
-//! Metrics, alerts and dashboard, held to each other.
+//! Metrics, alerts and dashboard, compared with each other.
 //!
-//! promtool judges the metrics and the rules. Under traffic of every kind each metric has to move.
-//! What alerts and dashboard refer to has to exist, and every metric has to be on the dashboard.
+//! promtool checks the metrics and the rules. Under traffic of every kind each metric must change.
+//! Each metric in an alert or on the dashboard must exist, and each metric must be on the dashboard.
 
 use std::collections::BTreeSet;
 use std::fs;

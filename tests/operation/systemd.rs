@@ -221,7 +221,7 @@ fn notifies_of_ready_watchdog_and_stopping() {
 
 #[test]
 fn notifies_of_nothing_if_it_cannot_serve() {
-    // A control socket that everyone can reach is refused.
+    // A control socket that other machines can reach, without a key, is refused.
     let mut service = Service::start(vec![Passed::tcp("control", "0.0.0.0")], &[]);
     assert_eq!(service.encke.wait(), Some(2));
     service.notifications.set_nonblocking(true).unwrap();

@@ -209,7 +209,7 @@ impl Traffic {
         let mut readers: Vec<Connection> = Vec::new();
         while self.ended("no-room") == 0.0 {
             readers.push(self.unix.open("/ndjson/news"));
-            // What readers hold does not count as history.
+            // Frames that readers have not read completely do not count as history.
             assert_eq!(self.publish("news", &self.big), 200);
             assert!(readers.len() < 100, "every reader finds room");
         }

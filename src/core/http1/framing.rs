@@ -1,6 +1,6 @@
-//! What of a request's head decides where the request ends.
+//! The parts of a request head that determine where the request ends.
 //!
-//! Owns the two types that say it.
+//! Owns the types for the HTTP version and the framing of the body.
 
 /// The HTTP version of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

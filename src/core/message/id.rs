@@ -39,7 +39,7 @@ impl Epoch {
     const UNKNOWN: Epoch = Epoch(*b"00000gap");
 
     /// The epoch of a seed. Seeds that differ in their low 41 bits give different epochs, with one
-    /// exception: the seed of [`Epoch::UNKNOWN`] gives the next epoch instead.
+    /// exception: the seed of the epoch of [`MessageId::UNKNOWN`] gives the next epoch instead.
     pub fn from_seed(seed: u64) -> Epoch {
         match Epoch::in_base_36(seed) {
             Epoch::UNKNOWN => Epoch::in_base_36(seed + 1),
