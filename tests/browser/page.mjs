@@ -163,7 +163,7 @@ export const livePage = {
     assert.equal(await page.value(visible('publish-line')), false);
     const use = (key) => page.value(`document.getElementById('key').value = '${key}'; document.getElementById('use-key').click()`);
     await use('wrong');
-    await page.until('document.getElementById("publish-note").textContent.includes("not the key")');
+    await page.until('document.getElementById("publish-note").textContent.includes("not the publish key")');
     await use('right');
     await page.until(visible('publish-line'));
     page.complaints.splice(0).forEach((text) => assert.match(text, /401/));
@@ -176,7 +176,7 @@ export const livePage = {
     const page = await browser.open(encke.url);
     try {
       await page.until('document.getElementById("publish-line").offsetParent === null');
-      assert.match(await page.value('document.getElementById("publish-note").textContent'), /control listener/);
+      assert.match(await page.value('document.getElementById("publish-note").textContent'), /does not serve publishing/);
       await page.until('document.querySelector("#technique-sse .pill").textContent.startsWith("open")');
       await fetch(`http://${encke.addresses[1]}/publish/demo`, { method: 'POST', body: 'from elsewhere' });
       await received(page, 1);
