@@ -92,8 +92,9 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Capacity of the queue between producer threads and the reactor, in messages, 1 to 2^20.
     pub queue: usize,
-    /// Time within which a drain releases held polls and streams. In its last half second the last of
-    /// them can still read their responses, so that the server ends within this time, or within 0.5 s if that is longer.
+    /// Time within which a drain releases held polls and streams. In its last half second the last
+    /// of them can still read their responses, so that the server ends within this time, or within
+    /// 0.5 s if that is longer.
     pub drain: Duration,
     /// Time for which a drain still accepts connections.
     pub drain_delay: Duration,

@@ -3,8 +3,8 @@
 //! Owns the order of accepting. At the connection limit a client gets a response if its request has
 //! already arrived.
 //!
-//! Invariant: a listener stays ready until `accept` returns `EAGAIN`, or until it does not listen any
-//! more, since no further event announces connections that already wait.
+//! Invariant: a listener stays ready until `accept` returns `EAGAIN`, or until it does not listen
+//! any more, since no further event announces connections that already wait.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};

@@ -24,9 +24,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it tries again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A file that was created by binding a socket to its path. Dropping it removes the file if it is still
-/// the same. The socket must be open until then, because an open socket prevents the reuse of its inode
-/// number.
+/// A file that was created by binding a socket to its path. Dropping it removes the file if it is
+/// still the same. The socket must be open until then, because an open socket prevents the reuse of
+/// its inode number.
 pub(super) struct SocketFile {
     path: PathBuf,
     id: FileId,
@@ -75,9 +75,9 @@ impl FileId {
     }
 }
 
-/// Locks the directory of a path against other starts of encke. Where that is not possible, because the
-/// directory cannot be read, its file system has no locks, or a process holds the lock for longer than a
-/// start takes, nothing is locked.
+/// Locks the directory of a path against other starts of encke. Where that is not possible, because
+/// the directory cannot be read, its file system has no locks, or a process holds the lock for
+/// longer than a start takes, nothing is locked.
 fn lock_directory(path: &Path) -> Option<File> {
     let directory = path.parent()?;
     let file = File::open(directory).ok()?;

@@ -1,7 +1,8 @@
 //! Metrics, alerts and dashboard, compared with each other.
 //!
 //! promtool checks the metrics and the rules. Under traffic of every kind each metric must change.
-//! Each metric in an alert or on the dashboard must exist, and each metric must be on the dashboard.
+//! Each metric in an alert or on the dashboard must exist, and each metric must be on the
+//! dashboard.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -6,7 +6,8 @@
 //! small numbers that the session chooses; a key is free again once its connection is closed.
 //!
 //! Invariants:
-//! - After [`Driver::close`], and after [`Session::on_end`] with [`End::Refused`] or [`End::Closed`],
+//! - After [`Driver::close`], and after [`Session::on_end`] with [`End::Refused`] or
+//!   [`End::Closed`],
 //!   no event of that connection is told any more, also when its key is used again at once.
 //! - The poll is edge-triggered: a connection that is not read to its end (paused, limited, or over
 //!   the budget of a turn) is remembered, and is read again when that is due.
@@ -250,7 +251,8 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if the server has ended the connection, else why it is broken. It stays open.
+    /// `UnexpectedEof` if the server has ended the connection, else why it is broken. It stays
+    /// open.
     pub fn take(&mut self, key: u32, most: usize) -> io::Result<usize> {
         let Some(conn) = find(&mut self.conns, key) else {
             return Ok(0);

@@ -2,9 +2,9 @@
 //!
 //! Accept, read, keep the descriptor; on a publish, one non-blocking write of the same bytes to
 //! each. Its answers are about as long as encke's, head and wrapping included, since the kernel's
-//! share grows with them. It looks at the first bytes of a request and no further, keeps no history,
-//! and closes a connection that does not take all at once: none of that would do for a server in
-//! use.
+//! share grows with them. It looks at the first bytes of a request and no further, keeps no
+//! history, and closes a connection that does not take all at once: none of that would do for a
+//! server in use.
 //!
 //! | request | answer |
 //! |---|---|

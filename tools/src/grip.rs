@@ -1,7 +1,7 @@
 //! The application that Pushpin needs behind it: it lets every request in.
 //!
-//! Pushpin itself decides nothing: it passes each request on, and the `Grip-` fields of the response
-//! say what to hold the request for. This answers with the least that does that, so that
+//! Pushpin itself decides nothing: it passes each request on, and the `Grip-` fields of the
+//! response say what to hold the request for. This answers with the least that does that, so that
 //! the cost of a run is Pushpin's. It keeps nothing, and its own cost is not counted.
 //!
 //! | request | answer |

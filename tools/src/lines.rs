@@ -104,8 +104,8 @@ impl Process {
     }
 }
 
-/// Splits clients among processes, at least so many and as many as the limit on open files asks for,
-/// and returns the first client and the number of clients of each.
+/// Splits clients among processes, at least so many and as many as the limit on open files asks
+/// for, and returns the first client and the number of clients of each.
 pub(crate) fn shares(clients: u32, processes: u32) -> Vec<(u32, u32)> {
     let room = net::raise_file_limit().saturating_sub(SPARE_FILES).max(1);
     let needed = u64::from(clients).div_ceil(room) as u32;

@@ -3,8 +3,8 @@
 //! verdict computed from what each of them wrote down.
 //!
 //! `conduct` starts the server, processes of clients (`crowd`) and threads of publishers
-//! (`publisher`), and does things to them. Each keeps a log; the crate `encke-oracle` judges the logs.
-//! `soak` watches memory and counters of a long run.
+//! (`publisher`), and does things to them. Each keeps a log; the crate `encke-oracle` judges the
+//! logs. `soak` watches memory and counters of a long run.
 
 mod client;
 mod conduct;

@@ -1,5 +1,5 @@
-//! Messages that are found in what a server sends by the mark they carry, and whether each came once,
-//! in order and to the right client.
+//! Messages that are found in what a server sends by the mark they carry, and whether each came
+//! once, in order and to the right client.
 
 mod mark;
 mod order;

@@ -52,7 +52,8 @@ use requests::Requests;
 /// 4. calls [`deliver`](Engine::deliver), then [`expire`](Engine::expire), in this order: a message
 ///    never loses to a deadline of its own reader. Then
 ///    [`release_drained`](Engine::release_drained);
-/// 5. closes the sockets that [`next_close`](Engine::next_close) returns, last of all: until then no
+/// 5. closes the sockets that [`next_close`](Engine::next_close) returns, last of all: until then
+///    no
 ///    index is reused, so no event of this turn meets another connection;
 /// 6. sleeps until an event, or until [`next_due`](Engine::next_due); not at all while
 ///    [`has_work`](Engine::has_work).
@@ -99,8 +100,9 @@ impl Engine {
         id
     }
 
-    /// Counts a connection that is refused for a limit, and returns the response to the request whose
-    /// head is in `bytes`, in the format of its endpoint; `None` where the head is incomplete.
+    /// Counts a connection that is refused for a limit, and returns the response to the request
+    /// whose head is in `bytes`, in the format of its endpoint; `None` where the head is
+    /// incomplete.
     pub fn reject(&mut self, bytes: &[u8], limit: ConnectionLimit) -> Option<Vec<u8>> {
         self.delivery.connections.stats.refused[limit as usize] += 1;
         requests::reject(&self.requests, &mut self.delivery, bytes, limit)

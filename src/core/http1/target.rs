@@ -1,7 +1,8 @@
 //! Request targets: their four forms, percent-encoding and parameters.
 //!
 //! Owns RFC 9112, 3.2 and the parts of RFC 3986 that a server needs. Everything stays raw until
-//! [`decode`] is called: targets are split before they are decoded, because an encoded `/` or `&` must not split.
+//! [`decode`] is called: targets are split before they are decoded, because an encoded `/` or `&`
+//! must not split.
 //!
 //! Some searches use plain loops: most paths and names are so short that a vectorised search costs
 //! more.

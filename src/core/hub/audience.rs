@@ -1,7 +1,7 @@
 //! How many readers follow a channel, by class.
 //!
-//! Owns the counts. A class is a number that the caller gave a meaning: the engine counts the readers
-//! of each transport apart.
+//! Owns the counts. A class is a number that the caller gave a meaning: the engine counts the
+//! readers of each transport apart.
 
 /// How many readers follow a channel, by class.
 #[derive(Clone, Copy, Debug, Default)]

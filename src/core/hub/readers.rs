@@ -50,8 +50,8 @@ impl Reader {
 
 impl Hub {
     /// Makes a reader follow channels, and counts it by `class`, a number below
-    /// [`Audience::CLASSES`](super::Audience::CLASSES). It is not queued yet. `fresh`: evictions before
-    /// its first message are no gaps.
+    /// [`Audience::CLASSES`](super::Audience::CLASSES). It is not queued yet. `fresh`: evictions
+    /// before its first message are no gaps.
     pub fn follow(
         &mut self,
         reader: &mut Reader,

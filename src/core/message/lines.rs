@@ -71,8 +71,8 @@ pub fn parse_line(
     }
     let members = serde_json::from_str::<Members<'_>>(text).map_err(json_fault)?;
     let data = members.data()?;
-    // JSON counts as it was sent, as it does in a message by itself: to escape line separators makes it
-    // longer.
+    // JSON counts as it was sent, as it does in a message by itself: to escape line separators
+    // makes it longer.
     let bytes = match data {
         Data::Json(_) => members.data.get().len(),
         Data::Text(_) | Data::Binary(_) => data.len(),

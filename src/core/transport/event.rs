@@ -20,7 +20,8 @@ bitflags! {
 /// How a frame hands objects to the page around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// Calls this function of the page, a name that has passed [`check_callback`](crate::encode::check_callback).
+    /// Calls this function of the page, a name that has passed
+    /// [`check_callback`](crate::encode::check_callback).
     Call(&'a str),
     /// Posts to a page of the frame's own origin.
     PostOwn,

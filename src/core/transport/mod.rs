@@ -2,15 +2,18 @@
 //!
 //! Owns the table that paths, labels of metrics and listings are made of ([`Transport::describe`]),
 //! and the bytes of every [`Event`] in every format. It never knows a connection, a channel's
-//! readers or a response head, and what delimits events on a connection (chunks, for example) is put
-//! around these bytes by the engine.
+//! readers or a response head, and what delimits events on a connection (chunks, for example) is
+//! put around these bytes by the engine.
 //!
 //! Invariants:
-//! - *Every transport says every event.* No match over transports or events has a wildcard arm, so a
+//! - *Every transport says every event.* No match over transports or events has a wildcard arm, so
+//!   a
 //!   new one compiles only when all its bytes are decided.
-//! - *Nothing published can forge.* No event of a stream, no field of one and no script begins inside
+//! - *Nothing published can forge.* No event of a stream, no field of one and no script begins
+//!   inside
 //!   a message, its event name or its channel.
-//! - *The same bytes for all.* An event's bytes depend on the event and on [`Options`], never on the
+//! - *The same bytes for all.* An event's bytes depend on the event and on [`Options`], never on
+//!   the
 //!   connection.
 
 mod description;
@@ -85,8 +88,8 @@ impl Transport {
         }
     }
 
-    /// Appends an event. For [`Kind::Answer`] these bytes are a whole body, for [`Kind::Stream`] the
-    /// next piece of one.
+    /// Appends an event. For [`Kind::Answer`] these bytes are a whole body, for [`Kind::Stream`]
+    /// the next piece of one.
     pub fn encode(self, event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
         match self {
             Transport::LongPoll => long_poll::encode(event, options, out),

@@ -7,7 +7,8 @@ use crate::sse::{Block, Blocks};
 /// Longest line or block of a stream, in bytes: more than any message may have.
 const LONGEST: usize = 64 << 20;
 
-/// Shortest comment in a frame's head, in bytes: browsers show nothing before some of a page is there.
+/// Shortest comment in a frame's head, in bytes: browsers show nothing before some of a page is
+/// there.
 const LEAST_PADDING: usize = 1_024;
 
 /// The format of a streamed body.

@@ -269,7 +269,8 @@ impl<'b> Slow<'b> {
         let is_continue = |value: &&[u8]| value.eq_ignore_ascii_case(b"100-continue");
         assert!(!is_11 || expects.iter().all(is_continue));
         assert_eq!(head.expect_continue, is_11 && !expects.is_empty());
-        // The host of an absolute target counts before the field, which has to be there all the same.
+        // The host of an absolute target counts before the field, which has to be there all the
+        // same.
         let field = self.only("host");
         assert!(!is_11 || field.is_some());
         assert_eq!(head.host, self.target_host().or(field));

@@ -1,8 +1,8 @@
 //! What a client asks to receive: targets, parameters, cursors and names of channels.
 //!
 //! The input's first line is a target; a second, if there is one, is a `Last-Event-ID`. The
-//! request goes to a server that has seven messages. A slow reading of the contract says what it asks
-//! for, and the oracle whether it gets that. The parts are also tried by themselves.
+//! request goes to a server that has seven messages. A slow reading of the contract says what it
+//! asks for, and the oracle whether it gets that. The parts are also tried by themselves.
 
 use encke_core::engine::State;
 use encke_core::http1::{self, Framing, Outcome, Scan};

@@ -1,6 +1,7 @@
-//! The promise that encke makes to its clients, stated once, and a judge that holds logs against it:
-//! *after a cursor, a client receives every message of its channels once and in order, or is told of
-//! a gap where one is missing.*
+//! The promise that encke makes to its clients, stated once, and a judge that holds logs against
+//! it:
+//! *after a cursor, a client receives every message of its channels once and in order, or is told
+//! of a gap where one is missing.*
 //!
 //! | module | owns |
 //! |---|---|
@@ -11,11 +12,11 @@
 //! | [`judge`] | the verdict on a whole run |
 //!
 //! A test of processes (`promise`) gathers the logs of a run and has them judged at its end
-//! ([`judge::check`]): it knows what history may drop from the limits that the server was given, and
-//! allows for a busy machine. A simulation sees inside the server, so it judges each entry when it is
-//! written ([`reader::Reader::judge`]), tells the truth exactly what history has dropped, and writes
-//! entries that only it can know (`Parked`, `Blocked`, `Settled`); with those the same rules are
-//! exact, and nothing has slack.
+//! ([`judge::check`]): it knows what history may drop from the limits that the server was given,
+//! and allows for a busy machine. A simulation sees inside the server, so it judges each entry when
+//! it is written ([`reader::Reader::judge`]), tells the truth exactly what history has dropped, and
+//! writes entries that only it can know (`Parked`, `Blocked`, `Settled`); with those the same rules
+//! are exact, and nothing has slack.
 //!
 //! Never: encke's code, sockets, files, clocks. Logs in, findings out.
 

@@ -1,8 +1,8 @@
 //! The promise to one client, held against its log entry by entry.
 //!
-//! Owns the order of the rules: [`position`] says what the client should have, [`origin`] whether a
-//! message is what was published, [`timing`] when it should have come, and [`pinned`], for `position`,
-//! the messages that history must keep. There is no other use between them.
+//! Owns the order of the rules: `position` says what the client should have, `origin` whether a
+//! message is what was published, `timing` when it should have come, and `pinned`, for
+//! `position`, the messages that history must keep. There is no other use between them.
 
 mod origin;
 mod pinned;

@@ -1,5 +1,5 @@
-//! Everything that was written down in a run: the logs of clients, what publishers were answered, and
-//! when either end was stopped or away.
+//! Everything that was written down in a run: the logs of clients, what publishers were answered,
+//! and when either end was stopped or away.
 //!
 //! Owns these records. Times are microseconds of the clock of the logs.
 

@@ -1,8 +1,8 @@
 //! Which messages exist, under which ids, and which of them history may have dropped.
 //!
 //! Owns the facts that clients' logs are held against. They come from logs that are complete
-//! ([`Truth::gather`]: ids that publishers were not told are learnt from the clients that received them), or
-//! one by one from a simulation ([`Truth::exact`]).
+//! ([`Truth::gather`]: ids that publishers were not told are learnt from the clients that received
+//! them), or one by one from a simulation ([`Truth::exact`]).
 
 mod gather;
 mod retention;
@@ -79,8 +79,8 @@ impl Truth {
         self.retention.delete(channel, head);
     }
 
-    /// Whether a channel's history was deleted after this message was published, where that is known
-    /// exactly.
+    /// Whether a channel's history was deleted after this message was published, where that is
+    /// known exactly.
     pub fn is_deleted(&self, channel: u32, seq: u64) -> bool {
         self.exactly()
             .is_some_and(|exact| exact.is_deleted(channel, seq))

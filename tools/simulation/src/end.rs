@@ -65,8 +65,8 @@ impl World {
         self.say(|| "drain".into());
         self.tally.drains += 1;
         let config = &self.setup.config;
-        // The last half second is for the last connections to take their answers, in a shorter drain
-        // too.
+        // The last half second is for the last connections to take their answers, in a shorter
+        // drain too.
         let (delay, window) = (millis(config.drain_delay), millis(config.drain).max(500));
         self.engine.begin_drain();
         let started = self.now;

@@ -1,12 +1,12 @@
 //! The whole engine in simulation: worlds in which everything that happens is decided by a seed,
 //! or by the bytes of a fuzzer.
 //!
-//! A [`World`] has one engine, sockets that take any portions, a clock that is set, clients of every
-//! transport, and a model of what the server should know. After every call of the engine what arrived
-//! at the clients is written into logs and judged by `encke-oracle`: nothing lost without a gap,
-//! nothing twice, nothing out of order, nothing of another channel. What only a simulation can see is
-//! checked here, with findings of the same kinds: framing exact; holds, heartbeats and deadlines in
-//! their time; nothing before it is due; and at the end everything given back.
+//! A [`World`] has one engine, sockets that take any portions, a clock that is set, clients of
+//! every transport, and a model of what the server should know. After every call of the engine what
+//! arrived at the clients is written into logs and judged by `encke-oracle`: nothing lost without a
+//! gap, nothing twice, nothing out of order, nothing of another channel. What only a simulation can
+//! see is checked here, with findings of the same kinds: framing exact; holds, heartbeats and
+//! deadlines in their time; nothing before it is due; and at the end everything given back.
 //!
 //! | file | owns |
 //! |---|---|

@@ -1,8 +1,8 @@
 //! The messages that the server has accepted, in order, and their data.
 //!
-//! Owns the data that clients' messages are compared with, the keys of publishes, and the truth that
-//! the judge is told. Of the server it is told what the server itself answered to publishers, and
-//! what history keeps.
+//! Owns the data that clients' messages are compared with, the keys of publishes, and the truth
+//! that the judge is told. Of the server it is told what the server itself answered to publishers,
+//! and what history keeps.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! The end of a world in which a rule is broken.
 //!
-//! Invariant: every rule, whether the judge's or one that only a simulation can check, is reported as
-//! one of the oracle's kinds.
+//! Invariant: every rule, whether the judge's or one that only a simulation can check, is reported
+//! as one of the oracle's kinds.
 
 use std::fmt::Display;
 

@@ -62,8 +62,8 @@ impl Session {
     pub(crate) fn record(&mut self, event: Event, model: &mut Model, tally: &mut Tally) {
         let (client, at) = (0, model.tick());
         self.log.push(Entry { client, at, event });
-        // Simulated time passes in leaps while the server stands still, so nothing is late here; what
-        // must have been done by a time is checked when the world settles.
+        // Simulated time passes in leaps while the server stands still, so nothing is late here;
+        // what must have been done by a time is checked when the world settles.
         let conditions = Conditions::TIMELESS;
         let mut verdict = Verdict::default();
         self.reader

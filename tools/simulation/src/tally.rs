@@ -83,8 +83,8 @@ impl Tally {
         self.steps
     }
 
-    /// The events that were too rare: a simulation that never reaches a fault does not find it. Needless
-    /// gaps may be as seldom as they like.
+    /// The events that were too rare: a simulation that never reaches a fault does not find it.
+    /// Needless gaps may be as seldom as they like.
     pub fn seldom(&self) -> Vec<(&'static str, u64)> {
         let mut counts = self.counts();
         counts.retain(|&(name, count)| {

@@ -1,7 +1,7 @@
 //! The attacking processes: their start, the questions for their tallies, and their end.
 //!
-//! Invariant: a process ends, and with it all of its connections, when its parent closes its standard
-//! input or is gone.
+//! Invariant: a process ends, and with it all of its connections, when its parent closes its
+//! standard input or is gone.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};

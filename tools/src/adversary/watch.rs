@@ -31,8 +31,8 @@ impl Metrics {
     }
 }
 
-/// The bound of a histogram's bucket that holds the largest value recorded between two moments; 0 if
-/// there was none.
+/// The bound of a histogram's bucket that holds the largest value recorded between two moments; 0
+/// if there was none.
 pub(super) fn longest(before: &Metrics, after: &Metrics, name: &str) -> f64 {
     let prefix = format!("{name}_bucket{{le=\"");
     let counts = after.0.iter().filter_map(|(key, count)| {

@@ -154,8 +154,8 @@ fn at_rate(stage: &mut Stage, plan: &Plan, rate: f64) -> Result<Report, String> 
     window.close(stage, plan, units)
 }
 
-/// Events at random times, measured while they go on: neither the first nor the last are. Checks that
-/// all that was published has arrived in the end.
+/// Events at random times, measured while they go on: neither the first nor the last are. Checks
+/// that all that was published has arrived in the end.
 fn at_random(stage: &mut Stage, plan: &Plan) -> Result<Report, String> {
     stage.hire(plan, kind(plan), 0)?;
     stage.connect(plan, 0)?;

@@ -11,8 +11,8 @@ use encke_test_client::{Part, ResponseReader};
 use super::plan::Plan;
 use crate::server::{Description, Filling, Request, Template};
 
-/// Waits until all subscribers of a plan are parked, where they are long polls: a long poll does not
-/// show that the server has received it.
+/// Waits until all subscribers of a plan are parked, where they are long polls: a long poll does
+/// not show that the server has received it.
 pub(super) fn wait_until_parked(
     description: &Description,
     plan: &Plan,

@@ -28,8 +28,8 @@ pub(crate) struct Series {
     pub(crate) points: Vec<Point>,
 }
 
-/// A value. Without a hint, which is shown when it is pointed at, it has no marker and only leads the
-/// line.
+/// A value. Without a hint, which is shown when it is pointed at, it has no marker and only leads
+/// the line.
 pub(crate) struct Point {
     pub(crate) x: f64,
     pub(crate) y: f64,

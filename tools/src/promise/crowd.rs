@@ -1,8 +1,8 @@
 //! A process of clients on one driver: each connects, asks, reads, stalls, leaves and comes back
 //! at moments of its own, and all that happens to it is written into the process's log.
 //!
-//! Owns moments. Invariant: an entry is written before what it leads to is done, so a request's time
-//! is before the server can have seen it.
+//! Owns moments. Invariant: an entry is written before what it leads to is done, so a request's
+//! time is before the server can have seen it.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

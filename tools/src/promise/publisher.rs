@@ -324,7 +324,8 @@ impl Publisher<'_> {
                 return Answer::Refused;
             }
             Manner::Unheard => {
-                // If the option is refused, the connection is closed in order, which must do as well.
+                // If the option is refused, the connection is closed in order, which must do as
+                // well.
                 let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                 return Answer::Unknown;
             }

@@ -47,8 +47,9 @@ pub struct Description {
     /// Whether messages are kept, so that none is lost between two long polls.
     #[serde(default)]
     pub keeps_history: bool,
-    /// For a server that may close connections that it has just accepted: milliseconds after the last
-    /// arrival until all are counted. Closed ones connect again, as a browser does. 0: it does not.
+    /// For a server that may close connections that it has just accepted: milliseconds after the
+    /// last arrival until all are counted. Closed ones connect again, as a browser does. 0: it does
+    /// not.
     #[serde(default)]
     pub settle_ms: u64,
     /// Most connections that may be in the making at once.

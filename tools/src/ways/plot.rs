@@ -7,8 +7,8 @@ use super::technique::Technique;
 use crate::page::chart::{self, Across, Point, Series};
 use crate::page::scale::{Scale, short};
 
-/// Colours beside those of pages: blues for polls, warm colours for long polls, green and purple for
-/// streams.
+/// Colours beside those of pages: blues for polls, warm colours for long polls, green and purple
+/// for streams.
 const COLORS: &str = "\
 .s0 { --c: #08306b } .s1 { --c: #2171b5 } .s2 { --c: #56a0d3 } .s3 { --c: #9ecae1 }
 .s4 { --c: #c83c14 } .s5 { --c: #f59628 } .s6 { --c: #288c3c } .s7 { --c: #823ca0 }

@@ -11,7 +11,8 @@ use crate::receipt::Counts;
 pub enum Kind {
     /// A response that does not end.
     Stream,
-    /// Answers with messages, each followed by the next request: long polls, and polls at intervals.
+    /// Answers with messages, each followed by the next request: long polls, and polls at
+    /// intervals.
     LongPoll,
     /// Polls: responses that come at once, and further requests only on command.
     Poll,

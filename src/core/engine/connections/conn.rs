@@ -1,8 +1,8 @@
 //! One connection: its entry in the table.
 //!
 //! Owns the state of one connection. A parked connection with default options owns no memory beyond
-//! its entry: the box for [`RequestState`] exists only while input is buffered, a write is unfinished
-//! or the response differs from the one that all readers share.
+//! its entry: the box for [`RequestState`] exists only while input is buffered, a write is
+//! unfinished or the response differs from the one that all readers share.
 
 use std::sync::Arc;
 
@@ -74,8 +74,8 @@ pub(in crate::engine) struct Conn {
     pub(in crate::engine) reader: Reader,
     pub(in crate::engine) request: Option<Box<RequestState>>,
     pub(in crate::engine) generation: u32,
-    /// `Streaming`: body bytes left before the stream is recycled. `Held`: when the poll was parked,
-    /// as a [`Moment`].
+    /// `Streaming`: body bytes left before the stream is recycled. `Held`: when the poll was
+    /// parked, as a [`Moment`].
     measure: u32,
     /// The end of the hold, or of the stream.
     ends_at: Moment,

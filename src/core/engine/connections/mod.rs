@@ -6,7 +6,8 @@
 //!
 //! Invariants:
 //! - *One exit.* Every byte leaves through [`Wire::send`], called in `write` alone.
-//! - *One deadline.* A connection has at most one entry in the wheel; its state says what it is for.
+//! - *One deadline.* A connection has at most one entry in the wheel; its state says what it is
+//!   for.
 //! - *Blocked is dequeued.* A connection with unsent bytes stands in none of the hub's lists.
 //! - *Closing is last.* An index is reused only after [`Connections::next_close`] returned it.
 

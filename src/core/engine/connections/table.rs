@@ -217,8 +217,8 @@ impl Connections {
         self.arm(index, heartbeat.min(ends_at));
     }
 
-    /// Removes and returns the next connection whose deadline has passed, or `None` if there is none
-    /// or `budget` is used up.
+    /// Removes and returns the next connection whose deadline has passed, or `None` if there is
+    /// none or `budget` is used up.
     pub(in crate::engine) fn expire(&mut self, budget: &mut usize) -> Option<u32> {
         self.wheel.expire(self.now.0, budget)
     }
@@ -319,7 +319,8 @@ impl Connections {
         }
     }
 
-    /// Ends a connection: it leaves every list now, and its socket is closed at the end of the tick.
+    /// Ends a connection: it leaves every list now, and its socket is closed at the end of the
+    /// tick.
     pub(in crate::engine) fn close(&mut self, index: u32, why: CloseReason, hub: &mut Hub) {
         let conn = &mut self.table[index as usize];
         if conn.state() == State::Gone {

@@ -1,6 +1,7 @@
 //! The sockets, as the engine sees them.
 //!
-//! Owns the interface between the engine and whatever has the sockets: the reactor, or a simulation.
+//! Owns the interface between the engine and whatever has the sockets: the reactor, or a
+//! simulation.
 
 use std::io::IoSlice;
 

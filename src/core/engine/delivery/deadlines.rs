@@ -1,7 +1,8 @@
 //! Deadlines: holds, heartbeats, and clients that take too long.
 //!
 //! Owns the meaning of a deadline: a connection has one, and its state says which it is. A message
-//! never loses to a deadline of its own reader: a held poll with pending items is not answered empty.
+//! never loses to a deadline of its own reader: a held poll with pending items is not answered
+//! empty.
 
 use super::settle::{refuse, settle};
 use super::state::Delivery;
@@ -77,10 +78,10 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     }
 }
 
-/// Closes a connection whose idle or head timeout expired. Exception: if its socket has unread data,
-/// the process itself was suspended (SIGSTOP, live migration), so the head timeout is restarted.
-/// Connections that have already sent part of a request get no second timeout; otherwise a client
-/// that sends a byte now and then could extend it forever.
+/// Closes a connection whose idle or head timeout expired. Exception: if its socket has unread
+/// data, the process itself was suspended (SIGSTOP, live migration), so the head timeout is
+/// restarted. Connections that have already sent part of a request get no second timeout; otherwise
+/// a client that sends a byte now and then could extend it forever.
 fn close_idle(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     let Delivery {
         connections, hub, ..

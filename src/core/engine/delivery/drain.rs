@@ -6,7 +6,8 @@
 use crate::base::time::Time;
 use crate::engine::connections::{Connections, State};
 
-/// How long the last connections to be released have to read their responses: the last part of `--drain`.
+/// How long the last connections to be released have to read their responses: the last part of
+/// `--drain`.
 const LAST_RESPONSES_MS: u64 = 500;
 
 /// How far the release has come.

@@ -183,8 +183,8 @@ pub(super) fn deliver(
     more: bool,
     wire: &mut impl Wire,
 ) {
-    if let Some(frame) = shared_response(delivery, index, items, more) {
-        let messages = message_count(items);
+    let messages = message_count(items);
+    if let Some(frame) = shared_response(delivery, index, items, messages, more) {
         let gap = messages < items.len();
         delivery.connections.stats.record_delivery(messages, gap);
         end_hold(delivery, index);
@@ -202,14 +202,16 @@ pub(super) fn deliver(
 }
 
 /// The response that all plain polls with these items share; `None` where the poll gets its own.
+#[inline]
 fn shared_response(
     delivery: &mut Delivery,
     index: u32,
     items: &[Item],
+    messages: usize,
     more: bool,
 ) -> Option<Arc<Frame>> {
     // A gap without messages has a `retry` of its own for each reader.
-    if !is_plain(delivery, index) || message_count(items) == 0 {
+    if messages == 0 || !is_plain(delivery, index) {
         return None;
     }
     let conn = &delivery.connections[index];
@@ -226,6 +228,7 @@ fn shared_response(
 }
 
 /// Whether a held poll is answered with the bytes that all get.
+#[inline]
 fn is_plain(delivery: &Delivery, index: u32) -> bool {
     let conn = &delivery.connections[index];
     conn.options().is_none()
@@ -446,6 +449,7 @@ pub(super) fn end_linger(delivery: &mut Delivery, index: u32, wire: &mut impl Wi
 }
 
 /// Ends a hold: the connection follows nothing and is between requests.
+#[inline]
 fn end_hold(delivery: &mut Delivery, index: u32) {
     let now = delivery.now();
     let Delivery {

@@ -27,8 +27,8 @@ pub(in crate::engine) fn settle(delivery: &mut Delivery, index: u32, wire: &mut 
 /// Refuses a request after which the connection cannot continue: the response is its last.
 ///
 /// `head` is as much of the request as was read, from its request line on; it need be neither whole
-/// nor right. What it says decides how the response is written: a page can read an error only if the
-/// response allows its origin.
+/// nor right. What it says decides how the response is written: a page can read an error only if
+/// the response allows its origin.
 pub(in crate::engine) fn refuse(
     delivery: &mut Delivery,
     index: u32,

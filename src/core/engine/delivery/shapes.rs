@@ -38,6 +38,7 @@ pub(super) fn object(hub: &mut Hub, key: u32) -> Arc<Frame> {
 }
 
 /// A message as a transport sends it, encoded unless it is cached.
+#[inline]
 pub(super) fn message(
     hub: &mut Hub,
     heads: &Heads,

@@ -32,7 +32,8 @@ pub(super) struct SharedResponses {
     /// The newest response to an expired hold, with the head of the sequence and the second it is
     /// for.
     pub(super) empty: Option<(Seq, u64, Arc<Frame>)>,
-    /// The newest response with several messages, with those, whether there are more, and the second.
+    /// The newest response with several messages, with those, whether there are more, and the
+    /// second.
     pub(super) batch: Option<(Vec<Item>, bool, u64, Arc<Frame>)>,
 }
 

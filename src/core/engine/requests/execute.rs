@@ -1,6 +1,7 @@
 //! Execution: an operation gets its response now, later, or by being parked.
 //!
-//! Owns the way from an operation to the endpoint that serves it, and its entry in counters and log.
+//! Owns the way from an operation to the endpoint that serves it, and its entry in counters and
+//! log.
 
 use super::channels::{Listing, forget_channel, show_channel};
 use super::deferred::{Deferred, DeferredResponse};

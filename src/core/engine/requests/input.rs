@@ -267,8 +267,8 @@ fn serve_head(
 }
 
 /// Starts to receive a body that is incomplete. Its request is routed and authorized now, so that a
-/// refusal comes before the body, and again when the body is complete: keeping what was decided would
-/// cost memory for every upload.
+/// refusal comes before the body, and again when the body is complete: keeping what was decided
+/// would cost memory for every upload.
 fn begin_upload(
     requests: &mut Requests,
     delivery: &mut Delivery,

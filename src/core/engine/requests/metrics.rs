@@ -290,8 +290,8 @@ impl Snapshot {
     }
 }
 
-/// A counter's value. The text format has `_total` in the counter's own name, so the value is encoded
-/// as a plain number: as a counter it would get the suffix of OpenMetrics a second time.
+/// A counter's value. The text format has `_total` in the counter's own name, so the value is
+/// encoded as a plain number: as a counter it would get the suffix of OpenMetrics a second time.
 fn count(value: u64) -> ConstGauge<i64> {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -100,8 +100,8 @@ impl ResponseWriter {
         self.heads.batch(&mut self.out, context, None, length);
     }
 
-    /// Writes a batch of message objects, JSON or JSONP. `framing` is that of a body whose head does
-    /// not know its length.
+    /// Writes a batch of message objects, JSON or JSONP. `framing` is that of a body whose head
+    /// does not know its length.
     pub(in crate::engine) fn batch<'o>(
         &mut self,
         context: &ResponseContext<'_>,

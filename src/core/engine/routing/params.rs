@@ -1,8 +1,8 @@
 //! The parameters of the receiving endpoints.
 //!
 //! Owns their names, ranges and defaults. Unknown parameters are ignored. A malformed value is 400,
-//! with the name of the parameter and what is allowed; a malformed stand-in for `Last-Event-ID` is a
-//! gap. Of a parameter given several times the last counts. Names are compared percent-decoded.
+//! with the name of the parameter and what is allowed; a malformed stand-in for `Last-Event-ID` is
+//! a gap. Of a parameter given several times the last counts. Names are compared percent-decoded.
 
 use std::borrow::Cow;
 
@@ -131,8 +131,11 @@ fn is_stand_in(name: &[u8]) -> bool {
 /// A name that is malformed stays raw, so that it is unknown.
 pub(in crate::engine) fn parameters(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, &[u8])> {
     http1::parameters(query).map(|(name, raw)| {
-        let name = http1::decode(name).unwrap_or(Cow::Borrowed(name));
-        (name, raw)
+        // Nearly every name: it saves the search of the decoder.
+        if !name.contains(&b'%') {
+            return (Cow::Borrowed(name), raw);
+        }
+        (http1::decode(name).unwrap_or(Cow::Borrowed(name)), raw)
     })
 }
 

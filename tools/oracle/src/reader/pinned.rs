@@ -1,5 +1,5 @@
-//! A parked request whose connection has taken everything so far: history keeps the messages that it
-//! is owed. Only a simulation can check this.
+//! A parked request whose connection has taken everything so far: history keeps the messages that
+//! it is owed. Only a simulation can check this.
 
 use crate::case::Case;
 use crate::finding::Kind;

@@ -1,9 +1,9 @@
-//! What one client should have: every message of its channels after its cursor, once, in order, or a
-//! gap.
+//! What one client should have: every message of its channels after its cursor, once, in order, or
+//! a gap.
 //!
 //! Owns how far the client has been told. Invariant: `place` is where the client stands by what it
-//! has been told, and no message that is known to exist before it is missing unless it was reported,
-//! or is among `unreported`.
+//! has been told, and no message that is known to exist before it is missing unless it was
+//! reported, or is among `unreported`.
 
 use super::pinned::Pinned;
 use crate::case::Case;
@@ -37,15 +37,16 @@ pub(super) struct Position {
     channels: Vec<Followed>,
     place: Option<Id>,
     start: Start,
-    /// Whether it asked for the oldest there is, of which history may drop some in silence until the
-    /// first has come.
+    /// Whether it asked for the oldest there is, of which history may drop some in silence until
+    /// the first has come.
     is_fresh: bool,
     /// The newest message that may be dropped in silence.
     fresh_until: u64,
     /// Messages passed over for which the gap is still to come: with many channels it stands where
     /// the newest of a channel's lost messages stood.
     unreported: Vec<(Id, u32)>,
-    /// Its cursor is of another epoch, or one that the server cannot know, and the gap has not come.
+    /// Its cursor is of another epoch, or one that the server cannot know, and the gap has not
+    /// come.
     is_gap_due: bool,
     pinned: Option<Pinned>,
 }
@@ -248,8 +249,8 @@ impl Position {
         self.move_to(case, place, id);
     }
 
-    /// A request for the next message begins no earlier than the newest message when it was sent, and
-    /// no later than the newest message now.
+    /// A request for the next message begins no earlier than the newest message when it was sent,
+    /// and no later than the newest message now.
     fn judge_present(&self, case: &mut Case<'_>, id: Id) {
         let Start::Now { asked_at, .. } = self.start else {
             return;
@@ -265,8 +266,8 @@ impl Position {
         }
     }
 
-    /// The first thing told to a client: if it asked for the earliest, it must have all that history
-    /// keeps.
+    /// The first thing told to a client: if it asked for the earliest, it must have all that
+    /// history keeps.
     fn pass_from_start(&mut self, case: &mut Case<'_>, id: Id, before: u64) {
         if self.is_fresh {
             self.pass(case, Id { seq: 0, ..id }, before, true);
@@ -395,8 +396,8 @@ impl Position {
         self.unreported.clear();
     }
 
-    /// The first message after a place that was acknowledged; where the client asked for the earliest,
-    /// only one that history still has.
+    /// The first message after a place that was acknowledged; where the client asked for the
+    /// earliest, only one that history still has.
     pub(super) fn owed(&self, case: &Case<'_>, place: Id) -> Option<Known> {
         let truth = case.truth;
         let firsts = self.channels.iter().filter_map(|followed| {

@@ -153,8 +153,8 @@ impl Timing {
         }
     }
 
-    /// The server sent something after this time, whenever it was read: the kernels of both ends may
-    /// have kept it for long, even beyond the server's own end.
+    /// The server sent something after this time, whenever it was read: the kernels of both ends
+    /// may have kept it for long, even beyond the server's own end.
     fn be_alive(&mut self, since: u64) {
         self.alive_at = self.alive_at.max(since);
     }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use encke_simulation::{Fate, Run, Tally, Verdict, live, retrace};
 
-/// Lives simulated worlds: the whole engine with fake sockets, clients and time, all by chance from a
-/// seed. Exits with 1 if a world broke a rule.
+/// Lives simulated worlds: the whole engine with fake sockets, clients and time, all by chance from
+/// a seed. Exits with 1 if a world broke a rule.
 #[derive(Parser)]
 #[command(version)]
 struct Options {

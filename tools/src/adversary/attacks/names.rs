@@ -69,9 +69,9 @@ pub(super) const PUBLISHED: Attack = Attack {
 
 /// Names that hashes without a key put together.
 ///
-/// Two thirds are equal under every hash that multiplies by 31 or by 33 and adds. The rest share the
-/// bits that choose a table, and four of those that choose a place in it, under SipHash-1-3 with the
-/// key 0, which a table has if its key was forgotten.
+/// Two thirds are equal under every hash that multiplies by 31 or by 33 and adds. The rest share
+/// the bits that choose a table, and four of those that choose a place in it, under SipHash-1-3
+/// with the key 0, which a table has if its key was forgotten.
 fn colliding(number: u32, count: u32) -> Vec<String> {
     match number % 3 {
         0 => (0..count)
