@@ -106,7 +106,7 @@ async function followFor(waitMs, url, requests) {
 }
 
 // JSON as deep as may be published, and all that some reader takes for the end of a line.
-const NESTED = '['.repeat(127) + '1' + ']'.repeat(127);
+const NESTED = '['.repeat(128) + '1' + ']'.repeat(128);
 const ACCEPTED = [
   [NESTED, 'application/json'],
   [JSON.stringify({ '__proto__': '\u2028\u2029\u0085', 'a\r\nb': '\r' }), 'application/json'],

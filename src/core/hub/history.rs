@@ -1,4 +1,4 @@
-//! What history keeps: eviction by count, bytes, age and the total of all channels.
+//! Eviction from history: by count, bytes, age and the total of all channels.
 //!
 //! Owns the rule *retention is not delivery*: a message that a queued reader needs next is kept,
 //! whatever the limits say, until the reader has it. A publisher is refused only when the memory

@@ -298,7 +298,7 @@ impl Hub {
         &self.readers
     }
 
-    /// What happened so far.
+    /// Counters since the start.
     pub fn counts(&self) -> Counts {
         self.counts
     }

@@ -69,7 +69,7 @@ impl Ring {
         self.keys.get(name).copied()
     }
 
-    /// The place of the first message after a cursor; the length if there is none.
+    /// The index of the first message after a cursor; the length if there is none.
     pub(super) fn after(&self, cursor: Seq) -> usize {
         let len = self.entries.len();
         // Nearly every reader needs the newest message alone.

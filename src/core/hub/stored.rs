@@ -42,7 +42,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// What a message costs beside its own bytes: this entry, and what the allocator adds.
+    /// Bytes that a message costs beside its own: this entry, and the overhead of the allocator.
     pub(super) const OVERHEAD_BYTES: usize = size_of::<Stored>() + 32;
 
     /// Stores a message whose footprint, the bytes that it is charged with, is `bytes`.

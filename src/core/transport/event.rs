@@ -7,7 +7,7 @@ use bitflags::bitflags;
 use crate::message::{Content, MessageId};
 
 bitflags! {
-    /// What a request may choose about its transport.
+    /// The options of its transport that a request may choose.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Options: u8 {
         /// The head of the response is sent before there is a message (`early=1`).
@@ -29,7 +29,7 @@ pub enum Target<'a> {
     PostTo(&'a str),
 }
 
-/// What a parked connection can be told.
+/// An event that a parked connection can be sent.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'m> {
     /// Its stream begins.
@@ -45,7 +45,8 @@ pub enum Event<'m> {
     Message {
         /// The message.
         content: &'m Content<'m>,
-        /// Within what time those who were told should ask again, in milliseconds, if they have to.
+        /// Time over which polling clients with this response spread their next requests, in
+        /// milliseconds.
         spread_ms: Option<u32>,
     },
     /// Messages up to this one are lost.

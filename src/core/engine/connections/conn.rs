@@ -39,7 +39,7 @@ impl ConnId {
     }
 }
 
-/// What a listener allows its connections.
+/// The rights that a listener gives its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Receiving only: the control surface is 404.
@@ -80,7 +80,7 @@ pub(in crate::engine) struct Conn {
     /// The end of the hold, or of the stream.
     ends_at: Moment,
     state: State,
-    /// What the parked request chose.
+    /// The options that the parked request chose.
     pub(in crate::engine) transport_options: Options,
     pub(in crate::engine) access: Access,
     pub(in crate::engine) flags: Flags,
@@ -173,7 +173,7 @@ impl Conn {
         self.ends_at = Moment::of(at);
     }
 
-    /// What its response has individually; `None` where it gets the bytes that all readers share.
+    /// The individual options of its response; `None` where it gets the bytes that readers share.
     pub(in crate::engine) fn options(&self) -> Option<&ResponseOptions> {
         self.request.as_ref()?.options.as_ref()
     }

@@ -99,7 +99,7 @@ pub(in crate::engine) struct UnsentFrame {
     pub(in crate::engine) rest: Range<usize>,
 }
 
-/// What makes the response to a parked long poll individual.
+/// Options by which the response to a parked long poll differs from the shared one.
 #[derive(Default)]
 pub(in crate::engine) struct ResponseOptions {
     /// The function to call, for JSONP.

@@ -30,7 +30,7 @@ struct Timeouts {
     write_ms: u64,
 }
 
-/// What a connection's state makes due, for the caller of [`Connections::settle`].
+/// The step that is due for a connection and that the caller of [`Connections::settle`] takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Step {
     /// The stream has reached its limit and is to be ended.

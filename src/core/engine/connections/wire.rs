@@ -19,7 +19,7 @@ pub trait Wire {
     fn has_unread(&mut self, connection: u32) -> bool;
 }
 
-/// What a socket took.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// Everything.
@@ -35,7 +35,7 @@ pub enum Sent {
 #[derive(Default)]
 pub(in crate::engine) struct Sink {
     sent: Vec<u8>,
-    /// What [`Wire::has_unread`] says of every connection.
+    /// The result of [`Wire::has_unread`] for every connection.
     pub(in crate::engine) has_unread: bool,
 }
 

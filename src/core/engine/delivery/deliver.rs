@@ -9,7 +9,7 @@ use super::{poll, stream};
 use crate::engine::connections::{Flags, State, Wire};
 use crate::hub::{Item, Take};
 
-/// Readers served of one channel before the next channel has its turn.
+/// Readers of one channel that are served before the next channel.
 const TURN: usize = 16;
 
 /// The most that a stream is sent in one write.

@@ -1,4 +1,4 @@
-//! Draining: parked connections are released one by one and told when to come back.
+//! Draining: parked connections are released one by one, each with a time to reconnect.
 //!
 //! Owns the phases of a drain. A release is an ordinary deadline: what happens then is decided in
 //! `deadlines`.
@@ -75,7 +75,7 @@ impl Drain {
             return;
         }
         if now >= self.ends_at && connections.has_due() {
-            // Connections whose moment has come are still being released; none is cut off.
+            // Deadlines of connections have passed that are not released yet: wait for them.
             self.ends_at = now;
         }
         let from = match self.release {

@@ -20,7 +20,7 @@ use crate::hub::{Channels, Item, Take};
 use crate::message::Seq;
 use crate::transport::{Event, Options, Transport};
 
-/// What a batch says beside its messages.
+/// The members of a batch beside its messages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Batch {
     cursor: Seq,
@@ -398,7 +398,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
     end_hold(delivery, index);
 }
 
-/// Ends the hold of a client that has sent a further request: with what it is owed, or empty.
+/// Ends the hold of a client that has sent a further request, with the items that are pending.
 pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
     let mut items = std::mem::take(&mut delivery.items);
     items.clear();

@@ -142,7 +142,7 @@ fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, s
         (None, None) => Target::PostOwn,
     };
     let cursor = match start.gap {
-        // A client that comes back before it has the gap must be told of it again.
+        // A client that reconnects before it has received the gap must get it again.
         true => MessageId::UNKNOWN,
         false => from,
     };

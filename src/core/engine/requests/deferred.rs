@@ -1,6 +1,6 @@
 //! Responses that take more than one tick.
 //!
-//! Owns what such a response is computed by. A connection whose response is deferred is in
+//! Owns the state of such a computation. A connection whose response is deferred is in
 //! [`State::Deferred`]: its further requests wait, and it is not read from.
 
 use super::channels::Listing;
@@ -8,7 +8,7 @@ use crate::engine::connections::{ConnId, State};
 use crate::engine::delivery::Delivery;
 use crate::engine::response::ResponseContext;
 
-/// What a deferred response is computed by.
+/// The computation of a deferred response.
 pub(super) enum Deferred {
     /// `GET /channels`, of more channels than are looked at in one turn.
     Listing(Listing),

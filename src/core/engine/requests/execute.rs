@@ -21,13 +21,13 @@ use crate::message::Draft;
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
 /// that encke reads, and those that common clients, caches and tracers add unasked, which encke
 /// ignores. Without them here such a page could not send its request at all. `Content-Encoding` is
-/// one so that a page is told why its publish is refused.
+/// one so that a page can read why its publish is refused.
 const ALLOWED_FIELDS: &str = "Authorization, Content-Type, Encke-Event, Idempotency-Key, \
      Last-Event-ID, Cache-Control, Content-Encoding, If-Modified-Since, If-None-Match, Pragma, \
      X-Requested-With, X-Request-ID, X-Correlation-ID, baggage, traceparent, tracestate, \
      sentry-trace";
 
-/// What became of an operation.
+/// The result of an operation.
 enum Reply {
     /// Its response is written.
     Now(u16),

@@ -4,7 +4,7 @@
 //! the public endpoints alone and knows nothing of the engine.
 //!
 //! Invariant: *nothing runs but what is built in*. Style and scripts are allowed by their hashes:
-//! `'self'` would allow JSONP answers too, whose bytes a client has a say in.
+//! `'self'` would allow JSONP responses too, part of which the client chooses.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,4 +1,4 @@
-//! What the endpoints need beside delivery.
+//! The state of the endpoints beside delivery.
 //!
 //! Owns their settings, the log that they publish to, the live page, and the responses that are
 //! under way.
@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::engine::routing::Authorizer;
 use crate::log::Log;
 
-/// What the endpoints need beside delivery.
+/// The state of the endpoints beside delivery.
 pub(in crate::engine) struct Requests {
     /// Gives published messages their numbers.
     pub(in crate::engine) log: Log,

@@ -8,8 +8,8 @@ use crate::engine::connections::{ConnId, State, Wire};
 use crate::engine::delivery::{Delivery, settle};
 use crate::engine::stats::CloseReason;
 
-/// Gives the deferred response whose turn it is one turn. Returns the connection whose response
-/// that completed: its input is wanted again.
+/// Continues the deferred response that has waited longest. If that completes it, returns its
+/// connection, whose input is wanted again.
 pub(in crate::engine) fn continue_deferred(
     requests: &mut Requests,
     delivery: &mut Delivery,

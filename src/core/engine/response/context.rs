@@ -38,19 +38,19 @@ impl ResponseContext<'_> {
     }
 }
 
-/// What becomes of the connection after a response.
+/// Whether the connection stays open after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum KeepAlive {
     /// It stays open, as HTTP/1.1 implies (RFC 9112, section 9.3).
     Http11,
-    /// It stays open, which an HTTP/1.0 client must be told.
+    /// It stays open, and a header field says so to an HTTP/1.0 client.
     Explicit,
     /// It is closed.
     Close,
 }
 
 impl KeepAlive {
-    /// What becomes of a connection with these flags.
+    /// Whether a connection with these flags stays open.
     pub(in crate::engine) fn of(flags: Flags) -> KeepAlive {
         if flags.contains(Flags::CLOSE) {
             KeepAlive::Close
@@ -62,7 +62,7 @@ impl KeepAlive {
     }
 }
 
-/// How the end of a body is told (RFC 9112, section 6).
+/// How the end of a body is marked (RFC 9112, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum BodyLength {
     /// By `Content-Length`.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::engine::connections::Flags;
 
-/// How the end of a body of unknown length is told (RFC 9112, section 6).
+/// How the end of a body of unknown length is marked (RFC 9112, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Framing {
     /// By the last chunk (RFC 9112, section 7.1).

@@ -93,7 +93,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
         match refusal {
             Refusal::Busy => Problem::unavailable(
-                "the memory for messages is spent on messages that readers are still owed; \
+                "message memory is full of messages that readers have not received yet; \
                  publish again shortly",
                 1,
             ),

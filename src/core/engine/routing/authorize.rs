@@ -1,7 +1,7 @@
 //! From a head to a plan, or to a refusal: all that can be judged before the body is here.
 //!
-//! Owns who may do what: methods, the control surface and its key, origins, and what a drain
-//! still takes. It changes nothing.
+//! Owns the rights of a request: methods, the control surface and its key, origins, and the requests
+//! that a drain still accepts. It changes nothing.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::http1::{Head, Method, status};
 use crate::message::{ChannelName, Epoch, EventName, IdempotencyKey};
 use crate::transport::Transport;
 
-/// What a request comes to.
+/// The operation that a request asks for.
 pub(in crate::engine) enum Operation<'b> {
     Receive(Receive, Names<'b>, Params<'b>),
     Publish {
@@ -46,7 +46,7 @@ pub(in crate::engine) struct Authorizer {
 /// The state of the server that a judgement depends on.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Circumstances<'e> {
-    /// What the listener of the connection allows.
+    /// The rights that the listener gives the connection.
     pub(in crate::engine) access: Access,
     pub(in crate::engine) heads: &'e Heads,
     pub(in crate::engine) epoch: &'e Epoch,

@@ -1,6 +1,6 @@
 //! From a request's head to the operation it asks for, or to a refusal.
 //!
-//! Owns what can be decided before the body is here: the endpoint, the method, who may use it, the
+//! Owns all decisions that need no body: the endpoint, the method, the rights of the request, the
 //! parameters. It changes nothing.
 
 mod authorize;
