@@ -156,8 +156,7 @@ impl Inbox {
     }
 
     /// Answers the doorbell: items that are sent from here on ring it again. Call it in each tick
-    /// before
-    /// [`Inbox::next_command`] and [`Inbox::drain`].
+    /// before [`Inbox::next_command`] and [`Inbox::drain`].
     pub(crate) fn answer(&self) {
         if self.is_signalled {
             self.shared.bell.answer();

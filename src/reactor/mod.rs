@@ -77,11 +77,11 @@ const RELEASE_BUDGET: usize = 4_096;
 /// Sockets closed in one tick: `close` is the most expensive of all calls.
 const CLOSE_BUDGET: usize = 64;
 
-/// Tokens below this are not connections: a connection's generation is never 0.
+/// The token of the waker. Tokens below 2^32 are not those of connections, whose generation is
+/// never 0: they are the waker's, then those of listeners, then those of watched descriptors.
 const WAKER: Token = Token(0);
 
-/// The token of the first descriptor of the embedding program; those of listeners are between the
-/// two.
+/// The token of the first descriptor that the embedding program watches.
 const WATCHED: usize = 1 << 31;
 
 /// The last token that is not a connection's.
@@ -327,9 +327,10 @@ impl Reactor {
         }
     }
 
-    /// Closes a connection that the kernel gave up, and returns whether it is closed. A write would
-    /// not say why it fails, so this comes first: a read, which also serves the bytes that came
-    /// before the error, or the error alone where no bytes are wanted.
+    /// Closes a connection that the kernel timed out, and returns whether it is closed. It comes
+    /// before any write, because a failed write hides the reason. If input is wanted, it reads,
+    /// which also serves the bytes that arrived before the error; otherwise it asks for the error
+    /// alone.
     fn close_timed_out(&mut self, id: ConnId) -> bool {
         if self.engine.wants_input(id) {
             self.read(id, true);

@@ -1,15 +1,15 @@
-//! The whole server but its sockets: bytes, time and chance come in as arguments.
+//! The whole server but its sockets: bytes, time and a random seed come in as arguments.
 //!
 //! Owns connections, requests, parking and delivery. It never touches a socket, a clock, a thread
-//! or a random source, so the same engine runs in production and in simulation.
+//! or the system's random source, so the same engine runs in production and in simulation.
 //!
-//! Four rooms, each of which calls only those below it:
+//! Five modules, each of which uses only those below it:
 //!
 //! ```text
 //! requests      bytes → request → response, or a parked connection
-//!   routing     head → operation, or refusal
 //! delivery      parked connections: messages, deadlines, drain
-//!   response    heads and bodies
+//! routing       head → operation, or refusal
+//! response      heads and bodies
 //! connections   the table, states, deadlines, the one exit
 //! ```
 

@@ -192,7 +192,8 @@ impl Channel {
         }
     }
 
-    /// The first message after `cursor`; `None` where a gap comes before it.
+    /// The first message after `cursor`; `None` where an eviction comes before it. A reader that
+    /// has to get a gap first, or that asked for the earliest, keeps no message from eviction.
     fn first_pending(&mut self, cursor: Seq) -> Option<&mut Entry> {
         if cursor < self.evicted_up_to {
             return None;

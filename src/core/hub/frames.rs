@@ -49,8 +49,8 @@ impl FrameCache {
         }
     }
 
-    /// Whether there is room for one more frame to be held, with nothing kept that need not be.
-    pub(super) fn has_room_to_hold(&mut self, messages: &mut Slab<Stored>) -> bool {
+    /// Drops cached frames until the meter is below its limit. Returns whether it is.
+    pub(super) fn make_room_to_hold(&mut self, messages: &mut Slab<Stored>) -> bool {
         while !self.meter.has_room(0) && !self.kept.is_empty() {
             self.drop_oldest(messages);
         }

@@ -132,7 +132,8 @@ pub struct Published {
 
 /// Room for one message, which [`Hub::make_room`] has made: with it [`Hub::apply`] cannot fail.
 ///
-/// It holds until room is made anew, or time passes: both may evict, and forget the channel.
+/// It is valid until room is made again, old messages are dropped or idle channels are forgotten:
+/// all of these may free what it stands for.
 #[derive(Debug)]
 #[must_use = "room that is made is for a message that is applied"]
 pub struct Room {
@@ -356,9 +357,10 @@ impl Hub {
         self.frames.meter()
     }
 
-    /// Whether frames leave room for one more that is held: what is only kept is given up first.
-    pub fn has_room_to_hold(&mut self) -> bool {
-        self.frames.has_room_to_hold(&mut self.messages)
+    /// Drops cached frames until the meter of frames is below its limit. Returns whether it is, so
+    /// that a blocked reader may keep one more.
+    pub fn make_room_to_hold(&mut self) -> bool {
+        self.frames.make_room_to_hold(&mut self.messages)
     }
 
     /// The result of an earlier publish with the same key, while its message is in history.

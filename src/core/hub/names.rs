@@ -85,7 +85,7 @@ fn hash(keys: (u64, u64), name: &str) -> u64 {
     hasher.finish()
 }
 
-/// A table by bits that the table itself does not look at first.
+/// Chooses a table by the high half of the hash: within a table hashbrown uses other bits.
 fn table(hash: u64) -> usize {
     (hash >> 32) as usize % TABLES
 }

@@ -6,12 +6,10 @@
 //! put around these bytes by the engine.
 //!
 //! Invariants:
-//! - *Every transport says every event.* No match over transports or events has a wildcard arm, so
-//!   a
-//!   new one compiles only when all its bytes are decided.
+//! - *Every transport encodes every event.* No match over transports or events has a wildcard arm,
+//!   so a new one compiles only when all its bytes are decided.
 //! - *Nothing published can forge.* No event of a stream, no field of one and no script begins
-//!   inside
-//!   a message, its event name or its channel.
+//!   inside a message, its event name or its channel.
 //! - *The same bytes for all.* An event's bytes depend on the event and on [`Options`], never on
 //!   the
 //!   connection.

@@ -37,6 +37,8 @@ pub(in crate::engine) struct Sink {
     sent: Vec<u8>,
     /// The result of [`Wire::has_unread`] for every connection.
     pub(in crate::engine) has_unread: bool,
+    /// Whether the sockets' buffers are full, so that they take nothing.
+    pub(in crate::engine) is_full: bool,
 }
 
 #[cfg(test)]
@@ -50,6 +52,9 @@ impl Sink {
 #[cfg(test)]
 impl Wire for Sink {
     fn send(&mut self, _: u32, slices: &[IoSlice<'_>]) -> Sent {
+        if self.is_full {
+            return Sent::Some(0);
+        }
         for slice in slices {
             self.sent.extend_from_slice(slice);
         }

@@ -128,7 +128,7 @@ fn keep_unsent(
     rest: Range<usize>,
     hub: &mut Hub,
 ) {
-    if hub.has_room_to_hold() {
+    if hub.make_room_to_hold() {
         suspend_writes(connections, index, frame, rest, hub);
     } else {
         connections.close(index, CloseReason::NoRoom, hub);
@@ -202,7 +202,10 @@ fn rearm(connections: &mut Connections, index: u32) {
         // fault: block-outlives-itself
         State::Streaming => connections.arm_stream(index),
         State::Idle | State::Head | State::Body if has_input => connections.defer_input(index),
-        State::Idle | State::Head | State::Body => {}
+        State::Head => connections.start_head_timeout(index),
+        State::Body => connections.start_body_timeout(index),
+        // `settle` sets the idle timeout.
+        State::Idle => {}
         State::Deferred | State::Closing | State::Gone => {}
     }
 }

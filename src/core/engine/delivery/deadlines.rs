@@ -62,7 +62,7 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             poll::end_linger(delivery, index, wire);
             settle(delivery, index, wire);
         }
-        // Delivery is under way and has a budget: it is this many ticks late at most.
+        // It has pending items, so it is not answered empty: delivery serves it within its budget.
         // fault: hold-expiry-loses
         State::Held if hub.has_pending(&conn.reader) => connections.arm_ms(index, TICK_MS),
         State::Held => {
@@ -72,7 +72,10 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         State::Streaming if conn.reached_limit(now) => settle(delivery, index, wire),
         // As for a held poll; what is pending may turn out to be nothing, so ask again.
         State::Streaming if hub.has_pending(&conn.reader) => connections.arm_ms(index, TICK_MS),
-        State::Streaming => stream::send_heartbeat(delivery, index, wire),
+        State::Streaming => {
+            stream::send_heartbeat(delivery, index, wire);
+            settle(delivery, index, wire);
+        }
         State::Closing => connections.close(index, CloseReason::Closed, hub),
         State::Deferred | State::Gone => {}
     }
@@ -107,6 +110,9 @@ fn time_out(delivery: &mut Delivery, index: u32, detail: &'static str, wire: &mu
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::*;
     use crate::base::time::{Time, millis};
     use crate::config::Config;
     use crate::engine::connections::Sink;
@@ -155,5 +161,28 @@ mod tests {
         engine.set_now(now.after_ms(millis(config.idle_timeout)), 75);
         engine.expire(1_000, &mut wire);
         assert_eq!(engine.next_close(), Some(id.index));
+    }
+
+    #[test]
+    fn body_behind_a_blocked_response_has_the_body_timeout() {
+        let config = Config {
+            write_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(30),
+            ..Config::default()
+        };
+        let mut engine = Engine::new(&config, 1, 0);
+        let mut wire = Sink::default();
+        wire.is_full = true;
+        let id = engine.accept(Access::Trusted).expect("there is room");
+        let requests = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n\
+             POST /publish/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na";
+        engine.input(id, requests.as_bytes(), &mut wire);
+        assert_eq!(engine.state(id), Some(State::Body));
+
+        wire.is_full = false;
+        engine.writable(id, &mut wire);
+        engine.set_now(Time(millis(config.body_timeout) + TICK_MS), 0);
+        engine.expire(1_000, &mut wire);
+        assert_eq!(engine.state(id), Some(State::Closing));
     }
 }

@@ -1,6 +1,6 @@
 //! Advice to clients on when to come back, so that they do not all come back at once.
 //!
-//! Owns every number of milliseconds that a client is sent.
+//! Owns how that time is computed.
 
 use super::state::Delivery;
 use crate::hub::Channels;

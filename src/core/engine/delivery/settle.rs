@@ -1,6 +1,6 @@
-//! The end of every event: a connection is put where its state says.
+//! The end of every event: the connection's state is re-established.
 //!
-//! Owns the only loop over [`Step`], and the refusal after which nothing more is read.
+//! Owns the steps that [`Step`] names, and the refusal after which nothing more is read.
 
 use super::state::Delivery;
 use super::stream;
@@ -11,7 +11,7 @@ use crate::http1;
 
 /// Re-establishes what a connection's state requires, after anything happened to it.
 pub(in crate::engine) fn settle(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
-    // Bounded: a step moves the connection to a state that has fewer of them.
+    // Bounded: ending a stream makes the connection `Closing`, from which no step follows.
     while let Some(step) = {
         let Delivery {
             connections, hub, ..

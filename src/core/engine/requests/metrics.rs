@@ -94,7 +94,7 @@ fn gauges(delivery: &Delivery) -> Vec<(&'static str, &'static str, f64)> {
         ),
         (
             "frame_limit_bytes",
-            "Limit on frame bytes: a quarter of --history-total-bytes",
+            "Limit on frame bytes: a quarter of --history-total-bytes, or four of --max-body-bytes",
             hub.frame_meter().limit() as f64,
         ),
         (
@@ -135,6 +135,7 @@ fn gauges(delivery: &Delivery) -> Vec<(&'static str, &'static str, f64)> {
         ("draining", "1 while the server drains", f64::from(draining)),
     ]
 }
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.counters(&mut encoder)?;

@@ -1,7 +1,7 @@
 //! From a head to a plan, or to a refusal: all that can be judged before the body is here.
 //!
-//! Owns the rights of a request: methods, the control surface and its key, origins, and the requests
-//! that a drain still accepts. It changes nothing.
+//! Owns the rights of a request: methods, the control surface and its key, origins, and the
+//! requests that a drain still accepts. It changes nothing.
 
 use std::borrow::Cow;
 
