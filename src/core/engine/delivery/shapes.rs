@@ -5,6 +5,7 @@
 //! second in which it is written), never on the connection that receives them. All that is shared
 //! is for HTTP/1.1; a connection of HTTP/1.0 is sent the payload of a stream's frames.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::retry_advice::spread_ms;
@@ -62,31 +63,35 @@ pub(super) fn message(
     })
 }
 
-/// The piece of a stream that says an event.
+/// The piece of a stream that encodes an event.
 pub(super) fn piece(
     transport: Transport,
     options: Options,
     event: &Event<'_>,
     meter: &Arc<Meter>,
 ) -> Arc<Frame> {
-    let mut out = Vec::new();
-    let write = |out: &mut Vec<u8>| transport.encode(event, options, out);
-    let payload = Framing::Chunked.piece(&mut out, write);
+    let (out, payload) = chunk(transport, options, event);
     Frame::with_payload(out, payload, meter)
 }
 
-/// The body that says an event, for a response whose head was sent early.
+/// The body that encodes an event, for a response whose head was sent early.
 fn body(
     transport: Transport,
     options: Options,
     event: &Event<'_>,
     meter: &Arc<Meter>,
 ) -> Arc<Frame> {
+    let (mut out, payload) = chunk(transport, options, event);
+    Framing::Chunked.end(&mut out);
+    Frame::with_payload(out, payload, meter)
+}
+
+/// The chunk that encodes an event, and the range of its payload.
+fn chunk(transport: Transport, options: Options, event: &Event<'_>) -> (Vec<u8>, Range<usize>) {
     let mut out = Vec::new();
     let write = |out: &mut Vec<u8>| transport.encode(event, options, out);
     let payload = Framing::Chunked.piece(&mut out, write);
-    Framing::Chunked.end(&mut out);
-    Frame::with_payload(out, payload, meter)
+    (out, payload)
 }
 
 /// The whole response that says an event, after which the client is at `cursor`.
