@@ -131,11 +131,8 @@ impl Engine {
     }
 
     fn close(&mut self, id: ConnId, reason: CloseReason) {
-        let Delivery {
-            connections, hub, ..
-        } = &mut self.delivery;
-        if let Some(index) = connections.find(id) {
-            connections.close(index, reason, hub);
+        if let Some(index) = self.delivery.connections.find(id) {
+            self.delivery.close(index, reason);
         }
         self.debug_check();
     }

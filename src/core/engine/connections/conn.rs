@@ -192,7 +192,7 @@ impl Conn {
     }
 
     /// Its request state, allocated if need be and charged to `buffers`.
-    pub(in crate::engine) fn request(&mut self, buffers: &Arc<Meter>) -> &mut RequestState {
+    pub(super) fn request(&mut self, buffers: &Arc<Meter>) -> &mut RequestState {
         self.request
             .get_or_insert_with(|| Box::new(RequestState::new(buffers)))
     }

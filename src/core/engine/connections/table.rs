@@ -9,6 +9,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::conn::{Access, Conn, ConnId, Flags};
+use super::request_state::RequestState;
 use super::state::{State, States};
 use super::wire::Wire;
 use crate::base::meter::Meter;
@@ -178,6 +179,11 @@ impl Connections {
         self.states.leave(conn.state());
         self.states.enter(next);
         conn.set_state(next);
+    }
+
+    /// A connection's request state, allocated if need be and charged to the buffers.
+    pub(in crate::engine) fn request_state(&mut self, index: u32) -> &mut RequestState {
+        self.table[index as usize].request(&self.buffers)
     }
 
     /// Sets a connection's deadline.

@@ -6,12 +6,12 @@ use std::io::IoSlice;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::conn::Flags;
 use super::request_state::UnsentFrame;
 use super::state::State;
 use super::table::Connections;
 use super::wire::{Sent, Wire};
 use crate::base::meter::Frame;
-use crate::engine::connections::conn::Flags;
 use crate::engine::stats::CloseReason;
 use crate::hub::{Hub, Item};
 
@@ -143,12 +143,10 @@ fn suspend_writes(
     rest: Range<usize>,
     hub: &mut Hub,
 ) {
-    let buffers = Arc::clone(&connections.buffers);
-    let conn = &mut connections[index];
-    let request = conn.request(&buffers);
+    let request = connections.request_state(index);
     debug_assert!(request.unsent.is_none(), "sent over an unsent frame");
     request.unsent = Some(UnsentFrame { frame, rest });
-    hub.dequeue(&mut conn.reader);
+    hub.dequeue(&mut connections[index].reader);
     connections.stats.blocked += 1;
     connections.start_write_timeout(index);
 }

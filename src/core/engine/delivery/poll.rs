@@ -150,8 +150,7 @@ fn park(
         connections, hub, ..
     } = delivery;
     if !is_plain {
-        let buffers = Arc::clone(&connections.buffers);
-        connections[index].request(&buffers).options = Some(ResponseOptions {
+        connections.request_state(index).options = Some(ResponseOptions {
             callback: context.callback.as_deref().map(Box::from),
             origin: context.origin,
             limit,
@@ -187,11 +186,7 @@ pub(super) fn deliver(
     if let Some(frame) = shared_response(delivery, index, items, messages, more) {
         let gap = messages < items.len();
         delivery.connections.stats.record_delivery(messages, gap);
-        end_hold(delivery, index);
-        let Delivery {
-            connections, hub, ..
-        } = delivery;
-        write_shared(connections, index, frame, hub, wire);
+        end_hold_with(delivery, index, frame, wire);
         return;
     }
     if accumulate(delivery, index, items, more) {
@@ -427,11 +422,7 @@ pub(super) fn expire(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) 
     let is_early = options.contains(Options::EARLY);
     if is_plain(delivery, index) && !is_early {
         let frame = shared_empty(delivery);
-        end_hold(delivery, index);
-        let Delivery {
-            connections, hub, ..
-        } = delivery;
-        write_shared(connections, index, frame, hub, wire);
+        end_hold_with(delivery, index, frame, wire);
     } else {
         respond(delivery, index, &[], false);
         delivery.flush(index, wire);
@@ -446,6 +437,16 @@ pub(super) fn end_linger(delivery: &mut Delivery, index: u32, wire: &mut impl Wi
     hub.dequeue(&mut connections[index].reader);
     respond(delivery, index, &[], false);
     delivery.flush(index, wire);
+}
+
+/// Ends a hold with a response that connections share.
+#[inline]
+fn end_hold_with(delivery: &mut Delivery, index: u32, frame: Arc<Frame>, wire: &mut impl Wire) {
+    end_hold(delivery, index);
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    write_shared(connections, index, frame, hub, wire);
 }
 
 /// Ends a hold: the connection follows nothing and is between requests.

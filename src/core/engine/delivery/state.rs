@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::engine::connections::{Connections, Wire, write};
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::response::{Framing, Heads, ResponseWriter};
+use crate::engine::stats::CloseReason;
 use crate::hub::{Hub, Item, Take};
 use crate::message::{Epoch, Seq};
 
@@ -114,6 +115,11 @@ impl Delivery {
         if let Some(drain) = &mut self.drain {
             drain.release(&mut self.connections, &mut self.random, budget);
         }
+    }
+
+    /// Ends a connection; see [`Connections::close`].
+    pub(in crate::engine) fn close(&mut self, index: u32, why: CloseReason) {
+        self.connections.close(index, why, &mut self.hub);
     }
 
     /// Sends what was written for a connection.

@@ -169,15 +169,11 @@ fn buffer_input(delivery: &mut Delivery, index: u32, rest: &[u8], wire: &mut imp
     if connections[index].state() == State::Gone {
         return;
     }
-    let buffers = std::sync::Arc::clone(&connections.buffers);
-    if !buffers.has_room(rest.len()) {
+    if !connections.buffers.has_room(rest.len()) {
         delivery.flush(index, wire);
-        let Delivery {
-            connections, hub, ..
-        } = delivery;
-        return connections.close(index, CloseReason::NoRoom, hub);
+        return delivery.close(index, CloseReason::NoRoom);
     }
-    let request = connections[index].request(&buffers);
+    let request = connections.request_state(index);
     request.input.extend_from_slice(rest);
     request.update_charge();
 }
@@ -185,17 +181,14 @@ fn buffer_input(delivery: &mut Delivery, index: u32, rest: &[u8], wire: &mut imp
 /// Counts and discards unexpected input on a stream; closes the connection above
 /// [`UNEXPECTED_BYTES`].
 fn discard_unexpected(delivery: &mut Delivery, index: u32, bytes: usize) {
-    let Delivery {
-        connections, hub, ..
-    } = delivery;
+    let connections = &mut delivery.connections;
     if bytes == 0 || connections[index].state() != State::Streaming {
         return;
     }
-    let buffers = std::sync::Arc::clone(&connections.buffers);
-    let request = connections[index].request(&buffers);
+    let request = connections.request_state(index);
     request.unexpected_bytes += bytes;
     if request.unexpected_bytes > UNEXPECTED_BYTES {
-        connections.close(index, CloseReason::UnexpectedInput, hub);
+        delivery.close(index, CloseReason::UnexpectedInput);
     }
 }
 
@@ -213,8 +206,7 @@ fn next_request(
         .map_or_else(Scan::default, |request| request.scan);
     let outcome = http1::parse(bytes, &mut scan, requests.max_head_bytes);
     if let Ok(Outcome::Partial) = outcome {
-        let buffers = std::sync::Arc::clone(&connections.buffers);
-        connections[index].request(&buffers).scan = scan;
+        connections.request_state(index).scan = scan;
         return None;
     }
     if let Some(request) = connections[index].request.as_mut() {
@@ -307,8 +299,7 @@ fn begin_upload(
             upload.head = raw.into();
             let connections = &mut delivery.connections;
             connections.enter(index, State::Body);
-            let buffers = std::sync::Arc::clone(&connections.buffers);
-            let request = connections[index].request(&buffers);
+            let request = connections.request_state(index);
             request.upload = Some(upload);
             request.update_charge();
             connections.start_body_timeout(index);

@@ -30,10 +30,7 @@ pub(in crate::engine) fn continue_deferred(
     }
     if delivery.connections[index].is_blocked() {
         // The client does not read the responses that precede this one in the pipeline.
-        let Delivery {
-            connections, hub, ..
-        } = delivery;
-        connections.close(index, CloseReason::NoRoom, hub);
+        delivery.close(index, CloseReason::NoRoom);
         return None;
     }
     match response.work {
