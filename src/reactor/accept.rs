@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::SocketFlags;
 
 use super::Reactor;
-use super::listen::Listener;
+use super::listen::{Listener, Readiness};
 use super::sockets::Read;
 use encke_core::base::time::Time;
 use encke_core::engine::{ConnId, ConnectionLimit, Wire};
@@ -25,7 +25,7 @@ const BUDGET: usize = 64;
 impl Reactor {
     /// Whether a listener may have connections to accept.
     pub(super) fn can_accept(&self) -> bool {
-        !self.gate.is_paused() && self.listeners.iter().any(|l| l.is_ready)
+        !self.gate.is_paused() && self.listeners.iter().any(Listener::is_ready)
     }
 
     /// Accepts connections that wait, within the budget.
@@ -37,7 +37,7 @@ impl Reactor {
         let count = self.listeners.len();
         for turn in 0..count {
             let listener_index = (self.first_listener + turn) % count;
-            while self.listeners[listener_index].is_ready && budget > 0 {
+            while self.listeners[listener_index].is_ready() && budget > 0 {
                 budget -= 1;
                 self.accept_next(listener_index, now);
                 if self.gate.is_paused() {
@@ -52,14 +52,14 @@ impl Reactor {
         let listener = &mut self.listeners[listener_index];
         match accept_one(listener) {
             Ok((fd, address)) => self.register(listener_index, fd, address),
-            Err(Errno::AGAIN) => listener.is_ready = false,
+            Err(Errno::AGAIN) => listener.readiness = Readiness::Idle,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                 self.reject_without_descriptor(listener_index, now);
             }
             // The socket does not listen any more: a process that shares it has shut it down. Every
-            // further call would fail likewise.
+            // further call would fail likewise. The kernel may report the one shutdown by two events.
             Err(error @ (Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSOCK | Errno::BADF)) => {
-                listener.is_ready = false;
+                listener.readiness = Readiness::Ended;
                 log::error!("{} cannot be accepted from: {error}", listener.address);
             }
             // The client left before it was accepted, or the network failed it (accept(2)): try the

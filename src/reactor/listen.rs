@@ -27,6 +27,17 @@ const KEEPALIVE_INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::fro
 /// The longest `TCP_USER_TIMEOUT`: the kernel takes it as an `int`, in milliseconds.
 const MAX_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
+/// What is known of the queue of a listening socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Nothing waits in it. An event ends this.
+    Idle,
+    /// Connections may wait in it.
+    Ready,
+    /// The socket does not listen any more, whatever events still say.
+    Ended,
+}
+
 /// A listening socket. A unix socket's file is removed with it.
 pub(super) struct Listener {
     pub(super) fd: OwnedFd,
@@ -34,8 +45,8 @@ pub(super) struct Listener {
     pub(super) address: Address,
     /// Each of its connections begins with a PROXY protocol header.
     pub(super) is_proxied: bool,
-    /// There may be connections to accept.
-    pub(super) is_ready: bool,
+    /// Whether there may be connections to accept.
+    pub(super) readiness: Readiness,
     file: Option<SocketFile>,
 }
 
@@ -47,6 +58,18 @@ impl Drop for Listener {
 }
 
 impl Listener {
+    /// Notes an event: connections may wait, if the socket still listens.
+    pub(super) fn wake(&mut self) {
+        if self.readiness == Readiness::Idle {
+            self.readiness = Readiness::Ready;
+        }
+    }
+
+    /// Whether there may be connections to accept.
+    pub(super) fn is_ready(&self) -> bool {
+        self.readiness == Readiness::Ready
+    }
+
     /// Listens on an address, with the socket options that `config` asks for.
     pub(super) fn bind(address: &Address, access: Access, config: &Config) -> io::Result<Listener> {
         let (inner, is_proxied) = match address {
@@ -67,7 +90,7 @@ impl Listener {
                 false => bound,
             },
             is_proxied,
-            is_ready: true,
+            readiness: Readiness::Ready,
             file,
         })
     }

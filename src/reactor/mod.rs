@@ -302,7 +302,7 @@ impl Reactor {
                 }
                 Token(listener @ ..WATCHED) => {
                     if let Some(listener) = self.listeners.get_mut(listener - 1) {
-                        listener.is_ready = true;
+                        listener.wake();
                     }
                 }
                 Token(token) => self.serve_event(ConnId::from_token(token), event),
