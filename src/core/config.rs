@@ -6,11 +6,13 @@
 
 mod address;
 mod check;
+mod policy;
 mod setting;
 mod table;
 mod value;
 
 pub use address::{Address, Inherited};
+pub use policy::{Create, Policy, Publish, Subscribe};
 pub use setting::{Group, Kind, Options, Reload, Setting, Unit};
 pub use table::SETTINGS;
 pub use value::{Bytes, Resolve, Span};
@@ -67,6 +69,8 @@ pub struct Config {
     pub stream_max_age: Duration,
     /// Limits on the history of channels.
     pub history: History,
+    /// Policies for channels by name, at most 255: the first whose pattern matches applies.
+    pub policies: Vec<Policy>,
     /// Maximum number of channels, 1 to 2^24. Their table is reserved at the start.
     pub max_channels: usize,
     /// Maximum number of connections, 1 to 2^24. `None`: as many as the file limit allows.
@@ -139,6 +143,7 @@ impl Default for Config {
             stream_max_bytes: 64 << 20,
             stream_max_age: Duration::from_secs(3_600),
             history: History::default(),
+            policies: Vec::new(),
             max_channels: 1_000_000,
             max_connections: None,
             max_connections_per_address: None,

@@ -17,4 +17,5 @@ pub mod http1;
 pub mod hub;
 pub mod log;
 pub mod message;
+pub mod pattern;
 pub mod transport;
