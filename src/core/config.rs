@@ -21,6 +21,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::pattern::Pattern;
+use crate::tokens;
+
 /// Settings of a server. The binary without options runs with `Config::default()`.
 ///
 /// Durations are from 1 ms to 30 days; those of a drain may be zero. The range of a number is in
@@ -48,6 +51,12 @@ pub struct Config {
     /// `Authorization: Bearer` key that guards the control surface, except on control
     /// addresses on loopback or a unix socket.
     pub publish_key: Option<String>,
+    /// The keys of tokens, and the audience and issuer that they must have.
+    pub tokens: tokens::Rules,
+    /// The cookie in which a token may come. `None`: cookies are not looked at.
+    pub token_cookie: Option<String>,
+    /// Channels from which anyone may receive. `None`: all if there are no keys of tokens, else none.
+    pub anonymous: Option<Vec<Pattern>>,
     /// Origins whose pages may read responses.
     pub cors: Cors,
     /// Whether the live page is served at `/`.
@@ -133,6 +142,9 @@ impl Default for Config {
             control: Vec::new(),
             unix_mode: None,
             publish_key: None,
+            tokens: tokens::Rules::default(),
+            token_cookie: None,
+            anonymous: None,
             cors: Cors::Origins(Vec::new()),
             page: true,
             hold: Duration::from_secs(30),

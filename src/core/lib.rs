@@ -18,4 +18,5 @@ pub mod hub;
 pub mod log;
 pub mod message;
 pub mod pattern;
+pub mod tokens;
 pub mod transport;
