@@ -88,6 +88,14 @@ pub(crate) fn closing_object(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
     out.push(b'}');
 }
 
+/// Appends the object with which a stream ends when the right to receive it has ended: come back
+/// at once, with a new token.
+pub(crate) fn expired_object(out: &mut Vec<u8>, id: MessageId) {
+    closing_object(out, 0, id);
+    out.pop();
+    out.extend_from_slice(b",\"expired\":true}");
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -60,6 +60,14 @@ pub enum Event<'m> {
         /// When to come back, in milliseconds.
         retry_ms: u32,
     },
+    /// Its stream ends because the right to receive it has ended.
+    Expire {
+        /// The cursor to resume with.
+        cursor: MessageId,
+        /// When a client that comes back by itself should do so, in milliseconds. A program comes
+        /// back as soon as it has a new token.
+        retry_ms: u32,
+    },
     /// Its stream ends before it began.
     Refuse {
         /// The cursor that the client came with.

@@ -27,7 +27,8 @@ pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
             };
             batch(out, &envelope, [&message[..]]);
         }
-        Event::Heartbeat(cursor) => batch(out, &empty(cursor), []),
+        // A hold that ends because its token expires is an ordinary empty response.
+        Event::Heartbeat(cursor) | Event::Expire { cursor, .. } => batch(out, &empty(cursor), []),
         Event::Gap(cursor) => {
             let envelope = Envelope {
                 gap: true,

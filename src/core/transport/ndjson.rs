@@ -4,7 +4,7 @@
 
 use super::description::{Description, Kind};
 use super::event::{Event, Options};
-use crate::encode::{closing_object, cursor_object, gap_object, object};
+use crate::encode::{closing_object, cursor_object, expired_object, gap_object, object};
 
 pub(super) static DESCRIPTION: Description = Description {
     name: "ndjson",
@@ -22,6 +22,7 @@ pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
         Event::Close { cursor, retry_ms } | Event::Refuse { cursor, retry_ms } => {
             closing_object(out, retry_ms, cursor);
         }
+        Event::Expire { cursor, .. } => expired_object(out, cursor),
     }
     out.push(b'\n');
 }
@@ -53,6 +54,7 @@ mod tests {
                 write(Event::Message { content, spread_ms: None });
             }
             write(Event::Close { cursor: id, retry_ms });
+            write(Event::Expire { cursor: id, retry_ms });
 
             let id = samples[0].id();
             let text = String::from_utf8(out).unwrap();
@@ -68,6 +70,7 @@ mod tests {
             }
             let mut own = || serde_json::from_str::<Value>(lines.next().unwrap()).unwrap();
             prop_assert_eq!(own(), json!({"cursor": id, "retry": retry_ms}));
+            prop_assert_eq!(own(), json!({"cursor": id, "retry": 0, "expired": true}));
             prop_assert_eq!(lines.next(), None);
         }
     }

@@ -46,13 +46,8 @@ pub(super) fn encode(event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
         }
         Event::Gap(cursor) => own_event(out, b"gap", cursor),
         Event::Heartbeat(_) => out.extend_from_slice(HEARTBEAT),
-        // In one event, as some clients heed a `retry` only with an event around it.
-        Event::Close { cursor, retry_ms } => {
-            own_event(out, b"cursor", cursor);
-            out.pop();
-            retry_line(out, retry_ms);
-            out.push(b'\n');
-        }
+        Event::Close { cursor, retry_ms } => last_event(out, b"cursor", cursor, retry_ms),
+        Event::Expire { cursor, retry_ms } => last_event(out, b"expired", cursor, retry_ms),
         // The client keeps its last id and comes back with it.
         Event::Refuse { retry_ms, .. } => {
             retry_line(out, retry_ms);
@@ -123,6 +118,15 @@ fn own_event(out: &mut Vec<u8>, name: &[u8], id: MessageId) {
     out.extend_from_slice(b"\ndata: ");
     id.write(out);
     out.extend_from_slice(b"\n\n");
+}
+
+/// The event that ends a stream. It has the `retry` in it, as some clients heed one only with an
+/// event around it.
+fn last_event(out: &mut Vec<u8>, name: &[u8], cursor: MessageId, retry_ms: u32) {
+    own_event(out, name, cursor);
+    out.pop();
+    retry_line(out, retry_ms);
+    out.push(b'\n');
 }
 
 fn id_line(out: &mut Vec<u8>, id: MessageId) {
@@ -318,6 +322,9 @@ mod tests {
             expected.push(own("gap"));
             closing(&mut out, last_ms, first.id);
             expected.push(own("cursor"));
+            let expiry = Event::Expire { cursor: first.id, retry_ms: last_ms };
+            encode(&expiry, Options::empty(), &mut out);
+            expected.push(own("expired"));
 
             let source = EventSource::read(&out);
             prop_assert_eq!(source.dispatched, expected);
