@@ -14,6 +14,7 @@ pub(super) struct Fields<'b> {
     pub(super) origin: Option<&'b [u8]>,
     pub(super) content_type: Option<&'b [u8]>,
     pub(super) authorization: Option<&'b [u8]>,
+    pub(super) cookie: Option<&'b [u8]>,
     pub(super) idempotency_key: Option<&'b [u8]>,
     pub(super) encke_event: Option<&'b [u8]>,
     pub(super) preflight_method: Option<&'b [u8]>,
@@ -38,6 +39,12 @@ impl<'b> Fields<'b> {
         let (slot, repeated) = match name.len() {
             4 if is("Host") => (&mut self.host, Error::HostRepeated),
             6 if is("Origin") => (&mut self.origin, Error::OriginRepeated),
+            // A client sends one at most (RFC 6265, 5.4), and a proxy joins those of HTTP/2 (RFC
+            // 9113, 8.2.3). Of several the first counts.
+            6 if name.as_bytes()[0] | 0x20 == b'c' && is("Cookie") => {
+                self.cookie.get_or_insert(value);
+                return Ok(());
+            }
             6 if is("Expect") => {
                 self.record_expect(value);
                 return Ok(());

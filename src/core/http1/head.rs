@@ -78,6 +78,8 @@ pub struct Head<'b> {
     pub content_type: Option<&'b [u8]>,
     /// `Authorization`.
     pub authorization: Option<&'b [u8]>,
+    /// `Cookie`.
+    pub cookie: Option<&'b [u8]>,
     /// `Idempotency-Key`.
     pub idempotency_key: Option<&'b [u8]>,
     /// `Encke-Event`.
@@ -227,6 +229,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         origin: fields.origin,
         content_type: fields.content_type,
         authorization: fields.authorization,
+        cookie: fields.cookie,
         idempotency_key: fields.idempotency_key,
         encke_event: fields.encke_event,
         preflight_method: fields.preflight_method,

@@ -290,6 +290,7 @@ impl<'b> Slow<'b> {
             ("origin", head.origin),
             ("content-type", head.content_type),
             ("authorization", head.authorization),
+            ("cookie", head.cookie),
             ("idempotency-key", head.idempotency_key),
             ("encke-event", head.encke_event),
             ("access-control-request-method", head.preflight_method),

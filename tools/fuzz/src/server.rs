@@ -47,7 +47,7 @@ impl Server {
             ..Config::default()
         };
         let mut engine = Engine::new(&config, 2, 7);
-        engine.set_now(Time(1_000), 1_700_000_000);
+        engine.set_now(Time(1_000), 1_700_000_000_000);
         Server { engine }
     }
 

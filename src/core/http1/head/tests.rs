@@ -23,7 +23,7 @@ fn head_with_every_field_is_parsed() {
     let bytes =
         b"\r\n\r\nPOST /a%20b/c?d=%26&e HTTP/1.1\r\nHOST: h\r\nlast-event-id:  1-2 \t\r\n\
         Origin: http://o\r\nContent-Type: text/plain\r\nAuthorization: Bearer x\r\n\
-        Idempotency-Key:k\r\nEncke-Event: \xc3\xa9\r\nAccess-Control-Request-Method: PUT\r\n\
+        Cookie: c=1\r\nCookie: d=2\r\nIdempotency-Key:k\r\nEncke-Event: \xc3\xa9\r\nAccess-Control-Request-Method: PUT\r\n\
         content-encoding: gzip\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\
         Connection: x, Close\r\nX-Empty:\r\n\r\nabc";
     let expected = Head {
@@ -38,6 +38,7 @@ fn head_with_every_field_is_parsed() {
         origin: Some(b"http://o"),
         content_type: Some(b"text/plain"),
         authorization: Some(b"Bearer x"),
+        cookie: Some(b"c=1"),
         idempotency_key: Some(b"k"),
         encke_event: Some(b"\xc3\xa9"),
         preflight_method: Some(b"PUT"),
@@ -152,6 +153,7 @@ fn head_without_fields_is_parsed() {
         origin: None,
         content_type: None,
         authorization: None,
+        cookie: None,
         idempotency_key: None,
         encke_event: None,
         preflight_method: None,
