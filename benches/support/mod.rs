@@ -153,8 +153,8 @@ impl World {
     /// Lets time pass, and nothing else.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
-        let date_s = 1_800_000_000 + self.now_ms / 1_000;
-        self.engine.set_now(Time(self.now_ms), date_s);
+        let date_ms = 1_800_000_000_000 + self.now_ms;
+        self.engine.set_now(Time(self.now_ms), date_ms);
     }
 
     /// A new connection with its first request.

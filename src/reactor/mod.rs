@@ -286,7 +286,7 @@ impl Reactor {
         let now = Time(now.duration_since(self.started).as_millis() as u64);
         let date = SystemTime::now().duration_since(UNIX_EPOCH);
         self.engine
-            .set_now(now, date.map_or(0, |date| date.as_secs()));
+            .set_now(now, date.map_or(0, |date| date.as_millis() as u64));
         now
     }
 

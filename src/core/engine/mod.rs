@@ -69,17 +69,18 @@ impl Engine {
     /// An engine for at most `max_connections`, with chance from `seed`.
     pub fn new(config: &Config, max_connections: usize, seed: u64) -> Engine {
         let mut random = fastrand::Rng::with_seed(seed);
-        let log = Log::Memory(Memory::new(Epoch::from_seed(random.u64(..))));
+        let epoch = Epoch::from_seed(random.u64(..));
+        let log = Log::Memory(Memory::new(epoch));
         Engine {
-            delivery: Delivery::new(config, max_connections, log.epoch(), random),
-            requests: Requests::new(config, log),
+            requests: Requests::new(config, log, (random.u64(..), random.u64(..))),
+            delivery: Delivery::new(config, max_connections, epoch, random),
         }
     }
 
-    /// Sets the time: since the start, and of day in seconds since 1970. Time never goes back: an
+    /// Sets the time: since the start, and of day in milliseconds since 1970. Time never goes back: an
     /// earlier one counts as the present.
-    pub fn set_now(&mut self, now: Time, date_s: u64) {
-        self.delivery.set_now(now, date_s);
+    pub fn set_now(&mut self, now: Time, date_ms: u64) {
+        self.delivery.set_now(now, date_ms);
     }
 
     /// Bytes written for single connections since the time was last set: the caller's measure of
@@ -188,8 +189,15 @@ impl Engine {
 
     /// Does what is due, for at most `budget` connections.
     pub fn expire(&mut self, budget: usize, wire: &mut impl Wire) {
+        requests::review(&self.requests, &mut self.delivery);
         delivery::expire(&mut self.delivery, budget, wire);
         self.debug_check();
+    }
+
+    /// Takes new settings between two turns. Parked connections whose right to receive is gone end
+    /// over the next turns, like those whose token expires.
+    pub fn reconfigure(&mut self, config: &Config) {
+        requests::reconfigure(&mut self.requests, &mut self.delivery, config);
     }
 
     /// Starts a drain: readiness and publishes are refused, and responses close their connections.
@@ -262,6 +270,7 @@ impl Engine {
         hub.has_ready()
             || connections.has_work()
             || self.requests.has_work()
+            || self.delivery.review.is_under_way()
             || drain.as_ref().is_some_and(|drain| drain.is_scheduling())
     }
 

@@ -47,6 +47,8 @@ pub enum Endpoint {
     Publish,
     /// `/channels/`.
     Channels,
+    /// `/connections`.
+    Connections,
     /// `/healthz`.
     Healthz,
     /// `/readyz`.
@@ -61,9 +63,10 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// The endpoints that receive nothing.
-    const OTHERS: [Endpoint; 7] = [
+    const OTHERS: [Endpoint; 8] = [
         Endpoint::Publish,
         Endpoint::Channels,
+        Endpoint::Connections,
         Endpoint::Healthz,
         Endpoint::Readyz,
         Endpoint::Metrics,
@@ -90,6 +93,7 @@ impl Endpoint {
             Endpoint::Park(transport) => transport.name(),
             Endpoint::Publish => "publish",
             Endpoint::Channels => "channels",
+            Endpoint::Connections => "connections",
             Endpoint::Healthz => "healthz",
             Endpoint::Readyz => "readyz",
             Endpoint::Metrics => "metrics",
@@ -106,11 +110,12 @@ impl Endpoint {
             Endpoint::Park(transport) => 1 + usize::from(transport.number()),
             Endpoint::Publish => other(0),
             Endpoint::Channels => other(1),
-            Endpoint::Healthz => other(2),
-            Endpoint::Readyz => other(3),
-            Endpoint::Metrics => other(4),
-            Endpoint::Page => other(5),
-            Endpoint::Other => other(6),
+            Endpoint::Connections => other(2),
+            Endpoint::Healthz => other(3),
+            Endpoint::Readyz => other(4),
+            Endpoint::Metrics => other(5),
+            Endpoint::Page => other(6),
+            Endpoint::Other => other(7),
         }
     }
 }
@@ -175,6 +180,9 @@ pub struct Stats {
     pub gaps: u64,
     /// Holds that ended without a message.
     pub holds_expired: u64,
+    /// Holds and streams that ended with the right to receive: their token expired, their subject
+    /// was ended by a request, or the rights were changed.
+    pub expired: u64,
     /// Partial writes.
     pub blocked: u64,
     /// Streams ended at their limit of bytes or age, or by a drain.
@@ -224,6 +232,7 @@ impl Default for Stats {
             holds_expired: 0,
             blocked: 0,
             recycled: 0,
+            expired: 0,
             hold_ms: Histogram::new(DURATIONS_MS),
             delay_ms: Histogram::new(DURATIONS_MS),
             ended: [0; CloseReason::ALL.len()],

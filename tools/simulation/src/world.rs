@@ -95,7 +95,7 @@ impl World {
         self.wire.now = self.now;
         self.model.set_now(self.now);
         self.wall_s += ms / 1_000;
-        self.engine.set_now(Time(self.now), self.wall_s);
+        self.engine.set_now(Time(self.now), self.wall_s * 1_000);
         self.engine.gauges().load_permille = (self.now % 1_000) as u32;
     }
 

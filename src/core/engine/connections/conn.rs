@@ -62,6 +62,8 @@ bitflags! {
         const EOF = 1 << 2;
         /// In the queue of connections with buffered requests to process.
         const DEFERRED_INPUT = 1 << 3;
+        /// Its end is that of its right to receive, not that of its hold or stream.
+        const EXPIRES = 1 << 4;
         /// Our side is shut down.
         const SHUT_DOWN = 1 << 6;
         /// Its reader had nothing pending when it was last queued: the next delivery is timed.
@@ -169,8 +171,23 @@ impl Conn {
         self.measure == 0 || self.ends_at(now) <= now
     }
 
+    /// Sets when the hold or stream ends.
     pub(in crate::engine) fn set_ends_at(&mut self, at: Time) {
         self.ends_at = Moment::of(at);
+        self.flags.remove(Flags::EXPIRES);
+    }
+
+    /// Moves the end of a hold or stream to that of the right to receive, if that comes first.
+    pub(in crate::engine) fn expire_at(&mut self, at: Time, now: Time) {
+        if at < self.ends_at(now) {
+            self.ends_at = Moment::at_most(at);
+            self.flags.insert(Flags::EXPIRES);
+        }
+    }
+
+    /// Whether the right to receive has ended.
+    pub(in crate::engine) fn has_expired(&self, now: Time) -> bool {
+        self.flags.contains(Flags::EXPIRES) && self.ends_at(now) <= now
     }
 
     /// The individual options of its response; `None` where it gets the bytes that readers share.
@@ -220,6 +237,11 @@ impl Moment {
 
     fn of(time: Time) -> Moment {
         Moment((time.0.div_ceil(Moment::UNIT_MS)) as u32)
+    }
+
+    /// The latest moment that is not after `time`.
+    fn at_most(time: Time) -> Moment {
+        Moment((time.0 / Moment::UNIT_MS) as u32)
     }
 
     fn near(self, now: Time) -> Time {

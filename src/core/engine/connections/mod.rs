@@ -12,6 +12,7 @@
 //! - *Closing is last.* An index is reused only after [`Connections::next_close`] returned it.
 
 mod conn;
+mod holders;
 mod request_state;
 mod state;
 mod table;
@@ -20,6 +21,7 @@ mod write;
 
 pub use conn::{Access, ConnId};
 pub(super) use conn::{Conn, Flags};
+pub(super) use holders::Origin;
 pub(super) use request_state::{LingerBatch, ResponseOptions, Upload};
 pub use state::State;
 pub(super) use state::States;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::conn::{Access, Conn, ConnId, Flags};
+use super::holders::{Holders, Origin};
 use super::request_state::RequestState;
 use super::state::{State, States};
 use super::wire::Wire;
@@ -53,6 +54,8 @@ pub(in crate::engine) struct Connections {
     deferred_input: VecDeque<u32>,
     /// Connections whose sockets are to be closed.
     to_close: VecDeque<u32>,
+    /// Whose rights the parked connections have.
+    pub(in crate::engine) holders: Holders,
     generation: u32,
     now: Time,
     /// Bytes written for single connections since the time was last set.
@@ -93,6 +96,7 @@ impl Connections {
             buffers: Meter::new(config.max_buffer_bytes),
             deferred_input: VecDeque::new(),
             to_close: VecDeque::new(),
+            holders: Holders::default(),
             generation: 0,
             now: Time::default(),
             written_bytes: 0,
@@ -223,6 +227,17 @@ impl Connections {
         self.arm(index, heartbeat.min(ends_at));
     }
 
+    /// Ends the right of a parked connection to receive: it ends now, like one whose token has
+    /// expired.
+    pub(in crate::engine) fn revoke(&mut self, index: u32) {
+        let now = self.now;
+        let conn = &mut self.table[index as usize];
+        conn.expire_at(now, now);
+        if !conn.is_blocked() {
+            self.arm(index, now);
+        }
+    }
+
     /// Removes and returns the next connection whose deadline has passed, or `None` if there is
     /// none or `budget` is used up.
     pub(in crate::engine) fn expire(&mut self, budget: &mut usize) -> Option<u32> {
@@ -334,6 +349,7 @@ impl Connections {
         }
         hub.unfollow(&mut conn.reader);
         conn.request = None;
+        self.holders.set(index, Origin::Anonymous);
         self.wheel.cancel(index);
         self.enter(index, State::Gone);
         self.to_close.push_back(index);

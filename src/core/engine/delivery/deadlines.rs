@@ -128,7 +128,7 @@ mod tests {
         engine.input(id, requests.as_bytes(), &mut wire);
 
         // More than are served in one turn, and the next turn comes late.
-        engine.set_now(Time(millis(config.idle_timeout)), 75);
+        engine.set_now(Time(millis(config.idle_timeout)), 75_000);
         engine.expire(1_000, &mut wire);
         while let Some(id) = engine.next_deferred() {
             engine.resume(id, &mut wire);
@@ -150,7 +150,7 @@ mod tests {
         let mut now = Time(0);
         for timeout in [config.head_timeout, config.idle_timeout] {
             now = now.after_ms(millis(timeout));
-            engine.set_now(now, 75);
+            engine.set_now(now, 75_000);
             engine.expire(1_000, &mut wire);
             assert_eq!(engine.next_close(), None);
             engine.input(id, request, &mut wire);
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(wire.answers(), 2);
 
         wire.has_unread = false;
-        engine.set_now(now.after_ms(millis(config.idle_timeout)), 75);
+        engine.set_now(now.after_ms(millis(config.idle_timeout)), 75_000);
         engine.expire(1_000, &mut wire);
         assert_eq!(engine.next_close(), Some(id.index));
     }

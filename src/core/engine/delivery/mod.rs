@@ -11,6 +11,8 @@ mod deliver;
 mod drain;
 mod poll;
 mod retry_advice;
+mod review;
+mod right;
 mod settle;
 mod shapes;
 mod start;

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::retry_advice::{held_retry_ms, poll_retry_ms, spread_ms};
+use super::right;
 use super::shapes;
 use super::start::ReceiveRequest;
 use super::state::Delivery;
@@ -166,7 +167,9 @@ fn park(
     conn.reader.cursor = hub.head();
     let class = Transport::LongPoll.number();
     hub.follow(&mut conn.reader, index, channels, class, false);
-    connections.arm(index, ends_at);
+    right::grant(delivery, index, request.identity);
+    let ends_at = delivery.connections[index].ends_at(now);
+    delivery.connections.arm(index, ends_at);
     if params.options.contains(Options::EARLY) {
         let framing = delivery.framing(index);
         delivery.response.early_head(context, framing);
@@ -417,7 +420,13 @@ pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
 
 /// Ends a hold whose time is over, with an empty batch.
 pub(super) fn expire(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
-    delivery.connections.stats.holds_expired += 1;
+    let now = delivery.now();
+    let has_expired = delivery.connections[index].has_expired(now);
+    let stats = &mut delivery.connections.stats;
+    match has_expired {
+        true => stats.expired += 1,
+        false => stats.holds_expired += 1,
+    }
     let options = delivery.connections[index].transport_options;
     let is_early = options.contains(Options::EARLY);
     if is_plain(delivery, index) && !is_early {

@@ -3,7 +3,7 @@
 //! Owns the translation of `since` into a cursor.
 
 use crate::engine::response::ResponseContext;
-use crate::engine::routing::{Names, Params, Receive, Since};
+use crate::engine::routing::{Identity, Names, Params, Receive, Since};
 use crate::hub::Hub;
 use crate::message::Seq;
 
@@ -37,6 +37,7 @@ pub(in crate::engine) struct ReceiveRequest<'r, 'b> {
     pub(in crate::engine) receive: Receive,
     pub(in crate::engine) names: &'r Names<'b>,
     pub(in crate::engine) params: &'r Params<'b>,
+    pub(in crate::engine) identity: &'r Identity,
     pub(in crate::engine) start: Start,
     pub(in crate::engine) context: &'r ResponseContext<'b>,
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::drain::Drain;
+use super::review::Review;
 use crate::base::meter::Frame;
 use crate::base::time::{Time, millis};
 use crate::config::Config;
@@ -45,7 +46,11 @@ pub(in crate::engine) struct Delivery {
     pub(in crate::engine) response: ResponseWriter,
     pub(in crate::engine) random: fastrand::Rng,
     pub(in crate::engine) drain: Option<Drain>,
+    /// Parked connections whose right is in doubt.
+    pub(in crate::engine) review: Review,
     pub(in crate::engine) gauges: ProcessGauges,
+    /// The time of day, in milliseconds since 1970.
+    pub(in crate::engine) date_ms: u64,
     pub(super) settings: Settings,
     pub(super) shared: SharedResponses,
     /// Buffers that are reused from turn to turn.
@@ -66,11 +71,14 @@ impl Delivery {
             hub: Hub::new(config, max_connections, epoch, keys),
             response: ResponseWriter::new(Heads::new(
                 config.cors.clone(),
+                config.token_cookie.is_some(),
                 millis(config.idle_timeout),
             )),
             random,
             drain: None,
+            review: Review::default(),
             gauges: ProcessGauges::default(),
+            date_ms: 0,
             settings: Settings {
                 hold_ms: millis(config.hold),
                 max_hold_ms: millis(config.max_hold),
@@ -94,12 +102,13 @@ impl Delivery {
         self.connections.now()
     }
 
-    /// Sets the time: since the start, and of day in seconds since 1970.
-    pub(in crate::engine) fn set_now(&mut self, now: Time, date_s: u64) {
+    /// Sets the time: since the start, and of day in milliseconds since 1970.
+    pub(in crate::engine) fn set_now(&mut self, now: Time, date_ms: u64) {
         let now = now.max(self.now());
         self.connections.set_now(now);
         self.hub.set_now(now);
-        self.response.heads.set_date(date_s);
+        self.date_ms = date_ms;
+        self.response.heads.set_date(date_ms / 1_000);
     }
 
     /// Starts a drain, unless one is under way.

@@ -3,6 +3,7 @@
 //! Owns how a stream opens, what it is sent, and how it ends. The bytes are those of its transport.
 
 use super::retry_advice::{reconnect_ms, recycle_ms, rejected_retry_ms};
+use super::right;
 use super::shapes;
 use super::start::{ReceiveRequest, Start};
 use super::state::Delivery;
@@ -93,7 +94,8 @@ pub(in crate::engine) fn open(
     conn.reader.cursor = start.cursor;
     let class = transport.number();
     hub.follow(&mut conn.reader, index, &channels, class, start.fresh);
-    connections.arm_stream(index);
+    right::grant(delivery, index, request.identity);
+    delivery.connections.arm_stream(index);
     Ok(())
 }
 
@@ -210,7 +212,13 @@ pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut imp
 /// Ends a stream cleanly: the last event says where and when to go on.
 pub(super) fn end(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     let format = Format::of(delivery, index);
-    let retry_ms = recycle_ms(delivery);
+    let now = delivery.now();
+    let has_expired = delivery.connections[index].has_expired(now);
+    let retry_ms = match has_expired {
+        // A client that comes back by itself gives its page the time to get a new token.
+        true => reconnect_ms(delivery),
+        false => recycle_ms(delivery),
+    };
     let Delivery {
         connections,
         hub,
@@ -225,8 +233,17 @@ pub(super) fn end(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     let cursor = hub.id(cursor);
     hub.unfollow(&mut conn.reader);
     connections.enter(index, State::Closing);
-    connections.stats.recycled += 1;
-    format.write(response, &Event::Close { cursor, retry_ms });
+    let event = match has_expired {
+        true => {
+            connections.stats.expired += 1;
+            Event::Expire { cursor, retry_ms }
+        }
+        false => {
+            connections.stats.recycled += 1;
+            Event::Close { cursor, retry_ms }
+        }
+    };
+    format.write(response, &event);
     format.framing.end(&mut response.out);
     delivery.flush(index, wire);
 }

@@ -4,6 +4,7 @@
 //! [`State::Deferred`]: its further requests wait, and it is not read from.
 
 use super::channels::Listing;
+use super::connections::Search;
 use crate::engine::connections::{ConnId, State};
 use crate::engine::delivery::Delivery;
 use crate::engine::response::ResponseContext;
@@ -12,6 +13,8 @@ use crate::engine::response::ResponseContext;
 pub(super) enum Deferred {
     /// `GET /channels`, of more channels than are looked at in one turn.
     Listing(Listing),
+    /// `/connections`, of more connections than are looked at in one turn.
+    Search(Search),
 }
 
 /// A response under way.

@@ -4,6 +4,7 @@
 //! log.
 
 use super::channels::{Listing, forget_channel, show_channel};
+use super::connections::{Action, Search};
 use super::deferred::{Deferred, DeferredResponse};
 use super::metrics;
 use super::publish::{accept, publish_batch, write_published};
@@ -13,7 +14,7 @@ use crate::engine::delivery::{Delivery, ReceiveRequest, open_poll, open_stream, 
 use crate::engine::response::{
     BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
 };
-use crate::engine::routing::{Circumstances, Operation, Route, callback_of};
+use crate::engine::routing::{Circumstances, Operation, Route, callback_of, publish_to};
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method};
 use crate::message::Draft;
@@ -65,7 +66,7 @@ pub(super) fn handle_request(
 
 /// Judges a request by its head.
 pub(super) fn authorize<'b>(
-    requests: &Requests,
+    requests: &mut Requests,
     delivery: &Delivery,
     index: u32,
     head: &Head<'b>,
@@ -76,6 +77,7 @@ pub(super) fn authorize<'b>(
         heads: &delivery.response.heads,
         epoch: delivery.hub.epoch(),
         is_draining: delivery.drain.is_some(),
+        date_ms: delivery.date_ms,
     };
     requests.authorizer.authorize(head, route, circumstances)
 }
@@ -119,12 +121,18 @@ fn execute<'b>(
 ) -> Result<Reply, Problem> {
     let Delivery { hub, response, .. } = delivery;
     match operation {
-        Operation::Receive(receive, names, params) => {
+        Operation::Receive {
+            receive,
+            names,
+            params,
+            identity,
+        } => {
             let request = ReceiveRequest {
                 index,
                 receive,
                 names: &names,
                 params: &params,
+                identity: &identity,
                 start: start(hub, receive, params.since),
                 context,
             };
@@ -145,17 +153,24 @@ fn execute<'b>(
             let published = published.map_err(|(refusal, _)| Problem::from(refusal))?;
             response.json_with(context, |out| write_published(out, &channel, &published));
         }
-        Operation::PublishLines => {
-            let answer = publish_batch(&mut requests.log, hub, body, requests.max_body_bytes)?;
+        Operation::PublishLines(identity) => {
+            let access = delivery.connections[index].access;
+            let rights = requests.authorizer.rights();
+            let permit = |name: &str| publish_to(rights, &identity, access, name);
+            let max_bytes = requests.max_body_bytes;
+            let answer = publish_batch(&mut requests.log, hub, body, max_bytes, permit)?;
             response.json(context, &answer);
         }
         Operation::Channels => {
             let mut listing = Listing::new(head.query)?;
             if !listing.advance(hub) {
-                let work = Deferred::Listing(listing);
-                let response = DeferredResponse::new(delivery, index, context, work);
-                requests.deferred.push_back(response);
-                return Ok(Reply::Later);
+                return Ok(defer(
+                    requests,
+                    delivery,
+                    index,
+                    context,
+                    Deferred::Listing(listing),
+                ));
             }
             response.json(context, &listing.finish(hub));
         }
@@ -165,13 +180,19 @@ fn execute<'b>(
             response.no_content(context);
             return Ok(Reply::Now(204));
         }
+        Operation::CountConnections => {
+            return find_connections(requests, delivery, index, head, Action::Count, context);
+        }
+        Operation::EndConnections => {
+            return find_connections(requests, delivery, index, head, Action::End, context);
+        }
         Operation::Healthz => response.text(context, "ok\n"),
         Operation::Readyz if delivery.drain.is_some() => {
             return Err(draining());
         }
         Operation::Readyz => response.text(context, "ready\n"),
         Operation::Metrics => {
-            let text = metrics::text(delivery);
+            let text = metrics::text(delivery, requests.authorizer.tokens().counts());
             let content_type = "text/plain; version=0.0.4; charset=utf-8";
             delivery
                 .response
@@ -212,6 +233,41 @@ fn receive_with(
         true => Reply::Later,
         false => Reply::Now(200),
     })
+}
+
+/// Counts or ends the connections of a token's subject.
+fn find_connections(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    action: Action,
+    context: &ResponseContext<'_>,
+) -> Result<Reply, Problem> {
+    let mut search = Search::new(head.query, action)?;
+    if let Some((subject, block_s)) = search.block() {
+        let until_ms = delivery.date_ms.saturating_add(block_s * 1_000);
+        requests.authorizer.tokens_mut().block(subject, until_ms);
+    }
+    if !search.advance(delivery) {
+        let work = Deferred::Search(search);
+        return Ok(defer(requests, delivery, index, context, work));
+    }
+    delivery.response.json(context, &search.finish());
+    Ok(Reply::Now(200))
+}
+
+/// Defers the response to the present request to later ticks.
+fn defer(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    context: &ResponseContext<'_>,
+    work: Deferred,
+) -> Reply {
+    let response = DeferredResponse::new(delivery, index, context, work);
+    requests.deferred.push_back(response);
+    Reply::Later
 }
 
 fn draining() -> Problem {

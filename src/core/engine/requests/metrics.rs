@@ -18,6 +18,7 @@ use crate::engine::delivery::Delivery;
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::stats::{CloseReason, ConnectionLimit, Stats};
 use crate::hub::{Audience, Counts};
+use crate::tokens::{self, Invalid};
 use crate::transport::Transport;
 
 /// A copy of everything that is shown.
@@ -29,11 +30,12 @@ struct Snapshot {
     readers: Audience,
     states: States,
     process: ProcessGauges,
+    tokens: tokens::Counts,
     gauges: Vec<(&'static str, &'static str, f64)>,
 }
 
 /// The text of `/metrics`.
-pub(super) fn text(delivery: &Delivery) -> String {
+pub(super) fn text(delivery: &Delivery, tokens: tokens::Counts) -> String {
     let Delivery {
         connections, hub, ..
     } = delivery;
@@ -44,7 +46,8 @@ pub(super) fn text(delivery: &Delivery) -> String {
         readers: *hub.readers(),
         states: connections.states(),
         process: delivery.gauges.clone(),
-        gauges: gauges(delivery),
+        tokens,
+        gauges: gauges(delivery, &tokens),
     };
     let mut registry = Registry::with_prefix("encke");
     registry.register_collector(Box::new(snapshot));
@@ -53,7 +56,7 @@ pub(super) fn text(delivery: &Delivery) -> String {
     text
 }
 
-fn gauges(delivery: &Delivery) -> Vec<(&'static str, &'static str, f64)> {
+fn gauges(delivery: &Delivery, tokens: &tokens::Counts) -> Vec<(&'static str, &'static str, f64)> {
     let Delivery {
         connections, hub, ..
     } = delivery;
@@ -106,6 +109,26 @@ fn gauges(delivery: &Delivery) -> Vec<(&'static str, &'static str, f64)> {
             "buffer_limit_bytes",
             "Limit on buffered bytes (--max-buffer-bytes)",
             buffers.limit() as f64,
+        ),
+        (
+            "subjects",
+            "Subjects of tokens that parked connections have",
+            connections.holders.len() as f64,
+        ),
+        (
+            "subjects_blocked",
+            "Subjects whose tokens are refused for a time",
+            tokens.blocked as f64,
+        ),
+        (
+            "token_cache_entries",
+            "Verified tokens in the cache",
+            tokens.cache_entries as f64,
+        ),
+        (
+            "token_cache_bytes",
+            "Bytes of the cache of verified tokens",
+            tokens.cache_bytes as f64,
         ),
         (
             "queue_messages",
@@ -184,6 +207,11 @@ impl Snapshot {
                 stats.recycled,
             ),
             (
+                "rights_ended_total",
+                "Holds and streams that ended with their right to receive",
+                stats.expired,
+            ),
+            (
                 "writes_blocked_total",
                 "Partial writes: the socket buffer was full",
                 stats.blocked,
@@ -233,6 +261,22 @@ impl Snapshot {
         for why in CloseReason::ALL {
             let ends = count(self.stats.ends(why));
             ends.encode(family.encode_family(&[("cause", why.name())])?)?;
+        }
+        let help = "Tokens accepted, by their signature or as known from before";
+        let name = "tokens_accepted_total";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let accepted = [
+            ("signature", self.tokens.verified),
+            ("cache", self.tokens.cached),
+        ];
+        for (by, accepted) in accepted {
+            count(accepted).encode(family.encode_family(&[("by", by)])?)?;
+        }
+        let help = "Tokens refused, by cause";
+        let name = "tokens_refused_total";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (cause, refused) in Invalid::NAMES.into_iter().zip(self.tokens.refused) {
+            count(refused).encode(family.encode_family(&[("cause", cause)])?)?;
         }
         let help = "Requests answered or parked, by endpoint and status";
         let mut family =

@@ -6,17 +6,20 @@
 //! Calls run one way: `input` → `execute` → `publish`, `channels`, `metrics`, `page` → `state`.
 
 mod channels;
+mod connections;
 mod deferred;
 mod execute;
 mod input;
 mod metrics;
 mod page;
 mod publish;
+mod reconfigure;
 mod reject;
 mod state;
 mod turns;
 
 pub(super) use input::{eof, input, resume_input};
+pub(super) use reconfigure::{reconfigure, review};
 pub(super) use reject::reject;
 pub(super) use state::Requests;
 pub(super) use turns::continue_deferred;

@@ -21,12 +21,14 @@ pub(super) fn accept(content_type: Option<&[u8]>, body: &[u8]) -> Result<Data, P
     })
 }
 
-/// Publishes a batch and returns the body that says what each line got.
+/// Publishes a batch and returns the body that says what each line got. `permit` judges each
+/// channel.
 pub(super) fn publish_batch(
     log: &mut Log,
     hub: &mut Hub,
     body: &[u8],
     max_body_bytes: usize,
+    permit: impl Fn(&str) -> Result<(), Problem>,
 ) -> Result<Vec<u8>, Problem> {
     let drafts = lines::parse(body, max_body_bytes).map_err(|error| {
         let detail = error.to_string();
@@ -38,6 +40,9 @@ pub(super) fn publish_batch(
     if drafts.len() > MAX_LINES {
         let detail = format!("{} lines; a batch has at most {MAX_LINES}", drafts.len());
         return Err(Problem::new(413, detail));
+    }
+    for draft in &drafts {
+        permit(&draft.channel)?;
     }
     let published = log.publish_all(hub, drafts)?;
     let mut answer = b"{\"published\":[".to_vec();

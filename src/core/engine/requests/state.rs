@@ -15,7 +15,7 @@ use crate::log::Log;
 pub(in crate::engine) struct Requests {
     /// Gives published messages their numbers.
     pub(in crate::engine) log: Log,
-    pub(super) authorizer: Authorizer,
+    pub(in crate::engine) authorizer: Authorizer,
     /// The live page; `None` where it is not served.
     pub(super) page: Option<Page>,
     pub(super) max_head_bytes: usize,
@@ -25,10 +25,10 @@ pub(in crate::engine) struct Requests {
 }
 
 impl Requests {
-    pub(in crate::engine) fn new(config: &Config, log: Log) -> Requests {
+    pub(in crate::engine) fn new(config: &Config, log: Log, seed: (u64, u64)) -> Requests {
         Requests {
             log,
-            authorizer: Authorizer::new(config),
+            authorizer: Authorizer::new(config, seed),
             page: config.page.then(Page::new),
             max_head_bytes: config.max_head_bytes,
             max_body_bytes: config.max_body_bytes,

@@ -23,6 +23,7 @@ pub(in crate::engine) fn continue_deferred(
     }
     let is_complete = match &mut response.work {
         Deferred::Listing(listing) => listing.advance(&delivery.hub),
+        Deferred::Search(search) => search.advance(delivery),
     };
     if !is_complete {
         requests.deferred.push_back(response);
@@ -33,12 +34,11 @@ pub(in crate::engine) fn continue_deferred(
         delivery.close(index, CloseReason::NoRoom);
         return None;
     }
-    match response.work {
-        Deferred::Listing(listing) => {
-            let body = listing.finish(&delivery.hub);
-            delivery.response.json(&response.context, &body);
-        }
-    }
+    let body = match response.work {
+        Deferred::Listing(listing) => listing.finish(&delivery.hub),
+        Deferred::Search(search) => search.finish(),
+    };
+    delivery.response.json(&response.context, &body);
     delivery.connections.enter(index, State::Idle);
     delivery.flush(index, wire);
     if delivery.connections[index].has_input() {

@@ -14,6 +14,8 @@ use crate::message::MessageId;
 /// Writes heads.
 pub(in crate::engine) struct Heads {
     cors: Cors,
+    /// Whether pages of listed origins may send cookies.
+    allows_credentials: bool,
     /// The fields that every response has; they change with the `Date`.
     common: String,
     /// The same for responses of HTTP/1.1 after which the connection stays open.
@@ -32,8 +34,13 @@ const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 impl Heads {
-    /// `idle_timeout_ms` is the time for which a connection may be idle.
-    pub(in crate::engine) fn new(cors: Cors, idle_timeout_ms: u64) -> Heads {
+    /// `idle_timeout_ms` is the time for which a connection may be idle. `allows_credentials` says
+    /// whether pages of listed origins may send cookies.
+    pub(in crate::engine) fn new(
+        cors: Cors,
+        allows_credentials: bool,
+        idle_timeout_ms: u64,
+    ) -> Heads {
         let explicit = "Connection: keep-alive\r\n";
         // A second less, so that a client that reuses the connection at the last moment does not
         // meet its end. `Connection` has to name the field (RFC 9110, 7.6.1).
@@ -43,6 +50,7 @@ impl Heads {
         };
         let mut heads = Heads {
             cors: serialised(cors),
+            allows_credentials,
             common: String::new(),
             common_kept: String::new(),
             date_s: u64::MAX,
@@ -64,11 +72,11 @@ impl Heads {
             let since_1970 = Duration::from_secs(date_s.min(253_402_300_799));
             let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970);
             let cors = match &self.cors {
-                Cors::Any => allow(ANY_ORIGIN),
+                Cors::Any => self.allow(ANY_ORIGIN),
                 Cors::Origins(origins) => match &origins[..] {
                     [] => String::new(),
                     // Sent to every client, so that parked polls can share their responses.
-                    [only] => format!("Vary: Origin\r\n{}", allow(only)),
+                    [only] => format!("Vary: Origin\r\n{}", self.allow(only)),
                     _ => "Vary: Origin\r\n".to_owned(),
                 },
             };
@@ -118,6 +126,19 @@ impl Heads {
         self.cors == Cors::Any
     }
 
+    /// The fields by which pages of one origin may read. A page of any origin never may with
+    /// credentials: browsers refuse that (Fetch standard, section 3.3.5).
+    fn allow(&self, origin: &str) -> String {
+        let credentials = match self.allows_credentials && origin != ANY_ORIGIN {
+            true => "Access-Control-Allow-Credentials: true\r\n",
+            false => "",
+        };
+        format!(
+            "Access-Control-Allow-Origin: {origin}\r\n\
+             Access-Control-Expose-Headers: Encke-Cursor, Retry-After\r\n{credentials}"
+        )
+    }
+
     /// Writes a head without its last, empty line, so that fields can follow.
     pub(in crate::engine) fn begin(
         &self,
@@ -132,7 +153,7 @@ impl Heads {
         };
         out.extend_from_slice(common.as_bytes());
         if let Some(origin) = context.origin.and_then(|index| self.origin(index)) {
-            out.extend_from_slice(allow(origin).as_bytes());
+            out.extend_from_slice(self.allow(origin).as_bytes());
         }
         match context.keep_alive {
             KeepAlive::Http11 => {}
@@ -231,14 +252,6 @@ fn serialised(cors: Cors) -> Cors {
         }
     }
     Cors::Origins(kept)
-}
-
-/// The fields by which pages of one origin may read.
-fn allow(origin: &str) -> String {
-    format!(
-        "Access-Control-Allow-Origin: {origin}\r\n\
-         Access-Control-Expose-Headers: Encke-Cursor, Retry-After\r\n"
-    )
 }
 
 /// Writes one header field.

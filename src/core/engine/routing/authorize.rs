@@ -1,13 +1,17 @@
 //! From a head to a plan, or to a refusal: all that can be judged before the body is here.
 //!
-//! Owns the rights of a request: methods, the control surface and its key, origins, and the
-//! requests that a drain still accepts. It changes nothing.
+//! Owns the order in which a request is judged: its endpoint, its method, its credential, its
+//! origin, its rights, and the requests that a drain still accepts. It changes nothing but the
+//! cache of verified tokens.
 
 use std::borrow::Cow;
 
 use constant_time_eq::constant_time_eq;
 
+use super::credential::{self, bearer};
 use super::params::{Params, decoded, last};
+use super::permit::{self, Identity};
+use super::rights::Rights;
 use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::authority::{Authority, Origin};
 use crate::config::Config;
@@ -15,20 +19,29 @@ use crate::engine::connections::Access;
 use crate::engine::response::{Heads, Problem};
 use crate::http1::{Head, Method, status};
 use crate::message::{ChannelName, Epoch, EventName, IdempotencyKey};
+use crate::tokens::Tokens;
 use crate::transport::Transport;
 
 /// The operation that a request asks for.
 pub(in crate::engine) enum Operation<'b> {
-    Receive(Receive, Names<'b>, Params<'b>),
+    Receive {
+        receive: Receive,
+        names: Names<'b>,
+        params: Params<'b>,
+        identity: Identity,
+    },
     Publish {
         channel: ChannelName<'b>,
         event: Option<EventName>,
         key: Option<IdempotencyKey>,
     },
-    PublishLines,
+    /// The channels are named in the body, and judged when it is here.
+    PublishLines(Identity),
     Channels,
     ShowChannel(ChannelName<'b>),
     ForgetChannel(ChannelName<'b>),
+    CountConnections,
+    EndConnections,
     Healthz,
     Readyz,
     Metrics,
@@ -38,7 +51,10 @@ pub(in crate::engine) enum Operation<'b> {
 
 /// Judges requests by their heads.
 pub(in crate::engine) struct Authorizer {
-    publish_key: Option<String>,
+    rights: Rights,
+    tokens: Tokens,
+    /// The cookie that may carry a token.
+    token_cookie: Option<String>,
     /// Whether the live page is served.
     has_page: bool,
 }
@@ -51,19 +67,47 @@ pub(in crate::engine) struct Circumstances<'e> {
     pub(in crate::engine) heads: &'e Heads,
     pub(in crate::engine) epoch: &'e Epoch,
     pub(in crate::engine) is_draining: bool,
+    /// The time of day, in milliseconds since 1970.
+    pub(in crate::engine) date_ms: u64,
 }
 
 impl Authorizer {
-    pub(in crate::engine) fn new(config: &Config) -> Authorizer {
+    /// `seed` keys the hash of tokens.
+    pub(in crate::engine) fn new(config: &Config, seed: (u64, u64)) -> Authorizer {
         Authorizer {
-            publish_key: config.publish_key.clone(),
+            rights: Rights::new(config),
+            tokens: Tokens::new(config.tokens.clone(), seed),
+            token_cookie: config.token_cookie.clone(),
             has_page: config.page,
         }
     }
 
+    /// Takes new settings, and returns the rights that were in force before.
+    pub(in crate::engine) fn reconfigure(&mut self, config: &Config) -> Rights {
+        self.tokens.replace(config.tokens.clone());
+        self.token_cookie.clone_from(&config.token_cookie);
+        self.has_page = config.page;
+        std::mem::replace(&mut self.rights, Rights::new(config))
+    }
+
+    /// The rights in force.
+    pub(in crate::engine) fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// The verified tokens and the blocked subjects.
+    pub(in crate::engine) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// As [`Authorizer::tokens`], to block a subject.
+    pub(in crate::engine) fn tokens_mut(&mut self) -> &mut Tokens {
+        &mut self.tokens
+    }
+
     /// Judges a request: what it asks for, or why that is refused.
     pub(in crate::engine) fn authorize<'b>(
-        &self,
+        &mut self,
         head: &Head<'b>,
         route: Option<Route<'b>>,
         now: Circumstances<'_>,
@@ -74,6 +118,7 @@ impl Authorizer {
                 return Err(not_found());
             }
             Some(route) if access != Access::Public || !route.is_control() => route,
+            Some(route) if route.is_publish() && self.tokens.has_keys() => route,
             // OPTIONS of anything is answered, `*` included: as for any path that is only read.
             _ if head.method == Method::Options => Route::Healthz,
             _ => return Err(not_found()),
@@ -82,14 +127,16 @@ impl Authorizer {
             let detail = format!("this endpoint answers {}", route.allow());
             return Err(Problem::new(405, detail).with("Allow", route.allow()));
         }
-        self.check_origin(head, now)?;
+        let identity = match head.method {
+            // Browsers send no credential with a preflight.
+            Method::Options => Identity::Anonymous,
+            _ => self.identify(head, &route, now)?,
+        };
+        self.check_origin(head, now, &identity)?;
         if head.method == Method::Options {
             return Ok(Operation::Preflight(route));
         }
-        if route.is_control() && access == Access::Guarded {
-            self.check_key(head)?;
-        }
-        self.operation(route, head, now)
+        self.operation(route, head, now, identity)
     }
 
     fn operation<'b>(
@@ -97,55 +144,137 @@ impl Authorizer {
         route: Route<'b>,
         head: &Head<'b>,
         now: Circumstances<'_>,
+        identity: Identity,
     ) -> Result<Operation<'b>, Problem> {
+        if route.is_publish() {
+            return self.publication(route, head, now, identity);
+        }
+        if route.is_control() && now.access == Access::Guarded {
+            permit::control(&self.rights, &identity, head.authorization.and_then(bearer))?;
+        }
         Ok(match route {
             Route::Receive(receive, names) => {
                 let names = channel_names(names)?;
+                permit::receive(&self.rights, &identity, now.access, &names)?;
                 let params = Params::parse(head, receive, now.epoch)?;
-                Operation::Receive(receive, names, params)
+                Operation::Receive {
+                    receive,
+                    names,
+                    params,
+                    identity,
+                }
             }
-            Route::Publish(_) | Route::PublishLines if now.is_draining => {
-                return Err(Problem::unavailable(
-                    "the server is draining; publish to another",
-                    1,
-                ));
-            }
-            Route::Publish(_) | Route::PublishLines if head.has_content_coding => {
-                let detail = "send the body without Content-Encoding: it is not decoded here";
-                return Err(Problem::new(status::UNSUPPORTED_MEDIA_TYPE, detail)
-                    .with("Accept-Encoding", "identity"));
-            }
-            Route::Publish(name) => Operation::Publish {
-                channel: channel_name(name)?,
-                event: event(head)?,
-                key: idempotency_key(head)?,
-            },
-            Route::PublishLines if head.idempotency_key.is_some() => {
-                return Err(Problem::bad(
-                    "Idempotency-Key goes with one message: POST /publish/CHANNEL",
-                ));
-            }
-            Route::PublishLines => Operation::PublishLines,
             Route::Channels => Operation::Channels,
             Route::Channel(name) if head.method == Method::Delete => {
                 Operation::ForgetChannel(channel_name(name)?)
             }
             Route::Channel(name) => Operation::ShowChannel(channel_name(name)?),
+            Route::Connections if head.method == Method::Delete => Operation::EndConnections,
+            Route::Connections => Operation::CountConnections,
             Route::Healthz => Operation::Healthz,
             Route::Readyz => Operation::Readyz,
             Route::Metrics => Operation::Metrics,
             Route::Page => Operation::Page,
+            Route::Publish(_) | Route::PublishLines => unreachable!("returned above"),
         })
     }
 
+    /// The operation of a request to publish.
+    fn publication<'b>(
+        &self,
+        route: Route<'b>,
+        head: &Head<'b>,
+        now: Circumstances<'_>,
+        identity: Identity,
+    ) -> Result<Operation<'b>, Problem> {
+        let channel = match route {
+            Route::Publish(name) => Some(channel_name(name)?),
+            _ => None,
+        };
+        let given = head.authorization.and_then(bearer);
+        permit::publish(
+            &self.rights,
+            &identity,
+            now.access,
+            channel.as_deref(),
+            given,
+        )?;
+        if now.is_draining {
+            return Err(Problem::unavailable(
+                "the server is draining; publish to another",
+                1,
+            ));
+        }
+        if head.has_content_coding {
+            let detail = "send the body without Content-Encoding: it is not decoded here";
+            return Err(Problem::new(status::UNSUPPORTED_MEDIA_TYPE, detail)
+                .with("Accept-Encoding", "identity"));
+        }
+        match channel {
+            Some(channel) => Ok(Operation::Publish {
+                channel,
+                event: event(head)?,
+                key: idempotency_key(head)?,
+            }),
+            None if head.idempotency_key.is_some() => Err(Problem::bad(
+                "Idempotency-Key goes with one message: POST /publish/CHANNEL",
+            )),
+            None => Ok(Operation::PublishLines(identity)),
+        }
+    }
+
+    /// What the credential of a request proves.
+    ///
+    /// # Errors
+    ///
+    /// 401 for a token that is not valid, also where none is needed: a client that meant to be
+    /// somebody is never treated as anonymous.
+    fn identify(
+        &mut self,
+        head: &Head<'_>,
+        route: &Route<'_>,
+        now: Circumstances<'_>,
+    ) -> Result<Identity, Problem> {
+        if self.has_publish_key(head, now.access) {
+            return Ok(Identity::Publisher);
+        }
+        if !self.tokens.has_keys() || !route.takes_token() {
+            return Ok(Identity::Anonymous);
+        }
+        match credential::token(head, self.token_cookie.as_deref()) {
+            None => Ok(Identity::Anonymous),
+            Some(token) => match self.tokens.verify(&token, now.date_ms) {
+                Ok(token) => Ok(Identity::Token(token)),
+                Err(reason) => Err(permit::invalid_token(&reason)),
+            },
+        }
+    }
+
+    /// Whether the request has the publish key, on a listener that looks at it.
+    fn has_publish_key(&self, head: &Head<'_>, access: Access) -> bool {
+        let given = head.authorization.filter(|_| access != Access::Public);
+        let pair = self.rights.publish_key().zip(given.and_then(bearer));
+        pair.is_some_and(|(key, given)| constant_time_eq(given, key.as_bytes()))
+    }
+
     /// A page of another origin neither reads nor publishes unless it may.
-    fn check_origin(&self, head: &Head<'_>, now: Circumstances<'_>) -> Result<(), Problem> {
+    fn check_origin(
+        &self,
+        head: &Head<'_>,
+        now: Circumstances<'_>,
+        identity: &Identity,
+    ) -> Result<(), Problem> {
         let heads = now.heads;
         let Some(origin) = head.origin else {
             return Ok(());
         };
-        if self.is_own_origin(head, origin, now.access)
-            || self.is_own_page(head, now.access)
+        // Behind a proxy that rewrites `Host` only the browser knows that a page of the server's
+        // own origin sent the request. The credential is needed because a page can have its own
+        // name resolved to this machine (DNS rebinding): the browser then takes the two for one
+        // origin.
+        let is_own_page = head.is_from_same_origin && !identity.is_anonymous();
+        if is_own_page
+            || self.is_own_origin(head, origin, now.access, identity)
             || heads.allows_any()
             || heads.allowed(origin).is_some()
         {
@@ -159,50 +288,24 @@ impl Authorizer {
     }
 
     /// Whether a page of `origin` is one of the server's own, by `Host`.
-    fn is_own_origin(&self, head: &Head<'_>, origin: &[u8], access: Access) -> bool {
+    fn is_own_origin(
+        &self,
+        head: &Head<'_>,
+        origin: &[u8],
+        access: Access,
+        identity: &Identity,
+    ) -> bool {
         let host = head.host.and_then(Authority::parse);
         let Some((origin, host)) = Origin::parse(origin).zip(host) else {
             return false;
         };
-        // A page can have its own name resolved to this machine (DNS rebinding), so where no key
-        // is required, only an address, or the name that is always ours, is trusted. A trusted
-        // listener never requires the key.
-        let requires_key = self.publish_key.is_some() && access != Access::Trusted;
-        origin.is_at(&host) && (requires_key || origin.is_address_or_localhost())
-    }
-
-    /// Whether a browser says that a page of the server's own origin sent the request, and the
-    /// request has a credential: behind a proxy that rewrites `Host` nothing else tells.
-    ///
-    /// The credential is needed because a page can have its own name resolved to this machine (DNS
-    /// rebinding): the browser then takes the two for one origin.
-    fn is_own_page(&self, head: &Head<'_>, access: Access) -> bool {
-        head.is_from_same_origin && self.has_credential(head, access)
-    }
-
-    /// Whether the request has a right credential that this listener looks at.
-    fn has_credential(&self, head: &Head<'_>, access: Access) -> bool {
-        let key = self.publish_key.as_deref();
-        let given = head.authorization.and_then(bearer);
-        access != Access::Public
-            && key
-                .zip(given)
-                .is_some_and(|(key, given)| constant_time_eq(given, key.as_bytes()))
-    }
-
-    fn check_key(&self, head: &Head<'_>) -> Result<(), Problem> {
-        let Some(key) = &self.publish_key else {
-            return Ok(());
-        };
-        let given = head.authorization.and_then(bearer);
-        if given.is_some_and(|given| constant_time_eq(given, key.as_bytes())) {
-            return Ok(());
-        }
-        let detail = match given {
-            None => "send the publish key as `Authorization: Bearer KEY`",
-            Some(_) => "the key in `Authorization` is not the publish key",
-        };
-        Err(Problem::new(401, detail).with("WWW-Authenticate", "Bearer realm=\"encke\""))
+        // A page can have its own name resolved to this machine (DNS rebinding), so where no
+        // credential is required, only an address, or the name that is always ours, is trusted. A
+        // trusted listener never requires one.
+        let requires_key = self.rights.publish_key().is_some() && access != Access::Trusted;
+        let is_guarded = requires_key && !self.rights.lets_anyone_publish();
+        let has_token = matches!(identity, Identity::Token(_));
+        origin.is_at(&host) && (is_guarded || has_token || origin.is_address_or_localhost())
     }
 }
 
@@ -221,13 +324,6 @@ fn not_found() -> Problem {
              control listener /publish/ and /channels/"
         ),
     )
-}
-
-fn bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, key) = value.split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| key.trim_ascii())
 }
 
 /// The event name: the header field, or the parameter.
@@ -255,16 +351,8 @@ mod tests {
     use crate::config::Cors;
     use crate::http1;
 
-    #[test]
-    fn bearers() {
-        assert_eq!(bearer(b"Bearer abc"), Some(&b"abc"[..]));
-        assert_eq!(bearer(b"bearer  abc "), Some(&b"abc"[..]));
-        assert_eq!(bearer(b"Basic abc"), None);
-        assert_eq!(bearer(b"Bearer"), None);
-    }
-
     /// Whether a page of `host` may publish to a listener that is reached by that name.
-    fn may_publish(authorizer: &Authorizer, access: Access, host: &str) -> bool {
+    fn may_publish(authorizer: &mut Authorizer, access: Access, host: &str) -> bool {
         let text = format!(
             "POST /publish/x HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n\
              Authorization: Bearer key\r\nContent-Length: 0\r\n\r\n"
@@ -276,9 +364,10 @@ mod tests {
         };
         let now = Circumstances {
             access,
-            heads: &Heads::new(Cors::Origins(Vec::new()), 0),
+            heads: &Heads::new(Cors::Origins(Vec::new()), false, 0),
             epoch: &Epoch::from_seed(0),
             is_draining: false,
+            date_ms: 0,
         };
         let route = Route::of(head.path);
         authorizer.authorize(&head, route, now).is_ok()
@@ -288,23 +377,24 @@ mod tests {
     #[test]
     fn rebound_name_may_publish_only_where_the_key_is_required() {
         let authorizer = |publish_key: Option<&str>| {
-            Authorizer::new(&Config {
+            let config = Config {
                 publish_key: publish_key.map(String::from),
                 ..Config::default()
-            })
+            };
+            Authorizer::new(&config, (0, 0))
         };
-        let (keyed, keyless) = (authorizer(Some("key")), authorizer(None));
-        for (authorizer, access, expected) in [
-            (&keyed, Access::Guarded, true),
+        for (key, access, expected) in [
+            (Some("key"), Access::Guarded, true),
             // This listener accepts requests without the key.
-            (&keyed, Access::Trusted, false),
-            (&keyless, Access::Guarded, false),
-            (&keyless, Access::Trusted, false),
+            (Some("key"), Access::Trusted, false),
+            (None, Access::Guarded, false),
+            (None, Access::Trusted, false),
         ] {
+            let mut authorizer = authorizer(key);
             let host = "rebound.example:7711";
-            let may = may_publish(authorizer, access, host);
+            let may = may_publish(&mut authorizer, access, host);
             assert_eq!(may, expected, "{access:?}");
-            assert!(may_publish(authorizer, access, "127.0.0.1:7711"));
+            assert!(may_publish(&mut authorizer, access, "127.0.0.1:7711"));
         }
     }
 }

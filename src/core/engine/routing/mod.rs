@@ -4,9 +4,14 @@
 //! parameters. It changes nothing.
 
 mod authorize;
+mod credential;
 mod params;
+mod permit;
+mod rights;
 mod route;
 
 pub(super) use authorize::{Authorizer, Circumstances, Operation};
 pub(super) use params::{Params, Since, callback_of, decoded, parameters};
+pub(super) use permit::{Identity, publish_to};
+pub(super) use rights::Rights;
 pub(super) use route::{Names, Receive, Route};

@@ -46,6 +46,7 @@ pub(in crate::engine) enum Route<'b> {
     PublishLines,
     Channels,
     Channel(&'b [u8]),
+    Connections,
     Healthz,
     Readyz,
     Metrics,
@@ -66,6 +67,7 @@ impl<'b> Route<'b> {
             (b"publish", None) => Route::PublishLines,
             (b"channels", Some(name)) => Route::Channel(name),
             (b"channels", None) => Route::Channels,
+            (b"connections", None) => Route::Connections,
             (b"healthz", None) => Route::Healthz,
             (b"readyz", None) => Route::Readyz,
             (b"metrics", None) => Route::Metrics,
@@ -82,6 +84,7 @@ impl<'b> Route<'b> {
             Route::Receive(Receive::Park(transport), _) => Endpoint::Park(*transport),
             Route::Publish(_) | Route::PublishLines => Endpoint::Publish,
             Route::Channels | Route::Channel(_) => Endpoint::Channels,
+            Route::Connections => Endpoint::Connections,
             Route::Healthz => Endpoint::Healthz,
             Route::Readyz => Endpoint::Readyz,
             Route::Metrics => Endpoint::Metrics,
@@ -93,7 +96,7 @@ impl<'b> Route<'b> {
     pub(in crate::engine) fn is_control(&self) -> bool {
         match self {
             Route::Publish(_) | Route::PublishLines => true,
-            Route::Channels | Route::Channel(_) | Route::Metrics => true,
+            Route::Channels | Route::Channel(_) | Route::Connections | Route::Metrics => true,
             Route::Receive(..) | Route::Healthz | Route::Readyz | Route::Page => false,
         }
     }
@@ -111,12 +114,17 @@ impl<'b> Route<'b> {
         matches!(self, Route::Publish(_) | Route::PublishLines)
     }
 
+    /// Whether a token may be its credential.
+    pub(in crate::engine) fn takes_token(&self) -> bool {
+        self.is_publish() || matches!(self, Route::Receive(..))
+    }
+
     /// The methods it answers, as in an `Allow` field.
     pub(in crate::engine) fn allow(&self) -> &'static str {
         match self {
             Route::Publish(_) => "POST, PUT, OPTIONS",
             Route::PublishLines => "POST, OPTIONS",
-            Route::Channel(_) => "GET, HEAD, DELETE, OPTIONS",
+            Route::Channel(_) | Route::Connections => "GET, HEAD, DELETE, OPTIONS",
             _ => "GET, HEAD, OPTIONS",
         }
     }
@@ -128,7 +136,7 @@ impl<'b> Route<'b> {
             (Method::Post, Route::Publish(_) | Route::PublishLines) => true,
             (Method::Put, Route::Publish(_)) => true,
             (_, Route::Publish(_) | Route::PublishLines) => false,
-            (Method::Delete, Route::Channel(_)) => true,
+            (Method::Delete, Route::Channel(_) | Route::Connections) => true,
             (Method::Get | Method::Head, _) => true,
             _ => false,
         }

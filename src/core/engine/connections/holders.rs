@@ -1,0 +1,203 @@
+//! Whose rights the parked connections have: the subjects and keys of their tokens.
+//!
+//! Owns a number for each connection, and an entry for each pair of subject and key that such
+//! numbers name. Without keys for tokens there is none of it.
+//!
+//! Invariant: *no entry without a connection.* Each entry counts the connections that name it, and
+//! goes with the last, so there are never more entries than connections.
+
+use std::hash::Hasher;
+
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use slab::Slab;
+
+use crate::tokens::{KeyId, Token};
+
+/// Where the right of a connection to receive comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Origin<'h> {
+    /// No credential is needed.
+    Anonymous,
+    /// The publish key.
+    Publisher,
+    /// A token.
+    Token {
+        /// Its subject, if it has one.
+        subject: Option<&'h str>,
+        /// The key that verified it.
+        key: KeyId,
+    },
+}
+
+impl<'h> From<&'h Token> for Origin<'h> {
+    fn from(token: &'h Token) -> Origin<'h> {
+        Origin::Token {
+            subject: token.subject.as_deref(),
+            key: token.key,
+        }
+    }
+}
+
+/// Numbers of connections without an entry.
+const ANONYMOUS: u32 = u32::MAX;
+const PUBLISHER: u32 = u32::MAX - 1;
+
+/// One subject with one key.
+struct Holder {
+    subject: Option<Box<str>>,
+    key: KeyId,
+    connections: u32,
+}
+
+impl Holder {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Token {
+            subject: self.subject.as_deref(),
+            key: self.key,
+        }
+    }
+}
+
+/// The rights of connections, by index.
+#[derive(Default)]
+pub(in crate::engine) struct Holders {
+    /// The number of each connection; shorter where the others are anonymous.
+    of: Vec<u32>,
+    entries: Slab<Holder>,
+    index: HashTable<u32>,
+}
+
+impl Holders {
+    /// Records where the right of a connection comes from.
+    pub(in crate::engine) fn set(&mut self, index: u32, origin: Origin<'_>) {
+        // Nothing is allocated as long as all connections are anonymous.
+        if origin == Origin::Anonymous && self.of.len() <= index as usize {
+            return;
+        }
+        let number = match origin {
+            Origin::Anonymous => ANONYMOUS,
+            Origin::Publisher => PUBLISHER,
+            Origin::Token { .. } => self.enter(origin),
+        };
+        if self.of.len() <= index as usize {
+            self.of.resize(index as usize + 1, ANONYMOUS);
+        }
+        let former = std::mem::replace(&mut self.of[index as usize], number);
+        self.leave(former);
+    }
+
+    /// Where the right of a connection comes from.
+    pub(in crate::engine) fn of(&self, index: u32) -> Origin<'_> {
+        match self.of.get(index as usize).copied().unwrap_or(ANONYMOUS) {
+            ANONYMOUS => Origin::Anonymous,
+            PUBLISHER => Origin::Publisher,
+            entry => self.entries[entry as usize].origin(),
+        }
+    }
+
+    /// Counts one more connection of an entry, added if need be.
+    fn enter(&mut self, origin: Origin<'_>) -> u32 {
+        let hash = hash(origin);
+        let is_same = |&entry: &u32| self.entries[entry as usize].origin() == origin;
+        if let Some(&entry) = self.index.find(hash, is_same) {
+            self.entries[entry as usize].connections += 1;
+            return entry;
+        }
+        let Origin::Token { subject, key } = origin else {
+            unreachable!("only tokens have entries");
+        };
+        let entry = self.entries.insert(Holder {
+            subject: subject.map(Box::from),
+            key,
+            connections: 1,
+        }) as u32;
+        let entries = &self.entries;
+        let rehash = |&entry: &u32| self::hash(entries[entry as usize].origin());
+        self.index.insert_unique(hash, entry, rehash);
+        entry
+    }
+
+    /// Counts one connection less of an entry, which goes with the last.
+    fn leave(&mut self, number: u32) {
+        if matches!(number, ANONYMOUS | PUBLISHER) {
+            return;
+        }
+        let holder = &mut self.entries[number as usize];
+        holder.connections -= 1;
+        if holder.connections > 0 {
+            return;
+        }
+        let hash = hash(holder.origin());
+        if let Ok(found) = self.index.find_entry(hash, |&entry| entry == number) {
+            found.remove();
+        }
+        self.entries.remove(number as usize);
+        let entries = &self.entries;
+        if self.index.len() < self.index.capacity() / 4 {
+            let rehash = |&entry: &u32| self::hash(entries[entry as usize].origin());
+            self.index.shrink_to(2 * self.index.len(), rehash);
+        }
+    }
+
+    /// One more than the largest index that is not anonymous.
+    pub(in crate::engine) fn end(&self) -> u32 {
+        self.of.len() as u32
+    }
+
+    /// How many pairs of subject and key there are.
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+/// Subjects come from tokens that were signed for them, so the hash needs no secret: whoever could
+/// choose subjects that collide holds a key.
+fn hash(origin: Origin<'_>) -> u64 {
+    let mut hasher = SipHasher13::new();
+    if let Origin::Token { subject, key } = origin {
+        hasher.write_u64(key.0);
+        hasher.write(subject.unwrap_or_default().as_bytes());
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn every_connection_has_what_was_set_last(
+            sets in prop::collection::vec((0..8_u32, 0..6_u64, 0..3_u64), 1..200),
+        ) {
+            let subjects = ["a", "b", "c"];
+            let mut holders = Holders::default();
+            let mut twin = BTreeMap::new();
+            for (index, kind, key) in sets {
+                let origin = match kind {
+                    0 => Origin::Anonymous,
+                    1 => Origin::Publisher,
+                    2 => Origin::Token { subject: None, key: KeyId(key) },
+                    _ => Origin::Token {
+                        subject: Some(subjects[kind as usize - 3]),
+                        key: KeyId(key),
+                    },
+                };
+                holders.set(index, origin);
+                twin.insert(index, (kind, key, origin));
+                for index in 0..8 {
+                    let expected = twin.get(&index).map_or(Origin::Anonymous, |set| set.2);
+                    prop_assert_eq!(holders.of(index), expected);
+                }
+                let tokens = twin.values().filter(|(kind, ..)| *kind >= 2);
+                let entries: BTreeSet<_> = tokens.map(|(kind, key, _)| (kind, key)).collect();
+                prop_assert_eq!(holders.len(), entries.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The review of parked connections after a change of rights.
+//!
+//! Owns which of them keep their right to receive. The others end like those whose token expires.
+//!
+//! What a token grants is not kept for its connections. A token that was accepted before is taken
+//! to grant every channel for which a token was needed then; if the channel was for anyone, nobody
+//! has looked whether the token grants it, so the connection ends, and its client comes back with
+//! its token.
+
+use std::collections::VecDeque;
+
+use crate::config::Subscribe;
+use crate::engine::connections::{Access, Connections, Origin};
+use crate::engine::routing::Rights;
+use crate::hub::Hub;
+
+/// Connections that are to be reviewed, and the rights that they were accepted under.
+#[derive(Default)]
+pub(in crate::engine) struct Review {
+    /// The changes whose review is not over, oldest first: the rights in force before, and the next
+    /// connection to look at.
+    changes: VecDeque<Change>,
+}
+
+struct Change {
+    earlier: Rights,
+    next: u32,
+}
+
+impl Review {
+    /// Begins to review all connections for a change from `earlier` rights.
+    pub(in crate::engine) fn begin(&mut self, earlier: Rights) {
+        self.changes.push_back(Change { earlier, next: 0 });
+    }
+
+    /// Whether there are connections to look at.
+    pub(in crate::engine) fn is_under_way(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Looks at the next `budget` connections.
+    pub(in crate::engine) fn advance(
+        &mut self,
+        rights: &Rights,
+        connections: &mut Connections,
+        hub: &Hub,
+        budget: u32,
+    ) {
+        let Some(change) = self.changes.front_mut() else {
+            return;
+        };
+        let to = connections
+            .capacity()
+            .min(change.next.saturating_add(budget));
+        for index in change.next..to {
+            let ends = connections.contains(index)
+                && connections[index].is_parked()
+                && !keeps_right(rights, &change.earlier, connections, hub, index);
+            if ends {
+                connections.revoke(index);
+            }
+        }
+        change.next = to;
+        if to == connections.capacity() {
+            self.changes.pop_front();
+        }
+    }
+}
+
+/// Whether a parked connection may receive from all its channels under the present rights.
+fn keeps_right(
+    rights: &Rights,
+    earlier: &Rights,
+    connections: &Connections,
+    hub: &Hub,
+    index: u32,
+) -> bool {
+    let conn = &connections[index];
+    if conn.access == Access::Trusted {
+        return true;
+    }
+    let origin = connections.holders.of(index);
+    if origin == Origin::Publisher {
+        return rights.publish_key() == earlier.publish_key();
+    }
+    let mut channels = hub.followed(&conn.reader);
+    channels.all(|channel| {
+        let name = hub.channel(channel).name();
+        match (rights.subscribe(name), origin) {
+            (Subscribe::Anyone, _) => true,
+            (Subscribe::Token, Origin::Token { key, .. }) => {
+                earlier.subscribe(name) == Subscribe::Token && rights.still_trusts(key, earlier)
+            }
+            (Subscribe::Token | Subscribe::Nobody, _) => false,
+        }
+    })
+}

@@ -1,0 +1,39 @@
+//! The right of a parked connection to receive, and its end.
+//!
+//! Owns when a token ends the hold or stream that it was accepted for. The end is the ordinary end
+//! of the hold or stream, moved forward, so that it costs a parked connection nothing.
+
+use super::state::Delivery;
+use crate::engine::connections::Origin;
+use crate::engine::routing::Identity;
+use crate::tokens::Token;
+
+/// The longest time before the expiry of their tokens over which connections are ended, so that
+/// those with one `exp` do not all come back together.
+const MAX_SPREAD_MS: u64 = 30_000;
+
+/// The part of the time until the expiry over which connections are ended.
+const SPREAD_DIVISOR: u64 = 10;
+
+/// Gives a connection that is being parked the right that its request has proved. Its end is set
+/// before, and its deadline after.
+pub(super) fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) {
+    let origin = match identity {
+        Identity::Anonymous => Origin::Anonymous,
+        Identity::Publisher => Origin::Publisher,
+        Identity::Token(token) => Origin::from(&**token),
+    };
+    delivery.connections.holders.set(index, origin);
+    if let Some(token) = identity.token() {
+        let left_ms = left_ms(delivery, token);
+        let now = delivery.now();
+        delivery.connections[index].expire_at(now.after_ms(left_ms), now);
+    }
+}
+
+/// The time after which a token ends a connection: at its expiry, or shortly before.
+fn left_ms(delivery: &mut Delivery, token: &Token) -> u64 {
+    let left_ms = token.expires_at_ms.saturating_sub(delivery.date_ms);
+    let spread_ms = MAX_SPREAD_MS.min(left_ms / SPREAD_DIVISOR);
+    left_ms - delivery.random.u64(0..=spread_ms)
+}

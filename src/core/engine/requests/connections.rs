@@ -1,0 +1,132 @@
+//! The parked connections of a token's subject, for operators.
+//!
+//! Owns the parameters and response bodies of `/connections`.
+
+use crate::base::decimal;
+use crate::engine::connections::Origin;
+use crate::engine::delivery::Delivery;
+use crate::engine::response::Problem;
+use crate::engine::routing::{decoded, parameters};
+use crate::message::ChannelName;
+
+/// Entries of the table of connections looked at in one turn.
+const ENTRIES_PER_TURN: u32 = 16_384;
+
+/// The longest block, in seconds: 30 days.
+const MAX_BLOCK_S: u64 = 30 * 24 * 3_600;
+
+/// What is done with the connections that are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// They are counted.
+    Count,
+    /// Their right to receive ends now.
+    End,
+}
+
+/// A search of all connections of a subject that is under way: some are looked at in each turn.
+pub(super) struct Search {
+    action: Action,
+    subject: String,
+    /// The channel that they have to follow; `None`: any.
+    channel: Option<ChannelName<'static>>,
+    /// For how long all tokens of the subject are refused, in seconds.
+    block_s: Option<u64>,
+    /// The next index to look at.
+    next: u32,
+    found: u64,
+}
+
+impl Search {
+    /// The search that the query of a request asks for.
+    pub(super) fn new(query: &[u8], action: Action) -> Result<Search, Problem> {
+        let mut subject = None;
+        let mut search = Search {
+            action,
+            subject: String::new(),
+            channel: None,
+            block_s: None,
+            next: 0,
+            found: 0,
+        };
+        for (name, raw) in parameters(query) {
+            let value = decoded(raw)?;
+            match (&*name, action) {
+                (b"sub", _) => {
+                    let text = String::from_utf8(value.into_owned());
+                    subject = Some(text.map_err(|_| Problem::bad("sub must be UTF-8"))?);
+                }
+                (b"channel", Action::End) => {
+                    let channel = ChannelName::parse(value.into_owned());
+                    search.channel =
+                        Some(channel.map_err(|error| Problem::bad(error.to_string()))?);
+                }
+                (b"block", Action::End) => search.block_s = Some(block_s(&value)?),
+                _ => {}
+            }
+        }
+        search.subject = subject
+            .filter(|subject| !subject.is_empty())
+            .ok_or_else(|| {
+                Problem::bad("say whose connections: ?sub= with the subject of a token")
+            })?;
+        Ok(search)
+    }
+
+    /// The subject whose tokens are to be refused, and for how many seconds.
+    pub(super) fn block(&self) -> Option<(&str, u64)> {
+        Some((&self.subject, self.block_s?))
+    }
+
+    /// Looks at the next [`ENTRIES_PER_TURN`] connections. Returns whether all have been looked at.
+    pub(super) fn advance(&mut self, delivery: &mut Delivery) -> bool {
+        let end = delivery.connections.holders.end();
+        let to = end.min(self.next.saturating_add(ENTRIES_PER_TURN));
+        for index in self.next..to {
+            if self.is_wanted(delivery, index) {
+                self.found += 1;
+                if self.action == Action::End {
+                    delivery.connections.revoke(index);
+                }
+            }
+        }
+        self.next = to;
+        to == end
+    }
+
+    fn is_wanted(&self, delivery: &Delivery, index: u32) -> bool {
+        let Delivery {
+            connections, hub, ..
+        } = delivery;
+        let wanted = Some(&*self.subject);
+        match connections.holders.of(index) {
+            Origin::Token { subject, .. } if subject == wanted => {}
+            _ => return false,
+        }
+        let conn = &connections[index];
+        conn.is_parked()
+            && !conn.has_expired(delivery.now())
+            && self.channel.as_deref().is_none_or(|name| {
+                let mut followed = hub.followed(&conn.reader);
+                followed.any(|channel| hub.channel(channel).name() == name)
+            })
+    }
+
+    /// The body of the response.
+    pub(super) fn finish(&self) -> Vec<u8> {
+        let member = match self.action {
+            Action::Count => "connections",
+            Action::End => "ended",
+        };
+        format!("{{\"{member}\":{}}}", self.found).into_bytes()
+    }
+}
+
+fn block_s(value: &[u8]) -> Result<u64, Problem> {
+    let block_s = decimal::saturating(value).filter(|block_s| (1..=MAX_BLOCK_S).contains(block_s));
+    block_s.ok_or_else(|| {
+        Problem::bad(format!(
+            "block must be whole seconds, from 1 to {MAX_BLOCK_S}"
+        ))
+    })
+}
