@@ -6,10 +6,9 @@
 //! Invariant: *no entry without a connection.* Each entry counts the connections that name it, and
 //! goes with the last, so there are never more entries than connections.
 
-use std::hash::Hasher;
+use std::hash::{DefaultHasher, Hasher};
 
 use hashbrown::HashTable;
-use siphasher::sip::SipHasher13;
 use slab::Slab;
 
 use crate::tokens::{KeyId, Token};
@@ -72,7 +71,7 @@ impl Holders {
     /// Records where the right of a connection comes from.
     pub(in crate::engine) fn set(&mut self, index: u32, origin: Origin<'_>) {
         // Nothing is allocated as long as all connections are anonymous.
-        if origin == Origin::Anonymous && self.of.len() <= index as usize {
+        if origin == Origin::Anonymous && self.is_anonymous(index) {
             return;
         }
         let number = match origin {
@@ -85,6 +84,22 @@ impl Holders {
         }
         let former = std::mem::replace(&mut self.of[index as usize], number);
         self.leave(former);
+    }
+
+    /// Forgets where the right of a connection comes from.
+    #[inline]
+    pub(super) fn clear(&mut self, index: u32) {
+        if !self.is_anonymous(index) {
+            self.set(index, Origin::Anonymous);
+        }
+    }
+
+    /// Whether the right of a connection comes from no credential.
+    #[inline]
+    pub(in crate::engine) fn is_anonymous(&self, index: u32) -> bool {
+        self.of
+            .get(index as usize)
+            .is_none_or(|&number| number == ANONYMOUS)
     }
 
     /// Where the right of a connection comes from.
@@ -154,7 +169,7 @@ impl Holders {
 /// Subjects come from tokens that were signed for them, so the hash needs no secret: whoever could
 /// choose subjects that collide holds a key.
 fn hash(origin: Origin<'_>) -> u64 {
-    let mut hasher = SipHasher13::new();
+    let mut hasher = DefaultHasher::new();
     if let Origin::Token { subject, key } = origin {
         hasher.write_u64(key.0);
         hasher.write(subject.unwrap_or_default().as_bytes());

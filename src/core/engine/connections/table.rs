@@ -9,7 +9,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::conn::{Access, Conn, ConnId, Flags};
-use super::holders::{Holders, Origin};
+use super::holders::Holders;
 use super::request_state::RequestState;
 use super::state::{State, States};
 use super::wire::Wire;
@@ -349,7 +349,7 @@ impl Connections {
         }
         hub.unfollow(&mut conn.reader);
         conn.request = None;
-        self.holders.set(index, Origin::Anonymous);
+        self.holders.clear(index);
         self.wheel.cancel(index);
         self.enter(index, State::Gone);
         self.to_close.push_back(index);

@@ -17,7 +17,16 @@ const SPREAD_DIVISOR: u64 = 10;
 
 /// Gives a connection that is being parked the right that its request has proved. Its end is set
 /// before, and its deadline after.
+#[inline]
 pub(super) fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) {
+    let holders = &delivery.connections.holders;
+    if identity.is_anonymous() && holders.is_anonymous(index) {
+        return;
+    }
+    grant_by(delivery, index, identity);
+}
+
+fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) {
     let origin = match identity {
         Identity::Anonymous => Origin::Anonymous,
         Identity::Publisher => Origin::Publisher,

@@ -25,7 +25,7 @@ pub(in crate::engine) enum Identity {
 
 impl Identity {
     /// Whether it proves nothing.
-    pub(super) fn is_anonymous(&self) -> bool {
+    pub(in crate::engine) fn is_anonymous(&self) -> bool {
         matches!(self, Identity::Anonymous)
     }
 
