@@ -25,6 +25,11 @@ use crate::message::{ChannelName, NameError};
 pub struct Pattern(Box<str>);
 
 impl Pattern {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Whether a channel name matches, in a time linear in the length of the name.
     pub fn matches(&self, name: &str) -> bool {
         let mut segments = name.split('/');
