@@ -1,15 +1,24 @@
 //! Keys that verify tokens.
 //!
-//! Owns their material and their fingerprints. The algorithm belongs to the key, never to the token.
+//! Owns their material and their fingerprints, and asks `ring` whether a signature is theirs. It
+//! reads no file: `key_file` does.
+//!
+//! Invariant: *the algorithm belongs to the key*. A key has one, but one of RSA that names none,
+//! which has two.
 
 use std::fmt;
 use std::sync::Arc;
 
-use ring::digest;
-use thiserror::Error;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use ring::{digest, hmac};
 
-/// The fewest bytes of a secret (RFC 7518, section 3.2: as long as the hash).
-const MIN_SECRET_BYTES: usize = 32;
+use super::algorithm::Algorithm;
+
+/// The most keys of a server: as many signatures may be checked for one forged token.
+pub const MAX_KEYS: usize = 64;
 
 /// The fingerprint of a key: the same whenever its file is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,70 +26,166 @@ pub struct KeyId(pub u64);
 
 /// A key that verifies tokens. Clones share its material; two are equal if their contents are.
 #[derive(Clone)]
-pub struct Key(Arc<Material>);
+pub struct Key(Arc<Inner>);
 
-struct Material {
-    id: KeyId,
+struct Inner {
+    label: Label,
+    algorithms: &'static [Algorithm],
+    material: Material,
+    /// SHA-256 of the kind and the content.
+    fingerprint: [u8; 32],
+}
+
+/// What a JWKS says of a key beside its material.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Label {
+    /// The `kid` by which tokens choose it.
+    pub(super) kid: Option<Box<str>>,
+    /// Its only algorithm, one of those that its material has. `None`: all that it has.
+    pub(super) algorithm: Option<Algorithm>,
+}
+
+/// What a file says that a key is, checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Content<'a> {
+    /// A secret, not empty.
+    Secret(&'a [u8]),
+    /// A compressed point of Ed25519.
+    Ed25519([u8; 32]),
+    /// An uncompressed point of P-256: 4, x, y.
+    P256([u8; 65]),
+    /// Modulus and exponent, big-endian, without zeros before them.
+    Rsa { n: &'a [u8], e: &'a [u8] },
+}
+
+/// What `ring` needs to verify.
+enum Material {
+    Secret(hmac::Key),
+    Ed25519([u8; 32]),
+    P256([u8; 65]),
+    Rsa { n: Box<[u8]>, e: Box<[u8]> },
+}
+
+impl Content<'_> {
+    /// The algorithms that such a key can have.
+    pub(super) fn algorithms(&self) -> &'static [Algorithm] {
+        match self {
+            Content::Secret(_) => &[Algorithm::Hs256],
+            Content::Ed25519(_) => &[Algorithm::EdDsa],
+            Content::P256(_) => &[Algorithm::Es256],
+            Content::Rsa { .. } => &[Algorithm::Rs256, Algorithm::Ps256],
+        }
+    }
+
+    fn fingerprint(&self) -> [u8; 32] {
+        match self {
+            Content::Secret(secret) => fingerprint([b"secret", secret]),
+            Content::Ed25519(point) => fingerprint([b"Ed25519", &point[..]]),
+            Content::P256(point) => fingerprint([b"P-256", &point[..]]),
+            Content::Rsa { n, e } => fingerprint([&b"RSA"[..], n, e]),
+        }
+    }
 }
 
 impl Key {
-    /// Reads the file of a key: a secret of at least 32 bytes (HS256; a final LF or CRLF is not part
-    /// of it), a PEM public key (Ed25519, P-256, RSA of 2,048 to 8,192 bits), or a JWKS (RFC 7517).
-    /// The texts are warnings: keys of a JWKS that are skipped.
-    ///
-    /// # Errors
-    ///
-    /// The error says what the file has to be. It contains nothing of the file.
-    pub fn parse(file: &[u8]) -> Result<(Vec<Key>, Vec<String>), KeyError> {
-        let secret = file.strip_suffix(b"\n").unwrap_or(file);
-        let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-        if secret.len() < MIN_SECRET_BYTES {
-            return Err(KeyError::Short(secret.len()));
-        }
-        Ok((vec![Key::secret(secret)], Vec::new()))
-    }
-
-    fn secret(secret: &[u8]) -> Key {
-        Key(Arc::new(Material {
-            id: fingerprint("HS256", secret),
+    /// A key of this content.
+    pub(super) fn new(content: Content<'_>, label: Label) -> Key {
+        let material = match content {
+            Content::Secret(secret) => Material::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret)),
+            Content::Ed25519(point) => Material::Ed25519(point),
+            Content::P256(point) => Material::P256(point),
+            Content::Rsa { n, e } => Material::Rsa {
+                n: n.into(),
+                e: e.into(),
+            },
+        };
+        let all = content.algorithms();
+        let only = |named| all.iter().position(|&own| Some(own) == named);
+        Key(Arc::new(Inner {
+            algorithms: only(label.algorithm).map_or(all, |at| &all[at..=at]),
+            label,
+            material,
+            fingerprint: content.fingerprint(),
         }))
     }
 
-    /// The fingerprint.
+    /// Its fingerprint. It depends on the material alone, not on `kid`.
     pub fn id(&self) -> KeyId {
-        self.0.id
+        let first = self.0.fingerprint.first_chunk().copied();
+        KeyId(u64::from_be_bytes(first.unwrap_or_default()))
+    }
+
+    /// The `kid` by which tokens choose it.
+    pub fn kid(&self) -> Option<&str> {
+        self.0.label.kid.as_deref()
+    }
+
+    /// The algorithms of which its tokens may be.
+    pub fn algorithms(&self) -> &'static [Algorithm] {
+        self.0.algorithms
+    }
+
+    /// Whether a token of this algorithm and `kid` may be its. A `kid` chooses among the keys that
+    /// have one.
+    pub(super) fn fits(&self, algorithm: Algorithm, kid: Option<&str>) -> bool {
+        let is_chosen = match (self.kid(), kid) {
+            (Some(own), Some(kid)) => own == kid,
+            _ => true,
+        };
+        is_chosen && self.0.algorithms.contains(&algorithm)
+    }
+
+    /// Whether a signature is of this key. The algorithm is one that [`Key::fits`].
+    pub(super) fn verify(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
+        let verified = match &self.0.material {
+            Material::Secret(key) => hmac::verify(key, signed, signature),
+            Material::Ed25519(point) => {
+                UnparsedPublicKey::new(&ED25519, point).verify(signed, signature)
+            }
+            // RFC 7518, section 3.4: r and s, each 32 bytes, and no DER.
+            Material::P256(point) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed, signature)
+            }
+            Material::Rsa { n, e } => {
+                let padding = match algorithm {
+                    Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
+                    _ => &RSA_PKCS1_2048_8192_SHA256,
+                };
+                RsaPublicKeyComponents { n, e }.verify(padding, signed, signature)
+            }
+        };
+        verified.is_ok()
     }
 }
 
-fn fingerprint(kind: &str, content: &[u8]) -> KeyId {
+/// SHA-256 of parts whose lengths are a part of it too.
+fn fingerprint<const N: usize>(parts: [&[u8]; N]) -> [u8; 32] {
     let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(kind.as_bytes());
-    hash.update(&[0]);
-    hash.update(content);
+    for part in parts {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
     let hash = hash.finish();
-    let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
-    KeyId(u64::from_be_bytes(first))
+    hash.as_ref().first_chunk().copied().unwrap_or_default()
 }
 
 impl fmt::Debug for Key {
+    /// Of a secret not even the fingerprint: guesses of a weak one could be checked against it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not even the fingerprint: guesses of a weak secret could be checked against it.
-        f.write_str("Key(..)")
+        let mut shown = f.debug_struct("Key");
+        shown.field("kid", &self.0.label.kid);
+        shown.field("algorithms", &self.0.algorithms);
+        if !matches!(self.0.material, Material::Secret(_)) {
+            shown.field("id", &self.id());
+        }
+        shown.finish_non_exhaustive()
     }
 }
 
 impl PartialEq for Key {
     fn eq(&self, other: &Key) -> bool {
-        self.0.id == other.0.id
+        self.0.fingerprint == other.0.fingerprint && self.0.label == other.0.label
     }
 }
 
 impl Eq for Key {}
-
-/// The reason for which the file of a key is refused.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum KeyError {
-    /// A secret of too few bytes.
-    #[error("the secret has {0} bytes; at least 32 are needed (openssl rand -base64 48)")]
-    Short(usize),
-}

@@ -6,27 +6,80 @@
 //!
 //! Invariants:
 //! - *The algorithm belongs to the key*, never to the token.
+//! - *Nothing of a token is believed before its signature is verified*: its form, its algorithm, its
+//!   key and its signature are checked in this order, and then its claims.
 //! - *Dates and blocks are judged at each call*, whether the token is in the cache or not.
+//! - *Only good tokens are kept.* What is refused leaves nothing but a count.
 
+mod algorithm;
+mod blocks;
+mod cache;
+mod claims;
+mod content;
 mod invalid;
+mod json;
+mod jwks;
+mod jws;
 mod key;
+mod key_error;
+mod key_file;
+mod pem;
+mod signer;
 mod token;
 
 use std::rc::Rc;
 
+pub use algorithm::Algorithm;
+pub use claims::{MAX_PATTERNS, MAX_SUBJECT_BYTES};
 pub use invalid::Invalid;
-pub use key::{Key, KeyError, KeyId};
+pub use jws::MAX_TOKEN_BYTES;
+pub use key::{Key, KeyId, MAX_KEYS};
+pub use key_error::KeyError;
+pub use key_file::MAX_FILE_BYTES;
+pub use ring::rand::SystemRandom;
+pub use signer::{SignError, Signer, SignerError};
 pub use token::Token;
+
+use blocks::Blocks;
+use cache::Cache;
+use claims::Claims;
+use jws::Jws;
 
 /// What tokens are judged by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// The keys of the files, in their order. Without any there are no tokens.
+    /// The keys of the files, in their order, at most 64. Without any there are no tokens.
     pub keys: Vec<Key>,
     /// The text that `aud` must contain. `None`: `aud` is not looked at.
     pub audience: Option<String>,
     /// The text that `iss` must equal. `None`: `iss` is not looked at.
     pub issuer: Option<String>,
+}
+
+impl Rules {
+    /// Verifies all of a token but its dates.
+    fn verify(&self, token: &[u8]) -> Result<Token, Invalid> {
+        let jws = Jws::parse(token)?;
+        let key = self.key_of(&jws)?;
+        let claims = Claims::parse(&jws.payload, key.id())?;
+        claims.check(self.audience.as_deref(), self.issuer.as_deref())?;
+        Ok(claims.token)
+    }
+
+    /// Finds the key of a token's signature.
+    fn key_of(&self, jws: &Jws<'_>) -> Result<&Key, Invalid> {
+        let algorithm = jws.algorithm.ok_or(Invalid::Key)?;
+        let mut fault = Invalid::Key;
+        for key in &self.keys {
+            if key.fits(algorithm, jws.kid.as_deref()) {
+                if key.verify(algorithm, jws.signed, &jws.signature) {
+                    return Ok(key);
+                }
+                fault = Invalid::Signature;
+            }
+        }
+        Err(fault)
+    }
 }
 
 /// What happened to tokens since the start, and what is kept of them.
@@ -47,30 +100,61 @@ pub struct Counts {
 }
 
 /// The verification of tokens.
+///
+/// ```
+/// use encke_core::tokens::{Invalid, Key, Rules, Signer, SystemRandom, Tokens};
+///
+/// let secret = b"a secret of at least 32 bytes....";
+/// let claims = r#"{"sub":"user-42","exp":1767225600,"encke":{"subscribe":["chat/*"]}}"#;
+/// let token = Signer::parse(secret, SystemRandom::new())?.sign(claims, None)?;
+///
+/// let (keys, _) = Key::parse(secret)?;
+/// let mut tokens = Tokens::new(Rules { keys, ..Rules::default() }, (1, 2));
+/// let exp_ms = 1_767_225_600_000;
+/// let verified = tokens.verify(token.as_bytes(), exp_ms - 1)?;
+/// assert!(verified.may_subscribe("chat/7") && !verified.may_publish("chat/7"));
+/// let late = tokens.verify(token.as_bytes(), exp_ms + 40_000);
+/// assert_eq!(late.unwrap_err().to_string(), "expired 40 s ago");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Tokens {
     rules: Rules,
-    counts: Counts,
+    cache: Cache,
+    blocks: Blocks,
+    verified: u64,
+    cached: u64,
+    refused: [u64; Invalid::NAMES.len()],
 }
 
 impl Tokens {
-    /// A verification without cached tokens or blocks. The seed keys the hash of the cache.
+    /// A verification without cached tokens or blocks. The seed keys the hash of the cache, so it is
+    /// to be random, and kept secret.
     pub fn new(rules: Rules, seed: (u64, u64)) -> Tokens {
-        let _ = seed;
         Tokens {
             rules,
-            counts: Counts::default(),
+            cache: Cache::new(seed),
+            blocks: Blocks::default(),
+            verified: 0,
+            cached: 0,
+            refused: Default::default(),
         }
     }
 
     /// Replaces the rules. It forgets all cached tokens, and keeps the blocks.
     pub fn replace(&mut self, rules: Rules) {
         self.rules = rules;
+        self.cache.clear();
     }
 
     /// Whether there is a key, so that there can be tokens.
     pub fn has_keys(&self) -> bool {
         !self.rules.keys.is_empty()
+    }
+
+    /// Whether a key is one of those in force: a token of another is good no more.
+    pub fn has_key(&self, id: KeyId) -> bool {
+        self.rules.keys.iter().any(|key| key.id() == id)
     }
 
     /// Verifies a token at a date.
@@ -79,19 +163,59 @@ impl Tokens {
     ///
     /// The reason for which it is refused.
     pub fn verify(&mut self, token: &[u8], date_ms: u64) -> Result<Rc<Token>, Invalid> {
-        let _ = (token, date_ms);
-        let error = Invalid::Key;
-        self.counts.refused[error.index()] += 1;
-        Err(error)
+        let verified = self.find(token, date_ms);
+        if let Err(reason) = &verified {
+            self.refused[reason.index()] += 1;
+        }
+        verified
     }
 
-    /// Refuses all tokens of a subject until a date. The table has 65,536 entries; the oldest goes.
+    fn find(&mut self, text: &[u8], date_ms: u64) -> Result<Rc<Token>, Invalid> {
+        // Before it is hashed: a request may be longer.
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(jws::TOO_LONG);
+        }
+        let slot = self.cache.slot(text);
+        if let Some(token) = self.cache.get(slot) {
+            let token = token.clone();
+            self.check_now(&token, date_ms)?;
+            self.cached += 1;
+            return Ok(token);
+        }
+        let token = Rc::new(self.rules.verify(text)?);
+        self.check_now(&token, date_ms)?;
+        self.verified += 1;
+        self.cache.insert(slot, token.clone());
+        Ok(token)
+    }
+
+    /// Judges what changes with time.
+    fn check_now(&mut self, token: &Token, date_ms: u64) -> Result<(), Invalid> {
+        token.check_dates(date_ms)?;
+        match &token.subject {
+            Some(subject) if self.blocks.is_blocked(subject, date_ms) => Err(Invalid::Blocked),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses all tokens of a subject until a date; a later call for the same subject replaces the
+    /// date. The table has 65,536 entries: when it is full, the one that ends first goes.
     pub fn block(&mut self, subject: &str, until_ms: u64) {
-        let _ = (subject, until_ms);
+        self.blocks.block(subject, until_ms);
     }
 
     /// What happened to tokens since the start, and what is kept of them.
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts {
+            verified: self.verified,
+            cached: self.cached,
+            refused: self.refused,
+            blocked: self.blocks.len(),
+            cache_entries: self.cache.len(),
+            cache_bytes: self.cache.bytes(),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,13 @@
 //! A verified token: its subject, its dates, and what it grants.
 //!
-//! Owns the claims that the server uses. It never judges a date.
+//! Owns the claims that are kept, and judges its dates.
 
+use super::invalid::Invalid;
 use super::key::KeyId;
 use crate::pattern::Pattern;
+
+/// Clocks may differ by so much when a token becomes valid.
+const NOT_BEFORE_LEEWAY_MS: u64 = 5_000;
 
 /// A verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,5 +35,27 @@ impl Token {
     /// Whether it grants to publish to the channel of this name.
     pub fn may_publish(&self, name: &str) -> bool {
         self.publish.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Judges its dates: `exp` exactly, `nbf` with 5 s of leeway.
+    pub(super) fn check_dates(&self, date_ms: u64) -> Result<(), Invalid> {
+        if date_ms >= self.expires_at_ms {
+            let ago_ms = date_ms - self.expires_at_ms;
+            return Err(Invalid::Expired { ago_ms });
+        }
+        if date_ms.saturating_add(NOT_BEFORE_LEEWAY_MS) < self.not_before_ms {
+            let in_ms = self.not_before_ms - date_ms;
+            return Err(Invalid::NotYet { in_ms });
+        }
+        Ok(())
+    }
+
+    /// The bytes that it takes, without those of the allocator.
+    pub(super) fn bytes(&self) -> usize {
+        let patterns = [&self.subscribe, &self.publish];
+        let patterns = patterns.into_iter().flatten();
+        let patterns = patterns.map(|pattern| size_of::<Pattern>() + pattern.as_str().len());
+        let subject = self.subject.as_ref().map_or(0, |subject| subject.len());
+        size_of::<Token>() + subject + patterns.sum::<usize>()
     }
 }

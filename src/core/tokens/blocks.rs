@@ -1,0 +1,126 @@
+//! Subjects whose tokens are refused until a date.
+//!
+//! Owns the table and its limit. When it is full, the block that ends first makes room for a new one,
+//! so that the newest word of an operator always holds, and a long block outlasts many short ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// The most subjects.
+const MAX_SUBJECTS: usize = 65_536;
+
+/// The most entries that one call removes because they have ended.
+const MAX_REMOVED: usize = 16;
+
+/// Blocked subjects. Trees, not hash tables: those who choose subjects cannot make them slow.
+#[derive(Debug, Default)]
+pub(super) struct Blocks {
+    until_ms: BTreeMap<Rc<str>, u64>,
+    /// The same entries, the one that ends first before all others.
+    ends: BTreeSet<(u64, Rc<str>)>,
+}
+
+impl Blocks {
+    /// Blocks a subject until a date. A later call for the same subject replaces the date.
+    pub(super) fn block(&mut self, subject: &str, until_ms: u64) {
+        self.block_within(MAX_SUBJECTS, subject, until_ms);
+    }
+
+    fn block_within(&mut self, max_subjects: usize, subject: &str, until_ms: u64) {
+        let subject: Rc<str> = subject.into();
+        if let Some(before_ms) = self.until_ms.remove(&subject) {
+            self.ends.remove(&(before_ms, subject.clone()));
+        }
+        if self.until_ms.len() >= max_subjects {
+            self.remove_first();
+        }
+        self.until_ms.insert(subject.clone(), until_ms);
+        self.ends.insert((until_ms, subject));
+    }
+
+    fn remove_first(&mut self) {
+        if let Some((_, subject)) = self.ends.pop_first() {
+            self.until_ms.remove(&subject);
+        }
+    }
+
+    /// Whether a subject is blocked at a date. Some of the blocks that have ended are removed.
+    pub(super) fn is_blocked(&mut self, subject: &str, date_ms: u64) -> bool {
+        for _ in 0..MAX_REMOVED {
+            match self.ends.first() {
+                Some((until_ms, _)) if *until_ms <= date_ms => self.remove_first(),
+                _ => break,
+            }
+        }
+        let until_ms = self.until_ms.get(subject);
+        until_ms.is_some_and(|until_ms| date_ms < *until_ms)
+    }
+
+    /// The number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.until_ms.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn is_a_list_of_subjects_and_dates(
+            steps in prop::collection::vec((0..8_u8, 1..40_u64, any::<bool>()), 1..200),
+        ) {
+            const MAX: usize = 5;
+            let mut blocks = Blocks::default();
+            let mut twin: Vec<(u64, String)> = Vec::new();
+            let mut date_ms = 0;
+            for (name, number, is_block) in steps {
+                let subject = format!("user-{name}");
+                if is_block {
+                    let until_ms = date_ms + number;
+                    blocks.block_within(MAX, &subject, until_ms);
+                    twin.retain(|(_, blocked)| *blocked != subject);
+                    twin.sort();
+                    if twin.len() >= MAX {
+                        twin.remove(0);
+                    }
+                    twin.push((until_ms, subject));
+                } else {
+                    date_ms += number / 4;
+                    twin.retain(|(until_ms, _)| *until_ms > date_ms);
+                    let is_blocked = twin.iter().any(|(_, blocked)| *blocked == subject);
+                    prop_assert_eq!(blocks.is_blocked(&subject, date_ms), is_blocked);
+                }
+                prop_assert_eq!(blocks.len(), twin.len());
+                prop_assert_eq!(blocks.ends.len(), twin.len());
+            }
+        }
+    }
+
+    #[test]
+    fn ended_blocks_are_removed_within_a_budget() {
+        let mut blocks = Blocks::default();
+        for number in 0..40 {
+            blocks.block(&format!("user-{number}"), 10);
+        }
+        for left in [24, 8, 0, 0] {
+            assert!(!blocks.is_blocked("user-39", 10));
+            assert_eq!(blocks.len(), left);
+        }
+    }
+
+    #[test]
+    fn newest_block_of_a_full_table_holds() {
+        let mut blocks = Blocks::default();
+        for number in 0..MAX_SUBJECTS as u64 {
+            blocks.block(&format!("user-{number}"), 1_000_000 + number);
+        }
+        blocks.block("new", 10);
+        assert_eq!(blocks.len(), MAX_SUBJECTS);
+        assert!(blocks.is_blocked("new", 9));
+        assert!(!blocks.is_blocked("user-0", 9) && blocks.is_blocked("user-1", 9));
+    }
+}

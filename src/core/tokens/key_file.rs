@@ -1,0 +1,97 @@
+//! The file of a key: which of the forms it has.
+//!
+//! Owns the distinction, where a mistake would be grave: whoever knows a public key could sign
+//! tokens if it were taken for a secret. So whatever looks like a key of another form is an error,
+//! and not a secret.
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+
+use super::key::{Key, Label, MAX_KEYS};
+use super::key_error::KeyError;
+use super::{content, jwks, pem};
+
+/// A longer file is a mistake and not a key.
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+impl Key {
+    /// Reads the file of a key: a secret of at least 32 bytes (HS256; a final LF or CRLF is not part
+    /// of it), public keys in PEM (Ed25519, P-256, RSA of 2,048 to 8,192 bits), or a JWK set
+    /// (RFC 7517). At most 1 MiB. The texts are warnings: keys of the set that are skipped.
+    ///
+    /// # Errors
+    ///
+    /// The error says what the file has to be. It contains nothing of a secret.
+    pub fn parse(file: &[u8]) -> Result<(Vec<Key>, Vec<String>), KeyError> {
+        if file.len() > MAX_FILE_BYTES {
+            return Err(KeyError::Long);
+        }
+        let (keys, warnings) = if pem::is_pem(file) {
+            (pem::parse(file)?, Vec::new())
+        } else if jwks::is_json(file) {
+            jwks::parse(file)?
+        } else {
+            check_is_secret(file)?;
+            let content = content::secret(without_line_end(file)).map_err(KeyError::Unfit)?;
+            (vec![Key::new(content, Label::default())], Vec::new())
+        };
+        match keys.len() {
+            // Without a key there would be no tokens, and anyone might receive.
+            0 => Err(KeyError::Pem("there is no key in the file")),
+            1..=MAX_KEYS => Ok((keys, warnings)),
+            count => Err(KeyError::TooMany(count)),
+        }
+    }
+}
+
+/// The content of a secret's file.
+pub(super) fn without_line_end(file: &[u8]) -> &[u8] {
+    match file {
+        [secret @ .., b'\r', b'\n'] | [secret @ .., b'\n'] => secret,
+        secret => secret,
+    }
+}
+
+/// Refuses keys in forms that are not read here.
+pub(super) fn check_is_secret(file: &[u8]) -> Result<(), KeyError> {
+    const OPENSSH: [&[u8]; 6] = [
+        b"ssh-rsa ",
+        b"ssh-ed25519 ",
+        b"ecdsa-sha2-",
+        b"sk-ssh-",
+        b"sk-ecdsa-",
+        b"---- BEGIN SSH2",
+    ];
+    let text = file.trim_ascii();
+    if OPENSSH.iter().any(|start| text.starts_with(start)) {
+        let form = "in the form of OpenSSH; write it as PEM: ssh-keygen -e -m PKCS8 -f FILE";
+        return Err(KeyError::Form(form));
+    }
+    if pem::is_der(file) {
+        let form = "in DER; write it as PEM: openssl pkey -pubin -inform DER -in FILE";
+        return Err(KeyError::Form(form));
+    }
+    // Some providers show it so, to be copied.
+    let base64: Vec<u8> = text
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let lenient = GeneralPurpose::new(&STANDARD, lenient);
+    if lenient
+        .decode(base64)
+        .is_ok_and(|bytes| pem::is_der(&bytes))
+    {
+        let form = "without the lines of PEM around it: -----BEGIN PUBLIC KEY----- before, and \
+                    -----END PUBLIC KEY----- after it";
+        return Err(KeyError::Form(form));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
