@@ -20,6 +20,8 @@ mod requests;
 mod response;
 mod routing;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use connections::{Access, ConnId, Sent, State, Wire};
 pub use gauges::ProcessGauges;

@@ -1,0 +1,108 @@
+//! Counting and ending the connections of a subject.
+
+use super::support::{Server, config, status, token};
+use crate::config::Config;
+use crate::engine::Access;
+
+/// The number that a response of `/connections` says.
+fn number(response: &str) -> u64 {
+    assert_eq!(status(response), "200", "{response}");
+    let (_, number) = response.rsplit_once(':').unwrap();
+    number.trim_end_matches('}').parse().unwrap()
+}
+
+#[test]
+fn connections_of_a_subject_are_counted_and_ended() {
+    let mut server = Server::new(&config());
+    let (ann, bob) = (token("ann", 600, "**", "x"), token("bob", 600, "**", "x"));
+    let (held, _) = server.get("/long-poll/a?hold=100", &ann);
+    let (stream, _) = server.get("/sse/a,b", &ann);
+    let (other, _) = server.get("/sse/a", &bob);
+    // A poll is answered, and its connection is idle.
+    server.get("/poll/a", &ann);
+    assert_eq!(number(&server.control("GET", "/connections?sub=ann")), 2);
+    assert_eq!(number(&server.control("GET", "/connections?sub=bob")), 1);
+    assert_eq!(number(&server.control("GET", "/connections?sub=eve")), 0);
+
+    assert_eq!(
+        number(&server.control("DELETE", "/connections?sub=ann&channel=b")),
+        1
+    );
+    server.pass(20);
+    assert!(server.take(stream).contains("event: expired"));
+    assert_eq!(server.take(held), "");
+    assert_eq!(number(&server.control("GET", "/connections?sub=ann")), 1);
+
+    assert_eq!(number(&server.control("DELETE", "/connections?sub=ann")), 1);
+    assert_eq!(number(&server.control("DELETE", "/connections?sub=ann")), 0);
+    server.pass(20);
+    assert!(server.take(held).ends_with("\"messages\":[]}"));
+    assert!(!server.take(other).contains("expired"));
+    assert_eq!(server.engine.stats().expired, 2);
+}
+
+#[test]
+fn blocked_subject_is_refused_for_its_time() {
+    let mut server = Server::new(&config());
+    let (ann, bob) = (token("ann", 600, "**", "**"), token("bob", 600, "**", "**"));
+    server.get("/sse/a", &ann);
+    assert_eq!(
+        number(&server.control("DELETE", "/connections?sub=ann&block=60")),
+        1
+    );
+    let (_, response) = server.get("/poll/a", &ann);
+    assert_eq!(status(&response), "401");
+    assert!(response.contains("the subject is blocked"), "{response}");
+    assert_eq!(status(&server.get("/poll/a", &bob).1), "200");
+    server.pass(60_000);
+    assert_eq!(status(&server.get("/poll/a", &ann).1), "200");
+}
+
+#[test]
+fn requests_that_are_not_clear_are_refused() {
+    let mut server = Server::new(&config());
+    for (method, target, words) in [
+        ("GET", "/connections", "sub="),
+        ("DELETE", "/connections?sub=", "sub="),
+        ("DELETE", "/connections?sub=%FF", "UTF-8"),
+        ("DELETE", "/connections?sub=a&channel=a%2Cb", "channel name"),
+        (
+            "DELETE",
+            "/connections?sub=a&block=0",
+            "whole seconds, from 1",
+        ),
+        ("DELETE", "/connections?sub=a&block=1.5", "whole seconds"),
+        ("DELETE", "/connections?sub=a&block=2592001", "2592000"),
+    ] {
+        let response = server.control(method, target);
+        assert_eq!(status(&response), "400", "{target}");
+        assert!(response.contains(words), "{response}");
+    }
+    assert_eq!(status(&server.control("POST", "/connections?sub=a")), "405");
+}
+
+/// More connections than are looked at in one turn.
+#[test]
+fn search_of_many_connections_takes_several_turns() {
+    const CONNECTIONS: u64 = 18_000;
+    let mut server = Server::new(&config());
+    let token = token("ann", 600, "**", "x");
+    for _ in 0..CONNECTIONS {
+        server.get("/long-poll/a?hold=100", &token);
+    }
+    let request = "DELETE /connections?sub=ann HTTP/1.1\r\nHost: h\r\n\r\n";
+    let (id, response) = server.ask(Access::Trusted, request);
+    assert_eq!(response, "");
+    server.pass(0);
+    server.pass(0);
+    assert_eq!(number(&server.take(id)), CONNECTIONS);
+    server.pass(20);
+    assert_eq!(server.engine.stats().expired, CONNECTIONS);
+}
+
+#[test]
+fn without_keys_there_are_no_subjects() {
+    let mut server = Server::new(&Config::default());
+    server.get("/sse/a", &token("ann", 600, "**", "x"));
+    assert_eq!(number(&server.control("GET", "/connections?sub=ann")), 0);
+}

@@ -1,0 +1,6 @@
+//! The engine as its caller sees it: bytes in, bytes out, and time.
+
+mod kick;
+mod review;
+mod rights;
+mod support;

@@ -1,0 +1,134 @@
+//! An engine with connections that take everything, and tokens for it.
+
+use std::collections::BTreeMap;
+use std::io::IoSlice;
+
+use crate::base::time::Time;
+use crate::config::Config;
+use crate::engine::{Access, ConnId, Engine, Sent, Wire};
+use crate::tokens::{Key, Rules, Signer, SystemRandom};
+
+/// The time of day at which a test begins, in seconds since 1970.
+pub(super) const START_S: u64 = 1_800_000_000;
+
+const SECRET: &[u8] = b"the secret of a test, 32 bytes..";
+const OTHER_SECRET: &[u8] = b"another secret of a test, 32 ...";
+
+/// Settings with the key that [`token`] signs with.
+pub(super) fn config() -> Config {
+    Config {
+        tokens: rules(SECRET),
+        ..Config::default()
+    }
+}
+
+/// The rules of a server with one secret.
+fn rules(secret: &[u8]) -> Rules {
+    let (keys, _) = Key::parse(secret).unwrap();
+    Rules {
+        keys,
+        ..Rules::default()
+    }
+}
+
+/// The rules of a server with another key.
+pub(super) fn other_rules() -> Rules {
+    rules(OTHER_SECRET)
+}
+
+/// A token that is good for `left_s` seconds from the start, and grants to receive from and publish
+/// to these channels.
+pub(super) fn token(subject: &str, left_s: u64, subscribe: &str, publish: &str) -> String {
+    let exp = START_S + left_s;
+    let claims = format!(
+        r#"{{"sub":"{subject}","exp":{exp},"encke":{{"subscribe":["{subscribe}"],"publish":["{publish}"]}}}}"#
+    );
+    let signer = Signer::parse(SECRET, SystemRandom::new()).unwrap();
+    signer.sign(&claims, None).unwrap()
+}
+
+/// What connections were sent, by index.
+#[derive(Default)]
+struct Received(BTreeMap<u32, Vec<u8>>);
+
+impl Wire for Received {
+    fn send(&mut self, index: u32, slices: &[IoSlice<'_>]) -> Sent {
+        let received = self.0.entry(index).or_default();
+        for slice in slices {
+            received.extend_from_slice(slice);
+        }
+        Sent::All
+    }
+
+    fn shutdown(&mut self, _: u32) {}
+
+    fn has_unread(&mut self, _: u32) -> bool {
+        false
+    }
+}
+
+/// An engine and its clients.
+pub(super) struct Server {
+    pub(super) engine: Engine,
+    received: Received,
+    now_ms: u64,
+}
+
+impl Server {
+    /// A server for at most 20,000 connections.
+    pub(super) fn new(config: &Config) -> Server {
+        let mut server = Server {
+            engine: Engine::new(config, 20_000, 7),
+            received: Received::default(),
+            now_ms: 1_000,
+        };
+        server.pass(0);
+        server
+    }
+
+    /// Lets time pass, and does what is due.
+    pub(super) fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        let date_ms = START_S * 1_000 + self.now_ms - 1_000;
+        self.engine.set_now(Time(self.now_ms), date_ms);
+        while self.engine.continue_deferred(&mut self.received).is_some() {}
+        self.engine.deliver(100_000, &mut self.received);
+        self.engine.expire(100_000, &mut self.received);
+        while let Some(index) = self.engine.next_close() {
+            self.received.0.remove(&index);
+        }
+    }
+
+    /// Sends a request on a new connection, and returns what came back so far.
+    pub(super) fn ask(&mut self, access: Access, request: &str) -> (ConnId, String) {
+        let id = self.engine.accept(access).expect("there is room");
+        self.received.0.remove(&id.index);
+        self.engine
+            .input(id, request.as_bytes(), &mut self.received);
+        (id, self.take(id))
+    }
+
+    /// Asks for a target with a token in the header, on a public listener.
+    pub(super) fn get(&mut self, target: &str, token: &str) -> (ConnId, String) {
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n");
+        self.ask(Access::Public, &request)
+    }
+
+    /// Asks the control surface.
+    pub(super) fn control(&mut self, method: &str, target: &str) -> String {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+        self.ask(Access::Trusted, &request).1
+    }
+
+    /// What a connection has received since the last call.
+    pub(super) fn take(&mut self, id: ConnId) -> String {
+        let received = self.received.0.remove(&id.index).unwrap_or_default();
+        String::from_utf8(received).unwrap()
+    }
+}
+
+/// The status code of a response.
+pub(super) fn status(response: &str) -> &str {
+    response.split(' ').nth(1).unwrap_or("none")
+}
