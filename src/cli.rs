@@ -1,10 +1,11 @@
 //! The command line and the environment: one option per setting, one line per error.
 //!
 //! Owns the conversion of both to [`Options`], and their precedence. The options, their ranges and
-//! their texts come from the library's table of settings. It opens only the file of the publish
-//! key, and never ends the process: it returns an [`Exit`] to `main`.
+//! their texts come from the library's table of settings. It opens only the files of keys, and never
+//! ends the process: it returns an [`Exit`] to `main`.
 
 mod arguments;
+mod token;
 mod values;
 
 use std::ffi::OsString;
@@ -40,12 +41,14 @@ pub(crate) struct Command {
 pub(crate) enum Exit {
     /// Help or version was requested.
     Shown(clap::Error),
+    /// What was asked for, a line without a line end.
+    Printed(String),
     /// An error, in one line without a line end.
     Refused(String),
 }
 
 impl Exit {
-    /// Prints the reason, and returns the exit code of the process: 0 or 2.
+    /// Prints the reason, and returns the exit code of the process.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Exit::Shown(text) => {
@@ -53,6 +56,10 @@ impl Exit {
                 let _ = text.print();
                 ExitCode::SUCCESS
             }
+            Exit::Printed(line) => match writeln!(std::io::stdout(), "{line}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            },
             Exit::Refused(line) => {
                 let _ = writeln!(std::io::stderr(), "encke: {line}");
                 ExitCode::from(BAD_OPTION)
@@ -74,6 +81,10 @@ pub(crate) fn parse(
     let matches = arguments::command()
         .try_get_matches_from(args)
         .map_err(exit)?;
+    if let Some((token::NAME, matches)) = matches.subcommand() {
+        let printed = token::token(matches).map(Exit::Printed);
+        return Err(printed.unwrap_or_else(|error| Exit::Refused(one_line(&error))));
+    }
     let mut options = Options::default();
     let default_listen = std::mem::take(&mut options.config.listen);
     for setting in SETTINGS {

@@ -13,7 +13,7 @@ pub use encke_core::message::{
     ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, Json, JsonError, KeyError,
     NameError,
 };
-pub use encke_core::tokens;
+pub use encke_core::{pattern, tokens};
 pub use inbox::{Accepted, Handle, Publication, PublishError, Publisher, Receipt};
 pub use inherit::inherit;
 pub use server::{Error, Server};

@@ -171,7 +171,7 @@ fn malformed_arguments_are_refused_in_one_line() {
         (&["-z"], "-z"),
         (
             &["run"],
-            "argument: \"run\": the only word allowed is serve",
+            "argument: \"run\": the only words allowed are serve and token",
         ),
         (&["serve", "serve"], "serve"),
         (&["--stdin", "news"], "--stdin=CHANNEL"),

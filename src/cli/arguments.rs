@@ -24,7 +24,7 @@ Examples (more than one channel: news,sport):
 SIGTERM and SIGINT begin a drain; a second signal ends the process at once.
 Exit codes: 0 drained, 1 could not run, 2 bad option, 128 + N ended by a second signal N.";
 
-/// The command: the word `serve`, and one option per setting.
+/// The command: the word `serve`, and one option per setting; or the word `token`, and its own.
 pub(super) fn command() -> Command {
     let serve = Arg::new("serve")
         .value_name("WORD")
@@ -36,12 +36,72 @@ pub(super) fn command() -> Command {
             "A Comet server: polling, long polling and streaming over one set of channels with one \
              cursor",
         )
-        .override_usage("encke [serve] [OPTIONS]")
+        .override_usage("encke [serve] [OPTIONS]\n       encke token --key-file FILE [OPTIONS]")
         .after_help(AFTER_HELP)
         .next_line_help(true)
         .max_term_width(100)
+        .disable_help_subcommand(true)
+        .args_conflicts_with_subcommands(true)
+        .subcommand(token())
         .arg(serve)
         .args(SETTINGS.iter().map(arg))
+}
+
+const AFTER_TOKEN_HELP: &str = "\
+PATTERN is the name of a channel whose segments, between /, may be *, for one segment, and whose
+last may be **, for one or more. Repeatable options also accept several values separated by commas.
+
+Example:
+  encke token --key-file secret --sub user-42 --subscribe 'user/42/**' --expires 5m";
+
+/// The command that prints a token.
+fn token() -> Command {
+    let text = |name: &'static str, value, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    let several = |arg: Arg| arg.action(ArgAction::Append).value_delimiter(',');
+    let key_file = "File with the key that signs: a secret of at least 32 bytes (HS256), or a private \
+                    key in PEM: Ed25519 (EdDSA), P-256 (ES256) or RSA (RS256)";
+    Command::new("token")
+        .about("Prints a token for a server that has the key in --token-key-file")
+        .after_help(AFTER_TOKEN_HELP)
+        .max_term_width(100)
+        .arg(
+            text("key-file", "PATH", key_file)
+                .required(true)
+                .value_hint(ValueHint::FilePath),
+        )
+        .arg(text(
+            "sub",
+            "TEXT",
+            "Subject, by which its connections can be ended",
+        ))
+        .arg(several(text(
+            "subscribe",
+            "PATTERN",
+            "Channels to receive from. Repeatable",
+        )))
+        .arg(several(text(
+            "publish",
+            "PATTERN",
+            "Channels to publish to. Repeatable",
+        )))
+        .arg(text("expires", "DURATION", "Time until it expires: 90, 5m, 12h").default_value("1h"))
+        .arg(text(
+            "kid",
+            "TEXT",
+            "Name of the key in the JWK set of the server",
+        ))
+        .arg(text(
+            "audience",
+            "TEXT",
+            "Audience, if the server has --token-audience",
+        ))
+        .arg(text(
+            "issuer",
+            "TEXT",
+            "Issuer, if the server has --token-issuer",
+        ))
 }
 
 fn arg(setting: &'static Setting) -> Arg {
@@ -85,7 +145,7 @@ fn serve(text: &str) -> Result<(), String> {
     match text {
         "serve" => Ok(()),
         _ => Err(
-            "the only word allowed is serve, everything else is an --option; \
+            "the only words allowed are serve and token, everything else is an --option; \
                   give a channel for standard input as --stdin=CHANNEL"
                 .into(),
         ),

@@ -44,6 +44,9 @@ impl Signer {
     ///
     /// The error says what the file has to be. It contains nothing of the key.
     pub fn parse(file: &[u8], random: SystemRandom) -> Result<Signer, SignerError> {
+        if file.len() > key_file::MAX_FILE_BYTES {
+            return Err(KeyError::Long.into());
+        }
         let material = if pem::is_pem(file) {
             private_key(file, &random)?
         } else if jwks::is_json(file) {

@@ -10,6 +10,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -37,10 +38,15 @@ fn write(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut command = arguments::command();
     command.build();
-    Man::new(command.clone())
-        .title("ENCKE")
-        .manual("encke")
-        .render(&mut File::create(folder.join("encke.1"))?)?;
+    let manual = |command: &Command, name: &str| {
+        let mut file = File::create(folder.join(format!("{name}.1")))?;
+        let manual = Man::new(command.clone()).title(name.to_uppercase());
+        manual.manual("encke").render(&mut file)
+    };
+    manual(&command, "encke")?;
+    for word in command.get_subcommands() {
+        manual(word, &format!("encke-{}", word.get_name()))?;
+    }
     for shell in SHELLS {
         clap_complete::generate_to(shell, &mut command, "encke", folder)?;
     }

@@ -104,6 +104,7 @@ fn file_that_cannot_sign_is_refused_with_what_to_do() {
         ),
         (r#"{"kty":"oct","k":"AAAA"}"#, "a JWK cannot sign here"),
         (r#"{"keys":[]}"#, "a JWK cannot sign here"),
+        (&"x".repeat((1 << 20) + 1), "at most 1 MiB"),
         ("short", "the key is a secret of 5 bytes"),
         (
             "ssh-ed25519 AAAA user@host, and more",
