@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use encke::tokens::{Invalid, Key, Rules, Token, Tokens};
@@ -87,7 +87,7 @@ fn rules(key_file: &Path) -> Rules {
     }
 }
 
-fn verify(rules: Rules, token: &str, date_ms: u64) -> Result<Rc<Token>, Invalid> {
+fn verify(rules: Rules, token: &str, date_ms: u64) -> Result<Arc<Token>, Invalid> {
     Tokens::new(rules, (1, 2)).verify(token.as_bytes(), date_ms)
 }
 

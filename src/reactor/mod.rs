@@ -48,9 +48,9 @@ const READ_BYTES: usize = 64 << 10;
 /// Reads of one connection in one tick, if the client may have closed its side.
 const READS: usize = 4;
 
-/// Bytes of responses after which no more requests are read in one tick: a budget by count alone
-/// would let large responses take too long.
-const WRITTEN_BYTES: usize = 4 << 20;
+/// Work, as bytes of responses, after which no more requests are read in one tick: a budget by count
+/// alone would let large responses and checks of signatures take too long.
+const SPENT_BYTES: usize = 4 << 20;
 
 /// Commands of other threads taken in one tick.
 const COMMAND_BUDGET: usize = 16;
@@ -346,7 +346,7 @@ impl Reactor {
     /// bytes raise a new event. If the client may have closed its side, reading continues, because
     /// the end of the stream raises no further event.
     fn read(&mut self, id: ConnId, may_be_closed: bool) {
-        if self.engine.written_bytes() > WRITTEN_BYTES {
+        if self.engine.spent_bytes() > SPENT_BYTES {
             return self.read_later(id);
         }
         if self.sockets.awaits_header(id) && !self.take_header(id) {
@@ -413,10 +413,10 @@ impl Reactor {
     }
 
     /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with
-    /// large responses cannot use up `WRITTEN_BYTES` in each tick and starve the deferred ones.
+    /// large responses cannot use up `SPENT_BYTES` in each tick and starve the deferred ones.
     fn resume_reads(&mut self) {
         for _ in 0..RESUME_BUDGET.min(self.unread.len()) {
-            if self.engine.written_bytes() > WRITTEN_BYTES {
+            if self.engine.spent_bytes() > SPENT_BYTES {
                 return;
             }
             if let Some(id) = self.unread.pop_front() {
@@ -435,7 +435,7 @@ impl Reactor {
             self.engine.resume(id, &mut self.sockets);
             self.read_later(id);
             // Checked after the first request, so that each tick resumes at least one.
-            if self.engine.written_bytes() > WRITTEN_BYTES {
+            if self.engine.spent_bytes() > SPENT_BYTES {
                 break;
             }
         }

@@ -42,7 +42,7 @@ use requests::Requests;
 /// A caller has the sockets, the clock and the loop. In each turn of the loop it
 ///
 /// 1. calls [`set_now`](Engine::set_now) once, before anything else: every deadline of the turn is
-///    judged by that time, and [`written_bytes`](Engine::written_bytes) counts from it;
+///    judged by that time, and [`spent_bytes`](Engine::spent_bytes) counts from it;
 /// 2. reports what happened, in any order: [`accept`](Engine::accept), [`input`](Engine::input),
 ///    [`eof`](Engine::eof), [`writable`](Engine::writable), [`broken`](Engine::broken),
 ///    [`submit`](Engine::submit). Before it reads a socket it asks
@@ -65,7 +65,12 @@ use requests::Requests;
 pub struct Engine {
     delivery: Delivery,
     requests: Requests,
+    /// Signatures checked before the present turn.
+    checks_before: u64,
 }
+
+/// Bytes that are written in the time of one check of a signature, about 70 us at most.
+const BYTES_PER_CHECK: usize = 64 << 10;
 
 impl Engine {
     /// An engine for at most `max_connections`, with chance from `seed`.
@@ -76,19 +81,24 @@ impl Engine {
         Engine {
             requests: Requests::new(config, log, (random.u64(..), random.u64(..))),
             delivery: Delivery::new(config, max_connections, epoch, random),
+            checks_before: 0,
         }
     }
 
     /// Sets the time: since the start, and of day in milliseconds since 1970. Time never goes back: an
     /// earlier one counts as the present.
     pub fn set_now(&mut self, now: Time, date_ms: u64) {
+        self.checks_before = self.requests.authorizer.tokens().checks();
         self.delivery.set_now(now, date_ms);
     }
 
-    /// Bytes written for single connections since the time was last set: the caller's measure of
-    /// when a turn has answered enough. Bytes that connections share are not counted.
-    pub fn written_bytes(&self) -> usize {
-        self.delivery.connections.written_bytes()
+    /// The work for single connections since the time was last set, as the number of bytes that
+    /// are written in its time: the caller's measure of when a turn has answered enough. Bytes that
+    /// connections share are not counted, checks of signatures are.
+    pub fn spent_bytes(&self) -> usize {
+        let checks = self.requests.authorizer.tokens().checks() - self.checks_before;
+        let checked_bytes = (checks as usize).saturating_mul(BYTES_PER_CHECK);
+        checked_bytes.saturating_add(self.delivery.connections.written_bytes())
     }
 
     /// Gauges of the process, for the caller to update.

@@ -4,7 +4,7 @@
 //! so that the newest word of an operator always holds, and a long block outlasts many short ones.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The most subjects.
 const MAX_SUBJECTS: usize = 65_536;
@@ -15,9 +15,9 @@ const MAX_REMOVED: usize = 16;
 /// Blocked subjects. Trees, not hash tables: those who choose subjects cannot make them slow.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    until_ms: BTreeMap<Rc<str>, u64>,
+    until_ms: BTreeMap<Arc<str>, u64>,
     /// The same entries, the one that ends first before all others.
-    ends: BTreeSet<(u64, Rc<str>)>,
+    ends: BTreeSet<(u64, Arc<str>)>,
 }
 
 impl Blocks {
@@ -27,7 +27,7 @@ impl Blocks {
     }
 
     fn block_within(&mut self, max_subjects: usize, subject: &str, until_ms: u64) {
-        let subject: Rc<str> = subject.into();
+        let subject: Arc<str> = subject.into();
         if let Some(before_ms) = self.until_ms.remove(&subject) {
             self.ends.remove(&(before_ms, subject.clone()));
         }

@@ -13,7 +13,7 @@
 //! request changes; and one that was dropped while it was in use costs one verification.
 
 use std::collections::VecDeque;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use siphasher::sip128::SipHasher13;
@@ -36,7 +36,7 @@ const OVERHEAD_BYTES: usize = 2 * (size_of::<Entry>() + 1 + size_of::<Digest>())
 #[derive(Debug)]
 struct Entry {
     digest: Digest,
-    token: Rc<Token>,
+    token: Arc<Token>,
 }
 
 /// Verified tokens, by the hash of their text.
@@ -78,13 +78,13 @@ impl Cache {
     }
 
     /// The token that is in this place.
-    pub(super) fn get(&self, Slot(digest): Slot) -> Option<&Rc<Token>> {
+    pub(super) fn get(&self, Slot(digest): Slot) -> Option<&Arc<Token>> {
         let found = self.entries.find(digest.0, |entry| entry.digest == digest);
         found.map(|entry| &entry.token)
     }
 
     /// Puts a token into a place that is empty. The oldest go until it fits.
-    pub(super) fn insert(&mut self, Slot(digest): Slot, token: Rc<Token>) {
+    pub(super) fn insert(&mut self, Slot(digest): Slot, token: Arc<Token>) {
         let bytes = OVERHEAD_BYTES + token.bytes();
         if bytes > self.max_bytes {
             return;
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
     use crate::tokens::key::KeyId;
 
-    fn token(subject_bytes: usize, expires_at_ms: u64) -> Rc<Token> {
-        Rc::new(Token {
+    fn token(subject_bytes: usize, expires_at_ms: u64) -> Arc<Token> {
+        Arc::new(Token {
             subject: Some("x".repeat(subject_bytes).into()),
             expires_at_ms,
             not_before_ms: 0,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     /// All tokens with their texts, the oldest first, and their bytes counted anew each time.
-    struct Twin(Vec<(u8, Rc<Token>)>);
+    struct Twin(Vec<(u8, Arc<Token>)>);
 
     impl Twin {
         fn bytes(&self) -> usize {

@@ -27,7 +27,7 @@ mod pem;
 mod signer;
 mod token;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use algorithm::Algorithm;
 pub use claims::{MAX_PATTERNS, MAX_SUBJECT_BYTES};
@@ -57,21 +57,22 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Verifies all of a token but its dates.
-    fn verify(&self, token: &[u8]) -> Result<Token, Invalid> {
+    /// Verifies all of a token but its dates. Adds to `checks` how many signatures it has checked.
+    fn verify(&self, token: &[u8], checks: &mut u64) -> Result<Token, Invalid> {
         let jws = Jws::parse(token)?;
-        let key = self.key_of(&jws)?;
+        let key = self.key_of(&jws, checks)?;
         let claims = Claims::parse(&jws.payload, key.id())?;
         claims.check(self.audience.as_deref(), self.issuer.as_deref())?;
         Ok(claims.token)
     }
 
     /// Finds the key of a token's signature.
-    fn key_of(&self, jws: &Jws<'_>) -> Result<&Key, Invalid> {
+    fn key_of(&self, jws: &Jws<'_>, checks: &mut u64) -> Result<&Key, Invalid> {
         let algorithm = jws.algorithm.ok_or(Invalid::Key)?;
         let mut fault = Invalid::Key;
         for key in &self.keys {
             if key.fits(algorithm, jws.kid.as_deref()) {
+                *checks += 1;
                 if key.verify(algorithm, jws.signed, &jws.signature) {
                     return Ok(key);
                 }
@@ -124,6 +125,7 @@ pub struct Tokens {
     blocks: Blocks,
     verified: u64,
     cached: u64,
+    checks: u64,
     refused: [u64; Invalid::NAMES.len()],
 }
 
@@ -137,6 +139,7 @@ impl Tokens {
             blocks: Blocks::default(),
             verified: 0,
             cached: 0,
+            checks: 0,
             refused: Default::default(),
         }
     }
@@ -162,7 +165,7 @@ impl Tokens {
     /// # Errors
     ///
     /// The reason for which it is refused.
-    pub fn verify(&mut self, token: &[u8], date_ms: u64) -> Result<Rc<Token>, Invalid> {
+    pub fn verify(&mut self, token: &[u8], date_ms: u64) -> Result<Arc<Token>, Invalid> {
         let verified = self.find(token, date_ms);
         if let Err(reason) = &verified {
             self.refused[reason.index()] += 1;
@@ -170,7 +173,7 @@ impl Tokens {
         verified
     }
 
-    fn find(&mut self, text: &[u8], date_ms: u64) -> Result<Rc<Token>, Invalid> {
+    fn find(&mut self, text: &[u8], date_ms: u64) -> Result<Arc<Token>, Invalid> {
         // Before it is hashed: a request may be longer.
         if text.len() > MAX_TOKEN_BYTES {
             return Err(jws::TOO_LONG);
@@ -182,7 +185,7 @@ impl Tokens {
             self.cached += 1;
             return Ok(token);
         }
-        let token = Rc::new(self.rules.verify(text)?);
+        let token = Arc::new(self.rules.verify(text, &mut self.checks)?);
         self.check_now(&token, date_ms)?;
         self.verified += 1;
         self.cache.insert(slot, token.clone());
@@ -202,6 +205,11 @@ impl Tokens {
     /// date. The table has 65,536 entries: when it is full, the one that ends first goes.
     pub fn block(&mut self, subject: &str, until_ms: u64) {
         self.blocks.block(subject, until_ms);
+    }
+
+    /// How many signatures were checked since the start, good ones and others.
+    pub fn checks(&self) -> u64 {
+        self.checks
     }
 
     /// What happened to tokens since the start, and what is kept of them.

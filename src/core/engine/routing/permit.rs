@@ -3,7 +3,7 @@
 //! Owns the judgement of receiving, publishing and the control surface by identity, listener and
 //! rights, and the words of its refusals (RFC 6750, section 3).
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::rights::Rights;
 use super::route::Names;
@@ -20,7 +20,7 @@ pub(in crate::engine) enum Identity {
     /// It has the publish key.
     Publisher,
     /// It has a valid token.
-    Token(Rc<Token>),
+    Token(Arc<Token>),
 }
 
 impl Identity {

@@ -371,3 +371,20 @@ fn expired_token_is_refused_from_its_millisecond_on() {
     assert!(response.contains("expired 0 s ago"), "{response}");
     assert!(!response.contains(&token) && !response.contains(&START_S.to_string()));
 }
+
+/// The caller reads no more requests in a turn once enough is spent.
+#[test]
+fn checks_of_signatures_count_as_work_of_the_turn() {
+    let mut server = Server::new(&config());
+    let good = token("u", 60, "a", "a");
+    let forged = format!("{}{}", &good[..good.len() - 2], "AA");
+    assert_eq!(status(&server.get("/poll/a", &good).1), "200");
+    let before = server.engine.spent_bytes();
+    server.get("/poll/a", &good);
+    let known = server.engine.spent_bytes() - before;
+    server.get("/poll/a", &forged);
+    let checked = server.engine.spent_bytes() - before - known;
+    assert!(known < 1_000 && checked > 50_000, "{known}, {checked}");
+    server.pass(1);
+    assert_eq!(server.engine.spent_bytes(), 0);
+}

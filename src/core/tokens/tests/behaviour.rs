@@ -182,7 +182,7 @@ fn token_seen_before_comes_from_the_cache() {
     let (one, other) = (of("a", 60), of("b", 60));
     let first = tokens.verify(one.as_bytes(), NOW).unwrap();
     let second = tokens.verify(one.as_bytes(), NOW).unwrap();
-    assert!(std::rc::Rc::ptr_eq(&first, &second));
+    assert!(std::sync::Arc::ptr_eq(&first, &second));
     assert_eq!(verify(&mut tokens, &other, NOW), "accepted");
     assert_eq!(verify(&mut tokens, &other, NOW + 60_000), "expired 0 s ago");
     let counts = tokens.counts();

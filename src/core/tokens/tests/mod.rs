@@ -85,6 +85,6 @@ fn token(payload: impl AsRef<[u8]>) -> String {
     signer(SECRET).sign_text(header, payload.as_ref()).unwrap()
 }
 
-fn reason(verified: Result<std::rc::Rc<super::Token>, Invalid>) -> String {
+fn reason(verified: Result<std::sync::Arc<super::Token>, Invalid>) -> String {
     verified.map_or_else(|reason| reason.to_string(), |_| "accepted".into())
 }
