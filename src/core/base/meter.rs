@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A count of bytes in use and their limit.
 ///
-/// The count is atomic only so that a server can be built on one thread and run on another; all
-/// of its updates come from the reactor's thread.
+/// Both are atomic only so that a server can be built on one thread and run on another; all
+/// updates come from the reactor's thread.
 #[derive(Debug)]
 pub struct Meter {
     used: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
 }
 
 impl Meter {
@@ -23,7 +23,7 @@ impl Meter {
     pub fn new(limit: usize) -> Arc<Meter> {
         Arc::new(Meter {
             used: AtomicUsize::new(0),
-            limit,
+            limit: AtomicUsize::new(limit),
         })
     }
 
@@ -34,12 +34,25 @@ impl Meter {
 
     /// The limit in bytes.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes the limit, in bytes. It may be below what is in use: there is no room then until
+    /// enough is released.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Lowers the limit towards `target`, as far as what is in use allows, or raises it to that.
+    /// Returns whether it is there.
+    pub fn approach_limit(&self, target: usize) -> bool {
+        self.set_limit(target.max(self.used()));
+        self.limit() == target
     }
 
     /// Whether `bytes` more stay within the limit.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.used().saturating_add(bytes) <= self.limit
+        self.used().saturating_add(bytes) <= self.limit()
     }
 
     /// Counts `bytes` as used.
@@ -153,5 +166,17 @@ mod tests {
         assert_eq!((other.bytes().len(), meter.used()), (8, 8));
         drop(other);
         assert_eq!(meter.used(), 0);
+    }
+
+    #[test]
+    fn limit_is_lowered_as_far_as_what_is_in_use_allows() {
+        let meter = Meter::new(10);
+        meter.charge(8);
+        assert!(!meter.approach_limit(5));
+        assert_eq!(meter.limit(), 8);
+        meter.release(4);
+        assert!(meter.approach_limit(5) && meter.has_room(1) && !meter.has_room(2));
+        assert!(meter.approach_limit(20));
+        assert_eq!(meter.limit(), 20);
     }
 }
