@@ -31,10 +31,12 @@ pub struct Channel {
     pub(super) woken: bool,
     /// Whether it is in the hub's queue of idle channels.
     pub(super) idle: bool,
+    /// The index of its policy; see [`Hub::rules`](super::Hub::rules).
+    pub(super) policy: u8,
 }
 
 impl Channel {
-    pub(super) fn new(name: &str, evicted_up_to: Seq) -> Channel {
+    pub(super) fn new(name: &str, evicted_up_to: Seq, policy: u8) -> Channel {
         Channel {
             name: name.into(),
             ring: None,
@@ -46,6 +48,7 @@ impl Channel {
             running: false,
             woken: false,
             idle: false,
+            policy,
         }
     }
 

@@ -4,47 +4,94 @@
 //! whatever the limits say, until the reader has it. A publisher is refused only when the memory
 //! for all messages is spent on such messages.
 
+use super::policies::Rules;
+use super::ring::Ring;
 use super::{Hub, Refusal};
 use crate::base::time::Time;
+use crate::base::wheel::TICK_MS;
 
 /// How many of the oldest messages are examined for one that may be evicted. The oldest are pending
 /// only while they are being delivered, so a few are enough.
 const EVICTION_REACH: usize = 64;
 
+/// Messages of one channel that are evicted together: what is over is evicted within the budget of
+/// [`Hub::expire_history`].
+const TRIM_REACH: usize = 1_024;
+
 impl Hub {
     /// Evicts a channel's oldest messages while it exceeds its limits.
     pub(super) fn trim(&mut self, index: u32) {
-        loop {
-            let channel = &mut self.channels[index as usize];
-            let Some(ring) = channel.ring() else { return };
-            // fault: history-off-by-one
-            let over = ring.entries.len() > self.limits.max_messages
-                || ring.bytes() > self.limits.max_bytes;
-            if !over || !self.evict(index) {
-                return;
-            }
-        }
-    }
-
-    /// Evicts messages past their age, at most `budget` of them.
-    pub fn expire_history(&mut self, budget: usize) {
-        for _ in 0..budget {
-            let Some(oldest) = self.by_age.front() else {
+        for _ in 0..TRIM_REACH {
+            let Some(ring) = self.channels[index as usize].ring() else {
                 return;
             };
-            let stored = &self.messages[oldest as usize];
-            let due = stored.at().after_ms(self.limits.max_age_ms);
-            let channel = stored.channel();
-            if due > self.now || !self.evict(channel) {
+            let rules = self.rules(index);
+            if !exceeds(ring, rules) || !self.evict(index) {
                 return;
             }
         }
+        self.ages.arm_now(index, self.now);
     }
 
-    /// When the oldest message is past its age.
+    /// Evicts messages past their age, and what channels still keep beyond their limits. Each message
+    /// that is evicted takes 1 of the budget, and so does each channel that is looked at in vain.
+    pub fn expire_history(&mut self, mut budget: usize) {
+        while budget > 0
+            && let Some(key) = self.ages.next()
+        {
+            let message = &self.messages[key as usize];
+            let channel = message.channel();
+            if message.at().after_ms(self.policies.min_age_ms()) > self.now {
+                break;
+            }
+            self.ages.advance(&self.messages);
+            let before = budget;
+            self.expire_channel(channel, &mut budget);
+            budget -= usize::from(budget == before);
+        }
+        while let Some(channel) = self.ages.next_due_channel(self.now, &mut budget) {
+            self.expire_channel(channel, &mut budget);
+        }
+    }
+
+    /// When [`Hub::expire_history`] may have something to do.
     pub fn next_history_expiry(&self) -> Option<Time> {
-        let oldest = &self.messages[self.by_age.front()? as usize];
-        Some(oldest.at().after_ms(self.limits.max_age_ms))
+        let next = self.ages.next().map(|key| {
+            let message = &self.messages[key as usize];
+            message.at().after_ms(self.policies.min_age_ms())
+        });
+        [next, self.ages.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Evicts what a channel need not keep, within the budget, and sets the channel's deadline.
+    fn expire_channel(&mut self, index: u32, budget: &mut usize) {
+        let rules = *self.rules(index);
+        while let Some(ring) = self.channels[index as usize].ring() {
+            let Some(oldest) = ring.entries.front() else {
+                return;
+            };
+            let due = self.messages[oldest.key as usize]
+                .at()
+                .after_ms(rules.max_age_ms);
+            if due > self.now && !exceeds(ring, &rules) {
+                if self.ages.is_examined(&self.messages, oldest.seq) {
+                    // fault: deadline-is-not-moved
+                    self.ages.arm(index, due);
+                }
+                return;
+            }
+            if *budget == 0 {
+                return self.ages.arm_now(index, self.now);
+            }
+            if !self.evict(index) {
+                // It is pending: its readers are served within a few ticks.
+                return self.ages.arm(index, self.now.after_ms(TICK_MS));
+            }
+            *budget -= 1;
+        }
     }
 
     /// Makes room for `bytes` more, at the cost of the oldest messages of all channels.
@@ -69,14 +116,14 @@ impl Hub {
     /// Evicts the oldest message that is not pending, if it is among the first few. Returns whether
     /// one was evicted.
     fn evict_oldest(&mut self) -> bool {
-        let mut at = self.by_age.front();
+        let mut at = self.ages.oldest();
         for _ in 0..EVICTION_REACH {
             let Some(key) = at else { return false };
             let channel = self.messages[key as usize].channel();
             if self.evict(channel) {
                 return true;
             }
-            at = self.by_age.after(&self.messages, key);
+            at = self.ages.after(&self.messages, key);
         }
         false
     }
@@ -84,6 +131,7 @@ impl Hub {
     /// Forgets the messages of a channel, pending ones too: their readers get a gap instead.
     pub fn forget(&mut self, channel: u32) {
         let keys = self.channels[channel as usize].clear();
+        self.counts.evicted += keys.len() as u64;
         for key in keys {
             self.remove(key);
         }
@@ -97,6 +145,7 @@ impl Hub {
         let Some(key) = self.channels[channel as usize].pop_oldest() else {
             return false;
         };
+        self.counts.evicted += 1;
         self.remove(key);
         if self.channels[channel as usize].is_unused() {
             self.enqueue_idle(channel);
@@ -104,12 +153,22 @@ impl Hub {
         true
     }
 
+    /// Removes a message that is no longer in the ring of its channel.
     fn remove(&mut self, key: u32) {
-        self.by_age.unlink(&mut self.messages, key);
+        self.ages.remove(&mut self.messages, key);
         let gone = self.messages.remove(key as usize);
         // fault: bytes-not-given-back
         self.meter.release(gone.footprint());
-        self.counts.evicted += 1;
-        self.channels[gone.channel() as usize].release(gone.footprint(), gone.idempotency_key());
+        let channel = &mut self.channels[gone.channel() as usize];
+        channel.release(gone.footprint(), gone.idempotency_key());
+        if channel.is_empty() {
+            self.ages.cancel(gone.channel());
+        }
     }
+}
+
+/// Whether a channel keeps more than it may.
+fn exceeds(ring: &Ring, rules: &Rules) -> bool {
+    // fault: history-off-by-one
+    ring.entries.len() > rules.max_messages || ring.bytes() > rules.max_bytes
 }

@@ -87,6 +87,7 @@ impl Hub {
         false
     }
 
+    #[inline]
     fn source(&self, index: u32, fresh: bool, cursor: Seq) -> Source {
         let channel = &self.channels[index as usize];
         let place = channel.ring().map_or(0, |ring| ring.after(cursor));

@@ -18,6 +18,7 @@
 //! - *Pending is kept.* A message that a queued reader needs next is not evicted: its `pending`
 //!   count is above zero. Only [`Hub::forget`] removes it.
 
+mod ages;
 mod audience;
 mod channel;
 mod forget;
@@ -25,6 +26,7 @@ mod frames;
 mod history;
 mod items;
 mod names;
+mod policies;
 mod readers;
 mod ring;
 mod stored;
@@ -45,14 +47,15 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::base::histogram::Histogram;
-use crate::base::list::List;
 use crate::base::meter::{Frame, Meter};
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::message::{ChannelName, Content, Draft, Epoch, MessageId, Seq};
 
+use ages::Ages;
 use frames::FrameCache;
 use names::Names;
+use policies::{Policies, Rules};
 use ring::Ring;
 use subscription::Subscription;
 
@@ -70,8 +73,7 @@ pub struct Hub {
     /// Readers that follow a channel.
     readers: Audience,
     messages: Slab<Stored>,
-    /// All stored messages, oldest first.
-    by_age: List,
+    ages: Ages,
     /// The run queue: channels with ready readers, each once, served in turns.
     run: VecDeque<u32>,
     /// Channels that were found idle, each once, with the time of it.
@@ -83,6 +85,10 @@ pub struct Hub {
     frames: FrameCache,
     /// Channels forgotten so far.
     forgotten: u64,
+    policies: Policies,
+    /// Channels in slots below have the index of their policy. From here on those in the table have
+    /// that of an earlier configuration.
+    resolved: u32,
     limits: Limits,
     now: Time,
     counts: Counts,
@@ -95,9 +101,6 @@ pub type Channels = SmallVec<[u32; 1]>;
 /// The limits a hub keeps to.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    max_messages: usize,
-    max_bytes: usize,
-    max_age_ms: u64,
     max_channels: usize,
     /// Half of what messages may take, and counted apart: names never evict history.
     max_channel_bytes: usize,
@@ -166,17 +169,16 @@ impl Hub {
             subscriptions: Slab::with_capacity(max_readers),
             readers: Audience::default(),
             messages: Slab::new(),
-            by_age: List::new(),
+            ages: Ages::new(config.max_channels),
             run: VecDeque::new(),
             idle: VecDeque::new(),
             meter: Meter::new(config.history.max_total_bytes),
             channel_bytes: 0,
             forgotten: 0,
             frames: FrameCache::new(frame_bytes(config)),
+            policies: Policies::new(config),
+            resolved: u32::MAX,
             limits: Limits {
-                max_messages: config.history.max_messages,
-                max_bytes: config.history.max_bytes,
-                max_age_ms: crate::base::time::millis(config.history.max_age),
                 max_channels: config.max_channels,
                 max_channel_bytes: config.history.max_total_bytes / 2,
             },
@@ -228,7 +230,9 @@ impl Hub {
         }
         self.ensure_channel(name)?;
         let evicted_up_to = self.names.evicted_up_to(name);
-        let channel = self.channels.insert(Channel::new(name, evicted_up_to)) as u32;
+        let policy = self.policies.resolve(name);
+        let channel = Channel::new(name, evicted_up_to, policy);
+        let channel = self.channels.insert(channel) as u32;
         self.slots_used = self.slots_used.max(channel as usize + 1);
         self.channel_bytes += Channel::footprint(name);
         self.names.insert(channel, &self.channels);
@@ -441,12 +445,28 @@ impl Hub {
         let name = message.key.as_deref().map(Box::from);
         let stored = Stored::new(message, bytes, seq, index, self.now, subscribers);
         let key = self.messages.insert(stored) as u32;
-        self.by_age.push_back(&mut self.messages, key);
+        self.ages.push(&mut self.messages, key);
         ring.push(seq, key, bytes, name);
         self.wake(index);
         self.trim(index);
         let id = self.id(seq);
         Published { id, subscribers }
+    }
+
+    /// What holds for a channel. During a reload, of one that still has the index of an earlier
+    /// configuration, by its name.
+    #[inline]
+    fn rules(&self, index: u32) -> &Rules {
+        match index < self.resolved {
+            true => self.policies.rules(self.channels[index as usize].policy),
+            false => self.rules_by_name(index),
+        }
+    }
+
+    #[cold]
+    fn rules_by_name(&self, index: u32) -> &Rules {
+        let name = self.channels[index as usize].name();
+        self.policies.rules(self.policies.resolve(name))
     }
 
     /// Splices all waiting readers onto the ready list: O(1) however many they are.

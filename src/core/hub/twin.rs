@@ -224,7 +224,7 @@ impl Twin {
             .map(|(_, channel)| channel.len())
             .sum();
         assert_eq!(self.hub.message_count(), kept);
-        assert_eq!(self.hub.by_age.iter(&self.hub.messages).count(), kept);
+        assert_eq!(self.hub.ages.iter(&self.hub.messages).count(), kept);
         let channels = || self.hub.channels.iter().map(|(_, channel)| channel);
         let used: usize = channels().map(Channel::bytes).sum();
         assert_eq!(
