@@ -28,7 +28,8 @@ use crate::pattern::Pattern;
 pub struct Policy {
     /// The names of the channels.
     pub pattern: Pattern,
-    /// Maximum number of messages that a channel keeps. `None`: as the server's setting.
+    /// Maximum number of messages that a channel keeps. `None`: as the server's setting. With
+    /// [`Policy::latest`] it is 1 at most; 0 keeps none after delivery.
     pub history_messages: Option<usize>,
     /// Age at which a message is evicted, 1 ms to 30 days. `None`: as the server's setting.
     pub history_age: Option<Duration>,
@@ -46,7 +47,10 @@ pub struct Policy {
     pub max_message_bytes: Option<usize>,
     /// Whether messages are kept where history is saved.
     pub persist: bool,
-    /// Whether only the newest message is kept and owed to readers.
+    /// Whether only the newest message is kept and owed to readers. A newer message replaces an
+    /// older one, even if readers have not received it: they get the newer one, and no gap. A newest
+    /// message that is evicted or deleted is a gap as always, until a newer one comes. An idempotency
+    /// key is remembered as long as its message is kept.
     pub latest: bool,
 }
 

@@ -3,7 +3,9 @@
 //! Owns the state of a channel and the arithmetic on it. It never touches another channel.
 //!
 //! Invariants: numbers in the ring rise; `evicted_up_to` is below the first of them; a channel
-//! without a ring never had a message, or all its messages are evicted.
+//! without a ring never had a message, or all its messages are evicted. Numbers that are neither in
+//! the ring nor up to `evicted_up_to` are of other channels, or of messages that a newer one
+//! replaced.
 
 use slab::Slab;
 
@@ -154,6 +156,21 @@ impl Channel {
         // fault: loss-is-not-noted
         self.evicted_up_to = oldest.seq;
         Some(oldest.key)
+    }
+
+    /// Removes the oldest message if there is a newer one, which replaces it: the readers that needed
+    /// it next need the newer one, and nothing is lost. Returns its key.
+    pub(super) fn pop_replaced(&mut self) -> Option<u32> {
+        let entries = &mut self.ring.as_deref_mut()?.entries;
+        if entries.len() < 2 {
+            return None;
+        }
+        let replaced = entries.pop_front()?;
+        // fault: replaced-is-lost
+        let newer = entries.front_mut()?;
+        // fault: replaced-is-not-owed
+        newer.pending += replaced.pending;
+        Some(replaced.key)
     }
 
     /// Removes all messages, pending or not, and returns their keys. Readers get a gap instead.

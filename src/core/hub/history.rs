@@ -26,7 +26,7 @@ impl Hub {
                 return;
             };
             let rules = self.rules(index);
-            if !exceeds(ring, rules) || !self.evict(index) {
+            if !exceeds(ring, rules) || !self.drop_oldest(index, rules.latest) {
                 return;
             }
         }
@@ -86,12 +86,23 @@ impl Hub {
             if *budget == 0 {
                 return self.ages.arm_now(index, self.now);
             }
-            if !self.evict(index) {
+            if !self.drop_oldest(index, rules.latest) {
                 // It is pending: its readers are served within a few ticks.
                 return self.ages.arm(index, self.now.after_ms(TICK_MS));
             }
             *budget -= 1;
         }
+    }
+
+    /// Removes the oldest message of a channel: because it is replaced, or else it is evicted unless
+    /// it is pending. Returns whether it was removed.
+    fn drop_oldest(&mut self, index: u32, latest: bool) -> bool {
+        if latest && let Some(key) = self.channels[index as usize].pop_replaced() {
+            self.counts.replaced += 1;
+            self.remove(key);
+            return true;
+        }
+        self.evict(index)
     }
 
     /// Makes room for `bytes` more, at the cost of the oldest messages of all channels.

@@ -97,12 +97,19 @@ impl Hub {
             next: None,
         };
         // fault: gap-off-by-one
-        if channel.evicted_up_to() > cursor && !fresh {
+        if channel.evicted_up_to() > cursor && !fresh && !self.conceals_loss(index) {
             source.next = Some(Item::Gap(channel.evicted_up_to()));
         } else {
             self.step(&mut source);
         }
         source
+    }
+
+    /// Whether a channel has a message that replaces all before it, lost ones too.
+    #[cold]
+    fn conceals_loss(&self, index: u32) -> bool {
+        // fault: loss-outlives-its-replacement
+        self.rules(index).latest && !self.channels[index as usize].is_empty()
     }
 
     fn step(&self, source: &mut Source) {

@@ -113,6 +113,8 @@ pub struct Counts {
     pub published: u64,
     /// Messages removed by a limit (count, age, bytes, total) or by a request.
     pub evicted: u64,
+    /// Messages of channels with `latest` that a newer one replaced.
+    pub replaced: u64,
     /// Publishes refused because the memory for messages was spent on pending ones.
     pub busy: u64,
     /// Channels refused because the limit of channels, or of their bytes, was reached.
@@ -279,6 +281,11 @@ impl Hub {
     /// The state of a channel.
     pub fn channel(&self, channel: u32) -> &Channel {
         &self.channels[channel as usize]
+    }
+
+    /// Whether only the newest message of a channel is kept and owed.
+    pub fn keeps_latest(&self, channel: u32) -> bool {
+        self.rules(channel).latest
     }
 
     /// How many channels there are.

@@ -20,6 +20,8 @@ pub(super) struct Rules {
     pub(super) max_age_ms: u64,
     pub(super) max_message_bytes: usize,
     pub(super) max_subscribers: u32,
+    /// Only the newest message is kept and owed.
+    pub(super) latest: bool,
     pub(super) create: Create,
 }
 
@@ -32,18 +34,25 @@ impl Rules {
             max_age_ms: millis(config.history.max_age),
             max_message_bytes: usize::MAX,
             max_subscribers: u32::MAX,
+            latest: false,
             create: Create::Anyone,
         }
     }
 
     /// The rules of a policy; what it does not say is as the server's.
     fn of_policy(policy: &Policy, server: &Rules) -> Rules {
+        let max_messages = match (policy.latest, policy.history_messages) {
+            (true, Some(0)) => 0,
+            (true, _) => 1,
+            (false, given) => given.unwrap_or(server.max_messages),
+        };
         Rules {
-            max_messages: policy.history_messages.unwrap_or(server.max_messages),
+            max_messages,
             max_bytes: policy.history_bytes.unwrap_or(server.max_bytes),
             max_age_ms: policy.history_age.map_or(server.max_age_ms, millis),
             max_message_bytes: policy.max_message_bytes.unwrap_or(usize::MAX),
             max_subscribers: policy.max_subscribers.unwrap_or(u32::MAX),
+            latest: policy.latest,
             create: policy.create,
         }
     }
@@ -136,6 +145,16 @@ mod tests {
                     create: Create::Publisher,
                     ..policy("a/*")
                 },
+                Policy {
+                    latest: true,
+                    history_messages: Some(9),
+                    ..policy("state/**")
+                },
+                Policy {
+                    latest: true,
+                    history_messages: Some(0),
+                    ..policy("event/**")
+                },
             ],
             ..Config::default()
         };
@@ -159,6 +178,24 @@ mod tests {
                     max_subscribers: 2,
                     max_message_bytes: 3,
                     create: Create::Publisher,
+                    ..server
+                },
+            ),
+            (
+                "state/x/y",
+                2,
+                Rules {
+                    max_messages: 1,
+                    latest: true,
+                    ..server
+                },
+            ),
+            (
+                "event/x",
+                3,
+                Rules {
+                    max_messages: 0,
+                    latest: true,
                     ..server
                 },
             ),

@@ -110,7 +110,8 @@ impl Stored {
         self.bytes
     }
 
-    pub(super) fn channel(&self) -> u32 {
+    /// Its channel.
+    pub fn channel(&self) -> u32 {
         self.channel
     }
 

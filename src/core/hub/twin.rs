@@ -396,3 +396,58 @@ fn message_is_charged_the_same_to_channel_and_meter() {
     hub.forget(channel);
     assert_eq!(hub.meter().used(), 0);
 }
+
+/// A hub whose channels `a` keep only their newest message.
+fn latest() -> (Log, Hub) {
+    let config = Config {
+        policies: vec![crate::config::Policy {
+            latest: true,
+            ..crate::config::Policy::of("a".parse().unwrap())
+        }],
+        ..Config::default()
+    };
+    let log = Log::Memory(Memory::new(Epoch::from_seed(1)));
+    let hub = Hub::new(&config, 2, log.epoch(), (1, 2));
+    (log, hub)
+}
+
+#[test]
+fn newer_message_replaces_one_that_is_pending() {
+    let (mut log, mut hub) = latest();
+    let mut publish = |hub: &mut Hub, channel| {
+        let draft = Draft::new(name(channel), Data::from("x"));
+        log.publish(hub, draft).unwrap().id.seq
+    };
+    let channels = hub.open_all([name("a"), name("b")].iter()).unwrap();
+    let mut reader = Reader::default();
+    hub.follow(&mut reader, 0, &channels, 0, false);
+    hub.enqueue(&mut reader);
+
+    publish(&mut hub, "a");
+    let other = publish(&mut hub, "b");
+    let newest = publish(&mut hub, "a");
+    let channel = hub.channel(channels[0]);
+    assert_eq!((channel.len(), channel.evicted_up_to()), (1, Seq::ZERO));
+    assert_eq!(hub.counts().replaced, 1);
+    let take = Take {
+        messages: 9,
+        bytes: 9,
+    };
+    let items = |hub: &Hub, reader: &Reader| {
+        let mut items = Vec::new();
+        hub.pending_items(reader, take, &mut items);
+        let seqs: Vec<Seq> = items.iter().map(Item::seq).collect();
+        (seqs, items.contains(&Item::Gap(newest)))
+    };
+    hub.dequeue(&mut reader);
+    assert_eq!(items(&hub, &reader), (vec![other, newest], false));
+
+    // A lost newest message is a gap, until a newer one comes.
+    reader.cursor = other;
+    hub.forget(channels[0]);
+    assert_eq!(items(&hub, &reader), (vec![newest], true));
+    hub.enqueue(&mut reader);
+    let newer = publish(&mut hub, "a");
+    hub.dequeue(&mut reader);
+    assert_eq!(items(&hub, &reader), (vec![newer], false));
+}

@@ -112,10 +112,18 @@ pub(in crate::engine) struct ResponseOptions {
     pub(in crate::engine) lingered: LingerBatch,
 }
 
+/// A message that a lingering poll has accumulated.
+pub(in crate::engine) struct LingeredMessage {
+    pub(in crate::engine) channel: u32,
+    /// Bytes of its data.
+    pub(in crate::engine) bytes: usize,
+    pub(in crate::engine) object: Arc<Frame>,
+}
+
 /// The messages that a lingering poll has accumulated.
 #[derive(Default)]
 pub(in crate::engine) struct LingerBatch {
-    pub(in crate::engine) objects: Vec<Arc<Frame>>,
+    pub(in crate::engine) messages: Vec<LingeredMessage>,
     pub(in crate::engine) bytes: usize,
     pub(in crate::engine) gap: bool,
     pub(in crate::engine) more: bool,
@@ -126,6 +134,22 @@ pub(in crate::engine) struct LingerBatch {
 
 impl LingerBatch {
     pub(in crate::engine) fn is_empty(&self) -> bool {
-        self.objects.is_empty() && !self.gap
+        self.messages.is_empty() && !self.gap
+    }
+
+    /// Adds a message.
+    pub(in crate::engine) fn push(&mut self, message: LingeredMessage) {
+        self.bytes += message.bytes;
+        self.messages.push(message);
+    }
+
+    /// Drops the messages of a channel: a newer one replaces them.
+    pub(in crate::engine) fn drop_replaced(&mut self, channel: u32) {
+        let bytes = &mut self.bytes;
+        self.messages.retain(|message| {
+            let is_kept = message.channel != channel;
+            *bytes -= if is_kept { 0 } else { message.bytes };
+            is_kept
+        });
     }
 }

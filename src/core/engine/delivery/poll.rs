@@ -13,7 +13,7 @@ use super::state::Delivery;
 use crate::base::meter::Frame;
 use crate::encode::Envelope;
 use crate::engine::connections::{
-    Conn, Flags, LingerBatch, ResponseOptions, State, Wire, write_shared,
+    Conn, Flags, LingerBatch, LingeredMessage, ResponseOptions, State, Wire, write_shared,
 };
 use crate::engine::response::{KeepAlive, Problem, ResponseContext, ResponsePart};
 use crate::engine::routing::Receive;
@@ -303,19 +303,29 @@ fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -
             continue;
         };
         let message = hub.message(key);
-        let (bytes, audience) = (message.data().len(), message.subscribers());
-        if batch.bytes + bytes > max_bytes && !batch.objects.is_empty() {
+        let (channel, bytes, audience) = (
+            message.channel(),
+            message.data().len(),
+            message.subscribers(),
+        );
+        if hub.keeps_latest(channel) {
+            // fault: gathered-though-replaced
+            batch.drop_replaced(channel);
+        }
+        if batch.bytes + bytes > max_bytes && !batch.messages.is_empty() {
             is_full = true;
             break;
         }
-        let object = shapes::object(hub, key);
-        batch.objects.push(object);
-        batch.bytes += bytes;
+        batch.push(LingeredMessage {
+            channel,
+            bytes,
+            object: shapes::object(hub, key),
+        });
         batch.cursor = item.seq();
         batch.audience = batch.audience.max(audience);
     }
     batch.more = is_full;
-    if is_full || batch.objects.len() >= options.limit || options.lingered.bytes >= max_bytes {
+    if is_full || batch.messages.len() >= options.limit || options.lingered.bytes >= max_bytes {
         return false;
     }
     if let Some(last) = items.last() {
@@ -361,7 +371,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
         true => ResponsePart::Body,
         false => ResponsePart::Whole,
     };
-    let messages = lingered.objects.len() + message_count(items);
+    let messages = lingered.messages.len() + message_count(items);
     let is_barren_gap = messages == 0 && (lingered.gap || has_gap(items));
     let retry_ms = match is_draining || is_barren_gap {
         true => Some(held_retry_ms(delivery, index)),
@@ -379,11 +389,11 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
             .record_delivery(messages, batch.gap);
         write_items(delivery, index, &context, batch, items, part);
     } else {
-        let LingerBatch { objects, gap, .. } = &lingered;
+        let LingerBatch { messages, gap, .. } = &lingered;
         delivery
             .connections
             .stats
-            .record_delivery(objects.len(), *gap);
+            .record_delivery(messages.len(), *gap);
         let batch = Batch {
             cursor: lingered.cursor,
             more: lingered.more,
@@ -391,6 +401,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
             retry_ms,
             spread_ms: spread_ms(lingered.audience),
         };
+        let objects = messages.iter().map(|message| &message.object);
         write_objects(delivery, index, &context, batch, objects, part);
     }
     end_hold(delivery, index);
@@ -489,17 +500,17 @@ fn write_items(
             objects.push(shapes::object(&mut delivery.hub, key));
         }
     }
-    write_objects(delivery, index, context, batch, &objects, part);
+    write_objects(delivery, index, context, batch, objects.iter(), part);
     objects.clear();
     delivery.frames = objects;
 }
 
-fn write_objects(
+fn write_objects<'o>(
     delivery: &mut Delivery,
     index: u32,
     context: &ResponseContext<'_>,
     batch: Batch,
-    objects: &[Arc<Frame>],
+    objects: impl Iterator<Item = &'o Arc<Frame>>,
     part: ResponsePart,
 ) {
     let framing = delivery.framing(index);
@@ -510,7 +521,7 @@ fn write_objects(
         retry_ms: batch.retry_ms,
         spread_ms: batch.spread_ms,
     };
-    let objects = objects.iter().map(|object| object.bytes());
+    let objects = objects.map(|object| object.bytes());
     delivery
         .response
         .batch(context, &envelope, objects, part, framing);
@@ -519,7 +530,7 @@ fn write_objects(
 /// What the response to a held poll may still take.
 pub(super) fn room(conn: &Conn, max_batch: Take) -> Take {
     let messages = conn.options().map_or(max_batch.messages, |options| {
-        let lingered = options.lingered.objects.len();
+        let lingered = options.lingered.messages.len();
         options.limit.saturating_sub(lingered).max(1)
     });
     Take {
