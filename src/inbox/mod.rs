@@ -223,6 +223,13 @@ fn hand_over(
             Err(PublishError::TooManyChannels)
         }
         Err((Refusal::TooLarge, draft)) => Err(PublishError::TooLarge(draft.data.len())),
+        Err((Refusal::MessageTooLarge { max_bytes, .. }, draft)) => {
+            let channel = &*draft.channel;
+            log::debug!(
+                "a producer's message for {channel:?} is dropped: it has more than {max_bytes} bytes"
+            );
+            Err(PublishError::TooLargeForChannel(max_bytes))
+        }
     };
     if let Some(receipt) = receipt {
         receipt.send(result);

@@ -163,4 +163,7 @@ pub enum PublishError {
     /// The message is too large; the limit in bytes.
     #[error("a message is at most {0} bytes")]
     TooLarge(usize),
+    /// The message is larger than the policy of its channel allows; the limit in bytes.
+    #[error("a message to its channel is at most {0} bytes (max-message-bytes of its policy)")]
+    TooLargeForChannel(usize),
 }

@@ -15,7 +15,7 @@ struct Cause {
     count: fn(&Engine) -> u64,
 }
 
-const CAUSES: [Cause; 5] = [
+const CAUSES: [Cause; 7] = [
     Cause {
         text: "connections refused: connection limit reached (--max-connections, the file limit)",
         count: |engine| engine.stats().refused.iter().sum(),
@@ -27,6 +27,16 @@ const CAUSES: [Cause; 5] = [
     Cause {
         text: "requests refused: channel limit reached (--max-channels)",
         count: |engine| engine.hub().counts().too_many_channels,
+    },
+    Cause {
+        text: "requests refused: a channel has as many subscribers as allowed (max-subscribers of \
+               its policy)",
+        count: |engine| engine.hub().counts().too_many_subscribers,
+    },
+    Cause {
+        text: "publishes refused: a message was too large for its channel (max-message-bytes of \
+               its policy)",
+        count: |engine| engine.hub().counts().messages_too_large,
     },
     Cause {
         text: "connections closed: buffer memory is full (--max-buffer-bytes)",

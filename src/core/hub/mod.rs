@@ -18,6 +18,7 @@
 //! - *Pending is kept.* A message that a queued reader needs next is not evicted: its `pending`
 //!   count is above zero. Only [`Hub::forget`] removes it.
 
+mod admission;
 mod ages;
 mod audience;
 mod channel;
@@ -119,6 +120,12 @@ pub struct Counts {
     pub busy: u64,
     /// Channels refused because the limit of channels, or of their bytes, was reached.
     pub too_many_channels: u64,
+    /// Readers refused because a channel had as many as its policy allows.
+    pub too_many_subscribers: u64,
+    /// Readers refused because a channel did not exist, and only publishers create it.
+    pub missing: u64,
+    /// Publishes refused because a message was larger than the policy of its channel allows.
+    pub messages_too_large: u64,
 }
 
 /// Bounds of durations, in milliseconds.
@@ -156,6 +163,13 @@ pub enum Refusal {
     TooManyChannels,
     /// The message takes more than all messages together may.
     TooLarge,
+    /// A message is larger than the policy of its channel allows.
+    MessageTooLarge {
+        /// The most bytes of a message's data.
+        max_bytes: usize,
+        /// Its place, from 0, among the messages that were published together.
+        place: usize,
+    },
 }
 
 impl Hub {
@@ -395,7 +409,8 @@ impl Hub {
     pub fn make_room(&mut self, message: &Draft<'_>) -> Result<Room, Refusal> {
         let channel = self.open(&message.channel)?;
         let bytes = footprint(message);
-        match self.ensure_room(bytes) {
+        let checked = self.check_size(channel, message, 0);
+        match checked.and_then(|()| self.ensure_room(bytes)) {
             Ok(()) => Ok(Room { channel, bytes }),
             Err(refusal) => {
                 self.enqueue_idle(channel);
@@ -411,14 +426,18 @@ impl Hub {
     /// As [`Hub::make_room`]: there is room for all of them, or for none.
     pub fn make_room_for_all(&mut self, messages: &[Draft<'_>]) -> Result<Vec<Room>, Refusal> {
         let channels = self.open_all(messages.iter().map(|message| &message.channel))?;
-        let places = channels.iter().zip(messages);
-        let rooms: Vec<Room> = places
+        let places = || channels.iter().zip(messages);
+        let rooms: Vec<Room> = places()
             .map(|(&channel, message)| Room {
                 channel,
                 bytes: footprint(message),
             })
             .collect();
-        if let Err(refusal) = self.ensure_room(rooms.iter().map(|room| room.bytes).sum()) {
+        let mut each = places().enumerate();
+        let checked = each
+            .try_for_each(|(place, (&channel, message))| self.check_size(channel, message, place));
+        let total = rooms.iter().map(|room| room.bytes).sum();
+        if let Err(refusal) = checked.and_then(|()| self.ensure_room(total)) {
             for channel in channels {
                 self.enqueue_idle(channel);
             }

@@ -90,11 +90,6 @@ impl Policies {
         self.patterns.is_empty()
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.patterns.len()
-    }
-
     /// The index of the first policy that is for a channel of this name; [`NO_POLICY`] if none is.
     /// It compares the name with up to all patterns.
     #[inline]
@@ -216,7 +211,7 @@ mod tests {
             ..Config::default()
         };
         let policies = Policies::new(&config);
-        assert_eq!(policies.len(), 255);
+        assert_eq!(policies.rules.len(), 255);
         for index in 0..=u8::MAX {
             policies.rules(index);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::retry_advice::{held_retry_ms, poll_retry_ms, spread_ms};
 use super::right;
 use super::shapes;
-use super::start::ReceiveRequest;
+use super::start::{ReceiveRequest, check_names, check_subscribers, open_channels};
 use super::state::Delivery;
 use crate::base::meter::Frame;
 use crate::encode::Envelope;
@@ -37,6 +37,7 @@ pub(in crate::engine) fn open(
     request: &ReceiveRequest<'_, '_>,
 ) -> Result<(), Problem> {
     let index = request.index;
+    check_names(&mut delivery.hub, request.names)?;
     let conn = &mut delivery.connections[index];
     if request.params.options.contains(Options::EARLY) && conn.flags.contains(Flags::HTTP10) {
         // HTTP/1.0 has no chunks: only the end of the connection can end a body of unknown length.
@@ -133,10 +134,12 @@ fn park(
 ) -> Result<(), Problem> {
     let opened;
     let channels = match known.len() == request.names.len() {
-        true => known,
+        true => {
+            check_subscribers(&mut delivery.hub, known)?;
+            known
+        }
         false => {
-            let names = request.names.iter();
-            opened = delivery.hub.open_all(names)?;
+            opened = open_channels(&mut delivery.hub, request.names)?;
             &opened[..]
         }
     };

@@ -1,10 +1,11 @@
 //! Where a reader starts in the sequence.
 //!
-//! Owns the translation of `since` into a cursor.
+//! Owns the translation of `since` into a cursor, and which channels a request may
+//! use.
 
-use crate::engine::response::ResponseContext;
+use crate::engine::response::{Problem, ResponseContext};
 use crate::engine::routing::{Identity, Names, Params, Receive, Since};
-use crate::hub::Hub;
+use crate::hub::{Channels, Hub};
 use crate::message::Seq;
 
 /// Where a reader starts.
@@ -29,6 +30,41 @@ pub(in crate::engine) fn start(hub: &Hub, receive: Receive, since: Since) -> Sta
         Since::After(seq) if seq <= head => at(seq, false, false),
         Since::After(_) | Since::Unknown => at(Seq::ZERO, true, true),
     }
+}
+
+/// Checks that all channels exist, or may be created by a receiver.
+#[inline]
+pub(super) fn check_names(hub: &mut Hub, names: &Names<'_>) -> Result<(), Problem> {
+    match hub.first_missing(names) {
+        None => Ok(()),
+        Some(name) => {
+            let detail = format!(
+                "there is no channel {name} now, and only a publisher creates it (create of its \
+                 policy)"
+            );
+            Err(Problem::new(404, detail))
+        }
+    }
+}
+
+/// Checks that each channel has room for one more reader.
+#[inline]
+pub(super) fn check_subscribers(hub: &mut Hub, channels: &[u32]) -> Result<(), Problem> {
+    match hub.has_room_for_reader(channels) {
+        true => Ok(()),
+        false => Err(Problem::unavailable(
+            "a channel of this request has as many subscribers as allowed (max-subscribers of its \
+             policy); try again later",
+            5,
+        )),
+    }
+}
+
+/// The channels of a request, made if need be, with room for one more reader.
+pub(super) fn open_channels(hub: &mut Hub, names: &Names<'_>) -> Result<Channels, Problem> {
+    let channels = hub.open_all(names.iter())?;
+    check_subscribers(hub, &channels)?;
+    Ok(channels)
 }
 
 /// A request to receive, as it reaches delivery.

@@ -5,7 +5,7 @@
 use super::retry_advice::{reconnect_ms, recycle_ms, rejected_retry_ms};
 use super::right;
 use super::shapes;
-use super::start::{ReceiveRequest, Start};
+use super::start::{ReceiveRequest, Start, check_names, open_channels};
 use super::state::Delivery;
 use crate::engine::connections::{Flags, State, Wire, write_frames};
 use crate::engine::response::{Framing, Problem, ResponseContext, ResponseWriter};
@@ -54,6 +54,10 @@ pub(in crate::engine) fn open(
 ) -> Result<(), Problem> {
     let (index, params, start) = (request.index, request.params, request.start);
     check_target(delivery, params)?;
+    // While the server drains, a client is sent to another, which may have the channel.
+    if delivery.drain.is_none() {
+        check_names(&mut delivery.hub, request.names)?;
+    }
     delivery.connections[index].flags.insert(Flags::CLOSE);
     let format = Format {
         transport,
@@ -68,14 +72,13 @@ pub(in crate::engine) fn open(
         reject(delivery, format, request);
         return Ok(());
     }
-    let names = request.names.iter();
-    let channels = match delivery.hub.open_all(names) {
+    let channels = match open_channels(&mut delivery.hub, request.names) {
         Ok(channels) => channels,
         Err(_) if transport.describe().resumes_by_itself => {
             reject(delivery, format, request);
             return Ok(());
         }
-        Err(refusal) => return Err(refusal.into()),
+        Err(problem) => return Err(problem),
     };
     write_head(delivery, format, request.context);
     write_opening(delivery, format, params, start);
@@ -99,7 +102,7 @@ pub(in crate::engine) fn open(
     Ok(())
 }
 
-/// Rejects a stream (drain, channel limit) with an empty one that carries a retry delay and the
+/// Rejects a stream (drain, limit of channels or subscribers) with an empty one that carries a retry delay and the
 /// client's own cursor, so that the client resumes without losing messages.
 fn reject(delivery: &mut Delivery, format: Format, request: &ReceiveRequest<'_, '_>) {
     let retry_ms = rejected_retry_ms(delivery);

@@ -195,6 +195,11 @@ impl Snapshot {
                 "Messages dropped from history",
                 counts.evicted,
             ),
+            (
+                "messages_replaced_total",
+                "Messages replaced by a newer one, in channels that keep only the newest",
+                counts.replaced,
+            ),
             ("gaps_total", "Gaps reported to receivers", stats.gaps),
             (
                 "holds_expired_total",
@@ -254,6 +259,16 @@ impl Snapshot {
         for limit in ConnectionLimit::ALL {
             let refused = count(self.stats.refused[limit as usize]);
             refused.encode(family.encode_family(&[("cause", limit.name())])?)?;
+        }
+        let help = "Requests and messages refused by the policy of a channel, by its key";
+        let name = "policy_refusals_total";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (key, refused) in [
+            ("create", self.counts.missing),
+            ("max-subscribers", self.counts.too_many_subscribers),
+            ("max-message-bytes", self.counts.messages_too_large),
+        ] {
+            count(refused).encode(family.encode_family(&[("key", key)])?)?;
         }
         let help = "Connections ended, by cause";
         let name = "connections_ended_total";

@@ -4,7 +4,7 @@
 
 use crate::encode::write_json_string;
 use crate::engine::response::Problem;
-use crate::hub::{Hub, Published};
+use crate::hub::{Hub, Published, Refusal};
 use crate::log::Log;
 use crate::message::{Data, lines};
 
@@ -44,7 +44,7 @@ pub(super) fn publish_batch(
     for draft in &drafts {
         permit(&draft.channel)?;
     }
-    let published = log.publish_all(hub, drafts)?;
+    let published = log.publish_all(hub, drafts).map_err(refuse_batch)?;
     let mut answer = b"{\"published\":[".to_vec();
     for (index, (channel, published)) in published.iter().enumerate() {
         if index > 0 {
@@ -54,6 +54,19 @@ pub(super) fn publish_batch(
     }
     answer.extend_from_slice(b"]}");
     Ok(answer)
+}
+
+/// Says which message of a batch is too large; otherwise as for one message.
+fn refuse_batch(refusal: Refusal) -> Problem {
+    let Refusal::MessageTooLarge { max_bytes, place } = refusal else {
+        return refusal.into();
+    };
+    let number = place + 1;
+    let detail = format!(
+        "message {number} of the batch: a message to its channel has at most {max_bytes} bytes \
+         (max-message-bytes of its policy)"
+    );
+    Problem::new(413, detail)
 }
 
 /// Appends what one message got.

@@ -101,6 +101,13 @@ impl From<Refusal> for Problem {
                 413,
                 "this takes more memory than all messages together may; publish less at once",
             ),
+            Refusal::MessageTooLarge { max_bytes, .. } => Problem::new(
+                413,
+                format!(
+                    "a message to this channel has at most {max_bytes} bytes \
+                     (max-message-bytes of its policy)"
+                ),
+            ),
             Refusal::TooManyChannels => Problem::unavailable(
                 "there are as many channels as allowed; try again when some are unused",
                 5,

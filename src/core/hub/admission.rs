@@ -1,0 +1,83 @@
+//! Admission: the messages and readers that the policy of a channel lets in.
+//!
+//! Owns these checks. Without policies each is one comparison.
+
+use super::{Hub, Refusal};
+use crate::config::Create;
+use crate::message::{ChannelName, Draft};
+
+impl Hub {
+    /// The first of these names that a reader may not use: there is no such channel, and only
+    /// publishers may create it.
+    #[inline]
+    pub fn first_missing<'n, 'b>(
+        &mut self,
+        names: &'n [ChannelName<'b>],
+    ) -> Option<&'n ChannelName<'b>> {
+        match self.policies.is_empty() {
+            true => None,
+            false => self.find_missing(names),
+        }
+    }
+
+    fn find_missing<'n, 'b>(
+        &mut self,
+        names: &'n [ChannelName<'b>],
+    ) -> Option<&'n ChannelName<'b>> {
+        let is_missing = |name: &&ChannelName<'_>| {
+            let policy = self.policies.resolve(name);
+            // fault: anyone-creates
+            self.policies.rules(policy).create == Create::Publisher && self.find(name).is_none()
+        };
+        let missing = names.iter().find(is_missing)?;
+        self.counts.missing += 1;
+        Some(missing)
+    }
+
+    /// Whether each of these channels has room for one more reader.
+    #[inline]
+    pub fn has_room_for_reader(&mut self, channels: &[u32]) -> bool {
+        self.policies.is_empty() || !self.is_any_full(channels)
+    }
+
+    fn is_any_full(&mut self, channels: &[u32]) -> bool {
+        let is_full = |&channel: &u32| {
+            let readers = self.channels[channel as usize].audience().total();
+            // fault: one-subscriber-too-many
+            readers >= self.rules(channel).max_subscribers
+        };
+        let is_any = channels.iter().any(is_full);
+        if is_any {
+            self.counts.too_many_subscribers += 1;
+            // Some may have been made for this reader.
+            for &channel in channels {
+                if self.channels[channel as usize].is_unused() {
+                    self.enqueue_idle(channel);
+                }
+            }
+        }
+        is_any
+    }
+
+    /// Checks the size of a message, which is the one at `place` of those that are published
+    /// together.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::MessageTooLarge`] where it is larger than the policy of its channel allows.
+    #[inline]
+    pub(super) fn check_size(
+        &mut self,
+        channel: u32,
+        message: &Draft<'_>,
+        place: usize,
+    ) -> Result<(), Refusal> {
+        let max_bytes = self.rules(channel).max_message_bytes;
+        // fault: size-limit-off-by-one
+        if message.data.len() <= max_bytes {
+            return Ok(());
+        }
+        self.counts.messages_too_large += 1;
+        Err(Refusal::MessageTooLarge { max_bytes, place })
+    }
+}
