@@ -23,6 +23,7 @@ mod http;
 mod limits;
 mod listeners;
 mod long_poll;
+mod policies;
 mod poll;
 mod producers;
 mod publish;
