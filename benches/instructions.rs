@@ -16,11 +16,19 @@ use std::process::{Command, Stdio};
 use encke_core::engine::ConnId;
 use encke_core::http1::{Outcome, Scan, parse};
 use encke_core::message::{ChannelName, Draft};
+use encke_core::tokens::{Key, Rules, Signer, SystemRandom, Tokens};
 use gungraun::{library_benchmark, library_benchmark_group};
 use support::{CHANNEL, World, browser_get, get, name, post, text};
 
 /// Connections served in a counted run.
 const CLIENTS: usize = 100;
+
+/// The date at which tokens are verified.
+const DATE_MS: u64 = 1_800_000_000_000;
+
+const SECRET: &[u8] = b"a secret of more than 32 bytes, and of no use elsewhere";
+const RSA: &[u8] = include_bytes!("../src/core/tokens/fixtures/rsa.pem");
+const RSA_PRIVATE: &[u8] = include_bytes!("../src/core/tokens/fixtures/rsa.private.pem");
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -157,6 +165,33 @@ fn publish_request(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
+/// A verification, a good token, and whether it was seen before.
+fn token(key: &[u8], private: &[u8], is_seen: bool) -> (Tokens, String) {
+    let signer = Signer::parse(private, SystemRandom::new()).expect("a key");
+    let claims = r#"{"sub":"user-42","exp":4102444800,"encke":{"subscribe":["user/42/**"]}}"#;
+    let token = signer.sign(claims, None).expect("good claims");
+    let (keys, _) = Key::parse(key).expect("a key");
+    let rules = Rules {
+        keys,
+        ..Rules::default()
+    };
+    let mut tokens = Tokens::new(rules, (1, 2));
+    if is_seen {
+        assert!(tokens.verify(token.as_bytes(), DATE_MS).is_ok());
+    }
+    (tokens, token)
+}
+
+// A token that was seen before, short and long, and one that was not.
+#[library_benchmark]
+#[bench::hs256_seen(token(SECRET, SECRET, true))]
+#[bench::rs256_seen(token(RSA, RSA_PRIVATE, true))]
+#[bench::hs256_first(token(SECRET, SECRET, false))]
+fn verify_token((mut tokens, token): (Tokens, String)) -> (Tokens, String) {
+    assert!(tokens.verify(black_box(token.as_bytes()), DATE_MS).is_ok());
+    (tokens, token)
+}
+
 library_benchmark_group!(
     name = hot_path,
     benchmarks = [
@@ -165,7 +200,8 @@ library_benchmark_group!(
         deliver,
         publish,
         publish_request,
-        poll
+        poll,
+        verify_token
     ]
 );
 

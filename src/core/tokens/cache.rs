@@ -30,7 +30,7 @@ const MAX_BYTES: usize = 16 << 20;
 type Digest = (u64, u64);
 
 /// Bytes of an entry beside its token: twice a slot in the table and a place in the order, as both
-/// may be twice as large as what is in them, the counts of the `Rc`, and what the allocator adds.
+/// may be twice as large as what is in them, the counts of the `Arc`, and what the allocator adds.
 const OVERHEAD_BYTES: usize = 2 * (size_of::<Entry>() + 1 + size_of::<Digest>()) + 16 + 64;
 
 #[derive(Debug)]
