@@ -57,6 +57,26 @@ impl FrameCache {
         self.meter.has_room(0)
     }
 
+    /// Lowers the limit to `max_bytes`, as far as the budget allows frames to be dropped, or raises it
+    /// to that. Each message whose frames are dropped takes 1 of the budget.
+    pub(super) fn lower_limit(
+        &mut self,
+        max_bytes: usize,
+        budget: &mut usize,
+        messages: &mut Slab<Stored>,
+    ) {
+        let is_over = |cache: &FrameCache| cache.meter.used() > max_bytes && !cache.kept.is_empty();
+        while *budget > 0 && is_over(self) {
+            self.drop_oldest(messages);
+            *budget -= 1;
+        }
+        match is_over(self) {
+            true => drop(self.meter.approach_limit(max_bytes)),
+            // The rest is held by readers: none holds more until it is sent.
+            false => self.meter.set_limit(max_bytes),
+        }
+    }
+
     fn drop_oldest(&mut self, messages: &mut Slab<Stored>) {
         let Some((key, seq)) = self.kept.pop_front() else {
             return;

@@ -126,7 +126,7 @@ impl Hub {
 
     /// Evicts the oldest message that is not pending, if it is among the first few. Returns whether
     /// one was evicted.
-    fn evict_oldest(&mut self) -> bool {
+    pub(super) fn evict_oldest(&mut self) -> bool {
         let mut at = self.ages.oldest();
         for _ in 0..EVICTION_REACH {
             let Some(key) = at else { return false };
@@ -179,7 +179,7 @@ impl Hub {
 }
 
 /// Whether a channel keeps more than it may.
-fn exceeds(ring: &Ring, rules: &Rules) -> bool {
+pub(super) fn exceeds(ring: &Ring, rules: &Rules) -> bool {
     // fault: history-off-by-one
     ring.entries.len() > rules.max_messages || ring.bytes() > rules.max_bytes
 }

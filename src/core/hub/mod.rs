@@ -29,6 +29,7 @@ mod items;
 mod names;
 mod policies;
 mod readers;
+mod reload;
 mod ring;
 mod stored;
 mod subscription;
@@ -99,12 +100,27 @@ pub struct Hub {
 /// Channels that are used together: nearly always a single one.
 pub type Channels = SmallVec<[u32; 1]>;
 
-/// The limits a hub keeps to.
+/// The limits a hub keeps to. After a reload, those it comes to step by step.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     max_channels: usize,
+    max_total_bytes: usize,
     /// Half of what messages may take, and counted apart: names never evict history.
     max_channel_bytes: usize,
+    /// A quarter of what messages may take, or room for a few of the largest.
+    max_frame_bytes: usize,
+}
+
+impl Limits {
+    fn new(config: &Config) -> Limits {
+        let max_total_bytes = config.history.max_total_bytes;
+        Limits {
+            max_channels: config.max_channels,
+            max_total_bytes,
+            max_channel_bytes: max_total_bytes / 2,
+            max_frame_bytes: (max_total_bytes / 4).max(4 * config.max_body_bytes),
+        }
+    }
 }
 
 /// Counters since the start, for metrics.
@@ -176,6 +192,7 @@ impl Hub {
     /// An empty hub that follows a log of this epoch. `keys` seed the hash of names, so that a
     /// client cannot make them collide.
     pub fn new(config: &Config, max_readers: usize, epoch: Epoch, keys: (u64, u64)) -> Hub {
+        let limits = Limits::new(config);
         Hub {
             epoch,
             head: Seq::ZERO,
@@ -188,16 +205,13 @@ impl Hub {
             ages: Ages::new(config.max_channels),
             run: VecDeque::new(),
             idle: VecDeque::new(),
-            meter: Meter::new(config.history.max_total_bytes),
+            meter: Meter::new(limits.max_total_bytes),
             channel_bytes: 0,
             forgotten: 0,
-            frames: FrameCache::new(frame_bytes(config)),
+            frames: FrameCache::new(limits.max_frame_bytes),
             policies: Policies::new(config),
             resolved: u32::MAX,
-            limits: Limits {
-                max_channels: config.max_channels,
-                max_channel_bytes: config.history.max_total_bytes / 2,
-            },
+            limits,
             now: Time::default(),
             counts: Counts::default(),
             fan_out_ms: Histogram::new(DURATIONS_MS),
@@ -503,11 +517,6 @@ impl Hub {
             self.run.push_back(index);
         }
     }
-}
-
-/// The room for frames: a quarter of that for messages, or for a few of the largest.
-fn frame_bytes(config: &Config) -> usize {
-    (config.history.max_total_bytes / 4).max(4 * config.max_body_bytes)
 }
 
 /// The bytes that storing a message takes, overhead included.

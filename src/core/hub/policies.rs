@@ -90,6 +90,11 @@ impl Policies {
         self.patterns.is_empty()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.patterns.len()
+    }
+
     /// The index of the first policy that is for a channel of this name; [`NO_POLICY`] if none is.
     /// It compares the name with up to all patterns.
     #[inline]

@@ -3,8 +3,11 @@
 
 use proptest::prelude::*;
 
+use std::time::Duration;
+
 use super::*;
-use crate::config::History;
+use crate::base::wheel::TICK_MS;
+use crate::config::{History, Policy};
 use crate::log::{Log, Memory};
 use crate::message::{Data, EventName, IdempotencyKey};
 
@@ -25,6 +28,42 @@ enum Op {
     Leave(usize),
     Forget(usize),
     Pass(u64),
+    /// Evict what is due, within a budget.
+    Expire(usize),
+    /// Other limits and policies, of which each channel has the first that is for it.
+    Reconfigure(History, Vec<Policy>),
+    /// Go on with that, within a budget.
+    Continue(usize),
+}
+
+fn history() -> impl Strategy<Value = History> {
+    let bytes = (200..4_000usize, 2_000..6_000usize);
+    (0..6usize, bytes, age()).prop_map(|(max_messages, (max_bytes, max_total_bytes), max_age)| {
+        History {
+            max_messages,
+            max_bytes,
+            max_total_bytes,
+            max_age,
+        }
+    })
+}
+
+fn age() -> impl Strategy<Value = Duration> {
+    proptest::sample::select(vec![100, 2_000, 20_000]).prop_map(Duration::from_millis)
+}
+
+fn policies() -> impl Strategy<Value = Vec<Policy>> {
+    let pattern = proptest::sample::select(vec!["a", "b", "c", "*"]);
+    let numbers = proptest::option::of((0..6usize, 200..4_000usize));
+    let policy = (pattern, numbers, proptest::option::of(age()), any::<bool>());
+    let policy = policy.prop_map(|(pattern, numbers, history_age, latest)| Policy {
+        history_messages: numbers.map(|(messages, _)| messages),
+        history_bytes: numbers.map(|(_, bytes)| bytes),
+        history_age,
+        latest,
+        ..Policy::of(pattern.parse().unwrap())
+    });
+    proptest::collection::vec(policy, 0..4)
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -37,6 +76,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..8usize).prop_map(Op::Leave),
         1 => (0..4usize).prop_map(Op::Forget),
         1 => (0..9_000u64).prop_map(Op::Pass),
+        2 => (0..200u64).prop_map(Op::Pass),
+        1 => (0..4usize).prop_map(Op::Expire),
+        1 => (history(), policies()).prop_map(|(limits, some)| Op::Reconfigure(limits, some)),
+        1 => (0..4usize).prop_map(Op::Continue),
     ]
 }
 
@@ -53,14 +96,19 @@ struct Twin {
     /// Each with its channels, and with those whose earlier losses are no gap to it.
     readers: Vec<(Reader, Vec<usize>, Vec<usize>)>,
     published: Vec<Message>,
-    max_messages: usize,
+    /// For each channel, the newest message that a newer one may have replaced.
+    replaceable: [Seq; CHANNELS.len()],
+    /// For each channel, when one whose oldest message was pending has been looked at again.
+    again_at: [Time; CHANNELS.len()],
+    config: Config,
     now: Time,
 }
 
 impl Twin {
-    fn new(history: History) -> Twin {
+    fn new(history: History, policies: Vec<Policy>) -> Twin {
         let config = Config {
             history,
+            policies,
             max_channels: 16,
             ..Config::default()
         };
@@ -70,9 +118,46 @@ impl Twin {
             log,
             readers: Vec::new(),
             published: Vec::new(),
-            max_messages: history.max_messages,
+            replaceable: Default::default(),
+            again_at: Default::default(),
+            config,
             now: Time::default(),
         }
+    }
+
+    /// The policy of a channel.
+    fn policy(&self, place: usize) -> Option<&Policy> {
+        let mut policies = self.config.policies.iter();
+        policies.find(|policy| policy.pattern.matches(CHANNELS[place]))
+    }
+
+    fn is_latest(&self, place: usize) -> bool {
+        self.policy(place).is_some_and(|policy| policy.latest)
+    }
+
+    fn max_messages(&self, place: usize) -> usize {
+        let own = self
+            .policy(place)
+            .and_then(|policy| policy.history_messages);
+        match self.is_latest(place) {
+            true => own.unwrap_or(1).min(1),
+            false => own.unwrap_or(self.config.history.max_messages),
+        }
+    }
+
+    fn max_bytes(&self, place: usize) -> usize {
+        let own = self.policy(place).and_then(|policy| policy.history_bytes);
+        own.unwrap_or(self.config.history.max_bytes)
+    }
+
+    fn max_age_ms(&self, place: usize) -> u64 {
+        let own = self.policy(place).and_then(|policy| policy.history_age);
+        crate::base::time::millis(own.unwrap_or(self.config.history.max_age))
+    }
+
+    /// Whether a channel keeps more than it may.
+    fn exceeds(&self, place: usize, channel: &Channel) -> bool {
+        channel.len() > self.max_messages(place) || channel.bytes() > self.max_bytes(place)
     }
 
     fn apply(&mut self, op: Op) {
@@ -101,8 +186,88 @@ impl Twin {
             Op::Pass(ms) => {
                 self.now = self.now.after_ms(ms);
                 self.hub.set_now(self.now);
-                self.hub.expire_history(1_000);
+                self.expire(1_000);
                 self.hub.forget_idle(1_000);
+            }
+            Op::Expire(budget) => self.expire(budget),
+            Op::Reconfigure(history, policies) => {
+                self.config = Config {
+                    history,
+                    policies,
+                    ..self.config.clone()
+                };
+                self.hub.reconfigure(&self.config);
+                for place in 0..CHANNELS.len() {
+                    if self.is_latest(place) {
+                        self.replace_all_but_newest(place);
+                    }
+                }
+            }
+            Op::Continue(budget) => self.hub.continue_reconfigure(budget),
+        }
+    }
+
+    /// All but the newest message of a channel may be replaced from now on.
+    fn replace_all_but_newest(&mut self, place: usize) {
+        let all = self.published.iter().rev();
+        let mut older = all.filter(|message| message.channel == place).skip(1);
+        if let Some(message) = older.next() {
+            self.replaceable[place] = message.seq;
+        }
+    }
+
+    /// Expires messages: none before its time, and, if the budget was large, all in time.
+    fn expire(&mut self, budget: usize) {
+        let losses = |twin: &Twin| {
+            let channels = CHANNELS.iter().map(|name| {
+                let index = twin.hub.find(name)?;
+                Some((index, twin.hub.channel(index).evicted_up_to()))
+            });
+            channels.collect::<Vec<_>>()
+        };
+        let before = losses(self);
+        let was_over: Vec<bool> = before
+            .iter()
+            .enumerate()
+            .map(|(place, found)| {
+                found.is_some_and(|(index, _)| self.exceeds(place, self.hub.channel(index)))
+            })
+            .collect();
+        self.hub.expire_history(budget);
+        for (place, (before, after)) in before.into_iter().zip(losses(self)).enumerate() {
+            let (Some((_, before)), Some((index, after))) = (before, after) else {
+                continue;
+            };
+            let max_age_ms = self.max_age_ms(place);
+            let lost = self.published.iter().filter(|message| {
+                message.channel == place && (message.seq > before && message.seq <= after)
+            });
+            for message in lost {
+                let is_due = message.at.after_ms(max_age_ms) <= self.now;
+                let is_replaced = message.seq <= self.replaceable[place];
+                assert!(
+                    is_due || is_replaced || was_over[place],
+                    "{:?} is early",
+                    message.seq
+                );
+            }
+            let channel = self.hub.channel(index);
+            let oldest = channel.ring().and_then(|ring| ring.entries.front());
+            if let Some(oldest) = oldest
+                && budget > 100
+                && index < self.hub.resolved
+            {
+                let at = self.published[oldest.seq.0 as usize - 1].at;
+                let due = at.after_ms(max_age_ms + 2 * TICK_MS);
+                let is_pending = oldest.pending > 0;
+                // One that was pending is looked at again in a tick.
+                let is_late = due <= self.now && !is_pending && self.now >= self.again_at[place];
+                assert!(!is_late, "{:?} is late", oldest.seq);
+                if is_pending {
+                    self.again_at[place] = self.now.after_ms(2 * TICK_MS);
+                }
+                let is_trimmed_later = oldest.pending > 0 || channel.running;
+                assert!(!self.exceeds(place, channel) || is_trimmed_later);
             }
         }
     }
@@ -122,6 +287,9 @@ impl Twin {
                 channel,
                 at: self.now,
             });
+            if self.is_latest(channel) {
+                self.replace_all_but_newest(channel);
+            }
         }
     }
 
@@ -153,6 +321,24 @@ impl Twin {
         self.readers[place] = (reader, channels, fresh);
     }
 
+    /// All readers leave, and all messages and channels go in time.
+    fn end(&mut self) {
+        while !self.readers.is_empty() {
+            self.leave(self.readers.len() - 1);
+        }
+        while let Some(channel) = self.hub.next_turn() {
+            self.hub.end_turn(channel);
+        }
+        self.hub.continue_reconfigure(100_000);
+        assert!(!self.hub.is_reconfiguring());
+        for _ in 0..4 {
+            self.apply(Op::Pass(100_000));
+            self.check();
+        }
+        assert_eq!((self.hub.message_count(), self.hub.channel_count()), (0, 0));
+        assert_eq!(self.hub.next_history_expiry(), None);
+    }
+
     /// Followers are named by their places, so the last, which takes the place, joins anew.
     fn leave(&mut self, place: usize) {
         self.hub.unfollow(&mut self.readers[place].0);
@@ -171,15 +357,17 @@ impl Twin {
             return;
         };
         if let Some(place) = self.hub.first_ready(channel) {
-            let (reader, channels, fresh) = &mut self.readers[place as usize];
-            self.hub.dequeue(reader);
+            let place = place as usize;
+            self.hub.dequeue(&mut self.readers[place].0);
             let take = Take {
                 messages: most,
                 bytes: usize::MAX,
             };
             let mut items = Vec::new();
+            let (reader, channels, fresh) = &self.readers[place];
             let more = self.hub.pending_items(reader, take, &mut items);
-            let owed = owed_naively(&self.hub, &self.published, reader.cursor, channels, fresh);
+            let owed = self.owed_naively(reader.cursor, channels, fresh);
+            let (reader, _, fresh) = &mut self.readers[place];
             let is_message = |item: &&Item| matches!(item, Item::Message { .. });
             let beyond = owed.iter().filter(is_message).nth(most);
             let given = owed.iter().take_while(|item| Some(*item) != beyond);
@@ -205,6 +393,42 @@ impl Twin {
             }
         }
         self.hub.end_turn(channel);
+    }
+
+    /// Everything after a cursor in these channels, losses included, by looking at all messages.
+    fn owed_naively(&self, cursor: Seq, channels: &[usize], fresh: &[usize]) -> Vec<Item> {
+        let mut items = Vec::new();
+        for &place in channels {
+            let index = self.hub.find(CHANNELS[place]).expect("it is followed");
+            let channel = self.hub.channel(index);
+            // With `latest`, a message replaces what is lost before it too.
+            let is_replaced = self.is_latest(place) && !channel.is_empty();
+            let is_lost = channel.evicted_up_to() > cursor && !is_replaced;
+            if is_lost && !fresh.contains(&place) {
+                items.push(Item::Gap(channel.evicted_up_to()));
+            }
+            for message in &self.published {
+                if message.channel == place
+                    && message.seq > channel.evicted_up_to()
+                    && message.seq > cursor
+                {
+                    let mut stored = self.hub.messages.iter();
+                    let found = stored.find(|(_, stored)| stored.seq() == message.seq);
+                    let Some((key, stored)) = found else {
+                        let is_replaced = message.seq <= self.replaceable[place];
+                        assert!(is_replaced, "what is not lost is stored");
+                        continue;
+                    };
+                    assert_eq!(stored.at(), message.at);
+                    items.push(Item::Message {
+                        seq: message.seq,
+                        key: key as u32,
+                    });
+                }
+            }
+        }
+        items.sort_by_key(Item::seq);
+        items
     }
 
     /// Recomputes everything that is kept or derived, from what was published.
@@ -236,29 +460,49 @@ impl Twin {
             .map(|channel| Channel::footprint(channel.name()))
             .sum();
         assert_eq!(self.hub.channel_bytes(), names);
+        let is_reconfiguring = self.hub.is_reconfiguring();
+        assert!(
+            is_reconfiguring || self.hub.meter().limit() == self.config.history.max_total_bytes
+        );
     }
 
-    /// The ring is exactly the messages after the loss; what is over the limit is owed.
+    /// The ring is the messages after the loss, without those that a newer one replaced; what is
+    /// over the limit is owed, or will be looked at.
     fn check_history(&self, place: usize, channel: &Channel) {
         let after_loss = self
             .published
             .iter()
             .filter(|message| message.channel == place && message.seq > channel.evicted_up_to());
-        let expected: Vec<Seq> = after_loss.map(|message| message.seq).collect();
         let entries = channel.ring().map(|ring| &ring.entries);
         let kept: Vec<Seq> = entries
             .into_iter()
             .flatten()
             .map(|entry| entry.seq)
             .collect();
+        let is_kept = |seq: Seq| seq > self.replaceable[place] || kept.first() <= Some(&seq);
+        let expected: Vec<Seq> = after_loss
+            .map(|message| message.seq)
+            .filter(|&seq| is_kept(seq))
+            .collect();
         assert_eq!(kept, expected, "{}", channel.name());
-        let is_turning = channel.running;
-        if kept.len() > self.max_messages && !is_turning {
-            let first = entries
-                .and_then(|entries| entries.front())
-                .expect("over the limit");
-            assert!(first.pending > 0, "kept over the limit without need");
+        let index = self.hub.find(channel.name()).expect("it is known");
+        let deadline = self.hub.ages.deadline(index);
+        let Some(oldest) = entries.and_then(|entries| entries.front()) else {
+            assert_eq!(deadline, None, "the deadline of an empty channel");
+            return;
+        };
+        let is_examined = self.hub.ages.is_examined(&self.hub.messages, oldest.seq);
+        assert!(!is_examined || deadline.is_some(), "nobody looks again");
+        let is_unresolved = index >= self.hub.resolved;
+        let is_looked_at = deadline.is_some_and(|at| at <= self.now.after_ms(2 * TICK_MS));
+        if self.exceeds(place, channel) && !channel.running && !is_unresolved && !is_looked_at {
+            assert!(oldest.pending > 0, "kept over the limit without need");
         }
+        assert_eq!(
+            self.hub.keeps_latest(index),
+            self.is_latest(place),
+            "the policy is found at any time"
+        );
     }
 
     fn check_lists(&self, place: usize, channel: &Channel) {
@@ -312,62 +556,21 @@ fn retain_behind(hub: &Hub, cursor: Seq, channels: &mut Vec<usize>) {
     });
 }
 
-/// Everything after a cursor in these channels, losses included, by looking at all messages.
-fn owed_naively(
-    hub: &Hub,
-    published: &[Message],
-    cursor: Seq,
-    channels: &[usize],
-    fresh: &[usize],
-) -> Vec<Item> {
-    let mut items = Vec::new();
-    for &place in channels {
-        let channel = hub.channel(hub.find(CHANNELS[place]).expect("it is followed"));
-        if channel.evicted_up_to() > cursor && !fresh.contains(&place) {
-            items.push(Item::Gap(channel.evicted_up_to()));
-        }
-        for message in published {
-            if message.channel == place
-                && message.seq > channel.evicted_up_to()
-                && message.seq > cursor
-            {
-                let stored = hub
-                    .messages
-                    .iter()
-                    .find(|(_, stored)| stored.seq() == message.seq);
-                let (key, stored) = stored.expect("what is not lost is stored");
-                assert_eq!(stored.at(), message.at);
-                items.push(Item::Message {
-                    seq: message.seq,
-                    key: key as u32,
-                });
-            }
-        }
-    }
-    items.sort_by_key(Item::seq);
-    items
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn the_hub_is_its_naive_twin(
-        max_messages in 0..6usize,
-        max_bytes in 200..4_000usize,
-        max_total_bytes in 2_000..6_000usize,
+        history in history(),
+        policies in policies(),
         ops in proptest::collection::vec(op(), 1..120),
     ) {
-        let mut twin = Twin::new(History {
-            max_messages,
-            max_bytes,
-            max_total_bytes,
-            max_age: std::time::Duration::from_secs(20),
-        });
+        let mut twin = Twin::new(history, policies);
         for op in ops {
             twin.apply(op);
             twin.check();
         }
+        twin.end();
     }
 }
 
@@ -400,9 +603,9 @@ fn message_is_charged_the_same_to_channel_and_meter() {
 /// A hub whose channels `a` keep only their newest message.
 fn latest() -> (Log, Hub) {
     let config = Config {
-        policies: vec![crate::config::Policy {
+        policies: vec![Policy {
             latest: true,
-            ..crate::config::Policy::of("a".parse().unwrap())
+            ..Policy::of("a".parse().unwrap())
         }],
         ..Config::default()
     };

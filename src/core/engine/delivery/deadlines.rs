@@ -16,11 +16,16 @@ use crate::http1::status;
 /// Old messages and unused channels dropped per call.
 const SWEEP: usize = 256;
 
+/// Channels that get the policy of a new configuration per call, or messages that are over its
+/// limits and evicted.
+const RECONFIGURED: usize = 1_024;
+
 /// Does what is due, for at most `budget` connections.
 pub(in crate::engine) fn expire(delivery: &mut Delivery, mut budget: usize, wire: &mut impl Wire) {
     while let Some(index) = delivery.connections.expire(&mut budget) {
         on_deadline(delivery, index, wire);
     }
+    delivery.hub.continue_reconfigure(RECONFIGURED);
     delivery.hub.expire_history(SWEEP);
     delivery.hub.forget_idle(SWEEP);
 }
