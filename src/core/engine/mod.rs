@@ -206,9 +206,12 @@ impl Engine {
         self.debug_check();
     }
 
-    /// Takes new settings between two turns. Parked connections whose right to receive is gone end
-    /// over the next turns, like those whose token expires.
+    /// Takes new settings between two turns. Channels take their new limits and policies, and parked
+    /// connections are reviewed, in [`Engine::expire`], within a budget per call; until then
+    /// [`Engine::has_work`]. Connections whose right to receive is gone end like those whose token
+    /// expires.
     pub fn reconfigure(&mut self, config: &Config) {
+        self.delivery.hub.reconfigure(config);
         requests::reconfigure(&mut self.requests, &mut self.delivery, config);
     }
 
@@ -280,6 +283,7 @@ impl Engine {
             ..
         } = &self.delivery;
         hub.has_ready()
+            || hub.is_reconfiguring()
             || connections.has_work()
             || self.requests.has_work()
             || self.delivery.review.is_under_way()
