@@ -10,6 +10,7 @@ import socket
 import time
 
 import targets
+import verdicts
 from client import (PATIENCE_S, Exchange, connect, get, metric, publish, subscribers,
                     wait_for_subscribers)
 
@@ -24,6 +25,9 @@ STREAMS = ("sse", "ndjson", "frame")
 
 def of(target):
     """The checks of a target, with their names, in order."""
+    if target.asks_application:
+        yield from verdicts.CHECKS
+        return
     yield "poll", poll
     yield "poll: two on one connection", polls_on_one_connection
     yield "long poll: held, and answered by an event", long_poll
@@ -44,6 +48,8 @@ def of(target):
     for name, request in DOUBTFUL.items():
         yield f"smuggling: {name}", functools.partial(smuggling, request=request)
     yield "the control surface: not reachable", no_control
+    if target.access_log:
+        yield "tokens in a query: not logged", functools.partial(no_token_logged, log=target.access_log)
     yield "encke starts again: the proxy finds it", restart
     if target.keeps_event_sources:
         yield "encke is away: an EventSource is told to come back", away
@@ -215,6 +221,13 @@ def no_control(stage):
         answer = get(stage.port, stage.prefix + path, method, "text" if method.startswith("P") else None)
         if answer.status != 404:
             raise AssertionError(f"{method} {path} is answered {answer.status}")
+
+
+def no_token_logged(stage, log):
+    path = f"{stage.prefix}/poll/logged"
+    expect(get(stage.port, f"{path}?since=now&token=secret").status, 200)
+    text = (stage.directory / log).read_text()
+    expect([path in text, "secret" in text], [True, False])
 
 
 def restart(stage):

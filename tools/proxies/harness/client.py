@@ -14,12 +14,12 @@ PATIENCE_S = 10
 class Exchange:
     """One GET whose answer is taken as it comes."""
 
-    def __init__(self, port, path, connection=None):
+    def __init__(self, port, path, connection=None, headers=None):
         self.connection = connection or connect(port)
         self.socket = self.connection.sock
         self.response = None
         self.received = b""
-        self.connection.request("GET", path)
+        self.connection.request("GET", path, headers=headers or {})
 
     def __enter__(self):
         return self
@@ -64,11 +64,12 @@ def connect(port):
     return connection
 
 
-def get(port, path, method="GET", body=None):
+def get(port, path, method="GET", body=None, headers=None):
     """A whole answer, with its body in `content`."""
     connection = connect(port)
+    fields = {"Content-Type": "text/plain"} if body else {}
     try:
-        connection.request(method, path, body, {"Content-Type": "text/plain"} if body else {})
+        connection.request(method, path, body, {**fields, **(headers or {})})
         response = connection.getresponse()
         response.content = response.read()
         return response

@@ -44,7 +44,8 @@ class Stage:
         self.socket = directory / "public.sock"
         self.control_port, self.public_port = free_port(), free_port()
         self.port, self.prefix = self.public_port, ""
-        self.server = self.proxy = None
+        self.server = self.proxy = self.application = None
+        self.application_port = free_port()
         self.start_encke()
 
     def start_encke(self):
@@ -64,8 +65,16 @@ class Stage:
     def stop_encke(self):
         stop(self.server)
 
+    def start_application(self):
+        command = [sys.executable, "-u", RECIPES / "nginx/may_read.py", str(self.application_port)]
+        self.application = start(command, self.directory / "application.log")
+        wait_for("the application", self.application, self.application_port, "/may-read?channel=news", 401)
+
+    def stop_application(self):
+        stop(self.application)
+
     def stop(self):
-        for process in (self.proxy, self.server):
+        for process in (self.proxy, self.server, self.application):
             if process:
                 stop(process)
 
@@ -77,6 +86,8 @@ class Target:
     by_unix = by_tcp = None
     name = "direct"
     package = binary = recipe = None
+    # What shows that the proxy is there.
+    first_path, first_status = "/encke/healthz", 200
     # What the recipe must contain, and what it is replaced by; {port} and {directory} are filled in.
     replacements = {}
     # Seconds until encke knows that a client left, by technique, where it is more than the usual.
@@ -85,6 +96,10 @@ class Target:
     cuts_long_holds = True
     # Whether an EventSource survives that encke is away.
     keeps_event_sources = False
+    # The file, in the directory of a test, in which the recipe logs requests.
+    access_log = None
+    # Whether an application says who may read: then it has checks of its own.
+    asks_application = False
 
     def is_installed(self):
         return self.binary is None or self.path() is not None
@@ -98,22 +113,31 @@ class Target:
         stage = Stage(encke, directory)
         if self.binary:
             stage.port, stage.prefix = free_port(), "/encke"
+            if self.asks_application:
+                stage.start_application()
             config = directory / "config"
             config.write_text(self.render(stage, over_tcp))
             stage.proxy = start([self.path(), *self.arguments(config, stage)], directory / "proxy.log")
-            wait_for(self.name, stage.proxy, stage.port, "/encke/healthz")
+            wait_for(self.name, stage.proxy, stage.port, self.first_path, self.first_status)
         return stage
 
     def render(self, stage, over_tcp):
         """The recipe with the ports, the paths and the short timeout of the test."""
-        text = (RECIPES / self.name / self.recipe).read_text()
+        text = (RECIPES / self.folder() / self.recipe).read_text()
         address = self.by_tcp.replace(RECIPE_PORT, str(stage.public_port)) if over_tcp else \
             self.by_unix.replace(RECIPE_SOCKET, str(stage.socket))
         for old, new in {self.by_unix: address, **self.replacements}.items():
             if old not in text:
                 raise RuntimeError(f"{self.recipe} does not contain {old!r} any more")
-            text = text.replace(old, new.replace("{port}", str(stage.port)))
+            values = {"{port}": stage.port, "{directory}": stage.directory, "{application}": stage.application_port}
+            for name, value in values.items():
+                new = new.replace(name, str(value))
+            text = text.replace(old, new)
         return self.surround(text, stage)
+
+    def folder(self):
+        """The directory of the recipe."""
+        return self.name
 
     def surround(self, text, _stage):
         return text
@@ -140,7 +164,9 @@ class Nginx(Target):
     replacements = {
         "listen 80;": "listen 127.0.0.1:{port};",
         "proxy_read_timeout 150s;": f"proxy_read_timeout {TIMEOUT_S}s;",
+        "/var/log/nginx/encke.log": "{directory}/access.log",
     }
+    access_log = "access.log"
 
     def surround(self, text, stage):
         own = [f"{kind}_temp_path {stage.directory}/{kind};"
@@ -150,6 +176,24 @@ class Nginx(Target):
     def arguments(self, config, stage):
         pid = f"daemon off; pid {stage.directory}/pid;"
         return ["-p", stage.directory, "-c", config, "-e", "stderr", "-g", pid]
+
+
+class NginxAuthRequest(Nginx):
+    """nginx that asks an application, `may_read.py`."""
+
+    name = "nginx-auth-request"
+    recipe = "auth-request.conf"
+    asks_application = True
+    first_path, first_status = "/encke/poll/news", 401
+    access_log = None
+    replacements = {
+        "listen 80;": "listen 127.0.0.1:{port};",
+        "server 127.0.0.1:8000;": "server 127.0.0.1:{application};",
+        "/var/cache/nginx-encke": "{directory}/cache",
+    }
+
+    def folder(self):
+        return "nginx"
 
 
 class Haproxy(Target):
@@ -234,7 +278,7 @@ class Varnish(Target):
                 "-p", f"pipe_timeout={TIMEOUT_S}", "-s", "malloc,16m"]
 
 
-ALL = [Target(), Nginx(), Haproxy(), Caddy(), Apache(), Varnish()]
+ALL = [Target(), Nginx(), NginxAuthRequest(), Haproxy(), Caddy(), Apache(), Varnish()]
 
 
 def find_encke():
@@ -297,8 +341,8 @@ def stop_all():
         stop(process)
 
 
-def wait_for(name, process, port, path):
-    """Waits until a GET of `path` is answered with 200."""
+def wait_for(name, process, port, path, status=200):
+    """Waits until a GET of `path` is answered with this status."""
     deadline = time.monotonic() + START_S
     last = None
     while time.monotonic() < deadline:
@@ -306,7 +350,7 @@ def wait_for(name, process, port, path):
             raise RuntimeError(f"{name} ended with {process.returncode}")
         try:
             last = client.get(port, path).status
-            if last == 200:
+            if last == status:
                 return
         except OSError as error:
             last = error
