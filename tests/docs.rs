@@ -10,11 +10,13 @@ use std::thread;
 use std::time::Duration;
 
 use encke::config::{SETTINGS, Setting};
+use encke::tokens::Invalid;
 use encke::{Address, Config, Server};
 use encke_core::transport::Transport;
 
 const OPERATING: &str = include_str!("../src/docs/operating.md");
 const HTTP: &str = include_str!("../src/docs/http.md");
+const RIGHTS: &str = include_str!("../src/docs/rights.md");
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -81,6 +83,33 @@ fn metrics() -> String {
     handle.shutdown();
     running.join().expect("no panic").expect("no error");
     answer
+}
+
+/// The beginning of each reason, up to what differs between tokens.
+#[test]
+fn rights_page_explains_every_refusal_of_a_token() {
+    let table = RIGHTS
+        .split_once("\n## When a request is refused\n")
+        .expect("a section on refusals")
+        .1;
+    let reasons = [
+        Invalid::Form(""),
+        Invalid::Key,
+        Invalid::Signature,
+        Invalid::Claim(""),
+        Invalid::Expired { ago_ms: 0 },
+        Invalid::NotYet { in_ms: 0 },
+        Invalid::Audience,
+        Invalid::Issuer,
+        Invalid::Blocked,
+    ];
+    let all: BTreeSet<usize> = reasons.iter().map(Invalid::index).collect();
+    assert_eq!(all.len(), Invalid::NAMES.len());
+    for reason in reasons {
+        let text = reason.to_string();
+        let begin = text.split([':', ',', '0']).next().unwrap_or_default();
+        assert!(table.contains(&format!("`{begin}")), "{begin:?} is missing");
+    }
 }
 
 /// The path of each transport, and the media type of its responses, as the table of transports

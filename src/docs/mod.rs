@@ -2,11 +2,15 @@
 
 // The first definition of a link counts: these are for rustdoc, the pages' own for a repository.
 
-#[doc = "[operating]: self::operating\n[embedding]: self::embedding\n"]
+#[doc = "[operating]: self::operating\n[embedding]: self::embedding\n[rights]: self::rights\n"]
 #[doc = include_str!("http.md")]
 pub mod http {}
 
-#[doc = "[http]: self::http\n[embedding]: self::embedding\n"]
+#[doc = "[http]: self::http\n[operating]: self::operating\n"]
+#[doc = include_str!("rights.md")]
+pub mod rights {}
+
+#[doc = "[http]: self::http\n[embedding]: self::embedding\n[rights]: self::rights\n"]
 #[doc = include_str!("operating.md")]
 pub mod operating {}
 
