@@ -3,14 +3,19 @@
 // node check.mjs [words of a check's name]
 
 import { Browser } from './chrome.mjs';
-import { livePage } from './page.mjs';
+import { commands } from './commands.mjs';
 import { documented } from './documented.mjs';
+import { libraries } from './libraries.mjs';
+import { mint } from './mint.mjs';
+import { livePage } from './page.mjs';
 import { polyfill } from './polyfill.mjs';
+import { rights } from './rights.mjs';
 import { transports } from './transports.mjs';
 import { Skipped } from './until.mjs';
 
 const words = process.argv.slice(2).join(' ');
-const checks = Object.entries({ ...documented, ...polyfill, ...transports, ...livePage }).filter(([name]) => name.includes(words));
+const all = { ...documented, ...commands, ...mint, ...libraries, ...polyfill, ...transports, ...rights, ...livePage };
+const checks = Object.entries(all).filter(([name]) => name.includes(words));
 const browser = await Browser.start();
 let failed = 0;
 let skipped = 0;

@@ -6,23 +6,17 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
 import http from 'node:http';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
+import { documentedFunction } from './blocks.mjs';
 import { Encke } from './servers.mjs';
 import { Skipped, until } from './until.mjs';
 
-const PAGE = new URL('../../src/docs/http.md', import.meta.url);
 const PYTHON = new URL('follow.py', import.meta.url).pathname;
 
-/** The client in JavaScript whose code begins so, with `setTimeout` and `console` of the check. */
-async function client(name, setTimeout) {
-  const blocks = [...(await readFile(PAGE, 'utf8')).matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
-  const [code, ...others] = blocks.filter((block) => block.startsWith(`async function ${name}(`));
-  assert.ok(code && others.length === 0, `one block with ${name}`);
-  return new Function('setTimeout', 'console', `${code}; return ${name};`)(setTimeout, { warn() {} });
-}
+/** The client in JavaScript of this name, with `setTimeout` and `console` of the check. */
+const client = (name, setTimeout) => documentedFunction('http', name, { setTimeout, console: { warn() {} } });
 
 /** What the client in Python whose code begins so yields, sleeps and raises: at most so many things. */
 async function* python(words, base, channels, most) {
@@ -36,7 +30,7 @@ async function* python(words, base, channels, most) {
   }
 }
 
-async function needPython(...modules) {
+export async function needPython(...modules) {
   await promisify(execFile)('python3', ['-c', `import ${['json', ...modules].join()}`]).catch((error) => {
     throw new Skipped(`python3 or one of its modules is missing: ${error.message.trim().split('\n').at(-1)}`);
   });

@@ -1,44 +1,16 @@
 // The EventSource polyfill that is used most, from npm, against a server that ends its streams often.
-//
-// Owns how a package from npm is brought in: one pinned version with its checksum, unpacked into a
-// temporary directory. Where npm or its registry cannot be reached, the checks say so and are skipped.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { Skipped, until } from './until.mjs';
+import { packages } from './packages.mjs';
 import { Encke, Site, Wire } from './servers.mjs';
-
-const run = promisify(execFile);
-
-const NAME = 'event-source-polyfill';
-const VERSION = '1.0.31';
-// npm refuses an archive that does not have this checksum. The lock file has no download address, so
-// that whatever registry this machine uses serves it.
-const INTEGRITY = 'sha512-4IJSItgS/41IxN5UVAVuAyczwZF7ZIEsM1XAoUzIHA6A+xzusEZUutdXz2Nr+MQPLxfTiCvqE79/C8HT8fKFvA==';
+import { until } from './until.mjs';
 
 /** Runs `check` with the path of the polyfill's source. */
 async function withPolyfill(check) {
-  const directory = await mkdtemp(join(tmpdir(), 'encke-npm-'));
-  try {
-    const dependencies = { [NAME]: VERSION };
-    const packages = { '': { dependencies }, [`node_modules/${NAME}`]: { version: VERSION, integrity: INTEGRITY } };
-    await writeFile(join(directory, 'package.json'), JSON.stringify({ private: true, dependencies }));
-    await writeFile(join(directory, 'package-lock.json'), JSON.stringify({ lockfileVersion: 3, packages }));
-    const options = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--fetch-retries=1', '--fetch-timeout=20000'];
-    await run('npm', options, { cwd: directory, timeout: 120_000 }).catch((error) => {
-      const text = `${error.code} ${error.stderr ?? ''}`;
-      if (/EINTEGRITY/.test(text)) throw error;
-      throw new Skipped(`npm cannot install ${NAME} ${VERSION}: ${text.trim().split('\n')[0]}`);
-    });
-    await check(join(directory, 'node_modules', NAME, 'src/eventsource.js'));
-  } finally {
-    await rm(directory, { recursive: true });
-  }
+  await check(join(await packages(), 'node_modules/event-source-polyfill/src/eventsource.js'));
 }
 
 /** Publishes until streams have ended several times; returns the texts that were published. */

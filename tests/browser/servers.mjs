@@ -19,6 +19,10 @@ export class Encke {
 
   get address() { return `127.0.0.1:${this.port}`; }
   get url() { return `http://${this.address}/`; }
+  /** By a name that shares its cookies with the pages of a `Site`. */
+  get siteUrl() { return `http://localhost:${this.port}/`; }
+  /** Where a `--control` address serves, or else everything. */
+  get controlUrl() { return `http://${this.addresses.at(-1)}/`; }
 
   /** Starts the process, on the same port as before. */
   async run() {
@@ -47,20 +51,20 @@ export class Encke {
   }
 
   async publish(channel, body, headers = {}) {
-    const response = await fetch(`${this.url}publish/${channel}`, { method: 'POST', body, headers });
+    const response = await fetch(`${this.controlUrl}publish/${channel}`, { method: 'POST', body, headers });
     if (!response.ok) throw new Error(`publish: ${response.status} ${await response.text()}`);
     return response.json();
   }
 
   /** Requests served so far, the one that asks included. */
   async requests() {
-    const text = await (await fetch(`${this.url}metrics`)).text();
+    const text = await (await fetch(`${this.controlUrl}metrics`)).text();
     const counts = [...text.matchAll(/^encke_requests_total\{.*\} (\d+)$/gm)];
     return counts.reduce((sum, [, count]) => sum + Number(count), 0);
   }
 
   async subscribers(channel) {
-    const response = await fetch(`${this.url}channels/${channel}`);
+    const response = await fetch(`${this.controlUrl}channels/${channel}`);
     return response.ok ? (await response.json()).subscribers : {};
   }
 }
@@ -75,6 +79,8 @@ export class Site {
     const site = new Site();
     site.encke = encke;
     site.keepMs = 2500;
+    // Answers of its own: by path, a function of request and response.
+    site.routes = {};
     site.server = http.createServer((request, response) => site.answer(request, response));
     site.server.listen(0, '127.0.0.1');
     await once(site.server, 'listening');
@@ -88,6 +94,8 @@ export class Site {
   answer(request, response) {
     const through = /^\/(encke|slow)(\/.*)$/.exec(request.url);
     if (through) return this.pass(request, response, through[2], through[1] === 'slow');
+    const route = this.routes[request.url];
+    if (route) return route(request, response);
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
     response.end('<!DOCTYPE html><link rel="icon" href="data:,"><title>a page of another origin</title><body>');
   }
