@@ -6,7 +6,7 @@
 #[doc = include_str!("http.md")]
 pub mod http {}
 
-#[doc = "[http]: self::http\n[operating]: self::operating\n"]
+#[doc = "[http]: self::http\n[operating]: self::operating\n[embedding]: self::embedding\n"]
 #[doc = include_str!("rights.md")]
 pub mod rights {}
 
@@ -14,6 +14,6 @@ pub mod rights {}
 #[doc = include_str!("operating.md")]
 pub mod operating {}
 
-#[doc = "[http]: self::http\n[operating]: self::operating\n"]
+#[doc = "[http]: self::http\n[operating]: self::operating\n[rights]: self::rights\n"]
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
