@@ -47,6 +47,24 @@ impl Pattern {
         }
         segments.next().is_none()
     }
+
+    /// Whether it matches every name that `other` matches.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        let mut segments = other.0.split('/');
+        for wanted in self.0.split('/') {
+            let Some(segment) = segments.next() else {
+                return false;
+            };
+            match wanted {
+                "**" => return true,
+                // `**` of the other is one segment or more.
+                "*" if segment != "**" => {}
+                wanted if wanted == segment => {}
+                _ => return false,
+            }
+        }
+        segments.next().is_none()
+    }
 }
 
 impl FromStr for Pattern {
@@ -119,6 +137,30 @@ mod tests {
             if let Ok(parsed) = parsed {
                 prop_assert_eq!(parsed.matches(&name.join("/")), is_match(&pattern, &name));
                 prop_assert_eq!(parsed.to_string(), pattern.join("/"));
+            }
+        }
+    }
+
+    proptest! {
+        /// A segment `z` is in no pattern, so only stars match it: a pattern that matches all names
+        /// made of the other with `z` in the place of its stars matches all its names.
+        #[test]
+        fn covers_what_matches_all_names_of_the_other(
+            first in segments(&["a", "bc", "*", "**"]),
+            other in segments(&["a", "bc", "*", "**"]),
+        ) {
+            let parsed = [&first, &other].map(|words| words.join("/").parse::<Pattern>());
+            if let [Ok(pattern), Ok(covered)] = parsed {
+                let name = |more: usize| -> Vec<&str> {
+                    let one = |&word: &&'static str| match word {
+                        "*" => vec!["z"],
+                        "**" => vec!["z"; more],
+                        word => vec![word],
+                    };
+                    other.iter().flat_map(one).collect()
+                };
+                let expected = (1..6).all(|more| is_match(&first, &name(more)));
+                prop_assert_eq!(pattern.covers(&covered), expected);
             }
         }
     }
