@@ -131,9 +131,11 @@ fn arg(setting: &'static Setting) -> Arg {
 
 fn heading(group: Group) -> &'static str {
     match group {
+        Group::Configuration => "Configuration",
         Group::Listening => "Listening",
         Group::Receiving => "Receiving",
         Group::Publishing => "Publishing",
+        Group::Tokens => "Tokens",
         Group::History => "History",
         Group::Limits => "Limits",
         Group::Lifecycle => "Lifecycle",

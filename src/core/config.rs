@@ -1,19 +1,26 @@
 //! All settings in one struct, each number with its unit and its default.
 //!
 //! Owns the meaning and the defaults of the settings; in `table`, their names, ranges and help; in
-//! `setting` and `value`, how texts are parsed; in `check`, the rules for combinations. It never
-//! reads the command line or the environment: `cli`, in the binary, does.
+//! `setting` and `value`, how texts are parsed; in `file`, the format of a file of settings; in
+//! `policy`, what holds for channels by name; in `check`, the rules for combinations; in `warnings`,
+//! the combinations that are allowed and have no effect. It never reads the command line, the
+//! environment or a file: `cli`, in the binary, does.
 
 mod address;
 mod check;
+mod file;
 mod policy;
+mod print;
+mod reload;
 mod setting;
 mod table;
 mod value;
+mod warnings;
 
 pub use address::{Address, Inherited};
-pub use policy::{Create, Policy, Publish, Subscribe};
-pub use setting::{Group, Kind, Options, Reload, Setting, Unit};
+pub use file::{File, FileError, FileSetting};
+pub use policy::{Create, POLICY_KEYS, Policy, PolicyKey, PolicyKind, Publish, Subscribe};
+pub use setting::{Group, Kind, Options, Reload, Setting, TextForm, Unit};
 pub use table::SETTINGS;
 pub use value::{Bytes, Resolve, Span};
 
@@ -187,8 +194,10 @@ impl Default for History {
 /// An invalid setting, or an invalid combination of settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The option at fault, by its name on the command line.
+    /// The option at fault, by its name on the command line; `[[channels]]` for a policy.
     pub option: &'static str,
+    /// The option with which it is not allowed, if the fault is a combination.
+    pub beside: Option<&'static str>,
     /// The fault, and the allowed values.
     pub detail: String,
 }
@@ -197,7 +206,17 @@ impl ConfigError {
     fn new(option: &'static str, detail: impl Into<String>) -> ConfigError {
         ConfigError {
             option,
+            beside: None,
             detail: detail.into(),
+        }
+    }
+
+    /// A combination that is not allowed.
+    fn beside(option: &'static str, beside: &'static str, detail: String) -> ConfigError {
+        ConfigError {
+            option,
+            beside: Some(beside),
+            detail,
         }
     }
 }

@@ -8,11 +8,17 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::{Address, Config, ConfigError, Cors, SETTINGS};
+use super::{Address, Config, ConfigError, Cors, POLICY_KEYS, SETTINGS};
 use crate::authority::Origin;
 
 /// `sun_path` of unix(7), less its final NUL.
 const MAX_UNIX_PATH_BYTES: usize = 107;
+
+/// A channel refers to its policy by one byte.
+const MAX_POLICIES: usize = 255;
+
+/// How an error names the policies.
+const CHANNELS: &str = "[[channels]]";
 
 impl Config {
     /// Checks ranges and combinations.
@@ -24,11 +30,13 @@ impl Config {
         self.check_addresses()?;
         self.check_publish_key()?;
         self.check_cors()?;
+        self.check_tokens()?;
         for setting in SETTINGS {
             setting.check(self)?;
         }
         self.check_hold()?;
-        self.check_room()
+        self.check_room()?;
+        self.check_policies()
     }
 
     fn check_addresses(&self) -> Result<(), ConfigError> {
@@ -111,6 +119,47 @@ impl Config {
         }
     }
 
+    fn check_tokens(&self) -> Result<(), ConfigError> {
+        let expected = [
+            ("--token-audience", &self.tokens.audience),
+            ("--token-issuer", &self.tokens.issuer),
+        ];
+        let is_empty = |(_, text): &(_, &Option<String>)| text.as_deref() == Some("");
+        if let Some((option, _)) = expected.into_iter().find(is_empty) {
+            let detail = "it is empty; one character or more is allowed";
+            return Err(ConfigError::new(option, detail));
+        }
+        match &self.token_cookie {
+            Some(name) if !is_cookie_name(name) => Err(ConfigError::new(
+                "--token-cookie",
+                format!(
+                    "{name:?} is not the name of a cookie: letters, digits and !#$%&'*+-.^_`|~ are \
+                     allowed, at least one"
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_policies(&self) -> Result<(), ConfigError> {
+        let refused = |detail: String| Err(ConfigError::new(CHANNELS, detail));
+        if self.policies.len() > MAX_POLICIES {
+            let count = self.policies.len();
+            return refused(format!(
+                "{count} policies are not allowed; at most {MAX_POLICIES}"
+            ));
+        }
+        for policy in &self.policies {
+            for key in POLICY_KEYS {
+                if let Err(detail) = key.check(policy) {
+                    let (pattern, name) = (&policy.pattern, key.name);
+                    return refused(format!("{name} of the policy {pattern}: {detail}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_hold(&self) -> Result<(), ConfigError> {
         if self.hold <= self.max_hold {
             return Ok(());
@@ -123,7 +172,7 @@ impl Config {
         let (hold, max_hold) = (self.hold, self.max_hold);
         let detail =
             format!("{hold:?} is not allowed; at most --max-hold, {max_hold:?}{by_default}");
-        Err(ConfigError::new("--hold", detail))
+        Err(ConfigError::beside("--hold", "--max-hold", detail))
     }
 
     /// Checks that the largest request, message and batch fit into their memory limits.
@@ -182,7 +231,13 @@ fn check_below(
         return Ok(());
     }
     let detail = format!("{value} bytes are not allowed; less than {other}, {limit} bytes");
-    Err(ConfigError::new(option, detail))
+    Err(ConfigError::beside(option, other, detail))
+}
+
+/// Whether a text may be the name of a cookie (RFC 6265, section 4.1.1): a token of RFC 9110.
+fn is_cookie_name(text: &str) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token)
 }
 
 #[cfg(test)]

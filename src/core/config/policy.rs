@@ -1,8 +1,12 @@
 //! Policies: what holds for the channels whose names match a pattern.
 //!
-//! Owns their fields and defaults. The first policy of [`Config::policies`](super::Config::policies)
+//! Owns their fields and defaults; in `keys`, their names, ranges and words in a file. The first policy of [`Config::policies`](super::Config::policies)
 //! whose pattern matches a name applies to its channel; where none does, the settings of the server
 //! apply.
+
+mod keys;
+
+pub use keys::{POLICY_KEYS, PolicyKey, PolicyKind};
 
 use std::time::Duration;
 

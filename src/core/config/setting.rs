@@ -3,21 +3,27 @@
 //! Owns parsing, checking and displaying by kind; the settings themselves are in `table`. It never
 //! reads a command line, an environment or a file: the caller passes their texts to
 //! [`Setting::set`].
+//!
+//! Invariant: [`Setting::values`] returns texts from which [`Setting::set`] sets the same value.
 
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value::{self, Bytes, Resolve, Span};
 use super::{Address, Config, ConfigError, Cors};
+use crate::pattern::{Pattern, PatternError};
 
 /// All values that a command line, the environment or a file can set.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The server.
     pub config: Config,
+    /// The file of further settings, and of [`Config::policies`].
+    pub config_file: Option<String>,
     /// The file that [`Config::publish_key`] is read from.
-    pub publish_key_file: Option<PathBuf>,
+    pub publish_key_file: Option<String>,
+    /// The files that [`Rules::keys`](crate::tokens::Rules::keys) are read from.
+    pub token_key_files: Vec<String>,
     /// The channel to which standard input is published. Empty: each line names its channel.
     /// `None`: standard input is not read.
     pub stdin: Option<String>,
@@ -29,7 +35,9 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             config: Config::default(),
+            config_file: None,
             publish_key_file: None,
+            token_key_files: Vec::new(),
             stdin: None,
             log: "info".into(),
         }
@@ -54,9 +62,11 @@ pub struct Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is its name")]
 pub enum Group {
+    Configuration,
     Listening,
     Receiving,
     Publishing,
+    Tokens,
     History,
     Limits,
     Lifecycle,
@@ -101,11 +111,13 @@ pub enum Kind {
     /// A boolean, by default false; `unset` describes that in words.
     Flag {
         unset: &'static str,
+        get: fn(&Config) -> bool,
         set: fn(&mut Config, bool),
     },
     /// The permission bits of a file.
     Mode {
         unset: &'static str,
+        get: fn(&Config) -> Option<u32>,
         set: fn(&mut Config, u32),
     },
     /// One address or several.
@@ -114,16 +126,41 @@ pub enum Kind {
         set: fn(&mut Config, Vec<Address>),
     },
     /// Origins, or `*`.
-    Origins { set: fn(&mut Config, Cors) },
+    Origins {
+        get: fn(&Config) -> &Cors,
+        set: fn(&mut Config, Cors),
+    },
+    /// Patterns of channel names. Where they may be absent, `unset` describes the default in words.
+    Patterns {
+        unset: &'static str,
+        get: fn(&Config) -> Option<&[Pattern]>,
+        set: fn(&mut Config, Vec<Pattern>),
+    },
+    /// Paths of files, which the caller reads.
+    Paths {
+        get: fn(&Options) -> &[String],
+        set: fn(&mut Options, Vec<String>),
+    },
     /// A text. The part of the process that uses it checks its meaning.
     Text {
         /// The name of the value in help: `KEY`.
         name: &'static str,
         default: &'static str,
-        /// Whether the option may be given without a value.
-        may_be_bare: bool,
+        form: TextForm,
+        get: fn(&Options) -> Option<&str>,
         set: fn(&mut Options, String),
     },
+}
+
+/// What is special about a [`Kind::Text`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextForm {
+    /// Nothing.
+    Plain,
+    /// The option may be given without a value, which is an empty text.
+    MayBeBare,
+    /// It is never displayed.
+    Secret,
 }
 
 impl Setting {
@@ -151,13 +188,21 @@ impl Setting {
             Kind::Mode { .. } => "MODE",
             Kind::Addresses { .. } => "ADDR",
             Kind::Origins { .. } => "ORIGIN",
+            Kind::Patterns { .. } => "PATTERN",
+            Kind::Paths { .. } => "PATH",
             Kind::Text { name, .. } => name,
         }
     }
 
     /// Whether it takes several values: repeated, or separated by commas.
     pub fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::Addresses { .. } | Kind::Origins { .. })
+        matches!(
+            self.kind,
+            Kind::Addresses { .. }
+                | Kind::Origins { .. }
+                | Kind::Patterns { .. }
+                | Kind::Paths { .. }
+        )
     }
 
     /// The text that is used if the option is given without a value. `None`: it requires one.
@@ -165,10 +210,22 @@ impl Setting {
         match self.kind {
             Kind::Flag { .. } => Some("true"),
             Kind::Text {
-                may_be_bare: true, ..
+                form: TextForm::MayBeBare,
+                ..
             } => Some(""),
             _ => None,
         }
+    }
+
+    /// Whether its value is a secret, which is never displayed.
+    pub fn is_secret(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Text {
+                form: TextForm::Secret,
+                ..
+            }
+        )
     }
 
     /// Its default, in the syntax of the option or in words.
@@ -182,12 +239,14 @@ impl Setting {
                 Some(number) => unit.show(number),
                 None => unset.into(),
             },
-            Kind::Flag { unset, .. } | Kind::Mode { unset, .. } => unset.into(),
+            Kind::Flag { unset, .. } | Kind::Mode { unset, .. } | Kind::Patterns { unset, .. } => {
+                unset.into()
+            }
             Kind::Addresses { get, .. } => match get(&config) {
                 [] => "none".into(),
                 [first, ..] => first.to_string(),
             },
-            Kind::Origins { .. } => "none".into(),
+            Kind::Origins { .. } | Kind::Paths { .. } => "none".into(),
             Kind::Text { default, .. } => default.into(),
         }
     }
@@ -196,11 +255,29 @@ impl Setting {
     pub fn range(&self) -> Option<String> {
         match &self.kind {
             Kind::Duration { range, .. } => Some(duration_range(range)),
-            Kind::Number { unit, range, .. } => {
-                let [min, max] = [range.start(), range.end()].map(|number| unit.show(*number));
-                Some(format!("{min} to {max}"))
-            }
+            Kind::Number { unit, range, .. } => Some(unit.range(range)),
             _ => None,
+        }
+    }
+
+    /// Its value in the syntax of the option: one text, or those of a list, of which there may be
+    /// none. `None`: it has no value, and its default is described in words.
+    pub fn values(&self, options: &Options) -> Option<Vec<String>> {
+        let config = &options.config;
+        let one = |text: String| vec![text];
+        match &self.kind {
+            Kind::Duration { get, .. } => Some(one(Span(get(config)).to_string())),
+            Kind::Number { unit, get, .. } => get(config).map(|number| one(unit.show(number))),
+            Kind::Flag { get, .. } => Some(one(get(config).to_string())),
+            Kind::Mode { get, .. } => get(config).map(|mode| one(format!("{mode:03o}"))),
+            Kind::Addresses { get, .. } => Some(texts(get(config))),
+            Kind::Origins { get, .. } => Some(match get(config) {
+                Cors::Any => one("*".into()),
+                Cors::Origins(origins) => origins.clone(),
+            }),
+            Kind::Patterns { get, .. } => get(config).map(texts),
+            Kind::Paths { get, .. } => Some(get(options).to_vec()),
+            Kind::Text { get, .. } => get(options).map(|text| one(text.to_owned())),
         }
     }
 
@@ -253,6 +330,14 @@ impl Setting {
                 set(config, texts.iter().map(parse).collect::<Result<_, _>>()?);
             }
             Kind::Origins { set, .. } => set(config, Cors::parse(texts)?),
+            Kind::Patterns { set, .. } => {
+                let parse = |text: &String| {
+                    let pattern = text.parse();
+                    pattern.map_err(|error: PatternError| format!("{text:?}: {error}"))
+                };
+                set(config, texts.iter().map(parse).collect::<Result<_, _>>()?);
+            }
+            Kind::Paths { set, .. } => set(options, texts.to_vec()),
             Kind::Text { set, .. } => set(options, text.to_owned()),
         }
         Ok(())
@@ -272,21 +357,27 @@ impl Setting {
 }
 
 impl Unit {
-    fn parse(self, text: &str) -> Result<u64, String> {
+    pub(super) fn parse(self, text: &str) -> Result<u64, String> {
         match self {
             Unit::Count => value::count(text),
             Unit::Bytes => text.parse().map(|Bytes(bytes)| bytes),
         }
     }
 
-    fn show(self, number: u64) -> String {
+    pub(super) fn show(self, number: u64) -> String {
         match self {
             Unit::Count => number.to_string(),
             Unit::Bytes => Bytes(number).to_string(),
         }
     }
 
-    fn check(self, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
+    /// A range in words.
+    pub(super) fn range(self, range: &RangeInclusive<u64>) -> String {
+        let [min, max] = [range.start(), range.end()].map(|number| self.show(*number));
+        format!("{min} to {max}")
+    }
+
+    pub(super) fn check(self, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
         if range.contains(&value) {
             return Ok(());
         }
@@ -299,7 +390,14 @@ impl Unit {
     }
 }
 
-fn check_duration(value: Duration, range: &RangeInclusive<Duration>) -> Result<(), String> {
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+pub(super) fn check_duration(
+    value: Duration,
+    range: &RangeInclusive<Duration>,
+) -> Result<(), String> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -307,7 +405,7 @@ fn check_duration(value: Duration, range: &RangeInclusive<Duration>) -> Result<(
     Err(format!("{value:?} is not allowed; {range}"))
 }
 
-fn duration_range(range: &RangeInclusive<Duration>) -> String {
+pub(super) fn duration_range(range: &RangeInclusive<Duration>) -> String {
     let days = range.end().as_secs() / (24 * 3_600);
     match range.start() {
         &Duration::ZERO => format!("0s to {days} days"),

@@ -6,18 +6,22 @@
 
 use std::time::Duration;
 
-use super::setting::Group::{self, History, Lifecycle, Limits, Listening, Publishing, Receiving};
-use super::setting::{Kind, Reload, Setting, Unit};
+use super::setting::Group::{
+    self, Configuration, History, Lifecycle, Limits, Listening, Publishing, Receiving, Tokens,
+};
+use super::setting::{Kind, Reload, Setting, TextForm, Unit};
 
 /// Far below the range of the timers; a longer hold, age or timeout has no use.
-const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
+pub(super) const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// The resolution of the engine's clock; anything shorter would round to nothing.
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 /// Keeps the number of messages within their `u32` index, however small they are.
-const MAX_BYTES: u64 = 256 << 30;
+pub(super) const MAX_BYTES: u64 = 256 << 30;
 /// Tables of this many entries are reserved at the start.
 const MAX_TABLE: u64 = 1 << 24;
-const MAX_COUNT: u64 = u32::MAX as u64;
+pub(super) const MAX_COUNT: u64 = u32::MAX as u64;
+/// The largest `--max-body-bytes`.
+pub(super) const MAX_MESSAGE: u64 = 1 << 30;
 
 const fn live(option: &'static str, group: Group, kind: Kind, help: &'static str) -> Setting {
     let reload = Reload::Live;
@@ -87,14 +91,15 @@ macro_rules! addresses {
     };
 }
 
-/// A text that the option requires.
+/// A text that may be absent.
 macro_rules! text {
-    ($name:literal, $default:literal, $set:expr) => {
+    ($name:literal, $default:literal, $form:ident, $($field:ident).+) => {
         Kind::Text {
             name: $name,
             default: $default,
-            may_be_bare: false,
-            set: $set,
+            form: TextForm::$form,
+            get: |options| options.$($field).+.as_deref(),
+            set: |options, text| options.$($field).+ = Some(text),
         }
     };
 }
@@ -102,16 +107,30 @@ macro_rules! text {
 /// All settings, in the order of `--help`.
 #[rustfmt::skip] // A table is read by its columns.
 pub static SETTINGS: &[Setting] = &[
+    fixed("--config", Configuration, text!("PATH", "none", Plain, config_file),
+        "File of settings, in TOML, whose keys are these options without dashes; with - before the path: \
+         if the file is there"),
+
     fixed("--listen", Listening, addresses!(listen),
         "Address for receivers and, without --control, for everything; repeatable"),
     fixed("--control", Listening, addresses!(control),
         "Address for everything; publishing, /channels and /metrics are then served only on these; repeatable"),
     fixed("--unix-mode", Listening,
-        Kind::Mode { unset: "from the umask", set: |config, mode| config.unix_mode = Some(mode) },
+        Kind::Mode {
+            unset: "from the umask",
+            get: |config| config.unix_mode,
+            set: |config, mode| config.unix_mode = Some(mode),
+        },
         "Mode of the files of unix sockets, in octal"),
-    live("--cors-origin", Listening, Kind::Origins { set: |config, cors| config.cors = cors },
+    live("--cors-origin", Listening,
+        Kind::Origins { get: |config| &config.cors, set: |config, cors| config.cors = cors },
         "Origin whose pages may read responses, such as `https://example.org`; repeatable, or * for all"),
-    live("--no-page", Listening, Kind::Flag { unset: "the page is served", set: |config, no| config.page = !no },
+    live("--no-page", Listening,
+        Kind::Flag {
+            unset: "the page is served",
+            get: |config| !config.page,
+            set: |config, no| config.page = !no,
+        },
         "Do not serve the live page at /"),
 
     live("--hold", Receiving, duration!(MS, hold),
@@ -130,21 +149,43 @@ pub static SETTINGS: &[Setting] = &[
         "Age at which a stream ends and the client reconnects, randomised to 80-100 %"),
 
     live("--publish-key", Publishing,
-        text!("KEY", "none", |options, key| options.config.publish_key = Some(key)),
+        text!("KEY", "none", Secret, config.publish_key),
         "Key that publishers send as `Authorization: Bearer KEY`; also guards /channels and /metrics; \
          not required on --control addresses on loopback or a unix socket"),
     live("--publish-key-file", Publishing,
-        text!("PATH", "none", |options, path| options.publish_key_file = Some(path.into())),
+        text!("PATH", "none", Plain, publish_key_file),
         "File that contains the key; unlike --publish-key, it is not visible in the list of processes"),
     fixed("--stdin", Publishing,
         Kind::Text {
             name: "CHANNEL",
             default: "off",
-            may_be_bare: true,
+            form: TextForm::MayBeBare,
+            get: |options| options.stdin.as_deref(),
             set: |options, channel| options.stdin = Some(channel),
         },
         "Publish standard input: each line unchanged to CHANNEL; without CHANNEL, NDJSON lines \
          {\"channel\":...,\"data\":...,\"event\":...?}"),
+
+    live("--token-key-file", Tokens,
+        Kind::Paths {
+            get: |options| &options.token_key_files,
+            set: |options, paths| options.token_key_files = paths,
+        },
+        "File of a key that verifies tokens: a secret of at least 32 bytes, a PEM public key, or a JWKS; \
+         repeatable"),
+    live("--token-audience", Tokens, text!("TEXT", "none", Plain, config.tokens.audience),
+        "Audience that a token must name in `aud`"),
+    live("--token-issuer", Tokens, text!("TEXT", "none", Plain, config.tokens.issuer),
+        "Issuer that a token must name in `iss`"),
+    live("--token-cookie", Tokens, text!("NAME", "none", Plain, config.token_cookie),
+        "Cookie in which a token may come; pages of origins that are listed may then send it"),
+    live("--anonymous", Tokens,
+        Kind::Patterns {
+            unset: "** without token keys, none with",
+            get: |config| config.anonymous.as_deref(),
+            set: |config, patterns| config.anonymous = Some(patterns),
+        },
+        "Pattern of channels that anyone may receive, such as news or public/**; repeatable"),
 
     live("--history-messages", History, number!(Count, 0..=MAX_COUNT, history.max_messages),
         "Maximum number of messages that a channel keeps; 0 keeps none after delivery"),
@@ -165,7 +206,7 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum number of connections from one IP address"),
     live("--max-head-bytes", Limits, number!(Bytes, 512..=1 << 20, max_head_bytes),
         "Maximum bytes of a request line and its headers"),
-    live("--max-body-bytes", Limits, number!(Bytes, 1..=1 << 30, max_body_bytes),
+    live("--max-body-bytes", Limits, number!(Bytes, 1..=MAX_MESSAGE, max_body_bytes),
         "Maximum bytes of a request body, and so of a message"),
     live("--max-buffer-bytes", Limits, number!(Bytes, 1..=MAX_BYTES, max_buffer_bytes),
         "Maximum bytes of all unfinished requests and unsent responses together"),
@@ -184,7 +225,14 @@ pub static SETTINGS: &[Setting] = &[
         "Time within which a drain releases the parked connections, each at a random moment"),
     live("--drain-delay", Lifecycle, duration!(Duration::ZERO, drain_delay),
         "Time for which a drain still accepts connections, so that load balancers notice it"),
-    live("--log", Lifecycle, text!("LEVEL", "info", |options, filter| options.log = filter),
+    live("--log", Lifecycle,
+        Kind::Text {
+            name: "LEVEL",
+            default: "info",
+            form: TextForm::Plain,
+            get: |options| Some(&options.log),
+            set: |options, filter| options.log = filter,
+        },
         "Level of the log on standard error: off, error, warn, info, debug or trace; or per module, such \
          as warn,encke=debug"),
 ];
@@ -212,7 +260,7 @@ mod tests {
     fn defaults_and_ranges_read_back() {
         let resolve = |_: &str, _| Err("no name is a default".into());
         for setting in SETTINGS {
-            if let Kind::Duration { .. } | Kind::Number { unset: "", .. } = setting.kind {
+            if let Kind::Duration { .. } | Kind::Number { unset: "", .. } = &setting.kind {
                 let mut options = Options::default();
                 setting
                     .set(&mut options, &[setting.default()], resolve)

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::config::Policy;
 
 fn tcp(text: &str) -> Address {
     Address::Tcp(text.parse().unwrap())
@@ -251,4 +252,57 @@ fn malformed_origins_are_refused() {
         refused("--cors-origin", &format!("{origin:?}"), |c| c.cors = cors);
     }
     allowed(|c| c.cors = Cors::Any);
+}
+
+#[test]
+fn name_of_a_cookie_is_a_token() {
+    for name in ["encke", "__Host-token", "a!#$%&'*+-.^_`|~9"] {
+        allowed(|c| c.token_cookie = Some(name.into()));
+    }
+    for name in [
+        "", "a b", "a=b", "a;b", "a,b", "a\"b", "(a)", "a/b", "\u{e9}", "a\n",
+    ] {
+        refused("--token-cookie", "is not the name of a cookie", |c| {
+            c.token_cookie = Some(name.into());
+        });
+    }
+}
+
+#[test]
+fn empty_audience_and_issuer_are_refused() {
+    let text = |text: &str| Some(text.to_owned());
+    allowed(|c| (c.tokens.audience, c.tokens.issuer) = (text("a"), text("b")));
+    refused("--token-audience", "empty", |c| {
+        c.tokens.audience = text("")
+    });
+    refused("--token-issuer", "empty", |c| c.tokens.issuer = text(""));
+}
+
+#[test]
+fn policies_are_checked() {
+    let policy = || Policy::of("a/*".parse().unwrap());
+    allowed(|c| c.policies = vec![policy(); 255]);
+    refused(
+        "[[channels]]",
+        "256 policies are not allowed; at most 255",
+        |c| {
+            c.policies = vec![policy(); 256];
+        },
+    );
+    refused(
+        "[[channels]]",
+        "history-age of the policy a/*: 0ns is not allowed; 1ms to 30 days",
+        |c| {
+            c.policies = vec![Policy {
+                history_age: Some(Duration::ZERO),
+                ..policy()
+            }];
+        },
+    );
+    refused("[[channels]]", "max-subscribers of the policy a/*", |c| {
+        c.policies = vec![Policy {
+            max_subscribers: Some(0),
+            ..policy()
+        }];
+    });
 }
