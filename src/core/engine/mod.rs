@@ -25,7 +25,7 @@ mod tests;
 
 pub use connections::{Access, ConnId, Sent, State, Wire};
 pub use gauges::ProcessGauges;
-pub use stats::{CloseReason, ConnectionLimit, Endpoint, Stats};
+pub use stats::{CloseReason, ConnectionLimit, Endpoint, Reloads, Stats};
 
 use crate::base::time::Time;
 use crate::config::Config;
@@ -206,13 +206,28 @@ impl Engine {
         self.debug_check();
     }
 
-    /// Takes new settings between two turns. Channels take their new limits and policies, and parked
-    /// connections are reviewed, in [`Engine::expire`], within a budget per call; until then
-    /// [`Engine::has_work`]. Connections whose right to receive is gone end like those whose token
-    /// expires.
+    /// Takes new settings, which were checked, between two turns. The caller keeps those that are
+    /// [`Fixed`](crate::config::Reload::Fixed) as they were.
+    ///
+    /// No connection is closed. Deadlines that are set stay, and new ones are by the new settings. A
+    /// message that is being delivered is sent to all its readers in the same bytes, whose head is by
+    /// the settings in force when it was first delivered. Channels take their new limits and
+    /// policies, and parked connections are reviewed, in [`Engine::expire`], within a budget per
+    /// call; until then [`Engine::has_work`]. Connections whose right to receive is gone end like
+    /// those whose token expires.
     pub fn reconfigure(&mut self, config: &Config) {
-        self.delivery.hub.reconfigure(config);
         requests::reconfigure(&mut self.requests, &mut self.delivery, config);
+        let reloads = &mut self.delivery.connections.stats.reloads;
+        reloads.done += 1;
+        reloads.last_failed = false;
+        self.debug_check();
+    }
+
+    /// Counts new settings that were refused, so that the old ones stay in force.
+    pub fn record_failed_reload(&mut self) {
+        let reloads = &mut self.delivery.connections.stats.reloads;
+        reloads.failed += 1;
+        reloads.last_failed = true;
     }
 
     /// Starts a drain: readiness and publishes are refused, and responses close their connections.

@@ -187,11 +187,24 @@ pub struct Stats {
     pub blocked: u64,
     /// Streams ended at their limit of bytes or age, or by a drain.
     pub recycled: u64,
+    /// Reloads of the settings.
+    pub reloads: Reloads,
     /// How long polls were held, in milliseconds.
     pub hold_ms: Histogram,
     /// Time from a message's publication to its delivery to a parked reader, in milliseconds.
     pub delay_ms: Histogram,
     ended: [u64; CloseReason::ALL.len()],
+}
+
+/// Reloads of the settings, by result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// New settings took effect.
+    pub done: u64,
+    /// The new settings were refused, and the old ones stayed in force.
+    pub failed: u64,
+    /// Whether the last one failed.
+    pub last_failed: bool,
 }
 
 /// Requests by endpoint and status, in a table small enough for the hot path.
@@ -233,6 +246,7 @@ impl Default for Stats {
             blocked: 0,
             recycled: 0,
             expired: 0,
+            reloads: Reloads::default(),
             hold_ms: Histogram::new(DURATIONS_MS),
             delay_ms: Histogram::new(DURATIONS_MS),
             ended: [0; CloseReason::ALL.len()],

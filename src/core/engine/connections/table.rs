@@ -32,6 +32,17 @@ struct Timeouts {
     write_ms: u64,
 }
 
+impl Timeouts {
+    fn of(config: &Config) -> Timeouts {
+        Timeouts {
+            head_ms: millis(config.head_timeout),
+            body_ms: millis(config.body_timeout),
+            idle_ms: millis(config.idle_timeout),
+            write_ms: millis(config.write_timeout),
+        }
+    }
+}
+
 /// The step that is due for a connection and that the caller of [`Connections::settle`] takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Step {
@@ -86,12 +97,7 @@ impl Connections {
             max_connections,
             states: States::default(),
             wheel: Wheel::with_capacity(max_connections),
-            timeouts: Timeouts {
-                head_ms: millis(config.head_timeout),
-                body_ms: millis(config.body_timeout),
-                idle_ms: millis(config.idle_timeout),
-                write_ms: millis(config.write_timeout),
-            },
+            timeouts: Timeouts::of(config),
             heartbeat_ms: millis(config.heartbeat),
             buffers: Meter::new(config.max_buffer_bytes),
             deferred_input: VecDeque::new(),
@@ -102,6 +108,13 @@ impl Connections {
             written_bytes: 0,
             stats: Stats::default(),
         }
+    }
+
+    /// Takes new settings. Deadlines that are set already stay.
+    pub(in crate::engine) fn reconfigure(&mut self, config: &Config) {
+        self.timeouts = Timeouts::of(config);
+        self.heartbeat_ms = millis(config.heartbeat);
+        self.buffers.set_limit(config.max_buffer_bytes);
     }
 
     /// Sets the time and starts counting written bytes anew.

@@ -34,7 +34,7 @@ pub enum Sent {
 #[cfg(test)]
 #[derive(Default)]
 pub(in crate::engine) struct Sink {
-    sent: Vec<u8>,
+    pub(in crate::engine) sent: Vec<u8>,
     /// The result of [`Wire::has_unread`] for every connection.
     pub(in crate::engine) has_unread: bool,
     /// Whether the sockets' buffers are full, so that they take nothing.

@@ -276,7 +276,10 @@ fn shared_empty(delivery: &mut Delivery) -> Arc<Frame> {
 /// Adds items to the batch of a lingering poll. Returns false where the poll is to be answered now.
 fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -> bool {
     let now = delivery.now();
-    let max_bytes = delivery.settings.max_batch.bytes;
+    let Take {
+        messages: max_messages,
+        bytes: max_bytes,
+    } = delivery.settings.max_batch;
     let Delivery {
         connections,
         hub,
@@ -328,7 +331,8 @@ fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -
         batch.audience = batch.audience.max(audience);
     }
     batch.more = is_full;
-    if is_full || batch.messages.len() >= options.limit || options.lingered.bytes >= max_bytes {
+    let limit = options.limit.min(max_messages);
+    if is_full || batch.messages.len() >= limit || batch.bytes >= max_bytes {
         return false;
     }
     if let Some(last) = items.last() {
@@ -534,7 +538,9 @@ fn write_objects<'o>(
 pub(super) fn room(conn: &Conn, max_batch: Take) -> Take {
     let messages = conn.options().map_or(max_batch.messages, |options| {
         let lingered = options.lingered.messages.len();
-        options.limit.saturating_sub(lingered).max(1)
+        // The largest batch may have become smaller since the poll was parked.
+        let limit = options.limit.min(max_batch.messages);
+        limit.saturating_sub(lingered).max(1)
     });
     Take {
         messages,

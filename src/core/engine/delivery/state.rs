@@ -28,6 +28,23 @@ pub(in crate::engine) struct Settings {
     drain_delay_ms: u64,
 }
 
+impl Settings {
+    fn of(config: &Config) -> Settings {
+        Settings {
+            hold_ms: millis(config.hold),
+            max_hold_ms: millis(config.max_hold),
+            max_batch: Take {
+                messages: config.max_batch,
+                bytes: config.max_batch_bytes,
+            },
+            stream_max_bytes: config.stream_max_bytes,
+            stream_max_age_ms: millis(config.stream_max_age),
+            drain_ms: millis(config.drain),
+            drain_delay_ms: millis(config.drain_delay),
+        }
+    }
+}
+
 /// Responses that many connections share, as long as nothing newer is published.
 #[derive(Default)]
 pub(super) struct SharedResponses {
@@ -69,32 +86,27 @@ impl Delivery {
         Delivery {
             connections: Connections::new(config, max_connections),
             hub: Hub::new(config, max_connections, epoch, keys),
-            response: ResponseWriter::new(Heads::new(
-                config.cors.clone(),
-                config.token_cookie.is_some(),
-                millis(config.idle_timeout),
-            )),
+            response: ResponseWriter::new(Heads::new(config)),
             random,
             drain: None,
             review: Review::default(),
             gauges: ProcessGauges::default(),
             date_ms: 0,
-            settings: Settings {
-                hold_ms: millis(config.hold),
-                max_hold_ms: millis(config.max_hold),
-                max_batch: Take {
-                    messages: config.max_batch,
-                    bytes: config.max_batch_bytes,
-                },
-                stream_max_bytes: config.stream_max_bytes,
-                stream_max_age_ms: millis(config.stream_max_age),
-                drain_ms: millis(config.drain),
-                drain_delay_ms: millis(config.drain_delay),
-            },
+            settings: Settings::of(config),
             shared: SharedResponses::default(),
             items: Vec::new(),
             frames: Vec::new(),
         }
+    }
+
+    /// Takes new settings: what begins from now on is by them. Deadlines that are set already stay.
+    pub(in crate::engine) fn reconfigure(&mut self, config: &Config) {
+        self.connections.reconfigure(config);
+        self.hub.reconfigure(config);
+        self.response.heads.reconfigure(config);
+        self.settings = Settings::of(config);
+        // Their heads are by the earlier settings.
+        self.shared = SharedResponses::default();
     }
 
     /// The time of the present tick.

@@ -122,7 +122,7 @@ fn check_target(delivery: &Delivery, params: &Params<'_>) -> Result<(), Problem>
         return Ok(());
     };
     let heads = &delivery.response.heads;
-    if heads.allows_any() || heads.allowed(origin.as_bytes()).is_some() {
+    if heads.allows(origin.as_bytes()) {
         return Ok(());
     }
     Err(Problem::new(

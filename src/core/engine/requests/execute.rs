@@ -284,8 +284,10 @@ fn write_preflight(
     let ResponseWriter { heads, out, .. } = response;
     heads.begin(out, context, 204);
     field(out, "Allow", route.allow());
-    let allowed = head.origin.and_then(|origin| heads.allowed(origin));
-    let may_read = allowed.is_some() || heads.allows_any();
+    let may_read = match head.origin {
+        Some(origin) => heads.allows(origin),
+        None => heads.allows_any(),
+    };
     if head.preflight_method.is_some() && may_read {
         field(out, "Access-Control-Allow-Methods", route.allow());
         field(out, "Access-Control-Allow-Headers", ALLOWED_FIELDS);

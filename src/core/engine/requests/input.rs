@@ -327,7 +327,8 @@ fn continue_body(
         }
         Ok(progress) if progress.done => {
             let mut scan = Scan::default();
-            match http1::parse(&upload.head, &mut scan, requests.max_head_bytes) {
+            // The limit may have become lower since.
+            match http1::parse(&upload.head, &mut scan, upload.head.len()) {
                 Ok(Outcome::Complete { head, .. }) => {
                     handle_request(requests, delivery, index, &head, upload.body());
                 }

@@ -16,7 +16,7 @@ use crate::base::histogram::Histogram;
 use crate::engine::connections::{State, States};
 use crate::engine::delivery::Delivery;
 use crate::engine::gauges::ProcessGauges;
-use crate::engine::stats::{CloseReason, ConnectionLimit, Stats};
+use crate::engine::stats::{CloseReason, ConnectionLimit, Reloads, Stats};
 use crate::hub::{Audience, Counts};
 use crate::tokens::{self, Invalid};
 use crate::transport::Transport;
@@ -156,6 +156,11 @@ fn gauges(delivery: &Delivery, tokens: &tokens::Counts) -> Vec<(&'static str, &'
             process.resident_bytes as f64,
         ),
         ("draining", "1 while the server drains", f64::from(draining)),
+        (
+            "config_reload_failed",
+            "1 if the last reload of the settings failed, so that the old ones are in force",
+            f64::from(u8::from(connections.stats.reloads.last_failed)),
+        ),
     ]
 }
 
@@ -292,6 +297,13 @@ impl Snapshot {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (cause, refused) in Invalid::NAMES.into_iter().zip(self.tokens.refused) {
             count(refused).encode(family.encode_family(&[("cause", cause)])?)?;
+        }
+        let help = "Reloads of the settings, by result";
+        let name = "config_reloads_total";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let Reloads { done, failed, .. } = self.stats.reloads;
+        for (result, reloads) in [("done", done), ("failed", failed)] {
+            count(reloads).encode(family.encode_family(&[("result", result)])?)?;
         }
         let help = "Requests answered or parked, by endpoint and status";
         let mut family =

@@ -1,6 +1,7 @@
 //! New settings for a running engine.
 //!
-//! Owns what a change of rights means for the connections that are parked already.
+//! Owns the order in which they take effect, and what a change of rights means for the connections
+//! that are parked already.
 
 use super::state::Requests;
 use crate::config::Config;
@@ -9,12 +10,16 @@ use crate::engine::delivery::Delivery;
 /// Parked connections reviewed in one turn after a change of rights.
 const REVIEW_BUDGET: u32 = 4_096;
 
-/// Takes the rights of new settings. Parked connections are reviewed over the next turns.
+/// Takes new settings. What is under way goes on: a deadline that is set stays, and a request whose
+/// body is arriving is judged by the new settings when it is whole. Parked connections are reviewed
+/// over the next turns, if the rights have changed.
 pub(in crate::engine) fn reconfigure(
     requests: &mut Requests,
     delivery: &mut Delivery,
     config: &Config,
 ) {
+    delivery.reconfigure(config);
+    requests.reconfigure(config);
     let earlier = requests.authorizer.reconfigure(config);
     if earlier != *requests.authorizer.rights() {
         delivery.review.begin(earlier);
@@ -32,3 +37,6 @@ pub(in crate::engine) fn review(requests: &Requests, delivery: &mut Delivery) {
     let rights = requests.authorizer.rights();
     review.advance(rights, connections, hub, REVIEW_BUDGET);
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,16 @@ impl Requests {
         }
     }
 
+    /// Takes new settings, but for the rights.
+    pub(super) fn reconfigure(&mut self, config: &Config) {
+        match config.page {
+            true => drop(self.page.get_or_insert_with(Page::new)),
+            false => self.page = None,
+        }
+        self.max_head_bytes = config.max_head_bytes;
+        self.max_body_bytes = config.max_body_bytes;
+    }
+
     /// Whether responses are under way that wait for nothing but their turn.
     pub(in crate::engine) fn has_work(&self) -> bool {
         !self.deferred.is_empty()

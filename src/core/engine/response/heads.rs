@@ -6,84 +6,103 @@ use std::time::{Duration, SystemTime};
 
 use super::context::{BodyLength, KeepAlive, ResponseContext};
 use super::framing::Framing;
-use crate::authority::Origin;
-use crate::config::Cors;
+use super::origins::{CommonOrigin, Origins};
+use crate::base::time::millis;
+use crate::config::Config;
 use crate::http1::status;
 use crate::message::MessageId;
 
 /// Writes heads.
 pub(in crate::engine) struct Heads {
-    cors: Cors,
+    origins: Origins,
     /// Whether pages of listed origins may send cookies.
     allows_credentials: bool,
-    /// The fields that every response has; they change with the `Date`.
-    common: String,
-    /// The same for responses of HTTP/1.1 after which the connection stays open.
-    common_kept: String,
+    /// The fields of responses that name no origin of their own.
+    common: CommonFields,
+    /// The fields of responses that name the origin of their client, which follows.
+    echoing: CommonFields,
     date_s: u64,
-    /// The fields that such responses have beyond the others.
+    /// The fields that responses of HTTP/1.1 have after which the connection stays open.
     http11: String,
     /// The same for HTTP/1.0.
     explicit: String,
 }
 
+/// The first fields of every response; they change with the `Date`.
+#[derive(Default)]
+struct CommonFields {
+    any: String,
+    /// Of responses of HTTP/1.1 after which the connection stays open.
+    kept: String,
+}
+
 /// The fields by which pages of every origin may read.
 const ANY_ORIGIN: &str = "*";
+
+const VARY: &str = "Vary: Origin\r\n";
 
 const JSON: &str = "application/json";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 impl Heads {
-    /// `idle_timeout_ms` is the time for which a connection may be idle. `allows_credentials` says
-    /// whether pages of listed origins may send cookies.
-    pub(in crate::engine) fn new(
-        cors: Cors,
-        allows_credentials: bool,
-        idle_timeout_ms: u64,
-    ) -> Heads {
+    pub(in crate::engine) fn new(config: &Config) -> Heads {
+        let mut heads = Heads {
+            origins: Origins::new(&config.cors),
+            allows_credentials: false,
+            common: CommonFields::default(),
+            echoing: CommonFields::default(),
+            date_s: 0,
+            explicit: String::new(),
+            http11: String::new(),
+        };
+        heads.reconfigure(config);
+        heads
+    }
+
+    /// Takes new settings. Responses that are shared already keep their heads.
+    pub(in crate::engine) fn reconfigure(&mut self, config: &Config) {
         let explicit = "Connection: keep-alive\r\n";
         // A second less, so that a client that reuses the connection at the last moment does not
         // meet its end. `Connection` has to name the field (RFC 9110, 7.6.1).
-        let http11 = match (idle_timeout_ms / 1_000).saturating_sub(1) {
+        self.http11 = match (millis(config.idle_timeout) / 1_000).saturating_sub(1) {
             0 => String::new(),
             timeout_s => format!("{explicit}Keep-Alive: timeout={timeout_s}\r\n"),
         };
-        let mut heads = Heads {
-            cors: serialised(cors),
-            allows_credentials,
-            common: String::new(),
-            common_kept: String::new(),
-            date_s: u64::MAX,
-            explicit: match http11.is_empty() {
-                true => explicit.to_owned(),
-                false => http11.clone(),
-            },
-            http11,
+        self.explicit = match self.http11.is_empty() {
+            true => explicit.to_owned(),
+            false => self.http11.clone(),
         };
-        heads.set_date(0);
-        heads
+        self.origins.replace(&config.cors);
+        self.allows_credentials = config.token_cookie.is_some();
+        self.write_common_fields();
     }
 
     /// Sets the time of day, in seconds since 1970.
     pub(in crate::engine) fn set_date(&mut self, date_s: u64) {
         if self.date_s != date_s {
             self.date_s = date_s;
-            // The year 9999 is as far as the format goes.
-            let since_1970 = Duration::from_secs(date_s.min(253_402_300_799));
-            let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970);
-            let cors = match &self.cors {
-                Cors::Any => self.allow(ANY_ORIGIN),
-                Cors::Origins(origins) => match &origins[..] {
-                    [] => String::new(),
-                    // Sent to every client, so that parked polls can share their responses.
-                    [only] => format!("Vary: Origin\r\n{}", self.allow(only)),
-                    _ => "Vary: Origin\r\n".to_owned(),
-                },
-            };
-            self.common =
-                format!("Date: {date}\r\nCache-Control: no-store, no-transform\r\n{cors}");
-            self.common_kept = format!("{}{}", self.common, self.http11);
+            self.write_common_fields();
         }
+    }
+
+    fn write_common_fields(&mut self) {
+        // The year 9999 is as far as the format goes.
+        let since_1970 = Duration::from_secs(self.date_s.min(253_402_300_799));
+        let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_1970);
+        let cors = match self.origins.common() {
+            CommonOrigin::Any => self.allow(ANY_ORIGIN),
+            CommonOrigin::None => String::new(),
+            CommonOrigin::Several(None) => VARY.to_owned(),
+            CommonOrigin::Only(origin) | CommonOrigin::Several(Some(origin)) => {
+                format!("{VARY}{}", self.allow(origin))
+            }
+        };
+        let with = |cors: &str| {
+            let any = format!("Date: {date}\r\nCache-Control: no-store, no-transform\r\n{cors}");
+            let kept = format!("{any}{}", self.http11);
+            CommonFields { any, kept }
+        };
+        (self.common, self.echoing) = (with(&cors), with(VARY));
     }
 
     /// The time of day in the heads, in seconds since 1970.
@@ -91,39 +110,20 @@ impl Heads {
         self.date_s
     }
 
-    /// The allowed origin equal to `origin`, with its index in the configured list.
-    pub(in crate::engine) fn allowed(&self, origin: &[u8]) -> Option<(u16, &str)> {
-        let Cors::Origins(origins) = &self.cors else {
-            return None;
-        };
-        let find = |origin: &[u8]| {
-            let index = origins.iter().position(|o| o.as_bytes() == origin)?;
-            Some((index as u16, &*origins[index]))
-        };
-        // Browsers send origins serialised, other clients need not.
-        find(origin).or_else(|| find(Origin::parse(origin)?.to_string().as_bytes()))
-    }
-
-    /// The index of an allowed origin that must be echoed, because it is one of several.
-    pub(in crate::engine) fn echoed(&self, origin: &[u8]) -> Option<u16> {
-        let (place, _) = self.allowed(origin)?;
-        match &self.cors {
-            Cors::Origins(origins) if origins.len() > 1 => Some(place),
-            _ => None,
-        }
-    }
-
-    /// The allowed origin with this index.
-    pub(in crate::engine) fn origin(&self, place: u16) -> Option<&str> {
-        match &self.cors {
-            Cors::Origins(origins) => origins.get(usize::from(place)).map(String::as_str),
-            Cors::Any => None,
-        }
-    }
-
     /// Whether pages of every origin may read.
     pub(in crate::engine) fn allows_any(&self) -> bool {
-        self.cors == Cors::Any
+        self.origins.is_any()
+    }
+
+    /// Whether pages of an origin may read.
+    pub(in crate::engine) fn allows(&self, origin: &[u8]) -> bool {
+        self.origins.is_any() || self.origins.find(origin).is_some()
+    }
+
+    /// The place of an allowed origin that must be echoed, because it is one of several.
+    pub(in crate::engine) fn echoed(&self, origin: &[u8]) -> Option<u16> {
+        let is_echoed = self.origins.are_several();
+        is_echoed.then(|| self.origins.find(origin)).flatten()
     }
 
     /// The fields by which pages of one origin may read. A page of any origin never may with
@@ -147,12 +147,16 @@ impl Heads {
         status: u16,
     ) {
         out.extend_from_slice(status::line(status).as_bytes());
-        let common = match context.keep_alive {
-            KeepAlive::Http11 => &self.common_kept,
-            KeepAlive::Explicit | KeepAlive::Close => &self.common,
+        let origin = context.origin.and_then(|place| self.origins.echoed(place));
+        let common = match origin {
+            None => &self.common,
+            Some(_) => &self.echoing,
         };
-        out.extend_from_slice(common.as_bytes());
-        if let Some(origin) = context.origin.and_then(|index| self.origin(index)) {
+        out.extend_from_slice(match context.keep_alive {
+            KeepAlive::Http11 => common.kept.as_bytes(),
+            KeepAlive::Explicit | KeepAlive::Close => common.any.as_bytes(),
+        });
+        if let Some(origin) = origin {
             out.extend_from_slice(self.allow(origin).as_bytes());
         }
         match context.keep_alive {
@@ -236,22 +240,6 @@ impl Heads {
         field(out, "X-Content-Type-Options", "nosniff");
         self.end(out, BodyLength::Unknown(framing));
     }
-}
-
-/// Origins in the form in which browsers send and compare them, each once.
-fn serialised(cors: Cors) -> Cors {
-    let Cors::Origins(origins) = cors else {
-        return cors;
-    };
-    let mut kept: Vec<String> = Vec::new();
-    for origin in origins {
-        let parsed = Origin::parse(origin.as_bytes()).map(|origin| origin.to_string());
-        let origin = parsed.unwrap_or(origin);
-        if !kept.contains(&origin) {
-            kept.push(origin);
-        }
-    }
-    Cors::Origins(kept)
 }
 
 /// Writes one header field.

@@ -6,6 +6,7 @@
 mod context;
 mod framing;
 mod heads;
+mod origins;
 mod problem;
 mod writer;
 
