@@ -1,10 +1,12 @@
-//! The command line and the environment: one option per setting, one line per error.
+//! The command line, the environment and the file: one option per setting, one line per error.
 //!
-//! Owns the conversion of both to [`Options`], and their precedence. The options, their ranges and
-//! their texts come from the library's table of settings. It opens only the files of keys, and never
-//! ends the process: it returns an [`Exit`] to `main`.
+//! Owns what the process was told at its start, as [`Arguments`]. The options, their ranges and
+//! their texts come from the library's table of settings. It never ends the process: it returns an
+//! [`Exit`] to `main`.
 
 mod arguments;
+mod check;
+mod load;
 mod token;
 mod values;
 
@@ -14,26 +16,21 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use encke::config::{Options, SETTINGS, Setting};
-use encke::producer::stdin::Lines;
-use encke::{Config, ConfigError};
+use encke::config::{SETTINGS, Setting};
 
 use crate::systemd::Sockets;
-
-const KEY: &str = "--publish-key";
-const KEY_FILE: &str = "--publish-key-file";
+use arguments::{WORD, Word};
+pub(crate) use load::Loaded;
+use load::{Given, Start};
+use values::one_line;
 
 const BAD_OPTION: u8 = 2;
 
-/// The parsed command line.
+/// What the process was told at its start.
 #[derive(Debug)]
-pub(crate) struct Command {
-    /// The settings of the server, checked.
-    pub(crate) config: Config,
-    /// How the lines of standard input are published. `None`: standard input is not read.
-    pub(crate) stdin: Option<Lines>,
-    /// The filter for `env_logger`.
-    pub(crate) log: String,
+pub(crate) struct Arguments {
+    word: Word,
+    start: Start,
 }
 
 /// The reason to exit without running a server.
@@ -41,7 +38,7 @@ pub(crate) struct Command {
 pub(crate) enum Exit {
     /// Help or version was requested.
     Shown(clap::Error),
-    /// What was asked for, a line without a line end.
+    /// What was asked for: whole lines.
     Printed(String),
     /// An error, in one line without a line end.
     Refused(String),
@@ -56,7 +53,7 @@ impl Exit {
                 let _ = text.print();
                 ExitCode::SUCCESS
             }
-            Exit::Printed(line) => match writeln!(std::io::stdout(), "{line}") {
+            Exit::Printed(lines) => match std::io::stdout().write_all(lines.as_bytes()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             },
@@ -72,101 +69,81 @@ impl Exit {
     }
 }
 
-/// Parses the command line, which begins with the program name, and the environment. The addresses
-/// of `inherited` sockets are added to the given ones, and replace the default one.
-pub(crate) fn parse(
-    args: impl Iterator<Item = OsString>,
-    inherited: Sockets,
-) -> Result<Command, Exit> {
-    let matches = arguments::command()
-        .try_get_matches_from(args)
-        .map_err(exit)?;
-    if let Some((token::NAME, matches)) = matches.subcommand() {
-        let printed = token::token(matches).map(Exit::Printed);
-        return Err(printed.unwrap_or_else(|error| Exit::Refused(one_line(&error))));
-    }
-    let mut options = Options::default();
-    let default_listen = std::mem::take(&mut options.config.listen);
-    for setting in SETTINGS {
-        if let Some(texts) = given(setting, &matches)? {
-            setting
-                .set(&mut options, &texts, values::resolve)
-                .map_err(refused)?;
+impl Arguments {
+    /// Parses the command line, which begins with the program name, and the environment. The
+    /// addresses of `inherited` sockets are added to the given ones, and replace the default one.
+    pub(crate) fn parse(
+        args: impl Iterator<Item = OsString>,
+        inherited: Sockets,
+    ) -> Result<Arguments, Exit> {
+        let matches = arguments::command()
+            .try_get_matches_from(args)
+            .map_err(exit)?;
+        if let Some((token::NAME, matches)) = matches.subcommand() {
+            return Err(match token::token(matches) {
+                Ok(token) => Exit::Printed(token + "\n"),
+                Err(error) => Exit::Refused(one_line(&error)),
+            });
         }
-    }
-    let config = &mut options.config;
-    config.listen.extend(inherited.listen);
-    config.control.extend(inherited.control);
-    if config.listen.is_empty() && !inherited.is_any {
-        config.listen = default_listen;
-    }
-    finish(options)
-}
-
-/// The texts of a setting from the command line, or else from the environment. An empty variable
-/// counts as absent, because compose files and units also set variables without a value.
-fn given(setting: &Setting, matches: &ArgMatches) -> Result<Option<Vec<String>>, Exit> {
-    let texts: Vec<String> = if let Some(texts) = matches.get_many::<String>(setting.option) {
-        texts.cloned().collect()
-    } else {
-        match std::env::var_os(setting.variable()).filter(|text| !text.is_empty()) {
-            None => return Ok(None),
-            Some(text) => vec![text.into_string().map_err(|_| {
-                let detail = format!("{} is not UTF-8", setting.variable());
-                Exit::refused(setting.option, detail)
-            })?],
-        }
-    };
-    Ok(Some(match setting.is_list() {
-        true => texts
+        let given = SETTINGS
             .iter()
-            .flat_map(|text| text.split(','))
-            .map(String::from)
-            .collect(),
+            .map(|setting| given(setting, &matches))
+            .collect::<Result<_, _>>()?;
+        Ok(Arguments {
+            word: matches.get_one(WORD).copied().unwrap_or_default(),
+            start: Start { given, inherited },
+        })
+    }
+
+    /// Loads the settings for the start of a server.
+    ///
+    /// # Errors
+    ///
+    /// The reason to exit instead: an error, or the report of `encke check`.
+    pub(crate) fn start(&self) -> Result<Loaded, Exit> {
+        let loaded = self.start.load(values::resolve).map_err(Exit::Refused)?;
+        match self.word {
+            Word::Serve => Ok(loaded),
+            Word::Check => Err(Exit::Printed(check::report(&loaded))),
+        }
+    }
+
+    /// Loads the settings for a reload. Host names are not resolved, as addresses cannot change.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, in one line.
+    pub(crate) fn reload(&self) -> Result<Loaded, String> {
+        self.start.load(values::unresolved)
+    }
+}
+
+/// What the command line says of a setting, or else the environment. An empty variable counts as
+/// absent, because compose files and units also set variables without a value.
+fn given(setting: &'static Setting, matches: &ArgMatches) -> Result<Given, Exit> {
+    if let Some(texts) = matches.get_many::<String>(setting.option) {
+        return Ok(Given::CommandLine(split(setting, texts.cloned().collect())));
+    }
+    let variable = std::env::var_os(setting.variable()).filter(|text| !text.is_empty());
+    let Some(text) = variable else {
+        return Ok(Given::Absent);
+    };
+    let text = text.into_string().map_err(|_| {
+        let detail = format!("{} is not UTF-8", setting.variable());
+        Exit::refused(setting.option, detail)
+    })?;
+    Ok(Given::Environment(split(setting, vec![text])))
+}
+
+/// The texts of a list, which commas separate too.
+fn split(setting: &Setting, texts: Vec<String>) -> Vec<String> {
+    match setting.is_list() {
+        true => {
+            let texts = texts.iter().flat_map(|text| text.split(','));
+            texts.map(String::from).collect()
+        }
         false => texts,
-    }))
-}
-
-/// Checks the values that the table does not: the key's file, the filter of the log, the channel of
-/// standard input.
-fn finish(options: Options) -> Result<Command, Exit> {
-    let Options {
-        mut config,
-        publish_key_file,
-        stdin,
-        log,
-    } = options;
-    if let Some(path) = &publish_key_file {
-        let refused = |detail| Exit::refused(KEY_FILE, detail);
-        if config.publish_key.is_some() {
-            return Err(refused(format!(
-                "not allowed beside {KEY}; give one of them"
-            )));
-        }
-        config.publish_key = Some(values::key_from_file(path).map_err(refused)?);
     }
-    values::check_log_filter(&log).map_err(|detail| Exit::refused("--log", detail))?;
-    let stdin = stdin.map(|channel| match &*channel {
-        "" => Ok(Lines::Ndjson),
-        _ => Lines::to_channel(&channel)
-            .map_err(|error| Exit::refused("--stdin", format!("{channel:?}: {error}"))),
-    });
-    match config.check() {
-        Ok(()) => Ok(Command {
-            config,
-            stdin: stdin.transpose()?,
-            log,
-        }),
-        // The error names the option by which the key was given.
-        Err(error) if error.option == KEY && publish_key_file.is_some() => {
-            Err(Exit::refused(KEY_FILE, error.detail))
-        }
-        Err(error) => Err(refused(error)),
-    }
-}
-
-fn refused(error: ConfigError) -> Exit {
-    Exit::Refused(one_line(&error.to_string()))
 }
 
 /// Converts an error of clap, which has paragraphs, to one line.
@@ -183,7 +160,7 @@ fn exit(error: clap::Error) -> Exit {
     };
     let reason = std::error::Error::source(&error).map(ToString::to_string);
     match (context(ContextKind::InvalidValue), reason) {
-        // The word `serve` is the only argument whose value clap checks.
+        // The word is the only argument whose value clap checks.
         (Some(value), Some(reason)) => Exit::refused("argument", format!("{value:?}: {reason}")),
         _ => {
             let text = error.to_string();
@@ -194,126 +171,5 @@ fn exit(error: clap::Error) -> Exit {
     }
 }
 
-fn one_line(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().map(printable).collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use encke::Cors;
-
-    use super::*;
-
-    fn parsed(args: &[&str]) -> Command {
-        let args = ["encke"].iter().chain(args).map(OsString::from);
-        match parse(args, Sockets::default()) {
-            Ok(command) => command,
-            Err(exit) => panic!("{exit:?}"),
-        }
-    }
-
-    #[test]
-    fn no_argument_means_the_defaults() {
-        for args in [&[][..], &["serve"]] {
-            let command = parsed(args);
-            let expected = format!("{:?}", Config::default());
-            assert_eq!(format!("{:?}", command.config), expected);
-            assert_eq!((command.stdin, &*command.log), (None, "info"));
-        }
-    }
-
-    #[test]
-    fn command_definition_is_valid() {
-        arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn every_option_reaches_its_own_setting() {
-        let args = "serve --listen=127.0.0.1:1,[::1]:2 --listen=unix:/l --control=127.0.0.1:3 \
-            --unix-mode=660 --publish-key=k --cors-origin=https://a --cors-origin=https://b,https://c \
-            --no-page --hold=1 --max-hold=2 --heartbeat=3 --max-batch=4 --max-batch-bytes=5 --stream-max-bytes=6 \
-            --stream-max-age=7 --history-messages=8 --history-age=9 --history-bytes=10 \
-            --history-total-bytes=11K --max-channels=12 --max-connections=13 \
-            --max-connections-per-address=14 --max-head-bytes=15K --max-body-bytes=16 \
-            --max-buffer-bytes=17K --head-timeout=18 --body-timeout=19 --idle-timeout=20 \
-            --write-timeout=21 --queue=22 --drain=23 --drain-delay=24 --log=warn";
-        let s = Duration::from_secs;
-        let tcp = |text: &str| encke::Address::Tcp(text.parse().unwrap());
-        let origins = ["https://a", "https://b", "https://c"];
-        let expected = Config {
-            listen: vec![
-                tcp("127.0.0.1:1"),
-                tcp("[::1]:2"),
-                encke::Address::Unix("/l".into()),
-            ],
-            control: vec![tcp("127.0.0.1:3")],
-            unix_mode: Some(0o660),
-            publish_key: Some("k".into()),
-            tokens: encke::tokens::Rules::default(),
-            token_cookie: None,
-            anonymous: None,
-            cors: Cors::Origins(origins.map(String::from).to_vec()),
-            page: false,
-            hold: s(1),
-            max_hold: s(2),
-            heartbeat: s(3),
-            max_batch: 4,
-            max_batch_bytes: 5,
-            stream_max_bytes: 6,
-            stream_max_age: s(7),
-            history: encke::History {
-                max_messages: 8,
-                max_age: s(9),
-                max_bytes: 10,
-                max_total_bytes: 11 << 10,
-            },
-            policies: Vec::new(),
-            max_channels: 12,
-            max_connections: Some(13),
-            max_connections_per_address: Some(14),
-            max_head_bytes: 15 << 10,
-            max_body_bytes: 16,
-            max_buffer_bytes: 17 << 10,
-            head_timeout: s(18),
-            body_timeout: s(19),
-            idle_timeout: s(20),
-            write_timeout: s(21),
-            queue: 22,
-            drain: s(23),
-            drain_delay: s(24),
-        };
-        let command = parsed(&args.split_whitespace().collect::<Vec<_>>());
-        assert_eq!(format!("{:?}", command.config), format!("{expected:?}"));
-        assert_eq!(command.log, "warn");
-    }
-
-    #[test]
-    fn stdin_option_selects_the_form_of_lines() {
-        assert_eq!(parsed(&["--stdin"]).stdin, Some(Lines::Ndjson));
-        assert_eq!(parsed(&["--stdin="]).stdin, Some(Lines::Ndjson));
-        assert_eq!(parsed(&["--stdin", "serve"]).stdin, Some(Lines::Ndjson));
-        let vmstat = Lines::to_channel("vmstat").unwrap();
-        assert_eq!(parsed(&["--stdin=vmstat"]).stdin, Some(vmstat));
-    }
-
-    #[test]
-    fn no_page_option_disables_the_page() {
-        for (arg, page) in [
-            ("--no-page", false),
-            ("--no-page=no", true),
-            ("--no-page=1", false),
-        ] {
-            assert_eq!(parsed(&[arg]).config.page, page, "{arg}");
-        }
-        assert!(!parsed(&["--no-page", "serve"]).config.page);
-    }
-
-    #[test]
-    fn star_allows_every_origin() {
-        assert_eq!(parsed(&["--cors-origin=*"]).config.cors, Cors::Any);
-        assert_eq!(parsed(&["--cors-origin", "*"]).config.cors, Cors::Any);
-    }
-}
+mod tests;

@@ -14,6 +14,8 @@ pub use encke_core::message::{
     NameError,
 };
 pub use encke_core::{pattern, tokens};
-pub use inbox::{Accepted, Handle, Publication, PublishError, Publisher, Receipt};
+pub use inbox::{
+    Accepted, Handle, Publication, PublishError, Publisher, Receipt, ReloadError, Reloading,
+};
 pub use inherit::inherit;
 pub use server::{Error, Server};

@@ -3,6 +3,8 @@
 //! Owns the process: its exit code, its log and its threads. Everything else is in the library.
 
 mod cli;
+mod logging;
+mod reload;
 mod signals;
 mod systemd;
 
@@ -10,9 +12,11 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 
-use cli::Command;
+use cli::{Arguments, Loaded};
 use encke::producer::stdin::{self, Lines};
 use encke::{Error, Publication, Publisher, Server};
+use logging::Logger;
+use reload::Reloader;
 use signals::Signals;
 
 fn main() -> ExitCode {
@@ -20,15 +24,16 @@ fn main() -> ExitCode {
         Ok(inherited) => inherited,
         Err(error) => return fail(&error),
     };
-    let command = match cli::parse(std::env::args_os(), inherited) {
-        Ok(command) => command,
+    let arguments = match Arguments::parse(std::env::args_os(), inherited) {
+        Ok(arguments) => arguments,
         Err(exit) => return exit.report(),
     };
-    env_logger::Builder::new()
-        .parse_filters(&command.log)
-        .format_timestamp_millis()
-        .init();
-    match run(command) {
+    let loaded = match arguments.start() {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit.report(),
+    };
+    let logger = Logger::install(&loaded.options.log);
+    match run(arguments, loaded, logger) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -40,14 +45,18 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(command: Command) -> Result<(), Error> {
-    let max_message_bytes = command.config.max_body_bytes;
+fn run(arguments: Arguments, loaded: Loaded, logger: &'static Logger) -> Result<(), Error> {
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
     // Before the addresses are bound, because a supervisor may send signals from then on.
     let signals = Signals::catch().map_err(|error| Error::System("cannot catch signals", error))?;
-    let mut server = Server::bind(command.config)?;
-    signals.serve(&mut server)?;
-    if let Some(lines) = command.stdin {
-        read_stdin(lines, max_message_bytes, server.publisher())
+    let mut server = Server::bind(loaded.config().clone())?;
+    let lines = loaded.stdin.clone();
+    let reloader = Reloader::new(arguments, loaded, server.handle(), logger);
+    signals.serve(&mut server, reloader)?;
+    if let Some(lines) = lines {
+        read_stdin(lines, server.publisher())
             .map_err(|error| Error::System("cannot start the thread for standard input", error))?;
     }
     systemd::notify_ready(&mut server);
@@ -56,8 +65,9 @@ fn run(command: Command) -> Result<(), Error> {
 
 /// Starts the thread that publishes standard input. It is not joined, because it may be blocked in
 /// a read when the server ends.
-fn read_stdin(lines: Lines, max_message_bytes: usize, publisher: Publisher) -> io::Result<()> {
+fn read_stdin(lines: Lines, publisher: Publisher) -> io::Result<()> {
     thread::Builder::new().name("stdin".into()).spawn(move || {
+        let max_message_bytes = || publisher.max_message_bytes();
         stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |draft| {
             publisher.send(Publication::from(draft))
         });

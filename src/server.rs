@@ -87,7 +87,7 @@ impl Server {
         let max_connections = config.max_connections.map_or(room, |max| max.min(room));
         let (poll, waker) =
             Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
-        let (publisher, handle, inbox) = inbox::channel(config.queue, config.max_body_bytes, waker);
+        let (publisher, handle, inbox) = inbox::channel(&config, waker);
         let engine = Engine::new(&config, max_connections, fastrand::u64(..));
         let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
             .map_err(|error| Error::System("cannot create a poll", error))?;
@@ -121,7 +121,7 @@ impl Server {
         self.publisher.clone()
     }
 
-    /// A handle with which other threads stop the server.
+    /// A handle with which other threads stop the server or change its settings.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
     }

@@ -1,8 +1,8 @@
 //! Signals, as a source of commands to the server.
 //!
 //! Owns the meaning of each signal. SIGTERM and SIGINT begin a drain; a second one ends the process
-//! at once, in the signal handler, so that it also ends a reactor that hangs. SIGHUP has no effect,
-//! because there is no file to reload.
+//! at once, in the signal handler, so that it also ends a reactor that hangs. SIGHUP reloads the
+//! settings.
 //!
 //! The handler writes to a socket pair that the reactor watches. A thread that waits for signals
 //! would be as short, but it would be a second thread, and each command would take two wake-ups.
@@ -20,6 +20,7 @@ use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use encke::{Error, Server};
 
+use crate::reload::Reloader;
 use crate::systemd;
 
 /// Caught signals, which a server handles later.
@@ -44,14 +45,14 @@ impl Signals {
     }
 
     /// Lets the server handle the signals, including those that were caught before.
-    pub(crate) fn serve(mut self, server: &mut Server) -> Result<(), Error> {
+    pub(crate) fn serve(mut self, server: &mut Server, reloader: Reloader) -> Result<(), Error> {
         let source = self.caught.get_read().try_clone();
         let source = source.map_err(|error| Error::System("cannot catch signals", error))?;
         let handle = server.handle();
         server.watch(OwnedFd::from(source), move || {
             for signal in self.caught.pending() {
                 if signal == SIGHUP {
-                    log::info!("SIGHUP: there is no file to reload; restart to change options");
+                    reloader.request();
                 } else {
                     log::info!(
                         "signal {signal}: draining; a second signal ends the process at once"

@@ -23,7 +23,7 @@ const MAX_ADDRESS_FAMILY: i32 = 64;
 const MAX_SOCKET_TYPE: i32 = 10;
 
 /// Listening sockets of the service manager.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Sockets {
     pub(crate) listen: Vec<Address>,
     pub(crate) control: Vec<Address>,
@@ -89,6 +89,19 @@ pub(crate) fn notify_ready(server: &mut Server) {
         // Half of the deadline, as sd_watchdog_enabled(3) recommends.
         server.every(deadline / 2, || notify(&[NotifyState::Watchdog]));
     }
+}
+
+/// Notifies the manager that the settings are being read again, and since when.
+pub(crate) fn notify_reloading() {
+    let mut state = vec![NotifyState::Reloading];
+    // Only `Type=notify-reload` needs the time.
+    state.extend(NotifyState::monotonic_usec_now().ok());
+    notify(&state);
+}
+
+/// Notifies the manager that a reload is over, whatever its result.
+pub(crate) fn notify_reloaded() {
+    notify(&[NotifyState::Ready]);
 }
 
 /// Notifies the manager that the server drains.

@@ -49,6 +49,9 @@ fn line(output: &Output, code: i32) -> String {
 
 /// Options with values that are refused, and a part of the error.
 const BAD: &[(&str, &str, &str)] = &[
+    ("--config", "/nowhere/encke.toml", "cannot be read"),
+    ("--config", "/dev/zero", "longer"),
+    ("--config", "-", "names no file"),
     ("--listen", ":7711", "host:port"),
     ("--listen", "7711", "host:port"),
     ("--listen", "", "host:port"),
@@ -83,6 +86,13 @@ const BAD: &[(&str, &str, &str)] = &[
     ("--publish-key-file", "/nowhere/key", "cannot be read"),
     ("--publish-key-file", "/dev/zero", "longer"),
     ("--stdin", "a,b", "comma"),
+    ("--token-key-file", "/nowhere/key", "cannot be read"),
+    ("--token-key-file", "/dev/zero", "longer"),
+    ("--token-key-file", "/dev/null", "at least 32"),
+    ("--token-audience", "", "empty"),
+    ("--token-issuer", "", "empty"),
+    ("--token-cookie", "a b", "name of a cookie"),
+    ("--anonymous", "a*", "whole segment"),
     ("--history-messages", "-1", "whole number"),
     ("--history-age", "0", "1ms"),
     ("--history-bytes", "1KB", "64K"),
@@ -171,7 +181,7 @@ fn malformed_arguments_are_refused_in_one_line() {
         (&["-z"], "-z"),
         (
             &["run"],
-            "argument: \"run\": the only words allowed are serve and token",
+            "argument: \"run\": the words allowed are serve, check and token",
         ),
         (&["serve", "serve"], "serve"),
         (&["--stdin", "news"], "--stdin=CHANNEL"),
@@ -362,9 +372,11 @@ fn help_names_every_option_and_variable() {
         );
     }
     for heading in [
+        "Configuration:",
         "Listening:",
         "Receiving:",
         "Publishing:",
+        "Tokens:",
         "History:",
         "Limits:",
         "Lifecycle:",

@@ -12,8 +12,12 @@ Durations are seconds (30, 0.5) or have a suffix: 500ms, 30s, 2m, 1h. Bytes may 
 G (of 1,024). ADDR is host:port, [v6]:port or unix:/path; with proxy: before it, each connection
 begins with a PROXY protocol header, version 1 or 2. Sockets that systemd passes replace the default
 address; one named `control` counts as given with --control. Repeatable options also accept several
-values separated by commas. Each option can also be set by the environment variable shown with it; the
-command line overrides the environment, and an empty variable counts as absent.
+values separated by commas. Each option can also be set by the environment variable shown with it, or by
+its key in the file of --config; the command line overrides the environment, which overrides the file. An
+empty variable counts as absent.
+
+encke check shows the settings that these options would give a server, and where each comes from, and
+does not listen. It exits with 0, or with 2 and the error.
 
 Examples (more than one channel: news,sport):
   publish    curl -d hello http://127.0.0.1:7711/publish/news
@@ -21,14 +25,28 @@ Examples (more than one channel: news,sport):
   long poll  curl 'http://127.0.0.1:7711/long-poll/news?since=CURSOR&hold=20'
   stream     curl -N http://127.0.0.1:7711/sse/news
 
-SIGTERM and SIGINT begin a drain; a second signal ends the process at once.
+SIGTERM and SIGINT begin a drain; a second signal ends the process at once. SIGHUP reads the file of
+settings and the files of keys again; if anything is wrong, the old settings stay.
 Exit codes: 0 drained, 1 could not run, 2 bad option, 128 + N ended by a second signal N.";
 
-/// The command: the word `serve`, and one option per setting; or the word `token`, and its own.
+/// The argument that says what to do.
+pub(super) const WORD: &str = "word";
+
+/// What to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Run a server. It is what encke does without a word.
+    #[default]
+    Serve,
+    /// Show the settings in force.
+    Check,
+}
+
+/// The command: a word, and one option per setting; or the word `token`, and its own.
 pub(super) fn command() -> Command {
-    let serve = Arg::new("serve")
+    let word = Arg::new(WORD)
         .value_name("WORD")
-        .value_parser(serve)
+        .value_parser(word)
         .hide(true);
     Command::new("encke")
         .version(env!("CARGO_PKG_VERSION"))
@@ -36,14 +54,16 @@ pub(super) fn command() -> Command {
             "A Comet server: polling, long polling and streaming over one set of channels with one \
              cursor",
         )
-        .override_usage("encke [serve] [OPTIONS]\n       encke token --key-file FILE [OPTIONS]")
+        .override_usage(
+            "encke [serve | check] [OPTIONS]\n       encke token --key-file FILE [OPTIONS]",
+        )
         .after_help(AFTER_HELP)
         .next_line_help(true)
         .max_term_width(100)
         .disable_help_subcommand(true)
         .args_conflicts_with_subcommands(true)
         .subcommand(token())
-        .arg(serve)
+        .arg(word)
         .args(SETTINGS.iter().map(arg))
 }
 
@@ -142,12 +162,12 @@ fn heading(group: Group) -> &'static str {
     }
 }
 
-/// Parses the word `serve`, which is accepted for symmetry with other servers and has no effect.
-fn serve(text: &str) -> Result<(), String> {
+fn word(text: &str) -> Result<Word, String> {
     match text {
-        "serve" => Ok(()),
+        "serve" => Ok(Word::Serve),
+        "check" => Ok(Word::Check),
         _ => Err(
-            "the only words allowed are serve and token, everything else is an --option; \
+            "the words allowed are serve, check and token, everything else is an --option; \
                   give a channel for standard input as --stdin=CHANNEL"
                 .into(),
         ),

@@ -1,24 +1,41 @@
 //! The values of options that depend on the process and its system: host names, log filters, the
-//! key file.
+//! file of settings, the files of keys.
 //!
 //! Owns the system calls for them. Each error is one line with the allowed values; the caller adds
 //! the option.
 
 use std::fs::File;
-use std::io::Read;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
+use encke::tokens::Key;
 use log::LevelFilter;
 
-/// A longer file is a mistake and not a key; `/dev/zero` never ends.
+/// Longer files are mistakes; `/dev/zero` never ends.
 const MAX_KEY_BYTES: u64 = 4_096;
+const MAX_TOKEN_KEYS_BYTES: u64 = 256 << 10;
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// A text in one line, for an error.
+pub(super) fn one_line(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().map(printable).collect()
+}
 
 /// Finds the addresses of a host name, or of an address as a text.
 pub(super) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found = (host, port).to_socket_addrs();
     let found = found.map_err(|error| format!("{host} cannot be resolved: {error}"))?;
     Ok(found.collect())
+}
+
+/// Accepts every host name without looking for its addresses: where they are not used, a name server
+/// that does not answer is no reason to refuse them.
+pub(super) fn unresolved(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    let ip = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    Ok(vec![SocketAddr::new(ip, port)])
 }
 
 /// Checks a log filter of `env_logger`: levels, each alone or as `module=level`. A word that is
@@ -37,20 +54,61 @@ pub(super) fn check_log_filter(text: &str) -> Result<(), String> {
     ))
 }
 
-/// Reads the key from a file; a final line end is not part of it.
-pub(super) fn key_from_file(path: &Path) -> Result<String, String> {
-    let mut key = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_KEY_BYTES + 1).read_to_string(&mut key))
-        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    if key.len() as u64 > MAX_KEY_BYTES {
-        let path = path.display();
-        return Err(format!(
-            "{path} is longer than a key may be, {MAX_KEY_BYTES} bytes"
-        ));
+/// Reads the file of settings, and returns its path and its text; `None` if the path begins with
+/// `-` and there is no such file.
+pub(super) fn config_file(path: &str) -> Result<Option<(PathBuf, String)>, String> {
+    let (path, may_be_missing) = match path.strip_prefix('-') {
+        Some(path) => (path, true),
+        None => (path, false),
+    };
+    if path.is_empty() {
+        return Err("it names no file; a path is allowed, such as /etc/encke.toml".into());
     }
+    let path = PathBuf::from(path);
+    match File::open(&path) {
+        Err(error) if may_be_missing && error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => {
+            let bytes = read(&path, opened, MAX_CONFIG_BYTES)?;
+            let text = String::from_utf8(bytes);
+            let text = text.map_err(|_| format!("{} is not UTF-8", path.display()))?;
+            Ok(Some((path, text)))
+        }
+    }
+}
+
+/// Whether every user may read a file.
+pub(super) fn is_readable_by_all(path: &Path) -> bool {
+    const OTHERS_READ: u32 = 0o004;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0)
+}
+
+/// Reads the publish key from a file; a final line end is not part of it.
+pub(super) fn key_from_file(path: &str) -> Result<String, String> {
+    let path = Path::new(path);
+    let key = read(path, File::open(path), MAX_KEY_BYTES)?;
+    let key = String::from_utf8(key).map_err(|_| format!("{} is not UTF-8", path.display()))?;
     let line = key.strip_suffix('\n').unwrap_or(&key);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+/// Reads the keys of tokens from a file, and warnings about keys that are skipped.
+pub(super) fn token_keys(path: &str) -> Result<(Vec<Key>, Vec<String>), String> {
+    let file = read(path.as_ref(), File::open(path), MAX_TOKEN_KEYS_BYTES)?;
+    Key::parse(&file).map_err(|error| format!("{path}: {error}"))
+}
+
+fn read(path: &Path, file: io::Result<File>, max_bytes: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    if bytes.len() as u64 > max_bytes {
+        let path = path.display();
+        return Err(format!(
+            "{path} is longer than such a file may be, {max_bytes} bytes"
+        ));
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -95,10 +153,23 @@ mod tests {
     }
 
     #[test]
-    fn endless_file_is_refused_as_a_key() {
-        let error = key_from_file(Path::new("/dev/zero")).unwrap_err();
-        assert!(error.contains("longer than a key may be"), "{error}");
-        let error = key_from_file(Path::new("/nowhere/key")).unwrap_err();
-        assert!(error.contains("/nowhere/key cannot be read"), "{error}");
+    fn endless_or_missing_file_is_refused() {
+        for error in [
+            key_from_file("/dev/zero").unwrap_err(),
+            token_keys("/dev/zero").unwrap_err(),
+            config_file("/dev/zero").unwrap_err(),
+            config_file("-/dev/zero").unwrap_err(),
+        ] {
+            assert!(error.contains("/dev/zero is longer than"), "{error}");
+        }
+        for error in [
+            key_from_file("/nowhere/key").unwrap_err(),
+            token_keys("/nowhere/key").unwrap_err(),
+            config_file("/nowhere/key").unwrap_err(),
+        ] {
+            assert!(error.contains("/nowhere/key cannot be read"), "{error}");
+        }
+        assert_eq!(config_file("-/nowhere/file"), Ok(None));
+        assert!(config_file("-").unwrap_err().contains("no file"));
     }
 }

@@ -1,7 +1,7 @@
 //! The communication between other threads and the reactor: messages and commands to it, receipts
 //! from it.
 //!
-//! Owns everything that threads share: two bounded queues, a doorbell for both, and a flag. The
+//! Owns everything that threads share: two bounded queues, a doorbell for both, and flags. The
 //! queue of messages exerts back-pressure on producers. Commands have a queue of their own, so that
 //! they do not wait behind messages. The doorbell wakes the reactor at most once until it has read
 //! the queues.
@@ -14,16 +14,17 @@ mod publication;
 mod shared;
 
 pub(crate) use control::Control;
-pub use control::Handle;
+pub use control::{Handle, ReloadError, Reloading};
 pub use publication::{Accepted, Publication, PublishError, Receipt};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError};
 use doorbell::Doorbell;
 use mio::Waker;
 
+use encke_core::config::Config;
 use encke_core::hub::{Published, Refusal};
 use encke_core::message::{Data, Draft};
 use publication::Submission;
@@ -34,7 +35,6 @@ use shared::Shared;
 pub struct Publisher {
     queue: Sender<Submission>,
     shared: Arc<Shared>,
-    max_message_bytes: usize,
 }
 
 impl Publisher {
@@ -90,11 +90,16 @@ impl Publisher {
         })
     }
 
+    /// The largest message that is accepted, in bytes: see `Config::max_body_bytes`.
+    pub fn max_message_bytes(&self) -> usize {
+        self.shared.max_message_bytes.load(Ordering::Relaxed)
+    }
+
     fn check(&self, publication: Publication) -> Result<Submission, PublishError> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(PublishError::Closed);
         }
-        publication.submit(self.max_message_bytes)
+        publication.submit(self.max_message_bytes())
     }
 }
 
@@ -110,24 +115,21 @@ pub(crate) struct Inbox {
     is_signalled: bool,
 }
 
-/// Creates the inbox with a queue of `capacity` messages, and its ends for other threads.
-pub(crate) fn channel(
-    capacity: usize,
-    max_message_bytes: usize,
-    waker: Waker,
-) -> (Publisher, Handle, Inbox) {
-    let (sender, receiver) = crossbeam_channel::bounded(capacity);
+/// Creates the inbox of a server with these settings, and its ends for other threads.
+pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbox) {
+    let (sender, receiver) = crossbeam_channel::bounded(config.queue);
     let shared = Arc::new(Shared {
         bell: Doorbell::new(AtomicBool::new(false)),
         waker,
+        drain: AtomicBool::new(false),
         closed: AtomicBool::new(false),
+        max_message_bytes: AtomicUsize::new(config.max_body_bytes),
     });
     let publisher = Publisher {
         queue: sender,
         shared: Arc::clone(&shared),
-        max_message_bytes,
     };
-    let (handle, commands) = control::channel(&shared);
+    let (handle, commands) = control::channel(&shared, config);
     let inbox = Inbox {
         queue: receiver,
         shared,
@@ -165,7 +167,16 @@ impl Inbox {
 
     /// The next command, if there is one.
     pub(crate) fn next_command(&self) -> Option<Control> {
+        if self.shared.drain.swap(false, Ordering::Acquire) {
+            return Some(Control::Drain);
+        }
         self.commands.try_recv().ok()
+    }
+
+    /// Takes new settings.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        let max_message_bytes = &self.shared.max_message_bytes;
+        max_message_bytes.store(config.max_body_bytes, Ordering::Relaxed);
     }
 
     /// Whether a message waits for memory and must be tried again later.
@@ -244,6 +255,17 @@ mod tests {
     use super::*;
     use encke_core::message::{Epoch, EventError, Json, KeyError, MessageId, NameError, Seq};
 
+    fn inbox(queue: usize, max_body_bytes: usize) -> (Publisher, Handle, Inbox) {
+        let poll = Poll::new().unwrap();
+        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
+        let config = Config {
+            queue,
+            max_body_bytes,
+            ..Config::default()
+        };
+        channel(&config, waker)
+    }
+
     fn accept(seq: u64) -> Result<Published, (Refusal, Draft<'static>)> {
         Ok(Published {
             id: MessageId {
@@ -256,9 +278,7 @@ mod tests {
 
     #[test]
     fn message_without_room_waits_before_those_behind_it() {
-        let poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        let (publisher, _, mut inbox) = channel(2, 100, waker);
+        let (publisher, _, mut inbox) = inbox(2, 100);
         let (first, receipt) = Publication::new("first", "x").with_receipt();
         publisher.send(first).unwrap();
         publisher.publish("second", "x").unwrap();
@@ -287,27 +307,69 @@ mod tests {
 
     #[test]
     fn command_does_not_wait_behind_messages() {
-        let poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        let (publisher, handle, inbox) = channel(1, 100, waker);
+        let (publisher, handle, inbox) = inbox(1, 100);
         publisher.publish("full", "x").unwrap();
         for _ in 0..100 {
             handle.shutdown();
         }
         inbox.answer();
-        assert_eq!(inbox.next_command(), Some(Control::Drain));
+        assert!(matches!(inbox.next_command(), Some(Control::Drain)));
+        assert!(inbox.next_command().is_none(), "one drain is enough");
         assert_eq!(inbox.len(), 1);
         assert!(inbox.has_work(), "the message is still queued");
     }
 
     #[test]
+    fn new_settings_are_checked_and_keep_what_is_fixed() {
+        let (publisher, handle, inbox) = inbox(9, 100);
+        let config = |max_body_bytes| Config {
+            queue: 10,
+            max_body_bytes,
+            ..Config::default()
+        };
+        let error = handle.reload(config(0)).unwrap_err();
+        assert!(matches!(error, ReloadError::Config(error) if error.option == "--max-body-bytes"));
+        assert!(matches!(inbox.next_command(), Some(Control::ReloadFailed)));
+
+        let reloading = handle.reload(config(4)).unwrap();
+        assert_eq!(reloading.needs_restart(), ["--queue"]);
+        let Some(Control::Reload(config, in_force)) = inbox.next_command() else {
+            panic!("no settings");
+        };
+        assert_eq!((config.queue, config.max_body_bytes), (9, 4));
+        assert_eq!(publisher.publish("a", "12345"), Ok(()));
+        inbox.reconfigure(&config);
+        drop(in_force);
+        reloading.wait();
+        let refused = publisher.publish("a", "12345");
+        assert_eq!(refused, Err(PublishError::TooLarge(4)));
+    }
+
+    #[test]
+    fn drain_waits_behind_no_settings() {
+        let (_, handle, inbox) = inbox(9, 100);
+        let mut taken = 0;
+        let full = loop {
+            match handle.reload(Config::default()) {
+                Ok(_) => taken += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full, ReloadError::Busy);
+        assert!(taken > 1);
+        handle.shutdown();
+        assert!(matches!(inbox.next_command(), Some(Control::Drain)));
+        drop(inbox);
+        let closed = handle.reload(Config::default()).unwrap_err();
+        assert_eq!(closed, ReloadError::Closed);
+    }
+
+    #[test]
     fn closed_inbox_refuses_producers_and_keeps_its_queue() {
-        let poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        let (publisher, handle, mut inbox) = channel(2, 100, waker);
+        let (publisher, handle, mut inbox) = inbox(2, 100);
         publisher.publish("before", "x").unwrap();
         handle.shutdown();
-        assert_eq!(inbox.next_command(), Some(Control::Drain));
+        assert!(matches!(inbox.next_command(), Some(Control::Drain)));
         inbox.close();
         assert_eq!(publisher.publish("after", "x"), Err(PublishError::Closed));
         let mut taken = 0;
@@ -322,9 +384,7 @@ mod tests {
 
     #[test]
     fn invalid_publications_are_refused_before_the_queue() {
-        let poll = Poll::new().unwrap();
-        let waker = Waker::new(poll.registry(), Token(0)).unwrap();
-        let (publisher, _, inbox) = channel(9, 4, waker);
+        let (publisher, _, inbox) = inbox(9, 4);
         let message = || Publication::new("a", "x");
         let refused = |publication: Publication| publisher.send(publication).unwrap_err();
         let longest = "k".repeat(255);

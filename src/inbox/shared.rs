@@ -1,8 +1,8 @@
 //! The state that threads and the reactor share beside the queues.
 //!
-//! Owns the doorbell with the waker behind it, and the flag that ends publishing.
+//! Owns the doorbell with the waker behind it, the flags of a drain, and the largest message.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use mio::Waker;
 
@@ -13,8 +13,12 @@ use super::doorbell::Doorbell;
 pub(super) struct Shared {
     pub(super) bell: Doorbell<AtomicBool>,
     pub(super) waker: Waker,
+    /// A drain was requested, and the reactor has not seen it yet.
+    pub(super) drain: AtomicBool,
     /// No message is accepted any more.
     pub(super) closed: AtomicBool,
+    /// The largest message that is accepted, in bytes.
+    pub(super) max_message_bytes: AtomicUsize,
 }
 
 impl Shared {

@@ -41,24 +41,25 @@ impl Lines {
 /// Reads lines and publishes them until the input ends or fails, or the server is closed.
 ///
 /// A byte order mark before the first line is skipped. LF and CRLF end a line and are not part of
-/// it; the last line needs no end. A line of more than `max_message_bytes`, a malformed line of
-/// NDJSON, and a line whose message is refused are skipped. At most one warning per second reports
+/// it; the last line needs no end. `max_message_bytes` is asked before each line, as a reload may
+/// change it. A line of more than that, a malformed line of NDJSON, and a line whose message is refused are skipped. At most one warning per second reports
 /// their number, and the last of them with its reason.
 pub fn feed(
     mut input: impl BufRead,
     lines: &Lines,
-    max_message_bytes: usize,
+    max_message_bytes: impl Fn() -> usize,
     mut publish: impl FnMut(Draft<'static>) -> Result<(), PublishError>,
 ) {
-    let mut cutter = Cutter::new(max_message_bytes);
+    let mut cutter = Cutter::new();
     let mut skipped = Skipped::default();
     let end = loop {
-        let cut = match cutter.next(&mut input) {
+        let max = max_message_bytes();
+        let cut = match cutter.next(&mut input, max) {
             Ok(Some(cut)) => cut,
             Ok(None) => break "ended".into(),
             Err(error) => break format!("failed: {error}"),
         };
-        let reason = match read(cut, lines, max_message_bytes) {
+        let reason = match read(cut, lines, max) {
             Ok(None) => continue,
             Ok(Some(draft)) => match publish(draft) {
                 Ok(()) => continue,
@@ -104,22 +105,20 @@ enum Cut<'b> {
 /// Cuts a stream into lines.
 struct Cutter {
     buffer: Vec<u8>,
-    max: usize,
     /// The number of the current line, from 1.
     number: u64,
 }
 
 impl Cutter {
-    fn new(max: usize) -> Cutter {
+    fn new() -> Cutter {
         Cutter {
             buffer: Vec::new(),
-            max,
             number: 0,
         }
     }
 
-    /// The next line; `None` at the end of the input.
-    fn next(&mut self, input: &mut impl BufRead) -> std::io::Result<Option<Cut<'_>>> {
+    /// The next line, of at most `max` bytes; `None` at the end of the input.
+    fn next(&mut self, input: &mut impl BufRead, max: usize) -> std::io::Result<Option<Cut<'_>>> {
         self.buffer.clear();
         let mut len = 0_usize;
         let mut ended = false;
@@ -135,7 +134,7 @@ impl Cutter {
             let found = memchr::memchr(b'\n', available);
             let piece = &available[..found.unwrap_or(available.len())];
             // One byte more than allowed is kept, because it may be the CR of a CRLF.
-            let room = (self.max.saturating_add(1)).saturating_sub(self.buffer.len());
+            let room = max.saturating_add(1).saturating_sub(self.buffer.len());
             self.buffer
                 .extend_from_slice(&piece[..piece.len().min(room)]);
             len = len.saturating_add(piece.len());
@@ -147,10 +146,10 @@ impl Cutter {
             return Ok(None);
         }
         self.number += 1;
-        Ok(Some(self.line(len, ended)))
+        Ok(Some(self.line(len, ended, max)))
     }
 
-    fn line(&self, len: usize, ended: bool) -> Cut<'_> {
+    fn line(&self, len: usize, ended: bool, max: usize) -> Cut<'_> {
         if len > self.buffer.len() {
             return Cut::TooLong;
         }
@@ -158,7 +157,7 @@ impl Cutter {
             Some(line) if ended => line,
             _ => &self.buffer,
         };
-        if line.len() > self.max {
+        if line.len() > max {
             return Cut::TooLong;
         }
         Cut::Whole(match self.number {

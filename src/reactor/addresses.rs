@@ -27,6 +27,11 @@ impl Addresses {
         }
     }
 
+    /// Sets another limit. Connections that were accepted while there was none are not counted.
+    pub(super) fn set_limit(&mut self, max_per_address: Option<usize>) {
+        self.max_per_address = max_per_address;
+    }
+
     /// Counts one more connection of an address, and returns the index to give to
     /// [`Addresses::remove`] when the connection is closed; `None` where the limit is reached.
     pub(super) fn add(&mut self, address: Option<IpAddr>) -> Option<u32> {
@@ -78,6 +83,22 @@ mod tests {
         addresses.remove(first);
         assert_eq!(addresses.add(ip("10.0.0.1")), Some(first));
         for index in [first, first, other, UNCOUNTED] {
+            addresses.remove(index);
+        }
+        assert!(addresses.indices.is_empty() && addresses.counts.is_empty());
+    }
+
+    #[test]
+    fn limit_that_changes_counts_from_then_on() {
+        let ip = Some([10, 0, 0, 1].into());
+        let mut addresses = Addresses::new(None);
+        let before = addresses.add(ip).unwrap();
+        addresses.set_limit(Some(1));
+        let counted = addresses.add(ip).unwrap();
+        assert_eq!(addresses.add(ip), None);
+        addresses.set_limit(None);
+        let after = addresses.add(ip).unwrap();
+        for index in [before, counted, after] {
             addresses.remove(index);
         }
         assert!(addresses.indices.is_empty() && addresses.counts.is_empty());

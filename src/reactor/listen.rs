@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::socket_file::{BACKLOG, SocketFile};
 use crate::inherit;
@@ -68,6 +68,16 @@ impl Listener {
     /// Whether there may be connections to accept.
     pub(super) fn is_ready(&self) -> bool {
         self.readiness == Readiness::Ready
+    }
+
+    /// Gives the connections that it accepts from now on the options of new settings.
+    pub(super) fn reconfigure(&self, config: &Config) -> io::Result<()> {
+        let socket = SockRef::from(&self.fd);
+        let is_tcp = socket.local_addr()?.as_socket().is_some();
+        match is_tcp {
+            true => set_tcp_options(&socket, config.write_timeout),
+            false => Ok(()),
+        }
     }
 
     /// Listens on an address, with the socket options that `config` asks for.

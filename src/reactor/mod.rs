@@ -390,11 +390,26 @@ impl Reactor {
         for _ in 0..COMMAND_BUDGET {
             match self.inbox.next_command() {
                 Some(Control::Drain) => self.drain(),
+                // The sender that is dropped here says that the settings are in force.
+                Some(Control::Reload(config, _in_force)) => self.reconfigure(&config),
+                Some(Control::ReloadFailed) => self.engine.record_failed_reload(),
                 None => break,
             }
         }
         if !self.engine.is_accepting() {
             self.listeners.clear();
+        }
+    }
+
+    /// Takes new settings, which were checked.
+    fn reconfigure(&mut self, config: &Config) {
+        self.engine.reconfigure(config);
+        self.addresses.set_limit(config.max_connections_per_address);
+        self.inbox.reconfigure(config);
+        for listener in &self.listeners {
+            if let Err(error) = listener.reconfigure(config) {
+                log::warn!("{} keeps its --write-timeout: {error}", listener.address);
+            }
         }
     }
 

@@ -71,6 +71,14 @@ impl Address {
         self.answer(method, target, body).0
     }
 
+    /// The status of a response to a request with further header fields and without a body.
+    pub(crate) fn status_with(&self, method: &str, target: &str, fields: &str) -> u16 {
+        let mut connection = self.connect();
+        connection.send_with(method, target, fields, b"");
+        connection.finish();
+        connection.status
+    }
+
     pub(crate) fn get_json(&self, target: &str) -> Value {
         self.ask("GET", target, b"").json()
     }
@@ -78,9 +86,13 @@ impl Address {
 
 impl Connection {
     pub(crate) fn send(&mut self, method: &str, target: &str, body: &[u8]) {
+        self.send_with(method, target, "", body);
+    }
+
+    fn send_with(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) {
         let length = body.len();
         let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: encke\r\nContent-Length: {length}\r\n\r\n"
+            "{method} {target} HTTP/1.1\r\nHost: encke\r\nContent-Length: {length}\r\n{fields}\r\n"
         );
         self.socket
             .write_all(&[head.as_bytes(), body].concat())

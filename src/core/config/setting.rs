@@ -270,12 +270,21 @@ impl Setting {
             Kind::Number { unit, get, .. } => get(config).map(|number| one(unit.show(number))),
             Kind::Flag { get, .. } => Some(one(get(config).to_string())),
             Kind::Mode { get, .. } => get(config).map(|mode| one(format!("{mode:03o}"))),
-            Kind::Addresses { get, .. } => Some(texts(get(config))),
+            // An inherited socket is not given as a text.
+            Kind::Addresses { get, .. } => {
+                let addresses = get(config).iter();
+                let given = addresses.filter(|one| !matches!(one, Address::Inherited(_)));
+                Some(given.map(Address::to_string).collect())
+            }
             Kind::Origins { get, .. } => Some(match get(config) {
                 Cors::Any => one("*".into()),
                 Cors::Origins(origins) => origins.clone(),
             }),
-            Kind::Patterns { get, .. } => get(config).map(texts),
+            Kind::Patterns { get, .. } => {
+                let texts =
+                    |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect();
+                get(config).map(texts)
+            }
             Kind::Paths { get, .. } => Some(get(options).to_vec()),
             Kind::Text { get, .. } => get(options).map(|text| one(text.to_owned())),
         }
@@ -388,10 +397,6 @@ impl Unit {
         let (min, max) = (range.start(), range.end());
         Err(format!("{value} is not allowed; {min} to {max}{unit}"))
     }
-}
-
-fn texts(values: &[impl ToString]) -> Vec<String> {
-    values.iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn check_duration(

@@ -32,9 +32,9 @@ fn pieces(bytes: &[u8], step: usize) -> impl BufRead {
 }
 
 fn cut(mut input: impl BufRead, max: usize) -> Vec<Option<Vec<u8>>> {
-    let mut cutter = Cutter::new(max);
+    let mut cutter = Cutter::new();
     let mut lines = Vec::new();
-    while let Some(cut) = cutter.next(&mut input).unwrap() {
+    while let Some(cut) = cutter.next(&mut input, max).unwrap() {
         lines.push(match cut {
             Cut::Whole(bytes) => Some(bytes.to_vec()),
             Cut::TooLong => None,
@@ -73,29 +73,34 @@ proptest! {
 
 #[test]
 fn endless_line_is_not_kept() {
-    let mut cutter = Cutter::new(10);
+    let mut cutter = Cutter::new();
     let mut input = BufReader::new(io::repeat(b'x').take(1 << 20));
-    assert_eq!(cutter.next(&mut input).unwrap(), Some(Cut::TooLong));
+    assert_eq!(cutter.next(&mut input, 10).unwrap(), Some(Cut::TooLong));
     assert!(
         cutter.buffer.capacity() < 64,
         "{}",
         cutter.buffer.capacity()
     );
-    assert_eq!(cutter.next(&mut input).unwrap(), None);
+    assert_eq!(cutter.next(&mut input, 10).unwrap(), None);
 }
 
 /// Feeds an input, and returns the published messages. The server is closed for the `closes`-th
 /// message.
 fn fed(input: impl BufRead, lines: &Lines, max: usize, closes: usize) -> Vec<Draft<'static>> {
     let mut published = Vec::new();
-    feed(input, lines, max, |line| {
-        match (&*line.channel, published.len() + 1 == closes) {
-            ("refused", _) => return Err(PublishError::TooManyChannels),
-            (_, true) => return Err(PublishError::Closed),
-            _ => published.push(line),
-        }
-        Ok(())
-    });
+    feed(
+        input,
+        lines,
+        || max,
+        |line| {
+            match (&*line.channel, published.len() + 1 == closes) {
+                ("refused", _) => return Err(PublishError::TooManyChannels),
+                (_, true) => return Err(PublishError::Closed),
+                _ => published.push(line),
+            }
+            Ok(())
+        },
+    );
     published
 }
 
@@ -150,6 +155,24 @@ fn byte_order_mark_before_the_first_line_is_skipped() {
     let lines = Lines::to_channel("a/b").unwrap();
     let published = fed("\u{feff}x\n\u{feff}y".as_bytes(), &lines, 100, 0);
     assert_eq!(published, to_channel(&[text("x"), text("\u{feff}y")]));
+}
+
+#[test]
+fn limit_that_changes_holds_for_the_next_line() {
+    let limits = std::cell::Cell::new(3);
+    let lines = Lines::to_channel("a/b").unwrap();
+    let mut published = Vec::new();
+    feed(
+        &b"123\n1234\n12345\n123456\n"[..],
+        &lines,
+        || limits.replace(limits.get() + 1),
+        |draft| {
+            limits.set(5);
+            published.push(draft);
+            Ok(())
+        },
+    );
+    assert_eq!(published, to_channel(&["123", "1234", "12345"].map(text)));
 }
 
 #[test]
