@@ -283,7 +283,7 @@ fn error_in_a_file_has_file_line_and_key() {
         ),
         (
             "\ntoken-key-file = ['/dev/null']",
-            "2: token-key-file: /dev/null: the secret has 0 bytes",
+            "2: token-key-file: /dev/null: the key is a secret of 0 bytes",
         ),
         (
             "token-cookie = 'a b'",
@@ -317,6 +317,16 @@ fn error_in_a_file_has_file_line_and_key() {
         server.args(["--config", file.path()]);
         assert_eq!(refusal(&server.output().unwrap()), line);
     }
+}
+
+#[test]
+fn policies_are_limited() {
+    let policies = |count| "[[channels]]\nmatch = 'a'\n".repeat(count);
+    report(&mut check(&TempFile::new(&policies(255))));
+    let file = TempFile::new(&policies(256));
+    let line = refusal(&check(&file).output().unwrap());
+    let expected = "511: [[channels]]: 256 policies are not allowed; at most 255";
+    assert_eq!(line, format!("{}:{expected}", file.path()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-use encke::config::{SETTINGS, Setting};
+use encke::config::{POLICY_KEYS, PolicyKey, Reload, SETTINGS, Setting};
 use encke::tokens::Invalid;
 use encke::{Address, Config, Server};
 use encke_core::transport::Transport;
@@ -35,6 +35,35 @@ fn options_table_lists_the_settings() {
         .expect("a section on options")
         .1;
     assert!(section.contains(&table), "operating.md is to have\n{table}");
+}
+
+/// As for the table of options.
+#[test]
+fn policies_table_lists_the_keys_of_a_policy() {
+    let mut table = String::from("| key | values | default | meaning |\n|---|---|---|---|\n");
+    for key in POLICY_KEYS {
+        let PolicyKey {
+            name, unset, help, ..
+        } = key;
+        table += &format!("| `{name}` | {} | {unset} | {help} |\n", key.allowed());
+    }
+    let section = OPERATING
+        .split_once("\n### Policies\n")
+        .expect("a section on policies")
+        .1;
+    assert!(section.contains(&table), "operating.md is to have\n{table}");
+}
+
+#[test]
+fn reloading_section_lists_the_settings_that_need_a_restart() {
+    let fixed = SETTINGS
+        .iter()
+        .filter(|setting| setting.reload == Reload::Fixed);
+    let names: Vec<String> = fixed
+        .map(|setting| format!("`{}`", setting.option))
+        .collect();
+    let line = format!("\n{}.\n", names.join(", "));
+    assert!(OPERATING.contains(&line), "operating.md is to have{line}");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use encke::config::{Address, Reload, SETTINGS, Setting};
-use encke::tokens::Key;
+use encke::tokens::{Algorithm, Key};
 
 use super::load::{Loaded, Source};
 
@@ -148,6 +148,17 @@ fn keys(loaded: &Loaded) -> Vec<String> {
     lines
 }
 
-fn describe(_: &Key) -> String {
-    "a key".into()
+fn describe(key: &Key) -> String {
+    let kind = match key.algorithms() {
+        [Algorithm::Hs256] => "secret",
+        [Algorithm::EdDsa] => "Ed25519 key",
+        [Algorithm::Es256] => "P-256 key",
+        _ => "RSA key",
+    };
+    let algorithms: Vec<&str> = key.algorithms().iter().map(|one| one.name()).collect();
+    let algorithms = algorithms.join(", ");
+    match key.kid() {
+        Some(kid) => format!("{kind} with kid {kid:?} ({algorithms})"),
+        None => format!("{kind} ({algorithms})"),
+    }
 }

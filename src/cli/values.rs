@@ -10,12 +10,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use encke::tokens::Key;
+use encke::tokens::{Key, MAX_FILE_BYTES};
 use log::LevelFilter;
 
 /// Longer files are mistakes; `/dev/zero` never ends.
 const MAX_KEY_BYTES: u64 = 4_096;
-const MAX_TOKEN_KEYS_BYTES: u64 = 256 << 10;
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// A text in one line, for an error.
@@ -94,7 +93,7 @@ pub(super) fn key_from_file(path: &str) -> Result<String, String> {
 
 /// Reads the keys of tokens from a file, and warnings about keys that are skipped.
 pub(super) fn token_keys(path: &str) -> Result<(Vec<Key>, Vec<String>), String> {
-    let file = read(path.as_ref(), File::open(path), MAX_TOKEN_KEYS_BYTES)?;
+    let file = read(path.as_ref(), File::open(path), MAX_FILE_BYTES as u64)?;
     Key::parse(&file).map_err(|error| format!("{path}: {error}"))
 }
 

@@ -202,7 +202,7 @@ fn parked_connections_survive_every_reload() {
             10 + number,
             60 + number,
             20 + number,
-            number % 2 == 0,
+            number.is_multiple_of(2),
             1000 + number,
         )
     };

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
@@ -77,6 +77,50 @@ fn default_file_names_options_that_exist() {
     for name in names {
         assert!(help.contains(&format!("[env: {name}]")), "{name}");
     }
+}
+
+/// As it is, the file of the package changes nothing; every line of it that is a comment without a
+/// space is a setting that is allowed.
+#[test]
+fn file_of_the_package_is_valid_with_and_without_its_comments() {
+    let path = file("tools/systemd/encke.toml");
+    let report = |arguments: &[&str]| {
+        let report = run(ENCKE, &[&["check"], arguments].concat());
+        let lines = report.lines().filter(|line| !line.starts_with('#'));
+        lines.map(String::from).collect::<Vec<_>>()
+    };
+    let of_file = report(&["--config", path.to_str().unwrap()]);
+    assert_eq!(of_file, report(&[]));
+
+    let text = fs::read_to_string(&path).unwrap();
+    let uncommented = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if !setting.is_empty() && !setting.starts_with(' ') => setting,
+        _ => line,
+    });
+    let uncommented: Vec<&str> = uncommented.collect();
+    let parsed = encke::config::File::parse(&uncommented.join("\n")).unwrap();
+    let mut options = encke::config::Options::default();
+    for setting in parsed.settings() {
+        let resolve = |host: &str, port| Ok(vec![(host.parse::<IpAddr>().unwrap(), port).into()]);
+        setting.set(&mut options, resolve).unwrap();
+    }
+    options.config.policies = parsed.policies().to_vec();
+    assert_eq!(options.config.check(), Ok(()));
+    assert!(parsed.settings().len() > 15 && parsed.policies().len() == 2);
+}
+
+#[test]
+fn service_reads_its_file_if_it_is_there_and_reloads() {
+    let unit = fs::read_to_string(file("tools/systemd/encke.service")).unwrap();
+    let has = |line: &str| unit.lines().any(|found| found == line);
+    assert!(has("Environment=ENCKE_CONFIG=-/etc/encke.toml"));
+    assert!(has("ExecReload=/bin/kill -HUP $MAINPID"));
+    // Variables of the administrator override the unit's.
+    let place = |start: &str| unit.find(start).unwrap();
+    assert!(place("\nEnvironment=ENCKE_CONFIG=") < place("\nEnvironmentFile="));
+    let manifest = fs::read_to_string(file("Cargo.toml")).unwrap();
+    let asset = r#"["tools/systemd/encke.toml", "etc/encke.toml", "644"]"#;
+    assert!(manifest.contains(asset));
 }
 
 /// A passed socket: its name, where it listens, and itself.
@@ -216,6 +260,31 @@ fn notifies_of_ready_watchdog_and_stopping() {
         service.stop();
         service.expect_stopping();
         assert_eq!(service.encke.wait(), Some(0));
+    }
+}
+
+/// The service is reloading until it says that it is ready again, also if the reload fails.
+#[test]
+fn notifies_of_a_reload() {
+    let directory = Directory::new();
+    let config = directory.path("encke.toml");
+    fs::write(&config, "hold = 3").unwrap();
+    let option = format!("--config={}", config.display());
+    let service = Service::start(Vec::new(), &["--listen=127.0.0.1:0", &option]);
+    service.expect("READY=1");
+    let hear = || loop {
+        match service.hear() {
+            said if said == "WATCHDOG=1" => {}
+            said => return said,
+        }
+    };
+    for text in ["hold = 4", "hold = 'soon'", "hold = 5"] {
+        fs::write(&config, text).unwrap();
+        service.encke.signal(Signal::HUP);
+        let said = hear();
+        let since = said.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        assert!(since.parse::<u64>().unwrap() > 0, "{said}");
+        assert_eq!(hear(), "READY=1");
     }
 }
 

@@ -3,7 +3,9 @@
 //! Waits only for what can be observed: a response, a closed connection, a metric.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -23,6 +25,8 @@ pub(crate) struct Traffic {
     /// To which no limit by address applies.
     unix: Address,
     big: Vec<u8>,
+    /// The file of settings.
+    file: PathBuf,
     /// The highest value of each series so far.
     pub(crate) highest: BTreeMap<String, f64>,
     _directory: Directory,
@@ -32,10 +36,13 @@ impl Traffic {
     pub(crate) fn start() -> Traffic {
         let directory = Directory::new();
         let path = directory.path("encke");
+        let file = directory.path("encke.toml");
+        fs::write(&file, "").unwrap();
         let mut command = Command::new(ENCKE);
         command
             .env_clear()
             .arg(format!("--listen=unix:{}", path.display()))
+            .arg(format!("--config={}", file.display()))
             .arg(format!("--max-body-bytes={BIG}"))
             .arg(format!("--max-batch-bytes={BIG}"))
             .arg(format!("--max-buffer-bytes={}", BIG + (20 << 10)))
@@ -59,6 +66,7 @@ impl Traffic {
             encke,
             unix: Address::Unix(path),
             big: vec![b'x'; BIG],
+            file,
             highest: BTreeMap::new(),
             _directory: directory,
         }
@@ -67,8 +75,9 @@ impl Traffic {
     /// Does everything, in an order in which what follows still has room, and returns the last
     /// metrics.
     pub(crate) fn run(&mut self) -> String {
-        let steps: [fn(&mut Traffic); 12] = [
+        let steps: [fn(&mut Traffic); 13] = [
             Traffic::request_everything,
+            Traffic::reload,
             Traffic::receive_by_every_transport,
             Traffic::let_a_hold_expire,
             Traffic::evict_and_meet_a_gap,
@@ -136,6 +145,17 @@ impl Traffic {
             ("DELETE", "/poll/news", 405),
         ] {
             assert_eq!(self.unix.status(method, target, b""), status, "{target}");
+        }
+    }
+
+    fn reload(&mut self) {
+        for (settings, series) in [
+            ("hold = 'soon'", "encke_config_reload_failed"),
+            ("", "encke_config_reloads_total{result=\"done\"}"),
+        ] {
+            fs::write(&self.file, settings).unwrap();
+            self.encke.signal(Signal::HUP);
+            self.scrape_until_moved(series);
         }
     }
 

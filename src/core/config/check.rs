@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::{Address, Config, ConfigError, Cors, POLICY_KEYS, SETTINGS};
 use crate::authority::Origin;
+use crate::tokens::MAX_KEYS;
 
 /// `sun_path` of unix(7), less its final NUL.
 const MAX_UNIX_PATH_BYTES: usize = 107;
@@ -120,6 +121,11 @@ impl Config {
     }
 
     fn check_tokens(&self) -> Result<(), ConfigError> {
+        let keys = self.tokens.keys.len();
+        if keys > MAX_KEYS {
+            let detail = format!("{keys} keys are not allowed; at most {MAX_KEYS}");
+            return Err(ConfigError::new("--token-key-file", detail));
+        }
         let expected = [
             ("--token-audience", &self.tokens.audience),
             ("--token-issuer", &self.tokens.issuer),

@@ -2,6 +2,7 @@
 //!
 //! Owns the choice. What a thing does is in `world`, whether it may be is in the checks.
 
+use encke_core::config::{Config, Cors};
 use encke_core::engine::{Access, State};
 use encke_core::message::{ChannelName, Draft, EventName, IdempotencyKey};
 use encke_oracle::log::Since;
@@ -37,6 +38,7 @@ impl World {
             87..94 => self.pass_time(),
             94 => self.leave(),
             95..98 => self.settle(),
+            98 => self.reload(),
             _ => self.be_quiet(),
         }
     }
@@ -419,6 +421,20 @@ impl World {
         let id = client.id;
         self.wire.socket(index).broken = true;
         self.engine.broken(id);
+        self.after();
+    }
+
+    /// The settings are given again, with other origins: nothing that a client is owed changes.
+    fn reload(&mut self) {
+        let count = self.chance.usize(..4);
+        let origin = |number| format!("https://{number}.example");
+        let config = Config {
+            cors: Cors::Origins((0..count).map(origin).collect()),
+            ..self.setup.config.clone()
+        };
+        self.say(|| format!("reload, with {count} origins"));
+        self.engine.reconfigure(&config);
+        self.tally.reloads += 1;
         self.after();
     }
 

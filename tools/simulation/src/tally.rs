@@ -68,6 +68,7 @@ tally! {
     jumps "jumps of the clock",
     wall_steps "steps of the calendar",
     drains "drains",
+    reloads "reloads",
     quiet "times of quiet",
     }
     maxima {

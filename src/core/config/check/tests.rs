@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::Policy;
+use crate::tokens::Key;
 
 fn tcp(text: &str) -> Address {
     Address::Tcp(text.parse().unwrap())
@@ -266,6 +267,22 @@ fn name_of_a_cookie_is_a_token() {
             c.token_cookie = Some(name.into());
         });
     }
+}
+
+#[test]
+fn keys_of_all_files_together_are_limited() {
+    let keys = |count: u8| {
+        let key = |number| Key::parse(format!("{number:32}").as_bytes()).unwrap().0;
+        (0..count).flat_map(key).collect::<Vec<_>>()
+    };
+    allowed(|c| c.tokens.keys = keys(64));
+    refused(
+        "--token-key-file",
+        "65 keys are not allowed; at most 64",
+        |c| {
+            c.tokens.keys = keys(65);
+        },
+    );
 }
 
 #[test]

@@ -319,7 +319,7 @@ fn texts(setting: &Setting, number: u64, texts: &[String]) -> Vec<String> {
                 Unit::Bytes => Bytes(number).to_string(),
             }]
         }
-        Kind::Flag { .. } => vec![(number % 2 == 0).to_string()],
+        Kind::Flag { .. } => vec![(number.is_multiple_of(2)).to_string()],
         Kind::Mode { .. } => vec![format!("{:o}", number % 0o1000)],
         Kind::Addresses { .. } => {
             let addresses = texts
@@ -387,7 +387,7 @@ proptest! {
                     PolicyKind::Number { range, .. } => {
                         range.end().min(&(range.start() + number % 999_999)).to_string()
                     }
-                    PolicyKind::Flag { .. } => (number % 2 == 0).to_string(),
+                    PolicyKind::Flag { .. } => (number.is_multiple_of(2)).to_string(),
                     PolicyKind::Word { words, .. } => words[*number as usize % words.len()].into(),
                 };
                 key.set(&mut policy, &text).unwrap();

@@ -152,7 +152,7 @@ impl PolicyKey {
     /// Its allowed values, in words.
     pub fn allowed(&self) -> String {
         match &self.kind {
-            PolicyKind::Pattern => "a pattern, such as chat/* or user/42/**".into(),
+            PolicyKind::Pattern => "a pattern, such as `chat/*` or `user/42/**`".into(),
             PolicyKind::Duration { range, .. } => duration_range(range),
             PolicyKind::Number { unit, range, .. } => unit.range(range),
             PolicyKind::Flag { .. } => "true or false".into(),
