@@ -11,6 +11,7 @@ mod http;
 mod metrics;
 mod reload;
 mod systemd;
+mod tokens;
 mod traffic;
 
 use std::ffi::OsStr;

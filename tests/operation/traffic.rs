@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use crate::Directory;
 use crate::child::{ENCKE, Encke};
 use crate::http::{Address, Connection};
+use crate::tokens;
 
 /// Bytes of a large message.
 const BIG: usize = 300 << 10;
@@ -38,11 +39,17 @@ impl Traffic {
         let path = directory.path("encke");
         let file = directory.path("encke.toml");
         fs::write(&file, "").unwrap();
+        let secret = directory.path("secret");
+        fs::write(&secret, tokens::SECRET).unwrap();
         let mut command = Command::new(ENCKE);
         command
             .env_clear()
             .arg(format!("--listen=unix:{}", path.display()))
             .arg(format!("--config={}", file.display()))
+            .arg(format!("--token-key-file={}", secret.display()))
+            .arg(format!("--token-audience={}", tokens::AUDIENCE))
+            .arg(format!("--token-issuer={}", tokens::ISSUER))
+            .arg("--anonymous=**")
             .arg(format!("--max-body-bytes={BIG}"))
             .arg(format!("--max-batch-bytes={BIG}"))
             .arg(format!("--max-buffer-bytes={}", BIG + (20 << 10)))
@@ -75,9 +82,10 @@ impl Traffic {
     /// Does everything, in an order in which what follows still has room, and returns the last
     /// metrics.
     pub(crate) fn run(&mut self) -> String {
-        let steps: [fn(&mut Traffic); 13] = [
+        let steps: [fn(&mut Traffic); 14] = [
             Traffic::request_everything,
             Traffic::reload,
+            Traffic::show_tokens,
             Traffic::receive_by_every_transport,
             Traffic::let_a_hold_expire,
             Traffic::evict_and_meet_a_gap,
@@ -157,6 +165,25 @@ impl Traffic {
             self.encke.signal(Signal::HUP);
             self.scrape_until_moved(series);
         }
+    }
+
+    fn show_tokens(&mut self) {
+        let good = tokens::good();
+        let target = |token: &str| format!("/poll/news?token={token}");
+        for _ in 0..2 {
+            assert_eq!(self.unix.status("GET", &target(&good), b""), 200);
+        }
+        for bad in tokens::bad() {
+            assert_eq!(self.unix.status("GET", &target(&bad), b""), 401, "{bad}");
+        }
+        let mut stream = self.unix.open(&format!("/sse/news?token={good}"));
+        self.scrape();
+        let ended = self
+            .unix
+            .answer("DELETE", "/connections?sub=ann&block=60", b"");
+        assert_eq!(ended, (200, b"{\"ended\":1}".to_vec()));
+        stream.read_to("event: expired");
+        assert_eq!(self.unix.status("GET", &target(&good), b""), 401);
     }
 
     fn receive_by_every_transport(&mut self) {
