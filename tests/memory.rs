@@ -1,4 +1,4 @@
-//! The memory of a parked connection, in bytes.
+//! The memory of a parked connection, in bytes, and of cached tokens.
 //!
 //! A counting allocator measures the engine: the bytes that are allocated between `Engine::new` and
 //! the moment when all connections are parked, with tables for exactly as many. Its `Wire` accepts
@@ -15,6 +15,7 @@ use encke::Config;
 use encke_core::base::time::Time;
 use encke_core::engine::{Access, ConnId, Engine, Sent, State, Wire};
 use encke_core::message::{ChannelName, Data, Draft};
+use encke_core::tokens::{Key, Rules, Signer, SystemRandom, Tokens};
 
 #[global_allocator]
 static COUNTED: Cap<System> = Cap::new(System, usize::MAX);
@@ -153,4 +154,36 @@ fn parked_connection_costs_little() {
     }
     let each = streams.each(State::Streaming);
     assert!(each <= SHARED_BYTES, "after three events: {each} bytes");
+    drop(streams);
+
+    cached_tokens_take_what_is_counted();
+}
+
+/// The bytes that the cache of tokens counts are those of the allocator, and not far more.
+fn cached_tokens_take_what_is_counted() {
+    const SECRET: &[u8] = b"a secret of more than 32 bytes, and of no use elsewhere";
+    let signer = Signer::parse(SECRET, SystemRandom::new()).expect("a secret");
+    let sign = |n| {
+        let grants = format!(r#"{{"subscribe":["news","user/{n}/**"],"publish":["chat/*"]}}"#);
+        let claims = format!(r#"{{"sub":"user-{n}","exp":1800000000,"encke":{grants}}}"#);
+        signer.sign(&claims, None).expect("good claims")
+    };
+    let texts: Vec<String> = (0..3_000).map(sign).collect();
+    let (keys, _) = Key::parse(SECRET).expect("a secret");
+    let rules = Rules {
+        keys,
+        ..Rules::default()
+    };
+    let mut tokens = Tokens::new(rules, (1, 2));
+    let before = COUNTED.allocated();
+    for text in &texts {
+        assert!(tokens.verify(text.as_bytes(), 1_700_000_000_000).is_ok());
+    }
+    let (live, counts) = (COUNTED.allocated() - before, tokens.counts());
+    println!(
+        "{live} bytes of {} tokens, counted as {counts:?}",
+        texts.len()
+    );
+    assert_eq!(counts.cache_entries, texts.len());
+    assert!((live..live * 3 / 2).contains(&counts.cache_bytes));
 }

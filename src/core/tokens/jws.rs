@@ -13,9 +13,6 @@ use super::json::{NotObject, Object};
 /// The longest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 4_096;
 
-/// The reason for which a longer one is refused.
-pub(super) const TOO_LONG: Invalid = Invalid::Form("it is longer than 4096 bytes");
-
 /// A token, taken apart.
 #[derive(Debug)]
 pub(super) struct Jws<'a> {
@@ -35,7 +32,7 @@ impl<'a> Jws<'a> {
     /// Takes a token apart.
     pub(super) fn parse(token: &'a [u8]) -> Result<Jws<'a>, Invalid> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(TOO_LONG);
+            return Err(Invalid::Form("it is longer than 4096 bytes"));
         }
         let mut parts = token.split(|&byte| byte == b'.');
         let (Some(header), Some(payload), Some(signature)) =

@@ -9,6 +9,9 @@ use crate::pattern::Pattern;
 /// Clocks may differ by so much when a token becomes valid.
 const NOT_BEFORE_LEEWAY_MS: u64 = 5_000;
 
+/// Bytes that an allocator adds to each allocation, in the mean, generously.
+pub(super) const ALLOCATION_BYTES: usize = 16;
+
 /// A verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -50,12 +53,17 @@ impl Token {
         Ok(())
     }
 
-    /// The bytes that it takes, without those of the allocator.
+    /// The bytes that it takes, with what it points to.
     pub(super) fn bytes(&self) -> usize {
-        let patterns = [&self.subscribe, &self.publish];
-        let patterns = patterns.into_iter().flatten();
-        let patterns = patterns.map(|pattern| size_of::<Pattern>() + pattern.as_str().len());
-        let subject = self.subject.as_ref().map_or(0, |subject| subject.len());
-        size_of::<Token>() + subject + patterns.sum::<usize>()
+        let of_text = |text: &str| text.len() + ALLOCATION_BYTES;
+        let of_patterns = |patterns: &[Pattern]| match patterns {
+            [] => 0,
+            _ => {
+                let texts = patterns.iter().map(|pattern| of_text(pattern.as_str()));
+                size_of_val(patterns) + ALLOCATION_BYTES + texts.sum::<usize>()
+            }
+        };
+        let subject = self.subject.as_deref().map_or(0, of_text);
+        size_of::<Token>() + subject + of_patterns(&self.subscribe) + of_patterns(&self.publish)
     }
 }
