@@ -79,11 +79,6 @@ impl Cache {
         }
     }
 
-    fn hash(&self, text: &[u8]) -> u64 {
-        self.hasher
-            .hash(&text[text.len().saturating_sub(TAIL_BYTES)..])
-    }
-
     /// The token of a text, if it is here.
     pub(super) fn get(&self, text: &[u8]) -> Option<&Arc<Token>> {
         let entry = |number: u32| &self.entries[number.wrapping_sub(self.first) as usize];
