@@ -12,11 +12,14 @@ mod judged;
 mod params;
 mod server;
 mod syntax;
+mod token;
+mod tree;
 
 pub use batch::batch;
 pub use body::body;
 pub use head::head;
 pub use params::params;
+pub use token::token;
 
 /// A world of the simulation: its settings and steps by the bytes.
 pub fn engine(bytes: &[u8]) {

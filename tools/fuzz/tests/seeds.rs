@@ -41,6 +41,11 @@ fn batch() {
 }
 
 #[test]
+fn token() {
+    all_of("token", encke_fuzz::token);
+}
+
+#[test]
 fn engine() {
     all_of("engine", encke_fuzz::engine);
 }
