@@ -165,5 +165,5 @@ pub enum PublishError {
     TooLarge(usize),
     /// The message is larger than the policy of its channel allows; the limit in bytes.
     #[error("a message to its channel is at most {0} bytes (max-message-bytes of its policy)")]
-    TooLargeForChannel(usize),
+    TooLargeForChannel(u32),
 }

@@ -72,12 +72,20 @@ impl Hub {
         message: &Draft<'_>,
         place: usize,
     ) -> Result<(), Refusal> {
-        let max_bytes = self.rules(channel).max_message_bytes;
         // fault: size-limit-off-by-one
-        if message.data.len() <= max_bytes {
-            return Ok(());
+        match message.data.len() <= self.rules(channel).max_message_bytes {
+            true => Ok(()),
+            false => Err(self.refuse_size(channel, place)),
         }
+    }
+
+    #[cold]
+    fn refuse_size(&mut self, channel: u32, place: usize) -> Refusal {
         self.counts.messages_too_large += 1;
-        Err(Refusal::MessageTooLarge { max_bytes, place })
+        let max_bytes = self.rules(channel).max_message_bytes;
+        Refusal::MessageTooLarge {
+            max_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX),
+            place: u16::try_from(place).unwrap_or(u16::MAX),
+        }
     }
 }

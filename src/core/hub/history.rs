@@ -20,13 +20,24 @@ const TRIM_REACH: usize = 1_024;
 
 impl Hub {
     /// Evicts a channel's oldest messages while it exceeds its limits.
+    #[inline]
     pub(super) fn trim(&mut self, index: u32) {
+        if self.exceeds_limits(index) {
+            self.trim_excess(index);
+        }
+    }
+
+    #[inline]
+    fn exceeds_limits(&self, index: u32) -> bool {
+        let ring = self.channels[index as usize].ring();
+        ring.is_some_and(|ring| exceeds(ring, self.rules(index)))
+    }
+
+    #[inline(never)]
+    fn trim_excess(&mut self, index: u32) {
+        let latest = self.rules(index).latest;
         for _ in 0..TRIM_REACH {
-            let Some(ring) = self.channels[index as usize].ring() else {
-                return;
-            };
-            let rules = self.rules(index);
-            if !exceeds(ring, rules) || !self.drop_oldest(index, rules.latest) {
+            if !self.drop_oldest(index, latest) || !self.exceeds_limits(index) {
                 return;
             }
         }
@@ -179,6 +190,7 @@ impl Hub {
 }
 
 /// Whether a channel keeps more than it may.
+#[inline]
 pub(super) fn exceeds(ring: &Ring, rules: &Rules) -> bool {
     // fault: history-off-by-one
     ring.entries.len() > rules.max_messages || ring.bytes() > rules.max_bytes

@@ -182,9 +182,9 @@ pub enum Refusal {
     /// A message is larger than the policy of its channel allows.
     MessageTooLarge {
         /// The most bytes of a message's data.
-        max_bytes: usize,
+        max_bytes: u32,
         /// Its place, from 0, among the messages that were published together.
-        place: usize,
+        place: u16,
     },
 }
 

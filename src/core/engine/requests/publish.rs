@@ -61,7 +61,7 @@ fn refuse_batch(refusal: Refusal) -> Problem {
     let Refusal::MessageTooLarge { max_bytes, place } = refusal else {
         return refusal.into();
     };
-    let number = place + 1;
+    let number = u32::from(place) + 1;
     let detail = format!(
         "message {number} of the batch: a message to its channel has at most {max_bytes} bytes \
          (max-message-bytes of its policy)"
