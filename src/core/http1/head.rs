@@ -96,6 +96,10 @@ pub struct Head<'b> {
 
 /// The outcome of parsing the bytes so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation for every request"
+)]
 pub enum Outcome<'b> {
     /// More bytes are needed.
     Partial,

@@ -146,8 +146,10 @@ mod tests {
     fn connection_with_unread_request_is_not_idle() {
         let config = Config::default();
         let mut engine = Engine::new(&config, 1, 0);
-        let mut wire = Sink::default();
-        wire.has_unread = true;
+        let mut wire = Sink {
+            has_unread: true,
+            ..Sink::default()
+        };
         let id = engine.accept(Access::Trusted).expect("there is room");
         let request = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
 
@@ -176,8 +178,10 @@ mod tests {
             ..Config::default()
         };
         let mut engine = Engine::new(&config, 1, 0);
-        let mut wire = Sink::default();
-        wire.is_full = true;
+        let mut wire = Sink {
+            is_full: true,
+            ..Sink::default()
+        };
         let id = engine.accept(Access::Trusted).expect("there is room");
         let requests = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n\
              POST /publish/x HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\na";
