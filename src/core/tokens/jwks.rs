@@ -6,6 +6,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memmem;
 
 use super::algorithm::Algorithm;
 use super::content;
@@ -16,18 +17,11 @@ use super::key_error::KeyError;
 /// The most reasons in an error.
 const MAX_REASONS: usize = 3;
 
-/// Whether a file is meant as a JWK set or a JWK. A secret may begin with a brace too.
+/// Whether a file is meant as a JWK set or a JWK: it is a JSON object, or something in it is a member
+/// `kty` or `keys`, be it in quotes or behind a name. A secret may begin with a brace too.
 pub(super) fn is_json(file: &[u8]) -> bool {
-    let file = file
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(file)
-        .trim_ascii_start();
-    let has = |word: &[u8]| file.windows(word.len()).any(|part| part == word);
-    match file.first() {
-        Some(b'{') => has(b"\"keys\"") || has(b"\"kty\"") || Object::parse(file).is_ok(),
-        Some(b'[') => has(b"\"kty\""),
-        _ => false,
-    }
+    let has = |word: &str| memmem::find(file, word.as_bytes()).is_some();
+    has("\"kty") || has("\"keys\"") || Object::parse(file).is_ok()
 }
 
 /// Reads the keys of a set, or the only one of a JWK alone. The texts are warnings: what was skipped,

@@ -73,24 +73,34 @@ pub(super) fn check_is_secret(file: &[u8]) -> Result<(), KeyError> {
         let form = "in DER; write it as PEM: openssl pkey -pubin -inform DER -in FILE";
         return Err(KeyError::Form(form));
     }
-    // Some providers show it so, to be copied.
-    let base64: Vec<u8> = text
-        .iter()
-        .copied()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    let lenient =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let lenient = GeneralPurpose::new(&STANDARD, lenient);
-    if lenient
-        .decode(base64)
-        .is_ok_and(|bytes| pem::is_der(&bytes))
-    {
+    if is_base64_of_der(text) {
         let form = "without the lines of PEM around it: -----BEGIN PUBLIC KEY----- before, and \
                     -----END PUBLIC KEY----- after it";
         return Err(KeyError::Form(form));
     }
+    let ascii: Vec<u8> = (file.iter().copied())
+        .filter(|byte| matches!(byte, 1..=127))
+        .collect();
+    if pem::is_pem(&ascii) || jwks::is_json(&ascii) {
+        return Err(KeyError::Form("in UTF-16; save it as UTF-8"));
+    }
     Ok(())
+}
+
+/// Whether a text is the base64 of a key, as some providers show it to be copied: of either alphabet,
+/// with or without padding, in one line or several, in quotes or not.
+fn is_base64_of_der(text: &[u8]) -> bool {
+    let standard = text.iter().filter_map(|byte| match byte {
+        b'-' => Some(b'+'),
+        b'_' => Some(b'/'),
+        b'"' | b'\'' => None,
+        _ => (!byte.is_ascii_whitespace()).then_some(*byte),
+    });
+    let standard: Vec<u8> = standard.collect();
+    let padding = DecodePaddingMode::Indifferent;
+    let lenient = GeneralPurposeConfig::new().with_decode_padding_mode(padding);
+    let decoded = GeneralPurpose::new(&STANDARD, lenient).decode(standard);
+    decoded.is_ok_and(|bytes| pem::is_der(&bytes))
 }
 
 #[cfg(test)]

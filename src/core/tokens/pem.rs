@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use der::asn1::{ObjectIdentifier, UintRef};
 use der::{Decode, Reader, SliceReader};
+use memchr::memmem;
 use spki::SubjectPublicKeyInfoRef;
 
 use super::content;
@@ -19,35 +20,34 @@ pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10
 pub(super) const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 pub(super) const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
+/// The fault of a file whose line ends were lost, or that has more in the lines of PEM.
+const NO_LINE: KeyError = KeyError::Pem("a BEGIN line is not a line of its own");
+
 /// A block of a PEM file: its label and its text, which is base64.
 pub(super) struct Block<'a> {
     pub(super) label: &'a str,
     text: String,
 }
 
-/// The label of a line that begins a block.
-fn label(line: &[u8]) -> Option<&[u8]> {
-    line.trim_ascii_start().strip_prefix(b"-----BEGIN ")
-}
+/// What begins a block.
+const BEGIN: &str = "-----BEGIN ";
 
-/// Whether a file is meant as PEM: a line of it begins a block. Other text may come before.
+/// Whether a file is meant as PEM: something in it begins a block, be it in quotes or behind a name.
 pub(super) fn is_pem(file: &[u8]) -> bool {
-    let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
-    file.split(|&byte| byte == b'\n')
-        .any(|line| label(line).is_some())
+    memmem::find(file, BEGIN.as_bytes()).is_some()
 }
 
-/// The blocks of a file. Text around them is ignored.
+/// The blocks of a file that [`is_pem`], at least one. Text around them is ignored.
 pub(super) fn blocks(file: &[u8]) -> Result<Vec<Block<'_>>, KeyError> {
     let text = std::str::from_utf8(file).map_err(|_| KeyError::Pem("it is not text"))?;
     let mut lines = text.trim_start_matches('\u{feff}').lines();
     let mut blocks = Vec::new();
     while let Some(line) = lines.next() {
-        let Some(label) = line.trim_start().strip_prefix("-----BEGIN ") else {
+        let Some(label) = line.trim_start().strip_prefix(BEGIN) else {
             continue;
         };
         let label = label.trim_end().strip_suffix("-----");
-        let label = label.ok_or(KeyError::Pem("a BEGIN line is not a line of its own"))?;
+        let label = label.ok_or(NO_LINE)?;
         let end = format!("-----END {label}-----");
         let mut text = String::new();
         loop {
@@ -59,7 +59,10 @@ pub(super) fn blocks(file: &[u8]) -> Result<Vec<Block<'_>>, KeyError> {
         }
         blocks.push(Block { label, text });
     }
-    Ok(blocks)
+    match blocks.is_empty() {
+        true => Err(NO_LINE),
+        false => Ok(blocks),
+    }
 }
 
 impl Block<'_> {
@@ -78,8 +81,7 @@ impl Block<'_> {
 /// Reads the public keys of a file.
 pub(super) fn parse(file: &[u8]) -> Result<Vec<Key>, KeyError> {
     // Whatever else is in the file, or wrong with it: a private key must not stay there.
-    let mut begins = file.split(|&byte| byte == b'\n').filter_map(label);
-    if begins.any(|label| label.trim_ascii_end().ends_with(b"PRIVATE KEY-----")) {
+    if memmem::find(file, b"PRIVATE KEY-----").is_some() {
         return Err(KeyError::Private);
     }
     blocks(file)?.iter().map(key).collect()

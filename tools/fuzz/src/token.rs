@@ -263,8 +263,7 @@ fn key(file: &[u8]) {
     assert!((1..=64).contains(&keys.len()));
     assert_eq!(Key::parse(file).expect("it was read").0, keys);
     let is_secret = |key: &Key| key.algorithms() == [Algorithm::Hs256];
-    let lines = || file.split(|&byte| byte == b'\n');
-    let is_pem = lines().any(|line| line.starts_with(b"-----BEGIN "));
+    let is_pem = file.windows(11).any(|part| part == b"-----BEGIN ");
     if is_pem {
         assert!(!keys.iter().any(is_secret), "a public key is a secret");
         assert!(signer.is_err(), "a private key verifies");

@@ -158,6 +158,8 @@ fn secret_may_be_any_bytes() {
         b"\n\n",
         b"-----BEGIN",
         b"{\"keys",
+        b"kty",
+        b"ssh-",
         b"30",
     ] {
         only([start, &tail].concat());
@@ -253,6 +255,28 @@ fn broken_pem_is_an_error_and_no_secret() {
 }
 
 #[test]
+fn key_among_other_text_is_no_secret() {
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [0xff, 0xfe].into_iter().chain(units).collect()
+    };
+    let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    let line = ED25519.replace('\n', "\\n");
+    for (file, words) in [
+        (format!("\"{ED25519}\"").into_bytes(), "line of its own"),
+        (format!("\"{line}\"").into_bytes(), "line of its own"),
+        (format!("KEY='{ED25519}'").into_bytes(), "line of its own"),
+        (format!("KEY={jwk}").into_bytes(), "not a JSON object"),
+        (format!("{jwk:?}").into_bytes(), "not a JSON object"),
+        (format!("'{jwk}'").into_bytes(), "not a JSON object"),
+        (utf16(ED25519), "in UTF-16; save it as UTF-8"),
+        (utf16(jwk), "in UTF-16; save it as UTF-8"),
+    ] {
+        assert_refused(&file, words);
+    }
+}
+
+#[test]
 fn private_key_is_refused_whatever_else_is_there() {
     for label in [
         "PRIVATE KEY",
@@ -308,6 +332,8 @@ fn public_key_in_another_form_is_no_secret() {
             &format!("{text}\n"),
             &format!(" {text} \r\n"),
             text.trim_end_matches('='),
+            &format!("\"{text}\""),
+            &text.replace('+', "-").replace('/', "_"),
         ] {
             assert_refused(text, "without the lines of PEM");
         }
