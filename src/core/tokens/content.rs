@@ -13,6 +13,9 @@ pub(super) const MIN_SECRET_BYTES: usize = 32;
 /// The sizes of RSA keys, in bits: the least of RFC 7518, section 3.3, the most that `ring` takes.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
+/// The exponents that `ring` takes.
+const RSA_EXPONENTS: std::ops::Range<u64> = 3..1 << 33;
+
 /// A secret.
 pub(super) fn secret(secret: &[u8]) -> Result<Content<'_>, String> {
     match secret.len() {
@@ -56,10 +59,10 @@ pub(super) fn rsa<'a>(n: &'a [u8], e: &'a [u8]) -> Result<Content<'a>, String> {
         ));
     }
     let is_odd = |number: &[u8]| number.last().is_some_and(|last| last & 1 == 1);
-    // What `ring` takes: an odd exponent from 3 to 2^33 - 1.
-    let is_exponent = is_odd(e)
-        && e != [1]
-        && matches!(e, [_, ..] if e.len() <= 4 || (e.len() == 5 && e[0] == 1));
+    let exponent = e
+        .iter()
+        .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
+    let is_exponent = is_odd(e) && e.len() <= 8 && RSA_EXPONENTS.contains(&exponent);
     if !is_odd(n) || !is_exponent {
         return Err("is not an RSA key: its modulus or its exponent cannot be one".into());
     }
