@@ -14,6 +14,9 @@ use crate::engine::connections::{Access, Connections, Origin};
 use crate::engine::routing::Rights;
 use crate::hub::Hub;
 
+/// Patterns with which a name is compared in about the time that the rest takes for a channel.
+const PATTERNS_PER_CHANNEL: usize = 8;
+
 /// Connections that are to be reviewed, and the rights that they were accepted under.
 #[derive(Default)]
 pub(in crate::engine) struct Review {
@@ -38,30 +41,34 @@ impl Review {
         !self.changes.is_empty()
     }
 
-    /// Looks at the next `budget` connections.
+    /// Looks at the next connections. Each takes 1 of the budget, and each channel that it follows 1
+    /// more, and 1 for each [`PATTERNS_PER_CHANNEL`] patterns with which the name may be compared.
     pub(in crate::engine) fn advance(
         &mut self,
         rights: &Rights,
         connections: &mut Connections,
         hub: &Hub,
-        budget: u32,
+        mut budget: usize,
     ) {
         let Some(change) = self.changes.front_mut() else {
             return;
         };
-        let to = connections
-            .capacity()
-            .min(change.next.saturating_add(budget));
-        for index in change.next..to {
-            let ends = connections.contains(index)
-                && connections[index].is_parked()
-                && !keeps_right(rights, &change.earlier, connections, hub, index);
-            if ends {
+        let patterns = rights.patterns() + change.earlier.patterns();
+        let channel_cost = 1 + patterns / PATTERNS_PER_CHANNEL;
+        while budget > 0 && change.next < connections.capacity() {
+            let index = change.next;
+            change.next += 1;
+            budget -= 1;
+            if !connections.contains(index) || !connections[index].is_parked() {
+                continue;
+            }
+            let channels = hub.followed(&connections[index].reader).count();
+            budget = budget.saturating_sub(channels * channel_cost);
+            if !keeps_right(rights, &change.earlier, connections, hub, index) {
                 connections.revoke(index);
             }
         }
-        change.next = to;
-        if to == connections.capacity() {
+        if change.next == connections.capacity() {
             self.changes.pop_front();
         }
     }

@@ -7,8 +7,9 @@ use super::state::Requests;
 use crate::config::Config;
 use crate::engine::delivery::Delivery;
 
-/// Parked connections reviewed in one turn after a change of rights.
-const REVIEW_BUDGET: u32 = 4_096;
+/// The budget of one turn for the review after a change of rights: about a millisecond. Each parked
+/// connection takes some of it, more where there are many policies.
+const REVIEW_BUDGET: usize = 8_192;
 
 /// Takes new settings. What is under way goes on: a deadline that is set stays, and a request whose
 /// body is arriving is judged by the new settings when it is whole. Parked connections are reviewed

@@ -48,6 +48,11 @@ impl Rights {
         self.publish_key.as_deref()
     }
 
+    /// The patterns with which the name of a channel may be compared.
+    pub(in crate::engine) fn patterns(&self) -> usize {
+        self.rules.len() + self.anonymous.as_ref().map_or(0, Vec::len)
+    }
+
     /// Whether there are keys by which tokens are verified.
     pub(super) fn has_token_keys(&self) -> bool {
         !self.keys.is_empty()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::time::{Time, millis};
-use crate::config::{Config, Cors};
+use crate::config::{Config, Cors, Policy, Subscribe};
 use crate::engine::connections::Sink;
 use crate::engine::{Access, ConnId, Engine, Reloads};
 
@@ -185,6 +185,36 @@ fn request_under_way_survives_limits_below_it() {
             "{answer}"
         );
     }
+}
+
+/// A name is compared with every policy, for each channel of a connection.
+#[test]
+fn review_of_rights_takes_several_turns_where_there_are_many_policies() {
+    const CONNECTIONS: usize = 16;
+    let mut server = Server::new(&Config::default());
+    let channels: Vec<String> = (0..64).map(|number| format!("c/{number}")).collect();
+    let target = format!("/sse/{}", channels.join(","));
+    for _ in 0..CONNECTIONS {
+        let id = server.engine.accept(Access::Public).expect("there is room");
+        server.get(id, &target, "");
+    }
+    let nobody = Policy {
+        subscribe: Some(Subscribe::Nobody),
+        ..Policy::of("c/**".parse().unwrap())
+    };
+    let other = |number| Policy::of(format!("other/{number}").parse().unwrap());
+    server.engine.reconfigure(&Config {
+        policies: (0..254).map(other).chain([nobody]).collect(),
+        ..Config::default()
+    });
+    let mut turns = 0;
+    while server.engine.has_work() {
+        turns += 1;
+        server.engine.expire(100, &mut server.wire);
+        while server.engine.next_close().is_some() {}
+    }
+    assert!((3..100).contains(&turns), "{turns}");
+    assert_eq!(server.engine.stats().expired, CONNECTIONS as u64);
 }
 
 #[test]
