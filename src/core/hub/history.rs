@@ -8,7 +8,6 @@ use super::policies::Rules;
 use super::ring::Ring;
 use super::{Hub, Refusal};
 use crate::base::time::Time;
-use crate::base::wheel::TICK_MS;
 
 /// How many of the oldest messages are examined for one that may be evicted. The oldest are pending
 /// only while they are being delivered, so a few are enough.
@@ -47,6 +46,7 @@ impl Hub {
     /// Evicts messages past their age, and what channels still keep beyond their limits. Each message
     /// that is evicted takes 1 of the budget, and so does each channel that is looked at in vain.
     pub fn expire_history(&mut self, mut budget: usize) {
+        let mut held = Vec::new();
         while budget > 0
             && let Some(key) = self.ages.next()
         {
@@ -57,11 +57,18 @@ impl Hub {
             }
             self.ages.advance(&self.messages);
             let before = budget;
-            self.expire_channel(channel, &mut budget);
+            if !self.expire_channel(channel, &mut budget) {
+                held.push(channel);
+            }
             budget -= usize::from(budget == before);
         }
         while let Some(channel) = self.ages.next_due_channel(self.now, &mut budget) {
-            self.expire_channel(channel, &mut budget);
+            if !self.expire_channel(channel, &mut budget) {
+                held.push(channel);
+            }
+        }
+        for channel in held {
+            self.ages.arm_now(channel, self.now);
         }
     }
 
@@ -78,28 +85,31 @@ impl Hub {
     }
 
     /// Evicts what a channel need not keep, within the budget, and sets the channel's deadline.
-    fn expire_channel(&mut self, index: u32, budget: &mut usize) {
+    /// Returns false where a pending message is in the way: its readers are served first.
+    fn expire_channel(&mut self, index: u32, budget: &mut usize) -> bool {
         let rules = *self.rules(index);
-        while let Some(ring) = self.channels[index as usize].ring() {
-            let Some(oldest) = ring.entries.front() else {
-                return;
+        loop {
+            let ring = self.channels[index as usize].ring();
+            let Some((ring, oldest)) = ring.and_then(|ring| Some((ring, ring.entries.front()?)))
+            else {
+                return true;
             };
-            let due = self.messages[oldest.key as usize]
-                .at()
-                .after_ms(rules.max_age_ms);
+            let at = self.messages[oldest.key as usize].at();
+            // fault: age-of-another-policy
+            let due = at.after_ms(rules.max_age_ms);
             if due > self.now && !exceeds(ring, &rules) {
                 if self.ages.is_examined(&self.messages, oldest.seq) {
                     // fault: deadline-is-not-moved
                     self.ages.arm(index, due);
                 }
-                return;
+                return true;
             }
             if *budget == 0 {
-                return self.ages.arm_now(index, self.now);
+                self.ages.arm_now(index, self.now);
+                return true;
             }
             if !self.drop_oldest(index, rules.latest) {
-                // It is pending: its readers are served within a few ticks.
-                return self.ages.arm(index, self.now.after_ms(TICK_MS));
+                return false;
             }
             *budget -= 1;
         }

@@ -98,8 +98,6 @@ struct Twin {
     published: Vec<Message>,
     /// For each channel, the newest message that a newer one may have replaced.
     replaceable: [Seq; CHANNELS.len()],
-    /// For each channel, when one whose oldest message was pending has been looked at again.
-    again_at: [Time; CHANNELS.len()],
     config: Config,
     now: Time,
 }
@@ -119,7 +117,6 @@ impl Twin {
             readers: Vec::new(),
             published: Vec::new(),
             replaceable: Default::default(),
-            again_at: Default::default(),
             config,
             now: Time::default(),
         }
@@ -259,13 +256,8 @@ impl Twin {
             {
                 let at = self.published[oldest.seq.0 as usize - 1].at;
                 let due = at.after_ms(max_age_ms + 2 * TICK_MS);
-                let is_pending = oldest.pending > 0;
-                // One that was pending is looked at again in a tick.
-                let is_late = due <= self.now && !is_pending && self.now >= self.again_at[place];
+                let is_late = due <= self.now && oldest.pending == 0;
                 assert!(!is_late, "{:?} is late", oldest.seq);
-                if is_pending {
-                    self.again_at[place] = self.now.after_ms(2 * TICK_MS);
-                }
                 let is_trimmed_later = oldest.pending > 0 || channel.running;
                 assert!(!self.exceeds(place, channel) || is_trimmed_later);
             }
