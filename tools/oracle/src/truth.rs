@@ -66,6 +66,21 @@ impl Truth {
         channel.or_default().push(known);
         let heads = self.heads.entry(id.epoch).or_default();
         heads.push((publish.done, id.seq));
+        self.retention.accept(publish.channel, id.seq);
+    }
+
+    /// From here on a channel owes only its newest message (of this epoch), or all again. With the
+    /// newest alone, each message replaces all before it, the lost ones too.
+    pub fn set_latest(&mut self, epoch: u64, channel: u32, is_latest: bool) {
+        let all = self.between(epoch, channel, 0, u64::MAX);
+        let newest = all.last().map_or(0, |known| known.seq);
+        self.retention.set_latest(channel, is_latest, newest);
+    }
+
+    /// Whether a newer message has replaced one, so that it is not owed.
+    pub fn is_replaced(&self, channel: u32, seq: u64) -> bool {
+        self.exactly()
+            .is_some_and(|exact| exact.is_replaced(channel, seq))
     }
 
     /// What history keeps of a channel changed: the oldest message that is there, and the newest

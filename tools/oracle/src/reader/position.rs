@@ -48,6 +48,8 @@ pub(super) struct Position {
     /// Its cursor is of another epoch, or one that the server cannot know, and the gap has not
     /// come.
     is_gap_due: bool,
+    /// Whether its response gathers messages, so that a gap is told later than it was met.
+    is_lingering: bool,
     pinned: Option<Pinned>,
 }
 
@@ -61,6 +63,7 @@ impl Default for Position {
             fresh_until: u64::MAX,
             unreported: Vec::new(),
             is_gap_due: false,
+            is_lingering: false,
             pinned: None,
         }
     }
@@ -95,6 +98,7 @@ impl Position {
 
     pub(super) fn asked(&mut self, case: &mut Case<'_>, transport: Transport, since: Since) {
         let is_held = transport.is_held();
+        self.is_lingering = transport == Transport::Linger;
         match since {
             Since::After(id) => {
                 if self.place.is_some_and(|place| place != id) {
@@ -333,13 +337,19 @@ impl Position {
     }
 
     /// Judges what is missing after one place and before a number of the same epoch, and returns
-    /// how many messages are.
+    /// for how many messages a gap may be told.
     fn pass(&mut self, case: &mut Case<'_>, place: Id, before: u64, is_excused: bool) -> usize {
         let truth = case.truth;
         let mut missing = 0;
         for number in 0..self.channels.len() {
             let Followed { channel, has_begun } = self.channels[number];
             for known in truth.between(place.epoch, channel, place.seq, before) {
+                if truth.is_replaced(channel, known.seq) {
+                    let may_be_told = self.may_be_told_of(case, channel, known.seq);
+                    missing += usize::from(may_be_told);
+                    case.counts().excused += u64::from(is_excused && may_be_told);
+                    continue;
+                }
                 missing += 1;
                 let is_new = !has_begun && known.seq <= self.fresh_until;
                 let is_told = is_excused || self.is_fresh && is_new;
@@ -368,6 +378,13 @@ impl Position {
         missing
     }
 
+    /// Whether a gap may be told for a message that is replaced: it may have been under way before.
+    fn may_be_told_of(&self, case: &Case<'_>, channel: u32, seq: u64) -> bool {
+        let is_late = self.pinned.is_none() || self.is_lingering;
+        let exact = case.truth.exactly();
+        exact.is_some_and(|exact| exact.may_be_told(channel, seq, is_late))
+    }
+
     /// Reports messages passed over for which the gap comes too late.
     fn must_be_told(&mut self, case: &mut Case<'_>, is_due: impl Fn(&Case<'_>, Id, u32) -> bool) {
         if self.unreported.is_empty() {
@@ -375,6 +392,9 @@ impl Position {
         }
         let mut unreported = std::mem::take(&mut self.unreported);
         unreported.retain(|&(id, channel)| {
+            if case.truth.is_replaced(channel, id.seq) {
+                return false;
+            }
             let is_due = is_due(case, id, channel);
             if is_due {
                 let text = format!("{id} of channel {channel} never came, nor a gap");
@@ -408,7 +428,8 @@ impl Position {
             later.find(|known| {
                 let is_new = !followed.has_begun && known.seq <= self.fresh_until;
                 let may_be_gone = || truth.may_be_gone(place.epoch, channel, known, case.at);
-                known.acked.is_some() && !(self.is_fresh && is_new && may_be_gone())
+                let is_owed = !truth.is_replaced(channel, known.seq);
+                known.acked.is_some() && is_owed && !(self.is_fresh && is_new && may_be_gone())
             })
         });
         firsts.min_by_key(|known| known.acked).copied()

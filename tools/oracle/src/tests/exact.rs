@@ -61,6 +61,19 @@ impl Inside {
         self
     }
 
+    /// From here on a channel owes only its newest message, or all again.
+    fn latest(mut self, channel: u32, is_latest: bool) -> Inside {
+        self.truth.set_latest(1, channel, is_latest);
+        self
+    }
+
+    /// A newer message of a channel, from which on history keeps it.
+    fn replaced(mut self, channel: u32) -> Inside {
+        self.publishes(channel);
+        self.truth.observe(channel, Some(self.head), 0);
+        self
+    }
+
     fn at(mut self, event: Event) -> Inside {
         self.now += 100;
         let (client, at) = (0, self.now);
@@ -172,4 +185,40 @@ fn held_request_must_be_owed_nothing() {
 fn request_for_the_next_message_does_not_begin_in_the_future() {
     let run = Inside::new(2, Transport::Ndjson, Since::Now);
     run.at(Event::Cursor(id(1, 3))).breaks(&[Kind::Misplaced]);
+}
+
+#[test]
+fn reader_of_the_latest_is_owed_the_newest_alone() {
+    let run = || stream().latest(1, true).replaced(1).replaced(1);
+    run().gets(3, 1).at(Event::Settled(id(1, 3))).breaks(&[]);
+    run()
+        .at(Event::Settled(id(1, 3)))
+        .breaks(&[Kind::Undelivered]);
+    // It may be sent more than it is owed.
+    run().gets(2, 1).gets(3, 1).breaks(&[]);
+}
+
+#[test]
+fn gap_for_a_replaced_message_is_groundless() {
+    let run = || stream().latest(1, true).replaced(1).replaced(1);
+    let gap = |run: Inside| run.at(Event::Gap(id(1, 2)));
+    gap(run()).breaks(&[Kind::Groundless]);
+    // Once the channel owes all again, old losses are told too.
+    gap(run().latest(1, false)).breaks(&[]);
+}
+
+#[test]
+fn loss_of_the_newest_is_told_until_it_is_replaced() {
+    let lost = |run: Inside| run.latest(1, true).replaced(1).drops(1, 2);
+    let gap = |run: Inside| run.at(Event::Gap(id(1, 2)));
+    let blocked = || stream().at(Event::Blocked);
+    gap(lost(blocked())).breaks(&[]);
+    lost(blocked())
+        .published(2)
+        .gets(3, 2)
+        .breaks(&[Kind::Lost]);
+    // It may have been under way when the next message came.
+    gap(lost(blocked()).replaced(1)).breaks(&[]);
+    gap(lost(stream()).replaced(1)).breaks(&[Kind::Groundless]);
+    lost(blocked()).replaced(1).gets(3, 1).breaks(&[]);
 }

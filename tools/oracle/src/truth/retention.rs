@@ -25,6 +25,29 @@ impl Retention {
     pub(super) fn observe(&mut self, channel: u32, oldest: Option<u64>, lost: u64) {
         let kept = self.channel(channel);
         (kept.oldest, kept.lost) = (oldest, lost);
+        // What is lost before a newest message that is there is replaced by it.
+        if !kept.is_latest || oldest.is_none() {
+            kept.loss_seen = lost;
+        }
+    }
+
+    /// Sets whether a channel owes only its newest message, which is the one with this number.
+    pub(super) fn set_latest(&mut self, channel: u32, is_latest: bool, newest: u64) {
+        let kept = self.channel(channel);
+        kept.is_latest = is_latest;
+        if is_latest {
+            kept.replaced_before = newest;
+        }
+    }
+
+    /// A message of a channel was accepted.
+    pub(super) fn accept(&mut self, channel: u32, seq: u64) {
+        if let Retention::Exact(_) = self {
+            let kept = self.channel(channel);
+            if kept.is_latest {
+                kept.replaced_before = seq;
+            }
+        }
     }
 
     pub(super) fn delete(&mut self, channel: u32, head: u64) {
@@ -76,6 +99,12 @@ struct Kept {
     lost: u64,
     /// The newest message when the history was last deleted.
     deleted: u64,
+    /// Whether only the newest message is owed.
+    is_latest: bool,
+    /// Messages with lower numbers are replaced: nobody is owed them.
+    replaced_before: u64,
+    /// The newest message of which a reader may have been told that it is lost.
+    loss_seen: u64,
 }
 
 /// What history has dropped, as a simulation has seen.
@@ -99,6 +128,18 @@ impl Exact {
     /// Whether a channel's history was deleted after this message was published.
     pub(crate) fn is_deleted(&self, channel: u32, seq: u64) -> bool {
         seq <= self.channels[channel as usize].deleted
+    }
+
+    /// Whether a newer message has replaced this one.
+    pub(crate) fn is_replaced(&self, channel: u32, seq: u64) -> bool {
+        seq < self.channels[channel as usize].replaced_before
+    }
+
+    /// Whether a gap may be told for a message that is replaced, to a reader that may have been told
+    /// (`is_late`) before it was.
+    pub(crate) fn may_be_told(&self, channel: u32, seq: u64, is_late: bool) -> bool {
+        let kept = &self.channels[channel as usize];
+        !kept.is_latest || is_late && seq <= kept.loss_seen
     }
 
     /// Whether a channel was forgotten, so that a gap may be said where nothing is missing.
