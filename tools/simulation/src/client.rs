@@ -371,6 +371,7 @@ fn batch(receive: &mut Receive, head: &ResponseHead, json: &str, desk: &mut Desk
         .iter()
         .map(|receipt| desk.model.bytes(receipt.id.seq));
     check_size(&bytes.collect::<Vec<_>>(), receive, desk.config);
+    desk.model.check_latest(&receipts);
     let event = Event::Batch(encke_oracle::log::Batch {
         receipts,
         cursor: desk.model.parse(&batch.cursor),

@@ -5,6 +5,7 @@
 use encke_core::base::time::millis;
 use encke_core::engine::{State, Stats};
 
+use crate::policy::LONGEST_AGE_MS;
 use crate::rule::ensure;
 use crate::world::World;
 
@@ -165,7 +166,7 @@ impl World {
             .left_buffered
             .max(self.engine.buffered_bytes() as u64);
         for _ in 0..4 {
-            self.advance(millis(self.setup.config.history.max_age) + 6_000);
+            self.advance(LONGEST_AGE_MS + 6_000);
             self.settle();
         }
         let hub = self.engine.hub();
@@ -192,5 +193,6 @@ impl World {
         self.tally.stalled += stats.ends(CloseReason::Stalled);
         self.tally.no_room += stats.ends(CloseReason::NoRoom);
         self.tally.empty += stats.holds_expired;
+        self.tally.replaced += self.engine.hub().counts().replaced;
     }
 }

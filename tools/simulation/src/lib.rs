@@ -11,6 +11,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `world`, `ops`, `request`, `setup`, `chance` | what happens: calls of the engine, and what may come next |
+//! | `policy` | policies of channels, reloads, and what policies refuse |
 //! | `wire`, `client`, `response` | bytes between the engine and its clients |
 //! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
 //! | `checks`, `end` | what must hold when all is settled, and at the end |
@@ -27,6 +28,7 @@ mod life;
 mod model;
 mod observe;
 mod ops;
+mod policy;
 mod request;
 mod response;
 mod rule;

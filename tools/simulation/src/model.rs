@@ -55,6 +55,10 @@ pub(crate) struct Model {
     messages: Vec<Accepted>,
     /// The newest message published with a key, by channel and key.
     keys: HashMap<(usize, String), u64>,
+    /// For each channel that owes only its newest message: the newest of all when that began.
+    latest_since: Vec<Option<u64>>,
+    /// The newest message at the last reload.
+    pub(crate) reloaded_at: u64,
     now: u64,
     clock: u64,
 }
@@ -68,6 +72,8 @@ impl Model {
             names: names.to_vec(),
             messages: Vec::new(),
             keys: HashMap::new(),
+            latest_since: vec![None; names.len()],
+            reloaded_at: 0,
             now: 0,
             clock: 0,
         }
@@ -122,6 +128,39 @@ impl Model {
         });
         let at = self.now;
         self.messages.push(Accepted { said, at });
+    }
+
+    /// From here on a channel owes only its newest message, or all again.
+    pub(crate) fn set_latest(&mut self, channel: usize, latest: bool) {
+        let since = self.latest_since[channel];
+        if since.is_some() == latest {
+            return;
+        }
+        self.latest_since[channel] = latest.then_some(self.head());
+        self.truth.set_latest(self.epoch, channel as u32, latest);
+    }
+
+    /// A batch holds at most one message of a channel that owes only its newest.
+    pub(crate) fn check_latest(&self, receipts: &[Receipt]) {
+        for (channel, since) in self.latest_since.iter().enumerate() {
+            let Some(since) = *since else { continue };
+            let mut of_channel = receipts
+                .iter()
+                .filter(|receipt| receipt.channel == channel as u32 && receipt.id.seq > since);
+            let (first, second) = (of_channel.next(), of_channel.next());
+            ensure!(
+                second.is_none(),
+                Oversized,
+                "{first:?} is in a batch with {second:?}, which replaces it"
+            );
+        }
+    }
+
+    /// How many messages of a channel after `from`, up to and with `to`, no newer one has replaced.
+    pub(crate) fn owed(&self, channel: usize, from: u64, to: u64) -> usize {
+        let all = self.between(channel, from, to).iter();
+        all.filter(|known| !self.truth.is_replaced(channel as u32, known.seq))
+            .count()
     }
 
     pub(crate) fn key(&self, channel: usize, key: &str) -> Option<u64> {

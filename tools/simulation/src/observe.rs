@@ -71,6 +71,7 @@ impl World {
         }
         for answer in self.client(index).tap(&bytes) {
             self.check_empty(index, &answer);
+            self.check_refused(index, &answer);
             self.answered(index, &answer);
         }
     }
@@ -141,6 +142,7 @@ impl World {
             );
         }
         self.tally.messages += 1;
+        self.check_size(said.channel, said.data.len());
         self.model.accept(seq, said.clone());
         if let Some(key) = key {
             self.model.set_key(said.channel, key, seq);
@@ -162,6 +164,10 @@ impl World {
         if receive.session.parked.is_some() {
             return;
         }
+        self.check_parked(index);
+        let client = self.clients[index as usize].as_mut();
+        let client = client.expect("parked is open");
+        let receive = client.parked().expect("it is parked");
         let hub = self.engine.hub();
         let is_empty = |&channel: &usize| {
             let known = hub.find(&self.setup.names[channel]);

@@ -2,10 +2,10 @@
 //!
 //! Owns the choice. What a thing does is in `world`, whether it may be is in the checks.
 
-use encke_core::config::{Config, Cors};
 use encke_core::engine::{Access, State};
+use encke_core::hub::Refusal;
 use encke_core::message::{ChannelName, Draft, EventName, IdempotencyKey};
-use encke_oracle::log::Since;
+use encke_oracle::log::{Since, Transport};
 
 use crate::client::Client;
 use crate::model::Said;
@@ -37,8 +37,8 @@ impl World {
             80..87 => self.socket(),
             87..94 => self.pass_time(),
             94 => self.leave(),
-            95..98 => self.settle(),
-            98 => self.reload(),
+            95 => self.reload(),
+            96..98 => self.settle(),
             _ => self.be_quiet(),
         }
     }
@@ -161,9 +161,18 @@ impl World {
         let is_poll = !way.is_stream();
         let is_long = way == Way::LongPoll;
         let channels = self.followers[follower].channels.clone();
+        let linger_ms = if is_long && chance.u8(..4) == 0 {
+            pick(chance, &[1, 50, 1_000])
+        } else {
+            0
+        };
+        let transport = match linger_ms {
+            0 => way.transport(),
+            _ => Transport::Linger,
+        };
         let session = Session::new(
             channels.clone(),
-            way.transport(),
+            transport,
             since,
             &mut self.model,
             &mut self.tally,
@@ -175,11 +184,7 @@ impl World {
             hold_ms: (is_long && chance.bool())
                 .then(|| pick(chance, &[0, 20, 100, 1_000, 200_000])),
             limit: (is_poll && chance.u8(..4) == 0).then(|| chance.usize(1..4)),
-            linger_ms: if is_long && chance.u8(..4) == 0 {
-                pick(chance, &[1, 50, 1_000])
-            } else {
-                0
-            },
+            linger_ms,
             early: is_long && chance.u8(..4) == 0,
             envelope: way == Way::Sse && chance.bool(),
             callback: (is_poll && chance.u8(..6) == 0).then(|| "a.b$1".to_owned()),
@@ -249,6 +254,16 @@ impl World {
             let done = self.engine.submit(draft);
             self.watch_history();
             self.say(|| format!("publish {said:?} as {key:?}: {done:?}"));
+            if let Err((Refusal::MessageTooLarge { max_bytes, .. }, draft)) = &done {
+                self.tally.too_large += 1;
+                let max = self.rules(said.channel).max_message_bytes;
+                ensure!(
+                    *max_bytes as usize == max && draft.data.len() > max,
+                    Refused,
+                    "{} bytes are refused, and {max} are allowed",
+                    draft.data.len()
+                );
+            }
             if let Ok(published) = done {
                 if published.id.seq.0 > self.model.head() {
                     ensure!(
@@ -421,20 +436,6 @@ impl World {
         let id = client.id;
         self.wire.socket(index).broken = true;
         self.engine.broken(id);
-        self.after();
-    }
-
-    /// The settings are given again, with other origins: nothing that a client is owed changes.
-    fn reload(&mut self) {
-        let count = self.chance.usize(..4);
-        let origin = |number| format!("https://{number}.example");
-        let config = Config {
-            cors: Cors::Origins((0..count).map(origin).collect()),
-            ..self.setup.config.clone()
-        };
-        self.say(|| format!("reload, with {count} origins"));
-        self.engine.reconfigure(&config);
-        self.tally.reloads += 1;
         self.after();
     }
 

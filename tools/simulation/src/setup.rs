@@ -5,6 +5,7 @@ use std::time::Duration;
 use encke_core::config::{Config, History};
 
 use crate::chance::Chance;
+use crate::policy;
 
 /// The settings of one world.
 pub(crate) struct Setup {
@@ -23,13 +24,15 @@ pub(crate) struct Setup {
     pub(crate) slow_clock: bool,
     /// Whether count and age alone bound history.
     pub(crate) exact_history: bool,
+    /// Whether channels have policies, and the server gets others from time to time.
+    pub(crate) reloads: bool,
 }
 
 pub(crate) fn pick<T: Copy>(chance: &mut Chance, from: &[T]) -> T {
     from[chance.usize(..from.len())]
 }
 
-fn ms(chance: &mut Chance, from: &[u64]) -> Duration {
+pub(crate) fn ms(chance: &mut Chance, from: &[u64]) -> Duration {
     Duration::from_millis(pick(chance, from))
 }
 
@@ -50,7 +53,7 @@ impl Setup {
             pick(chance, &[1_500, 3_000, 10_000, 120_000])
         };
         let max_body_bytes = max_body_bytes.min(buffers - 1).min(total - 1);
-        let config = Config {
+        let mut config = Config {
             publish_key: chance.bool().then(|| "secret".to_owned()),
             hold: ms(chance, &[40, 300, 2_000, 30_000]).min(max_hold),
             max_hold,
@@ -84,19 +87,23 @@ impl Setup {
         config.check().expect("settings within their ranges");
         const NAMES: [&str; 6] = ["a", "news", "x/y", "grüße", "sp ace", "q\"<&>'"];
         let count = chance.usize(1..=NAMES.len());
+        let names = NAMES[..count].iter().map(|name| (*name).to_owned());
+        let names: Vec<String> = names.collect();
+        let reloads = chance.bool();
+        if reloads {
+            policy::change(&mut config, chance, &names, exact_history);
+        }
         Setup {
             config,
             max_connections: pick(chance, &[1, 3, 8, 20, 40]),
-            names: NAMES[..count]
-                .iter()
-                .map(|name| (*name).to_owned())
-                .collect(),
+            names,
             smooth: chance.u8(..4) == 0,
             publish_one_in: pick(chance, &[1, 1, 4, 30]),
             polls: chance.u8(..3) == 0,
             earliest: chance.u8(..4) == 0,
             slow_clock: chance.bool(),
             exact_history,
+            reloads,
         }
     }
 }

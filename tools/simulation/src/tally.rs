@@ -70,6 +70,10 @@ tally! {
     drains "drains",
     reloads "reloads",
     quiet "times of quiet",
+    replaced "messages replaced",
+    full_channels "readers of full channels",
+    missing_channels "readers of channels that publishers create",
+    too_large "messages too large for their channel",
     }
     maxima {
     over_history "bytes over the limit for messages",

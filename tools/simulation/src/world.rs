@@ -37,6 +37,8 @@ pub struct World {
     pub(crate) published: u64,
     /// Channels that were known at the last look.
     pub(crate) known: Vec<bool>,
+    /// The same before the last call that read requests.
+    pub(crate) known_before: Vec<bool>,
     pub(crate) trace: Option<Vec<String>>,
 }
 
@@ -59,6 +61,7 @@ impl World {
         let mut world = World {
             epoch: engine.hub().epoch().as_str().to_owned(),
             known: vec![false; count],
+            known_before: vec![false; count],
             model: Model::new(&setup.names, engine.hub().epoch().as_str()),
             wire: SimWire::default(),
             clients: Vec::new(),
@@ -76,6 +79,7 @@ impl World {
             // Short of channels, one may be forgotten and made again within one call.
             world.model.truth.forget();
         }
+        world.begin_policies();
         let description = format!("{:?}", world.setup.config);
         world.say(|| description);
         let start = world.chance.u64(..100_000);
@@ -136,6 +140,7 @@ impl World {
 
     /// Gives the engine bytes that arrived, one read's worth.
     pub(crate) fn read(&mut self, index: u32, most: usize) {
+        self.known_before.clone_from(&self.known);
         let id = self.client(index).id;
         let wants = self.engine.wants_input(id);
         let client = self.client(index);
@@ -193,6 +198,7 @@ impl World {
             return false;
         };
         self.say(|| format!("{} goes on", id.index));
+        self.known_before.clone_from(&self.known);
         self.engine.resume(id, &mut self.wire);
         self.wants_again(id);
         self.after_of(id.index);
