@@ -70,7 +70,8 @@ impl Inside {
     /// A newer message of a channel, from which on history keeps it.
     fn replaced(mut self, channel: u32) -> Inside {
         self.publishes(channel);
-        self.truth.observe(channel, Some(self.head), 0);
+        let lost = self.truth.exactly().expect("it is").lost(channel);
+        self.truth.observe(channel, Some(self.head), lost);
         self
     }
 

@@ -25,10 +25,6 @@ impl Retention {
     pub(super) fn observe(&mut self, channel: u32, oldest: Option<u64>, lost: u64) {
         let kept = self.channel(channel);
         (kept.oldest, kept.lost) = (oldest, lost);
-        // What is lost before a newest message that is there is replaced by it.
-        if !kept.is_latest || oldest.is_none() {
-            kept.loss_seen = lost;
-        }
     }
 
     /// Sets whether a channel owes only its newest message, which is the one with this number.
@@ -103,8 +99,6 @@ struct Kept {
     is_latest: bool,
     /// Messages with lower numbers are replaced: nobody is owed them.
     replaced_before: u64,
-    /// The newest message of which a reader may have been told that it is lost.
-    loss_seen: u64,
 }
 
 /// What history has dropped, as a simulation has seen.
@@ -139,7 +133,7 @@ impl Exact {
     /// (`is_late`) before it was.
     pub(crate) fn may_be_told(&self, channel: u32, seq: u64, is_late: bool) -> bool {
         let kept = &self.channels[channel as usize];
-        !kept.is_latest || is_late && seq <= kept.loss_seen
+        !kept.is_latest || is_late && seq <= kept.lost
     }
 
     /// Whether a channel was forgotten, so that a gap may be said where nothing is missing.
