@@ -77,7 +77,7 @@ fn policies(chance: &mut Chance, names: &[String], exact_history: bool) -> Vec<P
                 _ => Create::Anyone,
             },
             max_subscribers: maybe(chance, 6, |chance| pick(chance, &[1, 2, 4])),
-            max_message_bytes: maybe(chance, 6, |chance| pick(chance, &[0, 6, 40])),
+            max_message_bytes: maybe(chance, 6, |chance| pick(chance, &[1, 6, 40])),
             latest: chance.bool(),
             ..Policy::of(pattern.parse().expect("a pattern"))
         }
