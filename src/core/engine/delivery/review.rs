@@ -17,6 +17,9 @@ use crate::hub::Hub;
 /// Patterns with which a name is compared in about the time that the rest takes for a channel.
 const PATTERNS_PER_CHANNEL: usize = 8;
 
+/// Changes whose reviews wait. Of more in a short time, the last is reviewed strictly.
+const MAX_CHANGES: usize = 16;
+
 /// Connections that are to be reviewed, and the rights that they were accepted under.
 #[derive(Default)]
 pub(in crate::engine) struct Review {
@@ -26,14 +29,23 @@ pub(in crate::engine) struct Review {
 }
 
 struct Change {
-    earlier: Rights,
+    /// The rights before the change. `None`: several, so a connection keeps only what needs no
+    /// credential.
+    earlier: Option<Rights>,
     next: u32,
 }
 
 impl Review {
     /// Begins to review all connections for a change from `earlier` rights.
     pub(in crate::engine) fn begin(&mut self, earlier: Rights) {
-        self.changes.push_back(Change { earlier, next: 0 });
+        let is_full = self.changes.len() == MAX_CHANGES;
+        if is_full {
+            self.changes.pop_back();
+        }
+        self.changes.push_back(Change {
+            earlier: (!is_full).then_some(earlier),
+            next: 0,
+        });
     }
 
     /// Whether there are connections to look at.
@@ -53,7 +65,7 @@ impl Review {
         let Some(change) = self.changes.front_mut() else {
             return;
         };
-        let patterns = rights.patterns() + change.earlier.patterns();
+        let patterns = rights.patterns() + change.earlier.as_ref().map_or(0, Rights::patterns);
         let channel_cost = 1 + patterns / PATTERNS_PER_CHANNEL;
         while budget > 0 && change.next < connections.capacity() {
             let index = change.next;
@@ -64,7 +76,7 @@ impl Review {
             }
             let channels = hub.followed(&connections[index].reader).count();
             budget = budget.saturating_sub(channels * channel_cost);
-            if !keeps_right(rights, &change.earlier, connections, hub, index) {
+            if !keeps_right(rights, change.earlier.as_ref(), connections, hub, index) {
                 connections.revoke(index);
             }
         }
@@ -77,7 +89,7 @@ impl Review {
 /// Whether a parked connection may receive from all its channels under the present rights.
 fn keeps_right(
     rights: &Rights,
-    earlier: &Rights,
+    earlier: Option<&Rights>,
     connections: &Connections,
     hub: &Hub,
     index: u32,
@@ -88,16 +100,16 @@ fn keeps_right(
     }
     let origin = connections.holders.of(index);
     if origin == Origin::Publisher {
-        return rights.publish_key() == earlier.publish_key();
+        return earlier.is_some_and(|earlier| rights.publish_key() == earlier.publish_key());
     }
     let mut channels = hub.followed(&conn.reader);
     channels.all(|channel| {
         let name = hub.channel(channel).name();
         match (rights.subscribe(name), origin) {
             (Subscribe::Anyone, _) => true,
-            (Subscribe::Token, Origin::Token { key, .. }) => {
+            (Subscribe::Token, Origin::Token { key, .. }) => earlier.is_some_and(|earlier| {
                 earlier.subscribe(name) == Subscribe::Token && rights.still_trusts(key, earlier)
-            }
+            }),
             (Subscribe::Token | Subscribe::Nobody, _) => false,
         }
     })

@@ -91,6 +91,28 @@ fn only_connections_whose_right_is_gone_end() {
     );
 }
 
+/// The reviews that wait are bounded, and none is forgotten.
+#[test]
+fn many_changes_at_once_end_what_is_in_doubt() {
+    let base = base();
+    let mut other = base.clone();
+    other.policies.push(policy("b", Subscribe::Nobody));
+    let mut server = Server::new(&base);
+    let token = token("u", 600, "**", "x");
+    let (by_token, _) = server.get("/sse/a", &token);
+    let (open, _) = server.get("/sse/open/a", &token);
+    for config in std::iter::repeat_n([&other, &base], 50).flatten() {
+        server.engine.reconfigure(config);
+    }
+    for _ in 0..1_000 {
+        server.pass(0);
+    }
+    server.pass(20);
+    assert!(!server.engine.has_work());
+    assert!(server.take(by_token).contains("expired"));
+    assert!(!server.take(open).contains("expired"));
+}
+
 #[test]
 fn change_during_a_review_is_judged_by_what_was_before_both() {
     let first = base();
