@@ -69,8 +69,27 @@ struct Crowd {
 
 /// All of them parked, and the paths walked once: what is made once is not counted.
 fn crowd(target: &str) -> Crowd {
-    let request = get(target);
-    let (world, ids) = World::with_parked(CLIENTS, &request);
+    walked(World::new(CLIENTS), get(target))
+}
+
+/// The same, where a token is needed. The clients have one, which was seen before.
+fn crowd_by_token(target: &str) -> Crowd {
+    let (keys, _) = Key::parse(SECRET).unwrap();
+    let rules = Rules {
+        keys,
+        ..Rules::default()
+    };
+    let claims =
+        r#"{"sub":"user-42","exp":1900000000,"encke":{"subscribe":["news","user/42/**"]}}"#;
+    let signer = Signer::parse(SECRET, SystemRandom::new()).unwrap();
+    let token = signer.sign(claims, None).unwrap();
+    let request =
+        format!("GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    walked(World::with_rules(CLIENTS, rules), request.into_bytes())
+}
+
+fn walked(world: World, request: Vec<u8>) -> Crowd {
+    let (world, ids) = world.and_parked(CLIENTS, &request);
     let mut crowd = Crowd {
         world,
         ids,
@@ -136,6 +155,7 @@ fn publish(mut crowd: Crowd, channel: ChannelName<'static>) -> Crowd {
 // A hundred polls that find nothing new.
 #[library_benchmark]
 #[bench::idle(crowd("/poll/news?since=now"))]
+#[bench::by_token(crowd_by_token("/poll/news?since=now"))]
 fn poll(mut crowd: Crowd) -> Crowd {
     crowd.come_back();
     crowd

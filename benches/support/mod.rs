@@ -17,6 +17,7 @@ use encke::{Address, Config, Data, Handle, History, Publisher, Server};
 use encke_core::base::time::Time;
 use encke_core::engine::{Access, ConnId, Engine, Sent, Wire};
 use encke_core::message::{ChannelName, Draft};
+use encke_core::tokens::Rules;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The channel of every bench that needs one alone.
@@ -126,7 +127,13 @@ pub(crate) struct World {
 impl World {
     /// A world for so many connections. Streams neither end by size nor channels by number.
     pub(crate) fn new(max_connections: usize) -> World {
+        World::with_rules(max_connections, Rules::default())
+    }
+
+    /// The same, with rules for tokens.
+    pub(crate) fn with_rules(max_connections: usize, tokens: Rules) -> World {
         let config = Config {
+            tokens,
             stream_max_bytes: u32::MAX,
             history: History {
                 max_total_bytes: 4 << 30,
@@ -145,9 +152,14 @@ impl World {
 
     /// A world in which so many connections have asked the same.
     pub(crate) fn with_parked(connections: usize, request: &[u8]) -> (World, Vec<ConnId>) {
-        let mut world = World::new(connections);
+        World::new(connections).and_parked(connections, request)
+    }
+
+    /// The same, in this world.
+    pub(crate) fn and_parked(mut self, connections: usize, request: &[u8]) -> (World, Vec<ConnId>) {
+        let world = &mut self;
         let ids = (0..connections).map(|_| world.connect(request)).collect();
-        (world, ids)
+        (self, ids)
     }
 
     /// Lets time pass, and nothing else.

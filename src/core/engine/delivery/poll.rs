@@ -170,8 +170,8 @@ fn park(
     conn.reader.cursor = hub.head();
     let class = Transport::LongPoll.number();
     hub.follow(&mut conn.reader, index, channels, class, false);
-    right::grant(delivery, index, request.identity);
-    let ends_at = delivery.connections[index].ends_at(now);
+    let expires_at = right::grant(delivery, index, request.identity);
+    let ends_at = expires_at.map_or(ends_at, |expires_at| expires_at.min(ends_at));
     delivery.connections.arm(index, ends_at);
     if params.options.contains(Options::EARLY) {
         let framing = delivery.framing(index);

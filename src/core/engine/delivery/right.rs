@@ -4,6 +4,7 @@
 //! of the hold or stream, moved forward, so that it costs a parked connection nothing.
 
 use super::state::Delivery;
+use crate::base::time::Time;
 use crate::engine::connections::Origin;
 use crate::engine::routing::Identity;
 use crate::tokens::Token;
@@ -15,29 +16,29 @@ const MAX_SPREAD_MS: u64 = 30_000;
 /// The part of the time until the expiry over which connections are ended.
 const SPREAD_DIVISOR: u64 = 10;
 
-/// Gives a connection that is being parked the right that its request has proved. Its end is set
-/// before, and its deadline after.
+/// Gives a connection that is being parked the right that its request has proved, and returns when
+/// that ends. The end of the hold or stream is set before, and the deadline after.
 #[inline]
-pub(super) fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) {
+pub(super) fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<Time> {
     let holders = &delivery.connections.holders;
     if identity.is_anonymous() && holders.is_anonymous(index) {
-        return;
+        return None;
     }
-    grant_by(delivery, index, identity);
+    grant_by(delivery, index, identity)
 }
 
-fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) {
+fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<Time> {
     let origin = match identity {
         Identity::Anonymous => Origin::Anonymous,
         Identity::Publisher => Origin::Publisher,
         Identity::Token(token) => Origin::from(&**token),
     };
     delivery.connections.holders.set(index, origin);
-    if let Some(token) = identity.token() {
-        let left_ms = left_ms(delivery, token);
-        let now = delivery.now();
-        delivery.connections[index].expire_at(now.after_ms(left_ms), now);
-    }
+    let left_ms = left_ms(delivery, identity.token()?);
+    let now = delivery.now();
+    let expires_at = now.after_ms(left_ms);
+    delivery.connections[index].expire_at(expires_at, now);
+    Some(expires_at)
 }
 
 /// The time after which a token ends a connection: at its expiry, or shortly before.
