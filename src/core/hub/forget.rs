@@ -29,11 +29,6 @@ impl Hub {
                 _ => break,
             };
         }
-        // After a burst of new channels the queue is long for a few seconds; its memory is
-        // returned.
-        if self.idle.len() < self.idle.capacity() / 4 {
-            self.idle.shrink_to(2 * self.idle.len());
-        }
     }
 
     /// When the next channel may have to be forgotten.

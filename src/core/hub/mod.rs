@@ -50,6 +50,7 @@ use smallvec::SmallVec;
 
 use crate::base::histogram::Histogram;
 use crate::base::meter::{Frame, Meter};
+use crate::base::queue::Queue;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::message::{ChannelName, Content, Draft, Epoch, MessageId, Seq};
@@ -79,7 +80,7 @@ pub struct Hub {
     /// The run queue: channels with ready readers, each once, served in turns.
     run: VecDeque<u32>,
     /// Channels that were found idle, each once, with the time of it.
-    idle: VecDeque<(u32, Time)>,
+    idle: Queue<(u32, Time)>,
     /// Bytes of messages.
     meter: Arc<Meter>,
     /// Bytes of channels themselves. Clients choose the names, so they are counted.
@@ -204,7 +205,7 @@ impl Hub {
             messages: Slab::new(),
             ages: Ages::new(config.max_channels),
             run: VecDeque::new(),
-            idle: VecDeque::new(),
+            idle: Queue::new(),
             meter: Meter::new(limits.max_total_bytes),
             channel_bytes: 0,
             forgotten: 0,
