@@ -134,12 +134,7 @@ impl World {
     pub(crate) fn with_rules(max_connections: usize, tokens: Rules) -> World {
         let config = Config {
             tokens,
-            stream_max_bytes: u32::MAX,
-            history: History {
-                max_total_bytes: 4 << 30,
-                ..History::default()
-            },
-            ..Config::default()
+            ..World::config()
         };
         let mut world = World {
             engine: Engine::new(&config, max_connections, 1),
@@ -148,6 +143,18 @@ impl World {
         };
         world.pass(1_000);
         world
+    }
+
+    /// The settings of a world.
+    pub(crate) fn config() -> Config {
+        Config {
+            stream_max_bytes: u32::MAX,
+            history: History {
+                max_total_bytes: 4 << 30,
+                ..History::default()
+            },
+            ..Config::default()
+        }
     }
 
     /// A world in which so many connections have asked the same.
@@ -160,6 +167,11 @@ impl World {
         let world = &mut self;
         let ids = (0..connections).map(|_| world.connect(request)).collect();
         (self, ids)
+    }
+
+    /// The present time.
+    pub(crate) fn now(&self) -> Time {
+        Time(self.now_ms)
     }
 
     /// Lets time pass, and nothing else.
