@@ -99,7 +99,10 @@ impl Reader {
                 self.position.asked(case, *transport, *since);
                 self.timing.asked(case.at, *transport, *hold_ms);
             }
-            Event::Nudged => self.timing.nudged(case.at),
+            Event::Nudged => {
+                self.position.nudged();
+                self.timing.nudged(case.at);
+            }
             Event::Batch(batch) => self.batch(case, batch),
             Event::Message(receipt) => {
                 self.timing.heard(case);

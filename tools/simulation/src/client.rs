@@ -278,12 +278,17 @@ impl Client {
             check_last_words(&decoder);
             return;
         }
+        let is_followed = self.requests.len() > self.answered;
         let request = &mut self.requests[place];
         if request.head_only {
             return;
         }
         match &mut request.kind {
             Kind::Receive(receive) if head.status == 200 => {
+                if is_followed {
+                    let session = &mut receive.session;
+                    session.record(Event::Nudged, desk.model, desk.tally);
+                }
                 let text = String::from_utf8(body).expect("a batch is text");
                 let json = match &receive.callback {
                     Some(callback) => jsonp(text.as_bytes(), callback)

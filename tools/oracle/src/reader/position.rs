@@ -48,8 +48,9 @@ pub(super) struct Position {
     /// Its cursor is of another epoch, or one that the server cannot know, and the gap has not
     /// come.
     is_gap_due: bool,
-    /// Whether its response gathers messages, so that a gap is told later than it was met.
-    is_lingering: bool,
+    /// Whether messages may have come since a gap was met that is told now: the response gathers
+    /// messages, or was given up by a request that may publish.
+    is_told_late: bool,
     pinned: Option<Pinned>,
 }
 
@@ -63,7 +64,7 @@ impl Default for Position {
             fresh_until: u64::MAX,
             unreported: Vec::new(),
             is_gap_due: false,
-            is_lingering: false,
+            is_told_late: false,
             pinned: None,
         }
     }
@@ -98,7 +99,7 @@ impl Position {
 
     pub(super) fn asked(&mut self, case: &mut Case<'_>, transport: Transport, since: Since) {
         let is_held = transport.is_held();
-        self.is_lingering = transport == Transport::Linger;
+        self.is_told_late = transport == Transport::Linger;
         match since {
             Since::After(id) => {
                 if self.place.is_some_and(|place| place != id) {
@@ -128,6 +129,11 @@ impl Position {
                 self.begin_fresh();
             }
         }
+    }
+
+    /// The client has sent a further request.
+    pub(super) fn nudged(&mut self) {
+        self.is_told_late = true;
     }
 
     /// From here on the client gets all that history keeps.
@@ -380,7 +386,7 @@ impl Position {
 
     /// Whether a gap may be told for a message that is replaced: it may have been under way before.
     fn may_be_told_of(&self, case: &Case<'_>, channel: u32, seq: u64) -> bool {
-        let is_late = self.pinned.is_none() || self.is_lingering;
+        let is_late = self.pinned.is_none() || self.is_told_late;
         let exact = case.truth.exactly();
         exact.is_some_and(|exact| exact.may_be_told(channel, seq, is_late))
     }
