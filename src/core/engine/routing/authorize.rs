@@ -245,6 +245,9 @@ impl Authorizer {
             None => Ok(Identity::Anonymous),
             Some(token) => match self.tokens.verify(&token, now.date_ms) {
                 Ok(token) => Ok(Identity::Token(token)),
+                Err(_) if self.is_meant_as_key(head, now.access) => {
+                    Err(permit::neither_key_nor_token())
+                }
                 Err(reason) => Err(permit::invalid_token(&reason)),
             },
         }
@@ -255,6 +258,15 @@ impl Authorizer {
         let given = head.authorization.filter(|_| access != Access::Public);
         let pair = self.rights.publish_key().zip(given.and_then(bearer));
         pair.is_some_and(|(key, given)| constant_time_eq(given, key.as_bytes()))
+    }
+
+    /// Whether the credential of a request may be a wrong publish key: it has no dot, as every token
+    /// has, and the listener looks at the publish key.
+    fn is_meant_as_key(&self, head: &Head<'_>, access: Access) -> bool {
+        let given = head.authorization.and_then(bearer);
+        self.rights.publish_key().is_some()
+            && access != Access::Public
+            && given.is_some_and(|given| !given.contains(&b'.'))
     }
 
     /// A page of another origin neither reads nor publishes unless it may.

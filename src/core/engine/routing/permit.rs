@@ -47,6 +47,14 @@ pub(super) fn invalid_token(reason: &Invalid) -> Problem {
     Problem::new(401, format!("the token is refused: {reason}")).with(CHALLENGE, challenge)
 }
 
+/// The refusal of a credential that cannot be a token, where it could be the publish key.
+pub(super) fn neither_key_nor_token() -> Problem {
+    let reason = "this is neither the publish key nor a token";
+    let challenge = format!("{REALM}, error=\"invalid_token\", error_description=\"{reason}\"");
+    let detail = format!("the credential in `Authorization: Bearer` is refused: {reason}");
+    Problem::new(401, detail).with(CHALLENGE, challenge)
+}
+
 /// The refusal of a request without credential.
 fn unauthorized(detail: String) -> Problem {
     Problem::new(401, detail).with(CHALLENGE, REALM)

@@ -192,6 +192,18 @@ fn refusals_say_why() {
             .unwrap_or("none");
         assert!(challenge.contains(expected), "{response}");
     }
+    // A wrong publish key is told from a bad token, where the key is looked at.
+    for (access, credential, expected) in [
+        (Guarded, "Bearer wrong", "\"this is neither the publish key nor a token\""),
+        (Guarded, "Bearer wr.ong", "\"malformed: a token has three parts"),
+        (Public, "Bearer wrong", "\"malformed: a token has three parts"),
+    ] {
+        let request = request("POST", "/publish/a", Some(credential));
+        let (_, response) = server.ask(access, &request);
+        assert_eq!(status(&response), "401");
+        let words = format!("error=\"invalid_token\", error_description={expected}");
+        assert!(response.contains(&words), "{response}");
+    }
     // The first channel that is not granted is named.
     let (_, response) = server.get("/poll/b,c,d", &token("u", 60, "b", "b"));
     assert!(response.contains("receive from c:"), "{response}");
