@@ -2,7 +2,7 @@
 //!
 //! Owns the texts of the warnings. `check` refuses what is not allowed.
 
-use super::{Config, Policy, Subscribe};
+use super::{Config, Cors, Policy, Subscribe};
 
 impl Config {
     /// What seems to be a mistake, each in one line.
@@ -36,7 +36,10 @@ impl Config {
 
     fn token_warnings(&self) -> Vec<String> {
         if !self.tokens.keys.is_empty() {
-            return Vec::new();
+            let is_cookie_of_own_pages = self.token_cookie.is_some() && self.cors == Cors::Any;
+            let text = "--token-cookie has no effect for pages of other origins that \
+                        --cors-origin * allows: list their origins";
+            return Vec::from_iter(is_cookie_of_own_pages.then(|| text.into()));
         }
         let given = [
             ("--token-audience", self.tokens.audience.is_some()),
@@ -92,7 +95,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, POLICY_KEYS, Policy};
+    use crate::config::{Config, Cors, POLICY_KEYS, Policy};
     use crate::tokens::Key;
 
     fn policy(pattern: &str, values: &[(&str, &str)]) -> Policy {
@@ -163,5 +166,8 @@ mod tests {
         warns(&config, &[&of_tokens[..], &of_policies[..]].concat());
         config.tokens.keys = with_keys().tokens.keys;
         warns(&config, &of_policies);
+        config.cors = Cors::Any;
+        let of_cookie = ["--token-cookie has no effect for pages of other origins"];
+        warns(&config, &[&of_cookie[..], &of_policies[..]].concat());
     }
 }

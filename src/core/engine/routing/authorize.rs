@@ -241,7 +241,8 @@ impl Authorizer {
         if !self.tokens.has_keys() || !route.takes_token() {
             return Ok(Identity::Anonymous);
         }
-        match credential::token(head, self.token_cookie.as_deref()) {
+        let cookie_name = self.token_cookie.as_deref();
+        match credential::token(head, cookie_name, now.heads.allows_any()) {
             None => Ok(Identity::Anonymous),
             Some(token) => match self.tokens.verify(&token, now.date_ms) {
                 Ok(token) => Ok(Identity::Token(token)),

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::params::{last, parameters};
+use crate::authority::{Authority, Origin};
 use crate::http1::{self, Head};
 
 /// The credential in the scheme `Bearer`, which may be empty; `None` for other schemes.
@@ -16,10 +17,15 @@ pub(super) fn bearer(value: &[u8]) -> Option<&[u8]> {
     (is_whole && scheme.eq_ignore_ascii_case(SCHEME)).then(|| credential.trim_ascii())
 }
 
-/// The token of a request; `None` where it has none. `cookie_name` is the cookie to look at.
+/// The token of a request; `None` where it has none. `cookie_name` is the cookie to look at;
+/// `allows_any` says that pages of every origin may read.
 ///
 /// An empty parameter or cookie counts as none, an empty `Bearer` does not.
-pub(super) fn token<'b>(head: &Head<'b>, cookie_name: Option<&str>) -> Option<Cow<'b, [u8]>> {
+pub(super) fn token<'b>(
+    head: &Head<'b>,
+    cookie_name: Option<&str>,
+    allows_any: bool,
+) -> Option<Cow<'b, [u8]>> {
     if let Some(token) = head.authorization.and_then(bearer) {
         return Some(Cow::Borrowed(token));
     }
@@ -28,7 +34,7 @@ pub(super) fn token<'b>(head: &Head<'b>, cookie_name: Option<&str>) -> Option<Co
         // What cannot be decoded is no token, and is judged as it is.
         return Some(http1::decode(raw).unwrap_or(Cow::Borrowed(raw)));
     }
-    let cookie = cookie_name.filter(|_| takes_cookie(head))?;
+    let cookie = cookie_name.filter(|_| takes_cookie(head, allows_any))?;
     let token = cookie_value(head.cookie?, cookie.as_bytes())?;
     (!token.is_empty()).then_some(Cow::Borrowed(token))
 }
@@ -36,8 +42,27 @@ pub(super) fn token<'b>(head: &Head<'b>, cookie_name: Option<&str>) -> Option<Co
 /// Whether the cookie of a request may be its credential. A browser adds it to the requests of any
 /// page. What such a request returns is safe from a page of another origin by CORS, unless it is a
 /// script (JSONP), which every page may load.
-fn takes_cookie(head: &Head<'_>) -> bool {
-    head.is_from_same_origin || !parameters(head.query).any(|(name, _)| *name == *b"callback")
+///
+/// Where pages of every origin may read, they may do so without cookies only. So the cookie counts
+/// neither for a page that sends another `Origin`, as it could publish, nor for a frame that posts
+/// to the origin that it names.
+fn takes_cookie(head: &Head<'_>, allows_any: bool) -> bool {
+    if head.is_from_same_origin {
+        return true;
+    }
+    let has = |wanted: &[u8]| parameters(head.query).any(|(name, _)| *name == *wanted);
+    if has(b"callback") {
+        return false;
+    }
+    let is_foreign = |origin: &[u8]| !is_of_host(head, origin);
+    !allows_any || !(head.origin.is_some_and(is_foreign) || has(b"origin"))
+}
+
+/// Whether the `Host` of a request is that of an origin.
+fn is_of_host(head: &Head<'_>, origin: &[u8]) -> bool {
+    let host = head.host.and_then(Authority::parse);
+    let pair = Origin::parse(origin).zip(host);
+    pair.is_some_and(|(origin, host)| origin.is_at(&host))
 }
 
 /// The value of the first cookie of this name (RFC 6265, section 4.2.1), without quotes.
@@ -76,7 +101,7 @@ mod tests {
         let Ok(Outcome::Complete { head, .. }) = outcome else {
             panic!("no head: {text}")
         };
-        token(&head, Some("t")).map(|token| String::from_utf8(token.into_owned()).unwrap())
+        token(&head, Some("t"), false).map(|token| String::from_utf8(token.into_owned()).unwrap())
     }
 
     #[test]

@@ -248,6 +248,41 @@ fn token_may_be_a_parameter_or_a_cookie() {
     );
 }
 
+/// With `--cors-origin *` any page may send requests, to which the browser adds the cookie.
+#[test]
+fn cookie_does_not_count_for_pages_that_only_the_star_allows() {
+    let mut server = Server::new(&Config {
+        token_cookie: Some("t".into()),
+        cors: Cors::Any,
+        ..config()
+    });
+    let token = token("u", 60, "a", "a");
+    let cookie = format!("Cookie: t={token}\r\n");
+    let evil = "Origin: https://evil.example\r\n";
+    let own = "Origin: https://h\r\n";
+    let null = "Origin: null\r\n";
+    for (method, target, fields, expected) in [
+        ("POST", "/publish/a", evil, "401"),
+        ("POST", "/publish/a", null, "401"),
+        ("POST", "/publish/a", own, "200"),
+        ("POST", "/publish/a", "Sec-Fetch-Site: same-origin\r\n", "200"),
+        ("POST", "/publish/a", "", "200"),
+        ("GET", "/poll/a", evil, "401"),
+        ("GET", "/frame/a?origin=https://evil.example", "", "401"),
+        ("GET", "/frame/a", "", "200"),
+    ] {
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: h\r\n{cookie}{fields}Content-Length: 0\r\n\r\n"
+        );
+        let (_, response) = server.ask(Public, &request);
+        assert_eq!(status(&response), expected, "{method} {target} {fields}");
+    }
+    // Any page that has a token of its own may use it.
+    let target = format!("/poll/a?token={token}");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{evil}\r\n");
+    assert_eq!(status(&server.ask(Public, &request).1), "200");
+}
+
 #[test]
 fn credentials_are_never_allowed_to_every_origin() {
     for (cors, cookie, expected) in [
