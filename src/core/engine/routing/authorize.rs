@@ -132,7 +132,7 @@ impl Authorizer {
             Method::Options => Identity::Anonymous,
             _ => self.identify(head, &route, now)?,
         };
-        self.check_origin(head, now, &identity)?;
+        self.check_origin(head, &route, now, &identity)?;
         if head.method == Method::Options {
             return Ok(Operation::Preflight(route));
         }
@@ -270,10 +270,21 @@ impl Authorizer {
             && given.is_some_and(|given| !given.contains(&b'.'))
     }
 
+    /// Whether a request gets its rights by its credential. A token is no proof where none is asked
+    /// for: its page would get the rights of the machine that it runs on, not those of the token.
+    fn is_proof(&self, route: &Route<'_>, access: Access, identity: &Identity) -> bool {
+        match identity {
+            Identity::Anonymous => false,
+            Identity::Publisher => true,
+            Identity::Token(_) => permit::judges_tokens(&self.rights, access, route.is_publish()),
+        }
+    }
+
     /// A page of another origin neither reads nor publishes unless it may.
     fn check_origin(
         &self,
         head: &Head<'_>,
+        route: &Route<'_>,
         now: Circumstances<'_>,
         identity: &Identity,
     ) -> Result<(), Problem> {
@@ -285,9 +296,11 @@ impl Authorizer {
         // own origin sent the request. The credential is needed because a page can have its own
         // name resolved to this machine (DNS rebinding): the browser then takes the two for one
         // origin.
-        let is_own_page = head.is_from_same_origin && !identity.is_anonymous();
+        let is_proof = self.is_proof(route, now.access, identity);
+        let is_own_page = head.is_from_same_origin && is_proof;
+        let has_token = is_proof && identity.token().is_some();
         if is_own_page
-            || self.is_own_origin(head, origin, now.access, identity)
+            || self.is_own_origin(head, origin, now.access, has_token)
             || heads.allows(origin)
         {
             return Ok(());
@@ -299,13 +312,14 @@ impl Authorizer {
         ))
     }
 
-    /// Whether a page of `origin` is one of the server's own, by `Host`.
+    /// Whether a page of `origin` is one of the server's own, by `Host`. `has_token`: it gets its
+    /// rights by a token.
     fn is_own_origin(
         &self,
         head: &Head<'_>,
         origin: &[u8],
         access: Access,
-        identity: &Identity,
+        has_token: bool,
     ) -> bool {
         let host = head.host.and_then(Authority::parse);
         let Some((origin, host)) = Origin::parse(origin).zip(host) else {
@@ -316,7 +330,6 @@ impl Authorizer {
         // trusted listener never requires one.
         let requires_key = self.rights.publish_key().is_some() && access != Access::Trusted;
         let is_guarded = requires_key && !self.rights.lets_anyone_publish();
-        let has_token = matches!(identity, Identity::Token(_));
         origin.is_at(&host) && (is_guarded || has_token || origin.is_address_or_localhost())
     }
 }

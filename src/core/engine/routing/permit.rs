@@ -164,6 +164,11 @@ fn asks_for_key(rights: &Rights, access: Access) -> bool {
     access == Access::Public || rights.publish_key().is_some()
 }
 
+/// Whether a token decides what a request may receive or, with `is_publish`, publish to.
+pub(super) fn judges_tokens(rights: &Rights, access: Access, is_publish: bool) -> bool {
+    access != Access::Trusted && (!is_publish || asks_for_key(rights, access))
+}
+
 /// The refusal of a publisher without credential.
 fn no_publisher(rights: &Rights, access: Access) -> Problem {
     let takes_key = access != Access::Public;

@@ -283,6 +283,35 @@ fn cookie_does_not_count_for_pages_that_only_the_star_allows() {
     assert_eq!(status(&server.ask(Public, &request).1), "200");
 }
 
+/// A page can have its own name resolved to this machine, and bring a token of its own.
+#[test]
+fn token_gives_rebound_page_no_more_than_it_grants() {
+    let with_key = Config {
+        publish_key: Some("key".into()),
+        ..config()
+    };
+    let token = token("u", 60, "a", "a");
+    for (config, access, method, target, expected) in [
+        (config(), Trusted, "POST", "/publish/b", "403"),
+        (config(), Trusted, "GET", "/poll/b", "403"),
+        (config(), Guarded, "POST", "/publish/b", "403"),
+        (config(), Guarded, "GET", "/poll/a", "200"),
+        (config(), Public, "POST", "/publish/a", "200"),
+        (with_key.clone(), Trusted, "POST", "/publish/b", "403"),
+        (with_key, Guarded, "POST", "/publish/a", "200"),
+    ] {
+        for site in ["", "Sec-Fetch-Site: same-origin\r\n"] {
+            let mut server = Server::new(&config);
+            let request = format!(
+                "{method} {target} HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n\
+                 {site}Authorization: Bearer {token}\r\nContent-Length: 0\r\n\r\n"
+            );
+            let (_, response) = server.ask(access, &request);
+            assert_eq!(status(&response), expected, "{access:?} {method} {site}");
+        }
+    }
+}
+
 #[test]
 fn credentials_are_never_allowed_to_every_origin() {
     for (cors, cookie, expected) in [
