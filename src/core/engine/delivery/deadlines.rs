@@ -2,11 +2,11 @@
 //!
 //! Owns the meaning of a deadline: a connection has one, and its state says which it is. A message
 //! never loses to a deadline of its own reader: a held poll with pending items is not answered
-//! empty.
+//! empty, unless its right to receive has ended.
 
 use super::settle::{refuse, settle};
 use super::state::Delivery;
-use super::{poll, stream};
+use super::{expired, poll, stream};
 use crate::base::wheel::TICK_MS;
 use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::Problem;
@@ -62,6 +62,9 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         State::Held if conn.ends_at(now) > now => {
             let ends_at = conn.ends_at(now);
             connections.arm(index, ends_at);
+        }
+        State::Held | State::Streaming if conn.has_expired(now) => {
+            expired::end(delivery, index, wire)
         }
         State::Held if conn.has_lingered() => {
             poll::end_linger(delivery, index, wire);

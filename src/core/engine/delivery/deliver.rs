@@ -5,7 +5,7 @@
 
 use super::settle::settle;
 use super::state::Delivery;
-use super::{poll, stream};
+use super::{expired, poll, stream};
 use crate::engine::connections::{Flags, State, Wire};
 use crate::hub::{Item, Take};
 
@@ -51,6 +51,10 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         ..
     } = delivery;
     let conn = &mut connections[index];
+    if conn.has_expired(now) {
+        delivery.items = items;
+        return expired::end(delivery, index, wire);
+    }
     hub.dequeue(&mut conn.reader);
     let take = match conn.state() {
         State::Streaming => STREAM_TAKE,

@@ -9,6 +9,7 @@
 mod deadlines;
 mod deliver;
 mod drain;
+mod expired;
 mod poll;
 mod retry_advice;
 mod review;

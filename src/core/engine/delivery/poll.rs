@@ -247,7 +247,7 @@ fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool)
     {
         return Arc::clone(frame);
     }
-    let batch = batch_of(delivery, items, more);
+    let batch = batch_of(delivery, index, items, more);
     let context = ResponseContext::SHARED;
     write_items(delivery, index, &context, batch, items, ResponsePart::Whole);
     let frame = Frame::new(&delivery.response.out[..], delivery.hub.frame_meter());
@@ -342,17 +342,30 @@ fn accumulate(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -
 }
 
 /// The batch that says these items.
-fn batch_of(delivery: &Delivery, items: &[Item], more: bool) -> Batch {
+fn batch_of(delivery: &Delivery, index: u32, items: &[Item], more: bool) -> Batch {
     let audiences = items.iter().map(|item| match *item {
         Item::Message { key, .. } => delivery.hub.message(key).subscribers(),
         Item::Gap(_) => 0,
     });
     Batch {
-        cursor: items.last().map_or(delivery.hub.head(), Item::seq),
+        cursor: match items.last() {
+            Some(last) => last.seq(),
+            None => empty_cursor(delivery, index),
+        },
         more,
         gap: has_gap(items),
         retry_ms: None,
         spread_ms: spread_ms(audiences.max().unwrap_or(0)),
+    }
+}
+
+/// The cursor of a response without items. Nothing is pending, unless the right to receive it has
+/// ended: then the cursor is before that.
+fn empty_cursor(delivery: &Delivery, index: u32) -> Seq {
+    let conn = &delivery.connections[index];
+    match conn.has_expired(delivery.now()) && delivery.hub.has_pending(&conn.reader) {
+        true => conn.reader.cursor,
+        false => delivery.hub.head(),
     }
 }
 
@@ -387,7 +400,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
     if lingered.is_empty() {
         let batch = Batch {
             retry_ms,
-            ..batch_of(delivery, items, more)
+            ..batch_of(delivery, index, items, more)
         };
         let messages = message_count(items);
         delivery
@@ -418,6 +431,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
 pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
     let mut items = std::mem::take(&mut delivery.items);
     items.clear();
+    let now = delivery.now();
     let Delivery {
         connections,
         hub,
@@ -427,8 +441,9 @@ pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
     let conn = &mut connections[index];
     hub.dequeue(&mut conn.reader);
     let mut more = false;
+    let may_receive = !conn.has_expired(now);
     // fault: given-up-hold-loses
-    if !conn.has_lingered() && hub.has_pending(&conn.reader) {
+    if may_receive && !conn.has_lingered() && hub.has_pending(&conn.reader) {
         let take = room(conn, settings.max_batch);
         more = hub.pending_items(&conn.reader, take, &mut items);
     }
@@ -447,7 +462,8 @@ pub(super) fn expire(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) 
     }
     let options = delivery.connections[index].transport_options;
     let is_early = options.contains(Options::EARLY);
-    if is_plain(delivery, index) && !is_early {
+    let is_at_head = delivery.hub.head() == empty_cursor(delivery, index);
+    if is_plain(delivery, index) && !is_early && is_at_head {
         let frame = shared_empty(delivery);
         end_hold_with(delivery, index, frame, wire);
     } else {

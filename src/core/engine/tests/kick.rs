@@ -58,6 +58,41 @@ fn blocked_subject_is_refused_for_its_time() {
     assert_eq!(status(&server.get("/poll/a", &ann).1), "200");
 }
 
+/// The response to `DELETE` promises it, though deadlines are served some milliseconds later.
+#[test]
+fn message_after_a_kick_does_not_reach_those_that_it_ended() {
+    let mut server = Server::new(&config());
+    let ann = token("ann", 600, "**", "x");
+    let published = |server: &mut Server, channel: &str| {
+        let response = server.control("POST", &format!("/publish/{channel}"));
+        let (_, id) = response.split_once("\"id\":\"").unwrap();
+        id.split_once('"').unwrap().0.to_owned()
+    };
+    let first = published(&mut server, "other");
+    let targets = [
+        "/long-poll/a",
+        "/long-poll/a?early=1",
+        "/sse/a",
+        "/ndjson/a",
+    ];
+    let ids = targets.map(|target| server.get(target, &ann).0);
+    let pipelined = server.get("/long-poll/a", &ann).0;
+    server.pass(1);
+    assert_eq!(number(&server.control("DELETE", "/connections?sub=ann")), 5);
+    let second = published(&mut server, "a");
+    let again = server.ask_again(pipelined, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+    server.pass(0);
+    for id in ids {
+        let rest = server.take(id);
+        assert!(rest.contains(&first) && !rest.contains(&second), "{rest}");
+    }
+    assert!(
+        again.contains(&first) && !again.contains(&second),
+        "{again}"
+    );
+    assert_eq!(server.engine.stats().delivered, 0);
+}
+
 #[test]
 fn requests_that_are_not_clear_are_refused() {
     let mut server = Server::new(&config());

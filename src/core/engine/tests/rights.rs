@@ -194,9 +194,21 @@ fn refusals_say_why() {
     }
     // A wrong publish key is told from a bad token, where the key is looked at.
     for (access, credential, expected) in [
-        (Guarded, "Bearer wrong", "\"this is neither the publish key nor a token\""),
-        (Guarded, "Bearer wr.ong", "\"malformed: a token has three parts"),
-        (Public, "Bearer wrong", "\"malformed: a token has three parts"),
+        (
+            Guarded,
+            "Bearer wrong",
+            "\"this is neither the publish key nor a token\"",
+        ),
+        (
+            Guarded,
+            "Bearer wr.ong",
+            "\"malformed: a token has three parts",
+        ),
+        (
+            Public,
+            "Bearer wrong",
+            "\"malformed: a token has three parts",
+        ),
     ] {
         let request = request("POST", "/publish/a", Some(credential));
         let (_, response) = server.ask(access, &request);
@@ -265,7 +277,12 @@ fn cookie_does_not_count_for_pages_that_only_the_star_allows() {
         ("POST", "/publish/a", evil, "401"),
         ("POST", "/publish/a", null, "401"),
         ("POST", "/publish/a", own, "200"),
-        ("POST", "/publish/a", "Sec-Fetch-Site: same-origin\r\n", "200"),
+        (
+            "POST",
+            "/publish/a",
+            "Sec-Fetch-Site: same-origin\r\n",
+            "200",
+        ),
         ("POST", "/publish/a", "", "200"),
         ("GET", "/poll/a", evil, "401"),
         ("GET", "/frame/a?origin=https://evil.example", "", "401"),

@@ -109,6 +109,19 @@ impl Server {
         (id, self.take(id))
     }
 
+    /// Sends a further request on a connection, and returns what came back so far.
+    pub(super) fn ask_again(&mut self, id: ConnId, request: &str) -> String {
+        self.engine
+            .input(id, request.as_bytes(), &mut self.received);
+        self.take(id)
+    }
+
+    /// Processes a connection's buffered requests, and returns what came back so far.
+    pub(super) fn resume(&mut self, id: ConnId) -> String {
+        self.engine.resume(id, &mut self.received);
+        self.take(id)
+    }
+
     /// Asks for a target with a token in the header, on a public listener.
     pub(super) fn get(&mut self, target: &str, token: &str) -> (ConnId, String) {
         let request =
