@@ -8,6 +8,7 @@ use crate::engine::delivery::Delivery;
 use crate::engine::response::Problem;
 use crate::engine::routing::{decoded, parameters};
 use crate::message::ChannelName;
+use crate::tokens::MAX_SUBJECT_BYTES;
 
 /// Entries of the table of connections looked at in one turn.
 const ENTRIES_PER_TURN: u32 = 16_384;
@@ -54,7 +55,12 @@ impl Search {
             match (&*name, action) {
                 (b"sub", _) => {
                     let text = String::from_utf8(value.into_owned());
-                    subject = Some(text.map_err(|_| Problem::bad("sub must be UTF-8"))?);
+                    let text = text.map_err(|_| Problem::bad("sub must be UTF-8"))?;
+                    // The table of blocks counts entries, so each has to be short.
+                    if text.len() > MAX_SUBJECT_BYTES {
+                        return Err(Problem::bad("sub has at most 255 bytes, as in a token"));
+                    }
+                    subject = Some(text);
                 }
                 (b"channel", Action::End) => {
                     let channel = ChannelName::parse(value.into_owned());

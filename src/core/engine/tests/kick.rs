@@ -113,6 +113,11 @@ fn requests_that_are_not_clear_are_refused() {
         assert_eq!(status(&response), "400", "{target}");
         assert!(response.contains(words), "{response}");
     }
+    let longest = "s".repeat(255);
+    let target = format!("/connections?block=9&sub={longest}");
+    assert_eq!(number(&server.control("DELETE", &target)), 0);
+    let response = server.control("DELETE", &format!("{target}s"));
+    assert!(response.contains("at most 255 bytes"), "{response}");
     assert_eq!(status(&server.control("POST", "/connections?sub=a")), "405");
 }
 
