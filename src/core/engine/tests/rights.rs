@@ -3,6 +3,7 @@
 use super::support::{START_S, Server, config, status, token};
 use crate::config::{Config, Cors, Policy, Publish, Subscribe};
 use crate::engine::Access::{self, Guarded, Public, Trusted};
+use crate::tokens::Key;
 
 fn policy(pattern: &str) -> Policy {
     Policy::of(pattern.parse().unwrap())
@@ -480,4 +481,25 @@ fn checks_of_signatures_count_as_work_of_the_turn() {
     assert!(known < 1_000 && checked > 50_000, "{known}, {checked}");
     server.pass(1);
     assert_eq!(server.engine.spent_bytes(), 0);
+}
+
+#[test]
+fn pipeline_of_forged_tokens_is_served_over_several_turns() {
+    let secret = |number| format!("secret {number} of a test, 32 bytes or more");
+    let keys = (0..40).flat_map(|number| Key::parse(secret(number).as_bytes()).unwrap().0);
+    let mut config = config();
+    config.tokens.keys.extend(keys);
+    let mut server = Server::new(&config);
+    let good = token("u", 60, "a", "a");
+    let forged = format!("{}{}", &good[..good.len() - 2], "AA");
+    let request = request("GET", "/poll/a", Some(&format!("Bearer {forged}")));
+    // 41 signatures for each.
+    let (id, first) = server.ask(Public, &request.repeat(6));
+    assert_eq!(first.matches("401 Unauthorized").count(), 2, "{first}");
+    let mut rest = String::new();
+    while let Some(id) = server.engine.next_deferred() {
+        rest += &server.resume(id);
+    }
+    assert_eq!(rest.matches("401 Unauthorized").count(), 4, "{rest}");
+    assert_eq!(server.take(id), "");
 }
