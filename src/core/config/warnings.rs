@@ -83,7 +83,17 @@ impl Config {
                 "history-bytes, {bytes}, is never reached: --history-total-bytes is {limit}"
             ));
         }
-        if policy.latest && policy.history_messages.is_some() {
+        let anonymous = self.anonymous.iter().flatten();
+        if let Some(Subscribe::Token | Subscribe::Nobody) = policy.subscribe
+            && let Some(open) = anonymous
+                .into_iter()
+                .find(|open| open.covers(&policy.pattern))
+        {
+            warnings.push(format!(
+                "subscribe has no effect: --anonymous {open} lets anyone receive"
+            ));
+        }
+        if policy.latest && policy.history_messages.is_some_and(|messages| messages > 0) {
             warnings.push("history-messages has no effect: latest keeps one message".into());
         }
         if !policy.persist {
@@ -166,8 +176,23 @@ mod tests {
         warns(&config, &[&of_tokens[..], &of_policies[..]].concat());
         config.tokens.keys = with_keys().tokens.keys;
         warns(&config, &of_policies);
+        config.policies.clear();
+        for (name, subscribe) in [("a/b", "nobody"), ("a/*", "token"), ("c", "anyone")] {
+            config
+                .policies
+                .push(policy(name, &[("subscribe", subscribe)]));
+        }
+        let of_event = [("latest", "true"), ("history-messages", "0")];
+        config.policies.push(policy("d", &of_event));
+        config.anonymous = Some(vec!["a/*".parse().unwrap(), "c".parse().unwrap()]);
+        let overridden = [
+            "a/b: subscribe has no effect",
+            "a/*: subscribe has no effect",
+        ];
+        warns(&config, &overridden);
+        config.policies.clear();
         config.cors = Cors::Any;
         let of_cookie = ["--token-cookie has no effect for pages of other origins"];
-        warns(&config, &[&of_cookie[..], &of_policies[..]].concat());
+        warns(&config, &of_cookie);
     }
 }
