@@ -7,7 +7,7 @@
 //! has looked whether the token grants it, so the connection ends, and its client comes back with
 //! its token.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use crate::config::Subscribe;
 use crate::engine::connections::{Access, Connections, Origin};
@@ -33,6 +33,9 @@ struct Change {
     /// credential.
     earlier: Option<Rights>,
     next: u32,
+    /// Connections from `next` on that were parked since the change, so under the rights after it.
+    /// Each is here once, and without credentials there is none.
+    parked: HashSet<u32>,
 }
 
 impl Review {
@@ -45,7 +48,18 @@ impl Review {
         self.changes.push_back(Change {
             earlier: (!is_full).then_some(earlier),
             next: 0,
+            parked: HashSet::new(),
         });
+    }
+
+    /// Notes that a connection with a credential is parked now: no change before this moment is a
+    /// reason to end it.
+    pub(super) fn note_parked(&mut self, index: u32) {
+        for change in &mut self.changes {
+            if index >= change.next {
+                change.parked.insert(index);
+            }
+        }
     }
 
     /// Whether there are connections to look at.
@@ -71,7 +85,8 @@ impl Review {
             let index = change.next;
             change.next += 1;
             budget -= 1;
-            if !connections.contains(index) || !connections[index].is_parked() {
+            let is_new = change.parked.remove(&index);
+            if is_new || !connections.contains(index) || !connections[index].is_parked() {
                 continue;
             }
             let channels = hub.followed(&connections[index].reader).count();

@@ -34,6 +34,7 @@ fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<
         Identity::Token(token) => Origin::from(&**token),
     };
     delivery.connections.holders.set(index, origin);
+    delivery.review.note_parked(index);
     let left_ms = left_ms(delivery, identity.token()?);
     let now = delivery.now();
     let expires_at = now.after_ms(left_ms);

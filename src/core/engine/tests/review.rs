@@ -114,6 +114,39 @@ fn many_changes_at_once_end_what_is_in_doubt() {
 }
 
 #[test]
+fn connection_that_is_accepted_after_a_change_is_not_ended_by_it() {
+    let first = base();
+    let mut closed = first.clone();
+    closed.policies.clear();
+    closed.publish_key = Some("new".into());
+    let mut server = Server::new(&first);
+    let token = token("u", 600, "**", "x");
+    let (before, _) = server.get("/sse/open/a", &token);
+    server.engine.reconfigure(&closed);
+    let (after, response) = server.get("/sse/open/a", &token);
+    assert_eq!(status(&response), "200");
+    let request = "GET /sse/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer new\r\n\r\n";
+    let (by_key, response) = server.ask(Guarded, request);
+    assert_eq!(status(&response), "200");
+    for _ in 0..10 {
+        server.pass(0);
+    }
+    server.pass(20);
+    assert!(!server.engine.has_work());
+    let ended = [before, after, by_key].map(|id| server.take(id).contains("expired"));
+    assert_eq!(ended, [true, false, false]);
+    // A later change is one.
+    server.engine.reconfigure(&first);
+    server.engine.reconfigure(&closed);
+    for _ in 0..20 {
+        server.pass(0);
+    }
+    server.pass(20);
+    let ended = [after, by_key].map(|id| server.take(id).contains("expired"));
+    assert_eq!(ended, [true, true]);
+}
+
+#[test]
 fn change_during_a_review_is_judged_by_what_was_before_both() {
     let first = base();
     let mut closed = first.clone();
