@@ -229,7 +229,7 @@ fn report_says_where_values_come_from_and_shows_no_secret() {
         ),
         (
             "#   0.0.0.0:7",
-            "# 0.0.0.0:7: receiving, and publishing by token",
+            "# 0.0.0.0:7: receiving and publishing, both by token",
         ),
         (
             "#   127.0.0.1:8",

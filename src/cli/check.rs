@@ -105,12 +105,13 @@ fn addresses(loaded: &Loaded) -> Vec<String> {
     let config = loaded.config();
     let has_tokens = !config.tokens.keys.is_empty();
     let everything = match (config.publish_key.is_some(), has_tokens) {
-        (true, true) => "everything; publishing needs the publish key or a token",
+        (true, true) => "everything; receiving and publishing need the publish key or a token",
         (true, false) => "everything; publishing needs the publish key",
-        (false, _) => "everything; no key is needed",
+        (false, true) => "everything; receiving needs a token, the rest no key",
+        (false, false) => "everything; no key is needed",
     };
     let receiving = match has_tokens {
-        true => "receiving, and publishing by token",
+        true => "receiving and publishing, both by token",
         false => "receiving",
     };
     let listen = config.listen.iter().map(|address| {
