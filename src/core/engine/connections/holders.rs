@@ -6,9 +6,10 @@
 //! Invariant: *no entry without a connection.* Each entry counts the connections that name it, and
 //! goes with the last, so there are never more entries than connections.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::Hasher;
 
 use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
 use slab::Slab;
 
 use crate::tokens::{KeyId, Token};
@@ -59,8 +60,9 @@ impl Holder {
 }
 
 /// The rights of connections, by index.
-#[derive(Default)]
 pub(in crate::engine) struct Holders {
+    /// Keyed: applications sign subjects that their users choose.
+    hasher: SipHasher13,
     /// The number of each connection; shorter where the others are anonymous.
     of: Vec<u32>,
     entries: Slab<Holder>,
@@ -68,6 +70,16 @@ pub(in crate::engine) struct Holders {
 }
 
 impl Holders {
+    /// None; `keys` seed the hash of subjects.
+    pub(super) fn new(keys: (u64, u64)) -> Holders {
+        Holders {
+            hasher: SipHasher13::new_with_keys(keys.0, keys.1),
+            of: Vec::new(),
+            entries: Slab::new(),
+            index: HashTable::new(),
+        }
+    }
+
     /// Records where the right of a connection comes from.
     pub(in crate::engine) fn set(&mut self, index: u32, origin: Origin<'_>) {
         // Nothing is allocated as long as all connections are anonymous.
@@ -113,7 +125,7 @@ impl Holders {
 
     /// Counts one more connection of an entry, added if need be.
     fn enter(&mut self, origin: Origin<'_>) -> u32 {
-        let hash = hash(origin);
+        let hash = hash(self.hasher, origin);
         let is_same = |&entry: &u32| self.entries[entry as usize].origin() == origin;
         if let Some(&entry) = self.index.find(hash, is_same) {
             self.entries[entry as usize].connections += 1;
@@ -127,8 +139,8 @@ impl Holders {
             key,
             connections: 1,
         }) as u32;
-        let entries = &self.entries;
-        let rehash = |&entry: &u32| self::hash(entries[entry as usize].origin());
+        let (hasher, entries) = (self.hasher, &self.entries);
+        let rehash = |&entry: &u32| self::hash(hasher, entries[entry as usize].origin());
         self.index.insert_unique(hash, entry, rehash);
         entry
     }
@@ -143,14 +155,14 @@ impl Holders {
         if holder.connections > 0 {
             return;
         }
-        let hash = hash(holder.origin());
+        let hash = hash(self.hasher, holder.origin());
         if let Ok(found) = self.index.find_entry(hash, |&entry| entry == number) {
             found.remove();
         }
         self.entries.remove(number as usize);
-        let entries = &self.entries;
+        let (hasher, entries) = (self.hasher, &self.entries);
         if self.index.len() < self.index.capacity() / 4 {
-            let rehash = |&entry: &u32| self::hash(entries[entry as usize].origin());
+            let rehash = |&entry: &u32| self::hash(hasher, entries[entry as usize].origin());
             self.index.shrink_to(2 * self.index.len(), rehash);
         }
     }
@@ -166,10 +178,7 @@ impl Holders {
     }
 }
 
-/// Subjects come from tokens that were signed for them, so the hash needs no secret: whoever could
-/// choose subjects that collide holds a key.
-fn hash(origin: Origin<'_>) -> u64 {
-    let mut hasher = DefaultHasher::new();
+fn hash(mut hasher: SipHasher13, origin: Origin<'_>) -> u64 {
     if let Origin::Token { subject, key } = origin {
         hasher.write_u64(key.0);
         hasher.write(subject.unwrap_or_default().as_bytes());
@@ -191,7 +200,7 @@ mod tests {
             sets in prop::collection::vec((0..8_u32, 0..6_u64, 0..3_u64), 1..200),
         ) {
             let subjects = ["a", "b", "c"];
-            let mut holders = Holders::default();
+            let mut holders = Holders::new((1, 2));
             let mut twin = BTreeMap::new();
             for (index, kind, key) in sets {
                 let origin = match kind {

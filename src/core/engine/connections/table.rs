@@ -90,8 +90,12 @@ impl IndexMut<u32> for Connections {
 
 impl Connections {
     /// An empty table for at most `max_connections`. Its memory is reserved now, so that it never
-    /// moves; pages that are never used are never resident.
-    pub(in crate::engine) fn new(config: &Config, max_connections: usize) -> Connections {
+    /// moves; pages that are never used are never resident. `keys` seed the hash of subjects.
+    pub(in crate::engine) fn new(
+        config: &Config,
+        max_connections: usize,
+        keys: (u64, u64),
+    ) -> Connections {
         Connections {
             table: Slab::with_capacity(max_connections),
             max_connections,
@@ -102,7 +106,7 @@ impl Connections {
             buffers: Meter::new(config.max_buffer_bytes),
             deferred_input: VecDeque::new(),
             to_close: VecDeque::new(),
-            holders: Holders::default(),
+            holders: Holders::new(keys),
             generation: 0,
             now: Time::default(),
             written_bytes: 0,

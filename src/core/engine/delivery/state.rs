@@ -84,7 +84,7 @@ impl Delivery {
     ) -> Delivery {
         let keys = (random.u64(..), random.u64(..));
         Delivery {
-            connections: Connections::new(config, max_connections),
+            connections: Connections::new(config, max_connections, keys),
             hub: Hub::new(config, max_connections, epoch, keys),
             response: ResponseWriter::new(Heads::new(config)),
             random,
