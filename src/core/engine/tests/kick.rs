@@ -94,6 +94,32 @@ fn message_after_a_kick_does_not_reach_those_that_it_ended() {
 }
 
 #[test]
+fn lingering_poll_that_is_ended_has_what_it_gathered_before() {
+    let mut server = Server::new(&config());
+    let ann = token("ann", 600, "**", "x");
+    let (id, _) = server.get("/long-poll/a?linger=5000", &ann);
+    server.control("POST", "/publish/a?event=before");
+    server.pass(1);
+    assert_eq!(server.take(id), "");
+    assert_eq!(number(&server.control("DELETE", "/connections?sub=ann")), 1);
+    server.control("POST", "/publish/a?event=after");
+    server.pass(20);
+    let response = server.take(id);
+    assert!(
+        response.contains("before") && !response.contains("after"),
+        "{response}"
+    );
+    // It comes back with its cursor.
+    let (_, cursor) = response.split_once("{\"cursor\":\"").unwrap();
+    let (cursor, _) = cursor.split_once('"').unwrap();
+    let (_, response) = server.get(&format!("/poll/a?since={cursor}"), &ann);
+    assert!(
+        response.contains("after") && !response.contains("before"),
+        "{response}"
+    );
+}
+
+#[test]
 fn requests_that_are_not_clear_are_refused() {
     let mut server = Server::new(&config());
     for (method, target, words) in [

@@ -1,6 +1,6 @@
 //! Who may receive and publish, and until when.
 
-use super::support::{START_S, Server, config, status, token};
+use super::support::{START_S, Server, config, other_rules, status, token};
 use crate::config::{Config, Cors, Policy, Publish, Subscribe};
 use crate::engine::Access::{self, Guarded, Public, Trusted};
 use crate::tokens::Key;
@@ -502,4 +502,38 @@ fn pipeline_of_forged_tokens_is_served_over_several_turns() {
     }
     assert_eq!(rest.matches("401 Unauthorized").count(), 4, "{rest}");
     assert_eq!(server.take(id), "");
+}
+
+#[test]
+fn upload_is_judged_again_when_its_body_is_whole() {
+    let mut other_key = config();
+    other_key.tokens = other_rules();
+    for (ms, changed, blocked, expected) in [
+        (0, None, false, "200"),
+        (5_000, None, false, "401"),
+        (0, Some(other_key), false, "401"),
+        (0, None, true, "401"),
+    ] {
+        let mut server = Server::new(&config());
+        let token = token("u", 5, "x", "a");
+        let head = format!(
+            "POST /publish/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: 2\r\n\r\n1"
+        );
+        let (id, response) = server.ask(Public, &head);
+        assert_eq!(response, "");
+        server.pass(ms);
+        if let Some(config) = changed {
+            server.engine.reconfigure(&config);
+        }
+        if blocked {
+            server.control("DELETE", "/connections?sub=u&block=9");
+        }
+        let next = request("GET", "/healthz", None);
+        let response = server.ask_again(id, &format!("2{next}"));
+        assert_eq!(status(&response), expected);
+        assert!(response.contains("\r\n\r\nok\n"), "{response}");
+        let published = u64::from(expected == "200");
+        assert_eq!(server.engine.hub().counts().published, published);
+    }
 }
