@@ -10,6 +10,7 @@ mod deadlines;
 mod deliver;
 mod drain;
 mod expired;
+mod linger;
 mod poll;
 mod retry_advice;
 mod review;

@@ -1,0 +1,76 @@
+//! The messages that a lingering poll gathers after its first one.
+//!
+//! Owns what is added to its batch, and when the batch is full. How it is answered is in `poll`.
+
+use super::shapes;
+use super::state::Delivery;
+use crate::engine::connections::LingeredMessage;
+use crate::hub::{Item, Take};
+
+/// Adds items to the batch of a lingering poll. Returns false where the poll is to be answered now.
+pub(super) fn gather(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -> bool {
+    let now = delivery.now();
+    let Take {
+        messages: max_messages,
+        bytes: max_bytes,
+    } = delivery.settings.max_batch;
+    let Delivery {
+        connections,
+        hub,
+        drain,
+        ..
+    } = delivery;
+    let conn = &mut connections[index];
+    let Some(linger_ms) = conn.options().map(|options| options.linger_ms) else {
+        return false;
+    };
+    if linger_ms == 0 || drain.is_some() {
+        return false;
+    }
+    if !conn.has_lingered() {
+        let until = now.after_ms(linger_ms).min(conn.ends_at(now));
+        conn.set_ends_at(until);
+        connections.arm(index, until);
+    }
+    let options = connections[index].options_mut();
+    let batch = &mut options.lingered;
+    let mut is_full = more;
+    for item in items {
+        let Item::Message { key, .. } = *item else {
+            // fault: gathered-gap-is-lost
+            batch.gap = true;
+            batch.cursor = item.seq();
+            continue;
+        };
+        let message = hub.message(key);
+        let (channel, bytes, audience) = (
+            message.channel(),
+            message.data().len(),
+            message.subscribers(),
+        );
+        if hub.keeps_latest(channel) {
+            // fault: gathered-though-replaced
+            batch.drop_replaced(channel);
+        }
+        if batch.bytes + bytes > max_bytes && !batch.messages.is_empty() {
+            is_full = true;
+            break;
+        }
+        batch.push(LingeredMessage {
+            channel,
+            bytes,
+            object: shapes::object(hub, key),
+        });
+        batch.cursor = item.seq();
+        batch.audience = batch.audience.max(audience);
+    }
+    batch.more = is_full;
+    let limit = options.limit.min(max_messages);
+    if is_full || batch.messages.len() >= limit || batch.bytes >= max_bytes {
+        return false;
+    }
+    if let Some(last) = items.last() {
+        connections[index].reader.cursor = last.seq();
+    }
+    true
+}
