@@ -32,6 +32,14 @@ impl Pattern {
 
     /// Whether a channel name matches, in a time linear in the length of the name.
     pub fn matches(&self, name: &str) -> bool {
+        // Most patterns differ from a name in a letter before their first star: no segments are
+        // needed to see it.
+        let mut pairs = self.0.bytes().zip(name.bytes());
+        if let Some((wanted, _)) = pairs.find(|(wanted, given)| wanted != given)
+            && wanted != b'*'
+        {
+            return false;
+        }
         let mut segments = name.split('/');
         for wanted in self.0.split('/') {
             let Some(segment) = segments.next() else {
