@@ -10,8 +10,9 @@ use crate::engine::routing::{decoded, parameters};
 use crate::message::ChannelName;
 use crate::tokens::MAX_SUBJECT_BYTES;
 
-/// Entries of the table of connections looked at in one turn.
-const ENTRIES_PER_TURN: u32 = 16_384;
+/// The budget of one turn. Each entry of the table of connections takes 1, and each channel that is
+/// compared 1 more.
+const TURN_BUDGET: usize = 16_384;
 
 /// The longest block, in seconds: 30 days.
 const MAX_BLOCK_S: u64 = 30 * 24 * 3_600;
@@ -84,23 +85,25 @@ impl Search {
         Some((&self.subject, self.block_s?))
     }
 
-    /// Looks at the next [`ENTRIES_PER_TURN`] connections. Returns whether all have been looked at.
+    /// Looks at the next connections, within the budget. Returns whether all have been looked at.
     pub(super) fn advance(&mut self, delivery: &mut Delivery) -> bool {
         let end = delivery.connections.holders.end();
-        let to = end.min(self.next.saturating_add(ENTRIES_PER_TURN));
-        for index in self.next..to {
-            if self.is_wanted(delivery, index) {
+        let mut budget = TURN_BUDGET;
+        while budget > 0 && self.next < end {
+            let index = self.next;
+            self.next += 1;
+            budget -= 1;
+            if self.is_wanted(delivery, index, &mut budget) {
                 self.found += 1;
                 if self.action == Action::End {
                     delivery.connections.revoke(index);
                 }
             }
         }
-        self.next = to;
-        to == end
+        self.next >= end
     }
 
-    fn is_wanted(&self, delivery: &Delivery, index: u32) -> bool {
+    fn is_wanted(&self, delivery: &Delivery, index: u32, budget: &mut usize) -> bool {
         let Delivery {
             connections, hub, ..
         } = delivery;
@@ -114,7 +117,10 @@ impl Search {
             && !conn.has_expired(delivery.now())
             && self.channel.as_deref().is_none_or(|name| {
                 let mut followed = hub.followed(&conn.reader);
-                followed.any(|channel| hub.channel(channel).name() == name)
+                followed.any(|channel| {
+                    *budget = budget.saturating_sub(1);
+                    hub.channel(channel).name() == name
+                })
             })
     }
 

@@ -172,3 +172,19 @@ fn without_keys_there_are_no_subjects() {
     server.get("/sse/a", &token("ann", 600, "**", "x"));
     assert_eq!(number(&server.control("GET", "/connections?sub=ann")), 0);
 }
+
+/// Channels that are compared count as well: a connection may follow many.
+#[test]
+fn search_of_many_channels_takes_several_turns() {
+    let mut server = Server::new(&config());
+    let ann = token("ann", 600, "**", "x");
+    let names: Vec<_> = (0..64).map(|number| format!("a/{number}")).collect();
+    for _ in 0..300 {
+        server.get(&format!("/ndjson/{}", names.join(",")), &ann);
+    }
+    let request = "DELETE /connections?sub=ann&channel=a/63 HTTP/1.1\r\nHost: h\r\n\r\n";
+    let (id, response) = server.ask(Access::Trusted, request);
+    assert_eq!(response, "");
+    server.pass(0);
+    assert_eq!(number(&server.take(id)), 300);
+}
