@@ -67,14 +67,7 @@ impl Reloader {
         }
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("reload".into());
-        let spawned = thread.spawn(move || {
-            loop {
-                shared.run();
-                if shared.requests.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    return;
-                }
-            }
-        });
+        let spawned = thread.spawn(move || while shared.run_one() {});
         if let Err(error) = spawned {
             requests.store(0, Ordering::Release);
             log::error!("cannot start the thread of a reload: {error}");
@@ -82,7 +75,26 @@ impl Reloader {
     }
 }
 
+/// Counts a request as carried out, however that went: a fault in a reload is no reason to ignore
+/// the next.
+struct CarriedOut<'s>(&'s AtomicUsize);
+
+impl Drop for CarriedOut<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(0, Ordering::Release);
+        }
+    }
+}
+
 impl Shared {
+    /// Carries out one request, and returns whether there is another.
+    fn run_one(&self) -> bool {
+        let requests = CarriedOut(&self.requests);
+        self.run();
+        requests.0.fetch_sub(1, Ordering::AcqRel) > 1
+    }
+
     fn run(&self) {
         systemd::notify_reloading();
         if let Err(error) = self.reload() {

@@ -7,15 +7,23 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use encke::tokens::{Key, MAX_FILE_BYTES};
 use log::LevelFilter;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
 
 /// Longer files are mistakes; `/dev/zero` never ends.
 const MAX_KEY_BYTES: u64 = 4_096;
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// How long a pipe may be silent.
+const PIPE_PATIENCE: Timespec = Timespec {
+    tv_sec: 2,
+    tv_nsec: 0,
+};
 
 /// A text in one line, for an error.
 pub(super) fn one_line(text: &str) -> String {
@@ -64,7 +72,7 @@ pub(super) fn config_file(path: &str) -> Result<Option<(PathBuf, String)>, Strin
         return Err("it names no file; a path is allowed, such as /etc/encke.toml".into());
     }
     let path = PathBuf::from(path);
-    match File::open(&path) {
+    match open(&path) {
         Err(error) if may_be_missing && error.kind() == ErrorKind::NotFound => Ok(None),
         opened => {
             let bytes = read(&path, opened, MAX_CONFIG_BYTES)?;
@@ -85,7 +93,7 @@ pub(super) fn is_readable_by_all(path: &Path) -> bool {
 /// Reads the publish key from a file; a final line end is not part of it.
 pub(super) fn key_from_file(path: &str) -> Result<String, String> {
     let path = Path::new(path);
-    let key = read(path, File::open(path), MAX_KEY_BYTES)?;
+    let key = read(path, open(path), MAX_KEY_BYTES)?;
     let key = String::from_utf8(key).map_err(|_| format!("{} is not UTF-8", path.display()))?;
     let line = key.strip_suffix('\n').unwrap_or(&key);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
@@ -93,13 +101,36 @@ pub(super) fn key_from_file(path: &str) -> Result<String, String> {
 
 /// Reads the keys of tokens from a file, and warnings about keys that are skipped.
 pub(super) fn token_keys(path: &str) -> Result<(Vec<Key>, Vec<String>), String> {
-    let file = read(path.as_ref(), File::open(path), MAX_FILE_BYTES as u64)?;
+    let file = read(path.as_ref(), open(path.as_ref()), MAX_FILE_BYTES as u64)?;
     Key::parse(&file).map_err(|error| format!("{path}: {error}"))
+}
+
+/// Opens a file for [`read`]. A pipe is opened even if nothing writes to it.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// A file that may be a pipe, as `<(command)` of a shell is one. A reload reads it again, when
+/// nothing may come through it any more, so it is not waited for longer than [`PIPE_PATIENCE`].
+struct Patient(File);
+
+impl Read for Patient {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.metadata()?.file_type().is_fifo() {
+            let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+            if rustix::event::poll(&mut fds, Some(&PIPE_PATIENCE))? == 0 {
+                let text = "it is a pipe, and nothing comes through it";
+                return Err(io::Error::new(ErrorKind::TimedOut, text));
+            }
+        }
+        self.0.read(buffer)
+    }
 }
 
 fn read(path: &Path, file: io::Result<File>, max_bytes: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    file.and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))
+    file.and_then(|file| Patient(file).take(max_bytes + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     if bytes.len() as u64 > max_bytes {
         let path = path.display();
@@ -112,6 +143,9 @@ fn read(path: &Path, file: io::Result<File>, max_bytes: u64) -> Result<Vec<u8>, 
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -134,6 +168,20 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn pipe_is_read_and_not_waited_for() {
+        let (read, write) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", read.as_raw_fd());
+        (&write).write_all(b"a key\n").unwrap();
+        drop(write);
+        assert_eq!(key_from_file(&path), Ok("a key".into()));
+
+        let (read, _write) = std::io::pipe().unwrap();
+        let path = format!("/proc/self/fd/{}", read.as_raw_fd());
+        let error = key_from_file(&path).unwrap_err();
+        assert!(error.contains("nothing comes through it"), "{error}");
     }
 
     #[test]

@@ -41,8 +41,11 @@ pub(super) fn publish_batch(
         let detail = format!("{} lines; a batch has at most {MAX_LINES}", drafts.len());
         return Err(Problem::new(413, detail));
     }
-    for draft in &drafts {
-        permit(&draft.channel)?;
+    // Lines of a batch often have one channel, and a judgement compares it with many patterns.
+    for (place, draft) in drafts.iter().enumerate() {
+        if place == 0 || drafts[place - 1].channel != draft.channel {
+            permit(&draft.channel)?;
+        }
     }
     let published = log.publish_all(hub, drafts).map_err(refuse_batch)?;
     let mut answer = b"{\"published\":[".to_vec();
