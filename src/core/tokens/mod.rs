@@ -147,6 +147,7 @@ impl Tokens {
     /// Replaces the rules. It forgets all cached tokens, and keeps the blocks.
     pub fn replace(&mut self, rules: Rules) {
         self.rules = rules;
+        // fault: cache-outlives-its-keys
         self.cache.clear();
     }
 
@@ -176,6 +177,7 @@ impl Tokens {
     fn find(&mut self, text: &[u8], date_ms: u64) -> Result<Arc<Token>, Invalid> {
         if let Some(token) = self.cache.get(text) {
             let token = token.clone();
+            // fault: cache-ignores-the-date
             self.check_now(&token, date_ms)?;
             self.cached += 1;
             return Ok(token);

@@ -181,8 +181,15 @@ impl Conn {
     pub(in crate::engine) fn expire_at(&mut self, at: Time, now: Time) {
         if at < self.ends_at(now) {
             self.ends_at = Moment::at_most(at);
+            // fault: expiry-is-not-told
             self.flags.insert(Flags::EXPIRES);
         }
+    }
+
+    /// Ends the right to receive, and the hold or stream with it, though that may be over already.
+    pub(in crate::engine) fn end_right(&mut self, now: Time) {
+        self.expire_at(now, now);
+        self.flags.insert(Flags::EXPIRES);
     }
 
     /// Whether the right to receive has ended.

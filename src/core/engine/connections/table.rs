@@ -249,8 +249,11 @@ impl Connections {
     pub(in crate::engine) fn revoke(&mut self, index: u32) {
         let now = self.now;
         let conn = &mut self.table[index as usize];
-        conn.expire_at(now, now);
-        if !conn.is_blocked() {
+        // fault: right-is-not-ended
+        conn.end_right(now);
+        // A deadline that has passed is served next, and is not put off to the next tick.
+        let is_due = self.deadline(index).is_some_and(|due| due <= now);
+        if !self[index].is_blocked() && !is_due {
             self.arm(index, now);
         }
     }

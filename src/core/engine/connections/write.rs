@@ -191,6 +191,11 @@ fn rearm(connections: &mut Connections, index: u32) {
     match conn.state() {
         State::Held => {
             let ends_at = conn.ends_at(now);
+            // Its credential may have expired since the end of the hold, which came first.
+            // fault: blocked-hold-is-served
+            if ends_at <= now && !connections.holders.is_anonymous(index) {
+                connections[index].end_right(now);
+            }
             connections.arm(index, ends_at);
             if has_input {
                 // It may be the request that gives up this hold.

@@ -51,6 +51,7 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         ..
     } = delivery;
     let conn = &mut connections[index];
+    // fault: ended-is-served
     if conn.has_expired(now) {
         delivery.items = items;
         return expired::end(delivery, index, wire);

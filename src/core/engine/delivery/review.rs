@@ -81,6 +81,7 @@ impl Review {
         };
         let patterns = rights.patterns() + change.earlier.as_ref().map_or(0, Rights::patterns);
         let channel_cost = 1 + patterns / PATTERNS_PER_CHANNEL;
+        // fault: last-index-is-not-reviewed
         while budget > 0 && change.next < connections.capacity() {
             let index = change.next;
             change.next += 1;
@@ -123,6 +124,7 @@ fn keeps_right(
         match (rights.subscribe(name), origin) {
             (Subscribe::Anyone, _) => true,
             (Subscribe::Token, Origin::Token { key, .. }) => earlier.is_some_and(|earlier| {
+                // fault: removed-key-is-trusted
                 earlier.subscribe(name) == Subscribe::Token && rights.still_trusts(key, earlier)
             }),
             (Subscribe::Token | Subscribe::Nobody, _) => false,

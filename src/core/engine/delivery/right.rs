@@ -21,6 +21,7 @@ const SPREAD_DIVISOR: u64 = 10;
 #[inline]
 pub(super) fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<Time> {
     let holders = &delivery.connections.holders;
+    // fault: holder-outlives-its-request
     if identity.is_anonymous() && holders.is_anonymous(index) {
         return None;
     }
@@ -34,6 +35,7 @@ fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<
         Identity::Token(token) => Origin::from(&**token),
     };
     delivery.connections.holders.set(index, origin);
+    // fault: newcomer-is-reviewed
     delivery.review.note_parked(index);
     let left_ms = left_ms(delivery, identity.token()?);
     let now = delivery.now();
@@ -46,5 +48,6 @@ fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<
 fn left_ms(delivery: &mut Delivery, token: &Token) -> u64 {
     let left_ms = token.expires_at_ms.saturating_sub(delivery.date_ms);
     let spread_ms = MAX_SPREAD_MS.min(left_ms / SPREAD_DIVISOR);
+    // fault: right-outlives-its-token
     left_ms - delivery.random.u64(0..=spread_ms)
 }

@@ -114,9 +114,11 @@ impl Search {
         }
         let conn = &connections[index];
         conn.is_parked()
+            // fault: ended-is-counted
             && !conn.has_expired(delivery.now())
             && self.channel.as_deref().is_none_or(|name| {
                 let mut followed = hub.followed(&conn.reader);
+                // fault: kick-ignores-the-channel
                 followed.any(|channel| {
                     *budget = budget.saturating_sub(1);
                     hub.channel(channel).name() == name

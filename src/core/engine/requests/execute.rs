@@ -247,6 +247,7 @@ fn find_connections(
     let mut search = Search::new(head.query, action)?;
     if let Some((subject, block_s)) = search.block() {
         let until_ms = delivery.date_ms.saturating_add(block_s * 1_000);
+        // fault: block-is-ignored
         requests.authorizer.tokens_mut().block(subject, until_ms);
     }
     if !search.advance(delivery) {

@@ -42,6 +42,7 @@ pub(super) fn publish_batch(
         return Err(Problem::new(413, detail));
     }
     // Lines of a batch often have one channel, and a judgement compares it with many patterns.
+    // fault: first-line-alone-is-judged
     for (place, draft) in drafts.iter().enumerate() {
         if place == 0 || drafts[place - 1].channel != draft.channel {
             permit(&draft.channel)?;

@@ -77,6 +77,7 @@ pub(super) fn receive(
     if is_free || rights.is_open() {
         return Ok(());
     }
+    // fault: second-channel-is-not-judged
     for name in names {
         match (rights.subscribe(name), identity.token()) {
             (Subscribe::Anyone, _) => {}
