@@ -47,6 +47,8 @@ struct Object<'a> {
     #[serde(default, deserialize_with = "only_true")]
     gap: bool,
     retry: Option<u64>,
+    #[serde(default, deserialize_with = "only_true")]
+    expired: bool,
 }
 
 /// `null` is data too.
@@ -70,6 +72,10 @@ pub(crate) fn event(json: &str) -> Result<Event, Error> {
         || object.data.is_some()
         || object.encoding.is_some()
         || object.event.is_some();
+    if object.expired && (object.gap || object.retry.is_none()) {
+        let json = json.as_bytes();
+        return Err(Error::about("expired, and not the end of a stream", json));
+    }
     match object {
         Object {
             id: Some(id),
@@ -90,6 +96,7 @@ pub(crate) fn event(json: &str) -> Result<Event, Error> {
             cursor: Some(cursor),
             gap,
             retry,
+            expired: has_expired,
             ..
         } if !has_message_field => match (gap, retry) {
             (false, None) => Ok(Event::Cursor(cursor)),
@@ -97,6 +104,7 @@ pub(crate) fn event(json: &str) -> Result<Event, Error> {
             (false, Some(retry_ms)) => Ok(Event::Closing {
                 cursor: Some(cursor),
                 retry_ms,
+                has_expired,
             }),
             (true, Some(_)) => Err(Error::about("a gap with a retry", json.as_bytes())),
         },

@@ -39,6 +39,8 @@ pub enum Event {
         cursor: Option<String>,
         /// When to come back, in milliseconds.
         retry_ms: u64,
+        /// Whether it ends because the right to receive has ended.
+        has_expired: bool,
     },
     /// A comment of server-sent events, which shows that the connection is alive.
     Heartbeat,
@@ -159,6 +161,7 @@ impl StreamDecoder {
                 Some(retry_ms) => Ok(Event::Closing {
                     cursor: None,
                     retry_ms,
+                    has_expired: false,
                 }),
                 None if block.has_comment => Ok(Event::Heartbeat),
                 None => Err(Error::new("an event without data")),
@@ -169,14 +172,23 @@ impl StreamDecoder {
             .ok_or_else(|| Error::about("an event without id", data.as_bytes()))?;
         let event = block.event;
         match event.as_deref() {
-            Some("cursor" | "gap") if data != id => Err(Error::new(format!(
+            Some("cursor" | "gap" | "expired") if data != id => Err(Error::new(format!(
                 "cursor {data} in an event with id {id}"
             ))),
             Some("gap") => Ok(Event::Gap(id)),
+            Some("expired") => match block.retry_ms {
+                Some(retry_ms) => Ok(Event::Closing {
+                    cursor: Some(id),
+                    retry_ms,
+                    has_expired: true,
+                }),
+                None => Err(Error::about("expired without a retry", id.as_bytes())),
+            },
             Some("cursor") => match block.retry_ms {
                 Some(retry_ms) if self.is_open => Ok(Event::Closing {
                     cursor: Some(id),
                     retry_ms,
+                    has_expired: false,
                 }),
                 _ => {
                     // The opening has a retry, too. A gap may come before it.
@@ -243,6 +255,7 @@ mod tests {
             Event::Closing {
                 cursor: Some("a-2".into()),
                 retry_ms: 9,
+                has_expired: false,
             },
         ]
     }
@@ -291,8 +304,22 @@ mod tests {
         let refusal = Event::Closing {
             cursor: None,
             retry_ms: 9,
+            has_expired: false,
         };
         says(Format::Sse, "retry: 9\n\n", &[refusal]);
+    }
+
+    #[test]
+    fn end_of_the_right_is_told() {
+        let expected = [Event::Closing {
+            cursor: Some("a-2".into()),
+            retry_ms: 9,
+            has_expired: true,
+        }];
+        let block = "retry: 9\nid: a-2\nevent: expired\ndata: a-2\n\n";
+        says(Format::Sse, block, &expected);
+        let object = "{\"cursor\":\"a-2\",\"retry\":9,\"expired\":true}\n";
+        says(Format::Ndjson, object, &expected);
     }
 
     #[test]
@@ -302,6 +329,8 @@ mod tests {
             (Format::Ndjson, "{}\n"),
             (Format::Ndjson, "\n"),
             (Format::Ndjson, "{\"gap\":true}\n"),
+            (Format::Ndjson, "{\"cursor\":\"a-1\",\"expired\":true}\n"),
+            (Format::Sse, "id: a-1\nevent: expired\ndata: a-1\n\n"),
             (Format::Ndjson, "{\"cursor\":\"a-1\",\"data\":1}\n"),
             (Format::Frame, &script),
             (Format::Frame, "<p>\n"),

@@ -128,6 +128,9 @@ pub enum Event {
         /// The hold that it asks for, in milliseconds.
         hold_ms: u32,
     },
+    /// The request has a right to receive that ends at this time, in microseconds, or before: what it
+    /// opens ends with it, however long it was to be held.
+    Lapses(u64),
     /// It has sent a further request, which gives up the hold.
     Nudged,
     /// A whole batch came.
@@ -156,6 +159,11 @@ pub enum Event {
     Unreachable,
     /// A response other than 200.
     Refused(u16),
+    /// A response 401 to a token.
+    Unauthorized {
+        /// Whether the token had expired, or its key may have been removed.
+        is_due: bool,
+    },
     /// Something that no client could make sense of.
     Nonsense(String),
     /// Seen inside the server: it has parked the request.

@@ -99,6 +99,7 @@ impl Reader {
                 self.position.asked(case, *transport, *since);
                 self.timing.asked(case.at, *transport, *hold_ms);
             }
+            Event::Lapses(at) => self.timing.lapses(*at),
             Event::Nudged => {
                 self.position.nudged();
                 self.timing.nudged(case.at);
@@ -134,6 +135,7 @@ impl Reader {
                 self.close(case);
             }
             Event::Unreachable => timing::must_be_down(case, case.at, "could not connect"),
+            Event::Unauthorized { is_due } => self.timing.unauthorized(case, *is_due),
             Event::Refused(status) => self.timing.refused(case, *status),
             Event::Nonsense(text) => case.report(Kind::Nonsense, text),
             Event::Parked(parked) => self.position.parked(case, parked),

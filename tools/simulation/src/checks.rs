@@ -38,6 +38,10 @@ impl World {
 
     fn check_client(&mut self, index: u32) {
         let (state, now) = (self.state(index), self.now);
+        let is_blocked = self.is_blocked(index);
+        if is_blocked && matches!(state, State::Held | State::Streaming) {
+            self.check_term(index);
+        }
         let config = &self.setup.config;
         let socket = &self.wire.sockets[index as usize];
         if !socket.rest.is_empty() {
@@ -61,6 +65,9 @@ impl World {
             State::Streaming => self.check_stream(index),
             _ => {}
         }
+        if is_parked {
+            self.check_term(index);
+        }
     }
 
     /// A hold is not given up before its time without a reason.
@@ -79,7 +86,10 @@ impl World {
         let text = String::from_utf8_lossy(&answer.body);
         let is_empty = text.contains("messages\":[]") && !text.contains("\"gap\"");
         self.tally.given_up += u64::from(answer.is_followed);
-        let may_be = answer.is_followed || self.engine.is_draining();
+        let term = receive.session.term.as_ref();
+        let has_ended = term.is_some_and(|term| term.may_have_ended(self.now));
+        self.tally.ended_holds += u64::from(is_empty && has_ended);
+        let may_be = answer.is_followed || has_ended || self.engine.is_draining();
         ensure!(
             may_be || !is_empty || self.now >= parked.at + least,
             EarlyEnd,
@@ -209,7 +219,7 @@ impl World {
                 alive.count().min(rules.max_messages)
             };
             // Where ages differ, deadlines round up.
-            let rounding = match self.setup.reloads {
+            let rounding = match self.setup.reloads || self.setup.has_rights {
                 true => ROUNDING_MS,
                 false => 0,
             };

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use encke_core::config::Config;
-use encke_core::engine::ConnId;
+use encke_core::engine::{Access, ConnId};
 use encke_oracle::finding::Kind as Broken;
 use encke_oracle::log::Event;
 use encke_test_client::batch::jsonp;
@@ -18,7 +18,7 @@ use crate::response::{Piece, ResponseHead, Responses};
 use crate::rule::{broken, ensure};
 use crate::tally::Tally;
 
-/// A whole answer as the engine offered it.
+/// A whole answer as the engine offered it, or the beginning of a stream.
 pub(crate) struct Answer {
     /// Which of the connection's requests it answers.
     pub(crate) place: usize,
@@ -40,6 +40,7 @@ pub(crate) struct Desk<'a> {
 /// A connection.
 pub(crate) struct Client {
     pub(crate) id: ConnId,
+    pub(crate) access: Access,
     pub(crate) requests: Vec<Request>,
     /// Written by the client, not yet in the server's kernel.
     pub(crate) unsent: VecDeque<u8>,
@@ -82,9 +83,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: ConnId, now: u64) -> Client {
+    pub(crate) fn new(id: ConnId, access: Access, now: u64) -> Client {
         Client {
             id,
+            access,
             requests: Vec::new(),
             unsent: VecDeque::new(),
             kernel: VecDeque::new(),
@@ -135,7 +137,7 @@ impl Client {
         }
     }
 
-    /// Looks at what was offered: the answers that are whole.
+    /// Looks at what was offered: the answers that are whole, and the stream that begins.
     pub(crate) fn tap(&mut self, bytes: &[u8]) -> Vec<Answer> {
         if self.tap_ends {
             return Vec::new();
@@ -150,6 +152,14 @@ impl Client {
                     let kind = requests.get(self.tapped).map(|request| &request.kind);
                     let is_stream = matches!(kind, Some(Kind::Receive(r)) if r.way.is_stream());
                     self.tap_ends |= is_stream && head.status == 200;
+                    if self.tap_ends {
+                        whole.push(Answer {
+                            place: self.tapped,
+                            status: head.status,
+                            body: Vec::new(),
+                            is_followed: false,
+                        });
+                    }
                     self.tap_head = Some(head);
                 }
                 Piece::Body(body) => self.tap_body.extend_from_slice(body),
@@ -259,7 +269,12 @@ impl Client {
                 }
                 client::Event::Cursor(cursor) => Event::Cursor(desk.model.parse(&cursor)),
                 client::Event::Gap(cursor) => Event::Gap(desk.model.parse(&cursor)),
-                client::Event::Closing { cursor, .. } => {
+                client::Event::Closing {
+                    cursor,
+                    has_expired,
+                    ..
+                } => {
+                    receive.session.last_words = Some(has_expired);
                     Event::Closing(cursor.map(|cursor| desk.model.parse(&cursor)))
                 }
                 client::Event::Heartbeat => Event::Beat,

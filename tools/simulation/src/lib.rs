@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `world`, `ops`, `request`, `setup`, `chance` | what happens: calls of the engine, and what may come next |
 //! | `policy` | policies of channels, reloads, and what policies refuse |
+//! | `token`, `rights`, `judge`, `term` | credentials, who may what, and until when |
 //! | `wire`, `client`, `response` | bytes between the engine and its clients |
 //! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
 //! | `checks`, `end` | what must hold when all is settled, and at the end |
@@ -24,6 +25,7 @@ mod chance;
 mod checks;
 mod client;
 mod end;
+mod judge;
 mod life;
 mod model;
 mod observe;
@@ -31,11 +33,14 @@ mod ops;
 mod policy;
 mod request;
 mod response;
+mod rights;
 mod rule;
 mod run;
 mod session;
 mod setup;
 mod tally;
+mod term;
+mod token;
 mod wire;
 mod world;
 

@@ -70,6 +70,7 @@ impl World {
             return;
         }
         for answer in self.client(index).tap(&bytes) {
+            self.check_answer(index, &answer);
             self.check_empty(index, &answer);
             self.check_refused(index, &answer);
             self.answered(index, &answer);
@@ -98,6 +99,11 @@ impl World {
                 for (published, said) in published.iter().zip(&lines) {
                     self.accepted(published, said, None);
                 }
+            }
+            (Kind::Search(search), 200) if !answer.body.is_empty() => {
+                let member = if search.ends { "ended" } else { "connections" };
+                let count = body()[member].as_u64().expect("a number");
+                self.found(&search, count);
             }
             (Kind::Delete(channel), 204) => {
                 self.model.delete(channel);
@@ -153,6 +159,7 @@ impl World {
     pub(crate) fn observe(&mut self, index: u32) {
         let state = self.state(index);
         if !matches!(state, State::Held | State::Streaming) {
+            self.note_end(index);
             return;
         }
         let blocks = self.wire.sockets[index as usize].blocks;
@@ -165,9 +172,11 @@ impl World {
             return;
         }
         self.check_parked(index);
+        let term = self.new_term(index);
         let client = self.clients[index as usize].as_mut();
-        let client = client.expect("parked is open");
-        let receive = client.parked().expect("it is parked");
+        let receive = client.and_then(|client| client.parked());
+        let receive = receive.expect("it is parked");
+        receive.session.term = Some(term);
         let hub = self.engine.hub();
         let is_empty = |&channel: &usize| {
             let known = hub.find(&self.setup.names[channel]);
@@ -192,6 +201,16 @@ impl World {
         tally.early += u64::from(is_held && receive.early);
     }
 
+    /// Notes when the server ended a stream.
+    fn note_end(&mut self, index: u32) {
+        let now = self.now;
+        let client = self.clients[index as usize].as_mut();
+        let receive = client.and_then(|client| client.parked());
+        if let Some(term) = receive.and_then(|receive| receive.session.term.as_mut()) {
+            term.ended_at.get_or_insert(now);
+        }
+    }
+
     /// The client reads what arrived.
     fn hear(&mut self, index: u32) {
         let socket = &mut self.wire.sockets[index as usize];
@@ -213,8 +232,16 @@ impl World {
         if shut {
             client.finish(&mut desk);
         }
-        for request in &client.requests {
-            if let Kind::Receive(receive) = &request.kind {
+        let is_draining = self.engine.is_draining();
+        for request in &mut client.requests {
+            if let Kind::Receive(receive) = &mut request.kind {
+                if let Some(has_expired) = receive.session.last_words.take() {
+                    self.tally.expired += u64::from(has_expired);
+                    match &receive.session.term {
+                        Some(term) => term.check_last_words(has_expired, is_draining, now),
+                        None => ensure!(!has_expired, Nonsense, "expired, and never parked"),
+                    }
+                }
                 // The cursor of the request answered last is the one it comes back with.
                 let follower = &mut self.followers[receive.follower];
                 follower.cursor = receive.session.cursor().or(follower.cursor);

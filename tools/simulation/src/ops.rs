@@ -13,10 +13,11 @@ use crate::request::{self, Cursor, Manner, Receive, Way};
 use crate::rule::ensure;
 use crate::session::Session;
 use crate::setup::pick;
+use crate::token::{Card, Cards};
 use crate::world::World;
 
-/// The last second of the year 9999, the last that a date in HTTP has room for.
-const LATEST_S: u64 = 253_402_300_799;
+/// The last millisecond of the year 9999, the last that a date in HTTP has room for.
+const LATEST_MS: u64 = 253_402_300_799_999;
 
 impl World {
     /// One thing happens.
@@ -37,7 +38,10 @@ impl World {
             80..87 => self.socket(),
             87..94 => self.pass_time(),
             94 => self.leave(),
-            95 => self.reload(),
+            95 => match self.chance.bool() {
+                true => self.reload(),
+                false => self.change_rights(),
+            },
             96..98 => self.settle(),
             _ => self.be_quiet(),
         }
@@ -68,7 +72,7 @@ impl World {
         if self.clients.len() <= place {
             self.clients.resize_with(place + 1, || None);
         }
-        self.clients[place] = Some(Client::new(id, self.now));
+        self.clients[place] = Some(Client::new(id, access, self.now));
     }
 
     /// Some connection for which `wanted` holds.
@@ -92,11 +96,28 @@ impl World {
                 if self.client(index).is_last_written() {
                     break;
                 }
-                let manner = Manner::by_chance(&mut self.chance);
+                let mut manner = Manner::by_chance(&mut self.chance);
                 let asked = match self.chance.u8(..12) {
-                    0..7 => self.receive(&manner),
-                    7..9 => self.publish_request(&manner),
-                    9 => self.lines_request(&manner),
+                    0..7 => {
+                        self.dress(&mut manner, true);
+                        self.receive(&manner)
+                    }
+                    what @ 7..10 => {
+                        self.dress(&mut manner, false);
+                        match what {
+                            9 => self.lines_request(&manner),
+                            _ => self.publish_request(&manner),
+                        }
+                    }
+                    10 if self.setup.has_rights => {
+                        if self.chance.bool() {
+                            manner.cards = Cards {
+                                bearer: Some(Card::Key("secret")),
+                                ..Cards::default()
+                            };
+                        }
+                        self.search(&manner)
+                    }
                     _ => self.other(&manner),
                 };
                 self.write(index, asked);
@@ -294,7 +315,10 @@ impl World {
         let manner = Manner {
             http10: false,
             keep_alive: true,
-            key: Some("secret"),
+            cards: Cards {
+                bearer: Some(Card::Key("secret")),
+                ..Cards::default()
+            },
         };
         let channel = self.chance.usize(..self.setup.names.len());
         let asked = request::delete(&manner, &self.setup.names[channel], channel);
@@ -411,7 +435,12 @@ impl World {
         self.tally.jumps += u64::from(ms >= 1_000_000);
         if self.chance.u8(..20) == 0 {
             // The calendar is set, back as well as forth: deadlines go by another clock.
-            self.wall_s = self.chance.u64(..LATEST_S);
+            self.wall_ms = match self.chance.u8(..4) {
+                0 => self.chance.u64(..LATEST_MS),
+                // A step by which some tokens expire, and others are good again.
+                _ => self.wall_ms - 20_000 + self.chance.u64(..40_000),
+            };
+            self.note_wall();
             self.tally.wall_steps += 1;
         }
         self.advance(ms);

@@ -11,6 +11,7 @@ use encke_core::config::{Config, Cors, Create, History, Policy};
 use crate::chance::Chance;
 use crate::client::{Answer, lossy};
 use crate::request::Kind;
+use crate::rights::Part;
 use crate::rule::ensure;
 use crate::setup::{ms, pick};
 use crate::world::World;
@@ -134,11 +135,21 @@ impl World {
                 &setup.names,
                 setup.exact_history,
             );
+            if setup.has_rights {
+                self.choose_rights(Part::Policies);
+            }
         }
+        self.reconfigure();
+    }
+
+    /// The server takes the settings.
+    pub(crate) fn reconfigure(&mut self) {
+        let setup = &self.setup;
         let (policies, history) = (setup.config.policies.clone(), setup.config.history);
         self.say(|| format!("reload: {history:?}, {policies:?}"));
         self.engine.reconfigure(&self.setup.config);
         self.begin_policies();
+        self.begin_rights();
         self.model.reloaded_at = self.model.head();
         self.after();
     }

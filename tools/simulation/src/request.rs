@@ -11,6 +11,8 @@ use crate::chance::Chance;
 use crate::model::Said;
 use crate::session::Session;
 use crate::setup::pick;
+use crate::term::Search;
+use crate::token::{Card, Cards};
 
 /// The ways to receive, in the order of their numbers in a tally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,7 @@ pub(crate) enum Kind {
     Publish(Said, Option<String>),
     Batch(Vec<Said>),
     Delete(usize),
+    Search(Search),
     /// Anything that says nothing about messages.
     Other,
 }
@@ -96,6 +99,7 @@ pub(crate) struct Request {
     pub(crate) http10: bool,
     /// Whether the client wants the connection to stay.
     pub(crate) keep_alive: bool,
+    pub(crate) cards: Cards,
     /// The length of the head.
     pub(crate) head_bytes: usize,
     /// Where it begins and ends in all that the client sent.
@@ -119,7 +123,7 @@ impl Request {
 pub(crate) struct Manner {
     pub(crate) http10: bool,
     pub(crate) keep_alive: bool,
-    pub(crate) key: Option<&'static str>,
+    pub(crate) cards: Cards,
 }
 
 impl Manner {
@@ -132,10 +136,13 @@ impl Manner {
             } else {
                 chance.u8(..8) > 0
             },
-            key: match chance.u8(..10) {
-                0 => None,
-                1 => Some("wrong"),
-                _ => Some("secret"),
+            cards: Cards {
+                bearer: match chance.u8(..10) {
+                    0 => None,
+                    1 => Some(Card::Key("wrong")),
+                    _ => Some(Card::Key("secret")),
+                },
+                ..Cards::default()
             },
         }
     }
@@ -150,15 +157,7 @@ impl Manner {
             (false, false) => head.push_str("Connection: close\r\n"),
             _ => {}
         }
-        head
-    }
-
-    fn control_head(&self, method: &str, target: &str) -> String {
-        let mut head = self.head(method, target);
-        if let Some(key) = self.key {
-            head.push_str(&format!("Authorization: Bearer {key}\r\n"));
-        }
-        head
+        head + &self.cards.fields()
     }
 
     /// The whole request.
@@ -178,6 +177,7 @@ impl Manner {
             head_only: method == "HEAD",
             http10: self.http10,
             keep_alive: self.keep_alive,
+            cards: self.cards.clone(),
             head_bytes,
             start: 0,
             end: 0,
@@ -270,6 +270,7 @@ pub(crate) fn receive(
             .iter()
             .map(|name| format!("callback={name}")),
     );
+    query.extend(manner.cards.parameter());
     chance.shuffle(&mut query);
     let names: Vec<String> = names.iter().map(|name| encoded(name)).collect();
     let mut target = format!("/{}/{}", receive.way.path(), names.join(","));
@@ -297,6 +298,10 @@ pub(crate) fn publish(
             false => fields.push_str(&format!("Encke-Event: {event}\r\n")),
         }
     }
+    if let Some(token) = manner.cards.parameter() {
+        let separator = if target.contains('?') { '&' } else { '?' };
+        target.push_str(&format!("{separator}{token}"));
+    }
     fields.extend(key.iter().map(|key| format!("Idempotency-Key: {key}\r\n")));
     let body = match &said.data {
         Data::Json(json) => {
@@ -309,7 +314,7 @@ pub(crate) fn publish(
             bytes.to_vec()
         }
     };
-    let head = manner.control_head(method, &target) + &fields;
+    let head = manner.head(method, &target) + &fields;
     with_body(
         chance,
         manner,
@@ -347,7 +352,9 @@ pub(crate) fn publish_lines(
             "{{\"channel\":{channel},\"data\":{data}{encoding}{event}}}\n"
         ));
     }
-    let head = manner.control_head("POST", "/publish");
+    let token = manner.cards.parameter();
+    let token = token.map_or(String::new(), |token| format!("?{token}"));
+    let head = manner.head("POST", &format!("/publish{token}"));
     with_body(
         chance,
         manner,
@@ -389,8 +396,22 @@ fn with_body(
 }
 
 pub(crate) fn delete(manner: &Manner, name: &str, channel: usize) -> (Request, Vec<u8>) {
-    let head = manner.control_head("DELETE", &format!("/channels/{}", encoded(name)));
+    let head = manner.head("DELETE", &format!("/channels/{}", encoded(name)));
     manner.finish(Kind::Delete(channel), "DELETE", head, b"")
+}
+
+/// A request about the connections of a subject.
+pub(crate) fn search(manner: &Manner, search: Search, names: &[String]) -> (Request, Vec<u8>) {
+    let mut target = format!("/connections?sub={}", encoded(search.subject));
+    if let Some(channel) = search.channel {
+        target.push_str(&format!("&channel={}", encoded(&names[channel])));
+    }
+    if let Some(block_s) = search.block_s {
+        target.push_str(&format!("&block={block_s}"));
+    }
+    let method = if search.ends { "DELETE" } else { "GET" };
+    let head = manner.head(method, &target);
+    manner.finish(Kind::Search(search), method, head, b"")
 }
 
 pub(crate) fn other(
@@ -417,7 +438,7 @@ pub(crate) fn other(
         ),
         _ => ("GET", "/healthz", Kind::Other),
     };
-    let head = manner.control_head(method, target);
+    let head = manner.head(method, target);
     manner.finish(kind, method, head, b"")
 }
 

@@ -10,8 +10,9 @@ use encke_oracle::reader::Reader;
 use encke_oracle::run::Conditions;
 
 use crate::model::Model;
-use crate::rule::broken;
+use crate::rule::{broken, ensure};
 use crate::tally::Tally;
+use crate::term::Term;
 
 /// The moment at which the request was parked.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,10 @@ pub(crate) struct ParkedAt {
 pub(crate) struct Session {
     pub(crate) channels: Vec<usize>,
     pub(crate) parked: Option<ParkedAt>,
+    /// Its right, once it is parked.
+    pub(crate) term: Option<Term>,
+    /// A stream has ended, and said that its right had, or not.
+    pub(crate) last_words: Option<bool>,
     log: Vec<Entry>,
     reader: Reader,
     has_blocked: bool,
@@ -62,6 +67,7 @@ impl Session {
     pub(crate) fn record(&mut self, event: Event, model: &mut Model, tally: &mut Tally) {
         let (client, at) = (0, model.tick());
         self.log.push(Entry { client, at, event });
+        self.check_right();
         // Simulated time passes in leaps while the server stands still, so nothing is late here;
         // what must have been done by a time is checked when the world settles.
         let conditions = Conditions::TIMELESS;
@@ -73,6 +79,22 @@ impl Session {
         }
         tally.gaps += verdict.counts.gaps;
         tally.needless_gaps += verdict.counts.empty_gaps;
+    }
+
+    /// Nothing comes that was published when the right had ended.
+    fn check_right(&self) {
+        let Some(void_after) = self.term.as_ref().and_then(|term| term.void_after) else {
+            return;
+        };
+        let receipts = self.log.last().map_or(&[][..], Entry::receipts);
+        if let Some(receipt) = receipts.iter().find(|receipt| receipt.id.seq > void_after) {
+            ensure!(
+                receipt.id.seq <= void_after,
+                Misrouted,
+                "{receipt:?} comes without right, which ended at {void_after}: {:?}",
+                self.term
+            );
+        }
     }
 
     /// The connection has so many short writes behind it.

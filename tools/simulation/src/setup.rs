@@ -6,6 +6,7 @@ use encke_core::config::{Config, History};
 
 use crate::chance::Chance;
 use crate::policy;
+use crate::rights::{self, Part};
 
 /// The settings of one world.
 pub(crate) struct Setup {
@@ -26,6 +27,10 @@ pub(crate) struct Setup {
     pub(crate) exact_history: bool,
     /// Whether channels have policies, and the server gets others from time to time.
     pub(crate) reloads: bool,
+    /// Whether not everybody may receive everything.
+    pub(crate) has_rights: bool,
+    /// The numbers of the keys for tokens.
+    pub(crate) keys: Vec<usize>,
 }
 
 pub(crate) fn pick<T: Copy>(chance: &mut Chance, from: &[T]) -> T {
@@ -93,6 +98,11 @@ impl Setup {
         if reloads {
             policy::change(&mut config, chance, &names, exact_history);
         }
+        let has_rights = chance.u8(..3) == 0;
+        let mut keys = Vec::new();
+        if has_rights {
+            rights::change(&mut config, chance, &names, Part::All, &mut keys);
+        }
         Setup {
             config,
             max_connections: pick(chance, &[1, 3, 8, 20, 40]),
@@ -104,6 +114,8 @@ impl Setup {
             slow_clock: chance.bool(),
             exact_history,
             reloads,
+            has_rights,
+            keys,
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Owns time and every call of the engine. What is looked at after each call is in `observe`.
 
+use std::collections::VecDeque;
+use std::rc::Rc;
+
 use encke_core::base::time::Time;
 use encke_core::engine::{ConnId, Engine, State};
 use encke_oracle::id::Id;
@@ -10,8 +13,10 @@ use encke_oracle::log::Since;
 use crate::chance::Chance;
 use crate::client::{Client, lossy};
 use crate::model::Model;
+use crate::rights::{Block, Rights};
 use crate::setup::Setup;
 use crate::tally::Tally;
+use crate::token::Token;
 use crate::wire::SimWire;
 
 /// A logical client: channels, and the cursor it comes back with.
@@ -30,8 +35,8 @@ pub struct World {
     pub(crate) clients: Vec<Option<Client>>,
     pub(crate) followers: Vec<Follower>,
     pub(crate) now: u64,
-    /// The wall clock, in seconds since 1970.
-    pub(crate) wall_s: u64,
+    /// The wall clock, in milliseconds since 1970.
+    pub(crate) wall_ms: u64,
     pub(crate) epoch: String,
     pub(crate) tally: Tally,
     pub(crate) published: u64,
@@ -39,8 +44,20 @@ pub struct World {
     pub(crate) known: Vec<bool>,
     /// The same before the last call that read requests.
     pub(crate) known_before: Vec<bool>,
+    /// The rights in force, as a naive reader of the settings sees them.
+    pub(crate) rights: Rights,
+    /// Changes of rights so far.
+    pub(crate) changes: usize,
+    /// The changes for which parked connections are to be reviewed, with the rights before each.
+    pub(crate) reviews: VecDeque<(usize, Rights)>,
+    /// Tokens that are used again.
+    pub(crate) tokens: VecDeque<Rc<Token>>,
+    pub(crate) blocks: Vec<Block>,
     pub(crate) trace: Option<Vec<String>>,
 }
+
+/// When worlds begin, in milliseconds since 1970.
+const BEGINNING_MS: u64 = 1_800_000_000_000;
 
 impl World {
     /// A world at its beginning; if it is `traced`, it notes what happens.
@@ -66,10 +83,15 @@ impl World {
             wire: SimWire::default(),
             clients: Vec::new(),
             now: 0,
-            wall_s: 0,
+            wall_ms: BEGINNING_MS,
             tally: Tally::default(),
             published: 0,
             trace: traced.then(Vec::new),
+            rights: Rights::of(&setup.config, setup.keys.clone()),
+            changes: 0,
+            reviews: VecDeque::new(),
+            tokens: VecDeque::new(),
+            blocks: Vec::new(),
             chance,
             followers,
             engine,
@@ -98,8 +120,9 @@ impl World {
         self.now += ms;
         self.wire.now = self.now;
         self.model.set_now(self.now);
-        self.wall_s += ms / 1_000;
-        self.engine.set_now(Time(self.now), self.wall_s * 1_000);
+        self.wall_ms += ms;
+        self.note_wall();
+        self.engine.set_now(Time(self.now), self.wall_ms);
         self.engine.gauges().load_permille = (self.now % 1_000) as u32;
     }
 
@@ -230,6 +253,7 @@ impl World {
             let has_unread = !self.client(index).kernel.is_empty();
             self.wire.socket(index).has_unread = has_unread;
         }
+        self.review();
         self.engine.expire(budget, &mut self.wire);
         self.after();
     }

@@ -24,6 +24,8 @@ pub(super) struct Request {
     transport: Transport,
     hold: u64,
     nudged: Option<u64>,
+    /// When its right to receive ends at the latest.
+    lapses: Option<u64>,
 }
 
 /// When things happened last to one client.
@@ -99,10 +101,18 @@ impl Timing {
             transport,
             hold,
             nudged: None,
+            lapses: None,
         });
         self.is_paused = false;
         self.reads_since = at;
         self.heard_at = at;
+    }
+
+    pub(super) fn lapses(&mut self, at: u64) {
+        if let Some(request) = &mut self.request {
+            request.lapses = Some(at);
+            request.hold = request.hold.min(at.saturating_sub(request.at));
+        }
     }
 
     pub(super) fn nudged(&mut self, at: u64) {
@@ -130,6 +140,13 @@ impl Timing {
         self.request.take()
     }
 
+    pub(super) fn unauthorized(&mut self, case: &mut Case<'_>, is_due: bool) {
+        self.answered();
+        if !is_due {
+            case.report(Kind::Refused, "401 to a token that is good");
+        }
+    }
+
     pub(super) fn refused(&mut self, case: &mut Case<'_>, status: u16) {
         let from = self.answered().map_or(case.at, |request| request.at);
         must_be_down(case, from, &format!("was answered {status}"));
@@ -141,9 +158,19 @@ impl Timing {
             case.report(Kind::Instrument, "it has not asked");
         } else if !self.is_paused {
             self.judge_silence(case);
+            self.judge_right(case);
         }
         self.heard_at = case.at;
         self.be_alive(self.request.map_or(0, |request| request.at));
+    }
+
+    /// Whether the stream should have ended with its right.
+    fn judge_right(&self, case: &mut Case<'_>) {
+        let lapses = self.request.and_then(|request| request.lapses);
+        let due = lapses.map(|lapses| lapses.max(self.reads_since));
+        if due.is_some_and(|due| is_late(case, due)) {
+            case.report(Kind::Deadline, "its right had ended long before");
+        }
     }
 
     fn judge_silence(&self, case: &mut Case<'_>) {
@@ -209,7 +236,7 @@ impl Timing {
             if is_answered && is_late(case, due) {
                 report_late(case, first, due);
             }
-        } else if !batch.gap && request.nudged.is_none() {
+        } else if !batch.gap && request.nudged.is_none() && request.lapses.is_none() {
             judge_end(case, request);
         }
     }
