@@ -136,8 +136,13 @@ impl World {
             tokens,
             ..World::config()
         };
+        World::of(&config, max_connections)
+    }
+
+    /// A world with these settings.
+    pub(crate) fn of(config: &Config, max_connections: usize) -> World {
         let mut world = World {
-            engine: Engine::new(&config, max_connections, 1),
+            engine: Engine::new(config, max_connections, 1),
             sink: Sink::default(),
             now_ms: 0,
         };

@@ -3,7 +3,8 @@
 //! verdict computed from what each of them wrote down.
 //!
 //! `conduct` starts the server, processes of clients (`crowd`) and threads of publishers
-//! (`publisher`), and does things to them. Each keeps a log; the crate `encke-oracle` judges the
+//! (`publisher`), and does things to them. Half of the clients have tokens (`pass`), whose keys are
+//! changed and whose connections are ended (`operator`). Each keeps a log; the crate `encke-oracle` judges the
 //! logs. `soak` watches memory and counters of a long run.
 
 mod client;
@@ -11,6 +12,8 @@ mod conduct;
 mod crowd;
 mod decode;
 mod log_file;
+mod operator;
+mod pass;
 mod plan;
 mod protocol;
 mod publisher;

@@ -7,10 +7,11 @@
 use std::fmt::Write;
 use std::net::SocketAddrV4;
 
-use encke_test_client::{Part, ResponseReader, StreamDecoder};
+use encke_test_client::{self as test_client, Part, ResponseReader, StreamDecoder};
 use fastrand::Rng;
 
 use super::decode::{self, channel_name};
+use super::pass::Pass;
 use super::plan::LINGER_MS;
 use encke_oracle::id::Id;
 use encke_oracle::log::{Event, Since, Transport};
@@ -55,6 +56,10 @@ pub(super) struct Client {
     pub(super) ask_due: u64,
     pub(super) act_due: u64,
     pub(super) hold_ms: u32,
+    /// The token that it has.
+    pub(super) pass: Option<Pass>,
+    /// A server may refuse that token.
+    pub(super) may_be_refused: bool,
     place: Option<Id>,
     begins: Since,
     responses: ResponseReader,
@@ -84,6 +89,8 @@ impl Client {
             ask_due: 0,
             act_due: 0,
             hold_ms: 0,
+            pass: None,
+            may_be_refused: false,
             place: None,
             begins: Since::Now,
             responses: ResponseReader::without_extensions(),
@@ -174,9 +181,17 @@ impl Client {
         if self.transport.is_held() {
             let _ = write!(text, "&hold={}", f64::from(self.hold_ms) / 1_000.0);
         }
+        let pass = self.pass.as_ref().map(|pass| &*pass.text);
+        let is_field = self.rng.bool();
+        if let Some(pass) = pass.filter(|_| !is_field) {
+            let _ = write!(text, "&token={pass}");
+        }
         let _ = write!(text, " HTTP/1.1\r\nHost: {server}\r\n");
         if is_header {
             let _ = write!(text, "Last-Event-ID: {cursor}\r\n");
+        }
+        if let Some(pass) = pass.filter(|_| is_field) {
+            let _ = write!(text, "Authorization: Bearer {pass}\r\n");
         }
         if self.reconnects && self.transport.is_batch() {
             text += "Connection: close\r\n";
@@ -239,7 +254,10 @@ impl Client {
         loop {
             let event = match decoder.next(&mut data) {
                 Ok(None) => return,
-                Ok(Some(event)) => decode::event(self.run, &event),
+                Ok(Some(event)) => match note_expiry(&mut self.pass, &event) {
+                    Some(text) => Err(text),
+                    None => decode::event(self.run, &event),
+                },
                 Err(error) => {
                     // What follows cannot be read either.
                     data = &[];
@@ -266,6 +284,12 @@ impl Client {
             return;
         }
         self.skips = self.is_nudged;
+        if self.status == 401 && self.pass.take().is_some() {
+            heard.answered = Some(Some(50));
+            heard.ended = self.transport.is_stream();
+            let is_due = self.may_be_refused;
+            return on(Event::Unauthorized { is_due });
+        }
         if self.status != 200 {
             heard.answered = Some(Some(300));
             heard.ended = self.transport.is_stream();
@@ -291,4 +315,16 @@ impl Client {
             }
         }
     }
+}
+
+/// Gives up the token, if a stream says that the right has ended. Returns what is wrong with that.
+fn note_expiry(pass: &mut Option<Pass>, event: &test_client::Event) -> Option<String> {
+    let is_expiry = matches!(
+        event,
+        test_client::Event::Closing {
+            has_expired: true,
+            ..
+        }
+    );
+    (is_expiry && pass.take().is_none()).then(|| "expired, and there was no token".into())
 }

@@ -16,6 +16,7 @@ use fastrand::Rng;
 use rustix::process::{Pid, Signal};
 
 use super::log_file;
+use super::operator::{self, Operator};
 use super::plan::{DRAIN, Plan, describe};
 use super::protocol::{Channels, Command, Config, Said};
 use super::publisher::{self, Memory};
@@ -81,6 +82,12 @@ struct Conductor {
     progress: Vec<(u64, u64)>,
     finished: usize,
     begun: u64,
+    /// The operator, if there are tokens.
+    operator: Option<Operator>,
+    next_kick: u64,
+    next_reload: u64,
+    /// When the last process of clients was let go.
+    crowds_run_since: u64,
     server_stop: Option<Stop>,
     crowd_stop: Option<(usize, Stop)>,
     next_server_stop: u64,
@@ -122,7 +129,11 @@ impl Conductor {
         let rules = plan.rules();
         let clock = dir.join("clock");
         step_clock(&clock, 0)?;
-        let description = describe(rules, plan.faketime.as_deref(), &clock)?;
+        let run = Conductor::run_number(seed);
+        let operator = plan.has_tokens().then(|| Operator::new(run, dir, rules));
+        let operator = operator.transpose()?;
+        let settings = operator.as_ref().map(|_| operator::settings(dir));
+        let description = describe(rules, plan.faketime.as_deref(), &clock, settings.as_deref())?;
         let server = Server::start(description, None, None)?;
         let begun = now_us();
         let (say, said) = mpsc::channel();
@@ -136,6 +147,10 @@ impl Conductor {
             progress: vec![(0, 0); plan.processes as usize],
             finished: 0,
             begun,
+            operator,
+            next_kick: begun + 1_000_000,
+            next_reload: begun + 1_000_000,
+            crowds_run_since: begun,
             server_stop: None,
             crowd_stop: None,
             next_server_stop: begun + 8_000_000,
@@ -164,6 +179,14 @@ impl Conductor {
         (seed % 0xffff) as u32 + 1
     }
 
+    /// Where no token is asked for.
+    fn control(&self) -> std::net::SocketAddrV4 {
+        match self.operator {
+            Some(_) => self.server.second,
+            None => self.server.address,
+        }
+    }
+
     fn channels(&self) -> Channels {
         let every = if self.plan.soak { 5_000_000 } else { 2_000_000 };
         Channels {
@@ -183,6 +206,8 @@ impl Conductor {
             run: Conductor::run_number(seed),
             seed,
             server: self.server.address,
+            control: self.control(),
+            key: self.operator.as_ref().map(|operator| operator.newest_key),
             from: from.collect(),
             first_client: first,
             clients: clients * (place + 1) / processes - first,
@@ -238,7 +263,7 @@ impl Conductor {
             run: Conductor::run_number(seed),
             seed,
             place: 0,
-            server: self.server.address,
+            server: self.control(),
             channels: self.channels(),
             rate: self.plan.rate / PUBLISHERS as f64,
             breaks: !self.plan.soak,
@@ -274,6 +299,9 @@ impl Conductor {
             let now = now_us();
             self.listen(total);
             self.stop_and_go(now)?;
+            if self.server_stop.is_none() {
+                self.operate(now)?;
+            }
             let due = self.begun
                 + length * (2 * u64::from(next_restart) + 1) / (2 * u64::from(restarts).max(1));
             if next_restart < restarts && now >= due {
@@ -321,6 +349,31 @@ impl Conductor {
         Ok(())
     }
 
+    /// Ends the connections of a client, or changes the settings.
+    fn operate(&mut self, now: u64) -> Result<(), String> {
+        let Some(operator) = &mut self.operator else {
+            return Ok(());
+        };
+        if now >= self.next_kick {
+            let client = self.rng.u32(0..self.plan.clients) & !1;
+            self.deeds.kicked += operator.kick(&self.server, client)?;
+            self.deeds.kicks += 1;
+            self.next_kick = now + self.rng.u64(10_000..200_000);
+        }
+        if now >= self.next_reload {
+            // Every process has to know a key before the one before it is removed.
+            let are_awake = self.crowd_stop.is_none() && now >= self.crowds_run_since + 1_000_000;
+            operator.reload(&self.server, are_awake)?;
+            self.deeds.reloads += 1;
+            self.deeds.rotations += u32::from(are_awake);
+            for crowd in &mut self.crowds {
+                crowd.tell(Command::Key(operator.newest_key))?;
+            }
+            self.next_reload = now + self.rng.u64(1_000_000..4_000_000);
+        }
+        Ok(())
+    }
+
     fn let_server_go(&mut self) -> Result<(), String> {
         if let Some(stop) = self.server_stop.take() {
             self.server.signal(Signal::CONT).map_err(text)?;
@@ -339,6 +392,7 @@ impl Conductor {
                 from: stop.begun,
                 to: now_us(),
             });
+            self.crowds_run_since = now_us();
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use encke_oracle::log::{Entry, Event};
 
 use super::client::{Client, Heard, Stage};
+use super::pass::Pass;
 use super::protocol::{Command, Config, Said};
 use crate::driver::{Driver, Due, End, Session};
 use crate::lines::{self, drain_input, say, take_line};
@@ -110,7 +111,10 @@ impl Session for Crowd {
 
     fn on_bytes(&mut self, driver: &mut Driver, key: u32, bytes: &[u8]) -> io::Result<()> {
         let now = now_us();
+        let newest_key = self.config.key.unwrap_or(0);
         let (client, log) = (&mut self.clients[key as usize], &mut self.log);
+        let pass = client.pass.as_ref();
+        client.may_be_refused = pass.is_some_and(|pass| pass.may_be_refused(now, newest_key));
         let heard = client.hear(bytes, |event| log.add(key, now, event));
         if std::mem::take(&mut client.is_cut) {
             driver.limit_reads(key, None);
@@ -221,6 +225,10 @@ impl Crowd {
 
     fn obey(&mut self, driver: &mut Driver, command: Command) {
         let now = now_us();
+        if let Command::Key(key) = command {
+            self.config.key = Some(key);
+            return;
+        }
         self.is_settled = true;
         for key in 0..self.config.clients {
             self.client(key).is_cut = false;
@@ -302,16 +310,50 @@ impl Crowd {
             receive_buffer: client.is_narrow.then_some(NARROW_BYTES),
         };
         client.stage = Stage::Connecting;
-        driver.connect(key, from, self.config.server, options)
+        let address = match self.has_tokens(key) {
+            true => self.config.server,
+            false => self.config.control,
+        };
+        driver.connect(key, from, address, options)
     }
 
     fn ask(&mut self, driver: &mut Driver, key: u32) {
         self.request.clear();
+        self.renew(key);
         let client = &mut self.clients[key as usize];
         let event = client.ask(&mut self.request, self.config.server);
         client.stage = Stage::Waiting;
-        self.log.add(key, now_us(), event);
+        let lapses = client.pass.as_ref().map(|pass| pass.expires_at);
+        let now = now_us();
+        self.log.add(key, now, event);
+        if let Some(lapses) = lapses {
+            self.log.add(key, now, Event::Lapses(lapses));
+        }
         self.write(driver, key);
+    }
+
+    /// Whether a client is one of those with tokens.
+    fn has_tokens(&self, key: u32) -> bool {
+        self.config.key.is_some() && (self.config.first_client + key).is_multiple_of(2)
+    }
+
+    /// Gets a client a new token in time, or too late.
+    fn renew(&mut self, key: u32) {
+        let Some(newest_key) = self.config.key.filter(|_| self.has_tokens(key)) else {
+            return;
+        };
+        let number = self.config.first_client + key;
+        let client = &mut self.clients[key as usize];
+        let is_old = |pass: &Pass| pass.is_old(now_us());
+        let is_lazy = client.rng.u8(0..8) == 0;
+        if client
+            .pass
+            .as_ref()
+            .is_none_or(|pass| is_old(pass) && !is_lazy)
+        {
+            let run = self.config.run;
+            client.pass = Some(Pass::new(run, newest_key, number, &mut client.rng));
+        }
     }
 
     fn write(&mut self, driver: &mut Driver, key: u32) {

@@ -61,6 +61,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether clients have tokens. Those of a soak have none, so that all can be counted, and those
+    /// of a server with a wrong calendar would hardly ever be good.
+    pub(super) fn has_tokens(&self) -> bool {
+        !self.soak && self.faketime.is_none()
+    }
+
     pub(super) fn microseconds(&self) -> u64 {
         let seconds = self.minutes.map_or(self.seconds, |minutes| minutes * 60.0);
         (seconds * 1e6) as u64
@@ -84,6 +90,7 @@ pub(super) fn describe(
     rules: Rules,
     faketime: Option<&Path>,
     clock: &Path,
+    settings: Option<&Path>,
 ) -> Result<Description, String> {
     let mut description: Description = toml::from_str(include_str!("../../servers/encke.toml"))
         .map_err(|error| error.to_string())?;
@@ -114,6 +121,12 @@ pub(super) fn describe(
         ("--drain", format!("{DRAIN}s")),
     ] {
         command.extend([option.into(), value]);
+    }
+    if let Some(settings) = settings {
+        let settings = settings.display().to_string();
+        command.extend(["--config".into(), settings]);
+        command.extend(["--control".into(), "127.0.0.1:{port2}".into()]);
+        description.publish.second_port = true;
     }
     description.command = command;
     Ok(description)

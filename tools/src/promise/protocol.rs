@@ -11,6 +11,10 @@ pub(super) struct Config {
     pub(super) run: u32,
     pub(super) seed: u64,
     pub(super) server: SocketAddrV4,
+    /// Where no token is asked for: the address of those who have none.
+    pub(super) control: SocketAddrV4,
+    /// The newest key for tokens; without it nobody has one.
+    pub(super) key: Option<u64>,
     pub(super) from: Vec<Ipv4Addr>,
     pub(super) first_client: u32,
     pub(super) clients: u32,
@@ -40,6 +44,8 @@ impl Channels {
 /// A command to a process of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Command {
+    /// New tokens are signed with the key of this number.
+    Key(u64),
     /// All clients only receive from now on.
     Settle,
     /// All leave, and the log is closed.

@@ -15,6 +15,11 @@ pub(super) struct Deeds {
     pub(super) drains: u32,
     pub(super) kills: u32,
     pub(super) clock_steps: u32,
+    pub(super) reloads: u32,
+    pub(super) rotations: u32,
+    pub(super) kicks: u32,
+    /// Connections ended by them.
+    pub(super) kicked: u64,
 }
 
 /// Counts of requests and receipts.
@@ -35,6 +40,9 @@ pub(super) struct Totals {
     pub(super) ended: u64,
     pub(super) paused: u64,
     pub(super) refused: u64,
+    /// Requests with a token, and responses 401 to them.
+    pub(super) by_token: u64,
+    pub(super) unauthorized: u64,
     pub(super) gaps: u64,
     /// Polls that were held to their end, without a message.
     pub(super) holds_expired: u64,
@@ -99,6 +107,8 @@ impl Totals {
             Event::Ended => self.ended += 1,
             Event::Unreachable => self.unreachable += 1,
             Event::Refused(_) => self.refused += 1,
+            Event::Lapses(_) => self.by_token += 1,
+            Event::Unauthorized { .. } => self.unauthorized += 1,
             Event::Cursor(_)
             | Event::Beat
             | Event::Closing(_)
@@ -172,6 +182,15 @@ pub(super) fn print(seed: u64, logs: &Logs, verdict: &Verdict, deeds: &Deeds) {
         deeds.clock_steps,
         deeds.client_stops,
         verdict.counts.complete,
+    );
+    println!(
+        "tokens: {} requests with one, {} of them 401; {} kicks, {} connections ended by them; {} reloads, {} of them with a new key",
+        totals.by_token,
+        totals.unauthorized,
+        deeds.kicks,
+        deeds.kicked,
+        deeds.reloads,
+        deeds.rotations,
     );
     print_findings(verdict);
 }
