@@ -144,7 +144,7 @@ fn parks_and_idles() {
 }
 
 /// Nothing here is timed but by the checker, which allows for a machine that stands still.
-fn promises(options: &str) {
+fn promises(options: &str) -> String {
     build_encke();
     let output = Command::new(PROMISE)
         .args(options.split(' '))
@@ -156,11 +156,16 @@ fn promises(options: &str) {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{complaint} {text}");
     assert!(text.contains("no promise was broken"), "{text}");
+    text.into_owned()
 }
 
 #[test]
 fn a_server_in_trouble_keeps_its_promise() {
-    promises("--seconds 3 --restarts 2");
+    let text = promises("--seconds 3 --restarts 2");
+    assert!(text.contains("\ntokens: "), "{text}");
+    for nothing in ["tokens: 0 requests", "; 0 kicks", "; 0 reloads"] {
+        assert!(!text.contains(nothing), "{text}");
+    }
 }
 
 #[test]

@@ -145,3 +145,43 @@ fn late_reading_excuses_a_drop() {
     });
     run.breaks(Kind::Dropped);
 }
+
+#[test]
+fn right_to_receive_ends_what_it_opened() {
+    // Before the end of the hold, but not long after that of the right.
+    let held = |ms| {
+        let mut run = Run::new(0);
+        run.asks(9_000, Transport::LongPoll, Since::Now, 8_000)
+            .at(9_000, Event::Lapses(11 * SECOND))
+            .batch(ms, &[], id(1, 0), false);
+        run
+    };
+    held(9_500).is_right();
+    held(11_500).is_right();
+    held(12_500).breaks(Kind::LateHold);
+
+    let streaming = |ms| {
+        let mut run = Run::new(0);
+        run.asks(9_000, Transport::Ndjson, Since::Now, 0)
+            .at(9_000, Event::Lapses(11 * SECOND))
+            .at(9_001, Event::Cursor(id(1, 0)))
+            .at(11_000, Event::Beat)
+            .at(ms, Event::Beat)
+            .at(ms, Event::Left);
+        run
+    };
+    streaming(11_900).is_right();
+    streaming(12_100).breaks(Kind::Deadline);
+}
+
+#[test]
+fn good_token_is_not_refused() {
+    let refused = |is_due| {
+        let mut run = Run::new(0);
+        run.asks(9_000, Transport::Poll, Since::Now, 0)
+            .at(9_001, Event::Unauthorized { is_due });
+        run
+    };
+    refused(true).is_right();
+    refused(false).breaks(Kind::Refused);
+}
