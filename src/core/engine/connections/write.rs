@@ -192,7 +192,6 @@ fn rearm(connections: &mut Connections, index: u32) {
         State::Held => {
             let ends_at = conn.ends_at(now);
             // Its credential may have expired since the end of the hold, which came first.
-            // fault: blocked-hold-is-served
             if ends_at <= now && !connections.holders.is_anonymous(index) {
                 connections[index].end_right(now);
             }
