@@ -13,7 +13,6 @@ use super::params::{Params, decoded, last};
 use super::permit::{self, Identity};
 use super::rights::Rights;
 use super::route::{Names, Receive, Route, channel_name, channel_names};
-use crate::authority::{Authority, Origin};
 use crate::config::Config;
 use crate::engine::connections::Access;
 use crate::engine::response::{Heads, Problem};
@@ -256,18 +255,21 @@ impl Authorizer {
 
     /// Whether the request has the publish key, on a listener that looks at it.
     fn has_publish_key(&self, head: &Head<'_>, access: Access) -> bool {
-        let given = head.authorization.filter(|_| access != Access::Public);
-        let pair = self.rights.publish_key().zip(given.and_then(bearer));
-        pair.is_some_and(|(key, given)| constant_time_eq(given, key.as_bytes()))
+        self.key_and_given(head, access)
+            .is_some_and(|(key, given)| constant_time_eq(given, key.as_bytes()))
     }
 
     /// Whether the credential of a request may be a wrong publish key: it has no dot, as every token
     /// has, and the listener looks at the publish key.
     fn is_meant_as_key(&self, head: &Head<'_>, access: Access) -> bool {
-        let given = head.authorization.and_then(bearer);
-        self.rights.publish_key().is_some()
-            && access != Access::Public
-            && given.is_some_and(|given| !given.contains(&b'.'))
+        self.key_and_given(head, access)
+            .is_some_and(|(_, given)| !given.contains(&b'.'))
+    }
+
+    /// The publish key and the credential to compare with it, on a listener that looks at the key.
+    fn key_and_given<'b>(&self, head: &Head<'b>, access: Access) -> Option<(&str, &'b [u8])> {
+        let given = head.authorization.filter(|_| access != Access::Public);
+        self.rights.publish_key().zip(given.and_then(bearer))
     }
 
     /// Whether a request gets its rights by its credential. A token is no proof where none is asked
@@ -321,8 +323,7 @@ impl Authorizer {
         access: Access,
         has_token: bool,
     ) -> bool {
-        let host = head.host.and_then(Authority::parse);
-        let Some((origin, host)) = Origin::parse(origin).zip(host) else {
+        let Some(origin) = credential::origin_of_host(head, origin) else {
             return false;
         };
         // A page can have its own name resolved to this machine (DNS rebinding), so where no
@@ -330,7 +331,7 @@ impl Authorizer {
         // trusted listener never requires one.
         let requires_key = self.rights.publish_key().is_some() && access != Access::Trusted;
         let is_guarded = requires_key && !self.rights.lets_anyone_publish();
-        origin.is_at(&host) && (is_guarded || has_token || origin.is_address_or_localhost())
+        is_guarded || has_token || origin.is_address_or_localhost()
     }
 }
 

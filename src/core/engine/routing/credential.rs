@@ -54,15 +54,14 @@ fn takes_cookie(head: &Head<'_>, allows_any: bool) -> bool {
     if has(b"callback") {
         return false;
     }
-    let is_foreign = |origin: &[u8]| !is_of_host(head, origin);
+    let is_foreign = |origin: &[u8]| origin_of_host(head, origin).is_none();
     !allows_any || !(head.origin.is_some_and(is_foreign) || has(b"origin"))
 }
 
-/// Whether the `Host` of a request is that of an origin.
-fn is_of_host(head: &Head<'_>, origin: &[u8]) -> bool {
-    let host = head.host.and_then(Authority::parse);
-    let pair = Origin::parse(origin).zip(host);
-    pair.is_some_and(|(origin, host)| origin.is_at(&host))
+/// The origin, if the `Host` of a request is its own.
+pub(super) fn origin_of_host<'b>(head: &Head<'b>, origin: &'b [u8]) -> Option<Origin<'b>> {
+    let host = head.host.and_then(Authority::parse)?;
+    Origin::parse(origin).filter(|origin| origin.is_at(&host))
 }
 
 /// The value of the first cookie of this name (RFC 6265, section 4.2.1), without quotes.

@@ -3,6 +3,7 @@
 //! Owns the judgement of receiving, publishing and the control surface by identity, listener and
 //! rights, and the words of its refusals (RFC 6750, section 3).
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use super::rights::Rights;
@@ -43,16 +44,22 @@ const REALM: &str = "Bearer realm=\"encke\"";
 
 /// The refusal of a token that is not valid.
 pub(super) fn invalid_token(reason: &Invalid) -> Problem {
-    let challenge = format!("{REALM}, error=\"invalid_token\", error_description=\"{reason}\"");
-    Problem::new(401, format!("the token is refused: {reason}")).with(CHALLENGE, challenge)
+    refused_credential("token", reason)
 }
 
 /// The refusal of a credential that cannot be a token, where it could be the publish key.
 pub(super) fn neither_key_nor_token() -> Problem {
-    let reason = "this is neither the publish key nor a token";
+    refused_credential(
+        "credential in `Authorization: Bearer`",
+        "this is neither the publish key nor a token",
+    )
+}
+
+/// The refusal of a credential that is wrong. The reason may have the characters of an
+/// `error_description` (RFC 6750, section 3).
+fn refused_credential(what: &str, reason: impl Display) -> Problem {
     let challenge = format!("{REALM}, error=\"invalid_token\", error_description=\"{reason}\"");
-    let detail = format!("the credential in `Authorization: Bearer` is refused: {reason}");
-    Problem::new(401, detail).with(CHALLENGE, challenge)
+    Problem::new(401, format!("the {what} is refused: {reason}")).with(CHALLENGE, challenge)
 }
 
 /// The refusal of a request without credential.
@@ -65,6 +72,11 @@ fn forbidden(detail: String) -> Problem {
     Problem::new(403, detail).with(CHALLENGE, format!("{REALM}, error=\"insufficient_scope\""))
 }
 
+/// Whether a request may do everything, whatever the rights of channels.
+fn may_all(identity: &Identity, access: Access) -> bool {
+    access == Access::Trusted || matches!(identity, Identity::Publisher)
+}
+
 /// Judges a request to receive from channels.
 pub(super) fn receive(
     rights: &Rights,
@@ -72,7 +84,7 @@ pub(super) fn receive(
     access: Access,
     names: &Names<'_>,
 ) -> Result<(), Problem> {
-    let is_free = access == Access::Trusted || matches!(identity, Identity::Publisher);
+    let is_free = may_all(identity, access);
     // The usual case of a server without tokens: it saves the rules of each name.
     if is_free || rights.is_open() {
         return Ok(());
@@ -129,7 +141,7 @@ pub(in crate::engine) fn publish_to(
     access: Access,
     name: &str,
 ) -> Result<(), Problem> {
-    if access == Access::Trusted || matches!(identity, Identity::Publisher) {
+    if may_all(identity, access) {
         return Ok(());
     }
     let asks_for_key = asks_for_key(rights, access);
