@@ -43,7 +43,7 @@ struct SlowSocket {
     room: usize,
     /// The newest message that was published.
     newest: u64,
-    /// What is left of the last write.
+    /// The bytes of the last write that the socket has not taken yet.
     rest: usize,
     /// Writes that began with the newest message, and those that began with an older one.
     new_writes: u64,

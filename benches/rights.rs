@@ -126,7 +126,7 @@ fn kick(connections: usize) {
     world.leave(operator);
 }
 
-/// Streams whose tokens expire at one moment: over what time they end.
+/// The time over which streams end whose tokens expire at one moment.
 fn expiry(connections: usize) {
     const SECONDS: u64 = 300;
     let mut world = World::of(&config(connections), connections);

@@ -89,7 +89,7 @@ fn seen_again(criterion: &mut Bencher) {
     }
 }
 
-/// A token whose signature is of nobody: what anyone can make a server do.
+/// A token with a signature that no key made, such as anyone can send.
 fn forged(criterion: &mut Bencher) {
     let mut group = criterion.benchmark_group("tokens/forged");
     for (name, key, token) in tokens() {

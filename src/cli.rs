@@ -26,7 +26,7 @@ use values::one_line;
 
 const BAD_OPTION: u8 = 2;
 
-/// What the process was told at its start.
+/// The command line, the environment and the inherited sockets.
 #[derive(Debug)]
 pub(crate) struct Arguments {
     word: Word,
