@@ -135,8 +135,9 @@ fn ndjson_lines_are_the_message_objects() {
     let server = Server::start();
     let mut stream = server.stream("/ndjson/news");
     let opening = stream.object().unwrap();
-    assert_eq!(opening.as_object().unwrap().len(), 1);
+    assert_eq!(opening.as_object().unwrap().len(), 2);
     assert!(opening["cursor"].is_string());
+    assert_eq!(opening["heartbeat"], 15_000);
     let mut client = server.client();
     client.post("/publish/news?event=e", "", "a\r\nb\u{2028}");
     client.post(
@@ -212,11 +213,15 @@ fn silent_stream_gets_heartbeats() {
     let server = Server::with(|config| config.heartbeat = Duration::from_millis(20));
     let id = server.publish("other", "x");
     let mut sse = server.stream("/sse/news");
-    sse.opening();
+    let event = sse.event().unwrap();
+    assert_eq!(event.comment.as_deref(), Some("heartbeat 20"));
     let mut ndjson = server.stream("/ndjson/news");
     let mut frame = server.stream("/frame/news");
+    let opening = json!({"cursor": id, "heartbeat": 20});
+    assert_eq!(ndjson.object().unwrap(), opening);
+    assert_eq!(frame.script().unwrap(), opening);
     for _ in 0..3 {
-        assert!(sse.event().unwrap().has_comment);
+        assert_eq!(sse.event().unwrap().comment.as_deref(), Some(""));
         assert_eq!(ndjson.object().unwrap(), json!({"cursor": id}));
         assert_eq!(frame.script().unwrap(), json!({"cursor": id}));
     }

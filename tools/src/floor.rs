@@ -35,7 +35,7 @@ const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\
     X-Accel-Buffering: no\r\n\
     X-Content-Type-Options: nosniff\r\n\
     Transfer-Encoding: chunked\r\n\r\n\
-    1b\r\n{\"cursor\":\"00000000-0000\"}\n\r\n";
+    2d\r\n{\"cursor\":\"00000000-0000\",\"heartbeat\":15000}\n\r\n";
 
 /// The begin of an answer with JSON, up to the length of its body.
 macro_rules! json_head {

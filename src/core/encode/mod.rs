@@ -18,7 +18,9 @@ pub use jsonp::{check_callback, jsonp};
 pub use object::{object, write_json_string};
 pub(crate) use {
     jsonp::{escape_into, expression},
-    object::{closing_object, cursor_object, expired_object, gap_object, write_base64},
+    object::{
+        closing_object, cursor_object, expired_object, gap_object, opening_object, write_base64,
+    },
 };
 
 /// Messages that the tests of every format publish, and the slow ways to read them back.

@@ -72,6 +72,15 @@ pub(crate) fn cursor_object(out: &mut Vec<u8>, id: MessageId) {
     out.extend_from_slice(b"\"}");
 }
 
+/// Appends `{"cursor":"…","heartbeat":…}`, the object that opens a stream.
+pub(crate) fn opening_object(out: &mut Vec<u8>, heartbeat_ms: u64, id: MessageId) {
+    cursor_object(out, id);
+    out.pop();
+    out.extend_from_slice(b",\"heartbeat\":");
+    out.extend_from_slice(itoa::Buffer::new().format(heartbeat_ms).as_bytes());
+    out.push(b'}');
+}
+
 /// Appends `{"gap":true,"cursor":"…"}`.
 pub(crate) fn gap_object(out: &mut Vec<u8>, id: MessageId) {
     out.extend_from_slice(b"{\"gap\":true,\"cursor\":\"");

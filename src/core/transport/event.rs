@@ -38,6 +38,9 @@ pub enum Event<'m> {
         cursor: MessageId,
         /// When to come back if the stream breaks, in milliseconds.
         retry_ms: u32,
+        /// The longest silence of the stream, in milliseconds. A client that hears nothing for
+        /// longer can tell that the connection is dead.
+        heartbeat_ms: u64,
         /// The page that a forever frame delivers to.
         target: Target<'m>,
     },

@@ -9,7 +9,7 @@ use super::description::{Description, Kind};
 use super::event::{Event, Options, Target};
 use crate::encode::{
     check_callback, closing_object, cursor_object, escape_into, expired_object, expression,
-    gap_object, object, write_json_string,
+    gap_object, object, opening_object, write_json_string,
 };
 
 /// Browsers, and proxies that guess at content, hold back the first bytes of a page.
@@ -22,13 +22,18 @@ pub(super) static DESCRIPTION: Description = Description {
     resumes_by_itself: false,
 };
 
-/// Appends an event's script, after the page's head where it is the first. The script with the
-/// cursor that ends the opening serves as the heartbeat as well.
+/// Appends an event's script, after the page's head where it is the first. The opening's script
+/// has the members of a heartbeat, and says how often one comes.
 pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
     match *event {
-        Event::Open { cursor, target, .. } => {
+        Event::Open {
+            cursor,
+            heartbeat_ms,
+            target,
+            ..
+        } => {
             page_head(out, target);
-            script(out, |json| cursor_object(json, cursor));
+            script(out, |json| opening_object(json, heartbeat_ms, cursor));
         }
         Event::Message { content, .. } => script(out, |json| object(json, content)),
         Event::Gap(cursor) => script(out, |json| gap_object(json, cursor)),
@@ -119,6 +124,7 @@ mod tests {
             let event = Event::Open {
                 cursor: id(9),
                 retry_ms: 0,
+                heartbeat_ms: 15_000,
                 target,
             };
             written(&event, &mut out);
@@ -129,7 +135,10 @@ mod tests {
             assert!(head.ends_with(call), "{head}");
             let (padding, scripts) = rest.split_once("-->\n").unwrap();
             assert!(padding.bytes().all(|b| b == b' '));
-            assert_eq!(pushed(scripts), ["{\"cursor\":\"00000000-9\"}"]);
+            assert_eq!(
+                pushed(scripts),
+                ["{\"cursor\":\"00000000-9\",\"heartbeat\":15000}"]
+            );
         }
     }
 

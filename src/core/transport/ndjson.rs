@@ -4,7 +4,9 @@
 
 use super::description::{Description, Kind};
 use super::event::{Event, Options};
-use crate::encode::{closing_object, cursor_object, expired_object, gap_object, object};
+use crate::encode::{
+    closing_object, cursor_object, expired_object, gap_object, object, opening_object,
+};
 
 pub(super) static DESCRIPTION: Description = Description {
     name: "ndjson",
@@ -13,10 +15,16 @@ pub(super) static DESCRIPTION: Description = Description {
     resumes_by_itself: false,
 };
 
-/// Appends an event's line. The line that opens a stream serves as its heartbeat as well.
+/// Appends an event's line. The line that opens a stream has the members of a heartbeat, and says
+/// how often one comes.
 pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
     match *event {
-        Event::Open { cursor, .. } | Event::Heartbeat(cursor) => cursor_object(out, cursor),
+        Event::Open {
+            cursor,
+            heartbeat_ms,
+            ..
+        } => opening_object(out, heartbeat_ms, cursor),
+        Event::Heartbeat(cursor) => cursor_object(out, cursor),
         Event::Message { content, .. } => object(out, content),
         Event::Gap(cursor) => gap_object(out, cursor),
         Event::Close { cursor, retry_ms } | Event::Refuse { cursor, retry_ms } => {
@@ -41,12 +49,13 @@ mod tests {
         fn every_line_is_one_object(
             samples in proptest::collection::vec(sample(), 1..4),
             retry_ms: u32,
+            heartbeat_ms: u64,
         ) {
             let mut out = Vec::new();
             let id = samples[0].id;
             let target = Target::PostOwn;
             let mut write = |event: Event<'_>| encode(&event, Options::empty(), &mut out);
-            write(Event::Open { cursor: id, retry_ms, target });
+            write(Event::Open { cursor: id, retry_ms, heartbeat_ms, target });
             write(Event::Heartbeat(id));
             write(Event::Gap(id));
             for sample in &samples {
@@ -61,7 +70,7 @@ mod tests {
             // Readers may take CR for a line end as well.
             let mut lines = text.split_terminator(['\n', '\r']);
             let mut own = || serde_json::from_str::<Value>(lines.next().unwrap()).unwrap();
-            prop_assert_eq!(own(), json!({"cursor": id}));
+            prop_assert_eq!(own(), json!({"cursor": id, "heartbeat": heartbeat_ms}));
             prop_assert_eq!(own(), json!({"cursor": id}));
             prop_assert_eq!(own(), json!({"gap": true, "cursor": id}));
             for sample in &samples {

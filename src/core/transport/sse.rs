@@ -31,8 +31,12 @@ pub(super) fn encode(event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
     match *event {
         // The cursor is an event, so that a client that has seen no message resumes from here.
         Event::Open {
-            cursor, retry_ms, ..
+            cursor,
+            retry_ms,
+            heartbeat_ms,
+            ..
         } => {
+            heartbeat_comment(out, heartbeat_ms);
             retry_line(out, retry_ms);
             own_event(out, b"cursor", cursor);
         }
@@ -135,6 +139,13 @@ fn id_line(out: &mut Vec<u8>, id: MessageId) {
     out.push(b'\n');
 }
 
+/// The comment that says how often a heartbeat comes. The format has no field for it.
+fn heartbeat_comment(out: &mut Vec<u8>, heartbeat_ms: u64) {
+    out.extend_from_slice(b": heartbeat ");
+    out.extend_from_slice(itoa::Buffer::new().format(heartbeat_ms).as_bytes());
+    out.push(b'\n');
+}
+
 fn retry_line(out: &mut Vec<u8>, retry_ms: u32) {
     out.extend_from_slice(b"retry: ");
     out.extend_from_slice(itoa::Buffer::new().format(retry_ms).as_bytes());
@@ -230,6 +241,7 @@ mod tests {
         let event = Event::Open {
             cursor,
             retry_ms,
+            heartbeat_ms: 15_000,
             target,
         };
         encode(&event, Options::empty(), out);
@@ -290,7 +302,7 @@ mod tests {
         encode(&Event::Gap(id(6)), Options::empty(), &mut out);
         closing(&mut out, 30, id(7));
         let expected = concat!(
-            "retry: 2000\nid: 00000000-5\nevent: cursor\ndata: 00000000-5\n\n",
+            ": heartbeat 15000\nretry: 2000\nid: 00000000-5\nevent: cursor\ndata: 00000000-5\n\n",
             "id: 00000000-6\nevent: gap\ndata: 00000000-6\n\n",
             "id: 00000000-7\nevent: cursor\ndata: 00000000-7\nretry: 30\n\n",
         );

@@ -49,6 +49,7 @@ struct Object<'a> {
     retry: Option<u64>,
     #[serde(default, deserialize_with = "only_true")]
     expired: bool,
+    heartbeat: Option<u64>,
 }
 
 /// `null` is data too.
@@ -84,6 +85,7 @@ pub(crate) fn event(json: &str) -> Result<Event, Error> {
             cursor: None,
             gap: false,
             retry: None,
+            heartbeat: None,
             ..
         } => Ok(Event::Message(Message {
             id,
@@ -97,16 +99,21 @@ pub(crate) fn event(json: &str) -> Result<Event, Error> {
             gap,
             retry,
             expired: has_expired,
+            heartbeat,
             ..
-        } if !has_message_field => match (gap, retry) {
-            (false, None) => Ok(Event::Cursor(cursor)),
-            (true, None) => Ok(Event::Gap(cursor)),
-            (false, Some(retry_ms)) => Ok(Event::Closing {
+        } if !has_message_field => match (gap, retry, heartbeat) {
+            (false, None, None) => Ok(Event::Cursor(cursor)),
+            (false, None, Some(heartbeat_ms)) => Ok(Event::Opening {
+                cursor,
+                heartbeat_ms,
+            }),
+            (true, None, None) => Ok(Event::Gap(cursor)),
+            (false, Some(retry_ms), None) => Ok(Event::Closing {
                 cursor: Some(cursor),
                 retry_ms,
                 has_expired,
             }),
-            (true, Some(_)) => Err(Error::about("a gap with a retry", json.as_bytes())),
+            _ => Err(Error::about("an object of two kinds", json.as_bytes())),
         },
         _ => Err(Error::about("an object of no known kind", json.as_bytes())),
     }

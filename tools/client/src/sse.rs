@@ -15,8 +15,8 @@ pub struct Block {
     pub data: Option<String>,
     /// The value of the last `retry` line, in milliseconds.
     pub retry_ms: Option<u64>,
-    /// It has a comment.
-    pub has_comment: bool,
+    /// The text of the last comment.
+    pub comment: Option<String>,
 }
 
 /// Reads an event stream that arrives in pieces.
@@ -71,7 +71,7 @@ impl Block {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
-            "" => self.has_comment = true,
+            "" => self.comment = Some(value.to_owned()),
             "event" => self.event = Some(value.to_owned()),
             "id" => self.id = Some(value.to_owned()),
             "data" => match &mut self.data {
@@ -117,10 +117,10 @@ mod tests {
                 event: Some("e".into()),
                 data: Some("x\n\n y".into()),
                 retry_ms: Some(5),
-                has_comment: false,
+                comment: None,
             },
             Block {
-                has_comment: true,
+                comment: Some(String::new()),
                 ..Block::default()
             },
             Block {

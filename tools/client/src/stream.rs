@@ -29,6 +29,13 @@ pub enum Format {
 pub enum Event {
     /// A message.
     Message(Message),
+    /// The stream begins.
+    Opening {
+        /// Where: the cursor to come back with.
+        cursor: String,
+        /// The longest silence of the stream, in milliseconds.
+        heartbeat_ms: u64,
+    },
     /// The cursor to come back with; everything before it has been sent.
     Cursor(String),
     /// Messages before this cursor were lost.
@@ -163,7 +170,7 @@ impl StreamDecoder {
                     retry_ms,
                     has_expired: false,
                 }),
-                None if block.has_comment => Ok(Event::Heartbeat),
+                None if block.comment.is_some() => Ok(Event::Heartbeat),
                 None => Err(Error::new("an event without data")),
             };
         };
@@ -190,11 +197,21 @@ impl StreamDecoder {
                     retry_ms,
                     has_expired: false,
                 }),
-                _ => {
-                    // The opening has a retry, too. A gap may come before it.
+                // The opening has a retry, too.
+                Some(_) => {
                     self.is_open = true;
-                    Ok(Event::Cursor(id))
+                    let comment = block.comment.as_deref().unwrap_or_default();
+                    let heartbeat = comment.strip_prefix("heartbeat ");
+                    let heartbeat_ms = heartbeat.and_then(|ms| ms.parse().ok());
+                    let heartbeat_ms = heartbeat_ms.ok_or_else(|| {
+                        Error::about("an opening without heartbeat", comment.as_bytes())
+                    })?;
+                    Ok(Event::Opening {
+                        cursor: id,
+                        heartbeat_ms,
+                    })
                 }
+                None => Err(Error::about("a cursor in between", data.as_bytes())),
             },
             _ if self.format == Format::SseEnvelope => {
                 let message = object::message(&data)?;
@@ -245,7 +262,10 @@ mod tests {
     fn expected(channel: Option<&str>, data: Data) -> Vec<Event> {
         vec![
             Event::Gap("a-1".into()),
-            Event::Cursor("a-1".into()),
+            Event::Opening {
+                cursor: "a-1".into(),
+                heartbeat_ms: 7,
+            },
             Event::Message(Message {
                 id: "a-2".into(),
                 channel: channel.map(Into::into),
@@ -264,7 +284,7 @@ mod tests {
     fn ndjson_and_frame_hold_the_same_objects() {
         let expected = expected(Some("c"), Data::Json(r#"{"x":1}"#.into()));
         let body = format!(
-            "{{\"gap\":true,\"cursor\":\"a-1\"}}\n{{\"cursor\":\"a-1\"}}\n{OBJECT}\n\
+            "{{\"gap\":true,\"cursor\":\"a-1\"}}\n{{\"cursor\":\"a-1\",\"heartbeat\":7}}\n{OBJECT}\n\
              {{\"cursor\":\"a-2\",\"retry\":9}}\n"
         );
         says(Format::Ndjson, &body, &expected);
@@ -287,7 +307,7 @@ mod tests {
         let stream = |data: &str| {
             format!(
                 "id: a-1\nevent: gap\ndata: a-1\n\n\
-                 retry: 5\nid: a-1\nevent: cursor\ndata: a-1\n\n\
+                 : heartbeat 7\nretry: 5\nid: a-1\nevent: cursor\ndata: a-1\n\n\
                  id: a-2\nevent: e\ndata: {data}\n\n\
                  id: a-2\nevent: cursor\ndata: a-2\nretry: 9\n\n"
             )
@@ -337,6 +357,11 @@ mod tests {
             (Format::Sse, "data: x\n\n"),
             (Format::Sse, "id: a-1\n\n"),
             (Format::Sse, "id: a-1\nevent: cursor\ndata: a-2\n\n"),
+            (Format::Sse, "id: a-1\nevent: cursor\ndata: a-1\n\n"),
+            (
+                Format::Sse,
+                "retry: 5\nid: a-1\nevent: cursor\ndata: a-1\n\n",
+            ),
             (Format::SseEnvelope, "id: a-1\ndata: {}\n\n"),
         ] {
             assert!(decode(format, body, 0).is_err(), "{format:?}: {body}");

@@ -267,6 +267,18 @@ impl Client {
                     desk.tally.received[receive.way as usize] += 1;
                     Event::Message(desk.model.receipt(&message))
                 }
+                client::Event::Opening {
+                    cursor,
+                    heartbeat_ms,
+                } => {
+                    let heartbeat = desk.config.heartbeat.as_millis();
+                    ensure!(
+                        u128::from(heartbeat_ms) == heartbeat,
+                        Nonsense,
+                        "a heartbeat of {heartbeat_ms} ms, and not {heartbeat} ms"
+                    );
+                    Event::Cursor(desk.model.parse(&cursor))
+                }
                 client::Event::Cursor(cursor) => Event::Cursor(desk.model.parse(&cursor)),
                 client::Event::Gap(cursor) => Event::Gap(desk.model.parse(&cursor)),
                 client::Event::Closing {

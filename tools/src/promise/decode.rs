@@ -58,7 +58,9 @@ pub(super) fn batch(run: u32, body: &[u8]) -> Result<(Batch, Option<u64>), Strin
 pub(super) fn event(run: u32, event: &client::Event) -> Result<Event, String> {
     Ok(match event {
         client::Event::Message(message) => Event::Message(receipt(run, message)?),
-        client::Event::Cursor(cursor) => Event::Cursor(id(cursor)?),
+        client::Event::Opening { cursor, .. } | client::Event::Cursor(cursor) => {
+            Event::Cursor(id(cursor)?)
+        }
         client::Event::Gap(cursor) => Event::Gap(id(cursor)?),
         client::Event::Closing { cursor, .. } => {
             Event::Closing(cursor.as_deref().map(id).transpose()?)

@@ -237,6 +237,11 @@ impl Connections {
         self.arm_ms(index, self.timeouts.write_ms);
     }
 
+    /// The silence after which a stream gets a heartbeat, in milliseconds.
+    pub(in crate::engine) fn heartbeat_ms(&self) -> u64 {
+        self.heartbeat_ms
+    }
+
     /// Sets a stream's next deadline: its heartbeat or its end, whichever comes first.
     pub(in crate::engine) fn arm_stream(&mut self, index: u32) {
         let heartbeat = self.now.after_ms(self.heartbeat_ms);

@@ -154,6 +154,7 @@ fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, s
     let opening = Event::Open {
         cursor,
         retry_ms,
+        heartbeat_ms: delivery.connections.heartbeat_ms(),
         target,
     };
     format.write(&mut delivery.response, &opening);
