@@ -1,6 +1,8 @@
 //! The items after a cursor: those of several channels, merged by number.
 //!
-//! Owns the merge. It never changes anything.
+//! Owns the merge, forwards and backwards. It never changes anything.
+
+use std::collections::BinaryHeap;
 
 use super::Hub;
 use crate::message::Seq;
@@ -85,6 +87,28 @@ impl Hub {
             }
         }
         false
+    }
+
+    /// The cursor before the newest `count` messages of `channels` together, or before all of them
+    /// if there are fewer. Without messages it is the head.
+    pub fn before_newest(&self, channels: impl Iterator<Item = u32>, count: usize) -> Seq {
+        let newest_before = |channel: u32, place: usize| {
+            let entries = &self.channels[channel as usize].ring()?.entries;
+            let place = place.min(entries.len()).checked_sub(1)?;
+            Some((entries[place].seq, channel, place))
+        };
+        let newest = channels.filter_map(|channel| newest_before(channel, usize::MAX));
+        let mut heads: BinaryHeap<(Seq, u32, usize)> = newest.collect();
+        let mut cursor = self.head;
+        for _ in 0..count {
+            let Some((seq, channel, place)) = heads.pop() else {
+                break;
+            };
+            // fault: one-of-the-newest-left-out
+            cursor = Seq(seq.0 - 1);
+            heads.extend(newest_before(channel, place));
+        }
+        cursor
     }
 
     #[inline]

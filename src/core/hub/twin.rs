@@ -540,6 +540,26 @@ impl Twin {
     }
 }
 
+impl Twin {
+    /// The newest messages of several channels together, beside all that are stored.
+    fn check_newest(&self) {
+        let hub = &self.hub;
+        for count in 0..6 {
+            for channels in [&CHANNELS[..1], &CHANNELS[1..3], &CHANNELS[..]] {
+                let known: Vec<u32> = channels.iter().filter_map(|c| hub.find(c)).collect();
+                let stored = hub.messages.iter().map(|(_, stored)| stored);
+                let stored = stored.filter(|stored| known.contains(&stored.channel()));
+                let mut numbers: Vec<Seq> = stored.map(|stored| stored.seq()).collect();
+                numbers.sort();
+                let newest = numbers.iter().rev().take(count).next_back();
+                let expected = newest.map_or(hub.head(), |seq| Seq(seq.0 - 1));
+                let cursor = hub.before_newest(known.into_iter(), count);
+                assert_eq!(cursor, expected, "{count} of {channels:?}");
+            }
+        }
+    }
+}
+
 /// Keeps the channels in which a cursor has not caught up.
 fn retain_behind(hub: &Hub, cursor: Seq, channels: &mut Vec<usize>) {
     channels.retain(|&place| {
@@ -561,6 +581,7 @@ proptest! {
         for op in ops {
             twin.apply(op);
             twin.check();
+            twin.check_newest();
         }
         twin.end();
     }
