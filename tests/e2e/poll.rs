@@ -53,6 +53,58 @@ fn since_selects_the_first_message() {
 }
 
 #[test]
+fn newest_messages_come_over_the_channels_together() {
+    for (channels, count, expected) in [
+        ("a", 1, &["4"][..]),
+        // The oldest of `a` is evicted.
+        ("a", 9, &["3", "4"]),
+        ("a,b", 2, &["3", "4"]),
+        ("a,b", 3, &["2", "3", "4"]),
+        ("a,b,c,none", 1_000, &["2", "3", "4", "5"]),
+        ("none", 3, &[]),
+    ] {
+        let server = Server::with(|config| config.history.max_messages = 2);
+        for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("a", "4"), ("c", "5")] {
+            server.publish(channel, text);
+        }
+        for endpoint in ["poll", "long-poll"] {
+            let query = format!("{channels}?since=-{count}&hold=0");
+            let batch = server.get(&format!("/{endpoint}/{query}")).batch();
+            assert_eq!(batch.data(), expected, "{endpoint} {query}");
+            assert!(!batch.is_gap() && !batch.has_more(), "{batch:?}");
+            let next = format!("/poll/{channels}?since={}", batch.cursor);
+            assert!(!server.get(&next).batch().is_gap(), "{endpoint} {query}");
+        }
+        let mut stream = server.stream(&format!("/ndjson/{channels}?since=-{count}"));
+        assert!(stream.object().unwrap()["heartbeat"].is_u64());
+        for text in expected {
+            assert_eq!(stream.object().unwrap()["data"], *text);
+        }
+        let (first, _) = channels.split_once(',').unwrap_or((channels, ""));
+        server.publish(first, "next");
+        assert_eq!(stream.object().unwrap()["data"], "next");
+    }
+}
+
+#[test]
+fn all_history_is_followed_by_no_gap_for_what_was_lost_before() {
+    let server = Server::start();
+    server.publish("kept", "1");
+    let mut client = server.client();
+    for query in ["earliest", "-5"] {
+        server.publish("lost", "2");
+        client.ask("DELETE", "/channels/lost", "");
+        assert_eq!(client.answer().status(), 204);
+        let batch = client
+            .get(&format!("/poll/kept,lost?since={query}"))
+            .batch();
+        assert_eq!(batch.data(), ["1"]);
+        let next = client.get(&format!("/poll/kept,lost?since={}", batch.cursor));
+        assert!(!next.batch().is_gap(), "{query}");
+    }
+}
+
+#[test]
 fn limit_cuts_a_batch_and_says_more() {
     let server = Server::with(|config| config.max_batch = 3);
     for text in ["1", "2", "3", "4", "5"] {
@@ -103,7 +155,7 @@ fn malformed_parameters_are_refused_by_name() {
         ("since=", "since"),
         ("since=yesterday", "since"),
         ("since=abc-", "since"),
-        ("since=-5", "since"),
+        ("since=-0", "since"),
         ("since=abc-x", "since"),
         ("since=%zz", "%"),
         ("callback=", "callback"),

@@ -233,31 +233,45 @@ fn wanted<'w>(
     }
     // The header, else the last of its stand-ins that is not empty, else the last `since`.
     match (id, stand_in, since) {
-        (Some(id), _, _) => wanted.after = after(id, server).flatten(),
+        (Some(id), _, _) => wanted.after = wanted.after(id, server).flatten(),
         (None, Some(raw), _) => {
-            wanted.after = decoded(raw).and_then(|id| after(&id, server)).flatten();
+            wanted.after = decoded(raw)
+                .and_then(|id| wanted.after(&id, server))
+                .flatten();
         }
-        (None, None, Some(raw)) => wanted.after = after(&decoded(raw)?, server)?,
+        (None, None, Some(raw)) => wanted.after = wanted.after(&decoded(raw)?, server)?,
         (None, None, None) => {}
     }
     (wanted.names.len() <= 64).then_some(wanted)
 }
 
-/// Where a cursor begins; `None`: it is none.
-fn after(text: &[u8], server: &Server) -> Option<Option<u64>> {
-    let hub = server.engine.hub();
-    match text {
-        b"earliest" => Some(Some(0)),
-        b"now" => Some(Some(hub.head().0)),
-        _ => {
-            let (epoch, seq) = read_cursor(text)?;
-            let is_known = epoch == hub.epoch().as_str() && seq <= hub.head().0;
-            Some(is_known.then_some(seq))
+impl Wanted<'_> {
+    /// Where a cursor begins; `None`: it is none.
+    fn after(&self, text: &[u8], server: &Server) -> Option<Option<u64>> {
+        let hub = server.engine.hub();
+        match text {
+            b"earliest" => Some(Some(0)),
+            b"now" => Some(Some(hub.head().0)),
+            [b'-', count @ ..] => {
+                let text = std::str::from_utf8(count).ok()?;
+                let count: usize = text.parse().ok()?;
+                if !(1..=1_000).contains(&count) || count.to_string() != text {
+                    return None;
+                }
+                let is_wanted = |channel: &str| self.names.iter().any(|name| name == channel);
+                let numbers = (1..).zip(MESSAGES).filter(|(_, name)| is_wanted(name));
+                let numbers: Vec<u64> = numbers.map(|(seq, _)| seq).collect();
+                let newest = numbers.iter().rev().take(count).next_back();
+                Some(Some(newest.map_or(hub.head().0, |seq| seq - 1)))
+            }
+            _ => {
+                let (epoch, seq) = read_cursor(text)?;
+                let is_known = epoch == hub.epoch().as_str() && seq <= hub.head().0;
+                Some(is_known.then_some(seq))
+            }
         }
     }
-}
 
-impl Wanted<'_> {
     /// Takes note of a parameter; `None`: it is malformed.
     fn parameter(&mut self, name: &str, value: &[u8]) -> Option<()> {
         let text = || std::str::from_utf8(value).ok();

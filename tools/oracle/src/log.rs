@@ -80,6 +80,8 @@ pub enum Since {
     Now,
     /// With the oldest message that history keeps.
     Earliest,
+    /// With so many of the newest messages of its channels together.
+    Newest(u16),
     /// After this cursor.
     After(Id),
     /// After a cursor that this server cannot know, so a gap is due.

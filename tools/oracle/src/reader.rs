@@ -1,9 +1,11 @@
 //! The promise to one client, held against its log entry by entry.
 //!
 //! Owns the order of the rules: `position` says what the client should have, `origin` whether a
-//! message is what was published, `timing` when it should have come, and `pinned`, for
-//! `position`, the messages that history must keep. There is no other use between them.
+//! message is what was published, `timing` when it should have come, and for `position` `newest`
+//! says where a request for the newest messages begins, and `pinned` which messages history must
+//! keep. There is no other use between them.
 
+mod newest;
 mod origin;
 mod pinned;
 mod position;

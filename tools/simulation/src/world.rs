@@ -14,7 +14,7 @@ use crate::chance::Chance;
 use crate::client::{Client, lossy};
 use crate::model::Model;
 use crate::rights::{Block, Rights};
-use crate::setup::Setup;
+use crate::setup::{Setup, pick};
 use crate::tally::Tally;
 use crate::token::Token;
 use crate::wire::SimWire;
@@ -274,6 +274,10 @@ impl World {
         match (self.chance.u8(..20), cursor) {
             (0, _) => (Since::Earliest, Some("earliest".into())),
             (1, _) => (Since::Now, Some("now".into())),
+            (9 | 10, _) => {
+                let count = pick(&mut self.chance, &[1, 2, 3, 10, 1_000]);
+                (Since::Newest(count), Some(format!("-{count}")))
+            }
             (2, _) => (
                 Since::Unknown,
                 Some(match self.chance.bool() {

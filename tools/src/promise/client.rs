@@ -120,6 +120,7 @@ impl Client {
         self.reconnects = self.rng.u8(0..4) == 0;
         self.begins = match self.rng.u8(0..4) {
             0 => Since::Earliest,
+            1 => Since::Newest(20),
             _ => Since::Now,
         };
         self.place = None;
@@ -167,6 +168,7 @@ impl Client {
         let cursor = match since {
             Since::Now => "now".into(),
             Since::Earliest => "earliest".into(),
+            Since::Newest(count) => format!("-{count}"),
             Since::After(id) => id.to_string(),
             // Only simulated clients ask so; no server has this epoch.
             Since::Unknown => "0-0".into(),

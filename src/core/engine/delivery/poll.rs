@@ -49,12 +49,15 @@ pub(in crate::engine) fn open(
         callback: request.params.callback.clone(),
         ..*request.context
     };
+    let start = request.start;
     let mut known = Channels::new();
+    // The newest loss that the items do not say.
     let mut floor = Seq::ZERO;
     for name in request.names {
-        match delivery.hub.find(name) {
-            Some(channel) => known.push(channel),
-            None => floor = floor.max(delivery.hub.evicted_up_to(name)),
+        let channel = delivery.hub.find(name);
+        known.extend(channel);
+        if channel.is_none() || start.fresh {
+            floor = floor.max(delivery.hub.evicted_up_to(name));
         }
     }
     let max_batch = delivery.settings.max_batch;
@@ -65,7 +68,6 @@ pub(in crate::engine) fn open(
     };
     let mut items = std::mem::take(&mut delivery.items);
     items.clear();
-    let start = request.start;
     let followed = known.iter().map(|&channel| (channel, start.fresh));
     let more = delivery
         .hub
@@ -88,7 +90,8 @@ pub(in crate::engine) fn open(
     // a client whose requests reach two servers in turn that do not know each other's cursors.
     let is_barren = messages == 0 && (request.receive == Receive::Poll || gap);
     let batch = Batch {
-        cursor: match is_lost && !more {
+        // The next request is not told of losses before this one.
+        cursor: match (is_lost || start.fresh) && !more {
             true => last.max(floor),
             false => last,
         },

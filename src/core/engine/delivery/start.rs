@@ -12,7 +12,8 @@ use crate::message::Seq;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Start {
     pub(super) cursor: Seq,
-    /// The request asks for all history: what was evicted before it is no gap.
+    /// The request asks for all history, or for its newest part: what was evicted before it is no
+    /// gap.
     pub(super) fresh: bool,
     /// The client's cursor is of another epoch, or ahead of ours: a gap is reported first, then all
     /// history is sent.
@@ -20,12 +21,21 @@ pub(in crate::engine) struct Start {
 }
 
 /// Where the reader of a request with this `since` starts.
-pub(in crate::engine) fn start(hub: &Hub, receive: Receive, since: Since) -> Start {
+pub(in crate::engine) fn start(
+    hub: &Hub,
+    receive: Receive,
+    names: &Names<'_>,
+    since: Since,
+) -> Start {
     let head = hub.head();
     let at = |cursor, fresh, gap| Start { cursor, fresh, gap };
     match since {
         Since::Absent if receive == Receive::Poll => at(Seq::ZERO, true, false),
         Since::Earliest => at(Seq::ZERO, true, false),
+        Since::Newest(count) => {
+            let known = names.iter().filter_map(|name| hub.find(name));
+            at(hub.before_newest(known, count), true, false)
+        }
         Since::Absent | Since::Now => at(head, false, false),
         Since::After(seq) if seq <= head => at(seq, false, false),
         Since::After(_) | Since::Unknown => at(Seq::ZERO, true, true),

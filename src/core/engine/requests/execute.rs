@@ -133,7 +133,7 @@ fn execute<'b>(
                 names: &names,
                 params: &params,
                 identity: &identity,
-                start: start(hub, receive, params.since),
+                start: start(hub, receive, &names, params.since),
                 context,
             };
             return receive_with(delivery, &request);

@@ -8,11 +8,15 @@ use std::borrow::Cow;
 
 use super::route::Receive;
 use crate::authority::Origin;
+use crate::base::decimal;
 use crate::encode;
 use crate::engine::response::Problem;
 use crate::http1::{self, Head};
 use crate::message::{Cursor, Epoch, Seq};
 use crate::transport::{Options, Transport};
+
+/// The most messages that `since=-N` asks for.
+const MAX_NEWEST: u64 = 1_000;
 
 /// Where a client asks to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(in crate::engine) enum Since {
     Absent,
     /// With the oldest message in history.
     Earliest,
+    /// With the newest messages of the channels together, this many.
+    Newest(usize),
     /// With the next message.
     Now,
     /// After this message.
@@ -162,11 +168,18 @@ fn since(value: &[u8], epoch: &Epoch) -> Result<Since, Problem> {
     match value {
         b"earliest" => Ok(Since::Earliest),
         b"now" => Ok(Since::Now),
+        // No cursor begins with a hyphen: an epoch is not empty.
+        [b'-', count @ ..] => match decimal::canonical(count) {
+            Some(count @ 1..=MAX_NEWEST) => Ok(Since::Newest(count as usize)),
+            _ => Err(Problem::bad(
+                "since must be -1 to -1000 for so many of the newest messages",
+            )),
+        },
         _ => match Cursor::parse(value, epoch) {
             Some(Cursor::Known(seq)) => Ok(Since::After(seq)),
             Some(Cursor::Foreign) => Ok(Since::Unknown),
             None => Err(Problem::bad(
-                "since must be a cursor as this server gave it, `earliest` or `now`",
+                "since must be a cursor as this server gave it, `earliest`, `now`, or -1 to -1000",
             )),
         },
     }
@@ -286,6 +299,8 @@ mod tests {
                 ("NAME=", Some(Since::Absent)),
                 ("NAME=now&since=earliest", Some(Since::Now)),
                 ("NAME=earliest", Some(Since::Earliest)),
+                ("NAME=-2&since=now", Some(Since::Newest(2))),
+                ("NAME=-0&since=now", Some(Since::Unknown)),
                 ("NAME=zzzz-1&since=now", Some(Since::Unknown)),
                 ("NAME=nonsense&since=now", Some(Since::Unknown)),
                 ("NAME=%", Some(Since::Unknown)),
@@ -331,6 +346,16 @@ mod tests {
             ),
             ("since=0000000a-1&s%69nce=now", Some(Since::Now)),
             ("since=0000000a-1&since=nonsense", None),
+            ("since=-1", Some(Since::Newest(1))),
+            ("since=-1000", Some(Since::Newest(1_000))),
+            ("since=%2D3", Some(Since::Newest(3))),
+            ("since=-0", None),
+            ("since=-01", None),
+            ("since=-1001", None),
+            ("since=-18446744073709551617", None),
+            ("since=-", None),
+            ("since=--1", None),
+            ("since=-1-2", None),
             ("since=0000000a-1&since=", None),
             ("since=0000000a-1&since=%", None),
         ] {

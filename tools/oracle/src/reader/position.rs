@@ -5,6 +5,7 @@
 //! has been told, and no message that is known to exist before it is missing unless it was
 //! reported, or is among `unreported`.
 
+use super::newest;
 use super::pinned::Pinned;
 use crate::case::Case;
 use crate::finding::Kind;
@@ -29,6 +30,12 @@ enum Start {
     Now { asked_at: u64, is_held: bool },
     /// With the oldest message, and whether it may be held.
     Earliest { is_held: bool },
+    /// With so many of the newest messages; when it was sent, and whether it may be held.
+    Newest {
+        count: u16,
+        asked_at: u64,
+        is_held: bool,
+    },
 }
 
 /// How far a client has been told.
@@ -122,6 +129,16 @@ impl Position {
                 self.start = Start::Earliest { is_held };
                 self.begin_fresh();
             }
+            Since::Newest(count) => {
+                self.place = None;
+                let asked_at = case.at;
+                self.start = Start::Newest {
+                    count,
+                    asked_at,
+                    is_held,
+                };
+                self.begin_fresh();
+            }
             Since::Unknown => {
                 self.place = None;
                 self.start = Start::After;
@@ -159,8 +176,26 @@ impl Position {
         }
     }
 
+    /// Where the client stands before a message or a cursor, if it is the first of a request for
+    /// the newest messages: right before the message, or at the cursor.
+    fn begin_newest(&mut self, case: &mut Case<'_>, place: Id) {
+        if let (
+            None,
+            Start::Newest {
+                count, asked_at, ..
+            },
+        ) = (self.place, self.start)
+        {
+            let channels = self.channels.iter().map(|each| each.channel);
+            newest::judge(case, channels, count, asked_at, place);
+            self.place = Some(place);
+        }
+    }
+
     pub(super) fn message(&mut self, case: &mut Case<'_>, receipt: &Receipt, is_excused: bool) {
         let id = receipt.id;
+        let seq = id.seq.saturating_sub(1);
+        self.begin_newest(case, Id { seq, ..id });
         let place = self.place_in_epoch(id);
         if std::mem::take(&mut self.is_gap_due) && !is_excused {
             case.report(Kind::Concealed, format!("{id} came before the gap"));
@@ -234,6 +269,7 @@ impl Position {
     }
 
     pub(super) fn cursor(&mut self, case: &mut Case<'_>, id: Id, is_excused: bool) {
+        self.begin_newest(case, id);
         let place = self.place_in_epoch(id);
         if self.is_gap_due {
             // The client may come back with this, and the server must then say the gap.
@@ -316,7 +352,7 @@ impl Position {
             case.counts().gaps += 1;
             case.counts().epoch_gaps += u64::from(is_new_epoch);
             self.tell_of_all(case);
-            self.judge_gap_of_earliest(case);
+            self.judge_first_gap(case);
         }
         BatchBegun {
             is_new_epoch,
@@ -324,12 +360,13 @@ impl Position {
         }
     }
 
-    /// A request for the earliest gets no gap in its first response, unless it was held before.
-    fn judge_gap_of_earliest(&self, case: &mut Case<'_>) {
-        if let Start::Earliest { is_held } = self.start
+    /// A request for the earliest, or the newest, gets no gap in its first response, unless it was
+    /// held before.
+    fn judge_first_gap(&self, case: &mut Case<'_>) {
+        if let Start::Earliest { is_held } | Start::Newest { is_held, .. } = self.start
             && (!is_held || case.truth.exactly().is_some())
         {
-            case.report(Kind::Groundless, "it asked for the earliest");
+            case.report(Kind::Groundless, "it asked for what there is");
         }
     }
 

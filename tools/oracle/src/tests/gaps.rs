@@ -255,3 +255,29 @@ fn request_after_a_cursor_is_told_of_every_gap() {
         .batch(15_501, &[3, 4, 5, 6], id(1, 6), false);
     run.breaks(Kind::Lost);
 }
+
+#[test]
+fn request_for_the_newest_begins_with_as_many_as_it_asked_for() {
+    let first_of = |seqs: &[u64]| {
+        let mut run = Run::new(6);
+        run.asks(16_500, Transport::Poll, Since::Newest(2), 0)
+            .batch(16_501, seqs, id(1, 6), false);
+        run
+    };
+    first_of(&[5, 6]).is_right();
+    first_of(&[6]).breaks(Kind::Misplaced);
+    first_of(&[4, 5, 6]).breaks(Kind::Misplaced);
+    let mut run = Run::new(6);
+    run.asks(16_500, Transport::Poll, Since::Newest(2), 0)
+        .batch(16_501, &[5, 6], id(1, 6), true);
+    run.breaks(Kind::Groundless);
+    // History keeps four.
+    let mut run = Run::new(6);
+    run.asks(16_500, Transport::Ndjson, Since::Newest(9), 0)
+        .at(16_501, Event::Cursor(id(1, 2)))
+        .gets(16_502, 3)
+        .gets(16_503, 4)
+        .gets(16_504, 5)
+        .gets(16_505, 6);
+    run.is_right();
+}
