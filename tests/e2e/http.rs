@@ -281,3 +281,47 @@ fn refused_head_request_gets_no_body() {
         assert!(text.ends_with("\r\n\r\n"), "{text}");
     }
 }
+
+#[test]
+fn present_cursor_is_that_of_the_newest_message() {
+    let server = Server::start();
+    let id = server.publish("news", "x");
+    let mut client = server.client();
+    let answer = client.get("/cursor");
+    assert_eq!(answer.json(), serde_json::json!({"cursor": id}));
+    let cache = Some("no-store, no-transform");
+    assert_eq!(answer.field("Cache-Control"), cache);
+    assert_eq!(client.get("/cursor?since=x").status(), 200);
+    let other = "Origin: https://other.example\r\n";
+    client.get_with("/cursor", other).problem(403);
+    assert_eq!(client.post("/cursor", "", "").status(), 405);
+}
+
+#[test]
+fn client_may_be_loaded_by_pages_of_any_origin() {
+    let server = Server::start();
+    let mut client = server.client();
+    let own = client.get("/encke.js");
+    assert_eq!(own.status(), 200);
+    assert!(own.text().contains("export"), "it is a module");
+    let answer = client.get_with("/encke.js", "Origin: https://other.example\r\n");
+    assert_eq!(answer.text(), own.text());
+    for (name, value) in [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Cache-Control", "public, max-age=3600"),
+        ("Content-Type", "text/javascript; charset=utf-8"),
+        ("Connection", "keep-alive"),
+    ] {
+        assert_eq!(answer.field(name), Some(value));
+    }
+    assert!(answer.field("ETag").unwrap().starts_with('"'));
+    assert!(answer.field("Date").is_some());
+    client.ask("HEAD", "/encke.js", "");
+    let head = client.head();
+    assert_eq!(head.field("ETag"), answer.field("ETag"));
+
+    let server = Server::with(|config| config.page = false);
+    server.get("/encke.js").problem(404);
+    server.get("/").problem(404);
+    assert_eq!(server.get("/cursor").status(), 200);
+}

@@ -131,7 +131,7 @@ pub static SETTINGS: &[Setting] = &[
             get: |config| !config.page,
             set: |config, no| config.page = !no,
         },
-        "Do not serve the live page at /"),
+        "Do not serve the live page at / and the client at /encke.js"),
 
     live("--hold", Receiving, duration!(MS, hold),
         "Hold of a long poll without a `hold` parameter, less a random part of at most a tenth"),

@@ -57,13 +57,17 @@ pub enum Endpoint {
     Metrics,
     /// The live page.
     Page,
+    /// The JavaScript client.
+    Client,
+    /// `/cursor`.
+    Cursor,
     /// Nothing that is served, or a request that could not be read.
     Other,
 }
 
 impl Endpoint {
     /// The endpoints that receive nothing.
-    const OTHERS: [Endpoint; 8] = [
+    const OTHERS: [Endpoint; 10] = [
         Endpoint::Publish,
         Endpoint::Channels,
         Endpoint::Connections,
@@ -71,6 +75,8 @@ impl Endpoint {
         Endpoint::Readyz,
         Endpoint::Metrics,
         Endpoint::Page,
+        Endpoint::Client,
+        Endpoint::Cursor,
         Endpoint::Other,
     ];
 
@@ -98,6 +104,8 @@ impl Endpoint {
             Endpoint::Readyz => "readyz",
             Endpoint::Metrics => "metrics",
             Endpoint::Page => "page",
+            Endpoint::Client => "client",
+            Endpoint::Cursor => "cursor",
             Endpoint::Other => "other",
         }
     }
@@ -115,7 +123,9 @@ impl Endpoint {
             Endpoint::Readyz => other(4),
             Endpoint::Metrics => other(5),
             Endpoint::Page => other(6),
-            Endpoint::Other => other(7),
+            Endpoint::Client => other(7),
+            Endpoint::Cursor => other(8),
+            Endpoint::Other => other(9),
         }
     }
 }

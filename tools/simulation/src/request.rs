@@ -433,7 +433,7 @@ pub(crate) fn other(
         5 => ("GET", "/metrics", Kind::Other),
         6 => (
             "GET",
-            pick(chance, &["/readyz", "/nowhere", "/poll/a,,b"]),
+            pick(chance, &["/readyz", "/cursor", "/nowhere", "/poll/a,,b"]),
             Kind::Other,
         ),
         _ => ("GET", "/healthz", Kind::Other),

@@ -9,6 +9,7 @@ use super::deferred::{Deferred, DeferredResponse};
 use super::metrics;
 use super::publish::{accept, publish_batch, write_published};
 use super::state::Requests;
+use crate::encode::cursor_object;
 use crate::engine::connections::State;
 use crate::engine::delivery::{Delivery, ReceiveRequest, open_poll, open_stream, start};
 use crate::engine::response::{
@@ -202,6 +203,11 @@ fn execute<'b>(
             if let Some(page) = &requests.page {
                 page.write(response, context);
             }
+        }
+        Operation::Client => requests.client.write(response, context),
+        Operation::Cursor => {
+            let cursor = hub.id(hub.head());
+            response.json_with(context, |out| cursor_object(out, cursor));
         }
         // A health check may ask by OPTIONS. A preflight is answered: it says what a page may send,
         // and lets it read that the server is draining.

@@ -6,6 +6,7 @@
 //! Calls run one way: `input` → `execute` → `publish`, `channels`, `metrics`, `page` → `state`.
 
 mod channels;
+mod client;
 mod connections;
 mod deferred;
 mod execute;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::client::Client;
 use super::deferred::DeferredResponse;
 use super::page::Page;
 use crate::config::Config;
@@ -18,6 +19,7 @@ pub(in crate::engine) struct Requests {
     pub(in crate::engine) authorizer: Authorizer,
     /// The live page; `None` where it is not served.
     pub(super) page: Option<Page>,
+    pub(super) client: Client,
     pub(super) max_head_bytes: usize,
     pub(super) max_body_bytes: usize,
     /// Responses that take more than one tick, served in turns.
@@ -30,6 +32,7 @@ impl Requests {
             log,
             authorizer: Authorizer::new(config, seed),
             page: config.page.then(Page::new),
+            client: Client::new(),
             max_head_bytes: config.max_head_bytes,
             max_body_bytes: config.max_body_bytes,
             deferred: VecDeque::new(),

@@ -166,6 +166,25 @@ impl Heads {
         }
     }
 
+    /// As [`Heads::begin`], for a response that everyone may read and caches may keep. The caller
+    /// says for how long.
+    pub(in crate::engine) fn begin_public(
+        &self,
+        out: &mut Vec<u8>,
+        context: &ResponseContext<'_>,
+        status: u16,
+    ) {
+        out.extend_from_slice(status::line(status).as_bytes());
+        let date = self.common.any.split_inclusive("\r\n").next();
+        out.extend_from_slice(date.unwrap_or_default().as_bytes());
+        field(out, "Access-Control-Allow-Origin", ANY_ORIGIN);
+        match context.keep_alive {
+            KeepAlive::Http11 => out.extend_from_slice(self.http11.as_bytes()),
+            KeepAlive::Explicit => out.extend_from_slice(self.explicit.as_bytes()),
+            KeepAlive::Close => field(out, "Connection", "close"),
+        }
+    }
+
     /// Writes the end of a head: how the body ends, and the empty line.
     pub(in crate::engine) fn end(&self, out: &mut Vec<u8>, length: BodyLength) {
         match length {

@@ -45,6 +45,8 @@ pub(in crate::engine) enum Operation<'b> {
     Readyz,
     Metrics,
     Page,
+    Client,
+    Cursor,
     Preflight(Route<'b>),
 }
 
@@ -54,7 +56,7 @@ pub(in crate::engine) struct Authorizer {
     tokens: Tokens,
     /// The cookie that may carry a token.
     token_cookie: Option<String>,
-    /// Whether the live page is served.
+    /// Whether the live page and the JavaScript client are served.
     has_page: bool,
 }
 
@@ -113,7 +115,7 @@ impl Authorizer {
     ) -> Result<Operation<'b>, Problem> {
         let access = now.access;
         let route = match route {
-            Some(Route::Page) if !self.has_page && head.method != Method::Options => {
+            Some(route) if route.is_page() && !self.has_page && head.method != Method::Options => {
                 return Err(not_found());
             }
             Some(route) if access != Access::Public || !route.is_control() => route,
@@ -131,7 +133,10 @@ impl Authorizer {
             Method::Options => Identity::Anonymous,
             _ => self.identify(head, &route, now)?,
         };
-        self.check_origin(head, &route, now, &identity)?;
+        // The client is the same for everyone: a page of any origin may load it.
+        if route != Route::Client {
+            self.check_origin(head, &route, now, &identity)?;
+        }
         if head.method == Method::Options {
             return Ok(Operation::Preflight(route));
         }
@@ -174,6 +179,8 @@ impl Authorizer {
             Route::Readyz => Operation::Readyz,
             Route::Metrics => Operation::Metrics,
             Route::Page => Operation::Page,
+            Route::Client => Operation::Client,
+            Route::Cursor => Operation::Cursor,
             Route::Publish(_) | Route::PublishLines => unreachable!("returned above"),
         })
     }

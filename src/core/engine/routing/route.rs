@@ -51,6 +51,10 @@ pub(in crate::engine) enum Route<'b> {
     Readyz,
     Metrics,
     Page,
+    /// The JavaScript client.
+    Client,
+    /// The present cursor.
+    Cursor,
 }
 
 impl<'b> Route<'b> {
@@ -72,6 +76,8 @@ impl<'b> Route<'b> {
             (b"readyz", None) => Route::Readyz,
             (b"metrics", None) => Route::Metrics,
             (b"", None) => Route::Page,
+            (b"encke.js", None) => Route::Client,
+            (b"cursor", None) => Route::Cursor,
             (name, Some(names)) => Route::Receive(Receive::Park(Transport::named(name)?), names),
             _ => return None,
         })
@@ -89,6 +95,8 @@ impl<'b> Route<'b> {
             Route::Readyz => Endpoint::Readyz,
             Route::Metrics => Endpoint::Metrics,
             Route::Page => Endpoint::Page,
+            Route::Client => Endpoint::Client,
+            Route::Cursor => Endpoint::Cursor,
         }
     }
 
@@ -97,8 +105,14 @@ impl<'b> Route<'b> {
         match self {
             Route::Publish(_) | Route::PublishLines => true,
             Route::Channels | Route::Channel(_) | Route::Connections | Route::Metrics => true,
-            Route::Receive(..) | Route::Healthz | Route::Readyz | Route::Page => false,
+            Route::Receive(..) | Route::Healthz | Route::Readyz => false,
+            Route::Page | Route::Client | Route::Cursor => false,
         }
+    }
+
+    /// Whether it is a part of the live page, which can be left out.
+    pub(in crate::engine) fn is_page(&self) -> bool {
+        matches!(self, Route::Page | Route::Client)
     }
 
     /// Whether it may be asked for JSONP.
