@@ -3,6 +3,7 @@
 // node check.mjs [words of a check's name]
 
 import { Browser } from './chrome.mjs';
+import { client } from './client.mjs';
 import { commands } from './commands.mjs';
 import { documented } from './documented.mjs';
 import { libraries } from './libraries.mjs';
@@ -14,7 +15,7 @@ import { transports } from './transports.mjs';
 import { Skipped } from './until.mjs';
 
 const words = process.argv.slice(2).join(' ');
-const all = { ...documented, ...commands, ...mint, ...libraries, ...polyfill, ...transports, ...rights, ...livePage };
+const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...polyfill, ...transports, ...rights, ...livePage };
 const checks = Object.entries(all).filter(([name]) => name.includes(words));
 const browser = await Browser.start();
 let failed = 0;

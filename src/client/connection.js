@@ -1,0 +1,297 @@
+// The connection: one request after the other, by the transport that works here.
+//
+// Owns which transport is used, when a request is given up, and how long it waits before the next. It does not know
+// where it is in the sequence: it is told before each request, and hands on what comes.
+
+import { isCursor, unpack } from './cursor.js';
+import { backoff } from './later.js';
+import { TRANSPORTS } from './transports.js';
+
+/** @typedef {import('./types.js').StreamObject} StreamObject */
+
+/** A stream that has not said anything by then is mute, in milliseconds. */
+const MUTE_MS = 3_000;
+/** For so long a transport that was left is not tried again. */
+const REMEMBER_MS = 600_000;
+/** A request that has lived for so long did not fail. */
+const ALIVE_MS = 5_000;
+/** The longest hold that a server allows by default, and some more. */
+const HOLD_MS = 135_000;
+/** The longest time of a plain poll. */
+const POLL_MS = 15_000;
+/** How often a silent connection is looked at. */
+const LOOK_MS = 500;
+
+/**
+ * Starts a connection.
+ *
+ * @param {ReturnType<import('./http.js').http>} http
+ * @param {string[]} transports
+ * @param {{
+ *   plan: () => Promise<{ channels: string[], since: string } | undefined>,
+ *   take: (object: StreamObject) => void,
+ *   state: (state: string, why?: string, ms?: number) => void,
+ *   refused: (error: import('./http.js').EnckeError) => unknown,
+ *   restMs: number,
+ * }} on what to follow next; what came; where it stands; that it is refused, and whether there is something else to
+ *   follow; the least time between two polls
+ */
+export function connection(http, transports, on) {
+  let isOver = false;
+  /** Whether the last request was answered. */
+  let isUp = false;
+  /** Requests in a row that brought nothing. */
+  let failures = 0;
+  /** How often in a row this transport failed where a plain poll did not. */
+  let strikes = 0;
+  let isSuspect = false;
+  let wasMute = false;
+  /** The time of a plain poll. */
+  let plainMs = 0;
+  /** When to come back after a stream that broke, as the server says. */
+  let reconnectMs = 0;
+  /** The server's last advice for polls. */
+  let idleMs = 1000;
+  let wokenAt = 0;
+  let lookedAt = Date.now();
+
+  // Of the present request.
+  let heardAt = lookedAt;
+  /** It has brought something beyond its opening, or has lived. */
+  let hasProgress = false;
+  /** Silence after which it is not trusted by what has slept. */
+  let beatMs = 0;
+  /** Silence after which it is mute. */
+  let patienceMs = POLL_MS;
+  /** The server asks not to come back sooner. */
+  let leastMs = 0;
+  /** @param {string} _ why */
+  let cut = (_) => {};
+  let stopResting = () => {};
+
+  // What this tab remembers of the server: the transport that works.
+  const memory = `encke ${http.url}`;
+  /** @param {object} [what] */
+  const remember = (what) => {
+    try {
+      if (what) sessionStorage[memory] = JSON.stringify(what);
+      return JSON.parse(sessionStorage[memory]);
+    } catch {
+      // There is no storage here, or nothing in it, or no room.
+      return {};
+    }
+  };
+  let { name = '', until = 0 } = remember();
+  let place = Math.max(0, transports.indexOf(name));
+
+  /** @type {any} */
+  let later;
+  /** Something has woken the page, or the network may be another. */
+  function wake(isNewNetwork = false) {
+    const now = Date.now();
+    if (isNewNetwork) until = 0;
+    // Whatever wakes the page, it does not make a request each time.
+    clearTimeout(later);
+    if (now - wokenAt < 1000) {
+      later = setTimeout(wake, 1000);
+      return;
+    }
+    wokenAt = now;
+    stopResting();
+    if (now - heardAt > beatMs) cut('wake');
+  }
+
+  /** Looks for silence. The clock tells it, since timers stand still in a page that sleeps. */
+  const watch = setInterval(() => {
+    const now = Date.now();
+    const sleptMs = now - lookedAt;
+    lookedAt = now;
+    if (sleptMs > ALIVE_MS) wake();
+    else if (now - heardAt > patienceMs) cut('mute');
+  }, LOOK_MS);
+
+  function end() {
+    isOver = true;
+    clearInterval(watch);
+    clearTimeout(later);
+    cut('end');
+    stopResting();
+  }
+
+  /** Goes on to the next transport. What keeps back one stream keeps back the other. */
+  function leave() {
+    const isOther = /** @param {string} name */ (name) => !wasMute || !TRANSPORTS[name].isStream;
+    const next = transports.findIndex((name, at) => at > place && isOther(name));
+    place = next < 0 ? (place + 1) % transports.length : next;
+    until = Date.now() + REMEMBER_MS;
+    strikes = 0;
+    remember({ name: transports[place], until });
+  }
+
+  /**
+   * @param {string} name
+   * @param {import('./types.js').Batch} batch
+   * @param {number} tookMs
+   */
+  function takeBatch(name, batch, tookMs) {
+    const { messages, gap, more, retry, spread = 0 } = batch;
+    const isPoll = name === 'poll';
+    const { length } = messages;
+    if (isPoll) plainMs = tookMs;
+    unpack(batch, on.take);
+    // Gaps that follow each other, and holds that end at once, would be repeated without end.
+    hasProgress = !gap && (length > 0 || isPoll || tookMs > 1000);
+    if (retry) idleMs = retry;
+    leastMs = more ? 0 : Math.max(
+      retry || Math.random() * spread,
+      isPoll ? Math.min(idleMs, length ? 1000 : idleMs) : 0,
+      on.restMs,
+    );
+  }
+
+  /**
+   * One request. Returns why it was cut, or nothing if it ended in order.
+   * @param {string} name
+   * @param {string[]} channels
+   * @param {string} since
+   */
+  async function attempt(name, channels, since) {
+    const { run, isStream } = TRANSPORTS[name];
+    const control = new AbortController();
+    const begun = Date.now();
+    let reason = '';
+    let isOpen = false;
+    let isOrderly = !isStream;
+    cut = (why) => {
+      reason ||= why;
+      control.abort();
+    };
+    heardAt = begun;
+    hasProgress = false;
+    leastMs = 0;
+    beatMs = isStream ? MUTE_MS : ALIVE_MS;
+    patienceMs = isStream ? Math.max(MUTE_MS, 4 * plainMs) : name === 'poll' ? POLL_MS : HOLD_MS;
+    on.state(isUp ? 'open' : 'connecting');
+    const open = () => {
+      isOpen = isUp = true;
+      on.state('open');
+    };
+    try {
+      await run({
+        receive: (endpoint, query) => http.receive(endpoint, channels, { ...query, since }, control.signal),
+        heard: () => {
+          heardAt = Date.now();
+          hasProgress ||= isOpen;
+        },
+        take: (object) => {
+          const { batch, id, heartbeat, retry = 0, end, expired } = object;
+          if (reason) return;
+          if (batch) {
+            open();
+            return takeBatch(name, batch, Date.now() - begun);
+          }
+          if (heartbeat) {
+            open();
+            beatMs = heartbeat;
+            patienceMs = 2 * heartbeat + 5000;
+            reconnectMs = retry;
+          } else {
+            hasProgress ||= !!id;
+            isOrderly ||= !!(end || expired || retry);
+            leastMs = retry;
+          }
+          if (expired) {
+            http.expire();
+            leastMs = 0;
+          }
+          on.take(object);
+        },
+      });
+      if (!isOrderly && !reason) throw Error('the connection was cut');
+    } catch (error) {
+      if (!reason) {
+        isUp = false;
+        throw error;
+      }
+    } finally {
+      cut = () => {};
+      if (isStream && reason !== 'change') isUp = false;
+      hasProgress ||= isOpen && Date.now() - begun > ALIVE_MS;
+    }
+    return reason;
+  }
+
+  /**
+   * Waits before the next request: as long as the server says, and so long that clients do not come together. What
+   * wakes the page cuts short only the latter.
+   * @param {number} backoffMs
+   * @param {string} why
+   */
+  async function rest(backoffMs, why) {
+    const ms = Math.max(leastMs, backoffMs);
+    if (!ms || isOver) return;
+    if (!isUp) on.state('waiting', why, ms);
+    const notBefore = Date.now() + leastMs;
+    await new Promise((done) => {
+      let timer = setTimeout(done, ms);
+      stopResting = () => {
+        clearTimeout(timer);
+        timer = setTimeout(done, isOver ? 0 : notBefore - Date.now());
+      };
+    });
+    stopResting = () => {};
+  }
+
+  async function run() {
+    for (;;) {
+      const planned = await on.plan();
+      if (isOver) return;
+      if (!planned) return end();
+      const { channels, since } = planned;
+      if (Date.now() > until) place = 0;
+      const isCheck = isSuspect;
+      isSuspect = false;
+      // The answer to a long poll from now on would have to wait for a message to say where it begins.
+      const isPlain = isCheck || transports[place] === 'long-poll' && !isCursor(since);
+      let reason = '';
+      let why = '';
+      try {
+        reason = await attempt(isPlain ? 'poll' : transports[place], channels, since);
+      } catch (error) {
+        if (isOver) return;
+        if (error.isFinal) {
+          if (on.refused(error)) continue;
+          return end();
+        }
+        why = error.message;
+        leastMs = Math.max(error.leastMs || 0, reconnectMs);
+        reason = 'failed';
+      }
+      if (reason === 'change' || reason === 'wake') continue;
+      if (isPlain && !reason) {
+        if (isCheck && ++strikes > 1) leave();
+        continue;
+      }
+      const isMute = reason === 'mute' && !isPlain;
+      if (hasProgress && !isMute) failures = strikes = 0;
+      else if (!isPlain) {
+        isSuspect = !!reason;
+        wasMute = isMute;
+      }
+      if (isMute) continue;
+      if (reason || !hasProgress) failures += 1;
+      // What ends in order without having brought anything is repeated at once the first time.
+      await rest(failures > (reason ? 0 : 1) ? backoff(failures) : 0, why);
+    }
+  }
+
+  // Its owner has to know it first.
+  queueMicrotask(run);
+  return {
+    end,
+    wake,
+    /** There is something else to follow. */
+    change: () => cut('change'),
+    transport: () => transports[place],
+  };
+}

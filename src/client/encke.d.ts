@@ -1,0 +1,117 @@
+/** The JavaScript client of encke. See src/docs/browser.md. */
+
+/** A message as it is received. */
+export interface Message<T = any> {
+  /** Its id; also a cursor. */
+  id: string;
+  channel: string;
+  /** JSON as it was published, text, or bytes as a `Uint8Array`. */
+  data: T;
+  /** Its event name, if it has one. */
+  event?: string;
+  /** `base64` if the data were sent as such; they are bytes here. */
+  encoding?: 'base64';
+}
+
+export type Transport = 'sse' | 'ndjson' | 'long-poll' | 'poll';
+
+export type State =
+  | 'idle' | 'connecting' | 'open' | 'waiting' | 'offline' | 'suspended' | 'unauthorized' | 'refused' | 'closed';
+
+/** A refusal by the server. */
+export class EnckeError extends Error {
+  constructor(detail: string, status: number);
+  /** The HTTP status. */
+  status: number;
+}
+
+export interface TokenRequest {
+  /** `first`, `expires` (soon), or `refused` (by a 401). */
+  reason: 'first' | 'expires' | 'refused';
+  /** What is followed. */
+  channels: string[];
+}
+
+export interface Options {
+  /** A token, or what returns one: asked at first, before it expires, and once after a 401. */
+  token?: string | ((why: TokenRequest) => string | Promise<string>);
+  /** In order of preference; by default all. */
+  transports?: Transport[];
+  /** One connection for all tabs of the origin; by default true. Where that cannot be had, each has its own. */
+  share?: boolean;
+  /** What a hidden page does; by default `keep`. `poll`: it asks every 15 s or less often. */
+  hidden?: 'keep' | 'poll' | 'close';
+  /** In place of the global one. */
+  fetch?: typeof fetch;
+  /** Sent with each request. To another origin they take a preflight. */
+  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  /** Closes the client. */
+  signal?: AbortSignal;
+}
+
+export interface SubscribeOptions<T = any> {
+  /** `now` (default), `earliest`, `-N` for the newest N messages, or a cursor. */
+  since?: string;
+  /**
+   * Loads the state: at first, and after each gap. Messages wait for it and follow it. Repeated if it fails.
+   */
+  load?: () => unknown;
+  /** If it returns a promise, the next message waits for that. */
+  onMessage?: (message: Message<T>, subscription: Subscription) => unknown;
+  /** Messages were lost. `load` runs after it. */
+  onGap?: () => unknown;
+  /** The channels are complete; the subscription is over. */
+  onEnd?: () => unknown;
+  /** The subscription is refused, and over. */
+  onError?: (error: EnckeError) => unknown;
+}
+
+export interface Subscription {
+  readonly channels: string[];
+  /** A cursor: all up to here has been handed over. Empty at first. */
+  readonly cursor: string;
+  readonly closed: boolean;
+  close(): void;
+}
+
+export interface StateEvent extends Event {
+  readonly detail: {
+    state: State;
+    /** The one in use, of whichever tab. */
+    transport: Transport;
+    /** What failed. */
+    why?: string;
+    /** When it is tried again. */
+    retryInMs?: number;
+  };
+}
+
+export interface Published {
+  id: string;
+  channel: string;
+  subscribers: number;
+}
+
+export interface Encke extends EventTarget {
+  readonly state: State;
+  readonly transport: Transport;
+  subscribe<T = any>(channels: string | string[], options?: SubscribeOptions<T>): Subscription;
+  messages<T = any>(channels: string | string[], options?: SubscribeOptions<T>): AsyncGenerator<Message<T>, void, void>;
+  /** Text is published as text, bytes as bytes, anything else as JSON. Repeated, with one key, until it is known to be there once. */
+  publish(
+    channel: string,
+    data: unknown,
+    options?: { event?: string; key?: string; signal?: AbortSignal },
+  ): Promise<Published>;
+  close(): void;
+  addEventListener(type: 'state', listener: (event: StateEvent) => void, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(
+    type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions,
+  ): void;
+}
+
+/**
+ * A client of the server at `url`; by default the one that this module came from. It connects when there is something
+ * to follow.
+ */
+export function connect(url?: string | URL, options?: Options): Encke;

@@ -1,0 +1,425 @@
+// The client: subscriptions on one connection, shared by all tabs.
+//
+// Owns what is followed, by which role of this tab, and from where. It displays and stores nothing. Nothing here
+// touches a page before `connect` is called, so that it can be imported anywhere.
+
+import { connection as begin } from './connection.js';
+import { isAfter, isCursor, oldest, unpack } from './cursor.js';
+import { EnckeError, http as requests } from './http.js';
+import { backoff, sleep } from './later.js';
+import { subscription } from './subscription.js';
+import { canShare, tabs as takePart } from './tabs.js';
+import { TRANSPORTS } from './transports.js';
+
+/** @typedef {import('./types.js').StreamObject} StreamObject */
+/** @typedef {import('./types.js').Options} Options */
+/** @typedef {import('./subscription.js').Subscription} Subscription */
+
+export { EnckeError };
+
+/** The most channels of one request. */
+const MAX_CHANNELS = 64;
+/** Changes within this time make one request, in milliseconds. */
+const GATHER_MS = 10;
+/** The least time between two polls of a hidden page, with `hidden: 'poll'`. */
+const HIDDEN_REST_MS = 15_000;
+/** How often a message is sent again if it is not known whether it arrived. */
+const MAX_RETRIES = 5;
+
+/** @param {{ channels: string[] }[]} all */
+const channelsOf = (all) => [...new Set(all.flatMap(({ channels }) => channels))];
+
+/**
+ * A connection to an encke server, made when there is something to follow.
+ * @param {string | URL} url default: where this module came from
+ * @param {Options} options
+ */
+export function connect(url = new URL('.', import.meta.url), options = {}) {
+  const base = new URL(`${url}`.replace(/\/?$/, '/'), globalThis.location?.href);
+  const { transports = Object.keys(TRANSPORTS), signal, hidden, share = true } = options;
+  for (const name of transports) if (!TRANSPORTS[name]) throw TypeError(`no transport ${name}`);
+
+  /** @type {Set<Subscription>} */
+  const subs = new Set();
+  const http = requests(base.href, options, () => channelsOf([...subs]));
+  const over = new AbortController();
+  const page = globalThis.document;
+  /** Empty: none yet. Else `starting`, `alone`, `leader` or `follower`. */
+  let role = '';
+  let isSuspended = false;
+  let isHidden = false;
+  /** @type {ReturnType<typeof begin> | null} */
+  let connection = null;
+  /** @type {ReturnType<typeof takePart> | null} */
+  let tabs = null;
+  /** Ends what this role has begun. */
+  let stop = new AbortController();
+  /** Up to where everything of `follows` has come: a cursor, or where to begin. */
+  let at = '';
+  /** What the connection, of whichever tab, follows. @type {string[]} */
+  let follows = [];
+  /** From where on it does. */
+  let followsSince = '';
+  let hasSplit = false;
+  /** @type {any} */
+  let timer;
+
+  /**
+   * @param {string} state
+   * @param {string} [why]
+   * @param {number} [retryInMs]
+   */
+  function say(state, why, retryInMs, transport = connection ? connection.transport() : encke.transport) {
+    if (state === 'waiting' && globalThis.navigator?.onLine === false) state = 'offline';
+    if (encke.state === 'closed' || state === encke.state && transport === encke.transport && !why) return;
+    Object.assign(encke, { state, transport });
+    const detail = { state, transport, why, retryInMs };
+    tabs?.state(detail);
+    encke.dispatchEvent(Object.assign(new Event('state'), { detail }));
+  }
+
+  /** Something has changed. */
+  function refresh(ms = GATHER_MS) {
+    clearTimeout(timer);
+    timer = setTimeout(arrange, ms);
+  }
+
+  /** Forgets its role and what it follows, and keeps the subscriptions with their places. */
+  function reset() {
+    connection?.end();
+    tabs?.close();
+    stop.abort();
+    stop = new AbortController();
+    connection = tabs = null;
+    role = at = followsSince = '';
+    follows = [];
+    hasSplit = false;
+    detach();
+  }
+
+  /** Each subscription brings itself up to the present before it goes on. */
+  const detach = () => subs.forEach((sub) => sub._detach());
+
+  function suspend() {
+    if (isSuspended || encke.state === 'closed') return;
+    isSuspended = true;
+    reset();
+    say('suspended');
+  }
+
+  function wake(isNewNetwork = false) {
+    if (!isSuspended) return connection?.wake(isNewNetwork);
+    isSuspended = false;
+    arrange();
+  }
+
+  /** Takes up a role, as there is something to follow. */
+  async function start() {
+    if (isHidden || !share || !canShare()) {
+      role = 'alone';
+      return arrange();
+    }
+    role = 'starting';
+    const { signal } = stop;
+    const subject = await http.subject().catch(() => '');
+    if (signal.aborted) return;
+    tabs = takePart(`encke ${http.url} ${subject} `, {
+      role(next) {
+        if (next === 'alone') reset();
+        // What the others follow is not followed yet by this tab's connection.
+        follows = [];
+        role = next;
+        arrange();
+      },
+      changed() {
+        if (isCursor(at)) tabs?.follows(follows, at);
+        tabs?.state(encke);
+        refresh();
+      },
+      own() {
+        const ready = [...subs].filter((sub) => sub._isReady);
+        return ready.length > 0 && { channels: channelsOf(ready), at: oldest(ready.map((sub) => sub._at)) };
+      },
+      told({ follows, since, object, state }) {
+        if (follows) live(follows, since);
+        if (object) hear(object);
+        if (state) say(state.state, state.why, state.retryInMs, state.transport);
+      },
+    });
+  }
+
+  /** Makes this tab follow what its subscriptions ask for. */
+  function arrange() {
+    if (isSuspended || encke.state === 'closed' || role === 'starting') return;
+    if (!subs.size) {
+      if (role) reset();
+      if (!/^[ru]/.test(encke.state)) say('idle');
+    } else if (!role) start();
+    else if (role === 'follower' || isCursor(at)) subs.forEach(fetchUp);
+    else open([...subs]);
+    tabs?.join();
+    if (role !== 'alone' && role !== 'leader') return;
+    const wanted = channelsOf(ready());
+    if (connection) {
+      if (wanted.some((name) => !follows.includes(name))) connection.change();
+    } else if (wanted[0]) {
+      connection = begin(http, isHidden ? ['poll'] : transports, {
+        plan, take, state: say, refused, restMs: isHidden ? HIDDEN_REST_MS : 0,
+      });
+    }
+  }
+
+  /** Nothing is followed yet. @param {Subscription[]} all */
+  function open(all) {
+    const places = [...all.map((sub) => sub._at), ...members().map((member) => member.at)];
+    // The newest of several channels are not those of each.
+    const isOne = new Set(places).size < 2 && (places[0][0] !== '-' || !all[1]);
+    if (isOne && !all.some((sub) => sub._isFetching)) {
+      [at] = places;
+      all.forEach((sub) => sub._ready());
+      return;
+    }
+    // Each begins elsewhere: with what a poll says, and then together.
+    if (at) {
+      connection?.end();
+      connection = null;
+      at = '';
+      detach();
+    }
+    all.forEach(fetchUp);
+  }
+
+  /** What other tabs follow by this one's connection. */
+  const members = () => tabs?.members() || [];
+
+  /** What the connection is to follow, each with its place. */
+  const ready = () => [
+    ...[...subs].filter((sub) => sub._isReady).map((sub) => ({ channels: sub.channels, at: sub._at })), ...members(),
+  ];
+
+  /** What the next request is to follow, and from where. */
+  async function plan() {
+    const { signal } = stop;
+    const planned = connection;
+    await tabs?.sweep();
+    const all = ready();
+    const isNew = /** @param {{ channels: string[] }} one */ ({ channels }) => channels.some((name) => !follows.includes(name));
+    const added = all.filter(isNew).map((one) => one.at).filter(isCursor);
+    // What is followed already is brought up to date first: else the others' history since then would come too.
+    while (follows[0] && isCursor(at) && added.some((place) => isAfter(place, at))) {
+      try {
+        const batch = await http.poll(follows, at, signal);
+        unpack(batch, take);
+        if (!batch.more) break;
+      } catch {
+        break;
+      }
+    }
+    const channels = channelsOf(all);
+    if (connection !== planned || signal.aborted || !channels[0]) return;
+    if (!at || isCursor(at)) at = oldest(at ? [at, ...added] : added);
+    live(channels, at);
+    if (isCursor(at)) tabs?.follows(channels, at);
+    return { channels, since: at };
+  }
+
+  /**
+   * From here on all of these channels comes.
+   * @param {string[]} channels
+   * @param {string} since
+   */
+  function live(channels, since) {
+    follows = channels;
+    followsSince = since;
+    for (const sub of subs) {
+      sub._isLive = sub.channels.every((name) => channels.includes(name));
+      if (sub._isLive && sub._isReady && isCursor(since) && isCursor(sub._at) && isAfter(since, sub._at)) {
+        sub._isReady = false;
+        refresh();
+      }
+    }
+  }
+
+  /** @param {StreamObject} object from this tab's own connection */
+  function take(object) {
+    const place = object.id || object.cursor;
+    const isFirst = !isCursor(at);
+    if (place && isAfter(place, at)) at = place;
+    hear(object);
+    hasSplit = false;
+    if (isFirst) tabs?.follows(follows, at);
+    tabs?.relay(object);
+  }
+
+  /** @param {StreamObject} object */
+  function hear(object) {
+    for (const sub of subs) if (sub._isLive) sub._hear(object);
+  }
+
+  /**
+   * Brings a subscription up to the present by polls, after which it goes with the others.
+   * @param {Subscription} sub
+   */
+  async function fetchUp(sub) {
+    if (sub._isFetching || sub._isReady) return;
+    sub._isFetching = true;
+    const { signal } = stop;
+    for (let failures = 0; !sub.closed && !sub._isReady && !signal.aborted;) {
+      try {
+        const batch = await http.poll(sub.channels, sub._at, signal);
+        const { cursor, more } = batch;
+        failures = 0;
+        unpack(batch, sub._push);
+        await sub._room();
+        // Before the connection began to bring it, something may have been missed. Another epoch tells itself.
+        const isMissing = sub._isLive && followsSince.split('-')[0] === cursor.split('-')[0] && isAfter(followsSince, cursor);
+        if (!more && !isMissing && !signal.aborted) sub._ready();
+      } catch (error) {
+        if (signal.aborted) break;
+        if (error.status === 401) refused(error);
+        else if (error.isFinal) sub._fail(error);
+        else {
+          const ms = Math.max(error.leastMs || 0, backoff(failures += 1));
+          if (!connection && role !== 'follower') say('waiting', error.message, ms);
+          await sleep(ms);
+        }
+      }
+    }
+    sub._isFetching = false;
+    refresh(0);
+  }
+
+  /**
+   * What is followed together is refused. Returns whether the connection goes on with something else.
+   * @param {EnckeError} error
+   */
+  function refused(error) {
+    const isUnknown = error.status === 401;
+    if (!isUnknown && members()[0]) {
+      tabs?.abandon();
+      return true;
+    }
+    if (!isUnknown && subs.size > 1 && !hasSplit) {
+      // One of them is refused. Each finds out by itself.
+      connection = null;
+      at = '';
+      follows = [];
+      hasSplit = true;
+      detach();
+      subs.forEach(fetchUp);
+      return;
+    }
+    say(isUnknown ? 'unauthorized' : 'refused', error.message);
+    subs.forEach((sub) => sub._fail(error));
+  }
+
+  const encke = Object.assign(new EventTarget(), {
+    /** connecting, open, waiting, offline, suspended, unauthorized, refused, closed; idle without subscriptions */
+    state: 'idle',
+    /** The transport in use, of whichever tab. */
+    transport: transports[0],
+
+    /**
+     * Follows channels.
+     * @param {string | string[]} channels
+     * @param {import('./types.js').SubscribeOptions} [options]
+     */
+    subscribe(channels, options = {}) {
+      const names = [...new Set(typeof channels === 'string' ? channels.split(',') : channels)];
+      const sub = subscription(names, options, () => {
+        if (sub.closed) subs.delete(sub);
+        refresh();
+      });
+      subs.add(sub);
+      const why = encke.state === 'closed' ? 'the client is closed'
+        : channelsOf([...subs])[MAX_CHANNELS] && `a client follows at most ${MAX_CHANNELS} channels`;
+      if (why) queueMicrotask(() => sub._fail(new EnckeError(why, 400)));
+      refresh();
+      return sub;
+    },
+
+    /**
+     * The messages of channels, for `for await`. While the loop is busy, none is read.
+     * @param {string | string[]} channels
+     * @param {import('./types.js').SubscribeOptions} [options]
+     */
+    async *messages(channels, options) {
+      /** @type {any} */
+      let next;
+      let more = () => {};
+      const set = /** @param {object} what */ (what) => new Promise((taken) => {
+        next = { ...what, taken };
+        more();
+      });
+      const sub = encke.subscribe(channels, {
+        ...options,
+        onMessage: (message) => set({ message }),
+        onEnd: () => { set({}); },
+        onError: (error) => { set({ error }); },
+      });
+      try {
+        for (;;) {
+          if (!next) await new Promise((done) => { more = () => done(0); });
+          const { message, error, taken } = next;
+          next = 0;
+          if (error) throw error;
+          if (!message) return;
+          yield message;
+          taken();
+        }
+      } finally {
+        sub.close();
+      }
+    },
+
+    /**
+     * Publishes, and repeats it with one key until it is known to be published once.
+     * @param {string} channel
+     * @param {unknown} data text, bytes, or what becomes JSON
+     * @param {{ event?: string, key?: string, signal?: AbortSignal }} [options]
+     * @returns {Promise<{ id: string, channel: string, subscribers: number }>}
+     */
+    async publish(channel, data, options = {}) {
+      const key = options.key || `${Math.random()}${Date.now()}`;
+      for (let failures = 1; ; failures += 1) {
+        try {
+          return await http.publish(channel, data, { ...options, key });
+        } catch (error) {
+          if (error.isFinal || failures > MAX_RETRIES || options.signal?.aborted) throw error;
+          await sleep(Math.max(error.leastMs || 0, backoff(failures)));
+        }
+      }
+    },
+
+    /** Ends all subscriptions, for good. */
+    close() {
+      reset();
+      say('closed');
+      subs.forEach((sub) => sub.close());
+      over.abort();
+    },
+  });
+
+  signal?.addEventListener('abort', encke.close);
+  /** @param {any} target @param {string} types @param {(event: any) => void} heard */
+  const listen = (target, types, heard) => {
+    for (const type of types.split(' ')) target?.addEventListener?.(type, heard, { signal: over.signal });
+  };
+  for (const target of [globalThis, page]) {
+    listen(target, 'pagehide freeze', suspend);
+    listen(target, 'pageshow resume', () => wake());
+  }
+  listen(globalThis, 'online', () => wake(true));
+  // Not every browser has it, nor TypeScript.
+  listen(/** @type {any} */ (globalThis.navigator)?.connection, 'change', () => wake(true));
+  listen(page, 'visibilitychange', () => {
+    const wasHidden = isHidden;
+    isHidden = hidden === 'poll' && page.hidden;
+    if (hidden === 'close' && page.hidden) suspend();
+    else if (isHidden !== wasHidden) {
+      reset();
+      arrange();
+    } else if (!page.hidden) wake();
+  });
+  return encke;
+}

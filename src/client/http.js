@@ -1,0 +1,142 @@
+// Requests: addresses, tokens, refusals.
+//
+// Owns when a token is asked for, where it travels, and what a status means.
+
+/** How long before its end a token is asked for anew, in milliseconds; less for one that is short-lived. */
+const RENEW_MS = 30_000;
+
+/** A response that is not a success. */
+export class EnckeError extends Error {
+  /**
+   * @param {string} detail what to do, in the server's words
+   * @param {number} status
+   * @param {number} leastMs the server asks not to come back sooner
+   */
+  constructor(detail, status, leastMs = 0) {
+    super(detail);
+    this.status = status;
+    this.leastMs = leastMs;
+    /** The same request would be refused again. */
+    this.isFinal = status < 500 && status !== 408 && status !== 429;
+  }
+}
+
+/**
+ * The claims of a token, unverified.
+ * @param {string} token
+ * @returns {{ sub?: string, exp?: number }}
+ */
+function claims(token) {
+  try {
+    return JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')));
+  } catch {
+    return {};
+  }
+}
+
+/** @param {string} name */
+const encoded = (name) => encodeURIComponent(name).replace(/%2F/g, '/');
+
+/**
+ * @param {string} url
+ * @param {import('./types.js').Options} options
+ * @param {() => string[]} names those for which a token is asked
+ */
+export function http(url, { token: given, headers: added, fetch: get = globalThis.fetch }, names) {
+  const isAsked = typeof given === 'function';
+  let token = isAsked ? '' : given || '';
+  /** From when on the token is not used for another request. */
+  let renewAt = 0;
+  /** @type {Promise<string> | null} */
+  let asking = null;
+  // A request with an Authorization field to another origin takes a preflight for each address.
+  const isFar = globalThis.location?.origin && new URL(url).origin !== location.origin;
+
+  /**
+   * The token, a new one where the last is about to expire or is refused.
+   * @param {unknown} isRefused
+   */
+  async function theToken(isRefused) {
+    const reason = isRefused ? 'refused' : !token ? 'first' : Date.now() > renewAt && 'expires';
+    if (isAsked && reason) {
+      asking ||= (async () => given({ reason, channels: names() }))();
+      try {
+        token = await asking || '';
+      } finally {
+        asking = null;
+      }
+      const leftMs = (claims(token).exp || Infinity) * 1000 - Date.now();
+      renewAt = Date.now() + leftMs - Math.min(RENEW_MS, leftMs / 10);
+    }
+    return token;
+  }
+
+  /**
+   * A response with a status of success.
+   * @param {string} path
+   * @param {Record<string, string>} query
+   * @param {RequestInit} init
+   * @returns {Promise<Response>}
+   */
+  async function ask(path, query, init) {
+    for (let used = '', tries = 0; ; tries += 1) {
+      used = await theToken(tries && token === used);
+      const headers = new Headers(typeof added === 'function' ? await added() : added);
+      new Headers(init.headers).forEach((value, name) => headers.set(name, value));
+      const parameters = new URLSearchParams(query);
+      if (used && isFar && !init.method) parameters.set('token', used);
+      else if (used) headers.set('Authorization', `Bearer ${used}`);
+      const response = await get(`${url}${path}?${parameters}`, { cache: 'no-store', ...init, headers });
+      const { status } = response;
+      if (response.ok) return response;
+      if (status !== 401 || tries || !isAsked) {
+        const { detail = `status ${status}` } = await response.json().catch(() => ({}));
+        const after = response.headers.get('Retry-After') || '';
+        throw new EnckeError(detail, status, Math.max(0, +after * 1000 || Date.parse(after) - Date.now() || 0));
+      }
+    }
+  }
+
+  /**
+   * One way to receive.
+   * @param {string} endpoint
+   * @param {string[]} channels
+   * @param {Record<string, string>} query
+   * @param {AbortSignal} signal
+   */
+  const receive = (endpoint, channels, query, signal) =>
+    ask(`${endpoint}/${channels.map(encoded).join()}`, query, { signal });
+
+  return {
+    url,
+    receive,
+    /** The server says that the token ends. */
+    expire() { renewAt = 0; },
+    /** Whom the token is for. */
+    subject: async () => claims(await theToken(0)).sub || '',
+    /**
+     * A poll: the batch after a cursor, at once.
+     * @param {string[]} channels
+     * @param {string} since
+     * @param {AbortSignal} signal
+     * @returns {Promise<import('./types.js').Batch>}
+     */
+    poll: async (channels, since, signal) => (await receive('poll', channels, { since }, signal)).json(),
+    /**
+     * @param {string} channel
+     * @param {any} data
+     * @param {{ event?: string, key: string, signal?: AbortSignal }} options
+     */
+    async publish(channel, data, { event, key, signal }) {
+      const isText = typeof data === 'string';
+      const isBytes = data instanceof ArrayBuffer || ArrayBuffer.isView(data) || data instanceof Blob;
+      const type = isBytes ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json';
+      return (await ask(`publish/${encoded(channel)}`, event ? { event } : {}, {
+        method: 'POST',
+        body: isBytes || isText ? /** @type {BodyInit} */ (data) : JSON.stringify(data),
+        headers: { 'Content-Type': type, 'Idempotency-Key': key },
+        signal,
+      })).json();
+    },
+  };
+}

@@ -1,0 +1,168 @@
+// Subscriptions: what one part of a page follows.
+//
+// Owns the order of its callbacks, what waits for `load`, and how far it has come. Invariant: between two gaps
+// it is given every message of its channels once, in order.
+
+import { isAfter, isCursor } from './cursor.js';
+import { backoff, sleep } from './later.js';
+
+/** @typedef {import('./types.js').StreamObject} StreamObject */
+/** @typedef {ReturnType<typeof subscription>} Subscription */
+
+/** More messages than these do not wait: they are fetched again when it has caught up. */
+const MAX_WAITING = 1_000;
+
+let hasWarned = false;
+
+/** @param {unknown} error */
+const report = (error) => (globalThis.reportError || console.error)(error);
+
+/**
+ * Starts one. Members with an underscore are the client's own.
+ * @param {string[]} channels
+ * @param {import('./types.js').SubscribeOptions} options
+ * @param {() => void} changed it is behind, or closed
+ */
+export function subscription(channels, { since, load, onMessage, onGap, onEnd, onError }, changed) {
+  /** @type {StreamObject[]} */
+  let queue = [];
+  /** What the connection brought while the backlog is fetched. @type {StreamObject[]} */
+  let held = [];
+  let isBusy = false;
+  /** Something did not fit. */
+  let isBehind = false;
+  let mustLoad = load;
+  let drained = () => {};
+
+  /**
+   * @param {((...all: any[]) => unknown) | undefined} callback
+   * @param {unknown[]} all
+   */
+  const call = (callback, ...all) => {
+    try {
+      return callback?.(...all);
+    } catch (error) {
+      report(error);
+    }
+  };
+
+  /** @param {StreamObject} object */
+  const tell = (object) => {
+    const { id, channel, data, encoding, gap, end } = object;
+    sub.cursor = id || object.cursor || sub.cursor;
+    if (id) {
+      if (!channels.includes(/** @type {string} */ (channel))) return;
+      if (encoding) object.data = Uint8Array.from(atob(/** @type {string} */ (data)), (c) => c.charCodeAt(0));
+      return call(onMessage, object, sub);
+    }
+    if (gap) {
+      hasWarned ||= !(onGap || load || console.warn('encke: messages were lost, and there is neither onGap nor load'));
+      mustLoad = load;
+      return call(onGap);
+    }
+    if (end) {
+      sub.close();
+      call(onEnd);
+    }
+  };
+
+  /** Loads the state, again and again if that fails: without it the messages mean nothing. */
+  const reload = async () => {
+    for (let failures = 1; mustLoad && !sub.closed; failures += 1) {
+      try {
+        await mustLoad();
+        mustLoad = undefined;
+      } catch (error) {
+        report(error);
+        await sleep(backoff(failures));
+      }
+    }
+  };
+
+  /** Calls back for what is in the queue, unless something is under way. */
+  const pump = () => {
+    while (!isBusy && !sub.closed) {
+      const object = mustLoad && isCursor(sub._at) ? null : queue.shift();
+      if (object === undefined) {
+        if (isBehind && sub._isReady) {
+          isBehind = sub._isReady = false;
+          changed();
+        }
+        return drained();
+      }
+      const waits = object ? tell(object) : reload();
+      if (waits instanceof Promise) {
+        isBusy = true;
+        waits.catch(report).then(() => {
+          isBusy = false;
+          pump();
+        });
+      }
+    }
+  };
+
+  const sub = {
+    channels,
+    /** How far it has been told: its last callback is after this. */
+    cursor: '',
+    closed: false,
+    /** Ends it. */
+    close() {
+      if (sub.closed) return;
+      sub.closed = true;
+      changed();
+    },
+
+    /** Up to where messages are in the queue: a cursor, or where to begin. */
+    _at: since || 'now',
+    /** Whether all from `_at` on comes from the connection. */
+    _isReady: false,
+    /** Whether the connection follows its channels. */
+    _isLive: false,
+    _isFetching: false,
+
+    /** @param {StreamObject} object from the connection */
+    _hear(object) {
+      if (sub._isReady) sub._push(object);
+      else if (held.push(object) > MAX_WAITING) isBehind = true;
+    },
+
+    /** @param {StreamObject} object */
+    _push(object) {
+      const place = object.id || object.cursor;
+      if (isBehind || place && !object.end && !isAfter(place, sub._at)) return;
+      if (queue.length > MAX_WAITING) {
+        isBehind = true;
+        return;
+      }
+      if (place) sub._at = place;
+      queue.push(object);
+      pump();
+    },
+
+    /** The backlog is in the queue: from here on the connection has the rest. */
+    _ready() {
+      sub._isReady = true;
+      held.splice(0).forEach(sub._push);
+      pump();
+    },
+
+    /** It brings itself up to the present before it goes on. */
+    _detach() {
+      sub._isReady = sub._isLive = false;
+      held = [];
+    },
+
+    /** Waits until the queue is short. */
+    async _room() {
+      while (queue.length > MAX_WAITING / 2 && !sub.closed) await new Promise((done) => { drained = () => done(0); });
+    },
+
+    /** @param {Error} error it is refused, and over */
+    _fail(error) {
+      sub.close();
+      call(onError || report, error);
+    },
+  };
+  return sub;
+}

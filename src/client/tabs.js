@@ -1,0 +1,114 @@
+// Tabs: one connection for all tabs of an origin.
+//
+// Owns who leads, which is who holds a lock, and what the tabs tell each other. The leader relays what its
+// connection brings to all others; a tab that goes loses its lock, and the next has it.
+//
+// What is told, by channel of broadcast. Later versions may add members:
+//   { join, channels, at }   a tab is there, and follows these channels from here on
+//   { leave }                it is gone
+//   { roll }                 a new leader asks who is there
+//   { follows, since }       the leader's connection follows these channels, from here on
+//   { object }               it brought this
+//   { state }                its state
+//   { alone }                these tabs have to look after themselves
+
+import { sleep } from './later.js';
+
+/** How long a new leader waits for the others to say that they are there, in milliseconds. */
+const ROLL_MS = 50;
+
+export const canShare = () => globalThis.location && globalThis.navigator?.locks && globalThis.BroadcastChannel;
+
+/**
+ * Takes part.
+ *
+ * @param {string} name the same for all tabs that share
+ * @param {{
+ *   role: (role: string) => void,
+ *   changed: () => void,
+ *   own: () => { channels: string[], at: string } | false,
+ *   told: (message: any) => void,
+ * }} on `role`: this tab is `leader`, `follower` or `alone`. `changed`: a leader's others are. `own`: what a follower
+ *   follows
+ */
+export function tabs(name, on) {
+  const { locks } = navigator;
+  const id = Math.random().toString(36).slice(2);
+  /** Of a leader: the others. @type {Map<string, { channels: string[], at: string }>} */
+  const members = new Map();
+  let isLeader = false;
+  const control = new AbortController();
+  const { signal } = control;
+  const line = new BroadcastChannel(name);
+  const gone = new Promise((done) => signal.addEventListener('abort', done));
+
+  /** @param {object} message */
+  const tell = (message) => {
+    if (!signal.aborted) line.postMessage(message);
+  };
+  const join = () => {
+    if (!isLeader) tell({ join: id, ...on.own() });
+  };
+  const lead = () => {
+    if (signal.aborted) return;
+    isLeader = true;
+    on.role('leader');
+    return gone;
+  };
+
+  line.onmessage = ({ data }) => {
+    if (isLeader) {
+      if (data.join) members.set(data.join, data);
+      if (data.leave) members.delete(data.leave);
+      if (data.join || data.leave) on.changed();
+    } else if (data.roll) join();
+    else if (data.alone?.includes(id)) on.role('alone');
+    else on.told(data);
+  };
+  // Whoever holds this is there.
+  locks.request(name + id, () => gone);
+  locks.request(name, { ifAvailable: true }, (lock) => {
+    if (lock) return lead();
+    on.role('follower');
+    join();
+    locks.request(name, { signal }, async () => {
+      // Another leader was here, so there are others.
+      isLeader = true;
+      tell({ roll: 1 });
+      await sleep(ROLL_MS);
+      return lead();
+    }).catch(() => {});
+  });
+
+  return {
+    join,
+    /** Of the leader: the others that follow something. */
+    members: () => [...members.values()].filter(({ at }) => at),
+    /** Of the leader. @param {string[]} follows @param {string} since */
+    follows: (follows, since) => tell({ follows, since }),
+    /** Of the leader. @param {object} state */
+    state: (state) => {
+      if (isLeader) tell({ state });
+    },
+    /** Of the leader: relays what its connection brought. @param {object} object */
+    relay(object) {
+      if (members.size) tell({ object });
+    },
+    /** Of the leader: what the others want is refused. */
+    abandon() {
+      tell({ alone: [...members.keys()] });
+      members.clear();
+    },
+    /** Of the leader: forgets tabs that are gone without a word. */
+    async sweep() {
+      if (!members.size) return;
+      const { held = [] } = await locks.query();
+      for (const member of members.keys()) if (!held.some((lock) => lock.name === name + member)) members.delete(member);
+    },
+    close() {
+      tell({ leave: id });
+      control.abort();
+      line.close();
+    },
+  };
+}

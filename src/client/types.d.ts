@@ -1,0 +1,31 @@
+// The types that the client's own modules share.
+
+export type { Message, Options, SubscribeOptions } from './encke.js';
+
+/** One thing said in a stream, as in NDJSON; or a batch of them. */
+export interface StreamObject {
+  id?: string;
+  channel?: string;
+  data?: unknown;
+  encoding?: string;
+  event?: string;
+  cursor?: string;
+  gap?: boolean;
+  end?: boolean;
+  expired?: boolean;
+  retry?: number;
+  heartbeat?: number;
+  batch?: Batch;
+  [own: string]: unknown;
+}
+
+/** The answer to a poll. */
+export interface Batch {
+  cursor: string;
+  messages: StreamObject[];
+  more?: boolean;
+  gap?: boolean;
+  end?: boolean;
+  retry?: number;
+  spread?: number;
+}

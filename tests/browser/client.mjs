@@ -1,0 +1,406 @@
+// The JavaScript client, in Node: its rules, and what it makes of faults on the way.
+
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import { once } from 'node:events';
+import { connect } from '../../src/core/client/encke.min.js';
+import { Encke } from './servers.mjs';
+import { Faults, Numbers } from './faults.mjs';
+import { until } from './until.mjs';
+
+const TRANSPORTS = ['sse', 'ndjson', 'long-poll', 'poll'];
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+/** No client makes more requests in a second, whatever the fault. */
+const MOST_REQUESTS = 10;
+
+/** A server with a proxy before it, and a client that goes through that. */
+async function through(checks, { client: options = {}, server = [] } = {}) {
+  const encke = await Encke.start(...server);
+  const faults = await Faults.start(encke.port);
+  const client = connect(faults.url, options);
+  try {
+    await checks({ encke, faults, client });
+  } finally {
+    client.close();
+    await faults.end();
+    await encke.end();
+  }
+}
+
+/** Follows from the beginning, and waits until that is so. */
+async function follow(client, numbers, options = {}) {
+  const sub = client.subscribe('c', { ...numbers.options, ...options });
+  await until('it is open', () => client.state === 'open');
+  return sub;
+}
+
+/** A server of a few lines, where encke cannot be brought to say something. */
+async function fake(answer) {
+  const server = http.createServer(answer);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${server.address().port}/`,
+    async end() {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+const token = (claims) => `${btoa('{}')}.${btoa(JSON.stringify(claims))}.x`;
+
+export const client = {
+  'client: every transport brings each message once, in order': async () => {
+    for (const transport of TRANSPORTS) {
+      await through(async ({ encke, client }) => {
+        const numbers = new Numbers();
+        await follow(client, numbers);
+        await numbers.publish(encke, 'c', 200);
+        await until(`all by ${transport}`, () => numbers.hasAll, 30);
+        assert.deepEqual(numbers.faults(), [], transport);
+        assert.equal(client.transport, transport);
+      }, { client: { transports: [transport] } });
+    }
+  },
+
+  'client: a stream that is kept back is left for another transport, and nothing is lost': async () => {
+    for (const mode of ['buffer', 'hold-64k']) {
+      await through(async ({ encke, faults, client }) => {
+        faults.mode = mode;
+        const numbers = new Numbers();
+        const begun = performance.now();
+        client.subscribe('c', { ...numbers.options, since: 'earliest' });
+        await numbers.publish(encke, 'c', 10);
+        const states = [];
+        client.addEventListener('state', ({ detail }) => states.push(detail));
+        await until('another transport', () => client.transport === 'long-poll');
+        await numbers.publish(encke, 'c', 10);
+        await until('all', () => numbers.hasAll);
+        assert.ok(performance.now() - begun < 8000, `${performance.now() - begun} ms`);
+        await numbers.publish(encke, 'c', 10, 20);
+        await until('all', () => numbers.hasAll);
+        assert.deepEqual(numbers.faults(), []);
+        assert.equal(numbers.gaps, 0);
+        assert.ok(faults.requests.filter(({ path }) => path.startsWith('/sse')).length === 2);
+        assert.ok(!faults.requests.some(({ path }) => path.startsWith('/ndjson')));
+      });
+    }
+  },
+
+  'client: responses that are cut cost nothing but time': async () => {
+    for (const transport of TRANSPORTS) {
+      await through(async ({ encke, faults, client }) => {
+        Object.assign(faults, { mode: 'cut', cutMs: 1500 });
+        const numbers = new Numbers();
+        client.subscribe('c', { ...numbers.options, since: 'earliest' });
+        await numbers.publish(encke, 'c', 100, 40);
+        faults.mode = 'pass';
+        await until(`all by ${transport}`, () => numbers.hasAll, 60);
+        assert.deepEqual(numbers.faults(), []);
+        assert.equal(numbers.gaps, 0);
+        if (transport === 'sse') assert.ok(faults.busiest() <= MOST_REQUESTS, `${faults.busiest()} requests`);
+      }, { client: { transports: [transport] } });
+    }
+  },
+
+  'client: a server that is killed is found again, and the loss is told once': () => through(async ({ encke, faults, client }) => {
+    const numbers = new Numbers();
+    await follow(client, numbers);
+    await numbers.publish(encke, 'c', 5);
+    await until('all', () => numbers.hasAll);
+    await encke.end();
+    await pause(1500);
+    await encke.run();
+    await until('it is open', () => client.state === 'open', 30);
+    await numbers.publish(encke, 'c', 5);
+    await until('all', () => numbers.hasAll, 30);
+    assert.deepEqual(numbers.seen, [1, 2, 3, 4, 5, 'gap', 6, 7, 8, 9, 10]);
+    assert.ok(faults.busiest() <= MOST_REQUESTS);
+  }),
+
+  'client: a server that drains sends it away, and it comes back no sooner than told': () => through(async ({ encke, client }) => {
+    const numbers = new Numbers();
+    const waits = [];
+    client.addEventListener('state', ({ detail }) => detail.state === 'waiting' && waits.push(detail.retryInMs));
+    await follow(client, numbers);
+    await encke.end('SIGTERM');
+    await encke.run();
+    await until('it is open', () => client.state === 'open', 30);
+    await numbers.publish(encke, 'c', 3);
+    await until('all', () => numbers.hasAll, 30);
+    assert.equal(numbers.gaps, 1);
+    assert.ok(waits.length >= 1 && waits[0] >= 100, `${waits}`);
+  }, { server: ['--drain=1'] }),
+
+  'client: errors are followed by waits, Retry-After by no shorter one': async () => {
+    for (const [status, retryAfter] of [[503, '2'], [429, '1'], [502, ''], [504, '']]) {
+      await through(async ({ encke, faults, client }) => {
+        Object.assign(faults, { mode: status, retryAfter });
+        const numbers = new Numbers();
+        client.subscribe('c', { ...numbers.options, since: 'earliest' });
+        await pause(2500);
+        const waits = faults.requests.slice(1).map(({ at }, index) => at - faults.requests[index].at);
+        for (const wait of waits) assert.ok(wait >= (+retryAfter || 0.2) * 1000 - 20, `${status}: ${waits}`);
+        assert.ok(faults.busiest() <= 5);
+        faults.mode = 'pass';
+        await numbers.publish(encke, 'c', 3);
+        await until('all', () => numbers.hasAll, 30);
+        assert.deepEqual(numbers.faults(), []);
+      });
+    }
+  },
+
+  'client: a server that does not answer is not hammered': () => through(async ({ encke, faults, client }) => {
+    faults.mode = 'stall';
+    const numbers = new Numbers();
+    client.subscribe('c', { ...numbers.options, since: 'earliest' });
+    await pause(7000);
+    assert.ok(faults.busiest() <= 3 && faults.requests.length <= 4, `${faults.requests.length} requests`);
+    faults.mode = 'pass';
+    faults.server.closeAllConnections();
+    await numbers.publish(encke, 'c', 3);
+    await until('all', () => numbers.hasAll, 30);
+    assert.deepEqual(numbers.faults(), []);
+  }),
+
+  'client: what is refused is not repeated, and harms nobody else': () => through(async ({ encke, faults, client }) => {
+    const numbers = new Numbers();
+    const errors = [];
+    const bad = client.subscribe('a*b', { onError: (error) => errors.push(error) });
+    await follow(client, numbers);
+    await until('a refusal', () => errors.length > 0);
+    assert.ok(bad.closed);
+    assert.equal(errors[0].status, 400);
+    assert.match(errors[0].message, /channel name/);
+    await numbers.publish(encke, 'c', 3);
+    await until('all', () => numbers.hasAll);
+    assert.deepEqual(numbers.faults(), []);
+    // Alone it ends the connection.
+    const before = faults.requests.length;
+    const other = connect(faults.url);
+    other.subscribe('a*b', { onError: (error) => errors.push(error) });
+    await until('a refusal', () => errors.length === 2);
+    assert.equal(other.state, 'refused');
+    await pause(500);
+    assert.equal(faults.requests.length, before + 1);
+    other.close();
+  }),
+
+  'client: subscriptions that come later begin where they ask to, on the same connection': () => through(async ({ encke, faults, client }) => {
+    const all = ['early', 'same', 'other', 'newest', 'earliest'].map(() => new Numbers());
+    const [early, same, other, newest, earliest] = all;
+    await follow(client, early);
+    await early.publish(encke, 'c', 10);
+    await until('all', () => early.hasAll);
+    same.sent = 10;
+    await encke.publish('d', JSON.stringify({ n: 0 }), { 'Content-Type': 'application/json' });
+    client.subscribe('c', same.options);
+    client.subscribe('c', { ...newest.options, since: '-2' });
+    client.subscribe('c,d', { ...earliest.options, since: 'earliest' });
+    client.subscribe('d', other.options);
+    await until('they follow', async () => (await encke.subscribers('d')).total === 1 && earliest.seen.length === 11);
+    assert.equal((await encke.subscribers('c')).total, 1);
+    await early.publish(encke, 'c', 10);
+    await other.publish(encke, 'd', 3);
+    await until('all', () => early.hasAll && earliest.seen.length === 24 && other.hasAll);
+    same.sent = newest.sent = 20;
+    assert.deepEqual(early.faults(), []);
+    assert.deepEqual(same.faults(11), []);
+    assert.deepEqual(newest.faults(9), []);
+    assert.deepEqual(other.faults(), []);
+    const n = (from, to) => Array.from({ length: to - from + 1 }, (_, index) => from + index);
+    assert.deepEqual(earliest.seen, [...n(1, 10), 0, ...n(11, 20), 1, 2, 3]);
+    assert.ok(!all.some(({ gaps }) => gaps));
+    assert.ok(faults.busiest() <= MOST_REQUESTS);
+  }),
+
+  'client: a channel that is added brings no gap of what it lost before': () => through(async ({ encke, client }) => {
+    const [one, two] = [new Numbers(), new Numbers()];
+    await follow(client, one);
+    for (let n = 0; n < 20; n += 1) await encke.publish('busy', 'x');
+    client.subscribe('busy', two.options);
+    await until('it follows', async () => (await encke.subscribers('busy')).total === 1);
+    await two.publish(encke, 'busy', 2);
+    await one.publish(encke, 'c', 2);
+    await until('all', () => one.hasAll && two.hasAll);
+    assert.deepEqual([one.seen, two.seen], [[1, 2], [1, 2]]);
+  }, { server: ['--history-messages=5'] }),
+
+  'client: state is loaded at first and after a gap, and messages follow it': () => through(async ({ encke, client }) => {
+    const log = [];
+    let state = 0;
+    const sub = client.subscribe('c', {
+      async load() {
+        const loaded = state;
+        await pause(200);
+        log.push(`state ${loaded}`);
+      },
+      onMessage: ({ data }) => log.push(data),
+      onGap: () => log.push('gap'),
+    });
+    await until('it is open', () => client.state === 'open');
+    state = 1;
+    await encke.publish('c', 'one');
+    await until('one', () => log.length === 2);
+    assert.deepEqual(log, ['state 0', 'one']);
+    await encke.end();
+    await encke.run();
+    await until('a gap', () => log.length === 4, 30);
+    await encke.publish('c', 'two');
+    await until('two', () => log.length === 5);
+    assert.deepEqual(log.slice(2), ['gap', 'state 1', 'two']);
+    assert.match(sub.cursor, /^\w+-1$/);
+  }),
+
+  'client: a callback that throws stops nothing': () => through(async ({ encke, client }) => {
+    const seen = [];
+    const errors = [];
+    globalThis.reportError = (error) => errors.push(error.message);
+    client.subscribe('c', { onMessage: ({ data }) => { seen.push(data); throw new Error(data); } });
+    await until('it is open', () => client.state === 'open');
+    for (const text of ['a', 'b']) await encke.publish('c', text);
+    await until('both', () => seen.length === 2);
+    assert.deepEqual(errors, ['a', 'b']);
+    delete globalThis.reportError;
+  }),
+
+  'client: a slow loop is waited for, and still gets everything': () => through(async ({ encke, client }) => {
+    const count = 6000;
+    const seen = [];
+    const reading = (async () => {
+      for await (const { data } of client.messages('c', { since: 'earliest' })) {
+        seen.push(data.n);
+        if (seen.length === 1) await pause(1500);
+        if (seen.length === count) return;
+      }
+    })();
+    await until('it is open', () => client.state === 'open');
+    for (let from = 1; from <= count; from += 500) {
+      const lines = Array.from({ length: 500 }, (_, n) => JSON.stringify({ channel: 'c', data: { n: from + n } }));
+      await fetch(`${encke.url}publish`, { method: 'POST', body: lines.join('\n') });
+    }
+    await reading;
+    assert.deepEqual(seen, Array.from({ length: count }, (_, n) => n + 1));
+    await until('it is over', async () => ((await encke.subscribers('c')).total || 0) === 0);
+    assert.equal(client.state, 'idle');
+  }, { server: ['--history-messages=10000'] }),
+
+  'client: bytes, text and JSON are published and received as they are': () => through(async ({ faults, client }) => {
+    const seen = [];
+    client.subscribe('a/b c', { onMessage: ({ data, event, channel }) => seen.push([data, event, channel]) });
+    await until('it is open', () => client.state === 'open');
+    await client.publish('a/b c', 'ünï\n', { event: 'e' });
+    await client.publish('a/b c', new Uint8Array([0, 255]));
+    await client.publish('a/b c', { x: [null] });
+    const { id } = await client.publish('a/b c', 1, { key: 'once' });
+    assert.equal((await client.publish('a/b c', 1, { key: 'once' })).id, id);
+    await until('four', () => seen.length === 4);
+    const at = 'a/b c';
+    assert.deepEqual(seen, [['ünï\n', 'e', at], [new Uint8Array([0, 255]), undefined, at], [{ x: [null] }, undefined, at], [1, undefined, at]]);
+    await assert.rejects(client.publish('a*b', 'x'), { status: 400 });
+    // It is repeated with the same key until there is an answer.
+    Object.assign(faults, { mode: 503, retryAfter: '' });
+    const sending = client.publish('a/b c', 'again');
+    await pause(300);
+    faults.mode = 'pass';
+    await sending;
+    await until('five', () => seen.length === 5);
+    const keys = faults.requests.filter(({ path }) => path.startsWith('/publish')).slice(-2).map(({ headers }) => headers['idempotency-key']);
+    assert.equal(keys[0], keys[1]);
+  }),
+
+  'client: a token is asked for at first, before it expires, and once after a 401': async () => {
+    const reasons = [];
+    let accepted = '';
+    let expiring = null;
+    const server = await fake((request, response) => {
+      if (request.headers.authorization !== `Bearer ${accepted}`) {
+        response.writeHead(401, { 'Content-Type': 'application/problem+json' });
+        return response.end('{"title":"Unauthorized","status":401,"detail":"no"}');
+      }
+      response.writeHead(200, { 'Content-Type': 'application/x-ndjson' });
+      response.write('{"cursor":"e-1","heartbeat":15000}\n');
+      expiring = () => response.end('{"cursor":"e-1","retry":0,"expired":true}\n');
+      return undefined;
+    });
+    const now = Date.now() / 1000;
+    const tokens = ['old', token({ exp: now + 1000, sub: 'a' }), token({ exp: now + 2000, sub: 'a' }), 'bad', 'bad'];
+    accepted = tokens[1];
+    const client = connect(server.url, {
+      transports: ['ndjson'],
+      token: ({ reason, channels }) => { reasons.push(`${reason} ${channels}`); return tokens.shift(); },
+    });
+    const errors = [];
+    try {
+      client.subscribe('c', { onError: (error) => errors.push(error.status) });
+      await until('it is open', () => client.state === 'open');
+      assert.deepEqual(reasons, ['first c', 'refused c']);
+      accepted = tokens[0];
+      const before = expiring;
+      expiring();
+      await until('it is open again', () => expiring !== before && client.state === 'open');
+      assert.deepEqual(reasons.slice(2), ['expires c']);
+      expiring();
+      await until('it is over', () => client.state === 'unauthorized');
+      assert.deepEqual(reasons.slice(3), ['expires c', 'refused c']);
+      assert.deepEqual(errors, [401]);
+    } finally {
+      client.close();
+      await server.end();
+    }
+  },
+
+  'client: channels that are complete end it, in each way': async () => {
+    const message = '{"id":"e-1","channel":"c","data":"x"}';
+    const sse = `: heartbeat 15000\nretry: 1000\nid: e-0\nevent: cursor\ndata: e-0\n\nid: e-1\ndata: ${message}\n\n`;
+    const answers = {
+      sse: [200, `${sse}id: e-2\nevent: end\ndata: e-2\n\n`],
+      ndjson: [200, `{"cursor":"e-0","heartbeat":15000}\n${message}\n{"cursor":"e-2","end":true}\n`],
+      'long-poll': [200, `{"cursor":"e-2","messages":[${message}],"end":true}`],
+      poll: [200, `{"cursor":"e-2","messages":[${message}],"end":true}`],
+      none: [204, ''],
+    };
+    for (const [name, [status, body]] of Object.entries(answers)) {
+      let count = 0;
+      const server = await fake((request, response) => {
+        count += 1;
+        response.writeHead(status);
+        response.end(body);
+      });
+      const client = connect(server.url, { transports: [name === 'none' ? 'sse' : name] });
+      const log = [];
+      client.subscribe('c', { since: 'e-0', onMessage: ({ data }) => log.push(data), onEnd: () => log.push('end') });
+      await until(`${name}: its end`, () => log.includes('end'));
+      assert.deepEqual(log, name === 'none' ? ['end'] : ['x', 'end']);
+      await pause(100);
+      assert.equal(count, 1, name);
+      client.close();
+      await server.end();
+    }
+  },
+
+  'client: answers that would be repeated without end are slowed down': async () => {
+    const answers = {
+      'ends at once': ['sse', ': heartbeat 15000\nretry: 0\nid: e-0\nevent: cursor\ndata: e-0\n\nid: e-0\nevent: cursor\ndata: e-0\nretry: 1\n\n'],
+      'expires at once': ['ndjson', '{"cursor":"e-0","heartbeat":15000}\n{"cursor":"e-0","retry":0,"expired":true}\n'],
+      'holds that are none': ['long-poll', '{"cursor":"e-0","messages":[]}'],
+      'gap after gap': ['long-poll', '{"cursor":"e-0","messages":[],"gap":true}'],
+      'no answer of encke': ['sse', '<html>Log in to the wifi of this hotel</html>'],
+    };
+    for (const [name, [transport, body]] of Object.entries(answers)) {
+      let count = 0;
+      const server = await fake((request, response) => {
+        count += 1;
+        response.end(body);
+      });
+      const client = connect(server.url, { transports: [transport], token: () => 'x' });
+      client.subscribe('c', { since: 'e-0', onGap() {} });
+      await pause(2000);
+      client.close();
+      await server.end();
+      assert.ok(count > 1 && count <= 9, `${name}: ${count} requests in two seconds`);
+    }
+  },
+};
