@@ -133,7 +133,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
       },
       changed() {
         if (isCursor(at)) tabs?.follows(follows, at);
-        tabs?.state(encke);
+        tabs?.state({ state: encke.state, transport: encke.transport });
         refresh();
       },
       own() {
@@ -159,9 +159,9 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     else open([...subs]);
     tabs?.join();
     if (role !== 'alone' && role !== 'leader') return;
-    const wanted = channelsOf(ready());
+    const wanted = ready();
     if (connection) {
-      if (wanted.some((name) => !follows.includes(name))) connection.change();
+      if (!wanted.every(isFollowed)) connection.change();
     } else if (wanted[0]) {
       connection = begin(http, isHidden ? ['poll'] : transports, {
         plan, take, state: say, refused, restMs: isHidden ? HIDDEN_REST_MS : 0,
@@ -189,6 +189,9 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     all.forEach(fetchUp);
   }
 
+  /** @param {{ channels: string[] }} one */
+  const isFollowed = ({ channels }) => channels.every((name) => follows.includes(name));
+
   /** What other tabs follow by this one's connection. */
   const members = () => tabs?.members() || [];
 
@@ -203,8 +206,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     const planned = connection;
     await tabs?.sweep();
     const all = ready();
-    const isNew = /** @param {{ channels: string[] }} one */ ({ channels }) => channels.some((name) => !follows.includes(name));
-    const added = all.filter(isNew).map((one) => one.at).filter(isCursor);
+    const added = all.filter((one) => !isFollowed(one)).map((one) => one.at).filter(isCursor);
     // What is followed already is brought up to date first: else the others' history since then would come too.
     while (follows[0] && isCursor(at) && added.some((place) => isAfter(place, at))) {
       try {
@@ -232,7 +234,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     follows = channels;
     followsSince = since;
     for (const sub of subs) {
-      sub._isLive = sub.channels.every((name) => channels.includes(name));
+      sub._isLive = isFollowed(sub);
       if (sub._isLive && sub._isReady && isCursor(since) && isCursor(sub._at) && isAfter(since, sub._at)) {
         sub._isReady = false;
         refresh();
@@ -330,6 +332,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
         if (sub.closed) subs.delete(sub);
         refresh();
       });
+      sub._isLive = isFollowed(sub);
       subs.add(sub);
       const why = encke.state === 'closed' ? 'the client is closed'
         : channelsOf([...subs])[MAX_CHANNELS] && `a client follows at most ${MAX_CHANNELS} channels`;

@@ -68,7 +68,7 @@ export function tabs(name, on) {
   // Whoever holds this is there.
   locks.request(name + id, () => gone);
   locks.request(name, { ifAvailable: true }, (lock) => {
-    if (lock) return lead();
+    if (lock || signal.aborted) return lead();
     on.role('follower');
     join();
     locks.request(name, { signal }, async () => {

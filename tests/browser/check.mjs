@@ -11,11 +11,12 @@ import { mint } from './mint.mjs';
 import { livePage } from './page.mjs';
 import { polyfill } from './polyfill.mjs';
 import { rights } from './rights.mjs';
+import { tabs } from './tabs.mjs';
 import { transports } from './transports.mjs';
 import { Skipped } from './until.mjs';
 
 const words = process.argv.slice(2).join(' ');
-const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...polyfill, ...transports, ...rights, ...livePage };
+const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...tabs, ...polyfill, ...transports, ...rights, ...livePage };
 const checks = Object.entries(all).filter(([name]) => name.includes(words));
 const browser = await Browser.start();
 let failed = 0;

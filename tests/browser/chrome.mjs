@@ -60,12 +60,15 @@ export class Browser {
     }
   }
 
-  /** Opens a page at an address, in a profile of its own: no page takes another's connections. */
-  async open(url, { width = 1280, height = 900, dark = false } = {}) {
-    const { browserContextId } = await this.send('Target.createBrowserContext');
+  /**
+   * Opens a page at an address, in a profile of its own, so that no page takes another's connections; or in the
+   * profile of another page, as its neighbour.
+   */
+  async open(url, { width = 1280, height = 900, dark = false, beside = null } = {}) {
+    const { browserContextId } = beside ?? await this.send('Target.createBrowserContext');
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank', browserContextId });
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
-    const page = new Page(this, sessionId, browserContextId);
+    const page = new Page(this, sessionId, browserContextId, targetId);
     this.sessions.set(sessionId, page);
     for (const domain of ['Page', 'Runtime', 'Log', 'Network', 'Audits']) await page.send(`${domain}.enable`);
     await page.send('Emulation.setDeviceMetricsOverride', {
@@ -86,8 +89,8 @@ export class Browser {
 }
 
 export class Page {
-  constructor(browser, sessionId, browserContextId) {
-    Object.assign(this, { browser, sessionId, browserContextId, complaints: [], requests: [] });
+  constructor(browser, sessionId, browserContextId, targetId) {
+    Object.assign(this, { browser, sessionId, browserContextId, targetId, complaints: [], requests: [] });
   }
 
   send(method, params) { return this.browser.send(method, params, this.sessionId); }
@@ -139,6 +142,13 @@ export class Page {
     return Buffer.from(data, 'base64');
   }
 
+  /** Closes this page, and not those beside it. */
+  async closeAlone() {
+    await this.browser.send('Target.closeTarget', { targetId: this.targetId });
+    this.browser.sessions.delete(this.sessionId);
+  }
+
+  /** Closes its profile, and so this page and those beside it. */
   async close() {
     await this.browser.send('Target.disposeBrowserContext', { browserContextId: this.browserContextId });
     this.browser.sessions.delete(this.sessionId);
