@@ -4,20 +4,22 @@
 
 /**
  * Whether this is a cursor, and not yet a wish such as `now`, `earliest` or `-10`.
- * @param {string} text
+ * @param {any} text
+ * @returns {text is string}
  */
-export const isCursor = (text) => /^\w+-\d+$/.test(text);
+export const isCursor = (text) => /^\w+-/.test(text);
 
 /**
- * Whether one cursor is after another. One of another epoch is: it came later.
- * @param {string} one
+ * Whether one is a cursor after another, or of another epoch. A cursor is after what is none.
+ * @param {string | undefined} one
  * @param {string} other
+ * @returns {one is string}
  */
 export function isAfter(one, other) {
-  const dash = one.indexOf('-');
+  if (!isCursor(one)) return false;
+  const epoch = one.split('-')[0];
   // Numbers have no leading zeros, so the longer is the greater.
-  return one.slice(0, dash) !== other.slice(0, dash)
-    || (one.length - other.length || (one > other ? 1 : -1)) > 0;
+  return !other.startsWith(`${epoch}-`) || (one.length - other.length || (one > other ? 1 : -1)) > 0;
 }
 
 /**

@@ -44,7 +44,7 @@ export interface Options {
   /** In place of the global one. */
   fetch?: typeof fetch;
   /** Sent with each request. To another origin they take a preflight. */
-  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>);
+  headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>);
   /** Closes the client. */
   signal?: AbortSignal;
 }

@@ -235,7 +235,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     followsSince = since;
     for (const sub of subs) {
       sub._isLive = isFollowed(sub);
-      if (sub._isLive && sub._isReady && isCursor(since) && isCursor(sub._at) && isAfter(since, sub._at)) {
+      if (sub._isLive && sub._isReady && isAfter(since, sub._at)) {
         sub._isReady = false;
         refresh();
       }
@@ -246,7 +246,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   function take(object) {
     const place = object.id || object.cursor;
     const isFirst = !isCursor(at);
-    if (place && isAfter(place, at)) at = place;
+    if (isAfter(place, at)) at = place;
     hear(object);
     hasSplit = false;
     if (isFirst) tabs?.follows(follows, at);
@@ -274,7 +274,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
         unpack(batch, sub._push);
         await sub._room();
         // Before the connection began to bring it, something may have been missed. Another epoch tells itself.
-        const isMissing = sub._isLive && followsSince.split('-')[0] === cursor.split('-')[0] && isAfter(followsSince, cursor);
+        const isMissing = sub._isLive && isAfter(followsSince, cursor) && !isAfter(cursor, followsSince);
         if (!more && !isMissing && !signal.aborted) sub._ready();
       } catch (error) {
         if (signal.aborted) break;

@@ -42,7 +42,7 @@ const encoded = (name) => encodeURIComponent(name).replace(/%2F/g, '/');
  * @param {import('./types.js').Options} options
  * @param {() => string[]} names those for which a token is asked
  */
-export function http(url, { token: given, headers: added, fetch: get = globalThis.fetch }, names) {
+export function http(url, { token: given, headers: added, fetch: get = fetch }, names) {
   const isAsked = typeof given === 'function';
   let token = isAsked ? '' : given || '';
   /** From when on the token is not used for another request. */
@@ -75,24 +75,24 @@ export function http(url, { token: given, headers: added, fetch: get = globalThi
    * A response with a status of success.
    * @param {string} path
    * @param {Record<string, string>} query
-   * @param {RequestInit} init
+   * @param {RequestInit & { headers?: Record<string, string> }} init
    * @returns {Promise<Response>}
    */
   async function ask(path, query, init) {
     for (let used = '', tries = 0; ; tries += 1) {
       used = await theToken(tries && token === used);
-      const headers = new Headers(typeof added === 'function' ? await added() : added);
-      new Headers(init.headers).forEach((value, name) => headers.set(name, value));
+      /** @type {Record<string, string>} */
+      const headers = { ...typeof added === 'function' ? await added() : added, ...init.headers };
       const parameters = new URLSearchParams(query);
       if (used && isFar && !init.method) parameters.set('token', used);
-      else if (used) headers.set('Authorization', `Bearer ${used}`);
+      else if (used) headers.Authorization = `Bearer ${used}`;
       const response = await get(`${url}${path}?${parameters}`, { cache: 'no-store', ...init, headers });
       const { status } = response;
       if (response.ok) return response;
       if (status !== 401 || tries || !isAsked) {
         const { detail = `status ${status}` } = await response.json().catch(() => ({}));
         const after = response.headers.get('Retry-After') || '';
-        throw new EnckeError(detail, status, Math.max(0, +after * 1000 || Date.parse(after) - Date.now() || 0));
+        throw new EnckeError(detail, status, +after * 1000 || Date.parse(after) - Date.now() || 0);
       }
     }
   }

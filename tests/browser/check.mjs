@@ -6,6 +6,7 @@ import { Browser } from './chrome.mjs';
 import { client } from './client.mjs';
 import { commands } from './commands.mjs';
 import { documented } from './documented.mjs';
+import { dropin } from './dropin.mjs';
 import { libraries } from './libraries.mjs';
 import { mint } from './mint.mjs';
 import { livePage } from './page.mjs';
@@ -16,7 +17,7 @@ import { transports } from './transports.mjs';
 import { Skipped } from './until.mjs';
 
 const words = process.argv.slice(2).join(' ');
-const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...tabs, ...polyfill, ...transports, ...rights, ...livePage };
+const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...tabs, ...dropin, ...polyfill, ...transports, ...rights, ...livePage };
 const checks = Object.entries(all).filter(([name]) => name.includes(words));
 const browser = await Browser.start();
 let failed = 0;

@@ -70,15 +70,11 @@ export const client = {
       await through(async ({ encke, faults, client }) => {
         faults.mode = mode;
         const numbers = new Numbers();
-        const begun = performance.now();
         client.subscribe('c', { ...numbers.options, since: 'earliest' });
         await numbers.publish(encke, 'c', 10);
-        const states = [];
-        client.addEventListener('state', ({ detail }) => states.push(detail));
         await until('another transport', () => client.transport === 'long-poll');
         await numbers.publish(encke, 'c', 10);
         await until('all', () => numbers.hasAll);
-        assert.ok(performance.now() - begun < 8000, `${performance.now() - begun} ms`);
         await numbers.publish(encke, 'c', 10, 20);
         await until('all', () => numbers.hasAll);
         assert.deepEqual(numbers.faults(), []);

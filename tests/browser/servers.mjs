@@ -92,12 +92,17 @@ export class Site {
   get origin() { return `http://localhost:${this.port}`; }
 
   answer(request, response) {
+    const file = this.files?.(request.url);
+    if (file) {
+      response.setHeader('Content-Type', 'text/javascript');
+      return file.pipe(response);
+    }
     const through = /^\/(encke|slow)(\/.*)$/.exec(request.url);
     if (through) return this.pass(request, response, through[2], through[1] === 'slow');
     const route = this.routes[request.url];
     if (route) return route(request, response);
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
-    response.end('<!DOCTYPE html><link rel="icon" href="data:,"><title>a page of another origin</title><body>');
+    return response.end('<!DOCTYPE html><link rel="icon" href="data:,"><title>a page of another origin</title><body>');
   }
 
   pass(request, response, path, isSlow) {
@@ -107,6 +112,7 @@ export class Site {
     onward.on('error', () => response.destroy());
     response.on('close', () => onward.destroy());
     onward.on('response', (answer) => {
+      answer.on('error', () => response.destroy());
       const isStream = /^\/(sse|ndjson|frame)\//.test(path);
       if (isSlow && isStream) {
         const held = [];

@@ -3,10 +3,13 @@
 //   node build.mjs            writes both
 //   node build.mjs --check    fails if what is served is not what the sources make, or is too large
 //
+// esbuild bundles, and terser makes 5 % less of it than esbuild would.
+//
 // Names that stay inside the client are shortened: those that begin with an underscore, and the parts of its modules
 // that talk only to each other.
 
 import { build } from 'esbuild';
+import { minify } from 'terser';
 import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 
@@ -25,13 +28,19 @@ async function bundle(name, external) {
     entryPoints: [new URL(`${name}.js`, source).pathname],
     bundle: true,
     format: 'esm',
-    minify: true,
+    minifySyntax: true,
     target: 'es2022',
     mangleProps: new RegExp(`^(${INNER.join('|')})$`),
     external,
     write: false,
   });
-  return text;
+  const { code } = await minify(text, {
+    module: true,
+    ecma: 2020,
+    compress: { passes: 4, unsafe_arrows: true, hoist_funs: true, pure_getters: true },
+    mangle: true,
+  });
+  return `${code}\n`;
 }
 
 const whole = await bundle('encke', []);
