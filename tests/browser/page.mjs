@@ -77,6 +77,7 @@ export const livePage = {
       assert.ok(!isBad, `${id}: ${verdict}`);
     }
     for (const id of ['sse', 'ndjson', 'frame']) assert.equal(techniques[id].requests, '1');
+    assert.match(await page.value('document.getElementById("choice").textContent'), /receives by server-sent events here\./);
     assert.ok(Number(techniques['long-poll'].requests) > 1);
   }),
 

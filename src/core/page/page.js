@@ -236,6 +236,7 @@ async function startAll() {
     clearTimeout(crowded);
   }
   for (const row of rows.values()) row.start();
+  choose();
 }
 
 function stopAll() {
@@ -340,4 +341,5 @@ function begin() {
   drawForever([...rows.values()].map((row) => row.lane));
 }
 
-begin();
+// By then the module is there too.
+document.addEventListener('DOMContentLoaded', begin);

@@ -9,6 +9,21 @@ use crate::engine::response::{BodyLength, ResponseContext, ResponseWriter, field
 
 const MODULE: &str = include_str!("../../client/encke.min.js");
 
+/// The module for an element of a page, where it cannot be imported: what it exports is in the
+/// global `encke`.
+pub(super) fn inlined() -> String {
+    let (code, exports) = MODULE
+        .rsplit_once("export{")
+        .expect("a module ends with its exports");
+    let exports = exports.trim_end().trim_end_matches([';', '}']);
+    let members = exports.split(',').map(|export| {
+        let (local, public) = export.split_once(" as ").unwrap_or((export, export));
+        format!("{public}:{local}")
+    });
+    let members: Vec<String> = members.collect();
+    format!("{code}window.encke={{{}}};", members.join(","))
+}
+
 /// The client, ready to be served.
 pub(super) struct Client {
     /// The entity tag (RFC 9110, section 8.8.3), quotes included.
@@ -36,5 +51,20 @@ impl Client {
         if !context.head_only {
             out.extend_from_slice(MODULE.as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inlined_module_sets_what_it_exports() {
+        let text = inlined();
+        let (_, members) = text.rsplit_once("window.encke={").unwrap();
+        for name in ["connect:", "EnckeError:"] {
+            assert!(members.contains(name), "{members}");
+        }
+        assert!(!text.contains("export{") && !text.contains("</script"));
     }
 }

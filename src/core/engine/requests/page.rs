@@ -10,16 +10,20 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::client;
 use crate::engine::response::{BodyLength, ResponseContext, ResponseWriter, field};
 
 const DOCUMENT: &str = include_str!("../../page/index.html");
 const STYLE: &str = include_str!("../../page/page.css");
 /// In the order in which they run. They share one global scope.
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("/*receive.js*/", include_str!("../../page/receive.js")),
     ("/*draw.js*/", include_str!("../../page/draw.js")),
+    ("/*choose.js*/", include_str!("../../page/choose.js")),
     ("/*page.js*/", include_str!("../../page/page.js")),
 ];
+/// The place of the JavaScript client, after the scripts.
+const CLIENT: &str = "/*encke.js*/";
 
 /// The page, ready to be served.
 pub(super) struct Page {
@@ -31,7 +35,8 @@ impl Page {
     pub(super) fn new() -> Page {
         let mut document = DOCUMENT.replace("/*page.css*/", STYLE);
         let mut hashes = String::new();
-        for (place, script) in SCRIPTS {
+        let client = client::inlined();
+        for (place, script) in SCRIPTS.into_iter().chain([(CLIENT, &*client)]) {
             document = document.replace(place, script);
             hashes.push(' ');
             hashes.push_str(&hash(script));
@@ -85,7 +90,7 @@ mod tests {
     #[test]
     fn every_element_that_runs_is_allowed_by_its_hash() {
         let page = Page::new();
-        for (name, directive, count) in [("script", "script-src", 3), ("style", "style-src", 1)] {
+        for (name, directive, count) in [("script", "script-src", 5), ("style", "style-src", 1)] {
             let texts = elements(&page.document, name);
             assert_eq!(texts.len(), count, "{name}");
             let allowed = page
