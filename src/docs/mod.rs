@@ -2,7 +2,7 @@
 
 // The first definition of a link counts: these are for rustdoc, the pages' own for a repository.
 
-#[doc = "[operating]: self::operating\n[embedding]: self::embedding\n[rights]: self::rights\n"]
+#[doc = "[browser]: self::browser\n[operating]: self::operating\n[embedding]: self::embedding\n[rights]: self::rights\n"]
 #[doc = include_str!("http.md")]
 pub mod http {}
 
@@ -17,3 +17,7 @@ pub mod operating {}
 #[doc = "[http]: self::http\n[operating]: self::operating\n[rights]: self::rights\n"]
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
+
+#[doc = "[http]: self::http\n[operating]: self::operating\n"]
+#[doc = include_str!("browser.md")]
+pub mod browser {}
