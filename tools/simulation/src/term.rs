@@ -184,7 +184,7 @@ impl World {
                 continue;
             }
             // One whose time is over is parked until it is served, whether by itself or not.
-            let is_sure = term.revoked_at.is_none() && now < term.earliest;
+            let is_sure = term.revoked_at.is_none() && now < term.earliest.min(term.own_end);
             let is_over = term.revoked_at.is_some_and(|at| at < term.own_end);
             let has_gathered = self.client(index).owed_at.is_some();
             least += u64::from(is_sure);
