@@ -20,3 +20,4 @@ pub mod message;
 pub mod pattern;
 pub mod tokens;
 pub mod transport;
+pub mod ws;

@@ -14,12 +14,14 @@ mod server;
 mod syntax;
 mod token;
 mod tree;
+mod ws;
 
 pub use batch::batch;
 pub use body::body;
 pub use head::head;
 pub use params::params;
 pub use token::token;
+pub use ws::ws;
 
 /// A world of the simulation: its settings and steps by the bytes.
 pub fn engine(bytes: &[u8]) {

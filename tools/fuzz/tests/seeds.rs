@@ -49,3 +49,8 @@ fn token() {
 fn engine() {
     all_of("engine", encke_fuzz::engine);
 }
+
+#[test]
+fn ws() {
+    all_of("ws", encke_fuzz::ws);
+}
