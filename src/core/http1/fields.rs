@@ -4,7 +4,7 @@
 //! that follows from them. Other fields are ignored.
 
 use super::syntax::is_token;
-use super::{Error, Framing, Version};
+use super::{Error, Framing, Upgrade, Version};
 use crate::authority::Authority;
 
 /// The fields seen so far: raw values, without the white space around them.
@@ -22,6 +22,7 @@ pub(super) struct Fields<'b> {
     /// Whether every Sec-Fetch-Site is `same-origin`; `None` if there is no such field.
     from_same_origin: Option<bool>,
     pub(super) host: Option<&'b [u8]>,
+    pub(super) upgrade: Upgrade<'b>,
     content_length: Option<&'b [u8]>,
     transfer_encoding: Option<&'b [u8]>,
     expects_continue: bool,
@@ -49,6 +50,11 @@ impl<'b> Fields<'b> {
                 self.record_expect(value);
                 return Ok(());
             }
+            // Browsers send Referer, which has this length.
+            7 if name.as_bytes()[0] | 0x20 == b'u' && is("Upgrade") => {
+                self.upgrade.record_upgrade(value);
+                return Ok(());
+            }
             10 if is("Connection") => {
                 self.record_connection(value);
                 return Ok(());
@@ -69,6 +75,18 @@ impl<'b> Fields<'b> {
             }
             16 if name.as_bytes()[0] | 0x20 == b'c' && is("Content-Encoding") => {
                 self.record_content_codings(value);
+                return Ok(());
+            }
+            17 if name.as_bytes()[0] | 0x20 == b's' && is("Sec-WebSocket-Key") => {
+                self.upgrade.record_key(value);
+                return Ok(());
+            }
+            21 if is("Sec-WebSocket-Version") => {
+                self.upgrade.record_version(value);
+                return Ok(());
+            }
+            22 if is("Sec-WebSocket-Protocol") => {
+                self.upgrade.record_protocols(value);
                 return Ok(());
             }
             17 if is("Transfer-Encoding") => (&mut self.transfer_encoding, Error::CodingRepeated),
@@ -101,6 +119,9 @@ impl<'b> Fields<'b> {
         for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade.record_connection();
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use httparse::{Request, Status};
 use super::fields::Fields;
 use super::framing::{Framing, Version};
 use super::scan::Found;
-use super::{Error, Scan, syntax, target};
+use super::{Error, Scan, Upgrade, syntax, target};
 
 /// A request method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,9 +92,15 @@ pub struct Head<'b> {
     /// request has the same origin as the target (Fetch Metadata, 2.3). Pages cannot set it, other
     /// clients can.
     pub is_from_same_origin: bool,
+    /// The fields of a WebSocket handshake.
+    pub upgrade: Upgrade<'b>,
 }
 
 /// The outcome of parsing the bytes so far.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is returned and matched, never kept"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
@@ -239,6 +245,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         preflight_method: fields.preflight_method,
         has_content_coding: fields.has_content_coding,
         is_from_same_origin: fields.is_from_same_origin(),
+        upgrade: fields.upgrade,
         host,
     })
 }

@@ -24,6 +24,7 @@ mod scan;
 pub mod status;
 mod syntax;
 mod target;
+mod upgrade;
 
 pub use body::{Decoder, Progress};
 pub use error::Error;
@@ -31,3 +32,4 @@ pub use framing::{Framing, Version};
 pub use head::{Head, Method, Outcome, origins, parse};
 pub use scan::Scan;
 pub use target::{decode, parameters};
+pub use upgrade::Upgrade;

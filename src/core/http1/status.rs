@@ -27,6 +27,7 @@ macro_rules! statuses {
 
 statuses! {
     CONTINUE = 100 "Continue";
+    SWITCHING_PROTOCOLS = 101 "Switching Protocols";
     OK = 200 "OK";
     NO_CONTENT = 204 "No Content";
     BAD_REQUEST = 400 "Bad Request";
@@ -39,6 +40,7 @@ statuses! {
     URI_TOO_LONG = 414 "URI Too Long";
     UNSUPPORTED_MEDIA_TYPE = 415 "Unsupported Media Type";
     EXPECTATION_FAILED = 417 "Expectation Failed";
+    UPGRADE_REQUIRED = 426 "Upgrade Required";
     TOO_MANY_REQUESTS = 429 "Too Many Requests";
     FIELDS_TOO_LARGE = 431 "Request Header Fields Too Large";
     NOT_IMPLEMENTED = 501 "Not Implemented";

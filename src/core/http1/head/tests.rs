@@ -44,6 +44,7 @@ fn head_with_every_field_is_parsed() {
         preflight_method: Some(b"PUT"),
         has_content_coding: true,
         is_from_same_origin: true,
+        upgrade: Upgrade::default(),
         host: Some(b"h"),
     };
     let length = bytes.len() - 3;
@@ -81,6 +82,71 @@ fn content_codings_other_than_identity_are_seen() {
         "Accept-Encoding: gzip",
     ] {
         assert!(!has_coding(fields), "{fields}");
+    }
+}
+
+#[test]
+fn fields_of_a_websocket_handshake() {
+    let upgrade = |fields: &str| {
+        let text = with_fields(fields);
+        let upgrade = complete(text.as_bytes()).upgrade;
+        let key = upgrade
+            .key
+            .map_or("", |key| std::str::from_utf8(key).unwrap());
+        let says = [
+            upgrade.is_to_websocket(),
+            upgrade.is_version_13(),
+            upgrade.offers_encke(),
+        ];
+        (says.map(u8::from), key.to_owned())
+    };
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let all = "Upgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+         Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Protocol: a, encke";
+    let version = |says| (says, "");
+    for (fields, (says, expected)) in [
+        (all, ([1, 1, 1], key)),
+        (
+            &*all.to_lowercase().replace("key: key", "key: KEY"),
+            ([1, 1, 1], key),
+        ),
+        ("X: y", ([0, 0, 0], "")),
+        ("Upgrade: websocket", ([0, 0, 0], "")),
+        ("Connection: upgrade", ([0, 0, 0], "")),
+        (
+            "Upgrade: h2c, WebSocket\r\nConnection: upgrade",
+            ([1, 0, 0], ""),
+        ),
+        ("Upgrade: h2c\r\nConnection: upgrade", ([0, 0, 0], "")),
+        ("Sec-WebSocket-Version: 8", version([0, 0, 0])),
+        ("Sec-WebSocket-Version: 13, 8", version([0, 0, 0])),
+        (
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 8",
+            version([0, 0, 0]),
+        ),
+        (
+            "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Version: 13",
+            version([0, 0, 0]),
+        ),
+        (
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Version: 13",
+            version([0, 1, 0]),
+        ),
+        ("Sec-WebSocket-Key: KEY", ([0, 0, 0], key)),
+        ("Sec-WebSocket-Key: a", ([0, 0, 0], "")),
+        (
+            "Sec-WebSocket-Key: KEY\r\nSec-WebSocket-Key: KEY",
+            ([0, 0, 0], ""),
+        ),
+        (
+            "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: encke",
+            ([0, 0, 1], ""),
+        ),
+        ("Sec-WebSocket-Protocol: encke.v2", ([0, 0, 0], "")),
+    ] {
+        let fields = fields.replace("KEY", key);
+        assert_eq!(upgrade(&fields), (says, expected.to_owned()), "{fields}");
     }
 }
 
@@ -159,6 +225,7 @@ fn head_without_fields_is_parsed() {
         preflight_method: None,
         has_content_coding: false,
         is_from_same_origin: false,
+        upgrade: Upgrade::default(),
         host: None,
     };
     assert_eq!(complete(b"GET / HTTP/1.0\r\n\r\n"), expected);
