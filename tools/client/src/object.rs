@@ -65,6 +65,12 @@ pub(crate) fn only_true<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::E
     }
 }
 
+/// Whether an object answers what a client of a WebSocket asked for.
+pub(crate) fn is_answer(json: &str) -> bool {
+    let begins = ["{\"channels\":", "{\"published\":", "{\"error\":"];
+    begins.iter().any(|begin| json.starts_with(begin))
+}
+
 /// What an object says.
 pub(crate) fn event(json: &str) -> Result<Event, Error> {
     let object: Object<'_> = serde_json::from_str(json)

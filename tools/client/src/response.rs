@@ -20,7 +20,7 @@ const MOST_FIELDS: usize = 64;
 /// A piece of a response.
 #[derive(Debug)]
 pub enum Part<'a> {
-    /// The head of an informational response (1xx), which another head follows.
+    /// The head of an informational response (1xx but 101), which another head follows.
     Interim(Head<'a>),
     /// The head of a response.
     Head(Head<'a>),
@@ -280,6 +280,11 @@ impl ResponseReader {
             pending
         };
         let head = Head::parse(head)?;
+        if head.status == 101 {
+            // What follows is another protocol's.
+            *state = State::UntilClose;
+            return Ok(Part::Head(head));
+        }
         if (100..200).contains(&head.status) {
             return Ok(Part::Interim(head));
         }

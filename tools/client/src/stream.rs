@@ -1,8 +1,9 @@
-//! What encke says in a streamed body: server-sent events, NDJSON or a forever frame.
+//! What encke says in a streamed body: server-sent events, NDJSON, a forever frame or a WebSocket.
 
 use crate::Error;
 use crate::object::{self, Data, Message};
 use crate::sse::{Block, Blocks};
+use crate::websocket::{self, Frame, Frames};
 
 /// Longest line or block of a stream, in bytes: more than any message may have.
 const LONGEST: usize = 64 << 20;
@@ -22,6 +23,8 @@ pub enum Format {
     Ndjson,
     /// A page with a script for each object.
     Frame,
+    /// A WebSocket with an object in each text frame.
+    WebSocket,
 }
 
 /// One thing said in a stream.
@@ -49,8 +52,12 @@ pub enum Event {
         /// Whether it ends because the right to receive has ended.
         has_expired: bool,
     },
-    /// A comment of server-sent events, which shows that the connection is alive.
+    /// A comment of server-sent events or a ping, which shows that the connection is alive.
     Heartbeat,
+    /// The answer to what a client of a WebSocket asked for, as JSON.
+    Answer(String),
+    /// A pong of a WebSocket, with its payload.
+    Pong(Vec<u8>),
 }
 
 /// Decodes one streamed body that arrives in pieces.
@@ -59,6 +66,7 @@ pub struct StreamDecoder {
     format: Format,
     blocks: Blocks,
     line: Vec<u8>,
+    frames: Frames,
     /// Bytes of the present line or block.
     length: usize,
     /// The first cursor, or a frame's head, has been seen.
@@ -73,6 +81,7 @@ impl StreamDecoder {
             format,
             blocks: Blocks::default(),
             line: Vec::new(),
+            frames: Frames::default(),
             length: 0,
             is_open: false,
             is_closed: false,
@@ -93,6 +102,11 @@ impl StreamDecoder {
                     let block = self.blocks.next(bytes)?;
                     is_whole = block.is_some();
                     block.map(|block| self.interpret_block(block)).transpose()?
+                }
+                Format::WebSocket => {
+                    let frame = self.frames.next(bytes)?;
+                    is_whole = frame.is_some();
+                    frame.map(|frame| interpret_frame(&frame)).transpose()?
                 }
                 Format::Ndjson | Format::Frame => {
                     let line = self.take_line(bytes)?;
@@ -118,7 +132,7 @@ impl StreamDecoder {
 
     /// Whether nothing has arrived in part.
     pub fn is_between(&self) -> bool {
-        self.line.is_empty() && self.blocks.is_between()
+        self.line.is_empty() && self.blocks.is_between() && self.frames.is_between()
     }
 
     /// Whether the last event said that the stream ends.
@@ -230,6 +244,31 @@ impl StreamDecoder {
                 data: Data::Untyped(data),
             })),
         }
+    }
+}
+
+/// What a frame of a WebSocket says.
+fn interpret_frame(frame: &Frame) -> Result<Event, Error> {
+    let text = std::str::from_utf8(&frame.payload);
+    match (frame.opcode, text) {
+        (websocket::TEXT, Ok(text)) if object::is_answer(text) => Ok(Event::Answer(text.into())),
+        (websocket::TEXT, Ok(text)) => object::event(text),
+        (websocket::PING, _) => Ok(Event::Heartbeat),
+        (websocket::PONG, _) => Ok(Event::Pong(frame.payload.clone())),
+        (websocket::CLOSE, _) => match frame.close_code() {
+            Some((1001 | 1013 | 3000, reason)) => {
+                let reason = std::str::from_utf8(reason).unwrap_or_default();
+                object::event(reason)
+            }
+            // The client closed, sent too slowly, or found no room.
+            Some((1000 | 1008 | 1011, _)) => Ok(Event::Closing {
+                cursor: None,
+                retry_ms: 0,
+                has_expired: false,
+            }),
+            _ => Err(Error::about("a close frame", &frame.payload)),
+        },
+        _ => Err(Error::about("a frame that is no text", &frame.payload)),
     }
 }
 

@@ -290,6 +290,9 @@ impl Client {
                     Event::Closing(cursor.map(|cursor| desk.model.parse(&cursor)))
                 }
                 client::Event::Heartbeat => Event::Beat,
+                client::Event::Answer(_) | client::Event::Pong(_) => {
+                    broken(Broken::Nonsense, "an answer to nothing")
+                }
             };
             receive.session.record(event, desk.model, desk.tally);
         }

@@ -66,6 +66,8 @@ pub(super) fn event(run: u32, event: &client::Event) -> Result<Event, String> {
             Event::Closing(cursor.as_deref().map(id).transpose()?)
         }
         client::Event::Heartbeat => Event::Beat,
+        client::Event::Answer(text) => return Err(format!("an answer to no command: {text}")),
+        client::Event::Pong(_) => return Err("a pong to no ping".into()),
     })
 }
 
