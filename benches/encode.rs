@@ -16,12 +16,14 @@ use encke_core::transport::{Event, Options, Transport};
 const SIZES: [usize; 3] = [100, 2 << 10, 64 << 10];
 
 /// The transports that a message is encoded for, and its object alone (`None`).
-const ENCODERS: [(&str, Option<Transport>, Options); 6] = [
+const ENCODERS: [(&str, Option<Transport>, Options); 8] = [
     ("object", None, Options::empty()),
     ("sse", Some(Transport::Sse), Options::empty()),
     ("sse envelope", Some(Transport::Sse), Options::ENVELOPE),
     ("ndjson", Some(Transport::Ndjson), Options::empty()),
     ("frame", Some(Transport::Frame), Options::empty()),
+    ("ws", Some(Transport::WebSocket), Options::empty()),
+    ("ws raw", Some(Transport::WebSocket), Options::RAW),
     ("long-poll", Some(Transport::LongPoll), Options::empty()),
 ];
 

@@ -17,8 +17,9 @@ use encke_core::engine::ConnId;
 use encke_core::http1::{Outcome, Scan, parse};
 use encke_core::message::{ChannelName, Draft};
 use encke_core::tokens::{Key, Rules, Signer, SystemRandom, Tokens};
+use encke_test_client::websocket;
 use gungraun::{library_benchmark, library_benchmark_group};
-use support::{CHANNEL, World, browser_get, get, name, post, text};
+use support::{CHANNEL, World, browser_get, get, handshake, name, post, text};
 
 /// Connections served in a counted run.
 const CLIENTS: usize = 100;
@@ -69,7 +70,11 @@ struct Crowd {
 
 /// All of them parked, and the paths walked once: what is made once is not counted.
 fn crowd(target: &str) -> Crowd {
-    walked(World::new(CLIENTS), get(target))
+    let request = match target.starts_with("/ws/") {
+        true => handshake(target),
+        false => get(target),
+    };
+    walked(World::new(CLIENTS), request)
 }
 
 /// The same, where a token is needed. The clients have one, which was seen before.
@@ -137,6 +142,8 @@ fn long_poll_cycle(mut crowd: Crowd) -> Crowd {
 #[library_benchmark]
 #[bench::sse(crowd("/sse/news"))]
 #[bench::ndjson(crowd("/ndjson/news"))]
+#[bench::ws(crowd("/ws/news"))]
+#[bench::ws_raw(crowd("/ws/news?raw=1"))]
 fn deliver(mut crowd: Crowd) -> Crowd {
     crowd.world.publish(CHANNEL, text(100));
     crowd.world.deliver();
@@ -163,7 +170,18 @@ fn poll(mut crowd: Crowd) -> Crowd {
 
 /// Publishes, pipelined on one connection, after as many as a channel's history keeps.
 fn pipeline(depth: usize) -> Crowd {
-    let one = post("/publish/news", 100);
+    pipeline_of(post("/publish/news", 100), depth)
+}
+
+/// The same from a browser, with all the fields that it sends.
+fn browser_pipeline(depth: usize) -> Crowd {
+    let get = String::from_utf8(browser_get("/publish/news")).unwrap();
+    let post = get.replacen("GET", "POST", 1);
+    let one = post.replacen("\r\n\r\n", "\r\nContent-Length: 100\r\n\r\n", 1) + &"x".repeat(100);
+    pipeline_of(one.into_bytes(), depth)
+}
+
+fn pipeline_of(one: Vec<u8>, depth: usize) -> Crowd {
     let mut world = World::new(1);
     let id = world.connect(&one);
     let mut crowd = Crowd {
@@ -177,9 +195,47 @@ fn pipeline(depth: usize) -> Crowd {
     crowd
 }
 
+/// The same on a WebSocket.
+fn socket(target: &str, frame: Vec<u8>, depth: usize) -> Crowd {
+    let mut world = World::new(1);
+    let id = world.connect(&handshake(target));
+    let request = frame.repeat(depth);
+    for _ in 0..2_000 / depth {
+        world.ask(id, &request);
+        world.deliver();
+    }
+    Crowd {
+        world,
+        ids: vec![id],
+        request,
+    }
+}
+
+/// The command that publishes what [`post`] does.
+fn command() -> Vec<u8> {
+    let data = "x".repeat(100);
+    let command = format!(r#"{{"publish":"news","data":"{data}"}}"#);
+    websocket::frame(websocket::TEXT, command.as_bytes(), [1, 2, 3, 4])
+}
+
+/// The frame of a raw socket that does.
+fn raw() -> Vec<u8> {
+    websocket::frame(websocket::TEXT, &[b'x'; 100], [1, 2, 3, 4])
+}
+
+// Sixteen publishes that came at once; they are not delivered.
+#[library_benchmark]
+#[bench::ws(socket("/ws/other", command(), 16))]
+#[bench::ws_raw(socket("/ws/news?raw=1&publish=1", raw(), 16))]
+fn publish_frames(mut crowd: Crowd) -> Crowd {
+    crowd.world.ask(crowd.ids[0], &crowd.request);
+    crowd
+}
+
 // Sixteen publishes that came at once.
 #[library_benchmark]
 #[bench::pipelined(pipeline(16))]
+#[bench::browser(browser_pipeline(16))]
 fn publish_request(mut crowd: Crowd) -> Crowd {
     crowd.come_back();
     crowd
@@ -221,6 +277,7 @@ library_benchmark_group!(
         publish,
         publish_request,
         poll,
+        publish_frames,
         verify_token
     ]
 );

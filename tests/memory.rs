@@ -16,6 +16,7 @@ use encke_core::base::time::Time;
 use encke_core::engine::{Access, ConnId, Engine, Sent, State, Wire};
 use encke_core::message::{ChannelName, Data, Draft};
 use encke_core::tokens::{Key, Rules, Signer, SystemRandom, Tokens};
+use encke_test_client::websocket::{self, HANDSHAKE};
 
 #[global_allocator]
 static COUNTED: Cap<System> = Cap::new(System, usize::MAX);
@@ -29,7 +30,7 @@ const SOCKET_BYTES: usize = 16;
 const SHARED_BYTES: usize = 128;
 
 /// Limit per connection if each has a channel of its own.
-const OWN_BYTES: usize = 200;
+const OWN_BYTES: usize = 208;
 
 /// Accepts every byte, and counts the writes.
 #[derive(Default)]
@@ -72,7 +73,14 @@ impl Parked {
             page: false,
             ..Config::default()
         };
-        let request = |n| format!("GET {} HTTP/1.1\r\nHost: test\r\n\r\n", target(n));
+        let request = |n| {
+            let target = target(n);
+            let fields = match target.starts_with("/ws/") {
+                true => HANDSHAKE,
+                false => "",
+            };
+            format!("GET {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
+        };
         let requests: Vec<String> = (0..CONNECTIONS).map(request).collect();
         let ids = Vec::with_capacity(CONNECTIONS);
         let before = COUNTED.allocated();
@@ -129,6 +137,7 @@ fn parked_connection_costs_little() {
         ("long-poll", State::Held),
         ("sse", State::Streaming),
         ("ndjson", State::Streaming),
+        ("ws", State::Streaming),
     ] {
         let each = Parked::new(1, shared(word)).each(state);
         println!("{word}, one channel for all: {each} bytes each");
@@ -155,6 +164,25 @@ fn parked_connection_costs_little() {
     let each = streams.each(State::Streaming);
     assert!(each <= SHARED_BYTES, "after three events: {each} bytes");
     drop(streams);
+
+    // Nor with what a client sends: a socket has no buffer between its messages.
+    let mut sockets = Parked::new(1, shared("ws"));
+    let before = sockets.each(State::Streaming);
+    let command = websocket::frame(websocket::TEXT, br#"{"channels":["news"]}"#, [1, 2, 3, 4]);
+    let (first, second) = command.split_at(10);
+    let Parked {
+        engine, wire, ids, ..
+    } = &mut sockets;
+    for &id in &*ids {
+        engine.input(id, first, wire);
+        engine.input(id, second, wire);
+    }
+    // All but the one decoder that they share.
+    let each = sockets.each(State::Streaming);
+    assert!(
+        each <= before + 1,
+        "after a command: {each} bytes, not {before}"
+    );
 
     cached_tokens_take_what_is_counted();
 }

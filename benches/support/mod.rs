@@ -248,6 +248,12 @@ pub(crate) fn get(target: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: localhost:7711\r\nAccept: */*\r\n\r\n").into_bytes()
 }
 
+/// The handshake of a WebSocket as a program sends it.
+pub(crate) fn handshake(target: &str) -> Vec<u8> {
+    let fields = encke_test_client::websocket::HANDSHAKE;
+    format!("GET {target} HTTP/1.1\r\nHost: localhost:7711\r\n{fields}\r\n").into_bytes()
+}
+
 /// A publish of so many bytes of text.
 pub(crate) fn post(target: &str, bytes: usize) -> Vec<u8> {
     let body = "x".repeat(bytes);

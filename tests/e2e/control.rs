@@ -32,7 +32,7 @@ fn channel_state_is_reported() {
         state,
         json!({
             "channel": "news",
-            "subscribers": {"total": 5, "long-poll": 1, "sse": 2, "ndjson": 1, "frame": 1},
+            "subscribers": {"total": 5, "long-poll": 1, "sse": 2, "ndjson": 1, "frame": 1, "ws": 0},
             "messages": 2,
             "oldest": ids[0],
             "newest": ids[1],

@@ -1,12 +1,13 @@
 //! End to end: real servers on ports of their own, real sockets, every documented behaviour.
 //!
-//! One binary, so that it is linked once. Modules by subject; `server`, `child`, `client` and
-//! `stream` are their helpers. No test sleeps to wait for an event: a read has a
+//! One binary, so that it is linked once. Modules by subject; `server`, `child`, `client`,
+//! `stream` and `socket` are their helpers. No test sleeps to wait for an event: a read has a
 //! deadline, and a state that no response announces is polled.
 
 mod child;
 mod client;
 mod server;
+mod socket;
 mod stream;
 
 mod channels;
@@ -18,6 +19,7 @@ mod cursor;
 mod drain;
 mod errors;
 mod fanout;
+mod frames;
 mod gaps;
 mod http;
 mod limits;
@@ -31,6 +33,9 @@ mod resources;
 mod stdin;
 mod streams;
 mod vanished;
+mod websocket;
+mod websocket_ends;
+mod websocket_rights;
 
 use std::time::{Duration, Instant};
 

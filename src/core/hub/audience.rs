@@ -9,7 +9,7 @@ pub struct Audience([u32; Audience::CLASSES]);
 
 impl Audience {
     /// How many classes there are. Every channel has a count for each.
-    pub const CLASSES: usize = 4;
+    pub const CLASSES: usize = 5;
 
     /// All readers.
     pub fn total(&self) -> u32 {

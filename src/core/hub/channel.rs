@@ -224,4 +224,4 @@ impl Channel {
     }
 }
 
-const _: () = assert!(size_of::<Channel>() <= 72);
+const _: () = assert!(size_of::<Channel>() <= 80);

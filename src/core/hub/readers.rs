@@ -75,6 +75,29 @@ impl Hub {
         }
     }
 
+    /// Makes a reader that is not queued follow other channels. It keeps its class, and in the
+    /// channels that it follows already whether evictions before its first message are no gaps. In
+    /// the others they are none only if they are none in all those that it follows now.
+    pub fn refollow(&mut self, reader: &mut Reader, follower: u32, channels: &[u32]) {
+        let followed = self.subscriptions_of(reader);
+        let fresh: Vec<(u32, bool)> = followed.map(|(_, s)| (s.channel, s.fresh)).collect();
+        let is_all_fresh = !fresh.is_empty() && fresh.iter().all(|&(_, fresh)| fresh);
+        let class = reader.class;
+        self.unfollow(reader);
+        self.follow(reader, follower, channels, class, is_all_fresh);
+        let mut at = reader.first;
+        while at != NONE {
+            let subscription = &mut self.subscriptions[at as usize];
+            let before = fresh
+                .iter()
+                .find(|&&(channel, _)| channel == subscription.channel);
+            if let Some(&(_, fresh)) = before {
+                subscription.fresh = fresh;
+            }
+            at = subscription.sibling;
+        }
+    }
+
     /// Ends all of a reader's subscriptions.
     pub fn unfollow(&mut self, reader: &mut Reader) {
         self.dequeue(reader);

@@ -17,7 +17,7 @@ pub struct Shape(u8);
 
 impl Shape {
     /// How many shapes there are. A stored message has a pointer for each.
-    pub const COUNT: u8 = 7;
+    pub const COUNT: u8 = 9;
 
     /// The shape of this number, which is below [`Shape::COUNT`].
     pub const fn new(number: u8) -> Shape {

@@ -8,7 +8,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -105,25 +105,42 @@ struct Members<'a> {
 
 impl Members<'_> {
     fn data(&self) -> Result<Data, LineFault> {
-        let json = self.data.get();
-        let is_string = json.starts_with('"');
-        match self.encoding.as_deref() {
-            None if is_string => Ok(Data::Text(string(json)?)),
-            None => Ok(Data::Json(Json::from_valid(json)?)),
-            Some("base64") if is_string => {
-                let bytes = STANDARD
-                    .decode(&*string(json)?)
-                    .map_err(LineFault::Base64)?;
-                Ok(Data::Binary(bytes.into()))
-            }
-            Some("base64") => Err(LineFault::NotString),
-            Some(_) => Err(LineFault::Encoding),
-        }
+        data(self.data, self.encoding.as_deref())
     }
 }
 
-/// The text of a JSON string.
+/// The data that the members `data` and `encoding` mean: text for a string, bytes for a string in
+/// base64, else JSON.
+///
+/// # Errors
+///
+/// See [`LineFault`].
+pub fn data(data: &RawValue, encoding: Option<&str>) -> Result<Data, LineFault> {
+    let json = data.get();
+    let is_string = json.starts_with('"');
+    match encoding {
+        None if is_string => Ok(Data::Text(string(json)?)),
+        None => Ok(Data::Json(Json::from_valid(json)?)),
+        Some("base64") if is_string => {
+            let bytes = STANDARD
+                .decode(&*string(json)?)
+                .map_err(LineFault::Base64)?;
+            Ok(Data::Binary(bytes.into()))
+        }
+        Some("base64") => Err(LineFault::NotString),
+        Some(_) => Err(LineFault::Encoding),
+    }
+}
+
+/// The text of a JSON string, which is valid but for its escapes.
 fn string(json: &str) -> Result<Box<str>, LineFault> {
+    // Nearly every text is what is between the quotes.
+    if memchr(b'\\', json.as_bytes()).is_none() {
+        let text = json
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        return Ok(text.unwrap_or_default().into());
+    }
     serde_json::from_str(json).map_err(json_fault)
 }
 

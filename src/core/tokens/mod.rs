@@ -174,6 +174,22 @@ impl Tokens {
         verified
     }
 
+    /// Judges a token again that was verified before.
+    ///
+    /// # Errors
+    ///
+    /// The reason for which it is refused now.
+    pub fn verify_again(&mut self, token: &Token, date_ms: u64) -> Result<(), Invalid> {
+        let verified = match self.has_key(token.key) {
+            true => self.check_now(token, date_ms),
+            false => Err(Invalid::Key),
+        };
+        if let Err(reason) = &verified {
+            self.refused[reason.index()] += 1;
+        }
+        verified
+    }
+
     fn find(&mut self, text: &[u8], date_ms: u64) -> Result<Arc<Token>, Invalid> {
         if let Some(token) = self.cache.get(text) {
             let token = token.clone();

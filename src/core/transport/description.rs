@@ -9,6 +9,8 @@ pub enum Kind {
     Answer,
     /// One response goes on until either side ends it.
     Stream,
+    /// After the response to its request, both sides send frames, and the transport delimits them.
+    Duplex,
 }
 
 /// The facts of a transport that others need to know.
@@ -18,7 +20,7 @@ pub struct Description {
     pub name: &'static str,
     /// How it uses its connection.
     pub kind: Kind,
-    /// The media type of its responses.
+    /// The media type of its responses, or of what its frames carry.
     pub content_type: &'static str,
     /// Whether clients reconnect by themselves, with the last id that they received, and give up on
     /// a status other than 200. Such a client is refused by an empty stream.

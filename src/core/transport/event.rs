@@ -14,6 +14,10 @@ bitflags! {
         const EARLY = 1;
         /// Messages are sent as whole objects (`envelope=1`).
         const ENVELOPE = 1 << 1;
+        /// The data of messages is sent alone (`raw=1`).
+        const RAW = 1 << 2;
+        /// What the client sends is published as it is (`publish=1`).
+        const PUBLISH = 1 << 3;
     }
 }
 

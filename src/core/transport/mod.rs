@@ -20,6 +20,7 @@ mod frame;
 mod long_poll;
 mod ndjson;
 mod sse;
+mod ws;
 
 pub use description::{Description, Kind};
 pub use event::{Event, Options, Target};
@@ -35,19 +36,22 @@ pub enum Transport {
     Ndjson,
     /// A forever frame.
     Frame,
+    /// A WebSocket.
+    WebSocket,
 }
 
 impl Transport {
     /// All transports, in the order of their numbers.
-    pub const ALL: [Transport; 4] = [
+    pub const ALL: [Transport; 5] = [
         Transport::LongPoll,
         Transport::Sse,
         Transport::Ndjson,
         Transport::Frame,
+        Transport::WebSocket,
     ];
 
     /// How many different bytes a message can have in all transports; see [`Transport::variant`].
-    pub const VARIANTS: u8 = 6;
+    pub const VARIANTS: u8 = 8;
 
     /// The transport whose name is the first segment of a path.
     pub fn named(name: &[u8]) -> Option<Transport> {
@@ -62,12 +66,19 @@ impl Transport {
             Transport::Sse => &sse::DESCRIPTION,
             Transport::Ndjson => &ndjson::DESCRIPTION,
             Transport::Frame => &frame::DESCRIPTION,
+            Transport::WebSocket => &ws::DESCRIPTION,
         }
     }
 
     /// Its name in paths, metrics and listings.
     pub fn name(self) -> &'static str {
         self.describe().name
+    }
+
+    /// Whether both sides send on its connections.
+    pub fn is_duplex(self) -> bool {
+        // The same as its kind, in one comparison.
+        self == Transport::WebSocket
     }
 
     /// Its number, below the length of [`Transport::ALL`].
@@ -83,17 +94,19 @@ impl Transport {
             Transport::Sse => 2 + u8::from(options.contains(Options::ENVELOPE)),
             Transport::Ndjson => 4,
             Transport::Frame => 5,
+            Transport::WebSocket => 6 + u8::from(options.contains(Options::RAW)),
         }
     }
 
     /// Appends an event. For [`Kind::Answer`] these bytes are a whole body, for [`Kind::Stream`]
-    /// the next piece of one.
+    /// the next piece of one, for [`Kind::Duplex`] whole frames.
     pub fn encode(self, event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
         match self {
             Transport::LongPoll => long_poll::encode(event, options, out),
             Transport::Sse => sse::encode(event, options, out),
             Transport::Ndjson => ndjson::encode(event, options, out),
             Transport::Frame => frame::encode(event, options, out),
+            Transport::WebSocket => ws::encode(event, options, out),
         }
     }
 }
@@ -110,6 +123,8 @@ mod tests {
         assert_eq!(BTreeSet::from(names).len(), names.len());
         for (place, transport) in Transport::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(transport.number()), place);
+            let is_duplex = transport.describe().kind == Kind::Duplex;
+            assert_eq!(transport.is_duplex(), is_duplex);
             assert_eq!(
                 Transport::named(transport.name().as_bytes()),
                 Some(transport)

@@ -71,12 +71,16 @@ bitflags! {
     }
 }
 
+/// The most pings of a client that are answered in a second.
+const MAX_PONGS: u32 = 10;
+
 /// One connection.
 pub(in crate::engine) struct Conn {
     pub(in crate::engine) reader: Reader,
     pub(in crate::engine) request: Option<Box<RequestState>>,
     pub(in crate::engine) generation: u32,
-    /// `Streaming`: body bytes left before the stream is recycled. `Held`: when the poll was
+    /// `Streaming`: body bytes left before the stream is recycled; of a duplex one the pings
+    /// answered in the present second, see [`Conn::may_answer_ping`]. `Held`: when the poll was
     /// parked, as a [`Moment`].
     measure: u32,
     /// The end of the hold, or of the stream.
@@ -127,6 +131,17 @@ impl Conn {
         matches!(self.state, State::Held | State::Streaming)
     }
 
+    /// Whether it is a stream on which the client sends as well.
+    pub(in crate::engine) fn is_duplex(&self) -> bool {
+        self.state == State::Streaming && self.has_duplex_transport()
+    }
+
+    /// The same as [`Transport::is_duplex`] of a stream's transport, in one comparison: it is asked
+    /// at each write.
+    fn has_duplex_transport(&self) -> bool {
+        self.reader.class() == Transport::WebSocket.number()
+    }
+
     /// Whether a write is unfinished because the socket's buffer is full.
     pub(in crate::engine) fn is_blocked(&self) -> bool {
         self.request
@@ -152,8 +167,25 @@ impl Conn {
 
     /// Counts body bytes that a stream has sent.
     pub(in crate::engine) fn spend_stream_bytes(&mut self, bytes: usize) {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.measure = self.measure.saturating_sub(bytes);
+        // Clients keep nothing of what a duplex stream has sent.
+        if !self.has_duplex_transport() {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.measure = self.measure.saturating_sub(bytes);
+        }
+    }
+
+    /// Counts a ping of a duplex stream. Returns whether it is answered: at most
+    /// [`MAX_PONGS`] in a second are.
+    pub(in crate::engine) fn may_answer_ping(&mut self, now: Time) -> bool {
+        const COUNT_BITS: u32 = 4;
+        const { assert!(MAX_PONGS < 1 << COUNT_BITS) };
+        let second = ((now.0 / 1_000) as u32) << COUNT_BITS;
+        let count = match self.measure >> COUNT_BITS == second >> COUNT_BITS {
+            true => self.measure - second,
+            false => 0,
+        };
+        self.measure = second + (count + 1).min(MAX_PONGS);
+        count < MAX_PONGS
     }
 
     /// Records when a long poll was parked.
@@ -168,7 +200,7 @@ impl Conn {
 
     /// Whether a stream has reached its limit of bytes or of age.
     pub(in crate::engine) fn reached_limit(&self, now: Time) -> bool {
-        self.measure == 0 || self.ends_at(now) <= now
+        (self.measure == 0 && !self.has_duplex_transport()) || self.ends_at(now) <= now
     }
 
     /// Sets when the hold or stream ends.
@@ -273,6 +305,18 @@ mod tests {
                     back >= at && back.0 < at.0 + 16,
                     "{now} + {ahead}: {back:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn ten_pings_a_second_are_answered() {
+        let mut conn = Conn::new(1, Access::Public);
+        for second in [0, 1, 7, 1 << 28, (1 << 32) - 1, 1 << 32] {
+            for ms in [0, 999] {
+                let now = Time(second * 1_000 + ms);
+                let answered = (0..30).filter(|_| conn.may_answer_ping(now)).count();
+                assert_eq!(answered, if ms == 0 { 10 } else { 0 }, "{now:?}");
             }
         }
     }

@@ -1,12 +1,16 @@
 //! Whose rights the parked connections have: the subjects and keys of their tokens.
 //!
 //! Owns a number for each connection, and an entry for each pair of subject and key that such
-//! numbers name. Without keys for tokens there is none of it.
+//! numbers name. Without keys for tokens there is none of it. A connection whose client may ask for
+//! more while it is parked has its whole token here as well, because what it asks for is judged by
+//! it.
 //!
 //! Invariant: *no entry without a connection.* Each entry counts the connections that name it, and
 //! goes with the last, so there are never more entries than connections.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher;
+use std::sync::Arc;
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
@@ -67,6 +71,8 @@ pub(in crate::engine) struct Holders {
     of: Vec<u32>,
     entries: Slab<Holder>,
     index: HashTable<u32>,
+    /// The tokens of those connections that may ask for more.
+    tokens: BTreeMap<u32, Arc<Token>>,
 }
 
 impl Holders {
@@ -77,6 +83,7 @@ impl Holders {
             of: Vec::new(),
             entries: Slab::new(),
             index: HashTable::new(),
+            tokens: BTreeMap::new(),
         }
     }
 
@@ -103,7 +110,24 @@ impl Holders {
     pub(super) fn clear(&mut self, index: u32) {
         if !self.is_anonymous(index) {
             self.set(index, Origin::Anonymous);
+            self.drop_token(index);
         }
+    }
+
+    /// Keeps the token of a connection, whose origin is set, until the connection ends.
+    pub(in crate::engine) fn keep_token(&mut self, index: u32, token: Arc<Token>) {
+        debug_assert!(!self.is_anonymous(index), "the origin is set first");
+        self.tokens.insert(index, token);
+    }
+
+    /// The token that was kept of a connection.
+    pub(in crate::engine) fn token(&self, index: u32) -> Option<&Arc<Token>> {
+        self.tokens.get(&index)
+    }
+
+    /// Drops a kept token: it is not accepted any more.
+    pub(in crate::engine) fn drop_token(&mut self, index: u32) {
+        self.tokens.remove(&index);
     }
 
     /// Whether the right of a connection comes from no credential.

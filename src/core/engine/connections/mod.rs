@@ -22,7 +22,9 @@ mod write;
 pub use conn::{Access, ConnId};
 pub(super) use conn::{Conn, Flags};
 pub(super) use holders::Origin;
-pub(super) use request_state::{LingerBatch, LingeredMessage, ResponseOptions, Upload};
+pub(super) use request_state::{
+    LingerBatch, LingeredMessage, ResponseOptions, UnfinishedMessage, Upload,
+};
 pub use state::State;
 pub(super) use state::States;
 pub(super) use table::{Connections, Step};

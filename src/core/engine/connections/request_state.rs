@@ -7,8 +7,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::meter::{Charge, Frame, Meter};
+use crate::base::time::Time;
 use crate::http1::{Decoder, Error, Progress, Scan};
 use crate::message::Seq;
+use crate::ws;
 
 /// The state of a request that is under way, or of a response that is individual.
 pub(in crate::engine) struct RequestState {
@@ -18,6 +20,8 @@ pub(in crate::engine) struct RequestState {
     pub(in crate::engine) upload: Option<Upload>,
     pub(in crate::engine) unsent: Option<UnsentFrame>,
     pub(in crate::engine) options: Option<ResponseOptions>,
+    /// A message of a duplex stream that has arrived in part.
+    pub(in crate::engine) message: Option<UnfinishedMessage>,
     /// Bytes that arrived on a stream, where none are expected.
     pub(in crate::engine) unexpected_bytes: usize,
     charge: Charge,
@@ -31,6 +35,7 @@ impl RequestState {
             upload: None,
             unsent: None,
             options: None,
+            message: None,
             unexpected_bytes: 0,
             charge: Charge::new(buffers),
         }
@@ -42,14 +47,16 @@ impl RequestState {
             && self.upload.is_none()
             && self.unsent.is_none()
             && self.options.is_none()
+            && self.message.is_none()
             && self.unexpected_bytes == 0
     }
 
     /// Updates the charge for buffered bytes; to be called after they changed.
     pub(in crate::engine) fn update_charge(&mut self) {
         let upload = self.upload.as_ref().map_or(0, Upload::bytes);
+        let message = self.message.as_ref().map_or(0, UnfinishedMessage::bytes);
         self.charge
-            .set(size_of::<RequestState>() + self.input.capacity() + upload);
+            .set(size_of::<RequestState>() + self.input.capacity() + upload + message);
     }
 }
 
@@ -89,6 +96,19 @@ impl Upload {
 
     fn bytes(&self) -> usize {
         self.head.len() + self.body.as_ref().map_or(0, Vec::capacity)
+    }
+}
+
+/// A message of a duplex stream that has arrived in part.
+pub(in crate::engine) struct UnfinishedMessage {
+    pub(in crate::engine) decoder: Box<ws::Decoder>,
+    /// When its first byte arrived.
+    pub(in crate::engine) since: Time,
+}
+
+impl UnfinishedMessage {
+    fn bytes(&self) -> usize {
+        size_of::<ws::Decoder>() + self.decoder.allocated_bytes()
     }
 }
 

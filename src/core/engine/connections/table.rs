@@ -242,11 +242,34 @@ impl Connections {
         self.heartbeat_ms
     }
 
-    /// Sets a stream's next deadline: its heartbeat or its end, whichever comes first.
+    /// Sets a stream's next deadline: its heartbeat or its end, whichever comes first. Where its
+    /// client may be sending a message, [`Connections::arm_message`] follows.
     pub(in crate::engine) fn arm_stream(&mut self, index: u32) {
         let heartbeat = self.now.after_ms(self.heartbeat_ms);
         let ends_at = self[index].ends_at(self.now);
         self.arm(index, heartbeat.min(ends_at));
+    }
+
+    /// When the message that a duplex stream sends has to be whole; `None` if none is under way.
+    fn message_timeout(&self, index: u32) -> Option<Time> {
+        let message = self[index].request.as_ref()?.message.as_ref()?;
+        Some(message.since.after_ms(self.timeouts.body_ms))
+    }
+
+    /// Heeds the timeout of the message that a duplex stream sends, if one is under way. Else the
+    /// deadline stays what it is: a heartbeat is due when it was.
+    pub(in crate::engine) fn arm_message(&mut self, index: u32) {
+        if let Some(timeout) = self.message_timeout(index) {
+            // fault: message-postpones-the-heartbeat
+            let due = self.deadline(index).map_or(timeout, |due| due.min(timeout));
+            self.arm(index, due);
+        }
+    }
+
+    /// Whether the message that a duplex stream sends has taken too long.
+    pub(in crate::engine) fn has_slow_message(&self, index: u32) -> bool {
+        let timeout = self.message_timeout(index);
+        timeout.is_some_and(|timeout| timeout <= self.now)
     }
 
     /// Ends the right of a parked connection to receive: it ends now, like one whose token has
@@ -396,6 +419,10 @@ impl Connections {
         let conn = &self[index];
         match conn.state() {
             State::Deferred | State::Gone => false,
+            // Frames may have to be answered, so they wait until what is unsent is sent.
+            State::Streaming if conn.is_duplex() => {
+                !conn.flags.contains(Flags::DEFERRED_INPUT) && !conn.is_blocked()
+            }
             State::Streaming => !conn.flags.contains(Flags::DEFERRED_INPUT),
             _ => !conn.flags.contains(Flags::DEFERRED_INPUT) && !conn.is_blocked(),
         }
@@ -421,9 +448,9 @@ impl Connections {
                 !is_queued || !conn.is_blocked(),
                 "a blocked connection is queued"
             );
-            assert_eq!(
-                conn.reader.is_following(),
-                conn.is_parked(),
+            // A duplex stream may follow no channel for a time.
+            assert!(
+                conn.reader.is_following() == conn.is_parked() || conn.is_duplex(),
                 "a reader follows channels exactly while it is parked"
             );
             let has_deadline = self.wheel.deadline_ms(index).is_some();

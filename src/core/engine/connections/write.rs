@@ -202,7 +202,14 @@ fn rearm(connections: &mut Connections, index: u32) {
             }
         }
         // fault: block-outlives-itself
-        State::Streaming => connections.arm_stream(index),
+        State::Streaming => {
+            connections.arm_stream(index);
+            connections.arm_message(index);
+            if has_input {
+                // Frames of the client that arrived meanwhile.
+                connections.defer_input(index);
+            }
+        }
         State::Idle | State::Head | State::Body if has_input => connections.defer_input(index),
         State::Head => connections.start_head_timeout(index),
         State::Body => connections.start_body_timeout(index),

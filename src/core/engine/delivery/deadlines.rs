@@ -6,12 +6,13 @@
 
 use super::settle::{refuse, settle};
 use super::state::Delivery;
-use super::{expired, poll, stream};
+use super::{duplex, expired, poll, stream};
 use crate::base::wheel::TICK_MS;
 use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::Problem;
 use crate::engine::stats::CloseReason;
 use crate::http1::status;
+use crate::ws::CloseCode;
 
 /// Old messages and unused channels dropped per call.
 const SWEEP: usize = 256;
@@ -78,6 +79,12 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             settle(delivery, index, wire);
         }
         State::Streaming if conn.reached_limit(now) => settle(delivery, index, wire),
+        State::Streaming if connections.has_slow_message(index) => {
+            let reason = "a message took longer than --body-timeout";
+            duplex::close(delivery, index, CloseCode::Refused, reason);
+            delivery.flush(index, wire);
+            settle(delivery, index, wire);
+        }
         // As for a held poll; what is pending may turn out to be nothing, so ask again.
         State::Streaming if hub.has_pending(&conn.reader) => connections.arm_ms(index, TICK_MS),
         State::Streaming => {

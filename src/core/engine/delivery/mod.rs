@@ -4,11 +4,13 @@
 //! many of them share, and the drain. It never parses a request, except for
 //! the origin of one that it refuses.
 //!
-//! Calls run one way: `deliver`, `deadlines` → `settle` → `poll`, `stream` → `state`.
+//! Calls run one way: `deliver`, `deadlines` → `settle` → `poll`, `stream` → `state`, and
+//! `deadlines` → `duplex` → `stream`.
 
 mod deadlines;
 mod deliver;
 mod drain;
+mod duplex;
 mod expired;
 mod linger;
 mod poll;
@@ -23,6 +25,7 @@ mod stream;
 
 pub(super) use deadlines::expire;
 pub(super) use deliver::deliver;
+pub(super) use duplex::{Followed, close as close_socket, echo_close, follow};
 pub(super) use poll::give_up_hold;
 pub(super) use retry_advice::REFUSED_RETRY_MS;
 pub(super) use settle::{refuse, settle};

@@ -178,7 +178,7 @@ fn park(
     let ends_at = expires_at.map_or(ends_at, |expires_at| expires_at.min(ends_at));
     delivery.connections.arm(index, ends_at);
     if params.options.contains(Options::EARLY) {
-        let framing = delivery.framing(index);
+        let framing = delivery.framing(index, Transport::LongPoll);
         delivery.response.early_head(context, framing);
     }
     Ok(())
@@ -472,7 +472,7 @@ fn write_objects<'o>(
     objects: impl Iterator<Item = &'o Arc<Frame>>,
     part: ResponsePart,
 ) {
-    let framing = delivery.framing(index);
+    let framing = delivery.framing(index, Transport::LongPoll);
     let envelope = Envelope {
         cursor: delivery.hub.id(batch.cursor),
         more: batch.more,

@@ -62,6 +62,21 @@ impl Review {
         }
     }
 
+    /// Looks at a connection before its turn, because its client asks for more.
+    pub(in crate::engine) fn judge(
+        &self,
+        rights: &Rights,
+        connections: &mut Connections,
+        hub: &Hub,
+        index: u32,
+    ) {
+        for change in &self.changes {
+            if index >= change.next && !change.parked.contains(&index) {
+                review(rights, change.earlier.as_ref(), connections, hub, index);
+            }
+        }
+    }
+
     /// Whether there are connections to look at.
     pub(in crate::engine) fn is_under_way(&self) -> bool {
         !self.changes.is_empty()
@@ -92,13 +107,31 @@ impl Review {
             }
             let channels = hub.followed(&connections[index].reader).count();
             budget = budget.saturating_sub(channels * channel_cost);
-            if !keeps_right(rights, change.earlier.as_ref(), connections, hub, index) {
-                connections.revoke(index);
-            }
+            review(rights, change.earlier.as_ref(), connections, hub, index);
         }
         if change.next == connections.capacity() {
             self.changes.pop_front();
         }
+    }
+}
+
+/// Ends a parked connection that loses its right.
+fn review(
+    rights: &Rights,
+    earlier: Option<&Rights>,
+    connections: &mut Connections,
+    hub: &Hub,
+    index: u32,
+) {
+    if !keeps_right(rights, earlier, connections, hub, index) {
+        return connections.revoke(index);
+    }
+    if let Origin::Token { key, .. } = connections.holders.of(index)
+        && !earlier.is_some_and(|earlier| rights.still_trusts(key, earlier))
+    {
+        // It stays for channels that are for anyone, and may not ask for more.
+        // fault: distrusted-token-is-kept
+        connections.holders.drop_token(index);
     }
 }
 

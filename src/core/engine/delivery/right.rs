@@ -3,6 +3,8 @@
 //! Owns when a token ends the hold or stream that it was accepted for. The end is the ordinary end
 //! of the hold or stream, moved forward, so that it costs a parked connection nothing.
 
+use std::sync::Arc;
+
 use super::state::Delivery;
 use crate::base::time::Time;
 use crate::engine::connections::Origin;
@@ -34,7 +36,13 @@ fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<
         Identity::Publisher => Origin::Publisher,
         Identity::Token(token) => Origin::from(&**token),
     };
-    delivery.connections.holders.set(index, origin);
+    let connections = &mut delivery.connections;
+    connections.holders.set(index, origin);
+    if let Identity::Token(token) = identity
+        && connections[index].is_duplex()
+    {
+        connections.holders.keep_token(index, Arc::clone(token));
+    }
     // fault: newcomer-is-reviewed
     delivery.review.note_parked(index);
     let left_ms = left_ms(delivery, identity.token()?);

@@ -54,7 +54,7 @@ pub(super) fn message(
             spread_ms: spread_ms(audience),
         };
         match transport.describe().kind {
-            Kind::Stream => piece(transport, options, event, meter),
+            Kind::Stream | Kind::Duplex => piece(transport, options, event, meter),
             Kind::Answer if options.contains(Options::EARLY) => {
                 body(transport, options, event, meter)
             }
@@ -70,7 +70,7 @@ pub(super) fn piece(
     event: &Event<'_>,
     meter: &Arc<Meter>,
 ) -> Arc<Frame> {
-    let (out, payload) = chunk(transport, options, event);
+    let (out, payload) = framed(transport, options, event);
     Frame::with_payload(out, payload, meter)
 }
 
@@ -81,16 +81,16 @@ fn body(
     event: &Event<'_>,
     meter: &Arc<Meter>,
 ) -> Arc<Frame> {
-    let (mut out, payload) = chunk(transport, options, event);
-    Framing::Chunked.end(&mut out);
+    let (mut out, payload) = framed(transport, options, event);
+    Framing::shared(transport).end(&mut out);
     Frame::with_payload(out, payload, meter)
 }
 
-/// The chunk that encodes an event, and the range of its payload.
-fn chunk(transport: Transport, options: Options, event: &Event<'_>) -> (Vec<u8>, Range<usize>) {
+/// An event with the framing that connections share, and the range of its payload.
+fn framed(transport: Transport, options: Options, event: &Event<'_>) -> (Vec<u8>, Range<usize>) {
     let mut out = Vec::new();
     let write = |out: &mut Vec<u8>| transport.encode(event, options, out);
-    let payload = Framing::Chunked.piece(&mut out, write);
+    let payload = Framing::shared(transport).piece(&mut out, write);
     (out, payload)
 }
 

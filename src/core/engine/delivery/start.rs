@@ -20,7 +20,8 @@ pub(in crate::engine) struct Start {
     pub(super) gap: bool,
 }
 
-/// Where the reader of a request with this `since` starts.
+/// Where the reader of a request with this `since` starts. Polls are hot.
+#[inline(always)]
 pub(in crate::engine) fn start(
     hub: &Hub,
     receive: Receive,

@@ -15,6 +15,7 @@ use crate::engine::response::{Framing, Heads, ResponseWriter};
 use crate::engine::stats::CloseReason;
 use crate::hub::{Hub, Item, Take};
 use crate::message::{Epoch, Seq};
+use crate::transport::Transport;
 
 /// The settings of delivery.
 pub(in crate::engine) struct Settings {
@@ -150,9 +151,9 @@ impl Delivery {
         self.response.clear();
     }
 
-    /// How a body of unknown length ends on a connection.
-    pub(super) fn framing(&self, index: u32) -> Framing {
-        Framing::of(self.connections[index].flags)
+    /// How the events of a transport are delimited on a connection.
+    pub(super) fn framing(&self, index: u32, transport: Transport) -> Framing {
+        Framing::of(transport, self.connections[index].flags)
     }
 
     /// A random number of 80 to 100 % of `max`.

@@ -2,16 +2,16 @@
 //!
 //! Owns how a stream opens, what it is sent, and how it ends. The bytes are those of its transport.
 
-use super::retry_advice::{reconnect_ms, recycle_ms, rejected_retry_ms};
+use super::retry_advice::{drain_retry_ms, reconnect_ms, recycle_ms, rejected_retry_ms};
 use super::right;
 use super::shapes;
 use super::start::{ReceiveRequest, Start, check_names, open_channels};
 use super::state::Delivery;
 use crate::engine::connections::{Flags, State, Wire, write_frames};
-use crate::engine::response::{Framing, Problem, ResponseContext, ResponseWriter};
+use crate::engine::response::{Framing, Problem, ResponseWriter};
 use crate::engine::routing::Params;
-use crate::hub::Item;
-use crate::message::MessageId;
+use crate::hub::{Hub, Item, Reader};
+use crate::message::{MessageId, Seq};
 use crate::transport::{Event, Options, Target, Transport};
 
 /// How events are written to one stream.
@@ -29,7 +29,7 @@ impl Format {
         Format {
             transport: conn.transport(),
             options: conn.transport_options,
-            framing: Framing::of(conn.flags),
+            framing: Framing::of(conn.transport(), conn.flags),
         }
     }
 
@@ -62,13 +62,16 @@ pub(in crate::engine) fn open(
     let format = Format {
         transport,
         options: params.options,
-        framing: delivery.framing(index),
+        framing: delivery.framing(index, transport),
     };
     if request.context.head_only {
-        write_head(delivery, format, request.context);
+        write_head(delivery, format, request);
         return Ok(());
     }
     if delivery.drain.is_some() {
+        if transport.is_duplex() {
+            return Err(draining(delivery));
+        }
         reject(delivery, format, request);
         return Ok(());
     }
@@ -80,7 +83,7 @@ pub(in crate::engine) fn open(
         }
         Err(problem) => return Err(problem),
     };
-    write_head(delivery, format, request.context);
+    write_head(delivery, format, request);
     write_opening(delivery, format, params, start);
     let max_bytes = u64::from(delivery.settings.stream_max_bytes);
     let stream_bytes = delivery.jitter_down(max_bytes) as u32;
@@ -92,21 +95,51 @@ pub(in crate::engine) fn open(
     connections.enter(index, State::Streaming);
     let conn = &mut connections[index];
     conn.transport_options = params.options;
-    conn.set_stream_bytes(stream_bytes);
+    if !transport.is_duplex() {
+        conn.set_stream_bytes(stream_bytes);
+    }
     conn.set_ends_at(ends_at);
     conn.reader.cursor = start.cursor;
     let class = transport.number();
     hub.follow(&mut conn.reader, index, &channels, class, start.fresh);
     right::grant(delivery, index, request.identity);
     delivery.connections.arm_stream(index);
+    if start.gap && ends_at_gap(transport, params.options) {
+        // The opening has said so.
+        leave(delivery, index);
+    }
     Ok(())
+}
+
+/// Whether a stream can report a gap only by its end.
+fn ends_at_gap(transport: Transport, options: Options) -> bool {
+    transport.is_duplex() && options.contains(Options::RAW)
+}
+
+/// The refusal of a handshake while the server drains.
+fn draining(delivery: &mut Delivery) -> Problem {
+    let retry_s = drain_retry_ms(delivery).div_ceil(1_000);
+    Problem::unavailable("the server is draining; connect to another", retry_s)
+}
+
+/// Takes a stream out of its channels: its last bytes are written.
+pub(super) fn leave(delivery: &mut Delivery, index: u32) {
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    hub.unfollow(&mut connections[index].reader);
+    connections.enter(index, State::Closing);
+    if let Some(request) = connections[index].request.as_mut() {
+        request.message = None;
+        request.update_charge();
+    }
 }
 
 /// Rejects a stream (drain, limit of channels or subscribers) with an empty one that carries a retry delay and the
 /// client's own cursor, so that the client resumes without losing messages.
 fn reject(delivery: &mut Delivery, format: Format, request: &ReceiveRequest<'_, '_>) {
     let retry_ms = rejected_retry_ms(delivery);
-    write_head(delivery, format, request.context);
+    write_head(delivery, format, request);
     if !format.transport.describe().resumes_by_itself {
         write_opening(delivery, format, request.params, request.start);
     }
@@ -131,11 +164,13 @@ fn check_target(delivery: &Delivery, params: &Params<'_>) -> Result<(), Problem>
     ))
 }
 
-fn write_head(delivery: &mut Delivery, format: Format, context: &ResponseContext<'_>) {
+fn write_head(delivery: &mut Delivery, format: Format, request: &ReceiveRequest<'_, '_>) {
+    let (response, context) = (&mut delivery.response, request.context);
+    if let Some(handshake) = &request.params.handshake {
+        return response.upgrade_head(context, &handshake.accept, handshake.subprotocol);
+    }
     let content_type = format.transport.describe().content_type;
-    delivery
-        .response
-        .stream_head(context, content_type, format.framing);
+    response.stream_head(context, content_type, format.framing);
 }
 
 fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, start: Start) {
@@ -165,7 +200,12 @@ fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, s
 }
 
 /// Delivers items to a stream, as far as its socket takes them.
-pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire: &mut impl Wire) {
+pub(super) fn deliver(
+    delivery: &mut Delivery,
+    index: u32,
+    mut items: &[Item],
+    wire: &mut impl Wire,
+) {
     let Delivery {
         connections,
         hub,
@@ -183,6 +223,14 @@ pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire:
                 frames.push(shapes::message(hub, heads, key, transport, options));
                 connections.stats.delivered += 1;
             }
+            Item::Gap(_) if ends_at_gap(transport, options) => {
+                if frames.is_empty() {
+                    return end_at_gap(delivery, index, wire);
+                }
+                // What comes before it is sent first.
+                items = &items[..frames.len()];
+                break;
+            }
             Item::Gap(seq) => {
                 let gap = Event::Gap(hub.id(seq));
                 let meter = hub.frame_meter();
@@ -197,9 +245,23 @@ pub(super) fn deliver(delivery: &mut Delivery, index: u32, items: &[Item], wire:
     if conn.state() == State::Streaming {
         hub.clear_fresh(&conn.reader, items);
         if !conn.is_blocked() {
+            let has_request = conn.request.is_some();
             connections.arm_stream(index);
+            if has_request {
+                connections.arm_message(index);
+            }
         }
     }
+}
+
+/// Ends a stream whose next item is a gap, which it can report in no other way.
+#[cold]
+fn end_at_gap(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    let cursor = delivery.hub.id(delivery.connections[index].reader.cursor);
+    delivery.connections.stats.gaps += 1;
+    Format::of(delivery, index).write(&mut delivery.response, &Event::Gap(cursor));
+    leave(delivery, index);
+    delivery.flush(index, wire);
 }
 
 /// Shows that a stream without messages is alive.
@@ -210,7 +272,16 @@ pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut imp
     delivery.connections[index].spend_stream_bytes(bytes);
     // fault: one-heartbeat
     delivery.connections.arm_stream(index);
+    delivery.connections.arm_message(index);
     delivery.flush(index, wire);
+}
+
+/// The number up to which a reader has everything.
+pub(super) fn position(hub: &Hub, reader: &Reader) -> Seq {
+    match hub.has_pending(reader) {
+        true => reader.cursor,
+        false => hub.head(),
+    }
 }
 
 /// Ends a stream cleanly: the last event says where and when to go on.
@@ -230,11 +301,7 @@ pub(super) fn end(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         ..
     } = delivery;
     let conn = &mut connections[index];
-    let cursor = match hub.has_pending(&conn.reader) {
-        true => conn.reader.cursor,
-        false => hub.head(),
-    };
-    let cursor = hub.id(cursor);
+    let cursor = hub.id(position(hub, &conn.reader));
     hub.unfollow(&mut conn.reader);
     connections.enter(index, State::Closing);
     let event = match has_expired {

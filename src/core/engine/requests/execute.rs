@@ -17,7 +17,7 @@ use crate::engine::response::{
 };
 use crate::engine::routing::{Circumstances, Operation, Route, callback_of, publish_to};
 use crate::engine::stats::Endpoint;
-use crate::http1::{Head, Method};
+use crate::http1::{Head, Method, status};
 use crate::message::Draft;
 
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
@@ -33,8 +33,9 @@ const ALLOWED_FIELDS: &str = "Authorization, Content-Type, Encke-Event, Idempote
 enum Reply {
     /// Its response is written.
     Now(u16),
-    /// The connection is parked, or the response comes over the next ticks.
-    Later,
+    /// The connection is parked or at its end, or the response comes over the next ticks. Its
+    /// status is known.
+    Later(u16),
 }
 
 /// Serves one whole request.
@@ -56,8 +57,7 @@ pub(super) fn handle_request(
         Err(problem) => return refuse_request(delivery, index, head, route, &problem),
     };
     let status = match reply {
-        Reply::Now(status) => status,
-        Reply::Later => 200,
+        Reply::Now(status) | Reply::Later(status) => status,
     };
     record(delivery, index, head, route, status);
     if let Reply::Now(_) = reply {
@@ -235,9 +235,13 @@ fn receive_with(
         Some(transport) => open_stream(delivery, transport, request)?,
         None => open_poll(delivery, request)?,
     }
-    Ok(match delivery.connections[index].is_parked() {
-        true => Reply::Later,
-        false => Reply::Now(200),
+    let status = match request.receive.is_duplex() {
+        true => status::SWITCHING_PROTOCOLS,
+        false => status::OK,
+    };
+    Ok(match delivery.connections[index].state() {
+        State::Held | State::Streaming | State::Closing => Reply::Later(status),
+        _ => Reply::Now(status),
     })
 }
 
@@ -274,7 +278,7 @@ fn defer(
 ) -> Reply {
     let response = DeferredResponse::new(delivery, index, context, work);
     requests.deferred.push_back(response);
-    Reply::Later
+    Reply::Later(status::OK)
 }
 
 fn draining() -> Problem {

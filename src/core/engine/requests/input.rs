@@ -4,6 +4,7 @@
 //! the one before is written or waits to be. It never decides what a request means.
 
 use super::execute::{authorize, handle_request, refuse_request};
+use super::frames::next_frame;
 use super::state::Requests;
 use crate::engine::connections::{ConnId, Flags, State, Upload, Wire};
 use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle};
@@ -37,11 +38,13 @@ pub(in crate::engine) fn input(
     let Some(index) = connections.find(id) else {
         return;
     };
-    if matches!(
-        connections[index].state(),
-        State::Streaming | State::Closing | State::Gone
-    ) {
-        return discard_unexpected(delivery, index, bytes.len());
+    let conn = &connections[index];
+    match conn.state() {
+        State::Streaming if conn.is_duplex() => {}
+        State::Streaming | State::Closing | State::Gone => {
+            return discard_unexpected(delivery, index, bytes.len());
+        }
+        _ => {}
     }
     let has_room = connections.buffers.has_room(bytes.len());
     let request = connections[index].request.as_mut();
@@ -126,6 +129,10 @@ fn process_input(
                 next_request(requests, delivery, index, rest)
             }
             State::Idle | State::Head | State::Held | State::Deferred => None,
+            State::Streaming if conn.is_duplex() => {
+                let has_more = !rest.is_empty();
+                has_more.then(|| next_frame(requests, delivery, index, rest))
+            }
             State::Streaming | State::Closing | State::Gone => {
                 discard_unexpected(delivery, index, rest.len());
                 return input.len();

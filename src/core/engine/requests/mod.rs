@@ -3,19 +3,23 @@
 //! Owns the order of requests on a connection, what each endpoint answers, and responses that take
 //! more than one tick. It never decides when a parked connection is served.
 //!
-//! Calls run one way: `input` → `execute` → `publish`, `channels`, `metrics`, `page` → `state`.
+//! Calls run one way: `input` → `execute` → `publish`, `channels`, `metrics`, `page` → `state`, and
+//! `input` → `frames` → `socket` → `publish`, `command`.
 
 mod channels;
 mod client;
+mod command;
 mod connections;
 mod deferred;
 mod execute;
+mod frames;
 mod input;
 mod metrics;
 mod page;
 mod publish;
 mod reconfigure;
 mod reject;
+mod socket;
 mod state;
 mod turns;
 

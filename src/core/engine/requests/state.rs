@@ -11,6 +11,7 @@ use super::page::Page;
 use crate::config::Config;
 use crate::engine::routing::Authorizer;
 use crate::log::Log;
+use crate::ws::Decoder;
 
 /// The state of the endpoints beside delivery.
 pub(in crate::engine) struct Requests {
@@ -20,6 +21,8 @@ pub(in crate::engine) struct Requests {
     /// The live page; `None` where it is not served.
     pub(super) page: Option<Page>,
     pub(super) client: Client,
+    /// The decoder of frames, while no connection has it.
+    pub(super) decoder: Option<Box<Decoder>>,
     pub(super) max_head_bytes: usize,
     pub(super) max_body_bytes: usize,
     /// Responses that take more than one tick, served in turns.
@@ -33,6 +36,7 @@ impl Requests {
             authorizer: Authorizer::new(config, seed),
             page: config.page.then(Page::new),
             client: Client::new(),
+            decoder: None,
             max_head_bytes: config.max_head_bytes,
             max_body_bytes: config.max_body_bytes,
             deferred: VecDeque::new(),

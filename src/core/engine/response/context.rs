@@ -47,6 +47,8 @@ pub(in crate::engine) enum KeepAlive {
     Explicit,
     /// It is closed.
     Close,
+    /// It goes on with another protocol (RFC 9110, section 7.8).
+    Upgrade,
 }
 
 impl KeepAlive {

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::engine::connections::Flags;
+use crate::transport::{Kind, Transport};
 
 /// How the end of a body of unknown length is marked (RFC 9112, section 6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,14 +14,24 @@ pub(in crate::engine) enum Framing {
     Chunked,
     /// By the end of the connection, for HTTP/1.0.
     UntilClose,
+    /// By the transport, which delimits its events itself: the connection is no longer one of HTTP.
+    ByTransport,
 }
 
 impl Framing {
-    /// The framing of responses on a connection with these flags.
-    pub(in crate::engine) fn of(flags: Flags) -> Framing {
-        match flags.contains(Flags::HTTP10) {
-            true => Framing::UntilClose,
-            false => Framing::Chunked,
+    /// The framing of a transport's events on a connection with these flags.
+    pub(in crate::engine) fn of(transport: Transport, flags: Flags) -> Framing {
+        match Framing::shared(transport) {
+            Framing::Chunked if flags.contains(Flags::HTTP10) => Framing::UntilClose,
+            framing => framing,
+        }
+    }
+
+    /// The framing of a transport's events in the bytes that connections share.
+    pub(in crate::engine) fn shared(transport: Transport) -> Framing {
+        match transport.describe().kind {
+            Kind::Answer | Kind::Stream => Framing::Chunked,
+            Kind::Duplex => Framing::ByTransport,
         }
     }
 
@@ -33,7 +44,7 @@ impl Framing {
     ) -> Range<usize> {
         match self {
             Framing::Chunked => chunk(out, write),
-            Framing::UntilClose => {
+            Framing::UntilClose | Framing::ByTransport => {
                 let start = out.len();
                 write(out);
                 start..out.len()
@@ -45,7 +56,7 @@ impl Framing {
     pub(in crate::engine) fn end(self, out: &mut Vec<u8>) {
         match self {
             Framing::Chunked => out.extend_from_slice(b"0\r\n\r\n"),
-            Framing::UntilClose => {}
+            Framing::UntilClose | Framing::ByTransport => {}
         }
     }
 }

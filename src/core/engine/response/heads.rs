@@ -154,7 +154,7 @@ impl Heads {
         };
         out.extend_from_slice(match context.keep_alive {
             KeepAlive::Http11 => common.kept.as_bytes(),
-            KeepAlive::Explicit | KeepAlive::Close => common.any.as_bytes(),
+            KeepAlive::Explicit | KeepAlive::Close | KeepAlive::Upgrade => common.any.as_bytes(),
         });
         if let Some(origin) = origin {
             out.extend_from_slice(self.allow(origin).as_bytes());
@@ -163,6 +163,7 @@ impl Heads {
             KeepAlive::Http11 => {}
             KeepAlive::Explicit => out.extend_from_slice(self.explicit.as_bytes()),
             KeepAlive::Close => field(out, "Connection", "close"),
+            KeepAlive::Upgrade => field(out, "Connection", "Upgrade"),
         }
     }
 
@@ -181,7 +182,7 @@ impl Heads {
         match context.keep_alive {
             KeepAlive::Http11 => out.extend_from_slice(self.http11.as_bytes()),
             KeepAlive::Explicit => out.extend_from_slice(self.explicit.as_bytes()),
-            KeepAlive::Close => field(out, "Connection", "close"),
+            KeepAlive::Close | KeepAlive::Upgrade => field(out, "Connection", "close"),
         }
     }
 
@@ -196,7 +197,7 @@ impl Heads {
             BodyLength::Unknown(Framing::Chunked) => {
                 out.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
             }
-            BodyLength::Unknown(Framing::UntilClose) | BodyLength::None => {
+            BodyLength::Unknown(Framing::UntilClose | Framing::ByTransport) | BodyLength::None => {
                 out.extend_from_slice(b"\r\n");
             }
         }

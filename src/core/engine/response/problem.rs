@@ -15,7 +15,8 @@ use crate::hub::Refusal;
 pub(in crate::engine) struct Problem {
     pub(in crate::engine) status: u16,
     detail: Cow<'static, str>,
-    field: Option<(&'static str, Cow<'static, str>)>,
+    /// Header fields that only this refusal has.
+    fields: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl Problem {
@@ -23,7 +24,7 @@ impl Problem {
         Problem {
             status,
             detail: detail.into(),
-            field: None,
+            fields: Vec::new(),
         }
     }
 
@@ -43,8 +44,19 @@ impl Problem {
         name: &'static str,
         value: impl Into<Cow<'static, str>>,
     ) -> Problem {
-        self.field = Some((name, value.into()));
+        self.fields.push((name, value.into()));
         self
+    }
+
+    /// Appends the problem document.
+    pub(in crate::engine) fn document(&self, out: &mut Vec<u8>) {
+        let title = status::reason(self.status);
+        encode::problem(out, title, self.status, &self.detail);
+    }
+
+    /// What is to be done, in words.
+    pub(in crate::engine) fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// Writes the whole answer.
@@ -55,12 +67,7 @@ impl Problem {
         context: &ResponseContext<'_>,
     ) {
         let mut body = Vec::new();
-        encode::problem(
-            &mut body,
-            status::reason(self.status),
-            self.status,
-            &self.detail,
-        );
+        self.document(&mut body);
         if let Some(callback) = &context.callback {
             let wrapped = [b"{\"error\":", &body[..], b"}"].concat();
             let mut call = Vec::new();
@@ -72,7 +79,7 @@ impl Problem {
             return;
         }
         heads.begin(out, context, self.status);
-        if let Some((name, value)) = &self.field {
+        for (name, value) in &self.fields {
             field(out, name, value);
         }
         field(out, "Content-Type", "application/problem+json");

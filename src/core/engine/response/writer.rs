@@ -5,9 +5,10 @@
 
 use super::context::{BodyLength, KeepAlive, ResponseContext};
 use super::framing::Framing;
-use super::heads::Heads;
+use super::heads::{Heads, field};
 use super::problem::Problem;
 use crate::encode::{self, Envelope};
+use crate::http1::status;
 
 /// Capacity above which a buffer is not kept from one response to the next.
 const KEPT_BYTES: usize = 256 << 10;
@@ -141,6 +142,31 @@ impl ResponseWriter {
             }
         }
         self.body.shrink_to(KEPT_BYTES);
+    }
+
+    /// Writes the response to the handshake of a WebSocket (RFC 6455, section 4.2.2), with the
+    /// subprotocol if one is agreed.
+    pub(in crate::engine) fn upgrade_head(
+        &mut self,
+        context: &ResponseContext<'_>,
+        accept: &[u8],
+        subprotocol: Option<&'static str>,
+    ) {
+        let context = &ResponseContext {
+            keep_alive: KeepAlive::Upgrade,
+            callback: None,
+            ..*context
+        };
+        let out = &mut self.out;
+        self.heads.begin(out, context, status::SWITCHING_PROTOCOLS);
+        field(out, "Upgrade", "websocket");
+        out.extend_from_slice(b"Sec-WebSocket-Accept: ");
+        out.extend_from_slice(accept);
+        out.extend_from_slice(b"\r\n");
+        if let Some(subprotocol) = subprotocol {
+            field(out, "Sec-WebSocket-Protocol", subprotocol);
+        }
+        self.heads.end(out, BodyLength::None);
     }
 
     /// Writes the head of a stream.

@@ -5,20 +5,22 @@
 //! cache of verified tokens.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use constant_time_eq::constant_time_eq;
 
 use super::credential::{self, bearer};
+use super::handshake::Handshake;
 use super::params::{Params, decoded, last};
 use super::permit::{self, Identity};
 use super::rights::Rights;
 use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::config::Config;
-use crate::engine::connections::Access;
+use crate::engine::connections::{self as parked, Access};
 use crate::engine::response::{Heads, Problem};
 use crate::http1::{Head, Method, status};
 use crate::message::{ChannelName, Epoch, EventName, IdempotencyKey};
-use crate::tokens::Tokens;
+use crate::tokens::{Invalid, Token, Tokens};
 use crate::transport::Transport;
 
 /// The operation that a request asks for.
@@ -160,7 +162,10 @@ impl Authorizer {
             Route::Receive(receive, names) => {
                 let names = channel_names(names)?;
                 permit::receive(&self.rights, &identity, now.access, &names)?;
-                let params = Params::parse(head, receive, now.epoch)?;
+                let mut params = Params::parse(head, receive, now.epoch)?;
+                if receive.is_duplex() {
+                    params.handshake = Some(Handshake::of(head, &names, params.options)?.into());
+                }
                 Operation::Receive {
                     receive,
                     names,
@@ -260,6 +265,32 @@ impl Authorizer {
         }
     }
 
+    /// What the credential of a parked connection proves now. `token` is the one that was kept of
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// 401 for a token that is accepted no more.
+    pub(in crate::engine) fn identify_parked(
+        &mut self,
+        origin: parked::Origin<'_>,
+        token: Option<&Arc<Token>>,
+        date_ms: u64,
+    ) -> Result<Identity, Problem> {
+        let verified = match (origin, token) {
+            (parked::Origin::Anonymous, _) => return Ok(Identity::Anonymous),
+            (parked::Origin::Publisher, _) => return Ok(Identity::Publisher),
+            (parked::Origin::Token { .. }, None) => Err(Invalid::Key),
+            (parked::Origin::Token { .. }, Some(token)) => {
+                self.tokens.verify_again(token, date_ms).map(|()| token)
+            }
+        };
+        match verified {
+            Ok(token) => Ok(Identity::Token(Arc::clone(token))),
+            Err(reason) => Err(permit::invalid_token(&reason)),
+        }
+    }
+
     /// Whether the request has the publish key, on a listener that looks at it.
     fn has_publish_key(&self, head: &Head<'_>, access: Access) -> bool {
         self.key_and_given(head, access)
@@ -285,7 +316,10 @@ impl Authorizer {
         match identity {
             Identity::Anonymous => false,
             Identity::Publisher => true,
-            Identity::Token(_) => permit::judges_tokens(&self.rights, access, route.is_publish()),
+            Identity::Token(_) => {
+                let may_publish = route.is_publish() || route.is_duplex();
+                permit::judges_tokens(&self.rights, access, may_publish)
+            }
         }
     }
 

@@ -5,13 +5,14 @@
 
 mod authorize;
 mod credential;
+mod handshake;
 mod params;
 mod permit;
 mod rights;
 mod route;
 
 pub(super) use authorize::{Authorizer, Circumstances, Operation};
-pub(super) use params::{Params, Since, callback_of, decoded, parameters};
-pub(super) use permit::{Identity, publish_to};
+pub(super) use params::{Params, Since, callback_of, decoded, parameters, since};
+pub(super) use permit::{Identity, publish_to, receive as receive_from};
 pub(super) use rights::Rights;
-pub(super) use route::{Names, Receive, Route};
+pub(super) use route::{Names, Receive, Route, distinct_names};

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::handshake::Handshake;
 use super::route::Receive;
 use crate::authority::Origin;
 use crate::base::decimal;
@@ -46,6 +47,8 @@ pub(in crate::engine) struct Params<'b> {
     pub(in crate::engine) callback: Option<Cow<'b, str>>,
     /// The origin of the page around a frame, serialised.
     pub(in crate::engine) origin: Option<String>,
+    /// The handshake of a WebSocket, which others do not have.
+    pub(in crate::engine) handshake: Option<Box<Handshake>>,
 }
 
 impl<'b> Params<'b> {
@@ -63,6 +66,7 @@ impl<'b> Params<'b> {
             options: Options::empty(),
             callback: None,
             origin: None,
+            handshake: None,
         };
         let mut beginning = Beginning {
             last_event_id: head.last_event_id.filter(|id| !id.is_empty()),
@@ -86,6 +90,13 @@ impl<'b> Params<'b> {
                 b"envelope" if is(Transport::Sse) => {
                     let envelope = switch("envelope", &value()?)?;
                     params.options.set(Options::ENVELOPE, envelope);
+                }
+                b"raw" if is(Transport::WebSocket) => {
+                    params.options.set(Options::RAW, switch("raw", &value()?)?);
+                }
+                b"publish" if is(Transport::WebSocket) => {
+                    let publish = switch("publish", &value()?)?;
+                    params.options.set(Options::PUBLISH, publish);
                 }
                 b"callback" if receive.is_poll() || is(Transport::Frame) => {
                     params.callback = Some(callback(value()?)?);
@@ -164,7 +175,8 @@ pub(in crate::engine) fn decoded(raw: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
         .ok_or_else(|| Problem::bad("`%` in the query must be followed by two hex digits"))
 }
 
-fn since(value: &[u8], epoch: &Epoch) -> Result<Since, Problem> {
+/// The beginning that a value of `since` names.
+pub(in crate::engine) fn since(value: &[u8], epoch: &Epoch) -> Result<Since, Problem> {
     match value {
         b"earliest" => Ok(Since::Earliest),
         b"now" => Ok(Since::Now),

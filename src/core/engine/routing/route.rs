@@ -26,13 +26,18 @@ impl Receive {
         self.stream().is_none()
     }
 
+    /// Whether its client sends as well.
+    pub(in crate::engine) fn is_duplex(self) -> bool {
+        matches!(self, Receive::Park(transport) if transport.is_duplex())
+    }
+
     /// The transport, if it is a stream.
     pub(in crate::engine) fn stream(self) -> Option<Transport> {
         match self {
             Receive::Poll => None,
             Receive::Park(transport) => match transport.describe().kind {
                 Kind::Answer => None,
-                Kind::Stream => Some(transport),
+                Kind::Stream | Kind::Duplex => Some(transport),
             },
         }
     }
@@ -123,6 +128,11 @@ impl<'b> Route<'b> {
         }
     }
 
+    /// Whether it is opened by a handshake.
+    pub(in crate::engine) fn is_duplex(&self) -> bool {
+        matches!(self, Route::Receive(receive, _) if receive.is_duplex())
+    }
+
     /// Whether it takes messages.
     pub(in crate::engine) fn is_publish(&self) -> bool {
         matches!(self, Route::Publish(_) | Route::PublishLines)
@@ -165,9 +175,16 @@ pub(in crate::engine) type Names<'b> = SmallVec<[ChannelName<'b>; 1]>;
 
 /// The names in a path: separated by commas, percent-encoded; one given twice counts once.
 pub(in crate::engine) fn channel_names(raw: &[u8]) -> Result<Names<'_>, Problem> {
+    distinct_names(raw.split(|&byte| byte == b',').map(channel_name))
+}
+
+/// Names without those that were given before.
+pub(in crate::engine) fn distinct_names<'n>(
+    given: impl Iterator<Item = Result<ChannelName<'n>, Problem>>,
+) -> Result<Names<'n>, Problem> {
     let mut names = Names::new();
-    for raw in raw.split(|&byte| byte == b',') {
-        let name = channel_name(raw)?;
+    for name in given {
+        let name = name?;
         // fault: name-counted-twice
         if names.contains(&name) {
             continue;

@@ -1,0 +1,101 @@
+//! Frames of the clients of WebSockets, from bytes to what they ask for.
+//!
+//! Owns the decoder of a client whose message has arrived in part, and the answers to control
+//! frames. What a message asks for is executed in `socket`.
+
+use super::socket::{self, Sent};
+use super::state::Requests;
+use crate::engine::connections::UnfinishedMessage;
+use crate::engine::delivery::{Delivery, close_socket, echo_close};
+use crate::ws::{self, CloseCode, Event, Opcode};
+
+/// The capacity that a decoder keeps between two messages.
+const KEPT_BYTES: usize = 16 << 10;
+
+/// Processes bytes of a client up to the end of the next message or control frame. Returns how many
+/// were taken.
+pub(super) fn next_frame(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    bytes: &[u8],
+) -> usize {
+    if has_lost_right(requests, delivery, index) {
+        return bytes.len();
+    }
+    let connections = &mut delivery.connections;
+    let now = connections.now();
+    let has_room = connections.buffers.has_room(bytes.len());
+    let request = connections[index].request.as_mut();
+    let message = request.and_then(|request| request.message.take());
+    // Nearly always a frame arrives whole, and one decoder serves all connections.
+    let (mut decoder, since) = match message {
+        Some(message) => (message.decoder, message.since),
+        None => (requests.decoder.take().unwrap_or_default(), now),
+    };
+    let taken = match decoder.decode(bytes, requests.max_body_bytes) {
+        Ok((taken, event)) => {
+            if let Some(event) = event {
+                handle(requests, delivery, index, event);
+            }
+            taken
+        }
+        Err(error) => {
+            close_socket(delivery, index, error.code(), error.reason());
+            return bytes.len();
+        }
+    };
+    if decoder.is_between() {
+        decoder.shrink_to(KEPT_BYTES);
+        requests.decoder = Some(decoder);
+    } else if !delivery.connections[index].is_duplex() {
+        // Nothing counts after a close frame.
+    } else if !has_room {
+        let reason = "the memory for unfinished messages is spent";
+        close_socket(delivery, index, CloseCode::NoRoom, reason);
+    } else {
+        let connections = &mut delivery.connections;
+        let request = connections.request_state(index);
+        let is_new = request.message.is_none() && since == now;
+        request.message = Some(UnfinishedMessage { decoder, since });
+        request.update_charge();
+        if is_new {
+            connections.arm_message(index);
+        }
+    }
+    taken
+}
+
+/// Whether the right of a client has ended. Nothing that it sends counts then; settling ends the
+/// stream.
+fn has_lost_right(requests: &Requests, delivery: &mut Delivery, index: u32) -> bool {
+    let Delivery {
+        connections,
+        hub,
+        review,
+        ..
+    } = delivery;
+    if review.is_under_way() {
+        review.judge(requests.authorizer.rights(), connections, hub, index);
+    }
+    // fault: ended-right-publishes
+    connections[index].has_expired(connections.now())
+}
+
+/// Handles what has arrived whole.
+fn handle(requests: &mut Requests, delivery: &mut Delivery, index: u32, event: Event<'_>) {
+    match event {
+        Event::Text(text) => socket::execute(requests, delivery, index, Sent::Text(text)),
+        Event::Binary(bytes) => socket::execute(requests, delivery, index, Sent::Binary(bytes)),
+        Event::Ping(payload) => {
+            let now = delivery.now();
+            if delivery.connections[index].may_answer_ping(now) {
+                ws::write(&mut delivery.response.out, Opcode::Pong, |out| {
+                    out.extend_from_slice(payload);
+                });
+            }
+        }
+        Event::Pong => {}
+        Event::Close(code) => echo_close(delivery, index, code),
+    }
+}

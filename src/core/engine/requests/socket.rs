@@ -1,0 +1,188 @@
+//! What the clients of WebSockets ask for: other channels, and publishing.
+//!
+//! Owns the answers to their messages. A command that is refused is answered, and the connection
+//! stays; what may not be sent at all ends it, since nothing but messages can be answered on a raw
+//! socket.
+
+use super::command::{self, Command};
+use super::publish::write_published;
+use super::state::Requests;
+use crate::encode::{cursor_object, gap_object, write_json_string};
+use crate::engine::delivery::{Delivery, Followed, close_socket, follow};
+use crate::engine::response::Problem;
+use crate::engine::routing::{Identity, Names, Since, publish_to, receive_from};
+use crate::hub::Published;
+use crate::message::{ChannelName, Data, Draft};
+use crate::transport::Options;
+use crate::ws::{self, CloseCode, MAX_REASON_BYTES, Opcode};
+
+/// A message of a client.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sent<'s> {
+    Text(&'s str),
+    Binary(&'s [u8]),
+}
+
+/// Executes what a message asks for, and answers it.
+pub(super) fn execute(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    sent: Sent<'_>,
+) {
+    let options = delivery.connections[index].transport_options;
+    match (sent, options.contains(Options::RAW)) {
+        (Sent::Text(text), false) => answer(requests, delivery, index, text),
+        (Sent::Binary(_), false) => {
+            let reason = "commands are text; bytes are published with raw=1 and publish=1";
+            close_socket(delivery, index, CloseCode::Refused, reason);
+        }
+        (_, true) if !options.contains(Options::PUBLISH) => {
+            let reason = "this socket only receives; connect with publish=1 to publish";
+            close_socket(delivery, index, CloseCode::Refused, reason);
+        }
+        (sent, true) => publish_raw(requests, delivery, index, sent),
+    }
+}
+
+/// What a command has done.
+enum Done<'t> {
+    Followed(Names<'static>, Followed),
+    Published(ChannelName<'t>, Published),
+}
+
+/// Executes a command, and writes the frame that answers it.
+fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &str) {
+    let (reference, command) = command::parse(text, delivery.hub.epoch());
+    let done = command.and_then(|command| obey(requests, delivery, index, command));
+    let out = &mut delivery.response.out;
+    ws::write(out, Opcode::Text, |out| {
+        match &done {
+            Ok(Done::Followed(names, followed)) => write_followed(out, names, *followed),
+            Ok(Done::Published(channel, published)) => {
+                out.extend_from_slice(b"{\"published\":");
+                write_published(out, channel, published);
+            }
+            Err(problem) => {
+                out.extend_from_slice(b"{\"error\":");
+                problem.document(out);
+            }
+        }
+        if let Some(reference) = reference {
+            out.extend_from_slice(b",\"ref\":");
+            out.extend_from_slice(reference.as_bytes());
+        }
+        out.push(b'}');
+    });
+    if let Ok(Done::Followed(_, Followed { gap: Some(gap), .. })) = done {
+        ws::write(out, Opcode::Text, |out| gap_object(out, gap));
+    }
+}
+
+/// Executes a command.
+fn obey<'t>(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    command: Command<'t>,
+) -> Result<Done<'t>, Problem> {
+    match command {
+        Command::Follow { names, since } => {
+            let followed = change(requests, delivery, index, &names, since)?;
+            Ok(Done::Followed(names, followed))
+        }
+        Command::Publish(draft) => {
+            let channel = draft.channel.clone();
+            let published = publish(requests, delivery, index, draft)?;
+            Ok(Done::Published(channel, published))
+        }
+    }
+}
+
+/// Appends what a socket follows now, without the last brace.
+fn write_followed(out: &mut Vec<u8>, names: &Names<'_>, followed: Followed) {
+    out.extend_from_slice(b"{\"channels\":[");
+    for (place, name) in names.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        write_json_string(out, name);
+    }
+    out.extend_from_slice(b"],");
+    let mut cursor = Vec::new();
+    cursor_object(&mut cursor, followed.cursor);
+    // The members of the object, without its braces.
+    out.extend_from_slice(&cursor[1..cursor.len() - 1]);
+}
+
+/// Makes a socket follow other channels.
+fn change(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    names: &Names<'_>,
+    since: Option<Since>,
+) -> Result<Followed, Problem> {
+    let identity = identity(requests, delivery, index)?;
+    let access = delivery.connections[index].access;
+    receive_from(requests.authorizer.rights(), &identity, access, names)?;
+    follow(delivery, index, names, since)
+}
+
+/// Publishes the message of a client that may.
+fn publish(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    draft: Draft<'_>,
+) -> Result<Published, Problem> {
+    let identity = identity(requests, delivery, index)?;
+    let access = delivery.connections[index].access;
+    let rights = requests.authorizer.rights();
+    publish_to(rights, &identity, access, &draft.channel)?;
+    if delivery.drain.is_some() {
+        let detail = "the server is draining; publish to another";
+        return Err(Problem::unavailable(detail, 1));
+    }
+    let published = requests.log.publish(&mut delivery.hub, draft);
+    published.map_err(|(refusal, _)| Problem::from(refusal))
+}
+
+/// Publishes what a raw socket sends to the channel that it follows. A refusal ends it.
+fn publish_raw(requests: &mut Requests, delivery: &mut Delivery, index: u32, sent: Sent<'_>) {
+    let data = match sent {
+        Sent::Text(text) => Data::from(text),
+        Sent::Binary(bytes) => Data::from(bytes),
+    };
+    let reader = &delivery.connections[index].reader;
+    let mut followed = delivery.hub.followed(reader);
+    let channel = followed
+        .next()
+        .expect("a raw socket that publishes follows one channel");
+    drop(followed);
+    let name = delivery.hub.channel(channel).name().to_owned();
+    let name = ChannelName::parse(name.into_bytes()).expect("a channel has a valid name");
+    if let Err(problem) = publish(requests, delivery, index, Draft::new(name, data)) {
+        let code = match problem.status {
+            413 => CloseCode::TooLarge,
+            503 => CloseCode::TryLater,
+            _ => CloseCode::Refused,
+        };
+        close_socket(delivery, index, code, shortened(problem.detail()));
+    }
+}
+
+/// As much of a text as the reason of a close frame holds.
+fn shortened(text: &str) -> &str {
+    let is_end = |&end: &usize| text.is_char_boundary(end);
+    let end = (0..=text.len().min(MAX_REASON_BYTES)).rev().find(is_end);
+    &text[..end.unwrap_or(0)]
+}
+
+/// What the credential of a parked socket still proves.
+fn identity(requests: &mut Requests, delivery: &Delivery, index: u32) -> Result<Identity, Problem> {
+    let holders = &delivery.connections.holders;
+    let (origin, token) = (holders.of(index), holders.token(index));
+    let authorizer = &mut requests.authorizer;
+    authorizer.identify_parked(origin, token, delivery.date_ms)
+}
