@@ -25,11 +25,13 @@ pub enum Transport {
     Ndjson,
     /// `/frame`.
     Frame,
+    /// `/ws`.
+    WebSocket,
 }
 
 impl Transport {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Transport; 8] = [
+    pub const ALL: [Transport; 9] = [
         Transport::Poll,
         Transport::LongPoll,
         Transport::Early,
@@ -38,6 +40,7 @@ impl Transport {
         Transport::Envelope,
         Transport::Ndjson,
         Transport::Frame,
+        Transport::WebSocket,
     ];
 
     /// Whether the response goes on until the stream ends.
@@ -69,6 +72,7 @@ impl Transport {
             Transport::Envelope => "sse envelope",
             Transport::Ndjson => "ndjson",
             Transport::Frame => "frame",
+            Transport::WebSocket => "ws",
         }
     }
 }

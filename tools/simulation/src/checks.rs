@@ -186,6 +186,7 @@ impl World {
             );
         }
         let stream_bytes = client.stream_bytes;
+        let is_socket = client.commands.is_some();
         let parked = client.parked().expect("a stream");
         let opened_at = parked.session.parked.as_ref().expect("observed").at;
         ensure!(
@@ -195,7 +196,7 @@ impl World {
         );
         // The opening does not count.
         ensure!(
-            is_way_over || stream_bytes <= max_bytes + 4_000,
+            is_way_over || is_socket || stream_bytes <= max_bytes + 4_000,
             Oversized,
             "{index} has had {stream_bytes} bytes"
         );

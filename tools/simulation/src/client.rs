@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use encke_core::config::Config;
 use encke_core::engine::{Access, ConnId};
 use encke_oracle::finding::Kind as Broken;
-use encke_oracle::log::Event;
+use encke_oracle::log::{Event, Since};
 use encke_test_client::batch::jsonp;
 use encke_test_client::{self as client, StreamDecoder};
 
+use crate::command::{Command, Commands, parse};
 use crate::model::Model;
 use crate::request::{Kind, Receive, Request, Way};
 use crate::response::{Piece, ResponseHead, Responses};
@@ -80,6 +81,10 @@ pub(crate) struct Client {
     pub(crate) owed_at: Option<u64>,
     /// Body bytes of the stream, its opening aside.
     pub(crate) stream_bytes: u64,
+    /// The commands of a socket, once it is open.
+    pub(crate) commands: Option<Commands>,
+    /// Those that the server has answered since the last look.
+    pub(crate) executed: Vec<(Command, serde_json::Value)>,
 }
 
 impl Client {
@@ -111,6 +116,8 @@ impl Client {
             late_at: None,
             owed_at: None,
             stream_bytes: 0,
+            commands: None,
+            executed: Vec::new(),
         }
     }
 
@@ -120,6 +127,18 @@ impl Client {
         request.end = self.written;
         self.requests.push(request);
         self.unsent.extend(bytes);
+    }
+
+    /// Writes frames of a socket.
+    pub(crate) fn write_frames(&mut self, bytes: &[u8]) {
+        self.written += bytes.len() as u64;
+        self.unsent.extend(bytes);
+    }
+
+    /// Whether it is a socket that the client has found open, and has not closed.
+    pub(crate) fn is_socket(&self) -> bool {
+        let is_open = self.commands.as_ref().is_some_and(|c| !c.has_closed);
+        is_open && self.decoder.is_some() && !self.fin && !self.broken
     }
 
     /// Whether a request that opens a stream was written: nothing may follow it.
@@ -151,8 +170,12 @@ impl Client {
                 Piece::Head(head) => {
                     let kind = requests.get(self.tapped).map(|request| &request.kind);
                     let is_stream = matches!(kind, Some(Kind::Receive(r)) if r.way.is_stream());
-                    self.tap_ends |= is_stream && head.status == 200;
-                    if self.tap_ends {
+                    let begins_stream = is_stream && matches!(head.status, 101 | 200);
+                    self.tap_ends |= begins_stream && head.status == 200;
+                    if head.status == 101 {
+                        self.commands = Some(Commands::default());
+                    }
+                    if begins_stream {
                         whole.push(Answer {
                             place: self.tapped,
                             status: head.status,
@@ -162,7 +185,10 @@ impl Client {
                     }
                     self.tap_head = Some(head);
                 }
-                Piece::Body(body) => self.tap_body.extend_from_slice(body),
+                Piece::Body(body) => match &mut self.commands {
+                    Some(commands) => self.executed.extend(commands.tap(body)),
+                    None => self.tap_body.extend_from_slice(body),
+                },
                 Piece::End => {
                     let place = self.tapped;
                     ensure!(place < requests.len(), Nonsense, "an answer to no request");
@@ -237,7 +263,7 @@ impl Client {
             "an HTTP/1.0 connection is kept unasked"
         );
         if let Kind::Receive(receive) = &request.kind
-            && head.status == 200
+            && matches!(head.status, 101 | 200)
             && !request.head_only
         {
             self.decoder = receive.format().map(StreamDecoder::new);
@@ -290,8 +316,16 @@ impl Client {
                     Event::Closing(cursor.map(|cursor| desk.model.parse(&cursor)))
                 }
                 client::Event::Heartbeat => Event::Beat,
-                client::Event::Answer(_) | client::Event::Pong(_) => {
-                    broken(Broken::Nonsense, "an answer to nothing")
+                client::Event::Answer(text) => {
+                    let commands = self.commands.as_mut();
+                    let command = commands.and_then(|commands| commands.unread.pop_front());
+                    let command = command.expect("the answer was offered before");
+                    answered(receive, command, &parse(&text), desk);
+                    continue;
+                }
+                client::Event::Pong(_) => {
+                    desk.tally.pongs += 1;
+                    Event::Beat
                 }
             };
             receive.session.record(event, desk.model, desk.tally);
@@ -361,6 +395,55 @@ impl Client {
     pub(crate) fn is_between(&self) -> bool {
         self.responses.is_between()
     }
+}
+
+/// A client reads the answer to its command.
+fn answered(
+    receive: &mut Receive,
+    command: Command,
+    answer: &serde_json::Value,
+    desk: &mut Desk<'_>,
+) {
+    let Command::Follow {
+        channels,
+        since,
+        at,
+    } = command
+    else {
+        return;
+    };
+    let Some(cursor) = answer["cursor"].as_str() else {
+        return;
+    };
+    let cursor = desk.model.parse(cursor);
+    if let (None, Some(place)) = (since, receive.session.cursor())
+        && place.epoch == cursor.epoch
+        && place.seq < cursor.seq
+    {
+        // It goes on from where it is: nothing is left out of what it followed before.
+        for &channel in receive
+            .session
+            .channels
+            .iter()
+            .filter(|c| channels.contains(c))
+        {
+            let left_out = desk.model.between(channel, place.seq, cursor.seq);
+            ensure!(
+                left_out.is_empty(),
+                Undelivered,
+                "a change of channels goes from {place} to {cursor}, over {left_out:?}"
+            );
+        }
+    }
+    let since = match since {
+        Some(since @ (Since::Earliest | Since::Unknown)) => since,
+        Some(since @ Since::Newest(_)) => since,
+        _ => Since::After(cursor),
+    };
+    let Desk { model, tally, .. } = desk;
+    receive
+        .session
+        .follow(at, channels, since, cursor, model, tally);
 }
 
 /// A stream ends with a cursor and the time at which to come back, or was refused with that alone.

@@ -5,7 +5,10 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use crate::client::{Answer, lossy};
+use crate::command::Command;
 use crate::request::{self, Kind, Manner};
 use crate::rights::{self, Ask, Block, Identity, Part, Purpose, Rights, Verdict};
 use crate::rule::ensure;
@@ -206,7 +209,7 @@ impl World {
         let Kind::Receive(receive) = &client.requests[answer.place].kind else {
             return;
         };
-        if !receive.way.is_stream() || answer.status != 200 {
+        if !receive.way.is_stream() || !matches!(answer.status, 101 | 200) {
             return;
         }
         let term = Term::new(self, access, identity, self.own_ms(receive));
@@ -232,6 +235,46 @@ impl World {
                 lossy(body)
             );
         }
+    }
+
+    /// The command of a socket was answered, at the moment at which it was judged: as it must be?
+    pub(crate) fn check_command(&mut self, index: u32, command: &Command, answer: &Value) {
+        let names = &self.setup.names;
+        let receive = self.clients[index as usize].as_mut();
+        let receive = receive.and_then(|client| client.parked());
+        let receive = receive.expect("a socket is parked");
+        let term = receive.session.term.as_ref().expect("its answer was seen");
+        let status = answer["error"]["status"].as_u64().unwrap_or(200);
+        ensure!(
+            !term.has_ended(self.now) || status == 401,
+            Misrouted,
+            "{index} is answered {answer} without right: {term:?}"
+        );
+        let purpose = match command {
+            Command::Follow { channels, .. } => Purpose::Receive(channels.clone()),
+            Command::Publish(said, _) => Purpose::Publish(said.channel),
+        };
+        let (access, identity) = (term.access, &term.identity);
+        let verdict = match term.is_distrusted {
+            true => Verdict::Refused(401),
+            false => {
+                let (wall_ms, blocks) = (self.wall_ms, &self.blocks);
+                let rights = &self.rights;
+                rights.judge_command(names, access, identity, purpose, wall_ms, blocks)
+            }
+        };
+        let is_right = match verdict {
+            Verdict::Refused(expected) => status == u64::from(expected),
+            // What else may go wrong is judged elsewhere.
+            Verdict::Allowed(_) => !matches!(status, 401 | 403),
+            Verdict::Unsure(_) => true,
+        };
+        self.tally.commands_forbidden += u64::from(matches!(status, 401 | 403));
+        ensure!(
+            is_right,
+            Refused,
+            "{answer} and not {verdict:?}: {command:?} by {term:?}"
+        );
     }
 
     /// The right by which a request is parked now.

@@ -13,7 +13,7 @@
 //! | `world`, `ops`, `request`, `setup`, `chance` | what happens: calls of the engine, and what may come next |
 //! | `policy` | policies of channels, reloads, and what policies refuse |
 //! | `token`, `rights`, `judge`, `term` | credentials, who may what, and until when |
-//! | `wire`, `client`, `response` | bytes between the engine and its clients |
+//! | `wire`, `client`, `command`, `response` | bytes between the engine and its clients |
 //! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
 //! | `checks`, `end` | what must hold when all is settled, and at the end |
 //! | `life`, `run`, `tally` | many worlds, and how often what happened in them |
@@ -24,6 +24,7 @@
 mod chance;
 mod checks;
 mod client;
+mod command;
 mod end;
 mod judge;
 mod life;

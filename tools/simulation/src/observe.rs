@@ -8,6 +8,7 @@ use encke_core::engine::{CloseReason, State};
 use encke_oracle::log::{Event, Parked};
 
 use crate::client::{Answer, Desk};
+use crate::command::Command;
 use crate::model::Said;
 use crate::request::Kind;
 use crate::rule::ensure;
@@ -75,6 +76,9 @@ impl World {
             self.check_refused(index, &answer);
             self.answered(index, &answer);
         }
+        for (command, answer) in std::mem::take(&mut self.client(index).executed) {
+            self.executed(index, command, &answer);
+        }
     }
 
     /// The engine answered a request, though the client may not know yet.
@@ -110,6 +114,32 @@ impl World {
                 self.tally.deletes += 1;
             }
             _ => {}
+        }
+    }
+
+    /// The engine answered a command, though the client may not know yet.
+    fn executed(&mut self, index: u32, command: Command, answer: &serde_json::Value) {
+        self.check_command(index, &command, answer);
+        if answer.get("error").is_some() {
+            self.tally.commands_refused += 1;
+            self.check_command_refused(index, &command, answer);
+            return;
+        }
+        match command {
+            Command::Publish(said, key) => {
+                self.accepted(&answer["published"], &said, key.as_deref());
+            }
+            Command::Follow { channels, .. } => {
+                self.tally.changes += 1;
+                let changes = self.changes;
+                let receive = self.client(index).parked();
+                let receive = receive.expect("a socket is parked");
+                let before = std::mem::replace(&mut receive.followed, channels);
+                if let Some(term) = &mut receive.session.term {
+                    term.note_judged(changes);
+                }
+                self.check_followed(index, &before);
+            }
         }
     }
 
@@ -308,7 +338,7 @@ impl World {
         for index in self.indexes(|_| true) {
             if matches!(self.state(index), State::Held | State::Streaming) {
                 let parked = self.client(index).parked().expect("parked");
-                count += u32::from(parked.session.channels.contains(&channel));
+                count += u32::from(parked.followed.contains(&channel));
             }
         }
         count

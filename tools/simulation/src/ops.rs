@@ -8,6 +8,7 @@ use encke_core::message::{ChannelName, Draft, EventName, IdempotencyKey};
 use encke_oracle::log::{Since, Transport};
 
 use crate::client::Client;
+use crate::command::{self, Command};
 use crate::model::Said;
 use crate::request::{self, Cursor, Manner, Receive, Way};
 use crate::rule::ensure;
@@ -29,7 +30,8 @@ impl World {
         self.tally.steps += 1;
         match self.chance.u8(..100) {
             0..6 => self.accept(),
-            6..22 => self.ask(),
+            6..19 => self.ask(),
+            19..22 => self.command(),
             22..44 => self.transfer(),
             44..54 => self.read_some(),
             54..62 => self.publish(),
@@ -79,6 +81,81 @@ impl World {
     fn some(&mut self, wanted: impl Fn(&Client) -> bool) -> Option<u32> {
         let all = self.indexes(wanted);
         (!all.is_empty()).then(|| pick(&mut self.chance, &all))
+    }
+
+    /// The client of a socket writes a command, or another frame.
+    fn command(&mut self) {
+        let Some(index) = self.some(Client::is_socket) else {
+            return;
+        };
+        let bytes = match self.chance.u8(..20) {
+            0 => {
+                let commands = self.client(index).commands.as_mut();
+                commands.expect("a socket").has_closed = true;
+                command::close(&mut self.chance)
+            }
+            1..4 => command::ping(&mut self.chance),
+            4..12 => match self.follow(index) {
+                Some(bytes) => bytes,
+                None => return,
+            },
+            _ => {
+                let command = Command::Publish(self.said().into_line(), self.key());
+                match self.command_frames(index, command, None) {
+                    Some(bytes) => bytes,
+                    None => return,
+                }
+            }
+        };
+        self.client(index).write_frames(&bytes);
+        if self.chance.bool() {
+            self.send(index, usize::MAX);
+            self.read(index, 70_000);
+        }
+    }
+
+    /// The frames with which a socket asks for other channels.
+    fn follow(&mut self, index: u32) -> Option<Vec<u8>> {
+        let client = self.client(index);
+        let is_free = client.commands.as_ref().is_some_and(|c| c.may_follow());
+        let receive = client.parked()?;
+        let (follower, is_exact) = (receive.follower, receive.session.is_exact);
+        if !is_free {
+            return None;
+        }
+        let mut channels: Vec<usize> = (0..self.setup.names.len()).collect();
+        self.chance.shuffle(&mut channels);
+        channels.truncate(self.chance.usize(..=channels.len()));
+        let (since, text) = match is_exact && self.chance.bool() {
+            true => (None, None),
+            false => {
+                let (since, text) = self.since(follower);
+                (Some(since), Some(text.unwrap_or_else(|| "now".into())))
+            }
+        };
+        let at = self.model.tick();
+        let command = Command::Follow {
+            channels,
+            since,
+            at,
+        };
+        self.command_frames(index, command, text)
+    }
+
+    /// The frames of a command, unless it is larger than allowed.
+    fn command_frames(
+        &mut self,
+        index: u32,
+        command: Command,
+        since: Option<String>,
+    ) -> Option<Vec<u8>> {
+        let text = command::text(&command, since.as_deref(), &self.setup.names);
+        if text.len() > self.setup.config.max_body_bytes {
+            return None;
+        }
+        self.tally.commands += 1;
+        self.client(index).commands.as_mut()?.push(command);
+        Some(command::frames(&mut self.chance, &text))
     }
 
     /// A client writes a request, or several.
@@ -191,6 +268,13 @@ impl World {
             0 => way.transport(),
             _ => Transport::Linger,
         };
+        let followed = channels.clone();
+        let mut cards = manner.cards.clone();
+        if way == Way::WebSocket && !self.setup.has_rights && chance.bool() {
+            // What a socket may publish depends on the key that it was opened with.
+            cards.bearer = Some(Card::Key("secret"));
+        }
+        let manner = &Manner { cards, ..*manner };
         let session = Session::new(
             channels.clone(),
             transport,
@@ -209,6 +293,7 @@ impl World {
             early: is_long && chance.u8(..4) == 0,
             envelope: way == Way::Sse && chance.bool(),
             callback: (is_poll && chance.u8(..6) == 0).then(|| "a.b$1".to_owned()),
+            followed,
         };
         let mut names: Vec<&str> = channels.iter().map(|&c| &*self.setup.names[c]).collect();
         if chance.u8(..8) == 0 {

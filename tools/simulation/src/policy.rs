@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use encke_core::base::time::millis;
 use encke_core::config::{Config, Cors, Create, History, Policy};
+use serde_json::Value;
 
 use crate::chance::Chance;
 use crate::client::{Answer, lossy};
+use crate::command::Command;
 use crate::request::Kind;
 use crate::rights::Part;
 use crate::rule::ensure;
@@ -193,6 +195,46 @@ impl World {
                 Invented,
                 "a receiver has created channel {channel}"
             );
+        }
+    }
+
+    /// A socket follows other channels than before: those exist, and have room for it.
+    pub(crate) fn check_followed(&mut self, index: u32, before: &[usize]) {
+        let receive = self.client(index).parked().expect("a socket is parked");
+        let joined = receive.followed.clone();
+        for channel in joined {
+            if before.contains(&channel) {
+                continue;
+            }
+            let rules = self.rules(channel);
+            let readers = self.audience(channel);
+            ensure!(
+                readers <= rules.max_subscribers,
+                Oversized,
+                "{readers} readers of channel {channel}, and {} are allowed",
+                rules.max_subscribers
+            );
+        }
+    }
+
+    /// A command was refused by a policy only for what the policy says.
+    pub(crate) fn check_command_refused(&mut self, index: u32, command: &Command, answer: &Value) {
+        let text = answer["error"]["detail"].as_str().unwrap_or_default();
+        match command {
+            Command::Publish(said, _) if answer["error"]["status"] == 413 => {
+                let max = self.rules(said.channel).max_message_bytes;
+                ensure!(said.data.len() > max, Refused, "{text}: {max} are allowed");
+            }
+            Command::Follow { channels, .. } if text.contains("max-subscribers") => {
+                let receive = self.client(index).parked().expect("a socket is parked");
+                let before = receive.followed.clone();
+                let is_full = channels.iter().any(|&channel| {
+                    let max_subscribers = self.rules(channel).max_subscribers;
+                    !before.contains(&channel) && self.audience(channel) >= max_subscribers
+                });
+                ensure!(is_full, Refused, "no channel is full: {text}");
+            }
+            _ => {}
         }
     }
 

@@ -6,6 +6,7 @@ use base64::Engine;
 use encke_core::message::Data;
 use encke_oracle::log::Transport;
 use encke_test_client::Format;
+use encke_test_client::websocket::HANDSHAKE;
 
 use crate::chance::Chance;
 use crate::model::Said;
@@ -22,13 +23,21 @@ pub(crate) enum Way {
     Sse,
     Ndjson,
     Frame,
+    WebSocket,
 }
 
 impl Way {
-    pub(crate) const ALL: [Way; 5] = [Way::Poll, Way::LongPoll, Way::Sse, Way::Ndjson, Way::Frame];
+    pub(crate) const ALL: [Way; 6] = [
+        Way::Poll,
+        Way::LongPoll,
+        Way::Sse,
+        Way::Ndjson,
+        Way::Frame,
+        Way::WebSocket,
+    ];
 
     pub(crate) fn is_stream(self) -> bool {
-        matches!(self, Way::Sse | Way::Ndjson | Way::Frame)
+        !matches!(self, Way::Poll | Way::LongPoll)
     }
 
     pub(crate) fn transport(self) -> Transport {
@@ -38,6 +47,7 @@ impl Way {
             Way::Sse => Transport::Sse,
             Way::Ndjson => Transport::Ndjson,
             Way::Frame => Transport::Frame,
+            Way::WebSocket => Transport::WebSocket,
         }
     }
 
@@ -48,6 +58,7 @@ impl Way {
             Way::Sse => "sse",
             Way::Ndjson => "ndjson",
             Way::Frame => "frame",
+            Way::WebSocket => "ws",
         }
     }
 }
@@ -64,6 +75,8 @@ pub(crate) struct Receive {
     pub(crate) early: bool,
     pub(crate) envelope: bool,
     pub(crate) callback: Option<String>,
+    /// The channels that the server makes it follow, as far as it has answered.
+    pub(crate) followed: Vec<usize>,
 }
 
 impl Receive {
@@ -75,6 +88,7 @@ impl Receive {
             Way::Sse => Some(Format::Sse),
             Way::Ndjson => Some(Format::Ndjson),
             Way::Frame => Some(Format::Frame),
+            Way::WebSocket => Some(Format::WebSocket),
         }
     }
 }
@@ -278,7 +292,11 @@ pub(crate) fn receive(
         target = format!("{target}?{}", query.join("&"));
     }
     let method = if chance.u8(..20) == 0 { "HEAD" } else { "GET" };
-    let head = manner.head(method, &target) + &fields;
+    let head = match receive.way {
+        Way::WebSocket => manner.head(method, &target) + HANDSHAKE,
+        _ => manner.head(method, &target),
+    };
+    let head = head + &fields;
     manner.finish(Kind::Receive(Box::new(receive)), method, head, b"")
 }
 
@@ -333,24 +351,8 @@ pub(crate) fn publish_lines(
 ) -> (Request, Vec<u8>) {
     let mut body = String::new();
     for said in &lines {
-        let quoted = |text: &str| serde_json::to_string(text).expect("a string");
-        let (data, encoding) = match &said.data {
-            Data::Json(json) => (json.to_string(), ""),
-            Data::Text(text) => (quoted(text), ""),
-            Data::Binary(bytes) => (
-                quoted(&base64::engine::general_purpose::STANDARD.encode(bytes)),
-                ",\"encoding\":\"base64\"",
-            ),
-        };
-        let event = said
-            .event
-            .as_ref()
-            .map(|event| format!(",\"event\":{}", quoted(event)));
-        let event = event.unwrap_or_default();
         let channel = quoted(&names[said.channel]);
-        body.push_str(&format!(
-            "{{\"channel\":{channel},\"data\":{data}{encoding}{event}}}\n"
-        ));
+        body.push_str(&format!("{{\"channel\":{channel},{}}}\n", members(said)));
     }
     let token = manner.cards.parameter();
     let token = token.map_or(String::new(), |token| format!("?{token}"));
@@ -363,6 +365,25 @@ pub(crate) fn publish_lines(
         head,
         body.as_bytes(),
     )
+}
+
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string")
+}
+
+/// The members of a JSON object that say what is published.
+pub(crate) fn members(said: &Said) -> String {
+    let (data, encoding) = match &said.data {
+        Data::Json(json) => (json.to_string(), ""),
+        Data::Text(text) => (quoted(text), ""),
+        Data::Binary(bytes) => (
+            quoted(&base64::engine::general_purpose::STANDARD.encode(bytes)),
+            ",\"encoding\":\"base64\"",
+        ),
+    };
+    let event = said.event.as_ref();
+    let event = event.map(|event| format!(",\"event\":{}", quoted(event)));
+    format!("\"data\":{data}{encoding}{}", event.unwrap_or_default())
 }
 
 /// A request with a body: by its length, or in chunks.

@@ -120,7 +120,7 @@ fn check_head(head: &Head<'_>) {
     ensure!(head.count("date") == 1, Nonsense, "no date in {head:?}");
     let is_framed = head.count("content-length") + head.count("transfer-encoding") > 0;
     ensure!(
-        is_framed || head.status == 204 || head.closes(),
+        is_framed || matches!(head.status, 101 | 204) || head.closes(),
         Nonsense,
         "a body that ends with the connection, and no Connection: close: {head:?}"
     );

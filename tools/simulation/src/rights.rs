@@ -226,6 +226,42 @@ impl Rights {
         }
     }
 
+    /// What must become of the command of a socket with this identity, at a time of day.
+    pub(crate) fn judge_command(
+        &self,
+        names: &[String],
+        access: Access,
+        identity: &Identity,
+        purpose: Purpose,
+        wall_ms: u64,
+        blocks: &[Block],
+    ) -> Verdict {
+        let good = match identity {
+            Identity::Token(token) => self.judge_token(token, wall_ms, blocks),
+            Identity::Anonymous | Identity::Publisher(_) => Good::Yes,
+        };
+        let ask = &Ask {
+            access,
+            cards: &Cards::default(),
+            purpose,
+            has_callback: false,
+        };
+        let refusal = match &ask.purpose {
+            Purpose::Receive(channels) => {
+                let mut each = channels.iter();
+                each.find_map(|&channel| self.refuse_receiver(&names[channel], ask, identity))
+            }
+            Purpose::Publish(channel) => self.refuse_line(&names[*channel], ask, identity),
+            Purpose::Batch(_) | Purpose::Control => unreachable!("no command asks for it"),
+        };
+        match (good, refusal) {
+            (Good::No, _) => Verdict::Refused(401),
+            (Good::Unsure, _) => Verdict::Unsure(identity.clone()),
+            (Good::Yes, Some(status)) => Verdict::Refused(status),
+            (Good::Yes, None) => Verdict::Allowed(identity.clone()),
+        }
+    }
+
     fn refuse_receiver(&self, name: &str, ask: &Ask<'_>, identity: &Identity) -> Option<u16> {
         if ask.access == Access::Trusted {
             return None;

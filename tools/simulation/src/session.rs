@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) term: Option<Term>,
     /// A stream has ended, and said that its right had, or not.
     pub(crate) last_words: Option<bool>,
+    /// It began after a message, so that whatever history drops is a gap.
+    pub(crate) is_exact: bool,
     log: Vec<Entry>,
     reader: Reader,
     has_blocked: bool,
@@ -48,24 +50,61 @@ impl Session {
         model: &mut Model,
         tally: &mut Tally,
     ) -> Session {
+        let asked_at = model.tick();
+        Session::asked_at(asked_at, channels, transport, since, model, tally)
+    }
+
+    fn asked_at(
+        at: u64,
+        channels: Vec<usize>,
+        transport: Transport,
+        since: Since,
+        model: &mut Model,
+        tally: &mut Tally,
+    ) -> Session {
         let numbers = channels.iter().map(|&channel| channel as u32).collect();
         let mut session = Session {
             channels,
+            is_exact: matches!(since, Since::After(_) | Since::Now),
             ..Session::default()
         };
-        session.record(Event::Begin(numbers), model, tally);
+        session.record_at(at, Event::Begin(numbers), model, tally);
         let asked = Event::Asked {
             transport,
             since,
             hold_ms: 0,
         };
-        session.record(asked, model, tally);
+        session.record_at(at, asked, model, tally);
         session
+    }
+
+    /// The server follows other channels for it, from a cursor, as was asked at `at`.
+    pub(crate) fn follow(
+        &mut self,
+        at: u64,
+        channels: Vec<usize>,
+        since: Since,
+        cursor: Id,
+        model: &mut Model,
+        tally: &mut Tally,
+    ) {
+        let transport = Transport::WebSocket;
+        *self = Session {
+            parked: self.parked,
+            term: self.term.take(),
+            ..Session::asked_at(at, channels, transport, since, model, tally)
+        };
+        self.record(Event::Cursor(cursor), model, tally);
     }
 
     /// Writes down what happened, and judges it.
     pub(crate) fn record(&mut self, event: Event, model: &mut Model, tally: &mut Tally) {
-        let (client, at) = (0, model.tick());
+        let at = model.tick();
+        self.record_at(at, event, model, tally);
+    }
+
+    fn record_at(&mut self, at: u64, event: Event, model: &mut Model, tally: &mut Tally) {
+        let client = 0;
         self.log.push(Entry { client, at, event });
         self.check_right();
         // Simulated time passes in leaps while the server stands still, so nothing is late here;

@@ -12,7 +12,7 @@ macro_rules! tally {
             $(pub(crate) $sum: u64,)*
             $(pub(crate) $most: u64,)*
             /// Messages received, by transport.
-            pub(crate) received: [u64; 5],
+            pub(crate) received: [u64; 6],
         }
 
         impl Tally {
@@ -27,7 +27,14 @@ macro_rules! tally {
 
             /// The events, and how often each happened.
             pub fn counts(&self) -> Vec<(&'static str, u64)> {
-                let by_way = ["polled", "long-polled", "server-sent events", "lines", "scripts"];
+                let by_way = [
+                    "polled",
+                    "long-polled",
+                    "server-sent events",
+                    "lines",
+                    "scripts",
+                    "frames",
+                ];
                 let mut counts = vec![$(($sum_name, self.$sum)),*];
                 counts.extend(by_way.into_iter().zip(self.received));
                 counts
@@ -65,6 +72,11 @@ tally! {
     no_room "readers without room",
     recycled "streams ended for size or age",
     refused "requests refused",
+    commands "commands",
+    commands_refused "commands refused",
+    commands_forbidden "commands without right",
+    changes "changes of what is followed",
+    pongs "pongs",
     jumps "jumps of the clock",
     wall_steps "steps of the calendar",
     drains "drains",

@@ -21,8 +21,10 @@ const SPREAD_MS: u64 = 30_000;
 /// The right of one parked request.
 #[derive(Clone, Debug)]
 pub(crate) struct Term {
-    access: Access,
+    pub(crate) access: Access,
     pub(crate) identity: Identity,
+    /// Of a socket: its token gives it nothing more, since it is not trusted by new settings.
+    pub(crate) is_distrusted: bool,
     /// When it may end first, and when it has ended, by the expiry of its token.
     earliest: u64,
     latest: u64,
@@ -52,6 +54,7 @@ impl Term {
         Term {
             access,
             identity,
+            is_distrusted: false,
             earliest: earliest.saturating_sub(16),
             latest,
             own_end: (now + own_ms).saturating_sub(16),
@@ -65,6 +68,16 @@ impl Term {
     /// Whether its right may have ended by `now`.
     pub(crate) fn may_have_ended(&self, now: u64) -> bool {
         self.revoked_at.is_some() || now >= self.earliest
+    }
+
+    /// Whether it has ended by `now`, so that its client may ask for nothing more.
+    pub(crate) fn has_ended(&self, now: u64) -> bool {
+        self.revoked_at.is_some() || now >= self.latest.saturating_add(16)
+    }
+
+    /// Its channels were judged by the present rights, after this many changes.
+    pub(crate) fn note_judged(&mut self, changes: usize) {
+        self.changes = changes;
     }
 
     /// Whether its right must have ended by `now`, and the connection with it.
@@ -127,6 +140,15 @@ fn survives(
     }
 }
 
+/// Whether a token is trusted no more after a change.
+fn is_distrusted(term: &Term, earlier: &Rights, rights: &Rights) -> bool {
+    let Identity::Token(token) = &term.identity else {
+        return false;
+    };
+    let is_key = token.key.is_some_and(|key| rights.keys.contains(&key));
+    !is_key || !rights.asks_as(earlier)
+}
+
 /// What an operator asks about connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
@@ -158,7 +180,7 @@ impl World {
             let parked = self.client(index).parked().expect("parked");
             let session = &parked.session;
             if let Some(term) = &session.term {
-                terms.push((index, session.channels.clone(), term.clone()));
+                terms.push((index, parked.followed.clone(), term.clone()));
             }
         }
         terms
@@ -213,15 +235,51 @@ impl World {
         let Some((change, earlier)) = self.reviews.pop_front() else {
             return;
         };
-        let now = self.now;
         for (index, channels, term) in self.terms() {
-            // Those that were accepted by the new rights are not in doubt.
-            let is_new = term.changes >= change && !matches!(term.identity, Identity::Anonymous);
-            let names = &self.setup.names;
-            if !is_new && !survives(names, &channels, &term, &earlier, &self.rights) {
-                self.term(index).revoke(now);
-                self.tally.reviewed += 1;
+            self.review_one(index, &channels, &term, change, &earlier);
+        }
+    }
+
+    /// The engine is about to read what the client of a socket sends: the changes of rights whose
+    /// review it waits for count now.
+    pub(crate) fn review_socket(&mut self, index: u32) {
+        let is_socket = |world: &mut World| {
+            let client = world.client(index);
+            client.commands.is_some() && client.parked().is_some()
+        };
+        if self.reviews.is_empty() || self.state(index) != State::Streaming || !is_socket(self) {
+            return;
+        }
+        let reviews = self.reviews.clone();
+        for (change, earlier) in &reviews {
+            let parked = self.client(index).parked().expect("parked");
+            let followed = parked.followed.clone();
+            if let Some(term) = parked.session.term.clone() {
+                self.review_one(index, &followed, &term, *change, earlier);
             }
+        }
+    }
+
+    fn review_one(
+        &mut self,
+        index: u32,
+        channels: &[usize],
+        term: &Term,
+        change: usize,
+        earlier: &Rights,
+    ) {
+        // Those that were accepted by the new rights are not in doubt.
+        let is_new = term.changes >= change && !matches!(term.identity, Identity::Anonymous);
+        if is_new {
+            return;
+        }
+        let now = self.now;
+        let (names, rights) = (&self.setup.names, &self.rights);
+        if !survives(names, channels, term, earlier, rights) {
+            self.term(index).revoke(now);
+            self.tally.reviewed += 1;
+        } else if is_distrusted(term, earlier, rights) {
+            self.term(index).is_distrusted = true;
         }
     }
 
@@ -243,7 +301,7 @@ impl World {
             );
         }
         let term = term.clone();
-        let channels = session.channels.clone();
+        let channels = parked.followed.clone();
         let names = &self.setup.names;
         let is_right = self
             .rights

@@ -177,6 +177,7 @@ impl World {
         client.unread = !client.kernel.is_empty() || client.fin;
         if !bytes.is_empty() {
             self.say(|| format!("{index} reads {:?}", lossy(&bytes)));
+            self.review_socket(index);
             self.engine.input(id, &bytes, &mut self.wire);
         } else if client.fin && !client.fin_told {
             client.fin_told = true;
@@ -222,6 +223,7 @@ impl World {
         };
         self.say(|| format!("{} goes on", id.index));
         self.known_before.clone_from(&self.known);
+        self.review_socket(id.index);
         self.engine.resume(id, &mut self.wire);
         self.wants_again(id);
         self.after_of(id.index);

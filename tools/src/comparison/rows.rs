@@ -130,6 +130,18 @@ pub const ROWS: &[Row] = {
             1.20,
         ),
         row(
+            "fan-out, WebSocket, 1,000",
+            "fan-out -t ws -n 1000",
+            Cpu,
+            1.10,
+        ),
+        row(
+            "fan-out, WebSocket, 10,000",
+            "fan-out -t ws -n 10000",
+            Cpu,
+            1.10,
+        ),
+        row(
             "burst of 8 to 10,000 streams",
             "burst --burst 8 -n 10000",
             Cpu,
@@ -156,6 +168,12 @@ pub const ROWS: &[Row] = {
         row(
             "parked long poll, one channel",
             "park -t long-poll -n 15000",
+            Rss,
+            160.0,
+        ),
+        row(
+            "parked WebSocket, one channel",
+            "park -t ws -n 15000",
             Rss,
             160.0,
         ),

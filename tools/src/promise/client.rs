@@ -7,6 +7,7 @@
 use std::fmt::Write;
 use std::net::SocketAddrV4;
 
+use encke_test_client::websocket::HANDSHAKE;
 use encke_test_client::{self as test_client, Part, ResponseReader, StreamDecoder};
 use fastrand::Rng;
 
@@ -159,6 +160,7 @@ impl Client {
             Transport::Envelope => ("sse", "&envelope=1"),
             Transport::Ndjson => ("ndjson", ""),
             Transport::Frame => ("frame", ""),
+            Transport::WebSocket => ("ws", ""),
         };
         let mut text = format!("GET /{path}/");
         for (number, &channel) in self.channels.iter().enumerate() {
@@ -198,6 +200,9 @@ impl Client {
         if self.reconnects && self.transport.is_batch() {
             text += "Connection: close\r\n";
         }
+        if self.transport == Transport::WebSocket {
+            text += HANDSHAKE;
+        }
         text += "\r\n";
         out.extend_from_slice(text.as_bytes());
         Event::Asked {
@@ -233,8 +238,12 @@ impl Client {
                     self.closes |= head.closes();
                     self.body.clear();
                 }
-                Ok(Some(Part::Body(data))) if self.status == 200 && self.decoder.is_some() => {
+                Ok(Some(Part::Body(data)))
+                    if matches!(self.status, 101 | 200) && self.decoder.is_some() =>
+                {
                     self.stream(data, &mut on);
+                    // Nothing follows a close frame but the end of the connection.
+                    heard.ended |= self.status == 101 && self.is_closing;
                 }
                 Ok(Some(Part::Body(data))) => self.body.extend_from_slice(data),
                 Ok(Some(Part::End)) => self.end_answer(&mut heard, &mut on),

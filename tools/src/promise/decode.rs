@@ -37,6 +37,7 @@ pub(super) fn format(transport: Transport) -> Option<Format> {
         Transport::Envelope => Some(Format::SseEnvelope),
         Transport::Ndjson => Some(Format::Ndjson),
         Transport::Frame => Some(Format::Frame),
+        Transport::WebSocket => Some(Format::WebSocket),
     }
 }
 

@@ -248,13 +248,24 @@ impl Watch {
             // That which asked for these is still there.
             ("connections_ended", connected - 1, 0),
         ];
-        let [poll, long_poll, early, linger, sse, envelope, ndjson, frame] = totals.asked;
+        let [
+            poll,
+            long_poll,
+            early,
+            linger,
+            sse,
+            envelope,
+            ndjson,
+            frame,
+            ws,
+        ] = totals.asked;
         let requests = [
             ("poll", poll),
             ("long-poll", long_poll + early + linger),
             ("sse", sse + envelope),
             ("ndjson", ndjson),
             ("frame", frame),
+            ("ws", ws),
             ("healthz", totals.nudged),
         ];
         let counters = counters.map(|(name, count, doubt)| {

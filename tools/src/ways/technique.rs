@@ -25,6 +25,8 @@ pub enum Technique {
     Sse,
     /// The forever frame.
     Frame,
+    /// WebSockets.
+    WebSocket,
 }
 
 impl Technique {
@@ -40,6 +42,7 @@ impl Technique {
             Technique::Early,
             Technique::Sse,
             Technique::Frame,
+            Technique::WebSocket,
         ]
     }
 
@@ -59,6 +62,7 @@ impl Technique {
             Technique::Early => "early",
             Technique::Nobody | Technique::Sse => "sse",
             Technique::Frame => "frame",
+            Technique::WebSocket => "ws",
         }
     }
 
@@ -83,6 +87,7 @@ impl fmt::Display for Technique {
             Technique::Early => f.pad("early"),
             Technique::Sse => f.pad("sse"),
             Technique::Frame => f.pad("frame"),
+            Technique::WebSocket => f.pad("ws"),
         }
     }
 }
@@ -97,6 +102,7 @@ impl FromStr for Technique {
             Technique::Early,
             Technique::Sse,
             Technique::Frame,
+            Technique::WebSocket,
         ];
         if let Some(found) = named.iter().find(|known| known.to_string() == name) {
             return Ok(*found);
@@ -110,7 +116,7 @@ impl FromStr for Technique {
                 Ok(Technique::Poll(interval))
             }
             _ => Err(format!(
-                "{name}: not poll-SECONDS (0.01 to 60), long-poll, early, sse or frame"
+                "{name}: not poll-SECONDS (0.01 to 60), long-poll, early, sse, frame or ws"
             )),
         }
     }
@@ -146,7 +152,7 @@ mod tests {
             "poll-NaN",
             "poll--1",
             "poll-3600",
-            "ws",
+            "socket",
         ] {
             assert!(name.parse::<Technique>().is_err(), "{name}");
         }

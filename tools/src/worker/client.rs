@@ -123,7 +123,7 @@ impl Client {
                     self.body.clear();
                     self.is_sent_away = head.closes();
                     // The response 304 to a poll says that there is nothing new.
-                    counts.failed += u64::from(!matches!(head.status, 200 | 304));
+                    counts.failed += u64::from(!matches!(head.status, 101 | 200 | 304));
                     if !keeps.is_empty() {
                         self.answer.resize(keeps.len(), String::new());
                         for (value, name) in self.answer.iter_mut().zip(keeps) {
