@@ -11,7 +11,7 @@ import time
 
 import targets
 import verdicts
-from client import (PATIENCE_S, Exchange, connect, get, metric, publish, subscribers,
+from client import (PATIENCE_S, Exchange, Socket, connect, get, metric, publish, subscribers,
                     wait_for_subscribers)
 
 # An event, and the first byte of a stream, must be through within this.
@@ -40,6 +40,10 @@ def of(target):
         within = target.departures.get(technique, LEFT_S)
         name = f"{technique}: departure of the client noticed within {within} s"
         yield name, functools.partial(departure, technique=technique, within=within)
+    yield "WebSocket: messages at once, and a command", web_socket
+    yield "WebSocket: message of 1 MiB", large_on_web_socket
+    yield f"WebSocket: departure of the client noticed within {LEFT_S} s", web_socket_departure
+    yield "WebSocket: idle for longer than the proxy's timeout", idle_web_socket
     yield "streams: idle for longer than the proxy's timeout", idle_streams
     if target.recipe:
         if target.cuts_long_holds:
@@ -147,6 +151,45 @@ def idle_streams(stage):
     finally:
         for exchange in exchanges:
             exchange.close()
+
+
+def open_socket(stage, channel):
+    opened = Socket(stage.port, f"{stage.prefix}/ws/{channel}")
+    head = opened.head(SOON_S)
+    expect(head.split(" ")[1], "101")
+    opened.object(SOON_S)
+    return opened
+
+
+def web_socket(stage):
+    with open_socket(stage, "socket") as opened:
+        for number in range(5):
+            publish(stage, "socket", f"event {number}")
+            expect(opened.object(SOON_S)["data"], f"event {number}")
+        opened.send({"channels": ["socket", "other-socket"], "ref": 1})
+        answer = opened.object(SOON_S)
+        expect((answer["channels"], answer["ref"]), (["socket", "other-socket"], 1))
+        publish(stage, "other-socket", "followed")
+        expect(opened.object(SOON_S)["data"], "followed")
+
+
+def large_on_web_socket(stage):
+    with open_socket(stage, "large-socket") as opened:
+        publish(stage, "large-socket", large_text())
+        expect(opened.object(PATIENCE_S)["data"] == large_text(), True)
+
+
+def web_socket_departure(stage):
+    with open_socket(stage, "left-socket"):
+        wait_for_subscribers(stage, "left-socket", 1, PATIENCE_S)
+    wait_for_subscribers(stage, "left-socket", 0, LEFT_S)
+
+
+def idle_web_socket(stage):
+    with open_socket(stage, "idle-socket") as opened:
+        time.sleep(targets.TIMEOUT_S + 1.5)
+        publish(stage, "idle-socket", "still there")
+        expect(opened.object(SOON_S)["data"], "still there")
 
 
 def cut_hold(stage):

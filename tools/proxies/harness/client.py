@@ -6,6 +6,8 @@ Owns sockets. Every wait in it has an end.
 import http.client
 import json
 import select
+import socket
+import struct
 import time
 
 PATIENCE_S = 10
@@ -56,6 +58,65 @@ class Exchange:
         if self.response:
             self.response.close()
         self.connection.close()
+
+
+class Socket:
+    """A WebSocket, and the frames that have come."""
+
+    def __init__(self, port, path):
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+        self.received = b""
+        self.socket.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def take(self, length, deadline):
+        while len(self.received) < length:
+            self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            piece = self.socket.recv(1 << 16)
+            if not piece:
+                raise EOFError(f"ended after {self.received[-200:]!r}")
+            self.received += piece
+        taken, self.received = self.received[:length], self.received[length:]
+        return taken
+
+    def head(self, seconds):
+        """The head of the answer to the handshake."""
+        deadline, head = time.monotonic() + seconds, b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self.take(1, deadline)
+        return head.decode()
+
+    def object(self, seconds):
+        """The next object; pings and heartbeats are passed over."""
+        deadline = time.monotonic() + seconds
+        while True:
+            first, length = self.take(2, deadline)
+            if length == 126:
+                length, = struct.unpack(">H", self.take(2, deadline))
+            elif length == 127:
+                length, = struct.unpack(">Q", self.take(8, deadline))
+            payload = self.take(length, deadline)
+            if first == 0x89:
+                continue
+            if first != 0x81:
+                raise EOFError(f"a frame {first:#x}: {payload!r}")
+            found = json.loads(payload)
+            if found.keys() != {"cursor"}:
+                return found
+
+    def send(self, command):
+        """Sends a command of less than 126 bytes."""
+        payload = json.dumps(command).encode()
+        self.socket.sendall(struct.pack(">BB", 0x81, 0x80 | len(payload)) + bytes(4) + payload)
 
 
 def connect(port):

@@ -25,7 +25,7 @@ sub vcl_recv {
 
         # Streams, and polls whose head is to come early: bytes are passed on as they come, in
         # both directions, so that encke sees at once when a client leaves.
-        if (req.url ~ "^/(sse|ndjson|frame)/" || req.url ~ "[?&]early=1") {
+        if (req.url ~ "^/(sse|ndjson|frame|ws)/" || req.url ~ "[?&]early=1") {
             return (pipe);
         }
         # Nothing of encke's is to be stored, and no request may wait for another's answer.
@@ -34,6 +34,11 @@ sub vcl_recv {
 }
 
 sub vcl_pipe {
-    # A piped connection is for one request.
-    set bereq.http.Connection = "close";
+    # A piped connection is for one request, which may be the handshake of a WebSocket.
+    if (req.http.Upgrade) {
+        set bereq.http.Connection = "Upgrade";
+        set bereq.http.Upgrade = req.http.Upgrade;
+    } else {
+        set bereq.http.Connection = "close";
+    }
 }
