@@ -22,6 +22,8 @@ enum Op {
     Publish(usize, usize),
     /// Follow these channels from this many messages back; fresh or not.
     Follow(Vec<usize>, u64, bool),
+    /// A reader follows other channels, from where it is.
+    Change(usize, Vec<usize>),
     /// Serve the first ready reader of the next turn, so many messages; it may block after.
     Serve(usize, bool),
     Unblock(usize),
@@ -71,6 +73,8 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..4usize, 0..40usize).prop_map(|(channel, bytes)| Op::Publish(channel, bytes)),
         2 => (proptest::sample::subsequence(vec![0, 1, 2, 3], 1..=4), 0..12u64, any::<bool>())
             .prop_map(|(channels, back, fresh)| Op::Follow(channels, back, fresh)),
+        1 => (0..8usize, proptest::sample::subsequence(vec![0, 1, 2, 3], 0..=4))
+            .prop_map(|(place, channels)| Op::Change(place, channels)),
         6 => (1..4usize, proptest::bool::weighted(0.2)).prop_map(|(n, block)| Op::Serve(n, block)),
         1 => (0..8usize).prop_map(Op::Unblock),
         1 => (0..8usize).prop_map(Op::Leave),
@@ -161,6 +165,7 @@ impl Twin {
         match op {
             Op::Publish(channel, bytes) => self.publish(channel, bytes),
             Op::Follow(channels, back, fresh) => self.follow(channels, back, fresh),
+            Op::Change(place, channels) => self.change(place, channels),
             Op::Serve(most, block) => self.serve(most, block),
             Op::Unblock(place) => {
                 if let Some((reader, _, fresh)) = self.readers.get_mut(place)
@@ -329,6 +334,26 @@ impl Twin {
         }
         assert_eq!((self.hub.message_count(), self.hub.channel_count()), (0, 0));
         assert_eq!(self.hub.next_history_expiry(), None);
+    }
+
+    fn change(&mut self, place: usize, channels: Vec<usize>) {
+        let names = channels.iter().map(|&channel| name(CHANNELS[channel]));
+        let names: Vec<_> = names.collect();
+        let Some((reader, before, fresh)) = self.readers.get_mut(place) else {
+            return;
+        };
+        let opened = self.hub.open_all(names.iter()).expect("there is room");
+        self.hub.dequeue(reader);
+        self.hub.refollow(reader, place as u32, &opened);
+        self.hub.enqueue(reader);
+        let is_all_fresh = !before.is_empty() && before.iter().all(|each| fresh.contains(each));
+        let is_fresh = |each: &usize| match before.contains(each) {
+            true => fresh.contains(each),
+            false => is_all_fresh,
+        };
+        let mut now_fresh: Vec<usize> = channels.iter().copied().filter(is_fresh).collect();
+        retain_behind(&self.hub, reader.cursor, &mut now_fresh);
+        (*before, *fresh) = (channels, now_fresh);
     }
 
     /// Followers are named by their places, so the last, which takes the place, joins anew.
