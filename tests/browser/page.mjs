@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { until } from './until.mjs';
 import { Encke, Site } from './servers.mjs';
 
-const ALL = ['poll', 'long-poll', 'early', 'sse', 'ndjson', 'frame'];
+const ALL = ['poll', 'long-poll', 'early', 'sse', 'ndjson', 'frame', 'ws'];
 
 /** What the page shows, read off its elements. */
 const SHOWN = `({
@@ -32,9 +32,9 @@ async function publish(page, text) {
 
 /** Waits until everything that waits is waiting at the server. */
 async function settled(page, encke, channel = 'demo') {
-  await until('five wait', async () => {
-    const { 'long-poll': held, sse, ndjson, frame } = await encke.subscribers(channel);
-    return held === 2 && sse === 1 && ndjson === 1 && frame === 1;
+  await until('six wait', async () => {
+    const { 'long-poll': held, sse, ndjson, frame, ws } = await encke.subscribers(channel);
+    return held === 2 && sse === 1 && ndjson === 1 && frame === 1 && ws === 1;
   });
   await page.until('document.querySelector("#technique-poll [data-of=requests]").textContent >= 1');
 }
@@ -76,7 +76,7 @@ export const livePage = {
       assert.match(latency, /^[\d.]+ m?s$/, id);
       assert.ok(!isBad, `${id}: ${verdict}`);
     }
-    for (const id of ['sse', 'ndjson', 'frame']) assert.equal(techniques[id].requests, '1');
+    for (const id of ['sse', 'ndjson', 'frame', 'ws']) assert.equal(techniques[id].requests, '1');
     assert.match(await page.value('document.getElementById("choice").textContent'), /receives by server-sent events here\./);
     assert.ok(Number(techniques['long-poll'].requests) > 1);
   }),
@@ -110,7 +110,7 @@ export const livePage = {
     // A frame learns of its end from a heartbeat that does not come, so it must know one.
     await until('a heartbeat', async () => /heartbeat/.test((await shown(page)).techniques.frame.state));
     await encke.end('SIGKILL');
-    await page.until('["poll", "ndjson", "sse", "frame"].every((id) => document.querySelector(`#technique-${id} [data-of=reconnects]`).textContent >= 1)');
+    await page.until('["poll", "ndjson", "sse", "frame", "ws"].every((id) => document.querySelector(`#technique-${id} [data-of=reconnects]`).textContent >= 1)');
     await encke.run();
     await settled(page, encke);
     await until('a gap each', async () => Object.values((await shown(page)).techniques).every(({ gaps }) => gaps === '1'), 60);

@@ -7,6 +7,7 @@ import { once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
+import { tunnel } from './upgrade.mjs';
 
 export class Encke {
   static async start(...options) {
@@ -81,7 +82,14 @@ export class Site {
     site.keepMs = 2500;
     // Answers of its own: by path, a function of request and response.
     site.routes = {};
+    site.sockets = new Set();
     site.server = http.createServer((request, response) => site.answer(request, response));
+    // A WebSocket is not kept back below either: what buffers responses mostly lets it pass.
+    site.server.on('upgrade', (request, socket, head) => {
+      const path = request.url.replace(/^\/(encke|slow)/, '');
+      site.sockets.add(socket.on('close', () => site.sockets.delete(socket)));
+      tunnel(site.encke.port, path, request, socket, head);
+    });
     site.server.listen(0, '127.0.0.1');
     await once(site.server, 'listening');
     site.port = site.server.address().port;
@@ -138,6 +146,7 @@ export class Site {
 
   async end() {
     this.server.closeAllConnections();
+    this.sockets.forEach((socket) => socket.destroy());
     this.server.close();
     await once(this.server, 'close');
   }

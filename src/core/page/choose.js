@@ -8,7 +8,7 @@ const OPENS_MS = 2500;
 // Twice the time after which a client takes a stream for mute, and some more.
 const DECIDES_MS = 8000;
 
-const CHOICES = { sse: 'server-sent events', ndjson: 'NDJSON', 'long-poll': 'long polling', poll: 'polling' };
+const CHOICES = { sse: 'server-sent events', ndjson: 'NDJSON', ws: 'WebSocket', 'long-poll': 'long polling', poll: 'polling' };
 
 async function choose() {
   const started = now();

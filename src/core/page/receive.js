@@ -1,5 +1,5 @@
 'use strict';
-// The six ways to receive, each implemented as a client would do it.
+// The seven ways to receive, each implemented as a client would do it.
 //
 // Owns requests, cursors and retry delays. It displays nothing: it reports events to the callbacks in
 // `on`. Each technique begins with `start(link)` and ends when `link.signal` is aborted.
@@ -179,7 +179,7 @@ async function startLongPolling(link, isEarly) {
 }
 
 /**
- * The common part of the three streams: their opening, and the timeout for silence. Silence
+ * The common part of the four streams: their opening, and the timeout for silence. Silence
  * is the only sign of some broken connections: a frame whose connection is cut continues to load, and
  * no event reports it.
  */
@@ -394,6 +394,37 @@ async function startFrame(link) {
   }));
 }
 
+/** A WebSocket: the objects of NDJSON, one a frame; the last is the reason of the close frame. */
+async function startSocket(link) {
+  let since = link.since;
+  await repeat(link, () => new Promise((resolve, reject) => {
+    const url = new URL(address('ws', link.channel, { since }), location.href);
+    url.protocol = url.protocol.replace('http', 'ws');
+    const socket = new WebSocket(url);
+    const finish = ({ reason }) => {
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+      link.signal.removeEventListener('abort', finish);
+      const last = /^{/.test(reason) ? JSON.parse(reason) : null;
+      stream.end(last === null && !link.signal.aborted);
+      if (link.signal.aborted) return resolve(0);
+      if (last !== null) return resolve(comeBack(link, last));
+      // What refuses a handshake is not told to a page; a request for the same is answered alike.
+      return stream.firstMs === null ? refusal('ndjson', link).catch(reject) : reject(new Error('cut'));
+    };
+    const stream = new Stream(link, () => finish({}));
+    link.signal.addEventListener('abort', finish);
+    socket.onclose = finish;
+    socket.onmessage = ({ data }) => {
+      const object = JSON.parse(data);
+      since = object.id || object.cursor || since;
+      // The bytes of the frame's head; those of the text are about its letters.
+      link.on.bytes(data.length + (data.length < 126 ? 2 : 4), true);
+      stream.object(object);
+    };
+  }));
+}
+
 const TECHNIQUES = [
   { id: 'poll', kind: 'poll', short: 'poll', name: 'Polling', how: 'A request that is answered at once, repeated after the advised delay.', start: startPolling },
   { id: 'long-poll', kind: 'hybrid', short: 'long', name: 'Long polling', how: 'The response waits for a message.', start: (link) => startLongPolling(link, false) },
@@ -401,4 +432,5 @@ const TECHNIQUES = [
   { id: 'sse', kind: 'stream', short: 'SSE', name: 'Server-sent events', how: 'EventSource: one response that does not end.', start: startEventSource },
   { id: 'ndjson', kind: 'stream', short: 'NDJSON', name: 'NDJSON', how: 'The same, read by fetch, line by line.', start: startNdjson },
   { id: 'frame', kind: 'stream', short: 'frame', name: 'Forever frame', how: 'A hidden iframe whose scripts post messages.', start: startFrame },
+  { id: 'ws', kind: 'stream', short: 'WS', name: 'WebSocket', how: 'A connection that both sides write to; one message a frame.', start: startSocket },
 ];
