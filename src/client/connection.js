@@ -118,9 +118,9 @@ export function connection(http, transports, on) {
     stopResting();
   }
 
-  /** Goes on to the next transport. What keeps back one stream keeps back the other. */
+  /** Goes on to the next transport. What keeps back one response keeps back the other. */
   function leave() {
-    const isOther = /** @param {string} name */ (name) => !wasMute || !TRANSPORTS[name].isStream;
+    const isOther = /** @param {string} name */ (name) => !wasMute || !TRANSPORTS[name].isResponse;
     const next = transports.findIndex((name, at) => at > place && isOther(name));
     place = next < 0 ? (place + 1) % transports.length : next;
     until = Date.now() + REMEMBER_MS;
@@ -178,7 +178,9 @@ export function connection(http, transports, on) {
     };
     try {
       await run({
+        signal: control.signal,
         receive: (endpoint, query) => http.receive(endpoint, channels, { ...query, since }, control.signal),
+        socket: (endpoint) => http.socket(endpoint, channels, since),
         heard: () => {
           heardAt = Date.now();
           hasProgress ||= isOpen;

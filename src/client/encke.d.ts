@@ -13,7 +13,7 @@ export interface Message<T = any> {
   encoding?: 'base64';
 }
 
-export type Transport = 'sse' | 'ndjson' | 'long-poll' | 'poll';
+export type Transport = 'sse' | 'ndjson' | 'ws' | 'long-poll' | 'poll';
 
 export type State =
   | 'idle' | 'connecting' | 'open' | 'waiting' | 'offline' | 'suspended' | 'unauthorized' | 'refused' | 'closed';
@@ -35,7 +35,7 @@ export interface TokenRequest {
 export interface Options {
   /** A token, or what returns one: asked at first, before it expires, and once after a 401. */
   token?: string | ((why: TokenRequest) => string | Promise<string>);
-  /** In order of preference; by default all. */
+  /** In order of preference; by default all, `ws` only where there are WebSockets, and neither `fetch` nor `headers`. */
   transports?: Transport[];
   /** One connection for all tabs of the origin; by default true. Where that cannot be had, each has its own. */
   share?: boolean;

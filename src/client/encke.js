@@ -30,13 +30,20 @@ const MAX_RETRIES = 5;
 const channelsOf = (all) => [...new Set(all.flatMap(({ channels }) => channels))];
 
 /**
+ * The transports that can be used, in order of preference. A WebSocket sends no fields of an application's own.
+ * @param {Options} options
+ */
+const usual = ({ headers, fetch }) =>
+  Object.keys(TRANSPORTS).filter((name) => name !== 'ws' || globalThis.WebSocket && !headers && !fetch);
+
+/**
  * A connection to an encke server, made when there is something to follow.
  * @param {string | URL} url default: where this module came from
  * @param {Options} options
  */
 export function connect(url = new URL('.', import.meta.url), options = {}) {
   const base = new URL(`${url}`.replace(/\/?$/, '/'), globalThis.location?.href);
-  const { transports = Object.keys(TRANSPORTS), signal, hidden, share = true } = options;
+  const { transports = usual(options), signal, hidden, share = true } = options;
   for (const name of transports) if (!TRANSPORTS[name]) throw TypeError(`no transport ${name}`);
 
   /** @type {Set<Subscription>} */

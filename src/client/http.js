@@ -38,6 +38,12 @@ function claims(token) {
 const encoded = (name) => encodeURIComponent(name).replace(/%2F/g, '/');
 
 /**
+ * @param {string} endpoint
+ * @param {string[]} channels
+ */
+const path = (endpoint, channels) => `${endpoint}/${channels.map(encoded).join()}`;
+
+/**
  * @param {string} url
  * @param {import('./types.js').Options} options
  * @param {() => string[]} names those for which a token is asked
@@ -105,11 +111,22 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
    * @param {AbortSignal} signal
    */
   const receive = (endpoint, channels, query, signal) =>
-    ask(`${endpoint}/${channels.map(encoded).join()}`, query, { signal });
+    ask(path(endpoint, channels), query, { signal });
 
   return {
     url,
     receive,
+    /**
+     * A WebSocket, which can have no fields: its token is in the address.
+     * @param {string} endpoint
+     * @param {string[]} channels
+     * @param {string} since
+     */
+    async socket(endpoint, channels, since) {
+      const token = await theToken(0);
+      const query = new URLSearchParams({ since, ...token && { token } });
+      return new WebSocket(`${url}${path(endpoint, channels)}?${query}`.replace('http', 'ws'));
+    },
     /** The server says that the token ends. */
     expire() { renewAt = 0; },
     /** Whom the token is for. */

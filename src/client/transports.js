@@ -3,15 +3,18 @@
 // Owns the bytes of each format. A transport makes one request, hands on what it says as the objects of
 // NDJSON, and returns when that is over. It never waits, repeats or remembers.
 //
-// A link has: `receive(endpoint, query)`, which returns a response; `take(object)`; and `heard()`, for each arrival of
-// bytes. Another transport is a function, and its entry in the table at the end.
+// A link has: `receive(endpoint, query)`, which returns a response; `socket(endpoint)`, which returns a WebSocket;
+// `take(object)`; `heard()`, for each arrival of bytes; and `signal`, which gives up. Another transport is a function,
+// and its entry in the table at the end.
 
 /** @typedef {import('./types.js').StreamObject} StreamObject */
 /**
  * @typedef {object} Link
  * @property {(endpoint: string, query?: Record<string, string>) => Promise<Response>} receive
+ * @property {(endpoint: string) => Promise<WebSocket>} socket
  * @property {(object: StreamObject) => void} take
  * @property {() => void} heard
+ * @property {AbortSignal} signal
  */
 
 /** The events of encke's own in an event stream. */
@@ -64,6 +67,37 @@ async function ndjson(link) {
   await readLines(link, await link.receive('ndjson'), (line) => link.take(JSON.parse(line)));
 }
 
+/** @param {Link} link */
+async function ws(link) {
+  const socket = await link.socket('ws');
+  try {
+    await new Promise((done, fail) => {
+      socket.onmessage = ({ data }) => {
+        try {
+          link.heard();
+          link.take(JSON.parse(data));
+        } catch (error) {
+          fail(error);
+        }
+      };
+      socket.onclose = ({ code, reason }) => {
+        try {
+          // The last words of a stream are the reason of its close frame.
+          done(link.take(code === 1000 ? { end: true } : JSON.parse(reason)));
+        } catch {
+          fail(Error(reason || `closed with ${code}`));
+        }
+      };
+      link.signal.onabort = fail;
+      if (link.signal.aborted) fail();
+    });
+  } finally {
+    // The other end may be gone: its answer is not waited for.
+    socket.onclose = socket.onmessage = null;
+    socket.close();
+  }
+}
+
 /** @param {string} endpoint */
 const poll = (endpoint) => /** @param {Link} link */ async (link) => {
   const batch = await (await link.receive(endpoint)).json();
@@ -72,12 +106,13 @@ const poll = (endpoint) => /** @param {Link} link */ async (link) => {
 };
 
 /**
- * Each with whether its response is a stream, which something on the way may keep back.
- * @type {Record<string, { run: (link: Link) => Promise<void>, isStream: boolean }>}
+ * Each with whether it goes on by itself, and whether that is a response, which something on the way may keep back.
+ * @type {Record<string, { run: (link: Link) => Promise<void>, isStream?: boolean, isResponse?: boolean }>}
  */
 export const TRANSPORTS = {
-  sse: { run: sse, isStream: true },
-  ndjson: { run: ndjson, isStream: true },
-  'long-poll': { run: poll('long-poll'), isStream: false },
-  poll: { run: poll('poll'), isStream: false },
+  sse: { run: sse, isStream: true, isResponse: true },
+  ndjson: { run: ndjson, isStream: true, isResponse: true },
+  ws: { run: ws, isStream: true },
+  'long-poll': { run: poll('long-poll') },
+  poll: { run: poll('poll') },
 };

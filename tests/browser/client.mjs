@@ -6,9 +6,10 @@ import { once } from 'node:events';
 import { connect } from '../../src/core/client/encke.min.js';
 import { Encke } from './servers.mjs';
 import { Faults, Numbers } from './faults.mjs';
+import { Secret, inSeconds } from './token.mjs';
 import { until } from './until.mjs';
 
-const TRANSPORTS = ['sse', 'ndjson', 'long-poll', 'poll'];
+const TRANSPORTS = ['sse', 'ndjson', 'ws', 'long-poll', 'poll'];
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 /** No client makes more requests in a second, whatever the fault. */
 const MOST_REQUESTS = 10;
@@ -66,13 +67,14 @@ export const client = {
   },
 
   'client: a stream that is kept back is left for another transport, and nothing is lost': async () => {
-    for (const mode of ['buffer', 'hold-64k']) {
+    const without = TRANSPORTS.filter((name) => name !== 'ws');
+    for (const [mode, transports, other] of [['buffer', without, 'long-poll'], ['hold-64k', without, 'long-poll'], ['buffer', TRANSPORTS, 'ws']]) {
       await through(async ({ encke, faults, client }) => {
         faults.mode = mode;
         const numbers = new Numbers();
         client.subscribe('c', { ...numbers.options, since: 'earliest' });
         await numbers.publish(encke, 'c', 10);
-        await until('another transport', () => client.transport === 'long-poll');
+        await until('another transport', () => client.transport === other && client.state === 'open');
         await numbers.publish(encke, 'c', 10);
         await until('all', () => numbers.hasAll);
         await numbers.publish(encke, 'c', 10, 20);
@@ -81,7 +83,7 @@ export const client = {
         assert.equal(numbers.gaps, 0);
         assert.ok(faults.requests.filter(({ path }) => path.startsWith('/sse')).length === 2);
         assert.ok(!faults.requests.some(({ path }) => path.startsWith('/ndjson')));
-      });
+      }, { client: { transports } });
     }
   },
 
@@ -155,11 +157,68 @@ export const client = {
     await pause(7000);
     assert.ok(faults.busiest() <= 3 && faults.requests.length <= 4, `${faults.requests.length} requests`);
     faults.mode = 'pass';
-    faults.server.closeAllConnections();
+    faults.cutAll();
     await numbers.publish(encke, 'c', 3);
     await until('all', () => numbers.hasAll, 30);
     assert.deepEqual(numbers.faults(), []);
   }),
+
+  'client: a WebSocket that something on the way refuses is left for another transport': () => through(async ({ encke, faults, client }) => {
+    faults.refusesUpgrades = true;
+    const numbers = new Numbers();
+    client.subscribe('c', { ...numbers.options, since: 'earliest' });
+    await numbers.publish(encke, 'c', 10);
+    await until('another transport', () => client.transport === 'long-poll');
+    await numbers.publish(encke, 'c', 10);
+    await until('all', () => numbers.hasAll);
+    assert.deepEqual(numbers.faults(), []);
+    assert.ok(faults.busiest() <= MOST_REQUESTS);
+  }, { client: { transports: ['ws', 'long-poll'] } }),
+
+  'client: tokens that run out are renewed on each transport, and nothing is lost': async () => {
+    const secret = new Secret();
+    for (const transport of TRANSPORTS) {
+      let asked = 0;
+      await through(async ({ encke, client }) => {
+        const numbers = new Numbers();
+        await follow(client, numbers);
+        const key = secret.sign({ exp: inSeconds(600), encke: { publish: ['c'] } });
+        const publisher = { publish: (channel, body, fields) => encke.publish(channel, body, { ...fields, Authorization: `Bearer ${key}` }) };
+        await numbers.publish(publisher, 'c', 60, 100);
+        await until(`all by ${transport}`, () => numbers.hasAll, 30);
+        assert.deepEqual(numbers.faults(), [], transport);
+        assert.equal(numbers.gaps, 0);
+        assert.ok(asked >= 2, `${transport}: ${asked} tokens`);
+      }, {
+        client: { transports: [transport], token() { asked += 1; return secret.sign({ sub: 'a', exp: inSeconds(3), encke: { subscribe: ['c'] } }); } },
+        server: [`--token-key-file=${secret.file}`],
+      });
+    }
+  },
+
+  'client: a token that is refused at the handshake of a WebSocket is asked for again': async () => {
+    const secret = new Secret();
+    const reasons = [];
+    await through(async ({ client }) => {
+      const errors = [];
+      client.subscribe('c', { onError: (error) => errors.push(error) });
+      await until('it is open', () => client.state === 'open', 20);
+      assert.deepEqual(reasons, ['first', 'refused']);
+      client.subscribe('d', { onError: (error) => errors.push(error) });
+      await until('a refusal', () => errors.length > 0, 20);
+      assert.equal(errors[0].status, 403);
+    }, {
+      client: {
+        transports: ['ws'],
+        token({ reason }) {
+          reasons.push(reason);
+          const signed = secret.sign({ sub: 'a', exp: inSeconds(600), encke: { subscribe: ['c'] } });
+          return reason === 'first' ? `${signed}x` : signed;
+        },
+      },
+      server: [`--token-key-file=${secret.file}`],
+    });
+  },
 
   'client: what is refused is not repeated, and harms nobody else': () => through(async ({ encke, faults, client }) => {
     const numbers = new Numbers();

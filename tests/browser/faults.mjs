@@ -5,12 +5,14 @@
 
 import { once } from 'node:events';
 import http from 'node:http';
+import { tunnel } from './upgrade.mjs';
 
 export class Faults {
   static async start(port) {
     const faults = new Faults();
-    Object.assign(faults, { port, mode: 'pass', requests: [], messages: 0 });
+    Object.assign(faults, { port, mode: 'pass', requests: [], messages: 0, sockets: new Set() });
     faults.server = http.createServer((request, response) => faults.answer(request, response));
+    faults.server.on('upgrade', (request, socket, head) => faults.upgrade(request, socket, head));
     faults.server.listen(0, '127.0.0.1');
     await once(faults.server, 'listening');
     faults.url = `http://127.0.0.1:${faults.server.address().port}/`;
@@ -60,6 +62,25 @@ export class Faults {
     return undefined;
   }
 
+  /** A WebSocket is never kept back; what has no other mode lets it pass. */
+  upgrade(request, socket, head) {
+    const { mode } = this;
+    this.requests.push({ at: performance.now(), path: request.url, headers: request.headers });
+    this.sockets.add(socket.on('close', () => this.sockets.delete(socket)));
+    socket.on('error', () => {});
+    if (typeof mode === 'number') return socket.end(`HTTP/1.1 ${mode} Not Now\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    if (mode === 'stall') return undefined;
+    if (this.refusesUpgrades) return socket.end('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    if (mode === 'cut') setTimeout(() => socket.destroy(), Math.random() * this.cutMs);
+    return tunnel(this.port, request.url, request, socket, head);
+  }
+
+  /** Breaks all that is open. */
+  cutAll() {
+    this.server.closeAllConnections();
+    this.sockets.forEach((socket) => socket.destroy());
+  }
+
   /** The most requests in any second. */
   busiest() {
     let most = 0;
@@ -71,7 +92,7 @@ export class Faults {
   }
 
   async end() {
-    this.server.closeAllConnections();
+    this.cutAll();
     this.server.close();
     await once(this.server, 'close');
   }

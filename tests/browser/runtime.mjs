@@ -4,7 +4,8 @@ import { connect } from '../../src/core/client/encke.min.js';
 
 const url = globalThis.process?.argv.at(-1) ?? globalThis.Deno.args[0];
 const counts = [];
-for (const transport of ['sse', 'ndjson', 'long-poll', 'poll']) {
+const transports = ['sse', 'ndjson', 'ws', 'long-poll', 'poll'].filter((name) => name !== 'ws' || globalThis.WebSocket);
+for (const transport of transports) {
   const client = connect(url, { transports: [transport] });
   const seen = [];
   const all = new Promise((done) => {
@@ -16,4 +17,4 @@ for (const transport of ['sse', 'ndjson', 'long-poll', 'poll']) {
   client.close();
   counts.push(seen.length);
 }
-console.log(counts.join(' '));
+console.log(transports.map((name, at) => `${name} ${counts[at]}`).join(', '));

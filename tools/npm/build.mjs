@@ -17,8 +17,8 @@ const source = new URL('../../src/client/', import.meta.url);
 const served = new URL('../../src/core/client/encke.min.js', import.meta.url);
 const dist = new URL('dist/', import.meta.url);
 const INNER = [
-  '_.*', 'receive', 'heard', 'take', 'batch', 'expire', 'subject', 'plan', 'refused', 'restMs', 'change', 'wake', 'relay',
-  'abandon', 'sweep', 'own', 'told', 'changed', 'isStream', 'run', 'isFinal', 'leastMs', 'members',
+  '_.*', 'receive', 'socket', 'heard', 'take', 'batch', 'expire', 'subject', 'plan', 'refused', 'restMs', 'change', 'wake', 'relay',
+  'abandon', 'sweep', 'own', 'told', 'changed', 'isStream', 'isResponse', 'run', 'isFinal', 'leastMs', 'members',
 ];
 /** Most bytes, compressed by gzip -9. */
 const LIMITS = { encke: 6_144, eventsource: 7_168, react: 700 };
