@@ -318,7 +318,18 @@ fn client_may_be_loaded_by_pages_of_any_origin() {
     assert!(answer.field("Date").is_some());
     client.ask("HEAD", "/encke.js", "");
     let head = client.head();
-    assert_eq!(head.field("ETag"), answer.field("ETag"));
+    let tag = answer.field("ETag").unwrap();
+    assert_eq!(head.field("ETag"), Some(tag));
+    for (tags, status) in [
+        (tag.to_owned(), 304),
+        (format!("\"x\", W/{tag}"), 304),
+        ("*".to_owned(), 304),
+        ("\"x\"".to_owned(), 200),
+    ] {
+        let again = client.get_with("/encke.js", &format!("If-None-Match: {tags}\r\n"));
+        assert_eq!((again.status(), again.field("ETag")), (status, Some(tag)));
+        assert_eq!(again.text().is_empty(), status == 304);
+    }
 
     let server = Server::with(|config| config.page = false);
     server.get("/encke.js").problem(404);

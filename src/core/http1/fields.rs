@@ -17,6 +17,7 @@ pub(super) struct Fields<'b> {
     pub(super) cookie: Option<&'b [u8]>,
     pub(super) idempotency_key: Option<&'b [u8]>,
     pub(super) encke_event: Option<&'b [u8]>,
+    pub(super) if_none_match: Option<&'b [u8]>,
     pub(super) preflight_method: Option<&'b [u8]>,
     pub(super) has_content_coding: bool,
     /// Whether every Sec-Fetch-Site is `same-origin`; `None` if there is no such field.
@@ -63,6 +64,11 @@ impl<'b> Fields<'b> {
             12 if is("Content-Type") => (&mut self.content_type, Error::ContentTypeRepeated),
             13 if is("Last-Event-ID") => (&mut self.last_event_id, Error::LastEventIdRepeated),
             13 if is("Authorization") => (&mut self.authorization, Error::AuthorizationRepeated),
+            // Only for what never changes between two versions, so the first of several is enough.
+            13 if name.as_bytes()[0] | 0x20 == b'i' && is("If-None-Match") => {
+                self.if_none_match.get_or_insert(value);
+                return Ok(());
+            }
             14 if is("Content-Length") => (&mut self.content_length, Error::ContentLengthRepeated),
             // Browsers send three fields of this length that begin alike.
             14 if name.as_bytes()[10] | 0x20 == b's' && is("Sec-Fetch-Site") => {

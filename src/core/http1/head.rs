@@ -84,6 +84,8 @@ pub struct Head<'b> {
     pub idempotency_key: Option<&'b [u8]>,
     /// `Encke-Event`.
     pub encke_event: Option<&'b [u8]>,
+    /// `If-None-Match`.
+    pub if_none_match: Option<&'b [u8]>,
     /// `Access-Control-Request-Method`.
     pub preflight_method: Option<&'b [u8]>,
     /// Whether `Content-Encoding` names a coding other than `identity`.
@@ -242,6 +244,7 @@ fn read<'b>(request: &Request<'_, 'b>) -> Result<Head<'b>, Error> {
         cookie: fields.cookie,
         idempotency_key: fields.idempotency_key,
         encke_event: fields.encke_event,
+        if_none_match: fields.if_none_match,
         preflight_method: fields.preflight_method,
         has_content_coding: fields.has_content_coding,
         is_from_same_origin: fields.is_from_same_origin(),

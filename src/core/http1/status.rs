@@ -30,6 +30,7 @@ statuses! {
     SWITCHING_PROTOCOLS = 101 "Switching Protocols";
     OK = 200 "OK";
     NO_CONTENT = 204 "No Content";
+    NOT_MODIFIED = 304 "Not Modified";
     BAD_REQUEST = 400 "Bad Request";
     UNAUTHORIZED = 401 "Unauthorized";
     FORBIDDEN = 403 "Forbidden";

@@ -287,6 +287,8 @@ impl<'b> Slow<'b> {
         assert_eq!(head.is_from_same_origin, is_same);
         // Of several the first counts.
         assert_eq!(head.cookie, self.all("cookie").first().copied());
+        let tags = self.all("if-none-match").first().copied();
+        assert_eq!(head.if_none_match, tags);
         for (name, value) in [
             ("last-event-id", head.last_event_id),
             ("origin", head.origin),

@@ -39,18 +39,36 @@ impl Client {
         }
     }
 
-    /// Writes the module. Its fields are the same for every origin, so that caches can share it.
-    pub(super) fn write(&self, response: &mut ResponseWriter, context: &ResponseContext<'_>) {
+    /// Writes the module, or that the one that the client has, by the tags in `If-None-Match` (RFC
+    /// 9110, section 13.1.2), is still the same. Its fields are the same for every origin, so that
+    /// caches can share it.
+    pub(super) fn write(
+        &self,
+        response: &mut ResponseWriter,
+        context: &ResponseContext<'_>,
+        known: Option<&[u8]>,
+    ) {
         let ResponseWriter { heads, out, .. } = response;
-        heads.begin_public(out, context, 200);
+        let is_known = known.is_some_and(|tags| self.is_among(tags));
+        heads.begin_public(out, context, if is_known { 304 } else { 200 });
         field(out, "Cache-Control", "public, max-age=3600");
         field(out, "ETag", &self.tag);
+        if is_known {
+            heads.end(out, BodyLength::None);
+            return;
+        }
         field(out, "Content-Type", "text/javascript; charset=utf-8");
         field(out, "X-Content-Type-Options", "nosniff");
         heads.end(out, BodyLength::Known(MODULE.len()));
         if !context.head_only {
             out.extend_from_slice(MODULE.as_bytes());
         }
+    }
+
+    /// Whether a list of tags, compared weakly, has this one, or is `*`.
+    fn is_among(&self, tags: &[u8]) -> bool {
+        let mut tags = tags.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.tag.as_bytes())
     }
 }
 

@@ -204,7 +204,7 @@ fn execute<'b>(
                 page.write(response, context);
             }
         }
-        Operation::Client => requests.client.write(response, context),
+        Operation::Client => requests.client.write(response, context, head.if_none_match),
         Operation::Cursor => {
             let cursor = hub.id(hub.head());
             response.json_with(context, |out| cursor_object(out, cursor));

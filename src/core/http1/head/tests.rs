@@ -25,7 +25,7 @@ fn head_with_every_field_is_parsed() {
         Origin: http://o\r\nContent-Type: text/plain\r\nAuthorization: Bearer x\r\n\
         Cookie: c=1\r\nCookie: d=2\r\nIdempotency-Key:k\r\nEncke-Event: \xc3\xa9\r\nAccess-Control-Request-Method: PUT\r\n\
         content-encoding: gzip\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 3\r\nExpect: 100-Continue\r\n\
-        Connection: x, Close\r\nX-Empty:\r\n\r\nabc";
+        Connection: x, Close\r\nif-none-match: \"t\"\r\nIf-None-Match: *\r\nX-Empty:\r\n\r\nabc";
     let expected = Head {
         method: Method::Post,
         version: Version::Http11,
@@ -41,6 +41,7 @@ fn head_with_every_field_is_parsed() {
         cookie: Some(b"c=1"),
         idempotency_key: Some(b"k"),
         encke_event: Some(b"\xc3\xa9"),
+        if_none_match: Some(b"\"t\""),
         preflight_method: Some(b"PUT"),
         has_content_coding: true,
         is_from_same_origin: true,
@@ -222,6 +223,7 @@ fn head_without_fields_is_parsed() {
         cookie: None,
         idempotency_key: None,
         encke_event: None,
+        if_none_match: None,
         preflight_method: None,
         has_content_coding: false,
         is_from_same_origin: false,
