@@ -6,7 +6,10 @@ that none sees the messages of another.
 
 import functools
 import json
+import pathlib
+import shutil
 import socket
+import subprocess
 import time
 
 import targets
@@ -45,6 +48,8 @@ def of(target):
     yield f"WebSocket: departure of the client noticed within {LEFT_S} s", web_socket_departure
     yield "WebSocket: idle for longer than the proxy's timeout", idle_web_socket
     yield "streams: idle for longer than the proxy's timeout", idle_streams
+    if shutil.which("node"):
+        yield "the JavaScript client: every message once, by each transport", javascript_client
     if target.recipe:
         if target.cuts_long_holds:
             yield "long poll: cut if the proxy's timeout is shorter than the hold", cut_hold
@@ -190,6 +195,18 @@ def idle_web_socket(stage):
         time.sleep(targets.TIMEOUT_S + 1.5)
         publish(stage, "idle-socket", "still there")
         expect(opened.object(SOON_S)["data"], "still there")
+
+
+def javascript_client(stage):
+    """Without node there is no such check. Node 20 has WebSockets only if it is asked for them."""
+    script = pathlib.Path(__file__).with_name("follow.mjs")
+    urls = [f"http://127.0.0.1:{stage.port}{stage.prefix}/", f"http://127.0.0.1:{stage.control_port}/"]
+    asks = ["node", "-p", "typeof WebSocket"]
+    has_sockets = subprocess.run(asks, capture_output=True, text=True).stdout.strip() == "function"
+    options = [] if has_sockets else ["--experimental-websocket", "--no-warnings"]
+    done = subprocess.run(["node", *options, script, *urls], capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(done.stderr)
 
 
 def cut_hold(stage):
