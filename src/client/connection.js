@@ -4,6 +4,7 @@
 // where it is in the sequence: it is told before each request, and hands on what comes.
 
 import { isCursor, unpack } from './cursor.js';
+import { POLL_MS } from './http.js';
 import { backoff } from './later.js';
 import { TRANSPORTS } from './transports.js';
 
@@ -17,8 +18,6 @@ const REMEMBER_MS = 600_000;
 const ALIVE_MS = 5_000;
 /** The longest hold that a server allows by default, and some more. */
 const HOLD_MS = 135_000;
-/** The longest time of a plain poll. */
-const POLL_MS = 15_000;
 /** How often a silent connection is looked at. */
 const LOOK_MS = 500;
 
@@ -46,7 +45,7 @@ export function connection(http, transports, on) {
   let strikes = 0;
   let isSuspect = false;
   let wasMute = false;
-  /** The time of a plain poll. */
+  /** The time of a plain poll, which is answered at once. */
   let plainMs = 0;
   /** When to come back after a stream that broke, as the server says. */
   let reconnectMs = 0;
@@ -59,7 +58,7 @@ export function connection(http, transports, on) {
   let heardAt = lookedAt;
   /** It has brought something beyond its opening, or has lived. */
   let hasProgress = false;
-  /** Silence after which it is not trusted by what has slept. */
+  /** A silence longer than this, after a sleep, means that the connection is dead. */
   let beatMs = 0;
   /** Silence after which it is mute. */
   let patienceMs = POLL_MS;
@@ -120,12 +119,13 @@ export function connection(http, transports, on) {
 
   /** Goes on to the next transport. What keeps back one response keeps back the other. */
   function leave() {
-    const isOther = /** @param {string} name */ (name) => !wasMute || !TRANSPORTS[name].isResponse;
+    const isOther = /** @param {string} name */ (name) => !wasMute || /poll|ws/.test(name);
     const next = transports.findIndex((name, at) => at > place && isOther(name));
     place = next < 0 ? (place + 1) % transports.length : next;
     until = Date.now() + REMEMBER_MS;
     strikes = 0;
-    remember({ name: transports[place], until });
+    // Where there is no other, nothing was left.
+    if (transports[1]) remember({ name: transports[place], until });
   }
 
   /**
@@ -156,7 +156,7 @@ export function connection(http, transports, on) {
    * @param {string} since
    */
   async function attempt(name, channels, since) {
-    const { run, isStream } = TRANSPORTS[name];
+    const isStream = !/poll/.test(name);
     const control = new AbortController();
     const begun = Date.now();
     let reason = '';
@@ -177,7 +177,7 @@ export function connection(http, transports, on) {
       on.state('open');
     };
     try {
-      await run({
+      await TRANSPORTS[name]({
         signal: control.signal,
         receive: (endpoint, query) => http.receive(endpoint, channels, { ...query, since }, control.signal),
         socket: (endpoint) => http.socket(endpoint, channels, since),
@@ -209,7 +209,7 @@ export function connection(http, transports, on) {
           on.take(object);
         },
       });
-      if (!isOrderly && !reason) throw Error('the connection was cut');
+      if (!isOrderly && !reason) throw Error('cut off');
     } catch (error) {
       if (!reason) {
         isUp = false;
@@ -217,6 +217,7 @@ export function connection(http, transports, on) {
       }
     } finally {
       cut = () => {};
+      control.abort();
       if (isStream && reason !== 'change') isUp = false;
       hasProgress ||= isOpen && Date.now() - begun > ALIVE_MS;
     }

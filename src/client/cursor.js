@@ -25,11 +25,12 @@ export function isAfter(one, other) {
 /**
  * What a batch says, in order.
  * @param {import('./types.js').Batch} batch
- * @param {(object: import('./types.js').StreamObject) => void} take
+ * @param {(object: import('./types.js').StreamObject) => void} take has one parameter
  */
 export function unpack({ cursor, messages, gap, end }, take) {
-  if (gap) take({ gap });
-  messages.forEach((message) => take(message));
+  // What comes is after a gap, whatever was before: so says a stream, too.
+  if (gap) take({ gap, cursor: '00000gap-0' });
+  messages.forEach(take);
   take({ cursor, end });
 }
 

@@ -33,7 +33,7 @@ export interface TokenRequest {
 }
 
 export interface Options {
-  /** A token, or what returns one: asked at first, before it expires, and once after a 401. */
+  /** A token, or what returns one, empty for none: asked at first, before it expires, and once after a 401. */
   token?: string | ((why: TokenRequest) => string | Promise<string>);
   /** In order of preference; by default all, `ws` only where there are WebSockets, and neither `fetch` nor `headers`. */
   transports?: Transport[];
@@ -60,7 +60,7 @@ export interface SubscribeOptions<T = any> {
   onMessage?: (message: Message<T>, subscription: Subscription) => unknown;
   /** Messages were lost. `load` runs after it. */
   onGap?: () => unknown;
-  /** The channels are complete; the subscription is over. */
+  /** All that is followed on the connection is complete; the subscription is over. */
   onEnd?: () => unknown;
   /** The subscription is refused, and over. */
   onError?: (error: EnckeError) => unknown;
@@ -95,9 +95,12 @@ export interface Published {
 export interface Encke extends EventTarget {
   readonly state: State;
   readonly transport: Transport;
-  subscribe<T = any>(channels: string | string[], options?: SubscribeOptions<T>): Subscription;
-  messages<T = any>(channels: string | string[], options?: SubscribeOptions<T>): AsyncGenerator<Message<T>, void, void>;
-  /** Text is published as text, bytes as bytes, anything else as JSON. Repeated, with one key, until it is known to be there once. */
+  subscribe<T = any>(channels: string | readonly string[], options?: SubscribeOptions<T>): Subscription;
+  messages<T = any>(channels: string | readonly string[], options?: SubscribeOptions<T>): AsyncGenerator<Message<T>, void, void>;
+  /**
+   * Text is published as text, bytes as bytes, anything else as JSON. If it is not known whether it arrived, it is sent
+   * again, up to five times, with one key, so that it is there once.
+   */
   publish(
     channel: string,
     data: unknown,
@@ -107,6 +110,10 @@ export interface Encke extends EventTarget {
   addEventListener(type: 'state', listener: (event: StateEvent) => void, options?: boolean | AddEventListenerOptions): void;
   addEventListener(
     type: string, listener: EventListenerOrEventListenerObject, options?: boolean | AddEventListenerOptions,
+  ): void;
+  removeEventListener(type: 'state', listener: (event: StateEvent) => void, options?: boolean | EventListenerOptions): void;
+  removeEventListener(
+    type: string, listener: EventListenerOrEventListenerObject, options?: boolean | EventListenerOptions,
   ): void;
 }
 

@@ -76,7 +76,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
    * @param {string} [why]
    * @param {number} [retryInMs]
    */
-  function say(state, why, retryInMs, transport = connection ? connection.transport() : encke.transport) {
+  function say(state, why, retryInMs, transport = connection?.transport() || encke.transport) {
     if (state === 'waiting' && globalThis.navigator?.onLine === false) state = 'offline';
     if (encke.state === 'closed' || state === encke.state && transport === encke.transport && !why) return;
     Object.assign(encke, { state, transport });
@@ -93,28 +93,36 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** Forgets its role and what it follows, and keeps the subscriptions with their places. */
   function reset() {
-    connection?.end();
     tabs?.close();
     stop.abort();
     stop = new AbortController();
-    connection = tabs = null;
-    role = at = followsSince = '';
-    follows = [];
+    tabs = null;
+    role = '';
     hasSplit = false;
-    detach();
+    drop();
   }
 
-  /** Each subscription brings itself up to the present before it goes on. */
-  const detach = () => subs.forEach((sub) => sub._detach());
+  /** Forgets the connection. Each subscription brings itself up to the present before it goes on. */
+  const drop = () => {
+    connection?.end();
+    connection = null;
+    at = '';
+    follows = [];
+    subs.forEach((sub) => sub._detach());
+  };
 
   function suspend() {
-    if (isSuspended || encke.state === 'closed') return;
+    if (isSuspended) return;
     isSuspended = true;
     reset();
     say('suspended');
   }
 
+  /** Whether it has no connection because the page is hidden. */
+  const mustClose = () => hidden === 'close' && page?.hidden;
+
   function wake(isNewNetwork = false) {
+    if (mustClose()) return;
     if (!isSuspended) return connection?.wake(isNewNetwork);
     isSuspended = false;
     arrange();
@@ -139,13 +147,13 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
         arrange();
       },
       changed() {
-        if (isCursor(at)) tabs?.follows(follows, at);
+        if (isCursor(at)) tabs?.tell({ follows, since: at });
         tabs?.state({ state: encke.state, transport: encke.transport });
         refresh();
       },
       own() {
-        const ready = [...subs].filter((sub) => sub._isReady);
-        return ready.length > 0 && { channels: channelsOf(ready), at: oldest(ready.map((sub) => sub._at)) };
+        const all = ready();
+        return all[0] && { channels: channelsOf(all), at: oldest(all.map((one) => one.at)) };
       },
       told({ follows, since, object, state }) {
         if (follows) live(follows, since);
@@ -157,7 +165,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** Makes this tab follow what its subscriptions ask for. */
   function arrange() {
-    if (isSuspended || encke.state === 'closed' || role === 'starting') return;
+    if (isSuspended || role === 'starting') return;
     if (!subs.size) {
       if (role) reset();
       if (!/^[ru]/.test(encke.state)) say('idle');
@@ -187,12 +195,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
       return;
     }
     // Each begins elsewhere: with what a poll says, and then together.
-    if (at) {
-      connection?.end();
-      connection = null;
-      at = '';
-      detach();
-    }
+    if (at) drop();
     all.forEach(fetchUp);
   }
 
@@ -225,11 +228,15 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
       }
     }
     const channels = channelsOf(all);
-    if (connection !== planned || signal.aborted || !channels[0]) return;
-    if (!at || isCursor(at)) at = oldest(at ? [at, ...added] : added);
-    live(channels, at);
-    if (isCursor(at)) tabs?.follows(channels, at);
-    return { channels, since: at };
+    if (connection !== planned) return;
+    // It ends, and another begins when there is something to follow.
+    if (!channels[0]) connection = null;
+    else {
+      if (!at || isCursor(at)) at = oldest(at ? [at, ...added] : added);
+      live(channels, at);
+      if (isCursor(at)) tabs?.tell({ follows, since: at });
+      return { channels, since: at };
+    }
   }
 
   /**
@@ -254,10 +261,10 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     const place = object.id || object.cursor;
     const isFirst = !isCursor(at);
     if (isAfter(place, at)) at = place;
-    hear(object);
     hasSplit = false;
-    if (isFirst) tabs?.follows(follows, at);
+    if (isFirst) tabs?.tell({ follows, since: at });
     tabs?.relay(object);
+    hear(object);
   }
 
   /** @param {StreamObject} object */
@@ -275,17 +282,18 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     const { signal } = stop;
     for (let failures = 0; !sub.closed && !sub._isReady && !signal.aborted;) {
       try {
+        await sub._room();
         const batch = await http.poll(sub.channels, sub._at, signal);
         const { cursor, more } = batch;
         failures = 0;
         unpack(batch, sub._push);
-        await sub._room();
         // Before the connection began to bring it, something may have been missed. Another epoch tells itself.
         const isMissing = sub._isLive && isAfter(followsSince, cursor) && !isAfter(cursor, followsSince);
-        if (!more && !isMissing && !signal.aborted) sub._ready();
+        if (isMissing) await sleep(backoff(1));
+        else if (!more && !signal.aborted) sub._ready();
       } catch (error) {
         if (signal.aborted) break;
-        if (error.status === 401) refused(error);
+        if (error.status === 401 && options.token) refused(error);
         else if (error.isFinal) sub._fail(error);
         else {
           const ms = Math.max(error.leastMs || 0, backoff(failures += 1));
@@ -303,23 +311,22 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
    * @param {EnckeError} error
    */
   function refused(error) {
-    const isUnknown = error.status === 401;
+    const isUnknown = error.status === 401 && options.token;
     if (!isUnknown && members()[0]) {
       tabs?.abandon();
       return true;
     }
     if (!isUnknown && subs.size > 1 && !hasSplit) {
       // One of them is refused. Each finds out by itself.
-      connection = null;
-      at = '';
-      follows = [];
+      drop();
       hasSplit = true;
-      detach();
       subs.forEach(fetchUp);
       return;
     }
-    say(isUnknown ? 'unauthorized' : 'refused', error.message);
-    subs.forEach((sub) => sub._fail(error));
+    const all = [...subs];
+    reset();
+    say(error.status === 401 ? 'unauthorized' : 'refused', error.message);
+    all.forEach((sub) => sub._fail(error));
   }
 
   const encke = Object.assign(new EventTarget(), {
@@ -334,15 +341,15 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
      * @param {import('./types.js').SubscribeOptions} [options]
      */
     subscribe(channels, options = {}) {
-      const names = [...new Set(typeof channels === 'string' ? channels.split(',') : channels)];
+      const names = [...new Set(`${channels}`.split(','))];
       const sub = subscription(names, options, () => {
         if (sub.closed) subs.delete(sub);
         refresh();
       });
       sub._isLive = isFollowed(sub);
       subs.add(sub);
-      const why = encke.state === 'closed' ? 'the client is closed'
-        : channelsOf([...subs])[MAX_CHANNELS] && `a client follows at most ${MAX_CHANNELS} channels`;
+      const why = encke.state === 'closed' ? encke.state
+        : channelsOf([...subs])[MAX_CHANNELS] && `more than ${MAX_CHANNELS} channels`;
       if (why) queueMicrotask(() => sub._fail(new EnckeError(why, 400)));
       refresh();
       return sub;
@@ -354,28 +361,21 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
      * @param {import('./types.js').SubscribeOptions} [options]
      */
     async *messages(channels, options) {
-      /** @type {any} */
-      let next;
-      let more = () => {};
-      const set = /** @param {object} what */ (what) => new Promise((taken) => {
-        next = { ...what, taken };
-        more();
-      });
-      const sub = encke.subscribe(channels, {
+      // Holds one: it takes another when that is read.
+      const { readable, writable } = new TransformStream();
+      const writer = writable.getWriter();
+      const reader = readable.getReader();
+      const sub = encke.subscribe(channels, /** @type {any} */ ({
         ...options,
-        onMessage: (message) => set({ message }),
-        onEnd: () => { set({}); },
-        onError: (error) => { set({ error }); },
-      });
+        onMessage: (/** @type {any} */ message) => writer.write(message).catch(() => {}),
+        onError: () => {},
+        _onClose: (/** @type {Error} */ error) => error ? writer.abort(error) : writer.close(),
+      }));
       try {
         for (;;) {
-          if (!next) await new Promise((done) => { more = () => done(0); });
-          const { message, error, taken } = next;
-          next = 0;
-          if (error) throw error;
-          if (!message) return;
-          yield message;
-          taken();
+          const { done, value } = await reader.read();
+          if (done) return;
+          yield value;
         }
       } finally {
         sub.close();
@@ -391,9 +391,10 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
      */
     async publish(channel, data, options = {}) {
       const key = options.key || `${Math.random()}${Date.now()}`;
+      const send = http.publish(channel, data, { ...options, key });
       for (let failures = 1; ; failures += 1) {
         try {
-          return await http.publish(channel, data, { ...options, key });
+          return await send();
         } catch (error) {
           if (error.isFinal || failures > MAX_RETRIES || options.signal?.aborted) throw error;
           await sleep(Math.max(error.leastMs || 0, backoff(failures)));
@@ -404,13 +405,14 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     /** Ends all subscriptions, for good. */
     close() {
       reset();
+      // From here on nothing begins.
+      isSuspended = true;
       say('closed');
       subs.forEach((sub) => sub.close());
       over.abort();
     },
   });
 
-  signal?.addEventListener('abort', encke.close);
   /** @param {any} target @param {string} types @param {(event: any) => void} heard */
   const listen = (target, types, heard) => {
     for (const type of types.split(' ')) target?.addEventListener?.(type, heard, { signal: over.signal });
@@ -422,14 +424,19 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   listen(globalThis, 'online', () => wake(true));
   // Not every browser has it, nor TypeScript.
   listen(/** @type {any} */ (globalThis.navigator)?.connection, 'change', () => wake(true));
-  listen(page, 'visibilitychange', () => {
+  listen(signal, 'abort', encke.close);
+  if (signal?.aborted) encke.close();
+  /** Sees whether the page is hidden. */
+  const look = () => {
     const wasHidden = isHidden;
     isHidden = hidden === 'poll' && page.hidden;
-    if (hidden === 'close' && page.hidden) suspend();
+    if (mustClose()) suspend();
     else if (isHidden !== wasHidden) {
       reset();
       arrange();
     } else if (!page.hidden) wake();
-  });
+  };
+  listen(page, 'visibilitychange', look);
+  if (page) look();
   return encke;
 }

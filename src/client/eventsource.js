@@ -75,7 +75,7 @@ export class EventSource extends EventTarget {
     const sub = client.subscribe(decodeURIComponent(names), {
       since: searchParams.get('lastEventId') || searchParams.get('since') || 'now',
       onMessage: ({ id, event = 'message', data, encoding }) => {
-        if (encoding) data = btoa(String.fromCharCode(...data));
+        if (encoding) data = btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(''));
         else if (typeof data !== 'string') data = JSON.stringify(data);
         tell(new MessageEvent(event, { data, lastEventId: id, origin }));
       },

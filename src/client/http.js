@@ -4,6 +4,10 @@
 
 /** How long before its end a token is asked for anew, in milliseconds; less for one that is short-lived. */
 const RENEW_MS = 30_000;
+/** The longest time of a poll that is answered at once, on a slow network too, in milliseconds. */
+export const POLL_MS = 30_000;
+/** The longest wait that a server can ask for. A timer has no place for one of a month. */
+const LONGEST_WAIT_MS = 1e9;
 
 /** A response that is not a success. */
 export class EnckeError extends Error {
@@ -34,8 +38,32 @@ function claims(token) {
   }
 }
 
+/**
+ * Gives up after the longest time of a poll.
+ * @template T
+ * @param {AbortSignal} signal gives up, too
+ * @param {(signal: AbortSignal) => Promise<T>} run
+ */
+async function within(signal, run) {
+  const control = new AbortController();
+  const stop = () => control.abort();
+  const timer = setTimeout(stop, POLL_MS);
+  signal.addEventListener('abort', stop, control);
+  try {
+    return await run(control.signal);
+  } finally {
+    clearTimeout(timer);
+    // The listener goes with it.
+    stop();
+  }
+}
+
 /** @param {string} name */
-const encoded = (name) => encodeURIComponent(name).replace(/%2F/g, '/');
+const encoded = (name) => {
+  // It would be the address of something else.
+  if (/(^|\/)\.\.?(\/|$)/.test(name)) throw new EnckeError(`no channel ${name}`, 400);
+  return encodeURIComponent(name).replace(/%2F/g, '/');
+};
 
 /**
  * @param {string} endpoint
@@ -50,7 +78,8 @@ const path = (endpoint, channels) => `${endpoint}/${channels.map(encoded).join()
  */
 export function http(url, { token: given, headers: added, fetch: get = fetch }, names) {
   const isAsked = typeof given === 'function';
-  let token = isAsked ? '' : given || '';
+  /** Not asked for yet; empty if there is none. @type {any} */
+  let token = isAsked ? undefined : given;
   /** From when on the token is not used for another request. */
   let renewAt = 0;
   /** @type {Promise<string> | null} */
@@ -63,7 +92,7 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
    * @param {unknown} isRefused
    */
   async function theToken(isRefused) {
-    const reason = isRefused ? 'refused' : !token ? 'first' : Date.now() > renewAt && 'expires';
+    const reason = isRefused ? 'refused' : token === undefined ? 'first' : Date.now() > renewAt && 'expires';
     if (isAsked && reason) {
       asking ||= (async () => given({ reason, channels: names() }))();
       try {
@@ -98,7 +127,7 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
       if (status !== 401 || tries || !isAsked) {
         const { detail = `status ${status}` } = await response.json().catch(() => ({}));
         const after = response.headers.get('Retry-After') || '';
-        throw new EnckeError(detail, status, +after * 1000 || Date.parse(after) - Date.now() || 0);
+        throw new EnckeError(detail, status, Math.min(+after * 1000 || Date.parse(after) - Date.now() || 0, LONGEST_WAIT_MS));
       }
     }
   }
@@ -138,22 +167,22 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
      * @param {AbortSignal} signal
      * @returns {Promise<import('./types.js').Batch>}
      */
-    poll: async (channels, since, signal) => (await receive('poll', channels, { since }, signal)).json(),
+    poll: (channels, since, signal) =>
+      within(signal, async (signal) => (await receive('poll', channels, { since }, signal)).json()),
     /**
+     * What publishes, each time it is called.
      * @param {string} channel
      * @param {any} data
      * @param {{ event?: string, key: string, signal?: AbortSignal }} options
      */
-    async publish(channel, data, { event, key, signal }) {
+    publish(channel, data, { event, key, signal }) {
       const isText = typeof data === 'string';
       const isBytes = data instanceof ArrayBuffer || ArrayBuffer.isView(data) || data instanceof Blob;
       const type = isBytes ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json';
-      return (await ask(`publish/${encoded(channel)}`, event ? { event } : {}, {
-        method: 'POST',
-        body: isBytes || isText ? /** @type {BodyInit} */ (data) : JSON.stringify(data),
-        headers: { 'Content-Type': type, 'Idempotency-Key': key },
-        signal,
-      })).json();
+      const to = `publish/${encoded(channel)}`;
+      const body = isBytes || isText ? /** @type {BodyInit} */ (data) : JSON.stringify(data);
+      const headers = { 'Content-Type': type, 'Idempotency-Key': key };
+      return async () => (await ask(to, event ? { event } : {}, { method: 'POST', body, headers, signal })).json();
     },
   };
 }

@@ -20,17 +20,19 @@ const report = (error) => (globalThis.reportError || console.error)(error);
 /**
  * Starts one. Members with an underscore are the client's own.
  * @param {string[]} channels
- * @param {import('./types.js').SubscribeOptions} options
+ * @param {import('./types.js').SubscribeOptions & { _onClose?: (error?: Error) => unknown }} options
  * @param {() => void} changed it is behind, or closed
  */
-export function subscription(channels, { since, load, onMessage, onGap, onEnd, onError }, changed) {
+export function subscription(channels, { since, load, onMessage, onGap, onEnd, onError, _onClose: onClose }, changed) {
   /** @type {StreamObject[]} */
   let queue = [];
   /** What the connection brought while the backlog is fetched. @type {StreamObject[]} */
   let held = [];
   let isBusy = false;
-  /** Something did not fit. */
+  /** Something did not fit: nothing after it is taken. */
   let isBehind = false;
+  /** What did not fit was held. */
+  let hasDropped = false;
   let mustLoad = load;
   let drained = () => {};
 
@@ -40,7 +42,8 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
    */
   const call = (callback, ...all) => {
     try {
-      return callback?.(...all);
+      const waits = /** @type {any} */ (callback?.(...all));
+      return waits?.catch?.(report);
     } catch (error) {
       report(error);
     }
@@ -52,11 +55,14 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
     sub.cursor = id || object.cursor || sub.cursor;
     if (id) {
       if (!channels.includes(/** @type {string} */ (channel))) return;
-      if (encoding) object.data = Uint8Array.from(atob(/** @type {string} */ (data)), (c) => c.charCodeAt(0));
+      // Several subscriptions may be given the same.
+      if (encoding && !/** @type {any} */ (data).buffer) {
+        object.data = Uint8Array.from(atob(/** @type {string} */ (data)), (c) => c.charCodeAt(0));
+      }
       return call(onMessage, object, sub);
     }
     if (gap) {
-      hasWarned ||= !(onGap || load || console.warn('encke: messages were lost, and there is neither onGap nor load'));
+      hasWarned ||= !(onGap || load || console.warn('encke: a gap; set onGap or load'));
       mustLoad = load;
       return call(onGap);
     }
@@ -91,9 +97,9 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
         return drained();
       }
       const waits = object ? tell(object) : reload();
-      if (waits instanceof Promise) {
+      if (waits) {
         isBusy = true;
-        waits.catch(report).then(() => {
+        waits.then(() => {
           isBusy = false;
           pump();
         });
@@ -106,10 +112,12 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
     /** How far it has been told: its last callback is after this. */
     cursor: '',
     closed: false,
-    /** Ends it. */
-    close() {
+    /** Ends it. @param {Error} [error] why, for the client's own */
+    close(error) {
       if (sub.closed) return;
       sub.closed = true;
+      drained();
+      onClose?.(error);
       changed();
     },
 
@@ -123,8 +131,13 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
 
     /** @param {StreamObject} object from the connection */
     _hear(object) {
-      if (sub._isReady) sub._push(object);
-      else if (held.push(object) > MAX_WAITING) isBehind = true;
+      if (sub._isReady) return sub._push(object);
+      // What follows a restart does not wait behind what was before.
+      if (object.gap) held = [];
+      if (held.push(object) > MAX_WAITING) {
+        held = [];
+        hasDropped = true;
+      }
     },
 
     /** @param {StreamObject} object */
@@ -142,6 +155,8 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
 
     /** The backlog is in the queue: from here on the connection has the rest. */
     _ready() {
+      isBehind ||= hasDropped;
+      hasDropped = false;
       sub._isReady = true;
       held.splice(0).forEach(sub._push);
       pump();
@@ -153,14 +168,15 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
       held = [];
     },
 
-    /** Waits until the queue is short. */
+    /** Waits until the queue is short. What is fetched then is taken. */
     async _room() {
       while (queue.length > MAX_WAITING / 2 && !sub.closed) await new Promise((done) => { drained = () => done(0); });
+      isBehind = false;
     },
 
     /** @param {Error} error it is refused, and over */
     _fail(error) {
-      sub.close();
+      sub.close(error);
       call(onError || report, error);
     },
   };

@@ -26,7 +26,7 @@ export const canShare = () => globalThis.location && globalThis.navigator?.locks
  * @param {{
  *   role: (role: string) => void,
  *   changed: () => void,
- *   own: () => { channels: string[], at: string } | false,
+ *   own: () => { channels: string[], at: string } | undefined,
  *   told: (message: any) => void,
  * }} on `role`: this tab is `leader`, `follower` or `alone`. `changed`: a leader's others are. `own`: what a follower
  *   follows
@@ -66,7 +66,7 @@ export function tabs(name, on) {
     else on.told(data);
   };
   // Whoever holds this is there.
-  locks.request(name + id, () => gone);
+  locks.request(name + id, () => gone).catch(() => {});
   locks.request(name, { ifAvailable: true }, (lock) => {
     if (lock || signal.aborted) return lead();
     on.role('follower');
@@ -78,14 +78,14 @@ export function tabs(name, on) {
       await sleep(ROLL_MS);
       return lead();
     }).catch(() => {});
-  });
+  }).catch(() => on.role('alone'));
 
   return {
     join,
     /** Of the leader: the others that follow something. */
     members: () => [...members.values()].filter(({ at }) => at),
-    /** Of the leader. @param {string[]} follows @param {string} since */
-    follows: (follows, since) => tell({ follows, since }),
+    /** Of the leader. */
+    tell,
     /** Of the leader. @param {object} state */
     state: (state) => {
       if (isLeader) tell({ state });
@@ -102,8 +102,8 @@ export function tabs(name, on) {
     /** Of the leader: forgets tabs that are gone without a word. */
     async sweep() {
       if (!members.size) return;
-      const { held = [] } = await locks.query();
-      for (const member of members.keys()) if (!held.some((lock) => lock.name === name + member)) members.delete(member);
+      const { held } = await locks.query().catch(() => /** @type {LockManagerSnapshot} */ ({}));
+      for (const member of members.keys()) if (held?.every((lock) => lock.name !== name + member)) members.delete(member);
     },
     close() {
       tell({ leave: id });

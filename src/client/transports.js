@@ -72,21 +72,22 @@ async function ws(link) {
   const socket = await link.socket('ws');
   try {
     await new Promise((done, fail) => {
-      socket.onmessage = ({ data }) => {
+      /** @param {string} text */
+      const take = (text) => {
         try {
-          link.heard();
-          link.take(JSON.parse(data));
+          link.take(JSON.parse(text));
         } catch (error) {
           fail(error);
         }
       };
-      socket.onclose = ({ code, reason }) => {
-        try {
-          // The last words of a stream are the reason of its close frame.
-          done(link.take(code === 1000 ? { end: true } : JSON.parse(reason)));
-        } catch {
-          fail(Error(reason || `closed with ${code}`));
-        }
+      socket.onmessage = ({ data }) => {
+        link.heard();
+        take(data);
+      };
+      socket.onclose = ({ reason }) => {
+        // The last object of a stream is the reason of its close frame.
+        take(reason || '{}');
+        done(0);
       };
       link.signal.onabort = fail;
       if (link.signal.aborted) fail();
@@ -105,14 +106,5 @@ const poll = (endpoint) => /** @param {Link} link */ async (link) => {
   link.take({ batch });
 };
 
-/**
- * Each with whether it goes on by itself, and whether that is a response, which something on the way may keep back.
- * @type {Record<string, { run: (link: Link) => Promise<void>, isStream?: boolean, isResponse?: boolean }>}
- */
-export const TRANSPORTS = {
-  sse: { run: sse, isStream: true, isResponse: true },
-  ndjson: { run: ndjson, isStream: true, isResponse: true },
-  ws: { run: ws, isStream: true },
-  'long-poll': { run: poll('long-poll') },
-  poll: { run: poll('poll') },
-};
+/** @type {Record<string, (link: Link) => Promise<void>>} */
+export const TRANSPORTS = { sse, ndjson, ws, 'long-poll': poll('long-poll'), poll: poll('poll') };

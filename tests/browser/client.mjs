@@ -220,6 +220,130 @@ export const client = {
     });
   },
 
+  'client: who is slow while others follow gets everything, and polls in peace': () => through(async ({ encke, faults, client }) => {
+    const count = 9000;
+    const publish = async (from, to) => {
+      const lines = [];
+      for (let n = from; n <= to; n += 1) lines.push(JSON.stringify({ channel: 'c', data: { n } }));
+      await fetch(`${encke.url}publish`, { method: 'POST', body: lines.join('\n') });
+    };
+    for (let n = 1; n <= 7000; n += 1000) await publish(n, n + 999);
+    await follow(client, new Numbers());
+    const seen = [];
+    let go = () => {};
+    const slow = new Promise((done) => { go = done; });
+    client.subscribe('c', { since: 'earliest', onMessage: ({ data }) => { seen.push(data.n); return slow; } });
+    await until('it has begun', () => seen.length === 1);
+    await publish(7001, 8000);
+    await publish(8001, 9000);
+    const before = faults.requests.length;
+    await pause(1000);
+    assert.ok(faults.requests.length - before <= 5, `${faults.requests.length - before} requests while it waits`);
+    go();
+    await until('all', () => seen.length === count, 30);
+    assert.deepEqual(seen, Array.from({ length: count }, (_, n) => n + 1));
+    assert.ok(faults.requests.length < 60, `${faults.requests.length} requests`);
+  }, { server: ['--history-messages=10000'] }),
+
+  'client: a connection that has nothing to follow for a moment begins again': async () => {
+    for (const transport of ['sse', 'long-poll']) {
+      await through(async ({ encke, faults, client }) => {
+        const [one, two] = [new Numbers(), new Numbers()];
+        const sub = await follow(client, one);
+        await one.publish(encke, 'c', 1);
+        await until('one', () => one.hasAll);
+        faults.delayMs = 300;
+        sub.close();
+        client.subscribe('d', { ...two.options, since: 'earliest' });
+        await two.publish(encke, 'd', 5, 200);
+        await until(`all by ${transport}`, () => two.hasAll);
+        assert.deepEqual(two.faults(), []);
+      }, { client: { transports: [transport] } });
+    }
+  },
+
+  'client: bytes are the same for all who follow': () => through(async ({ client }) => {
+    const seen = [];
+    for (let n = 0; n < 3; n += 1) client.subscribe('c', { onMessage: ({ data }) => seen.push([...data]) });
+    await until('it is open', () => client.state === 'open');
+    await client.publish('c', new Uint8Array([0, 255]));
+    await client.publish('c', new Uint8Array([72]));
+    await until('six', () => seen.length === 6);
+    assert.deepEqual(seen, [[0, 255], [0, 255], [0, 255], [72], [72], [72]]);
+  }),
+
+  'client: a Retry-After of a year is no storm': () => through(async ({ faults, client }) => {
+    Object.assign(faults, { mode: 503, retryAfter: '31536000' });
+    client.subscribe('c', {});
+    await until('a request', () => faults.requests.length === 1);
+    await pause(1000);
+    assert.equal(faults.requests.length, 1);
+  }),
+
+  'client: who follows again when it is refused is refused again, and harms nobody': () => through(async ({ encke, client }) => {
+    let refusals = 0;
+    const numbers = new Numbers();
+    const onError = () => {
+      refusals += 1;
+      if (refusals < 3) client.subscribe('a*b', { onError });
+      else client.subscribe('c', numbers.options);
+    };
+    client.subscribe('a*b', { onError });
+    await until('it follows', async () => (await encke.subscribers('c')).total === 1);
+    assert.equal(refusals, 3);
+    await numbers.publish(encke, 'c', 2);
+    await until('all', () => numbers.hasAll);
+  }),
+
+  'client: a name that would be another address is refused': () => through(async ({ encke, faults, client }) => {
+    for (const name of ['chat/../admin', '..', '../channels/x', 'a/.', './a']) {
+      await assert.rejects(client.publish(name, 'x'), { status: 400 });
+      const errors = [];
+      client.subscribe(name, { onError: (error) => errors.push(error.status) });
+      await until('a refusal', () => errors.length === 1);
+    }
+    assert.equal(faults.requests.length, 0);
+    await client.publish('.hidden/..a', 'x');
+    assert.equal((await (await fetch(`${encke.url}channels`)).json()).channels[0].channel, '.hidden/..a');
+  }),
+
+  'client: what cannot be JSON is refused at once': () => through(async ({ faults, client }) => {
+    const circular = {};
+    circular.self = circular;
+    await assert.rejects(client.publish('c', circular), TypeError);
+    assert.equal(faults.requests.length, 0);
+  }),
+
+  'client: it ends by close, by a signal, and by one that has come before': () => through(async ({ encke, faults, client }) => {
+    const control = new AbortController();
+    const other = connect(faults.url, { signal: control.signal });
+    const read = async (from) => { for await (const message of from.messages('c')) assert.fail(message.data); };
+    const loops = [read(client), read(other)];
+    await until('both follow', async () => (await encke.subscribers('c')).total === 2);
+    client.close();
+    control.abort();
+    await Promise.all(loops);
+    await until('nobody', async () => (await encke.subscribers('c')).total === 0);
+    assert.deepEqual([client.state, other.state], ['closed', 'closed']);
+    assert.equal(connect(faults.url, { signal: control.signal }).state, 'closed');
+  }),
+
+  'client: without a token, only what needs one is refused': async () => {
+    const secret = new Secret();
+    await through(async ({ encke, client }) => {
+      const numbers = new Numbers();
+      const errors = [];
+      client.subscribe('private', { onError: (error) => errors.push(error.status) });
+      client.subscribe('open/news', numbers.options);
+      await until('it follows', async () => errors.length === 1 && client.state === 'open');
+      const key = secret.sign({ exp: inSeconds(600), encke: { publish: ['open/*'] } });
+      await encke.publish('open/news', '{"n":1}', { 'Content-Type': 'application/json', Authorization: `Bearer ${key}` });
+      numbers.sent = 1;
+      await until('one', () => numbers.hasAll);
+      assert.deepEqual(errors, [401]);
+    }, { server: [`--token-key-file=${secret.file}`, '--anonymous=open/*'] });
+  },
+
   'client: what is refused is not repeated, and harms nobody else': () => through(async ({ encke, faults, client }) => {
     const numbers = new Numbers();
     const errors = [];

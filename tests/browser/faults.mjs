@@ -22,6 +22,7 @@ export class Faults {
   /**
    * `mode`: `pass`; `buffer`: a stream is kept back until its end; `hold-64k`: until 64 KiB of it are there;
    * `cut`: each response is cut after a random time up to `cutMs`; `stall`: no answer; a status.
+   * `delayMs`: plain polls are passed on later.
    */
   answer(request, response) {
     this.requests.push({ at: performance.now(), path: request.url, headers: request.headers });
@@ -31,6 +32,14 @@ export class Faults {
       return response.end('not now');
     }
     if (mode === 'stall') return undefined;
+    if (this.delayMs && request.url.startsWith('/poll/')) {
+      return setTimeout(() => this.pass(request, response), this.delayMs);
+    }
+    return this.pass(request, response);
+  }
+
+  pass(request, response) {
+    const { mode } = this;
     const isStream = /^\/(sse|ndjson)\//.test(request.url);
     const onward = http.request({ port: this.port, host: '127.0.0.1', path: request.url, method: request.method, headers: request.headers });
     request.pipe(onward);
