@@ -403,7 +403,9 @@ async function startSocket(link) {
     const socket = new WebSocket(url);
     const finish = ({ reason }) => {
       socket.onmessage = socket.onclose = null;
-      socket.close();
+      // Browsers complain of one that is closed before it is open.
+      if (socket.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+      else socket.close();
       link.signal.removeEventListener('abort', finish);
       const last = /^{/.test(reason) ? JSON.parse(reason) : null;
       stream.end(last === null && !link.signal.aborted);
