@@ -85,11 +85,26 @@ impl Address {
 }
 
 impl Connection {
+    /// Reads what is no response of HTTP, up to these bytes.
+    pub(crate) fn read_bytes_to(&mut self, wanted: &[u8]) {
+        let mut read = Vec::new();
+        while !read.windows(wanted.len()).any(|window| window == wanted) {
+            let mut bytes = [0; 1024];
+            let count = self.socket.read(&mut bytes).unwrap();
+            assert!(
+                count > 0,
+                "it ends after {:?}",
+                String::from_utf8_lossy(&read)
+            );
+            read.extend_from_slice(&bytes[..count]);
+        }
+    }
+
     pub(crate) fn send(&mut self, method: &str, target: &str, body: &[u8]) {
         self.send_with(method, target, "", body);
     }
 
-    fn send_with(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) {
+    pub(crate) fn send_with(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) {
         let length = body.len();
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: encke\r\nContent-Length: {length}\r\n{fields}\r\n"

@@ -16,6 +16,10 @@ use crate::child::{ENCKE, Encke};
 use crate::http::{Address, Connection};
 use crate::tokens;
 
+/// The fields of a handshake of WebSocket (RFC 6455, section 4.1).
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /// Bytes of a large message.
 const BIG: usize = 300 << 10;
 
@@ -194,8 +198,12 @@ impl Traffic {
             "/frame/all",
         ];
         let mut receivers = targets.map(|target| self.unix.open(target));
+        let mut socket = self.unix.connect();
+        socket.send_with("GET", "/ws/all", HANDSHAKE, b"");
+        socket.read_bytes_to(b"heartbeat");
         self.scrape();
         assert_eq!(self.publish("all", b"hello"), 200);
+        socket.read_bytes_to(b"hello");
         for receiver in &mut receivers {
             receiver.read_to("hello");
         }
