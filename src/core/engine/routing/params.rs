@@ -52,7 +52,8 @@ pub(in crate::engine) struct Params<'b> {
 }
 
 impl<'b> Params<'b> {
-    /// Parses the parameters that `receive` knows.
+    /// Parses the parameters that `receive` knows. Polls are hot.
+    #[inline(always)]
     pub(in crate::engine) fn parse(
         head: &Head<'b>,
         receive: Receive,
@@ -123,6 +124,7 @@ struct Beginning<'b> {
 
 impl Beginning<'_> {
     /// Returns the beginning; 400 if it is a malformed `since` that counts.
+    #[inline(always)]
     fn resolve(&self, epoch: &Epoch) -> Result<Since, Problem> {
         // An EventSource that is answered 400 never reconnects. A malformed id is a gap instead.
         let forgiven = |id: &[u8]| since(id, epoch).unwrap_or(Since::Unknown);
