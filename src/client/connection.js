@@ -209,7 +209,7 @@ export function connection(http, transports, on) {
           on.take(object);
         },
       });
-      if (!isOrderly && !reason) throw Error('cut off');
+      if (!isOrderly && !reason) throw Error('cut');
     } catch (error) {
       if (!reason) {
         isUp = false;
