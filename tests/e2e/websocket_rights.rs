@@ -3,12 +3,12 @@
 use std::time::SystemTime;
 
 use encke::Config;
-use encke::config::{Create, Policy, Subscribe};
+use encke::config::{Create, Policy, Publish, Subscribe};
 use encke::tokens::{Key, Signer, SystemRandom};
 use encke_test_client::websocket::{self, TEXT};
 use serde_json::{Value, json};
 
-use crate::server::{self, Server};
+use crate::server::{self, Server, any_port};
 use crate::socket::{Socket, shaken};
 
 const SECRET: &[u8] = b"a secret of the tests of sockets, with enough bytes";
@@ -251,6 +251,35 @@ fn policies_hold_for_commands() {
     let mut raw = Socket::open(&server, "/ws/small?raw=1&publish=1");
     raw.send(TEXT, "12345");
     assert_eq!(raw.closed().0, 1009);
+}
+
+#[test]
+fn public_address_serves_no_publishing_where_control_is_apart() {
+    let server = Server::with(|config| {
+        config.control = vec![any_port()];
+        config.policies = vec![Policy {
+            publish: Publish::Anyone,
+            ..Policy::of("open".parse().expect("a pattern"))
+        }];
+    });
+    server.client().post("/publish/open", "", "x").problem(404);
+    let mut socket = Socket::open(&server, "/ws/open");
+    socket.opening();
+    socket.ask(json!({"publish": "open", "data": "x"}));
+    assert_eq!(status(&socket.object()), 404);
+    let mut raw = Socket::open(&server, "/ws/open?raw=1&publish=1");
+    raw.send(TEXT, "x");
+    assert_eq!(raw.closed().0, 1008);
+}
+
+#[test]
+fn raw_socket_that_only_receives_is_refused_before_its_message_is_kept() {
+    let server = Server::start();
+    for bytes in [1, 1_024, 1_025, 200_000] {
+        let mut raw = Socket::open(&server, "/ws/news?raw=1");
+        raw.send(TEXT, "x".repeat(bytes));
+        assert_eq!(raw.closed().0, 1008, "{bytes}");
+    }
 }
 
 #[test]

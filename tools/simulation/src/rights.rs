@@ -251,6 +251,8 @@ impl Rights {
                 let mut each = channels.iter();
                 each.find_map(|&channel| self.refuse_receiver(&names[channel], ask, identity))
             }
+            // A public address serves publishing by tokens alone.
+            Purpose::Publish(_) if access == Access::Public && self.keys.is_empty() => Some(404),
             Purpose::Publish(channel) => self.refuse_line(&names[*channel], ask, identity),
             Purpose::Batch(_) | Purpose::Control => unreachable!("no command asks for it"),
         };

@@ -13,8 +13,14 @@ use crate::message::{
     ChannelName, Data, Draft, Epoch, EventName, IdempotencyKey, NameError, lines,
 };
 
-/// The longest `ref`, in bytes of JSON.
+/// The longest `ref`, in bytes of JSON, without the quotes of a string.
 const MAX_REF_BYTES: usize = 64;
+
+/// Channels that a command may name, repetitions included.
+const MAX_GIVEN: usize = 1_024;
+
+/// The characters of what is wrong that a refusal repeats.
+const MAX_REPEATED_CHARS: usize = 300;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -69,10 +75,9 @@ pub(super) fn parse<'t>(
     let members: Members<'t> = match serde_json::from_str(text) {
         Ok(members) => members,
         Err(error) => {
-            return (
-                None,
-                Err(Problem::bad(format!("the frame is refused: {error}"))),
-            );
+            let error = error.to_string();
+            let detail = format!("the frame is refused: {}", beginning(&error));
+            return (None, Err(Problem::bad(detail)));
         }
     };
     match reference(members.reference) {
@@ -89,7 +94,7 @@ fn reference(raw: Option<&RawValue>) -> Result<Option<&str>, Problem> {
         return Ok(None);
     };
     let is_plain = raw.starts_with(|first: char| matches!(first, '"' | '-' | '0'..='9'));
-    match is_plain && raw.len() <= MAX_REF_BYTES {
+    match is_plain && raw.trim_matches('"').len() <= MAX_REF_BYTES {
         true => Ok(Some(raw)),
         false => Err(Problem::bad(format!(
             "`ref` must be a number or a string of at most {MAX_REF_BYTES} bytes"
@@ -100,6 +105,10 @@ fn reference(raw: Option<&RawValue>) -> Result<Option<&str>, Problem> {
 impl<'a> Members<'a> {
     fn command(self, epoch: &Epoch) -> Result<Command<'a>, Problem> {
         match (self.channels, self.publish) {
+            (Some(channels), None) if channels.len() > MAX_GIVEN => {
+                let detail = format!("a command names at most {MAX_GIVEN} channels, twice or not");
+                Err(Problem::bad(detail))
+            }
             (Some(channels), None) => {
                 let names = distinct_names(channels.into_iter().map(owned_name))?;
                 let given = self.since.as_deref().filter(|text| !text.is_empty());
@@ -148,7 +157,15 @@ fn owned_name(name: Box<str>) -> Result<ChannelName<'static>, Problem> {
 }
 
 fn bad_name(name: &str, error: &NameError) -> Problem {
+    let name = beginning(name);
     Problem::bad(format!("channel {name:?}: {error}"))
+}
+
+/// The beginning of a text that a refusal repeats: a client could have it sent back many times as
+/// long, escaped.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().nth(MAX_REPEATED_CHARS);
+    &text[..end.map_or(text.len(), |(end, _)| end)]
 }
 
 #[cfg(test)]
@@ -232,8 +249,8 @@ mod tests {
             ("null", false),
             ("[1]", false),
             ("true", false),
-            (&format!("\"{}\"", "x".repeat(62)), true),
-            (&format!("\"{}\"", "x".repeat(63)), false),
+            (&format!("\"{}\"", "x".repeat(64)), true),
+            (&format!("\"{}\"", "x".repeat(65)), false),
         ] {
             let text = format!(r#"{{"ref": {raw} ,"channels":["a"]}}"#);
             let (reference, command) = parsed(&text);
@@ -268,11 +285,15 @@ mod tests {
             r#"{"publish":"a","data":1,"encoding":"base64"}"#,
             r#"{"publish":"a","data":"\ud800"}"#,
             &format!(r#"{{"channels":[{}]}}"#, names.join(",")),
+            &format!(r#"{{"channels":["a"{}]}}"#, ",\"a\"".repeat(1024)),
+            &format!(r#"{{"channels":["{}"]}}"#, "\u{7f}".repeat(10_000)),
+            &format!(r#"{{"channels":"{}"}}"#, "x".repeat(10_000)),
         ] {
             let (_, Err(problem)) = parsed(frame) else {
                 panic!("{frame}");
             };
             assert_eq!(problem.status, 400, "{frame}");
+            assert!(problem.detail().len() < 4_000, "it repeats what is long");
         }
     }
 }

@@ -7,10 +7,14 @@ use super::socket::{self, Sent};
 use super::state::Requests;
 use crate::engine::connections::UnfinishedMessage;
 use crate::engine::delivery::{Delivery, close_socket, echo_close};
+use crate::transport::Options;
 use crate::ws::{self, CloseCode, Event, Opcode};
 
 /// The capacity that a decoder keeps between two messages.
 const KEPT_BYTES: usize = 16 << 10;
+
+/// The longest message of a socket that only receives, before it is refused like any other.
+const MAX_REFUSED_BYTES: usize = 1 << 10;
 
 /// Processes bytes of a client up to the end of the next message or control frame. Returns how many
 /// were taken.
@@ -33,12 +37,23 @@ pub(super) fn next_frame(
         Some(message) => (message.decoder, message.since),
         None => (requests.decoder.take().unwrap_or_default(), now),
     };
-    let taken = match decoder.decode(bytes, requests.max_body_bytes) {
+    // What will be refused in any case takes no memory.
+    let options = delivery.connections[index].transport_options;
+    let only_receives = options.contains(Options::RAW) && !options.contains(Options::PUBLISH);
+    let max_bytes = match only_receives {
+        true => MAX_REFUSED_BYTES,
+        false => requests.max_body_bytes,
+    };
+    let taken = match decoder.decode(bytes, max_bytes) {
         Ok((taken, event)) => {
             if let Some(event) = event {
                 handle(requests, delivery, index, event);
             }
             taken
+        }
+        Err(error) if only_receives && error.code() == CloseCode::TooLarge => {
+            close_socket(delivery, index, CloseCode::Refused, socket::ONLY_RECEIVES);
+            return bytes.len();
         }
         Err(error) => {
             close_socket(delivery, index, error.code(), error.reason());

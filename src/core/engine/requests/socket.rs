@@ -10,11 +10,15 @@ use super::state::Requests;
 use crate::encode::{cursor_object, gap_object, write_json_string};
 use crate::engine::delivery::{Delivery, Followed, close_socket, follow};
 use crate::engine::response::Problem;
-use crate::engine::routing::{Identity, Names, Since, publish_to, receive_from};
+use crate::engine::routing::{Identity, Names, Since, publish_to, receive_from, serves_publishing};
 use crate::hub::Published;
 use crate::message::{ChannelName, Data, Draft};
 use crate::transport::Options;
 use crate::ws::{self, CloseCode, MAX_REASON_BYTES, Opcode};
+
+/// Why a raw socket may send nothing.
+pub(super) const ONLY_RECEIVES: &str =
+    "this socket only receives; connect with publish=1 to publish";
 
 /// A message of a client.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +42,7 @@ pub(super) fn execute(
             close_socket(delivery, index, CloseCode::Refused, reason);
         }
         (_, true) if !options.contains(Options::PUBLISH) => {
-            let reason = "this socket only receives; connect with publish=1 to publish";
-            close_socket(delivery, index, CloseCode::Refused, reason);
+            close_socket(delivery, index, CloseCode::Refused, ONLY_RECEIVES);
         }
         (sent, true) => publish_raw(requests, delivery, index, sent),
     }
@@ -139,6 +142,10 @@ fn publish(
     let identity = identity(requests, delivery, index)?;
     let access = delivery.connections[index].access;
     let rights = requests.authorizer.rights();
+    if !serves_publishing(rights, access) {
+        let detail = "publishing is not served on this address; see --control";
+        return Err(Problem::new(404, detail));
+    }
     publish_to(rights, &identity, access, &draft.channel)?;
     if delivery.drain.is_some() {
         let detail = "the server is draining; publish to another";

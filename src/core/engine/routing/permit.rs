@@ -139,6 +139,11 @@ pub(super) fn publish(
     }
 }
 
+/// Whether publishing is served there at all: a public listener serves it by tokens only.
+pub(in crate::engine) fn serves_publishing(rights: &Rights, access: Access) -> bool {
+    access != Access::Public || rights.has_token_keys()
+}
+
 /// Judges a request to publish to one channel.
 pub(in crate::engine) fn publish_to(
     rights: &Rights,
