@@ -121,7 +121,11 @@ impl Authorizer {
                 return Err(not_found());
             }
             Some(route) if access != Access::Public || !route.is_control() => route,
-            Some(route) if route.is_publish() && self.tokens.has_keys() => route,
+            Some(route)
+                if route.is_publish() && permit::serves_publishing(&self.rights, access) =>
+            {
+                route
+            }
             // OPTIONS of anything is answered, `*` included: as for any path that is only read.
             _ if head.method == Method::Options => Route::Healthz,
             _ => return Err(not_found()),
