@@ -21,6 +21,13 @@ bitflags! {
     }
 }
 
+impl Options {
+    /// Whether a client of a duplex transport may send nothing but control frames.
+    pub(crate) fn only_receives(self) -> bool {
+        self.contains(Options::RAW) && !self.contains(Options::PUBLISH)
+    }
+}
+
 /// How a frame hands objects to the page around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {

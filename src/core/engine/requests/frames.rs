@@ -7,7 +7,6 @@ use super::socket::{self, Sent};
 use super::state::Requests;
 use crate::engine::connections::UnfinishedMessage;
 use crate::engine::delivery::{Delivery, close_socket, echo_close};
-use crate::transport::Options;
 use crate::ws::{self, CloseCode, Event, Opcode};
 
 /// The capacity that a decoder keeps between two messages.
@@ -38,8 +37,9 @@ pub(super) fn next_frame(
         None => (requests.decoder.take().unwrap_or_default(), now),
     };
     // What will be refused in any case takes no memory.
-    let options = delivery.connections[index].transport_options;
-    let only_receives = options.contains(Options::RAW) && !options.contains(Options::PUBLISH);
+    let only_receives = delivery.connections[index]
+        .transport_options
+        .only_receives();
     let max_bytes = match only_receives {
         true => MAX_REFUSED_BYTES,
         false => requests.max_body_bytes,

@@ -41,7 +41,7 @@ pub(super) fn execute(
             let reason = "commands are text; bytes are published with raw=1 and publish=1";
             close_socket(delivery, index, CloseCode::Refused, reason);
         }
-        (_, true) if !options.contains(Options::PUBLISH) => {
+        (_, true) if options.only_receives() => {
             close_socket(delivery, index, CloseCode::Refused, ONLY_RECEIVES);
         }
         (sent, true) => publish_raw(requests, delivery, index, sent),
@@ -111,11 +111,12 @@ fn write_followed(out: &mut Vec<u8>, names: &Names<'_>, followed: Followed) {
         }
         write_json_string(out, name);
     }
-    out.extend_from_slice(b"],");
-    let mut cursor = Vec::new();
-    cursor_object(&mut cursor, followed.cursor);
-    // The members of the object, without its braces.
-    out.extend_from_slice(&cursor[1..cursor.len() - 1]);
+    out.push(b']');
+    let member = out.len();
+    cursor_object(out, followed.cursor);
+    // The member alone: a comma in the place of one brace, and not the other.
+    out[member] = b',';
+    out.pop();
 }
 
 /// Makes a socket follow other channels.
