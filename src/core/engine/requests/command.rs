@@ -9,9 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::engine::response::Problem;
 use crate::engine::routing::{Names, Since, distinct_names, since};
-use crate::message::{
-    ChannelName, Data, Draft, Epoch, EventName, IdempotencyKey, NameError, lines,
-};
+use crate::message::{ChannelName, Data, Draft, Epoch, EventName, IdempotencyKey, lines};
 
 /// The longest `ref`, in bytes of JSON, without the quotes of a string.
 const MAX_REF_BYTES: usize = 64;
@@ -110,7 +108,7 @@ impl<'a> Members<'a> {
                 Err(Problem::bad(detail))
             }
             (Some(channels), None) => {
-                let names = distinct_names(channels.into_iter().map(owned_name))?;
+                let names = distinct_names(channels.iter().map(|name| owned_name(name)))?;
                 let given = self.since.as_deref().filter(|text| !text.is_empty());
                 let since = given
                     .map(|text| since(text.as_bytes(), epoch))
@@ -144,21 +142,20 @@ fn data_of(raw: &RawValue, encoding: Option<&str>) -> Result<Data, Problem> {
 
 fn channel_name(Text(name): Text<'_>) -> Result<ChannelName<'_>, Problem> {
     match name {
-        Cow::Borrowed(name) => {
-            ChannelName::parse(name.as_bytes()).map_err(|error| bad_name(name, &error))
-        }
-        Cow::Owned(name) => owned_name(name.into()),
+        Cow::Borrowed(name) => parsed_name(name),
+        Cow::Owned(name) => owned_name(&name),
     }
 }
 
-fn owned_name(name: Box<str>) -> Result<ChannelName<'static>, Problem> {
-    let bytes = name.clone().into_string().into_bytes();
-    ChannelName::parse(bytes).map_err(|error| bad_name(&name, &error))
+fn owned_name(name: &str) -> Result<ChannelName<'static>, Problem> {
+    parsed_name(name).map(ChannelName::into_owned)
 }
 
-fn bad_name(name: &str, error: &NameError) -> Problem {
-    let name = beginning(name);
-    Problem::bad(format!("channel {name:?}: {error}"))
+fn parsed_name(name: &str) -> Result<ChannelName<'_>, Problem> {
+    ChannelName::parse(name.as_bytes()).map_err(|error| {
+        let name = beginning(name);
+        Problem::bad(format!("channel {name:?}: {error}"))
+    })
 }
 
 /// The beginning of a text that a refusal repeats: a client could have it sent back many times as
