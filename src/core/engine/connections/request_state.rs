@@ -102,7 +102,7 @@ impl Upload {
 /// A message of a duplex stream that has arrived in part.
 pub(in crate::engine) struct UnfinishedMessage {
     pub(in crate::engine) decoder: Box<ws::Decoder>,
-    /// When its first byte arrived.
+    /// When its first byte arrived, or reading went on after a block.
     pub(in crate::engine) since: Time,
 }
 

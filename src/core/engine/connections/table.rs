@@ -266,6 +266,16 @@ impl Connections {
         }
     }
 
+    /// Gives the message that a duplex stream sends, if one is under way, its whole time again.
+    pub(in crate::engine) fn restart_message(&mut self, index: u32) {
+        let now = self.now;
+        let request = self[index].request.as_mut();
+        if let Some(message) = request.and_then(|request| request.message.as_mut()) {
+            message.since = now;
+            self.arm_message(index);
+        }
+    }
+
     /// Whether the message that a duplex stream sends has taken too long.
     pub(in crate::engine) fn has_slow_message(&self, index: u32) -> bool {
         let timeout = self.message_timeout(index);

@@ -204,12 +204,8 @@ fn rearm(connections: &mut Connections, index: u32) {
         // fault: block-outlives-itself
         State::Streaming => {
             connections.arm_stream(index);
-            // While it was blocked nothing was read: its message has the whole time again.
-            let request = connections[index].request.as_mut();
-            if let Some(message) = request.and_then(|request| request.message.as_mut()) {
-                message.since = now;
-            }
-            connections.arm_message(index);
+            // While it was blocked nothing was read.
+            connections.restart_message(index);
             if has_input {
                 // Frames of the client that arrived meanwhile.
                 connections.defer_input(index);
