@@ -181,14 +181,8 @@ impl World {
         let receive = client.parked().expect("it is parked");
         let channels = receive.session.channels.clone();
         for channel in channels {
+            self.check_audience(channel);
             let rules = self.rules(channel);
-            let readers = self.audience(channel);
-            ensure!(
-                readers <= rules.max_subscribers,
-                Oversized,
-                "{readers} readers of channel {channel}, and {} are allowed",
-                rules.max_subscribers
-            );
             // Requests before it on its connection may have created the channel in the same call.
             ensure!(
                 !rules.is_for_publishers || self.known_before[channel] || !is_first,
@@ -203,18 +197,20 @@ impl World {
         let receive = self.client(index).parked().expect("a socket is parked");
         let joined = receive.followed.clone();
         for channel in joined {
-            if before.contains(&channel) {
-                continue;
+            if !before.contains(&channel) {
+                self.check_audience(channel);
             }
-            let rules = self.rules(channel);
-            let readers = self.audience(channel);
-            ensure!(
-                readers <= rules.max_subscribers,
-                Oversized,
-                "{readers} readers of channel {channel}, and {} are allowed",
-                rules.max_subscribers
-            );
         }
+    }
+
+    /// No channel has more readers than its policy allows.
+    fn check_audience(&mut self, channel: usize) {
+        let (readers, max) = (self.audience(channel), self.rules(channel).max_subscribers);
+        ensure!(
+            readers <= max,
+            Oversized,
+            "{readers} readers of channel {channel}, and {max} are allowed"
+        );
     }
 
     /// A command was refused by a policy only for what the policy says.
