@@ -1,7 +1,7 @@
 // Tabs: one connection for all tabs of an origin.
 //
-// Owns who leads, which is who holds a lock, and what the tabs tell each other. The leader relays what its
-// connection brings to all others; a tab that goes loses its lock, and the next has it.
+// Owns the election of a leader, which is the tab that holds a lock, and what the tabs send each other. The leader
+// relays what its connection receives to all other tabs. If its tab is closed, the browser gives the lock to the next.
 //
 // What is told, by channel of broadcast. Later versions may add members:
 //   { join, channels, at }   a tab is there, and follows these channels from here on
@@ -65,7 +65,7 @@ export function tabs(name, on) {
     else if (data.alone?.includes(id)) on.role('alone');
     else on.told(data);
   };
-  // Whoever holds this is there.
+  // A tab holds a lock of its own as long as it is open; the leader removes the tabs whose lock is gone.
   locks.request(name + id, () => gone).catch(() => {});
   locks.request(name, { ifAvailable: true }, (lock) => {
     if (lock || signal.aborted) return lead();
