@@ -94,11 +94,12 @@ impl Engine {
 
     /// The work for single connections since the time was last set, as the number of bytes that
     /// are written in its time: the caller's measure of when a turn has answered enough. Bytes that
-    /// connections share are not counted, checks of signatures are.
+    /// connections share are not counted; checks of signatures are, and what clients of WebSockets
+    /// send, which is parsed even if nothing is answered.
     pub fn spent_bytes(&self) -> usize {
         let checks = self.requests.authorizer.tokens().checks() - self.checks_before;
         let checked_bytes = (checks as usize).saturating_mul(BYTES_PER_CHECK);
-        checked_bytes.saturating_add(self.delivery.connections.written_bytes())
+        checked_bytes.saturating_add(self.delivery.connections.spent_bytes())
     }
 
     /// Gauges of the process, for the caller to update.

@@ -69,8 +69,9 @@ pub(in crate::engine) struct Connections {
     pub(in crate::engine) holders: Holders,
     generation: u32,
     now: Time,
-    /// Bytes written for single connections since the time was last set.
-    pub(super) written_bytes: usize,
+    /// Bytes written for single connections, and of what they asked for in frames, since the time
+    /// was last set.
+    spent_bytes: usize,
     pub(in crate::engine) stats: Stats,
 }
 
@@ -109,7 +110,7 @@ impl Connections {
             holders: Holders::new(keys),
             generation: 0,
             now: Time::default(),
-            written_bytes: 0,
+            spent_bytes: 0,
             stats: Stats::default(),
         }
     }
@@ -121,10 +122,10 @@ impl Connections {
         self.buffers.set_limit(config.max_buffer_bytes);
     }
 
-    /// Sets the time and starts counting written bytes anew.
+    /// Sets the time and starts counting spent bytes anew.
     pub(in crate::engine) fn set_now(&mut self, now: Time) {
         self.now = now;
-        self.written_bytes = 0;
+        self.spent_bytes = 0;
     }
 
     /// The time of the present tick.
@@ -132,9 +133,14 @@ impl Connections {
         self.now
     }
 
-    /// Bytes written for single connections since the time was last set.
-    pub(in crate::engine) fn written_bytes(&self) -> usize {
-        self.written_bytes
+    /// Counts work for a single connection, by the bytes that it is about.
+    pub(in crate::engine) fn spend(&mut self, bytes: usize) {
+        self.spent_bytes += bytes;
+    }
+
+    /// The bytes of work for single connections since the time was last set.
+    pub(in crate::engine) fn spent_bytes(&self) -> usize {
+        self.spent_bytes
     }
 
     /// Adds a connection; `None` if there are as many as allowed.

@@ -27,7 +27,7 @@ pub(in crate::engine) fn write(
         return;
     }
     let sent = wire.send(index, &[IoSlice::new(bytes)]);
-    connections.written_bytes += bytes.len();
+    connections.spend(bytes.len());
     match sent {
         Sent::All => {}
         Sent::Some(taken) => {

@@ -75,7 +75,7 @@ pub(super) fn parse<'t>(
         Err(error) => {
             let error = error.to_string();
             let detail = format!("the frame is refused: {}", beginning(&error));
-            return (None, Err(Problem::bad(detail)));
+            return (reference_alone(text), Err(Problem::bad(detail)));
         }
     };
     match reference(members.reference) {
@@ -86,6 +86,18 @@ pub(super) fn parse<'t>(
 
 const USAGE: &str = "send {\"channels\":[…]} to follow other channels, or \
                      {\"publish\":CHANNEL,\"data\":…} to publish";
+
+/// The `ref` of a command whose other members are of wrong types: its sender waits for the answer
+/// by it.
+fn reference_alone(text: &str) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct Alone<'a> {
+        #[serde(borrow, rename = "ref")]
+        reference: Option<&'a RawValue>,
+    }
+    let alone: Alone<'_> = serde_json::from_str(text).ok()?;
+    reference(alone.reference).ok().flatten()
+}
 
 fn reference(raw: Option<&RawValue>) -> Result<Option<&str>, Problem> {
     let Some(raw) = raw.map(RawValue::get) else {
@@ -257,7 +269,15 @@ mod tests {
             );
         }
         // Also if the rest is refused.
-        assert_eq!(parsed(r#"{"ref":7}"#).0, Some("7"));
+        for (text, expected) in [
+            (r#"{"ref":7}"#, Some("7")),
+            (r#"{"publish":1,"data":2,"ref":"a"}"#, Some(r#""a""#)),
+            (r#"{"channels":["a"],"channels":["b"],"ref":7}"#, Some("7")),
+            (r#"{"channels":"a","ref":[7]}"#, None),
+            (r#"{"ref":7,"channels":["#, None),
+        ] {
+            assert_eq!(parsed(text).0, expected, "{text}");
+        }
     }
 
     #[test]

@@ -100,8 +100,14 @@ fn has_lost_right(requests: &Requests, delivery: &mut Delivery, index: u32) -> b
 /// Handles what has arrived whole.
 fn handle(requests: &mut Requests, delivery: &mut Delivery, index: u32, event: Event<'_>) {
     match event {
-        Event::Text(text) => socket::execute(requests, delivery, index, Sent::Text(text)),
-        Event::Binary(bytes) => socket::execute(requests, delivery, index, Sent::Binary(bytes)),
+        Event::Text(text) => {
+            delivery.connections.spend(text.len());
+            socket::execute(requests, delivery, index, Sent::Text(text));
+        }
+        Event::Binary(bytes) => {
+            delivery.connections.spend(bytes.len());
+            socket::execute(requests, delivery, index, Sent::Binary(bytes));
+        }
         Event::Ping(payload) => {
             let now = delivery.now();
             if delivery.connections[index].may_answer_ping(now) {

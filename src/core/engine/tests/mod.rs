@@ -3,4 +3,5 @@
 mod kick;
 mod review;
 mod rights;
+mod socket;
 mod support;

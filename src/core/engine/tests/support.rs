@@ -109,10 +109,9 @@ impl Server {
         (id, self.take(id))
     }
 
-    /// Sends a further request on a connection, and returns what came back so far.
-    pub(super) fn ask_again(&mut self, id: ConnId, request: &str) -> String {
-        self.engine
-            .input(id, request.as_bytes(), &mut self.received);
+    /// Sends a further request or frame on a connection, and returns what came back so far.
+    pub(super) fn ask_again(&mut self, id: ConnId, request: impl AsRef<[u8]>) -> String {
+        self.engine.input(id, request.as_ref(), &mut self.received);
         self.take(id)
     }
 
@@ -135,10 +134,10 @@ impl Server {
         self.ask(Access::Trusted, &request).1
     }
 
-    /// What a connection has received since the last call.
+    /// What a connection has received since the last call; bytes of headers of frames are replaced.
     pub(super) fn take(&mut self, id: ConnId) -> String {
         let received = self.received.0.remove(&id.index).unwrap_or_default();
-        String::from_utf8(received).unwrap()
+        String::from_utf8_lossy(&received).into_owned()
     }
 }
 
