@@ -18,6 +18,8 @@ mod tests;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::base::decimal;
+
 /// A host and an optional port (RFC 3986, 3.2), without user information, which HTTP refuses
 /// (RFC 9110, 4.2.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -301,11 +303,7 @@ fn name_length(bytes: &[u8]) -> Option<usize> {
 
 /// A port of one digit or more; leading zeros are allowed (RFC 3986, 3.2.3).
 fn port(digits: &[u8]) -> Option<u16> {
-    let number = digits.iter().try_fold(0_u32, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u32::from(byte - b'0'))?;
-        Some(number * 10 + digit).filter(|number| *number <= u32::from(u16::MAX))
-    });
-    number.map(|number| number as u16)
+    u16::try_from(decimal::exact(digits)?).ok()
 }
 
 /// Whether a byte is allowed unescaped in a name: unreserved, or a delimiter (RFC 3986, 3.2.2).

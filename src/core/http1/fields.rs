@@ -6,6 +6,7 @@
 use super::syntax::is_token;
 use super::{Error, Framing, Upgrade, Version};
 use crate::authority::Authority;
+use crate::base::decimal;
 
 /// The fields seen so far: raw values, without the white space around them.
 #[derive(Default)]
@@ -147,7 +148,7 @@ impl<'b> Fields<'b> {
             (Some(_), Some(_)) => Err(Error::LengthAndCoding),
             (Some(_), None) if version == Version::Http10 => Err(Error::CodingOnHttp10),
             (Some(codings), None) => check_codings(codings).map(|()| Framing::Chunked),
-            (None, Some(length)) => decimal(length)
+            (None, Some(length)) => decimal::exact(length)
                 .map(Framing::Length)
                 .ok_or(Error::ContentLengthInvalid),
             (None, None) => Ok(Framing::None),
@@ -203,15 +204,4 @@ fn check_codings(codings: &[u8]) -> Result<(), Error> {
     } else {
         Ok(())
     }
-}
-
-/// Parses a number of ASCII digits only.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0_u64, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
 }

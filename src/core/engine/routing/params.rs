@@ -201,38 +201,27 @@ pub(in crate::engine) fn since(value: &[u8], epoch: &Epoch) -> Result<Since, Pro
 
 /// Seconds with up to three digits of fraction that count, in milliseconds.
 fn seconds_ms(value: &[u8]) -> Result<u64, Problem> {
-    const DETAIL: &str = "hold must be seconds, as 30 or 0.5";
-    let text = std::str::from_utf8(value).map_err(|_| Problem::bad(DETAIL))?;
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    if !is_digits(whole) || !is_digits(fraction) {
-        return Err(Problem::bad(DETAIL));
-    }
-    // Absurdly long holds are capped by the caller, so saturating is right.
-    let whole_ms = whole
-        .parse::<u64>()
-        .unwrap_or(u64::MAX)
-        .saturating_mul(1_000);
-    let thousandths = fraction.bytes().chain([b'0'; 3]).take(3);
+    let mut parts = value.splitn(2, |&byte| byte == b'.');
+    let whole = parts.next().and_then(decimal::saturating);
+    let fraction = parts.next().unwrap_or(b"0");
+    let (Some(whole_s), Some(_)) = (whole, decimal::saturating(fraction)) else {
+        return Err(Problem::bad("hold must be seconds, as 30 or 0.5"));
+    };
+    let thousandths = fraction.iter().chain(b"000").take(3);
     let fraction_ms = thousandths.fold(0, |ms, digit| ms * 10 + u64::from(digit - b'0'));
-    Ok(whole_ms.saturating_add(fraction_ms))
-}
-
-fn whole(value: &[u8]) -> Option<u64> {
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let text = std::str::from_utf8(value).ok().filter(|_| digits)?;
-    Some(text.parse().unwrap_or(u64::MAX))
+    // Absurdly long holds are capped by the caller, so saturating is right.
+    Ok(whole_s.saturating_mul(1_000).saturating_add(fraction_ms))
 }
 
 fn limit(value: &[u8]) -> Result<usize, Problem> {
-    match whole(value) {
+    match decimal::saturating(value) {
         Some(limit @ 1..) => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
         _ => Err(Problem::bad("limit must be a whole number from 1")),
     }
 }
 
 fn linger(value: &[u8]) -> Result<u64, Problem> {
-    whole(value).ok_or_else(|| Problem::bad("linger must be whole milliseconds"))
+    decimal::saturating(value).ok_or_else(|| Problem::bad("linger must be whole milliseconds"))
 }
 
 fn switch(name: &'static str, value: &[u8]) -> Result<bool, Problem> {
