@@ -79,16 +79,20 @@ pub(in crate::engine) fn write_frames(
         true => 0..frame.bytes().len(),
         false => frame.payload(),
     };
-    let sent = match frames {
-        [frame] => wire.send(index, &[IoSlice::new(&frame.bytes()[part(frame)])]),
+    let (sent, total) = match frames {
+        [frame] => {
+            let bytes = &frame.bytes()[part(frame)];
+            (wire.send(index, &[IoSlice::new(bytes)]), bytes.len())
+        }
         frames => {
             let slices = frames
                 .iter()
                 .map(|frame| IoSlice::new(&frame.bytes()[part(frame)]));
-            wire.send(index, &slices.collect::<Vec<_>>())
+            let slices: Vec<IoSlice<'_>> = slices.collect();
+            let total = slices.iter().map(|slice| slice.len()).sum();
+            (wire.send(index, &slices), total)
         }
     };
-    let total: usize = frames.iter().map(|frame| part(frame).len()).sum();
     let (cursor, spent) = match sent {
         Sent::All => (last.seq(), total),
         Sent::Failed => return connections.close(index, CloseReason::Broken, hub),
