@@ -14,7 +14,9 @@
 //!   [`Hub::head`] is the number applied last. With a log in memory they are equal whenever no
 //!   publish is under way. Readers and cursors are judged by the hub's.
 
+pub mod entry;
 mod memory;
+pub mod record;
 #[cfg(test)]
 mod tests;
 
