@@ -17,6 +17,7 @@ pub(crate) use control::Control;
 pub use control::{Handle, ReloadError, Reloading};
 pub use publication::{Accepted, Publication, PublishError, Receipt};
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -26,8 +27,9 @@ use mio::Waker;
 
 use encke_core::config::Config;
 use encke_core::hub::{Published, Refusal};
+use encke_core::log::Mark;
 use encke_core::message::{Data, Draft};
-use publication::Submission;
+use publication::{ReceiptSender, Submission};
 use shared::Shared;
 
 /// Publishes from any thread. Clone it for each producer.
@@ -103,6 +105,10 @@ impl Publisher {
     }
 }
 
+/// The result of a message that was submitted: with the place up to which the log has to be saved
+/// before its receipt is sent, if it is not.
+pub(crate) type Submitted = Result<(Published, Option<Mark>), (Refusal, Draft<'static>)>;
+
 /// The reactor's side.
 pub(crate) struct Inbox {
     queue: Receiver<Submission>,
@@ -110,6 +116,8 @@ pub(crate) struct Inbox {
     /// A message for which there was no memory. Later messages wait in the queue, and producers
     /// wait for space in the queue.
     stalled: Option<Submission>,
+    /// Receipts of messages that have their numbers and are not saved yet, in the order of these.
+    unsaved: VecDeque<(Mark, ReceiptSender, Published)>,
     commands: Receiver<Control>,
     /// Whether the queues may contain items that the doorbell does not announce.
     is_signalled: bool,
@@ -134,6 +142,7 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
         queue: receiver,
         shared,
         stalled: None,
+        unsaved: VecDeque::new(),
         commands,
         is_signalled: true,
     };
@@ -194,7 +203,7 @@ impl Inbox {
     pub(crate) fn drain(
         &mut self,
         budget: usize,
-        mut submit: impl FnMut(Draft<'static>) -> Result<Published, (Refusal, Draft<'static>)>,
+        mut submit: impl FnMut(Draft<'static>) -> Submitted,
     ) {
         if !self.is_signalled {
             return;
@@ -211,41 +220,61 @@ impl Inbox {
                     return;
                 }
             };
-            if let Some(stalled) = hand_over(submission, &mut submit) {
+            if let Some(stalled) = self.hand_over(submission, &mut submit) {
                 self.stalled = Some(stalled);
                 return;
             }
         }
     }
-}
 
-/// Submits one message, and returns it if there is no memory for it yet.
-fn hand_over(
-    submission: Submission,
-    submit: &mut impl FnMut(Draft<'static>) -> Result<Published, (Refusal, Draft<'static>)>,
-) -> Option<Submission> {
-    let receipt = submission.receipt;
-    let result = match submit(submission.draft) {
-        Ok(published) => Ok(published),
-        Err((Refusal::Busy, draft)) => return Some(Submission { draft, receipt }),
-        Err((Refusal::TooManyChannels, draft)) => {
-            let channel = &*draft.channel;
-            log::debug!("a producer's message for {channel:?} is dropped: too many channels");
-            Err(PublishError::TooManyChannels)
+    /// Sends the receipts of the messages that are saved now: `is_saved` says up to where.
+    pub(crate) fn saved(&mut self, is_saved: impl Fn(Mark) -> bool) {
+        while let Some((mark, ..)) = self.unsaved.front()
+            && is_saved(*mark)
+            && let Some((_, receipt, published)) = self.unsaved.pop_front()
+        {
+            receipt.send(Ok(published));
         }
-        Err((Refusal::TooLarge, draft)) => Err(PublishError::TooLarge(draft.data.len())),
-        Err((Refusal::MessageTooLarge { max_bytes, .. }, draft)) => {
-            let channel = &*draft.channel;
-            log::debug!(
-                "a producer's message for {channel:?} is dropped: it has more than {max_bytes} bytes"
-            );
-            Err(PublishError::TooLargeForChannel(max_bytes))
-        }
-    };
-    if let Some(receipt) = receipt {
-        receipt.send(result);
     }
-    None
+
+    /// Submits one message, and returns it if there is no room for it yet.
+    fn hand_over(
+        &mut self,
+        submission: Submission,
+        submit: &mut impl FnMut(Draft<'static>) -> Submitted,
+    ) -> Option<Submission> {
+        let receipt = submission.receipt;
+        let result = match submit(submission.draft) {
+            Ok((published, Some(mark))) => {
+                if let Some(receipt) = receipt {
+                    self.unsaved.push_back((mark, receipt, published));
+                }
+                return None;
+            }
+            Ok((published, None)) => Ok(published),
+            Err((Refusal::Busy | Refusal::LogBusy | Refusal::LogFails, draft)) => {
+                return Some(Submission { draft, receipt });
+            }
+            Err((Refusal::TooManyChannels, draft)) => {
+                let channel = &*draft.channel;
+                log::debug!("a producer's message for {channel:?} is dropped: too many channels");
+                Err(PublishError::TooManyChannels)
+            }
+            Err((Refusal::TooLarge, draft)) => Err(PublishError::TooLarge(draft.data.len())),
+            Err((Refusal::MessageTooLarge { max_bytes, .. }, draft)) => {
+                let channel = &*draft.channel;
+                log::debug!(
+                    "a producer's message for {channel:?} is dropped: it has more than {max_bytes} \
+                     bytes"
+                );
+                Err(PublishError::TooLargeForChannel(max_bytes))
+            }
+        };
+        if let Some(receipt) = receipt {
+            receipt.send(result);
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -266,14 +295,15 @@ mod tests {
         channel(&config, waker)
     }
 
-    fn accept(seq: u64) -> Result<Published, (Refusal, Draft<'static>)> {
-        Ok(Published {
+    fn accept(seq: u64) -> Submitted {
+        let published = Published {
             id: MessageId {
                 epoch: Epoch::from_seed(0),
                 seq: Seq(seq),
             },
             subscribers: 0,
-        })
+        };
+        Ok((published, None))
     }
 
     #[test]

@@ -424,7 +424,10 @@ impl Reactor {
 
     fn take_messages(&mut self) {
         let engine = &mut self.engine;
-        self.inbox.drain(INBOX_BUDGET, |draft| engine.submit(draft));
+        self.inbox.drain(INBOX_BUDGET, |draft| {
+            let published = engine.submit(draft)?;
+            Ok((published, engine.unsaved(&published)))
+        });
     }
 
     /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with

@@ -30,8 +30,9 @@ pub use stats::{CloseReason, ConnectionLimit, Endpoint, Reloads, Stats};
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::hub::{Hub, Published, Refusal};
-use crate::log::{Log, Memory};
-use crate::message::{Draft, Epoch};
+use crate::log::{EntryError, Health, History, How, Log, Mark, Memory, Unsaved};
+use crate::message::{Draft, Epoch, Seq};
+use connections::Connections;
 use delivery::Delivery;
 use requests::Requests;
 
@@ -78,11 +79,52 @@ impl Engine {
         let mut random = fastrand::Rng::with_seed(seed);
         let epoch = Epoch::from_seed(random.u64(..));
         let log = Log::Memory(Memory::new(epoch));
+        let requests = Requests::new(config, log, (random.u64(..), random.u64(..)));
+        let keys = (random.u64(..), random.u64(..));
+        let hub = Hub::new(config, max_connections, epoch, keys);
+        let connections = Connections::new(config, max_connections, keys);
         Engine {
-            requests: Requests::new(config, log, (random.u64(..), random.u64(..))),
-            delivery: Delivery::new(config, max_connections, epoch, random),
+            requests,
+            delivery: Delivery::new(config, connections, hub, random),
             checks_before: 0,
         }
+    }
+
+    /// An engine that goes on with the history of a saved log, which ended as `how` says. The settings
+    /// and `max_connections` are those that the history was made with.
+    ///
+    /// Its clock does not start at 0 but at [`Engine::now`]. Before the first connection, what
+    /// [`Engine::newest`] and [`Hub::epoch`] say must be saved beside the log: a further start must
+    /// know them, as no number may be given twice. What
+    /// [`take_unsaved`](Engine::take_unsaved) returns is then written like everything after it.
+    pub fn with_history(
+        config: &Config,
+        max_connections: usize,
+        seed: u64,
+        history: History,
+        how: How,
+    ) -> Engine {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (hub, log) = history.finish(how);
+        let requests = Requests::new(config, log, (random.u64(..), random.u64(..)));
+        let keys = (random.u64(..), random.u64(..));
+        let mut connections = Connections::new(config, max_connections, keys);
+        connections.set_now(hub.now());
+        Engine {
+            requests,
+            delivery: Delivery::new(config, connections, hub, random),
+            checks_before: 0,
+        }
+    }
+
+    /// The time that was last set, or with which the engine started.
+    pub fn now(&self) -> Time {
+        self.delivery.now()
+    }
+
+    /// The number of the newest message that was published, or at which numbers go on.
+    pub fn newest(&self) -> Seq {
+        self.requests.log.newest()
     }
 
     /// Sets the time: since the start, and of day in milliseconds since 1970. Time never goes back: an
@@ -90,6 +132,9 @@ impl Engine {
     pub fn set_now(&mut self, now: Time, date_ms: u64) {
         self.checks_before = self.requests.authorizer.tokens().checks();
         self.delivery.set_now(now, date_ms);
+        if let Some(saved) = self.requests.log.as_saved() {
+            saved.set_date(date_ms);
+        }
     }
 
     /// The work for single connections since the time was last set, as the number of bytes that
@@ -194,6 +239,76 @@ impl Engine {
         self.requests.log.publish(&mut self.delivery.hub, message)
     }
 
+    /// The place up to which the log has to be saved before the publisher of a message may be
+    /// answered; `None` if it is, or is in memory.
+    pub fn unsaved(&self, published: &Published) -> Option<Mark> {
+        self.requests.log.unsaved(published.id.seq)
+    }
+
+    /// Takes the records that were appended to the log since the last call, to be saved in this order.
+    /// `None` if there are none, or the log is in memory. To be called at the end of each turn.
+    pub fn take_unsaved(&mut self) -> Option<Unsaved> {
+        self.requests.log.as_saved()?.take(&mut self.delivery.hub)
+    }
+
+    /// Bytes of records that were appended to the log and are not saved.
+    pub fn unsaved_bytes(&mut self) -> usize {
+        let saved = self.requests.log.as_saved();
+        saved.map_or(0, |saved| saved.unsaved_bytes())
+    }
+
+    /// The log is saved up to a place: the publishers of what is before it are answered.
+    pub fn saved(&mut self, up_to: Mark, wire: &mut impl Wire) {
+        if let Some(saved) = self.requests.log.as_saved() {
+            saved.saved(up_to);
+        }
+        self.answer_publishers(wire);
+    }
+
+    /// Whether the log is saved up to a place, or in memory.
+    pub fn is_saved(&self, mark: Mark) -> bool {
+        self.requests.log.is_saved(mark)
+    }
+
+    /// Whether publishers wait for the log. A drain is not over as long as they do.
+    pub fn has_waiting_publishers(&self) -> bool {
+        !self.delivery.publishing.is_empty()
+    }
+
+    fn answer_publishers(&mut self, wire: &mut impl Wire) {
+        let log = &self.requests.log;
+        delivery::saved(&mut self.delivery, |mark| log.is_saved(mark), wire);
+        self.debug_check();
+    }
+
+    /// Sets whether the log can be saved. As long as it cannot, publishes and `/readyz` are refused;
+    /// what was published before waits.
+    pub fn set_log_health(&mut self, health: Health) {
+        if let Some(saved) = self.requests.log.as_saved() {
+            saved.set_health(health);
+        }
+    }
+
+    /// Saves nothing from now on: history is in memory only. Publishers that wait are answered.
+    pub fn stop_saving(&mut self, wire: &mut impl Wire) {
+        self.requests.log.stop_saving(&mut self.delivery.hub);
+        self.answer_publishers(wire);
+    }
+
+    /// Appends to the log again what holds of saved records, which are to be removed: whole records,
+    /// oldest first. When the log is saved up to the returned place, they may be. `None` where the log
+    /// is in memory.
+    ///
+    /// # Errors
+    ///
+    /// An entry is not valid; the records must stay.
+    pub fn carry(&mut self, records: &[u8]) -> Result<Option<Mark>, EntryError> {
+        match self.requests.log.as_saved() {
+            Some(saved) => saved.carry(&mut self.delivery.hub, records).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Serves ready readers, at most `budget` of them.
     pub fn deliver(&mut self, budget: usize, wire: &mut impl Wire) {
         delivery::deliver(&mut self.delivery, budget, wire);
@@ -257,6 +372,7 @@ impl Engine {
         drain
             .as_ref()
             .is_some_and(|drain| drain.is_over(connections))
+            && !self.has_waiting_publishers()
     }
 
     /// Schedules the release of at most `budget` connections, once a drain has come to that.
@@ -276,6 +392,7 @@ impl Engine {
             connections,
             hub,
             drain,
+            publishing,
             ..
         } = &self.delivery;
         let drain = drain.as_ref();
@@ -283,6 +400,7 @@ impl Engine {
             connections.next_due(),
             hub.next_history_expiry(),
             hub.next_forgetting(),
+            publishing.next_due(),
             drain.and_then(|drain| drain.next_due(connections.now())),
         ]
         .into_iter()

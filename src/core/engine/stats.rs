@@ -188,6 +188,8 @@ pub struct Stats {
     pub delivered: u64,
     /// Gaps reported to receivers.
     pub gaps: u64,
+    /// Publishers that were answered 503 because the log was not saved in time.
+    pub unsaved_answers: u64,
     /// Holds that ended without a message.
     pub holds_expired: u64,
     /// Holds and streams that ended with the right to receive: their token expired, their subject
@@ -252,6 +254,7 @@ impl Default for Stats {
             requests: Requests::default(),
             delivered: 0,
             gaps: 0,
+            unsaved_answers: 0,
             holds_expired: 0,
             blocked: 0,
             recycled: 0,

@@ -7,6 +7,8 @@
 //! the ring nor up to `evicted_up_to` are of other channels, or of messages that a newer one
 //! replaced.
 
+use std::cmp::Ordering;
+
 use slab::Slab;
 
 use super::audience::Audience;
@@ -33,6 +35,8 @@ pub struct Channel {
     pub(super) woken: bool,
     /// Whether it is in the hub's queue of idle channels.
     pub(super) idle: bool,
+    /// Whether the log has a record of the number that `evicted_up_to` is now.
+    pub(super) is_floor_saved: bool,
     /// The index of its policy; see [`Hub::rules`](super::Hub::rules).
     pub(super) policy: u8,
 }
@@ -50,6 +54,7 @@ impl Channel {
             running: false,
             woken: false,
             idle: false,
+            is_floor_saved: false,
             policy,
         }
     }
@@ -155,6 +160,7 @@ impl Channel {
         let oldest = ring.entries.pop_front()?;
         // fault: loss-is-not-noted
         self.evicted_up_to = oldest.seq;
+        self.is_floor_saved = false;
         Some(oldest.key)
     }
 
@@ -177,10 +183,36 @@ impl Channel {
     pub(super) fn clear(&mut self) -> Vec<u32> {
         // fault: deletion-is-not-noted
         self.evicted_up_to = self.newest_item();
+        self.is_floor_saved = false;
         let ring = self.ring.take();
         ring.map_or_else(Vec::new, |ring| {
             ring.entries.iter().map(|e| e.key).collect()
         })
+    }
+
+    /// Raises the number up to which its messages are lost. `is_saved` says whether the log has a
+    /// record of that number. It keeps no message up to it.
+    pub(super) fn raise_floor(&mut self, up_to: Seq, is_saved: bool) {
+        match up_to.cmp(&self.evicted_up_to) {
+            Ordering::Less => {}
+            Ordering::Equal => self.is_floor_saved |= is_saved,
+            Ordering::Greater => {
+                self.evicted_up_to = up_to;
+                self.is_floor_saved = is_saved;
+            }
+        }
+    }
+
+    /// Gives a channel that is restored its messages.
+    pub(super) fn set_ring(&mut self, ring: Ring) {
+        debug_assert!(self.ring.is_none());
+        self.ring = Some(Box::new(ring));
+    }
+
+    /// Whether it keeps the message of a number.
+    pub(super) fn keeps(&self, seq: Seq) -> bool {
+        let entries = self.ring().map(|ring| &ring.entries);
+        entries.is_some_and(|entries| entries.binary_search_by_key(&seq, |one| one.seq).is_ok())
     }
 
     /// Releases the bytes and the key of a message that is removed.

@@ -79,6 +79,7 @@ impl Hub {
         let gone = self.channels.remove(index as usize);
         self.forgotten += 1;
         self.channel_bytes -= Channel::footprint(gone.name());
+        self.note_forgotten(&gone);
         self.names.forget(index, &gone, &self.channels);
     }
 }

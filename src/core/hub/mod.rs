@@ -24,6 +24,7 @@ mod admission;
 mod ages;
 mod audience;
 mod channel;
+mod floors;
 mod forget;
 mod frames;
 mod history;
@@ -32,6 +33,7 @@ mod names;
 mod policies;
 mod readers;
 mod reload;
+mod restore;
 mod ring;
 mod stored;
 mod subscription;
@@ -40,8 +42,10 @@ mod twin;
 
 pub use audience::Audience;
 pub use channel::Channel;
+pub use floors::{Loss, Standing};
 pub use items::{Item, Take};
 pub use readers::Reader;
+pub use restore::{Restore, Restored};
 pub use stored::{Shape, Stored};
 
 use std::collections::VecDeque;
@@ -90,6 +94,8 @@ pub struct Hub {
     frames: FrameCache,
     /// Channels forgotten so far.
     forgotten: u64,
+    /// Losses of forgotten channels that the log has no record of yet; `None` where it keeps none.
+    unsaved_losses: Option<Vec<Loss>>,
     policies: Policies,
     /// Channels in slots below have the index of their policy. From here on those in the table have
     /// that of an earlier configuration.
@@ -173,9 +179,13 @@ pub struct Room {
     bytes: usize,
 }
 
-/// Why a hub refuses, for now.
+/// Why a hub, or the log before it, refuses for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// The log is saved more slowly than messages are published.
+    LogBusy,
+    /// The log cannot be saved.
+    LogFails,
     /// The memory for messages is spent on messages that are pending for readers.
     Busy,
     /// There are as many channels as allowed.
@@ -189,6 +199,13 @@ pub enum Refusal {
         /// Its place, from 0, among the messages that were published together.
         place: u16,
     },
+}
+
+impl Room {
+    /// The channel of the message.
+    pub fn channel(&self) -> u32 {
+        self.channel
+    }
 }
 
 impl Hub {
@@ -211,6 +228,7 @@ impl Hub {
             meter: Meter::new(limits.max_total_bytes),
             channel_bytes: 0,
             forgotten: 0,
+            unsaved_losses: None,
             frames: FrameCache::new(limits.max_frame_bytes),
             policies: Policies::new(config),
             resolved: u32::MAX,
@@ -225,6 +243,11 @@ impl Hub {
     pub fn set_now(&mut self, now: Time) {
         debug_assert!(now >= self.now, "time went back");
         self.now = now;
+    }
+
+    /// The time that was last set.
+    pub fn now(&self) -> Time {
+        self.now
     }
 
     /// The epoch that all ids of this hub carry.
@@ -264,12 +287,17 @@ impl Hub {
         self.ensure_channel(name)?;
         let evicted_up_to = self.names.evicted_up_to(name);
         let policy = self.policies.resolve(name);
-        let channel = Channel::new(name, evicted_up_to, policy);
+        Ok(self.add(Channel::new(name, evicted_up_to, policy)))
+    }
+
+    /// Adds a channel for which there is room.
+    #[inline]
+    fn add(&mut self, channel: Channel) -> u32 {
+        self.channel_bytes += Channel::footprint(channel.name());
         let channel = self.channels.insert(channel) as u32;
         self.slots_used = self.slots_used.max(channel as usize + 1);
-        self.channel_bytes += Channel::footprint(name);
         self.names.insert(channel, &self.channels);
-        Ok(channel)
+        channel
     }
 
     /// The channels of these names, made if need be: all of them or, where there is no room for
@@ -317,6 +345,11 @@ impl Hub {
     /// Whether only the newest message of a channel is kept and owed.
     pub fn keeps_latest(&self, channel: u32) -> bool {
         self.rules(channel).latest
+    }
+
+    /// Whether messages of a channel are kept where history is saved.
+    pub fn persists(&self, channel: u32) -> bool {
+        self.rules(channel).persist
     }
 
     /// How many channels there are.

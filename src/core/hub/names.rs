@@ -54,6 +54,12 @@ impl Names {
     /// Removes a channel that is no longer in the table of channels, and keeps the number up to
     /// which its messages are evicted.
     pub(super) fn forget(&mut self, channel: u32, gone: &Channel, channels: &Slab<Channel>) {
+        self.remove(channel, gone, channels);
+        self.raise_floor(gone.name(), gone.evicted_up_to());
+    }
+
+    /// Removes a channel that is no longer in the table of channels.
+    pub(super) fn remove(&mut self, channel: u32, gone: &Channel, channels: &Slab<Channel>) {
         let keys = self.keys;
         let hash_of = |&other: &u32| hash(keys, channels[other as usize].name());
         let hash = self.hash(gone.name());
@@ -64,9 +70,14 @@ impl Names {
         if table.len() < table.capacity() / 4 {
             table.shrink_to(2 * table.len(), hash_of);
         }
-        let known = &mut self.evicted_up_to[bucket(hash)];
+    }
+
+    /// Raises the number up to which messages of forgotten channels of this name's bucket may have
+    /// been evicted.
+    pub(super) fn raise_floor(&mut self, name: &str, up_to: Seq) {
+        let known = &mut self.evicted_up_to[bucket(hash(self.keys, name))];
         // fault: forgotten-without-a-trace
-        *known = gone.evicted_up_to().max(*known);
+        *known = up_to.max(*known);
     }
 
     /// The number up to which messages of a forgotten channel of this name may have been evicted.

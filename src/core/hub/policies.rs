@@ -22,6 +22,8 @@ pub(super) struct Rules {
     pub(super) max_subscribers: u32,
     /// Only the newest message is kept and owed.
     pub(super) latest: bool,
+    /// Its messages are kept where history is saved.
+    pub(super) persist: bool,
     pub(super) create: Create,
 }
 
@@ -35,6 +37,7 @@ impl Rules {
             max_message_bytes: usize::MAX,
             max_subscribers: u32::MAX,
             latest: false,
+            persist: true,
             create: Create::Anyone,
         }
     }
@@ -53,6 +56,7 @@ impl Rules {
             max_message_bytes: policy.max_message_bytes.unwrap_or(usize::MAX),
             max_subscribers: policy.max_subscribers.unwrap_or(u32::MAX),
             latest: policy.latest,
+            persist: policy.persist,
             create: policy.create,
         }
     }

@@ -68,6 +68,11 @@ impl Stored {
         }
     }
 
+    /// Sets when it was accepted, if it is restored.
+    pub(super) fn set_at(&mut self, at: Time) {
+        self.at = at;
+    }
+
     /// Its number.
     pub fn seq(&self) -> Seq {
         self.seq

@@ -122,8 +122,8 @@ impl<'e> Entry<'e> {
                 } = message;
                 write_message(out, *seq, *at_ms, *subscribers, *floor, draft);
             }
-            Entry::Lose { channel, up_to } => write_loss(out, LOSE, channel, *up_to),
-            Entry::Forget { channel, up_to } => write_loss(out, FORGET, channel, *up_to),
+            Entry::Lose { channel, up_to } => write_lose(out, channel, *up_to),
+            Entry::Forget { channel, up_to } => write_forget(out, channel, *up_to),
         }
     }
 }
@@ -169,6 +169,16 @@ fn write_short(out: &mut Vec<u8>, text: &str) {
     debug_assert!(text.len() <= usize::from(u8::MAX));
     out.push(text.len() as u8);
     out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends the bytes of [`Entry::Lose`].
+pub fn write_lose(out: &mut Vec<u8>, channel: &str, up_to: Seq) {
+    write_loss(out, LOSE, channel, up_to);
+}
+
+/// Appends the bytes of [`Entry::Forget`].
+pub fn write_forget(out: &mut Vec<u8>, channel: &str, up_to: Seq) {
+    write_loss(out, FORGET, channel, up_to);
 }
 
 fn write_loss(out: &mut Vec<u8>, tag: u8, channel: &str, up_to: Seq) {

@@ -20,6 +20,11 @@ impl Memory {
         }
     }
 
+    /// A log of an epoch that goes on after a number.
+    pub(super) fn continuing(epoch: Epoch, newest: Seq) -> Memory {
+        Memory { epoch, newest }
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }

@@ -15,12 +15,17 @@
 //!   publish is under way. Readers and cursors are judged by the hub's.
 
 pub mod entry;
+mod history;
 mod memory;
 pub mod record;
+mod saved;
 #[cfg(test)]
 mod tests;
 
+pub use entry::EntryError;
+pub use history::{History, How, Identity};
 pub use memory::Memory;
+pub use saved::{Health, Mark, Saved, Unsaved};
 
 use crate::hub::{Hub, Published, Refusal};
 use crate::message::{ChannelName, Draft, Epoch, Seq};
@@ -30,6 +35,8 @@ use crate::message::{ChannelName, Draft, Epoch, Seq};
 pub enum Log {
     /// In memory: a message is numbered, applied and answered at once.
     Memory(Memory),
+    /// Saved: a message is numbered and applied at once, and answered when it is saved.
+    Saved(Box<Saved>),
 }
 
 impl Log {
@@ -37,6 +44,7 @@ impl Log {
     pub fn epoch(&self) -> Epoch {
         match self {
             Log::Memory(memory) => memory.epoch(),
+            Log::Saved(saved) => saved.epoch(),
         }
     }
 
@@ -44,6 +52,7 @@ impl Log {
     pub fn newest(&self) -> Seq {
         match self {
             Log::Memory(memory) => memory.newest(),
+            Log::Saved(saved) => saved.newest(),
         }
     }
 
@@ -61,12 +70,13 @@ impl Log {
         if let Some(first) = hub.published_before(&draft) {
             return Ok(first);
         }
-        let room = match hub.make_room(&draft) {
+        let room = match self.admit().and_then(|()| hub.make_room(&draft)) {
             Ok(room) => room,
             Err(refusal) => return Err((refusal, draft)),
         };
         Ok(match self {
             Log::Memory(memory) => hub.apply(memory.next(), room, draft),
+            Log::Saved(saved) => saved.publish(hub, room, draft),
         })
     }
 
@@ -81,14 +91,90 @@ impl Log {
         hub: &mut Hub,
         drafts: Vec<Draft<'n>>,
     ) -> Result<Vec<(ChannelName<'n>, Published)>, Refusal> {
+        self.admit()?;
         let rooms = hub.make_room_for_all(&drafts)?;
         let published = drafts.into_iter().zip(rooms).map(|(draft, room)| {
             let channel = draft.channel.clone();
             let published = match self {
                 Log::Memory(memory) => hub.apply(memory.next(), room, draft),
+                Log::Saved(saved) => saved.publish(hub, room, draft),
             };
             (channel, published)
         });
         Ok(published.collect())
+    }
+
+    /// Deletes the history of a channel, for good: no restart brings it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::LogBusy`] and [`Refusal::LogFails`]; nothing is deleted then.
+    pub fn delete(&mut self, hub: &mut Hub, channel: u32) -> Result<(), Refusal> {
+        self.admit()?;
+        hub.forget(channel);
+        if let Log::Saved(saved) = self {
+            saved.lose(hub, channel);
+        }
+        Ok(())
+    }
+
+    /// Whether the log takes anything now.
+    #[inline]
+    fn admit(&self) -> Result<(), Refusal> {
+        match self {
+            Log::Memory(_) => Ok(()),
+            Log::Saved(saved) => saved.admit(),
+        }
+    }
+
+    /// The place up to which the log has to be saved before the publisher of a message is answered;
+    /// `None` if it is.
+    #[inline]
+    pub fn unsaved(&self, seq: Seq) -> Option<Mark> {
+        match self {
+            Log::Memory(_) => None,
+            Log::Saved(saved) => saved.unsaved(seq),
+        }
+    }
+
+    /// The place up to which the log has to be saved before everything that it has is; `None` if it
+    /// is.
+    pub fn unsaved_end(&self) -> Option<Mark> {
+        match self {
+            Log::Memory(_) => None,
+            Log::Saved(saved) => saved.unsaved_end(),
+        }
+    }
+
+    /// The log as one that is saved, if it is.
+    pub fn as_saved(&mut self) -> Option<&mut Saved> {
+        match self {
+            Log::Memory(_) => None,
+            Log::Saved(saved) => Some(saved),
+        }
+    }
+
+    /// Whether it can be saved, or need not be.
+    pub fn is_healthy(&self) -> bool {
+        match self {
+            Log::Memory(_) => true,
+            Log::Saved(saved) => saved.health() == Health::Works,
+        }
+    }
+
+    /// Whether everything up to a place is saved, or need not be.
+    pub fn is_saved(&self, mark: Mark) -> bool {
+        match self {
+            Log::Memory(_) => true,
+            Log::Saved(saved) => saved.is_saved(mark),
+        }
+    }
+
+    /// Saves nothing from now on: the log goes on in memory, with the same epoch and numbers.
+    pub fn stop_saving(&mut self, hub: &mut Hub) {
+        if let Log::Saved(saved) = self {
+            *self = Log::Memory(Memory::continuing(saved.epoch(), saved.newest()));
+            hub.stop_saving();
+        }
     }
 }

@@ -33,7 +33,8 @@ impl Seq {
 pub struct Epoch([u8; Epoch::BYTES]);
 
 impl Epoch {
-    const BYTES: usize = 8;
+    /// The bytes of an epoch.
+    pub const BYTES: usize = 8;
 
     /// An epoch that no server has, so that every server treats its cursors as foreign.
     const UNKNOWN: Epoch = Epoch(*b"00000gap");
@@ -45,6 +46,13 @@ impl Epoch {
             Epoch::UNKNOWN => Epoch::in_base_36(seed + 1),
             epoch => epoch,
         }
+    }
+
+    /// The reverse of [`Epoch::as_str`], of its bytes; `None` where they are no epoch of a server.
+    pub fn from_bytes(bytes: [u8; Epoch::BYTES]) -> Option<Epoch> {
+        let is_digit = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+        let epoch = Epoch(bytes);
+        (bytes.iter().all(is_digit) && epoch != Epoch::UNKNOWN).then_some(epoch)
     }
 
     fn in_base_36(seed: u64) -> Epoch {

@@ -71,6 +71,9 @@ bitflags! {
     }
 }
 
+/// The most responses of a connection that wait until what they answer is saved.
+const MAX_UNSAVED_ANSWERS: u32 = 32;
+
 /// The most pings of a client that are answered in a second.
 const MAX_PONGS: u32 = 10;
 
@@ -147,6 +150,21 @@ impl Conn {
         self.request
             .as_ref()
             .is_some_and(|request| request.unsent.is_some())
+    }
+
+    /// Whether responses wait until what they answer is saved.
+    pub(in crate::engine) fn awaits_log(&self) -> bool {
+        self.unsaved_answers() > 0
+    }
+
+    /// Whether one more response may wait for the log.
+    pub(in crate::engine) fn may_await_log(&self) -> bool {
+        self.unsaved_answers() < MAX_UNSAVED_ANSWERS
+    }
+
+    fn unsaved_answers(&self) -> u32 {
+        let request = self.request.as_ref();
+        request.map_or(0, |request| request.unsaved_answers)
     }
 
     /// Whether received bytes wait to be processed.

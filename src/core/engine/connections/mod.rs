@@ -31,4 +31,4 @@ pub(super) use table::{Connections, Step};
 #[cfg(test)]
 pub(super) use wire::Sink;
 pub use wire::{Sent, Wire};
-pub(super) use write::{resume, write, write_frames, write_shared};
+pub(super) use write::{resume, write, write_behind, write_frames, write_shared};

@@ -24,6 +24,8 @@ pub(in crate::engine) struct RequestState {
     pub(in crate::engine) message: Option<UnfinishedMessage>,
     /// Bytes that arrived on a stream, where none are expected.
     pub(in crate::engine) unexpected_bytes: usize,
+    /// Responses that wait until what they answer is saved.
+    pub(in crate::engine) unsaved_answers: u32,
     charge: Charge,
 }
 
@@ -37,6 +39,7 @@ impl RequestState {
             options: None,
             message: None,
             unexpected_bytes: 0,
+            unsaved_answers: 0,
             charge: Charge::new(buffers),
         }
     }
@@ -49,6 +52,7 @@ impl RequestState {
             && self.options.is_none()
             && self.message.is_none()
             && self.unexpected_bytes == 0
+            && self.unsaved_answers == 0
     }
 
     /// Updates the charge for buffered bytes; to be called after they changed.

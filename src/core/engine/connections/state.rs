@@ -18,6 +18,8 @@ pub enum State {
     Streaming,
     /// The response is computed over several ticks.
     Deferred,
+    /// The response waits until what was published is saved.
+    Publishing,
     /// The last response is on its way; input is discarded.
     Closing,
     /// Only the socket is left, to be closed at the end of the tick.
@@ -26,13 +28,14 @@ pub enum State {
 
 impl State {
     /// All states, in the order of their numbers.
-    pub const ALL: [State; 8] = [
+    pub const ALL: [State; 9] = [
         State::Idle,
         State::Head,
         State::Body,
         State::Held,
         State::Streaming,
         State::Deferred,
+        State::Publishing,
         State::Closing,
         State::Gone,
     ];
@@ -46,6 +49,7 @@ impl State {
             State::Held => "held",
             State::Streaming => "streaming",
             State::Deferred => "deferred",
+            State::Publishing => "publishing",
             State::Closing => "closing",
             State::Gone => "gone",
         }
@@ -60,7 +64,7 @@ impl State {
             Head | Body => next != Head,
             // A further request gives up the hold before it is looked at.
             Held => matches!(next, Idle | Gone),
-            Deferred => matches!(next, Idle | Gone),
+            Deferred | Publishing => matches!(next, Idle | Gone),
             Streaming => matches!(next, Closing | Gone),
             Closing => next == Gone,
             Gone => false,

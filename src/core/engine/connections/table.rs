@@ -377,7 +377,9 @@ impl Connections {
                 self.start_head_timeout(index);
             }
             State::Idle => self.arm_ms(index, self.timeouts.idle_ms),
-            State::Streaming if conn.reached_limit(now) => return Some(Step::EndStream),
+            State::Streaming if conn.reached_limit(now) && !conn.awaits_log() => {
+                return Some(Step::EndStream);
+            }
             State::Held | State::Streaming => {
                 if !conn.reader.is_queued() {
                     let waits = hub.enqueue(&mut conn.reader);
@@ -385,7 +387,7 @@ impl Connections {
                 }
             }
             State::Closing => self.close_lingering(index, hub, wire),
-            State::Head | State::Body | State::Deferred | State::Gone => {}
+            State::Head | State::Body | State::Deferred | State::Publishing | State::Gone => {}
         }
         None
     }
@@ -437,7 +439,16 @@ impl Connections {
             State::Deferred | State::Gone => false,
             // Frames may have to be answered, so they wait until what is unsent is sent.
             State::Streaming if conn.is_duplex() => {
-                !conn.flags.contains(Flags::DEFERRED_INPUT) && !conn.is_blocked()
+                !conn.flags.contains(Flags::DEFERRED_INPUT)
+                    && !conn.is_blocked()
+                    && conn.may_await_log()
+            }
+            // Input that cannot be processed yet is not read, but for its beginning.
+            State::Publishing => {
+                !conn.flags.contains(Flags::DEFERRED_INPUT)
+                    && !conn.is_blocked()
+                    && !conn.has_input()
+                    && conn.may_await_log()
             }
             State::Streaming => !conn.flags.contains(Flags::DEFERRED_INPUT),
             _ => !conn.flags.contains(Flags::DEFERRED_INPUT) && !conn.is_blocked(),
@@ -473,6 +484,7 @@ impl Connections {
             match conn.state() {
                 State::Gone => assert!(!has_deadline, "a closed connection has a deadline"),
                 State::Deferred => {}
+                State::Publishing => assert!(conn.awaits_log(), "nothing is awaited"),
                 _ if conn.flags.contains(Flags::DEFERRED_INPUT) => {}
                 state => assert!(has_deadline, "no deadline in state {state:?}"),
             }

@@ -44,6 +44,30 @@ pub(in crate::engine) fn write(
     }
 }
 
+/// As [`write`], behind what is unsent.
+pub(in crate::engine) fn write_behind(
+    connections: &mut Connections,
+    index: u32,
+    bytes: &[u8],
+    hub: &mut Hub,
+    wire: &mut impl Wire,
+) {
+    let request = connections[index].request.as_ref();
+    let Some(unsent) = request.and_then(|request| request.unsent.as_ref()) else {
+        return write(connections, index, bytes, hub, wire);
+    };
+    let before = &unsent.frame.bytes()[unsent.rest.clone()];
+    if !connections.buffers.has_room(before.len() + bytes.len()) {
+        return connections.close(index, CloseReason::NoRoom, hub);
+    }
+    // fault: overtakes-what-is-unsent
+    let all = [before, bytes].concat();
+    let rest = 0..all.len();
+    let frame = Frame::new(all, &connections.buffers);
+    let request = connections[index].request.as_mut();
+    request.expect("it had the frame").unsent = Some(UnsentFrame { frame, rest });
+}
+
 /// Sends one frame that others share. Returns whether the socket took all of it.
 pub(in crate::engine) fn write_shared(
     connections: &mut Connections,
@@ -220,6 +244,7 @@ fn rearm(connections: &mut Connections, index: u32) {
         State::Body => connections.start_body_timeout(index),
         // `settle` sets the idle timeout.
         State::Idle => {}
-        State::Deferred | State::Closing | State::Gone => {}
+        State::Publishing if has_input => connections.defer_input(index),
+        State::Deferred | State::Publishing | State::Closing | State::Gone => {}
     }
 }

@@ -6,7 +6,7 @@
 
 use super::settle::{refuse, settle};
 use super::state::Delivery;
-use super::{duplex, expired, poll, stream};
+use super::{duplex, expired, poll, publishing, stream};
 use crate::base::wheel::TICK_MS;
 use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::Problem;
@@ -26,6 +26,7 @@ pub(in crate::engine) fn expire(delivery: &mut Delivery, mut budget: usize, wire
     while let Some(index) = delivery.connections.expire(&mut budget) {
         on_deadline(delivery, index, wire);
     }
+    publishing::expire(delivery, wire);
     delivery.hub.continue_reconfigure(RECONFIGURED);
     delivery.hub.expire_history(SWEEP);
     delivery.hub.forget_idle(SWEEP);
@@ -78,6 +79,10 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             poll::expire(delivery, index, wire);
             settle(delivery, index, wire);
         }
+        // It ends when the log has answered what its client has published.
+        State::Streaming if conn.reached_limit(now) && conn.awaits_log() => {
+            connections.arm_ms(index, TICK_MS);
+        }
         State::Streaming if conn.reached_limit(now) => settle(delivery, index, wire),
         State::Streaming if connections.has_slow_message(index) => {
             let reason = "a message took longer than --body-timeout";
@@ -92,7 +97,7 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             settle(delivery, index, wire);
         }
         State::Closing => connections.close(index, CloseReason::Closed, hub),
-        State::Deferred | State::Gone => {}
+        State::Deferred | State::Publishing | State::Gone => {}
     }
 }
 

@@ -4,7 +4,7 @@
 //! many of them share, and the drain. It never parses a request, except for
 //! the origin of one that it refuses.
 //!
-//! Calls run one way: `deliver`, `deadlines` → `settle` → `poll`, `stream` → `state`, and
+//! Calls run one way: `deliver`, `deadlines` → `publishing` → `settle` → `poll`, `stream` → `state`, and
 //! `deadlines` → `duplex` → `stream`.
 
 mod deadlines;
@@ -14,6 +14,7 @@ mod duplex;
 mod expired;
 mod linger;
 mod poll;
+mod publishing;
 mod retry_advice;
 mod review;
 mod right;
@@ -27,6 +28,9 @@ pub(super) use deadlines::expire;
 pub(super) use deliver::deliver;
 pub(super) use duplex::{Followed, close as close_socket, echo_close, follow};
 pub(super) use poll::give_up_hold;
+pub(super) use publishing::{
+    Answer, end_command, saved, wait as wait_for_log, wait_behind, write_error,
+};
 pub(super) use retry_advice::REFUSED_RETRY_MS;
 pub(super) use settle::{refuse, settle};
 pub(super) use start::{ReceiveRequest, start};

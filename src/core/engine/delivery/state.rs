@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::drain::Drain;
+use super::publishing::Publishing;
 use super::review::Review;
 use crate::base::meter::Frame;
 use crate::base::time::{Time, millis};
@@ -14,7 +15,7 @@ use crate::engine::gauges::ProcessGauges;
 use crate::engine::response::{Framing, Heads, ResponseWriter};
 use crate::engine::stats::CloseReason;
 use crate::hub::{Hub, Item, Take};
-use crate::message::{Epoch, Seq};
+use crate::message::Seq;
 use crate::transport::Transport;
 
 /// The settings of delivery.
@@ -69,6 +70,8 @@ pub(in crate::engine) struct Delivery {
     pub(in crate::engine) gauges: ProcessGauges,
     /// The time of day, in milliseconds since 1970.
     pub(in crate::engine) date_ms: u64,
+    /// Responses that wait for the log.
+    pub(in crate::engine) publishing: Publishing,
     pub(super) settings: Settings,
     pub(super) shared: SharedResponses,
     /// Buffers that are reused from turn to turn.
@@ -79,14 +82,14 @@ pub(in crate::engine) struct Delivery {
 impl Delivery {
     pub(in crate::engine) fn new(
         config: &Config,
-        max_connections: usize,
-        epoch: Epoch,
-        mut random: fastrand::Rng,
+        connections: Connections,
+        hub: Hub,
+        random: fastrand::Rng,
     ) -> Delivery {
-        let keys = (random.u64(..), random.u64(..));
         Delivery {
-            connections: Connections::new(config, max_connections, keys),
-            hub: Hub::new(config, max_connections, epoch, keys),
+            publishing: Publishing::new(&connections.buffers),
+            connections,
+            hub,
             response: ResponseWriter::new(Heads::new(config)),
             random,
             drain: None,

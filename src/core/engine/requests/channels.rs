@@ -10,6 +10,7 @@ use crate::base::decimal;
 use crate::engine::response::Problem;
 use crate::engine::routing::{decoded, parameters};
 use crate::hub::{Audience, Channel, Hub};
+use crate::log::Log;
 use crate::message::Seq;
 use crate::transport::Transport;
 
@@ -124,11 +125,10 @@ pub(super) fn show_channel(hub: &Hub, name: &str) -> Result<Vec<u8>, Problem> {
     Ok(json(&state_of(hub, channel)))
 }
 
-/// Forgets the history of one channel.
-pub(super) fn forget_channel(hub: &mut Hub, name: &str) -> Result<(), Problem> {
+/// Deletes the history of one channel.
+pub(super) fn delete_history(log: &mut Log, hub: &mut Hub, name: &str) -> Result<(), Problem> {
     let channel = hub.find(name).ok_or_else(unknown)?;
-    hub.forget(channel);
-    Ok(())
+    Ok(log.delete(hub, channel)?)
 }
 
 fn state_of(hub: &Hub, channel: u32) -> State<'_> {

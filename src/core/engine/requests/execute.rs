@@ -3,7 +3,7 @@
 //! Owns the way from an operation to the endpoint that serves it, and its entry in counters and
 //! log.
 
-use super::channels::{Listing, forget_channel, show_channel};
+use super::channels::{Listing, delete_history, show_channel};
 use super::connections::{Action, Search};
 use super::deferred::{Deferred, DeferredResponse};
 use super::metrics;
@@ -11,13 +11,17 @@ use super::publish::{accept, publish_batch, write_published};
 use super::state::Requests;
 use crate::encode::cursor_object;
 use crate::engine::connections::State;
-use crate::engine::delivery::{Delivery, ReceiveRequest, open_poll, open_stream, start};
+use crate::engine::delivery::{
+    Answer, Delivery, ReceiveRequest, open_poll, open_stream, start, wait_for_log,
+};
 use crate::engine::response::{
     BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
 };
 use crate::engine::routing::{Circumstances, Operation, Route, callback_of, publish_to};
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method, status};
+use crate::hub::Refusal;
+use crate::log::Mark;
 use crate::message::Draft;
 
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
@@ -36,6 +40,8 @@ enum Reply {
     /// The connection is parked or at its end, or the response comes over the next ticks. Its
     /// status is known.
     Later(u16),
+    /// It is written when the log is saved up to a place: 200 with this JSON, or 204.
+    Unsaved(Mark, Option<Vec<u8>>),
 }
 
 /// Serves one whole request.
@@ -58,6 +64,14 @@ pub(super) fn handle_request(
     };
     let status = match reply {
         Reply::Now(status) | Reply::Later(status) => status,
+        Reply::Unsaved(mark, json) => {
+            let answer = Answer::Http {
+                context: context.without_callback(),
+                endpoint: endpoint_of(route),
+                json,
+            };
+            return wait_for_log(delivery, index, mark, answer);
+        }
     };
     record(delivery, index, head, route, status);
     if let Reply::Now(_) = reply {
@@ -152,6 +166,11 @@ fn execute<'b>(
             };
             let published = requests.log.publish(hub, draft);
             let published = published.map_err(|(refusal, _)| Problem::from(refusal))?;
+            if let Some(mark) = requests.log.unsaved(published.id.seq) {
+                let mut json = Vec::new();
+                write_published(&mut json, &channel, &published);
+                return Ok(Reply::Unsaved(mark, Some(json)));
+            }
             response.json_with(context, |out| write_published(out, &channel, &published));
         }
         Operation::PublishLines(identity) => {
@@ -159,7 +178,10 @@ fn execute<'b>(
             let rights = requests.authorizer.rights();
             let permit = |name: &str| publish_to(rights, &identity, access, name);
             let max_bytes = requests.max_body_bytes;
-            let answer = publish_batch(&mut requests.log, hub, body, max_bytes, permit)?;
+            let (answer, newest) = publish_batch(&mut requests.log, hub, body, max_bytes, permit)?;
+            if let Some(mark) = newest.and_then(|newest| requests.log.unsaved(newest)) {
+                return Ok(Reply::Unsaved(mark, Some(answer)));
+            }
             response.json(context, &answer);
         }
         Operation::Channels => {
@@ -177,7 +199,10 @@ fn execute<'b>(
         }
         Operation::ShowChannel(name) => response.json(context, &show_channel(hub, &name)?),
         Operation::ForgetChannel(name) => {
-            forget_channel(hub, &name)?;
+            delete_history(&mut requests.log, hub, &name)?;
+            if let Some(mark) = requests.log.unsaved_end() {
+                return Ok(Reply::Unsaved(mark, None));
+            }
             response.no_content(context);
             return Ok(Reply::Now(204));
         }
@@ -190,6 +215,9 @@ fn execute<'b>(
         Operation::Healthz => response.text(context, "ok\n"),
         Operation::Readyz if delivery.drain.is_some() => {
             return Err(draining());
+        }
+        Operation::Readyz if !requests.log.is_healthy() => {
+            return Err(Refusal::LogFails.into());
         }
         Operation::Readyz => response.text(context, "ready\n"),
         Operation::Metrics => {
@@ -215,6 +243,11 @@ fn execute<'b>(
             if delivery.drain.is_some() && head.preflight_method.is_none() =>
         {
             return Err(draining());
+        }
+        Operation::Preflight(Route::Readyz)
+            if !requests.log.is_healthy() && head.preflight_method.is_none() =>
+        {
+            return Err(Refusal::LogFails.into());
         }
         Operation::Preflight(route) => {
             write_preflight(response, context, head, route);
@@ -315,7 +348,7 @@ fn record(
     route: Option<Route<'_>>,
     status: u16,
 ) {
-    let endpoint = route.map_or(Endpoint::Other, |route| route.endpoint());
+    let endpoint = endpoint_of(route);
     delivery.connections.stats.requests.count(endpoint, status);
     // At debug level: a line per request is too much in production.
     log::debug!(
@@ -324,4 +357,8 @@ fn record(
         head.method,
         head.path.escape_ascii(),
     );
+}
+
+fn endpoint_of(route: Option<Route<'_>>) -> Endpoint {
+    route.map_or(Endpoint::Other, |route| route.endpoint())
 }

@@ -7,7 +7,7 @@ use super::execute::{authorize, handle_request, refuse_request};
 use super::frames::next_frame;
 use super::state::Requests;
 use crate::engine::connections::{ConnId, Flags, State, Upload, Wire};
-use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle};
+use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle, wait_behind};
 use crate::engine::response::Problem;
 use crate::engine::routing::Route;
 use crate::engine::stats::CloseReason;
@@ -75,7 +75,7 @@ pub(in crate::engine) fn eof(delivery: &mut Delivery, id: ConnId, wire: &mut imp
     conn.flags.insert(Flags::EOF);
     let owes_responses = conn.is_blocked()
         || conn.flags.contains(Flags::DEFERRED_INPUT)
-        || conn.state() == State::Deferred;
+        || matches!(conn.state(), State::Deferred | State::Publishing);
     if !conn.is_parked() && owes_responses {
         return settle(delivery, index, wire);
     }
@@ -123,14 +123,20 @@ fn process_input(
         let rest = &input[done..];
         let taken = match conn.state() {
             _ if conn.is_blocked() => return done,
-            State::Idle if conn.flags.contains(Flags::CLOSE) => return input.len(),
+            State::Idle | State::Publishing if conn.flags.contains(Flags::CLOSE) => {
+                return input.len();
+            }
             State::Body => continue_body(requests, delivery, index, rest),
             State::Idle | State::Head | State::Held if !rest.is_empty() => {
                 next_request(requests, delivery, index, rest)
             }
             State::Idle | State::Head | State::Held | State::Deferred => None,
+            State::Publishing if !rest.is_empty() && conn.may_await_log() => {
+                next_publish(requests, delivery, index, rest)
+            }
+            State::Publishing => None,
             State::Streaming if conn.is_duplex() => {
-                let has_more = !rest.is_empty();
+                let has_more = !rest.is_empty() && conn.may_await_log();
                 has_more.then(|| next_frame(requests, delivery, index, rest))
             }
             State::Streaming | State::Closing | State::Gone => {
@@ -242,6 +248,39 @@ fn next_request(
         }
         Ok(Outcome::Partial) => unreachable!("returned above"),
     }
+}
+
+/// Processes the next request behind one that waits for the log, if it is a publish that is complete:
+/// so those of a pipeline are saved together. Returns the bytes it took, or `None` if it has to wait.
+fn next_publish(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    bytes: &[u8],
+) -> Option<usize> {
+    let parsed = http1::parse(bytes, &mut Scan::default(), requests.max_head_bytes);
+    let Ok(Outcome::Complete { head, length }) = parsed else {
+        return None;
+    };
+    let (raw, rest) = bytes.split_at(length);
+    let is_complete = match head.framing {
+        Framing::None => true,
+        Framing::Length(body) => body <= rest.len().min(requests.max_body_bytes) as u64,
+        _ => false,
+    };
+    let is_publish = Route::of(head.path).is_some_and(|route| route.is_publish());
+    if !is_complete || !is_publish {
+        return None;
+    }
+    let before = delivery.response.out.len();
+    let taken = length + serve_head(requests, delivery, index, &head, raw, rest);
+    let written = delivery.response.out.split_off(before);
+    if !written.is_empty() {
+        // It does not wait itself, as it is refused.
+        // fault: refusal-overtakes
+        wait_behind(delivery, index, written);
+    }
+    Some(taken)
 }
 
 /// Serves a request whose head is complete, if its body is too. Returns the bytes of body taken.

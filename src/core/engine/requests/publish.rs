@@ -6,7 +6,7 @@ use crate::encode::write_json_string;
 use crate::engine::response::Problem;
 use crate::hub::{Hub, Published, Refusal};
 use crate::log::Log;
-use crate::message::{Data, lines};
+use crate::message::{Data, Seq, lines};
 
 /// The most lines in one batch: they are published in one turn.
 const MAX_LINES: usize = 10_000;
@@ -21,15 +21,15 @@ pub(super) fn accept(content_type: Option<&[u8]>, body: &[u8]) -> Result<Data, P
     })
 }
 
-/// Publishes a batch and returns the body that says what each line got. `permit` judges each
-/// channel.
+/// Publishes a batch and returns the body that says what each line got, and the number of the last.
+/// `permit` judges each channel.
 pub(super) fn publish_batch(
     log: &mut Log,
     hub: &mut Hub,
     body: &[u8],
     max_body_bytes: usize,
     permit: impl Fn(&str) -> Result<(), Problem>,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<(Vec<u8>, Option<Seq>), Problem> {
     let drafts = lines::parse(body, max_body_bytes).map_err(|error| {
         let detail = error.to_string();
         match error.is_too_large() {
@@ -57,7 +57,8 @@ pub(super) fn publish_batch(
         write_published(&mut answer, channel, published);
     }
     answer.extend_from_slice(b"]}");
-    Ok(answer)
+    let newest = published.last().map(|(_, published)| published.id.seq);
+    Ok((answer, newest))
 }
 
 /// Says which message of a batch is too large; otherwise as for one message.

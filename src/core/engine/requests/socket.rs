@@ -8,7 +8,9 @@ use super::command::{self, Command};
 use super::publish::write_published;
 use super::state::Requests;
 use crate::encode::{cursor_object, gap_object, write_json_string};
-use crate::engine::delivery::{Delivery, Followed, close_socket, follow};
+use crate::engine::delivery::{
+    Answer, Delivery, Followed, close_socket, end_command, follow, wait_for_log, write_error,
+};
 use crate::engine::response::Problem;
 use crate::engine::routing::{Identity, Names, Since, publish_to, receive_from, serves_publishing};
 use crate::hub::Published;
@@ -58,24 +60,23 @@ enum Done<'t> {
 fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &str) {
     let (reference, command) = command::parse(text, delivery.hub.epoch());
     let done = command.and_then(|command| obey(requests, delivery, index, command));
+    if let Ok(Done::Published(channel, published)) = &done
+        && let Some(mark) = requests.log.unsaved(published.id.seq)
+    {
+        let mut object = Vec::new();
+        write_accepted(&mut object, channel, published);
+        let reference = reference.map(Box::from);
+        let answer = Answer::Command { object, reference };
+        return wait_for_log(delivery, index, mark, answer);
+    }
     let out = &mut delivery.response.out;
     ws::write(out, Opcode::Text, |out| {
         match &done {
             Ok(Done::Followed(names, followed)) => write_followed(out, names, *followed),
-            Ok(Done::Published(channel, published)) => {
-                out.extend_from_slice(b"{\"published\":");
-                write_published(out, channel, published);
-            }
-            Err(problem) => {
-                out.extend_from_slice(b"{\"error\":");
-                problem.document(out);
-            }
+            Ok(Done::Published(channel, published)) => write_accepted(out, channel, published),
+            Err(problem) => write_error(out, problem),
         }
-        if let Some(reference) = reference {
-            out.extend_from_slice(b",\"ref\":");
-            out.extend_from_slice(reference.as_bytes());
-        }
-        out.push(b'}');
+        end_command(out, reference);
     });
     if let Ok(Done::Followed(_, Followed { gap: Some(gap), .. })) = done {
         ws::write(out, Opcode::Text, |out| gap_object(out, gap));
@@ -100,6 +101,12 @@ fn obey<'t>(
             Ok(Done::Published(channel, published))
         }
     }
+}
+
+/// Appends that a message is published, without the last brace.
+fn write_accepted(out: &mut Vec<u8>, channel: &str, published: &Published) {
+    out.extend_from_slice(b"{\"published\":");
+    write_published(out, channel, published);
 }
 
 /// Appends what a socket follows now, without the last brace.

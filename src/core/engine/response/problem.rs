@@ -99,6 +99,14 @@ impl From<http1::Error> for Problem {
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
         match refusal {
+            Refusal::LogBusy => Problem::unavailable(
+                "messages are published faster than they can be saved; publish again shortly",
+                1,
+            ),
+            Refusal::LogFails => Problem::unavailable(
+                "messages cannot be saved now, as the log of the server says; publish again later",
+                5,
+            ),
             Refusal::Busy => Problem::unavailable(
                 "message memory is full of messages that readers have not received yet; \
                  publish again shortly",
