@@ -125,6 +125,13 @@ impl Channel {
         ring.rhythm()
     }
 
+    /// The numbers of its messages.
+    #[cfg(test)]
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = Seq> {
+        let entries = self.ring().map(|ring| &ring.entries);
+        entries.into_iter().flatten().map(|entry| entry.seq)
+    }
+
     pub(super) fn ring(&self) -> Option<&Ring> {
         self.ring.as_deref()
     }

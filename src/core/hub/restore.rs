@@ -10,7 +10,8 @@
 //! - *A channel inherits nothing* from its bucket of names here: its messages may be older than the
 //!   channel by which the bucket's floor was raised.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use super::ages::Ages;
 use super::policies::Rules;
@@ -41,8 +42,9 @@ pub struct Restore {
     gathered: Vec<Gathered>,
     /// The floors of names without a channel.
     floors: HashMap<Box<str>, Floor>,
-    /// Whether a channel may have lost its last message.
-    may_sweep: bool,
+    /// The channels by their newest messages, oldest first, as they were when there was no room for
+    /// another channel; `None` as long as there is.
+    oldest: Option<BinaryHeap<Reverse<(Seq, u32)>>>,
 }
 
 /// The messages of a channel, as they came.
@@ -50,6 +52,8 @@ pub struct Restore {
 struct Gathered {
     /// Their numbers and keys.
     messages: Vec<(Seq, u32)>,
+    /// The highest of their numbers.
+    newest: Seq,
     /// Their footprints together, with those that are removed since they were last sorted.
     bytes: usize,
 }
@@ -70,7 +74,7 @@ impl Restore {
             hub,
             gathered: Vec::new(),
             floors: HashMap::new(),
-            may_sweep: false,
+            oldest: None,
         }
     }
 
@@ -90,7 +94,7 @@ impl Restore {
         }
         let rules = self.hub.policies.rules(self.hub.policies.resolve(&name));
         let is_too_old = at.after_ms(rules.max_age_ms) <= self.hub.now;
-        let Some(index) = (!is_too_old).then(|| self.open(&name)).flatten() else {
+        let Some(index) = (!is_too_old).then(|| self.open(&name, seq)).flatten() else {
             return self.lose(&name, seq, false);
         };
         let bytes = footprint(&draft);
@@ -100,6 +104,7 @@ impl Restore {
         let gathered = &mut self.gathered[index as usize];
         gathered.messages.push((seq, key));
         gathered.bytes += bytes;
+        gathered.newest = gathered.newest.max(seq);
         let rules = self.hub.rules(index);
         if gathered.messages.len() > with_slack(rules.max_messages)
             || gathered.bytes > with_slack(rules.max_bytes)
@@ -118,7 +123,12 @@ impl Restore {
             return;
         }
         match self.hub.find(name) {
-            Some(index) => self.hub.channels[index as usize].raise_floor(up_to, is_saved),
+            Some(index) => {
+                self.hub.channels[index as usize].raise_floor(up_to, is_saved);
+                if up_to >= self.gathered[index as usize].newest {
+                    self.trim(index);
+                }
+            }
             None => {
                 let floor = self.floors.entry((&**name).into()).or_default();
                 if up_to > floor.up_to {
@@ -140,7 +150,6 @@ impl Restore {
     pub fn finish(mut self, epoch: Epoch, head: Seq) -> Hub {
         self.trim_each();
         self.trim_all();
-        self.sweep();
         for (index, gathered) in std::mem::take(&mut self.gathered).into_iter().enumerate() {
             if gathered.messages.is_empty() {
                 continue;
@@ -185,23 +194,22 @@ impl Restore {
         }
     }
 
-    /// The channel of a name, made if need be; `None` where there is no room for it.
-    fn open(&mut self, name: &str) -> Option<u32> {
+    /// The channel of a name, made if need be, for a message; `None` where there is no room for it.
+    fn open(&mut self, name: &str, seq: Seq) -> Option<u32> {
         if let Some(index) = self.hub.find(name) {
             return Some(index);
         }
-        if self.hub.ensure_channel(name).is_err() {
-            if !std::mem::take(&mut self.may_sweep) {
-                return None;
-            }
-            self.sweep();
-            self.hub.ensure_channel(name).ok()?;
+        while self.hub.ensure_channel(name).is_err() {
+            self.drop_channel_before(seq)?;
         }
         let floor = self.floors.remove(name).unwrap_or_default();
         let policy = self.hub.policies.resolve(name);
         let mut channel = Channel::new(name, floor.up_to, policy);
         channel.is_floor_saved = floor.is_saved;
         let index = self.hub.add(channel);
+        if let Some(oldest) = &mut self.oldest {
+            oldest.push(Reverse((seq, index)));
+        }
         if self.gathered.len() <= index as usize {
             self.gathered
                 .resize_with(index as usize + 1, Gathered::default);
@@ -209,7 +217,37 @@ impl Restore {
         Some(index)
     }
 
-    /// Sorts a channel's messages, and drops those that are lost or over its limits.
+    /// Drops the channel whose newest message is the oldest, if that is before `seq`. Returns whether
+    /// there was one: it makes room for a channel in use since. Channels that were forgotten may be
+    /// back, where that was not saved.
+    fn drop_channel_before(&mut self, seq: Seq) -> Option<()> {
+        let newest =
+            |gathered: &Gathered| (!gathered.messages.is_empty()).then_some(gathered.newest);
+        let oldest = self.oldest.get_or_insert_with(|| {
+            let each = self.gathered.iter().enumerate();
+            let each = each.filter_map(|(index, one)| Some(Reverse((newest(one)?, index as u32))));
+            each.collect()
+        });
+        while let Some(Reverse((at, index))) = oldest.pop() {
+            match newest(&self.gathered[index as usize]) {
+                Some(now) if now != at => oldest.push(Reverse((now, index))),
+                Some(now) if now < seq => {
+                    self.hub.channels[index as usize].raise_floor(now, false);
+                    self.trim(index);
+                    return Some(());
+                }
+                Some(_) => {
+                    oldest.push(Reverse((at, index)));
+                    return None;
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// Sorts a channel's messages, and drops those that are lost or over its limits. If none is left,
+    /// the channel goes.
     fn trim(&mut self, index: u32) {
         let rules = *self.hub.rules(index);
         let mut gathered = std::mem::take(&mut self.gathered[index as usize]).messages;
@@ -234,11 +272,17 @@ impl Restore {
             self.remove(seq, key);
         }
         kept.drain(..over);
-        self.may_sweep |= kept.is_empty();
         let footprint = |&(_, key): &(Seq, u32)| self.hub.messages[key as usize].footprint();
         let bytes = kept.iter().map(footprint).sum();
-        let messages = kept;
-        self.gathered[index as usize] = Gathered { messages, bytes };
+        let newest = kept.last().map(|&(seq, _)| seq);
+        self.gathered[index as usize] = Gathered {
+            messages: kept,
+            newest: newest.unwrap_or_default(),
+            bytes,
+        };
+        if newest.is_none() {
+            self.close(index);
+        }
     }
 
     /// How many of the oldest messages are over the limits of their channel.
@@ -291,23 +335,16 @@ impl Restore {
         }
     }
 
-    /// Removes the channels without messages. Their floors stay.
-    fn sweep(&mut self) {
-        for index in 0..self.gathered.len() as u32 {
-            if !self.gathered[index as usize].messages.is_empty()
-                || !self.hub.channels.contains(index as usize)
-            {
-                continue;
-            }
-            let gone = self.hub.channels.remove(index as usize);
-            self.hub.channel_bytes -= Channel::footprint(gone.name());
-            self.hub.names.remove(index, &gone, &self.hub.channels);
-            let floor = Floor {
-                up_to: gone.evicted_up_to(),
-                is_saved: gone.is_floor_saved,
-            };
-            self.floors.insert(gone.name().into(), floor);
-        }
+    /// Removes a channel without messages. Its floor stays.
+    fn close(&mut self, index: u32) {
+        let gone = self.hub.channels.remove(index as usize);
+        self.hub.channel_bytes -= Channel::footprint(gone.name());
+        self.hub.names.remove(index, &gone, &self.hub.channels);
+        let floor = Floor {
+            up_to: gone.evicted_up_to(),
+            is_saved: gone.is_floor_saved,
+        };
+        self.floors.insert(gone.name().into(), floor);
     }
 
     /// Puts all messages into the order of their ages, which is that of their numbers. Where the

@@ -291,3 +291,6 @@ impl Saved {
         self.unsaved_bytes += bytes;
     }
 }
+
+#[cfg(test)]
+mod tests;

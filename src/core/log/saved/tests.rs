@@ -1,0 +1,534 @@
+//! A saved log and its hub, through restarts, against the list of all that was published.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::base::time::Time;
+use crate::config::{Config, History as Limits, Policy};
+use crate::hub::{Hub, Item, Published, Refusal, Take};
+use crate::log::{Health, History, How, Identity, Log, Mark, record};
+use crate::message::{ChannelName, Data, Draft, Epoch, IdempotencyKey, Seq};
+
+/// More names than there is room for channels. The policies are `latest` and `persist = false`.
+const CHANNELS: [&str; 6] = ["a", "b", "c", "d", "latest", "volatile"];
+
+/// The wall clock at the start.
+const DATE_MS: u64 = 1_800_000_000_000;
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A message of so many bytes to a channel, with one of a few keys or none.
+    Publish(usize, usize, Option<u8>),
+    /// A batch of such messages, without keys.
+    Batch(Vec<(usize, usize)>),
+    Delete(usize),
+    Pass(u64),
+    /// What was appended is written, to the last segment or a new one, and said to be.
+    Save(bool),
+    /// The oldest segment is carried over, and removed at the next [`Op::Save`].
+    Carry,
+    /// The process ends after everything was saved.
+    End,
+    /// The process is killed: what was not saved is lost, and maybe what was written of it is not.
+    Kill(bool),
+    /// The machine goes down, and all but a part of the records are lost.
+    LoseTail(prop::sample::Index),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let message = || (0..CHANNELS.len(), 0..900usize);
+    prop_oneof![
+        12 => (message(), proptest::option::of(0..3u8))
+            .prop_map(|((channel, bytes), key)| Op::Publish(channel, bytes, key)),
+        2 => proptest::collection::vec(message(), 0..5).prop_map(Op::Batch),
+        1 => (0..CHANNELS.len()).prop_map(Op::Delete),
+        2 => (0..9_000u64).prop_map(Op::Pass),
+        5 => any::<bool>().prop_map(Op::Save),
+        3 => Just(Op::Carry),
+        1 => Just(Op::End),
+        1 => any::<bool>().prop_map(Op::Kill),
+        1 => any::<prop::sample::Index>().prop_map(Op::LoseTail),
+    ]
+}
+
+fn name(channel: usize) -> ChannelName<'static> {
+    ChannelName::parse(CHANNELS[channel].as_bytes()).unwrap()
+}
+
+fn config() -> Config {
+    let policy = |pattern: &str| Policy::of(pattern.parse().unwrap());
+    Config {
+        history: Limits {
+            max_messages: 5,
+            max_total_bytes: 6_000,
+            max_age: Duration::from_secs(20),
+            ..Limits::default()
+        },
+        max_channels: 4,
+        policies: vec![
+            Policy {
+                latest: true,
+                ..policy("latest")
+            },
+            Policy {
+                persist: false,
+                ..policy("volatile")
+            },
+        ],
+        ..Config::default()
+    }
+}
+
+/// A message that was published, as the list knows it.
+#[derive(Clone, Debug)]
+struct Message {
+    channel: usize,
+    seq: Seq,
+    data: Data,
+    /// The place up to which the log has to be saved for it.
+    mark: Mark,
+}
+
+struct World {
+    config: Config,
+    identity: Identity,
+    log: Log,
+    hub: Hub,
+    now: Time,
+    date_ms: u64,
+    /// The records of each segment.
+    segments: Vec<Vec<u8>>,
+    /// The records that are to be carried over as soon as the log is saved up to a place.
+    carried: Option<Mark>,
+    /// All messages of this epoch that were not lost by a crash before they were saved.
+    messages: Vec<Message>,
+    /// All messages that were ever published.
+    published: Vec<Message>,
+    /// Up to where each channel is deleted, and when that is saved.
+    deleted: Vec<(usize, Seq, Mark)>,
+    /// The first cursor of this epoch: readers that have it were told a gap.
+    epoch_start: Seq,
+}
+
+impl World {
+    fn new() -> World {
+        let config = config();
+        let identity = Identity::new([1, 2, 3]);
+        let (hub, log) = History::new(identity, &config, 8, DATE_MS).finish(How::Clean);
+        World {
+            config,
+            identity,
+            now: hub.now(),
+            log,
+            hub,
+            date_ms: DATE_MS,
+            segments: vec![Vec::new()],
+            carried: None,
+            messages: Vec::new(),
+            published: Vec::new(),
+            deleted: Vec::new(),
+            epoch_start: Seq::ZERO,
+        }
+    }
+
+    fn note(&mut self, channel: usize, data: Data, published: Published) {
+        let seq = published.id.seq;
+        assert_eq!(published.id.epoch, self.identity.epoch);
+        assert!(self.messages.last().is_none_or(|last| last.seq < seq));
+        let mark = self.log.unsaved(seq).expect("it is not saved yet");
+        let message = Message {
+            channel,
+            seq,
+            data,
+            mark,
+        };
+        self.published.push(message.clone());
+        self.messages.push(message);
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Publish(channel, bytes, key) => {
+                let key = key.map(|key| IdempotencyKey::parse(&[b'k', b'0' + key]).unwrap());
+                let data = Data::Text("x".repeat(bytes).into());
+                let draft = Draft {
+                    key,
+                    ..Draft::new(name(channel), data.clone())
+                };
+                let first = self.hub.published_before(&draft);
+                match (self.log.publish(&mut self.hub, draft), first) {
+                    (result, Some(first)) => assert_eq!(result, Ok(first)),
+                    (Ok(published), None) => self.note(channel, data, published),
+                    (Err(_), None) => {}
+                }
+            }
+            Op::Batch(messages) => {
+                let data = |bytes: usize| Data::Text("x".repeat(bytes).into());
+                let draft =
+                    |&(channel, bytes): &(usize, usize)| Draft::new(name(channel), data(bytes));
+                let drafts = messages.iter().map(draft).collect();
+                if let Ok(published) = self.log.publish_all(&mut self.hub, drafts) {
+                    for (&(channel, bytes), (_, published)) in messages.iter().zip(published) {
+                        self.note(channel, data(bytes), published);
+                    }
+                }
+            }
+            Op::Delete(channel) => {
+                let Some(index) = self.hub.find(CHANNELS[channel]) else {
+                    return;
+                };
+                self.log.delete(&mut self.hub, index).unwrap();
+                let up_to = self.hub.channel(index).evicted_up_to();
+                if let Some(mark) = self.log.unsaved_end() {
+                    self.deleted.push((channel, up_to, mark));
+                }
+            }
+            Op::Pass(ms) => self.pass(ms),
+            Op::Save(rolls) => self.save(rolls),
+            Op::Carry => self.carry(),
+            Op::End => {
+                self.save(false);
+                self.restart(How::Clean);
+            }
+            Op::Kill(is_written) => {
+                let saved = self.log.as_saved().unwrap();
+                if let Some(unsaved) = saved.take(&mut self.hub).filter(|_| is_written) {
+                    self.write(&unsaved.records, false);
+                    self.log.as_saved().unwrap().saved(unsaved.up_to);
+                }
+                let log = &self.log;
+                self.messages.retain(|message| log.is_saved(message.mark));
+                self.deleted.retain(|&(_, _, mark)| log.is_saved(mark));
+                self.restart(How::Crashed);
+            }
+            Op::LoseTail(kept) => {
+                self.save(false);
+                let last = self.segments.last_mut().unwrap();
+                let kept = kept.index(last.len() + 1);
+                last.truncate(kept);
+                let epoch = Epoch::from_seed(self.log.newest().0 + 10);
+                self.restart(How::TailLost(epoch));
+            }
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now = self.now.after_ms(ms);
+        self.date_ms += ms;
+        self.hub.set_now(self.now);
+        self.log.as_saved().unwrap().set_date(self.date_ms);
+        self.hub.expire_history(1_000);
+        self.hub.forget_idle(1_000);
+    }
+
+    fn write(&mut self, records: &[u8], rolls: bool) {
+        if rolls {
+            self.segments.push(Vec::new());
+        }
+        self.segments.last_mut().unwrap().extend_from_slice(records);
+    }
+
+    fn save(&mut self, rolls: bool) {
+        let saved = self.log.as_saved().unwrap();
+        if let Some(unsaved) = saved.take(&mut self.hub) {
+            self.write(&unsaved.records, rolls);
+            let saved = self.log.as_saved().unwrap();
+            saved.saved(unsaved.up_to);
+            assert_eq!(saved.unsaved_bytes(), 0);
+        }
+        assert_eq!(self.log.unsaved_end(), None);
+        if self
+            .carried
+            .take()
+            .is_some_and(|mark| self.log.is_saved(mark))
+        {
+            self.segments.remove(0);
+        }
+    }
+
+    fn carry(&mut self) {
+        if self.segments.len() < 2 || self.carried.is_some() {
+            return;
+        }
+        let before = self.log.as_saved().unwrap().unsaved_bytes();
+        let saved = self.log.as_saved().unwrap();
+        let mark = saved.carry(&mut self.hub, &self.segments[0]).unwrap();
+        let carried = self.log.as_saved().unwrap().unsaved_bytes() - before;
+        assert!(
+            carried <= self.segments[0].len(),
+            "carrying over takes more"
+        );
+        self.carried = Some(mark);
+    }
+
+    /// Starts again from the segments, with what is in memory gone.
+    fn restart(&mut self, how: How) {
+        let kept = self.kept();
+        let newest = self.log.newest();
+        let mut history = History::new(self.identity, &self.config, 8, self.date_ms);
+        for segment in &mut self.segments {
+            let mut read = 0;
+            while let record::Read::Record { entry, rest } = record::read(&segment[read..]) {
+                history.replay(entry).unwrap();
+                read = segment.len() - rest.len();
+            }
+            segment.truncate(read);
+        }
+        if let (How::Clean, Some(last)) = (how, self.messages.last()) {
+            assert!(history.newest() >= last.seq, "the newest number is lost");
+        }
+        // Saved beside the log at each start.
+        history.go_on_after(newest);
+        let (hub, log) = history.finish(how);
+        (self.hub, self.log) = (hub, log);
+        self.now = self.hub.now();
+        self.carried = None;
+        // Places are those of one process.
+        for message in &mut self.messages {
+            message.mark = Mark::default();
+        }
+        for (.., mark) in &mut self.deleted {
+            *mark = Mark::default();
+        }
+        assert_eq!(self.log.newest(), self.hub.head());
+        assert!(self.log.newest() >= newest);
+        if let How::TailLost(epoch) = how {
+            // Cursors of the epoch before are foreign, so only what is kept can be missed.
+            self.identity.epoch = epoch;
+            let is_here =
+                |message: &&Message| ring(&self.hub, message.channel).contains(&message.seq);
+            self.messages = self.published.iter().filter(is_here).cloned().collect();
+            for message in &mut self.messages {
+                message.mark = Mark::default();
+            }
+            self.deleted.clear();
+            self.epoch_start = self.hub.head();
+            return;
+        }
+        for message in kept {
+            let is_here = ring(&self.hub, message.channel).contains(&message.seq);
+            assert!(is_here, "{message:?} is lost by a restart");
+        }
+    }
+
+    /// The saved messages that are in history, and are to be after a restart.
+    fn kept(&self) -> Vec<Message> {
+        let is_kept = |message: &&Message| {
+            self.log.is_saved(message.mark)
+                && CHANNELS[message.channel] != "volatile"
+                && ring(&self.hub, message.channel).contains(&message.seq)
+        };
+        self.messages.iter().filter(is_kept).cloned().collect()
+    }
+
+    /// A reader with any cursor gets every message after it in order, or one gap exactly where one is
+    /// missing.
+    fn check(&self) {
+        for (channel, name) in CHANNELS.iter().enumerate() {
+            let messages: Vec<&Message> = self
+                .messages
+                .iter()
+                .filter(|one| one.channel == channel)
+                .collect();
+            let floor = |&(deleted, up_to, mark): &(usize, Seq, Mark)| {
+                (deleted == channel && self.log.is_saved(mark)).then_some(up_to)
+            };
+            let deleted = self
+                .deleted
+                .iter()
+                .filter_map(floor)
+                .max()
+                .unwrap_or_default();
+            let numbers = messages.iter().map(|message| message.seq.0);
+            let mut cursors: Vec<u64> = numbers.flat_map(|seq| [seq - 1, seq]).collect();
+            cursors.extend([0, self.hub.head().0]);
+            for cursor in cursors.into_iter().map(Seq) {
+                let items = self.items(name, cursor);
+                let gaps = items
+                    .iter()
+                    .filter(|item| matches!(item, Item::Gap(_)))
+                    .count();
+                let mut got = Vec::new();
+                for item in items {
+                    if let Item::Message { seq, key } = item {
+                        let message = self.published.iter().find(|one| one.seq == seq);
+                        let message = message.expect("it was published");
+                        assert_eq!(&message.data, self.hub.message(key).data());
+                        assert!(seq > deleted, "{name}: {seq:?} was deleted");
+                        got.push(seq);
+                    }
+                }
+                assert!(got.is_sorted(), "{name}: {got:?}");
+                let is_missed =
+                    |message: &&&Message| message.seq > cursor && !got.contains(&message.seq);
+                let is_due = match *name {
+                    "latest" => messages.last().filter(|last| is_missed(last)).is_some(),
+                    _ => messages.iter().any(|message| is_missed(&message)),
+                };
+                // Older cursors may be told again what was lost in the epoch before.
+                let gaps = match cursor < self.epoch_start {
+                    true => gaps.min(usize::from(is_due)),
+                    false => gaps,
+                };
+                assert_eq!(
+                    gaps,
+                    usize::from(is_due),
+                    "{name} after {cursor:?}: {got:?}"
+                );
+            }
+        }
+    }
+
+    /// What a reader with a cursor is owed.
+    fn items(&self, name: &str, cursor: Seq) -> Vec<Item> {
+        let mut items = Vec::new();
+        match self.hub.find(name) {
+            Some(channel) => {
+                let take = Take {
+                    messages: usize::MAX,
+                    bytes: usize::MAX,
+                };
+                let channels = [(channel, false)].into_iter();
+                self.hub.collect(channels, cursor, take, &mut items);
+            }
+            None => {
+                let floor = self.hub.evicted_up_to(name);
+                items.extend((floor > cursor).then_some(Item::Gap(floor)));
+            }
+        }
+        items
+    }
+}
+
+/// The numbers of the messages that a channel keeps.
+fn ring(hub: &Hub, channel: usize) -> Vec<Seq> {
+    let Some(channel) = hub.find(CHANNELS[channel]) else {
+        return Vec::new();
+    };
+    hub.channel(channel).numbers().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn restarted_log_tells_every_message_or_a_gap(
+        ops in proptest::collection::vec(op(), 1..120),
+    ) {
+        let mut world = World::new();
+        for op in ops {
+            world.apply(op);
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn publish_is_answered_when_its_record_is_saved() {
+    let mut world = World::new();
+    world.apply(Op::Publish(0, 1, Some(1)));
+    let mark = world.messages[0].mark;
+    let saved = world.log.as_saved().unwrap();
+    let unsaved = saved.take(&mut world.hub).unwrap();
+    assert_eq!(unsaved.up_to, mark);
+    assert_eq!(saved.take(&mut world.hub), None);
+    assert!(!saved.is_saved(mark));
+
+    // A retry waits like the first, and is answered at once when that is saved.
+    let key = IdempotencyKey::parse(b"k1").ok();
+    let retry = Draft {
+        key,
+        ..Draft::new(name(0), Data::from("again"))
+    };
+    let published = world.log.publish(&mut world.hub, retry).unwrap();
+    assert_eq!(world.log.unsaved(published.id.seq), Some(mark));
+    world.log.as_saved().unwrap().saved(mark);
+    assert_eq!(world.log.unsaved(published.id.seq), None);
+}
+
+#[test]
+fn failing_or_slow_log_refuses_and_gives_no_number() {
+    let mut world = World::new();
+    world.config.history.max_total_bytes = 64 << 20;
+    world.hub.reconfigure(&world.config);
+    let publish = |world: &mut World, bytes: usize| {
+        let draft = Draft::new(name(0), Data::Text("x".repeat(bytes).into()));
+        world
+            .log
+            .publish(&mut world.hub, draft)
+            .map_err(|(refusal, _)| refusal)
+    };
+    world.log.as_saved().unwrap().set_health(Health::Fails);
+    assert_eq!(publish(&mut world, 1), Err(Refusal::LogFails));
+    world.log.as_saved().unwrap().set_health(Health::Works);
+    publish(&mut world, super::MAX_UNSAVED_BYTES).unwrap();
+    assert_eq!(publish(&mut world, 1), Err(Refusal::LogBusy));
+    assert_eq!(world.log.newest(), Seq(1));
+    world.save(false);
+    assert_eq!(publish(&mut world, 1).unwrap().id.seq, Seq(2));
+}
+
+#[test]
+fn damaged_records_are_not_carried() {
+    let mut world = World::new();
+    world.apply(Op::Publish(0, 9, None));
+    world.save(false);
+    let records = world.segments[0].clone();
+    let saved = world.log.as_saved().unwrap();
+    assert!(
+        saved
+            .carry(&mut world.hub, &records[..records.len() - 1])
+            .is_err()
+    );
+    let mut other = Vec::new();
+    record::append(&mut other, |out| out.push(0xff));
+    assert!(saved.carry(&mut world.hub, &other).is_err());
+    assert!(saved.carry(&mut world.hub, &[]).is_ok());
+}
+
+#[test]
+fn identity_comes_back_from_its_bytes() {
+    let identity = Identity::new([7, 8, u64::MAX]);
+    let bytes = identity.to_bytes();
+    assert!(Identity::from_bytes(&bytes) == Some(identity));
+    let mut other = bytes;
+    other[0] = b'A';
+    assert!(Identity::from_bytes(&other).is_none());
+}
+
+#[test]
+fn clock_that_steps_keeps_no_message_for_ever() {
+    for (published_ms, restored_ms, is_kept) in [
+        (DATE_MS, DATE_MS + 19_999, true),
+        (DATE_MS, DATE_MS + 20_000, false),
+        (DATE_MS, u64::MAX, false),
+        (DATE_MS, 0, true),
+        (u64::MAX, DATE_MS, true),
+        (0, DATE_MS, false),
+    ] {
+        let mut world = World::new();
+        world.log.as_saved().unwrap().set_date(published_ms);
+        world.apply(Op::Publish(0, 1, None));
+        world.save(false);
+        world.date_ms = restored_ms;
+        world.messages.clear();
+        let hub = {
+            let mut history = History::new(world.identity, &world.config, 8, restored_ms);
+            let record::Read::Record { entry, .. } = record::read(&world.segments[0]) else {
+                panic!("a record was written");
+            };
+            history.replay(entry).unwrap();
+            history.finish(How::Clean).0
+        };
+        assert_eq!(
+            hub.message_count(),
+            usize::from(is_kept),
+            "{published_ms} {restored_ms}"
+        );
+        let mut hub = hub;
+        hub.set_now(hub.now().after_ms(20_000));
+        hub.expire_history(10);
+        assert_eq!(hub.message_count(), 0, "{published_ms} {restored_ms}");
+    }
+}
