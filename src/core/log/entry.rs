@@ -26,6 +26,9 @@ const MESSAGE: u8 = VERSION << 4 | 1;
 const LOSE: u8 = VERSION << 4 | 2;
 const FORGET: u8 = VERSION << 4 | 3;
 
+/// The highest number of a message. Beyond it there would be no room for those that follow.
+const MAX_SEQ: Seq = Seq(1 << 62);
+
 const JSON: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
@@ -98,7 +101,7 @@ impl<'e> Entry<'e> {
         Ok(match tag {
             MESSAGE => Entry::Message(read_message(bytes)?),
             LOSE | FORGET => {
-                let up_to = Seq(bytes.number()?);
+                let up_to = bytes.seq()?;
                 let channel = channel_name(bytes.0)?;
                 match tag {
                     LOSE => Entry::Lose { channel, up_to },
@@ -192,12 +195,12 @@ fn read_message(mut bytes: Bytes<'_>) -> Result<Message<'_>, EntryError> {
     if flags & RESERVED != 0 {
         return Err(EntryError::Unknown);
     }
-    let seq = Seq(bytes.number()?);
+    let seq = bytes.seq()?;
     let at_ms = bytes.number()?;
     let subscribers = u32::from_le_bytes(bytes.array()?);
     let floor = match flags & FLOOR {
         0 => Seq::ZERO,
-        _ => Seq(bytes.number()?),
+        _ => bytes.seq()?,
     };
     if floor >= seq || (flags & FLOOR != 0 && floor == Seq::ZERO) {
         return Err(EntryError::Invalid("floor"));
@@ -242,7 +245,6 @@ fn data(kind: u8, bytes: &[u8]) -> Option<Data> {
     match kind {
         JSON => {
             let json = Json::parse(bytes).ok()?;
-            // fault: other-json-is-read
             (json.as_bytes() == bytes).then_some(Data::Json(json))
         }
         TEXT => Some(Data::Text(text()?.into())),
@@ -268,6 +270,14 @@ impl<'e> Bytes<'e> {
 
     fn number(&mut self) -> Result<u64, EntryError> {
         Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn seq(&mut self) -> Result<Seq, EntryError> {
+        let seq = Seq(self.number()?);
+        match seq <= MAX_SEQ {
+            true => Ok(seq),
+            false => Err(EntryError::Invalid("number")),
+        }
     }
 
     /// Bytes after one that says how many there are.
@@ -311,7 +321,7 @@ mod tests {
     fn message() -> impl Strategy<Value = Entry<'static>> {
         let event = proptest::option::of("[a-z]{1,9}x");
         let key = proptest::option::of(".{1,20}");
-        let numbers = (1..u64::MAX, any::<u64>(), any::<u32>(), any::<u64>());
+        let numbers = (1..=MAX_SEQ.0, any::<u64>(), any::<u32>(), any::<u64>());
         (name(), any_data(), event, key, numbers).prop_map(
             |(channel, data, event, key, numbers)| {
                 let (seq, at_ms, subscribers, floor) = numbers;
@@ -332,7 +342,7 @@ mod tests {
     }
 
     fn entry() -> impl Strategy<Value = Entry<'static>> {
-        let up_to = || any::<u64>().prop_map(Seq);
+        let up_to = || (0..=MAX_SEQ.0).prop_map(Seq);
         prop_oneof![
             3 => message(),
             1 => (name(), up_to()).prop_map(|(channel, up_to)| Entry::Lose { channel, up_to }),
@@ -445,6 +455,10 @@ mod tests {
             (
                 b"\x12\x07\0\0\0\0\0\0\0".to_vec(),
                 EntryError::Invalid("channel name"),
+            ),
+            (
+                b"\x12\x01\0\0\0\0\0\0\x40a".to_vec(),
+                EntryError::Invalid("number"),
             ),
             (b"\x13\x07\0\0\0\0\0\0".to_vec(), EntryError::Short),
         ] {

@@ -53,7 +53,6 @@ pub fn read(bytes: &[u8]) -> Read<'_> {
             needed: HEAD_BYTES + length as usize,
         };
     };
-    // fault: checksum-is-not-compared
     match checksum_of(length, entry) == u32::from_le_bytes(checksum) {
         true => Read::Record { entry, rest },
         false => Read::Damaged,

@@ -130,7 +130,6 @@ impl Saved {
     /// Refuses a publish as long as the log cannot be saved, or has too much to save.
     #[inline]
     pub(super) fn admit(&self) -> Result<(), Refusal> {
-        // fault: failing-log-takes-messages
         if self.health == Health::Fails {
             return Err(Refusal::LogFails);
         }
@@ -144,7 +143,6 @@ impl Saved {
     pub(super) fn publish(&mut self, hub: &mut Hub, room: Room, draft: Draft<'_>) -> Published {
         self.newest = self.newest.next();
         let seq = self.newest;
-        // fault: volatile-is-written
         if hub.persists(room.channel()) {
             let channel = hub.channel(room.channel());
             let (subscribers, floor) = (channel.audience().total(), channel.evicted_up_to());

@@ -7,6 +7,7 @@
 mod batch;
 mod body;
 mod cut;
+mod entry;
 mod head;
 mod judged;
 mod params;
@@ -18,6 +19,7 @@ mod ws;
 
 pub use batch::batch;
 pub use body::body;
+pub use entry::entry;
 pub use head::head;
 pub use params::params;
 pub use token::token;

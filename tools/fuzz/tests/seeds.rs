@@ -54,3 +54,8 @@ fn engine() {
 fn ws() {
     all_of("ws", encke_fuzz::ws);
 }
+
+#[test]
+fn entry() {
+    all_of("entry", encke_fuzz::entry);
+}

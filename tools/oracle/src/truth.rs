@@ -69,6 +69,59 @@ impl Truth {
         self.retention.accept(publish.channel, id.seq);
     }
 
+    /// A message that was accepted turns out to be lost before anybody was answered for it: it never
+    /// was.
+    pub fn unaccept(&mut self, epoch: u64, seq: u64) {
+        for ((of, _), known) in &mut self.channels {
+            if *of == epoch {
+                known.retain(|known| known.seq != seq);
+            }
+        }
+        self.publishes.remove(&seq);
+        if let Some(heads) = self.heads.get_mut(&epoch) {
+            heads.retain(|&(_, head)| head != seq);
+        }
+    }
+
+    /// A message that was taken back by [`Truth::unaccept`] is there again.
+    pub fn readmit(&mut self, publish: Publish) {
+        let Outcome::Accepted(id) = publish.outcome else {
+            panic!("not accepted: {publish:?}");
+        };
+        self.publishes.insert(publish.number, publish);
+        let channel = self
+            .channels
+            .entry((id.epoch, publish.channel))
+            .or_default();
+        let place = channel.partition_point(|known| known.seq < id.seq);
+        let known = Known {
+            seq: id.seq,
+            begun: publish.begun,
+            acked: Some(publish.done),
+        };
+        channel.insert(place, known);
+    }
+
+    /// Numbers go on after this one: a server that starts again has skipped some.
+    pub fn skip_to(&mut self, epoch: u64, head: u64, at: u64) {
+        self.heads.entry(epoch).or_default().push((at, head));
+    }
+
+    /// All messages of one epoch are those of another from here on.
+    pub fn change_epoch(&mut self, from: u64, to: u64) {
+        let moved: Vec<_> = self
+            .channels
+            .extract_if(|&(epoch, _), _| epoch == from)
+            .collect();
+        let moved = moved
+            .into_iter()
+            .map(|((_, channel), known)| ((to, channel), known));
+        self.channels.extend(moved);
+        if let Some(heads) = self.heads.remove(&from) {
+            self.heads.insert(to, heads);
+        }
+    }
+
     /// From here on a channel owes only its newest message (of this epoch), or all again. With the
     /// newest alone, each message replaces all before it, the lost ones too.
     pub fn set_latest(&mut self, epoch: u64, channel: u32, is_latest: bool) {

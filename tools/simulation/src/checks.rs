@@ -2,13 +2,16 @@
 //!
 //! Owns these checks. They look at the engine from outside alone.
 
-use encke_core::base::time::{Time, millis};
+use encke_core::base::time::millis;
 use encke_core::engine::State;
 
 use crate::client::Answer;
 use crate::request::Kind;
 use crate::rule::ensure;
 use crate::world::World;
+
+/// How long a publisher waits for the log.
+const SAVE_MS: u64 = 5_000;
 
 /// Deadlines round up to a tick, and so does a noted moment.
 const ROUNDING_MS: u64 = 32;
@@ -26,7 +29,7 @@ impl World {
             self.release(1_000);
             self.close(1_000);
             let due = self.engine.next_due();
-            if !self.engine.has_work() && due.is_none_or(|due| due > Time(self.now)) {
+            if !self.engine.has_work() && due.is_none_or(|due| self.world_time(due) > self.now) {
                 break;
             }
         }
@@ -170,6 +173,7 @@ impl World {
         let config = &self.setup.config;
         let (heartbeat, age) = (millis(config.heartbeat), millis(config.stream_max_age));
         let max_bytes = u64::from(config.stream_max_bytes);
+        let save_ms = if self.disk.is_some() { SAVE_MS } else { 0 };
         let is_way_over = max_bytes > 10_000;
         let client = self.clients[index as usize]
             .as_mut()
@@ -188,6 +192,8 @@ impl World {
         let stream_bytes = client.stream_bytes;
         let is_socket = client.commands.is_some();
         let parked = client.parked().expect("a stream");
+        // What its client has published is answered first.
+        let age = age + if is_socket { save_ms } else { 0 };
         let opened_at = parked.session.parked.as_ref().expect("observed").at;
         ensure!(
             now < opened_at + age + ROUNDING_MS,
@@ -204,7 +210,7 @@ impl World {
     }
 
     /// Checks how many messages history keeps, where only count and age limit it.
-    fn check_history(&mut self) {
+    pub(crate) fn check_history(&mut self) {
         if !self.setup.exact_history {
             return;
         }

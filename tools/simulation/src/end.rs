@@ -28,9 +28,10 @@ impl World {
         }
         for round in 0.. {
             assert!(round < 10_000, "reading never ends");
+            self.save_all();
             self.settle();
             let unread = self.indexes(|client| client.unread);
-            if unread.is_empty() {
+            if unread.is_empty() && !self.engine.has_waiting_publishers() {
                 break;
             }
             for index in unread {
@@ -70,6 +71,7 @@ impl World {
         // drain too.
         let (delay, window) = (millis(config.drain_delay), millis(config.drain).max(500));
         self.engine.begin_drain();
+        self.save_all();
         let started = self.now;
         while !self.engine.is_drained() {
             ensure!(

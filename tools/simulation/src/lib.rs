@@ -15,6 +15,7 @@
 //! | `token`, `rights`, `judge`, `term` | credentials, who may what, and until when |
 //! | `wire`, `client`, `command`, `response` | bytes between the engine and its clients |
 //! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
+//! | `disk` | a log that is saved, and restarts |
 //! | `checks`, `end` | what must hold when all is settled, and at the end |
 //! | `life`, `run`, `tally` | many worlds, and how often what happened in them |
 //!
@@ -25,6 +26,7 @@ mod chance;
 mod checks;
 mod client;
 mod command;
+mod disk;
 mod end;
 mod judge;
 mod life;

@@ -4,7 +4,7 @@
 //! that the judge is told. Of the server it is told what the server itself answered to publishers,
 //! and what history keeps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -45,16 +45,25 @@ pub(crate) struct Accepted {
     pub(crate) said: Said,
     /// When, in milliseconds.
     pub(crate) at: u64,
+    /// Whether a publisher was answered for it.
+    is_claimed: bool,
 }
 
-/// All messages: the one with number `n` is at `n - 1`.
+/// All messages.
 pub(crate) struct Model {
     pub(crate) truth: Truth,
     epoch: u64,
     names: Vec<String>,
-    messages: Vec<Accepted>,
+    /// By number.
+    messages: HashMap<u64, Accepted>,
+    /// Those that are lost with their records, and of which a record may be left.
+    gone: HashMap<u64, Accepted>,
+    /// The newest number.
+    head: u64,
     /// The newest message published with a key, by channel and key.
     keys: HashMap<(usize, String), u64>,
+    /// All messages published with a key.
+    keyed: HashSet<(usize, String, u64)>,
     /// For each channel that owes only its newest message: the newest of all when that began.
     latest_since: Vec<Option<u64>>,
     /// The newest message at the last reload.
@@ -65,13 +74,15 @@ pub(crate) struct Model {
 
 impl Model {
     pub(crate) fn new(names: &[String], epoch: &str) -> Model {
-        let epoch = Id::parse(&format!("{epoch}-0")).expect("an epoch of the server");
         Model {
             truth: Truth::exact(names.len()),
-            epoch: epoch.epoch,
+            epoch: epoch_of(epoch),
             names: names.to_vec(),
-            messages: Vec::new(),
+            messages: HashMap::new(),
+            gone: HashMap::new(),
+            head: 0,
             keys: HashMap::new(),
+            keyed: HashSet::new(),
             latest_since: vec![None; names.len()],
             reloaded_at: 0,
             now: 0,
@@ -90,15 +101,15 @@ impl Model {
     }
 
     pub(crate) fn head(&self) -> u64 {
-        self.messages.len() as u64
+        self.head
     }
 
     pub(crate) fn message(&self, seq: u64) -> &Accepted {
-        &self.messages[seq as usize - 1]
+        &self.messages[&seq]
     }
 
     fn find(&self, seq: u64) -> Option<&Accepted> {
-        self.messages.get((seq as usize).checked_sub(1)?)
+        self.messages.get(&seq)
     }
 
     /// The bytes of a message's data; none of one that was never accepted.
@@ -114,8 +125,22 @@ impl Model {
             "{seq} after {}: a number was left out or given twice",
             self.head()
         );
+        let publish = self.publish_of(seq, &said);
+        self.truth.accept(publish);
+        let at = self.now;
+        self.head = seq;
+        let is_claimed = false;
+        let accepted = Accepted {
+            said,
+            at,
+            is_claimed,
+        };
+        self.messages.insert(seq, accepted);
+    }
+
+    fn publish_of(&mut self, seq: u64, said: &Said) -> Publish {
         let at = self.tick();
-        self.truth.accept(Publish {
+        Publish {
             channel: said.channel as u32,
             number: seq,
             length: said.data.len() as u32,
@@ -125,9 +150,83 @@ impl Model {
             keyed: false,
             outcome: Outcome::Accepted(self.id(seq)),
             again: None,
-        });
-        let at = self.now;
-        self.messages.push(Accepted { said, at });
+        }
+    }
+
+    /// A publisher is answered that its message has this number. Returns whether it is the first that
+    /// is.
+    pub(crate) fn claim(&mut self, seq: u64, said: &Said) -> bool {
+        let Some(accepted) = self.messages.get_mut(&seq) else {
+            return false;
+        };
+        if accepted.is_claimed {
+            return false;
+        }
+        accepted.is_claimed = true;
+        let kept = &accepted.said;
+        // A retry may be answered before the first.
+        let is_same = kept.channel == said.channel;
+        ensure!(is_same, Mangled, "published {said:?}, and {kept:?} is kept");
+        true
+    }
+
+    /// The records of messages from this number on are lost: it never was.
+    pub(crate) fn unaccept(&mut self, seq: u64) {
+        if let Some(gone) = self.messages.remove(&seq) {
+            self.truth.unaccept(self.epoch, seq);
+            self.keys.retain(|_, number| *number != seq);
+            self.gone.insert(seq, gone);
+        }
+    }
+
+    /// What the server has restored: in an epoch that is new (`is_new`), there is nothing else, and
+    /// messages may be back that were not there when an earlier epoch began.
+    pub(crate) fn restored(&mut self, kept: &HashSet<u64>, is_new: bool) {
+        if is_new {
+            let gone: Vec<u64> = self.messages.keys().copied().collect();
+            for seq in gone.into_iter().filter(|seq| !kept.contains(seq)) {
+                self.unaccept(seq);
+            }
+            // What is said to be lost was lost before.
+            self.truth.forget();
+        }
+        for seq in kept {
+            if let Some(back) = self.gone.remove(seq) {
+                let publish = self.publish_of(*seq, &back.said);
+                self.truth.readmit(publish);
+                self.messages.insert(*seq, back);
+            }
+        }
+    }
+
+    /// The server starts again, and its newest number is this.
+    pub(crate) fn restart(&mut self, head: u64) {
+        ensure!(
+            head >= self.head,
+            OneIdForTwo,
+            "numbers go on at {head}, and {} was given",
+            self.head
+        );
+        self.head = head;
+        let at = self.tick();
+        self.truth.skip_to(self.epoch, head, at);
+    }
+
+    /// The epoch that the server has from its beginning.
+    pub(crate) fn begin_epoch(&mut self, epoch: &str) {
+        self.epoch = epoch_of(epoch);
+    }
+
+    /// The server goes on with its history in another epoch.
+    pub(crate) fn change_epoch(&mut self, epoch: &str) {
+        let epoch = epoch_of(epoch);
+        self.truth.change_epoch(self.epoch, epoch);
+        self.epoch = epoch;
+    }
+
+    /// A channel's messages up to a number are deleted.
+    pub(crate) fn delete_up_to(&mut self, channel: usize, up_to: u64) {
+        self.truth.delete(channel as u32, up_to);
     }
 
     /// From here on a channel owes only its newest message, or all again.
@@ -167,7 +266,13 @@ impl Model {
         self.keys.get(&(channel, key.to_owned())).copied()
     }
 
+    /// Whether a message was published with a key.
+    pub(crate) fn had_key(&self, channel: usize, key: &str, seq: u64) -> bool {
+        self.keyed.contains(&(channel, key.to_owned(), seq))
+    }
+
     pub(crate) fn set_key(&mut self, channel: usize, key: &str, seq: u64) {
+        self.keyed.insert((channel, key.to_owned(), seq));
         self.keys.insert((channel, key.to_owned()), seq);
     }
 
@@ -241,6 +346,11 @@ impl Model {
             length: said.data.len() as u32,
         }
     }
+}
+
+fn epoch_of(text: &str) -> u64 {
+    let id = Id::parse(&format!("{text}-0"));
+    id.expect("an epoch of the server").epoch
 }
 
 /// Whether data is received as it was published, as far as the format tells.

@@ -18,6 +18,7 @@ use crate::world::World;
 impl World {
     /// Checks the result of a call: the model is updated first, then the clients are judged.
     pub(crate) fn after(&mut self) {
+        self.learn();
         self.watch_history();
         let dirty: Vec<u32> = std::iter::from_fn(|| self.wire.next_dirty()).collect();
         for &index in &dirty {
@@ -110,7 +111,10 @@ impl World {
                 self.found(&search, count);
             }
             (Kind::Delete(channel), 204) => {
-                self.model.delete(channel);
+                match self.is_saved() {
+                    true => self.check_deletion_saved(channel),
+                    false => self.model.delete(channel),
+                }
                 self.tally.deletes += 1;
             }
             _ => {}
@@ -155,15 +159,23 @@ impl World {
             Nonsense,
             "no subscribers in {published}"
         );
-        self.accepted_as(self.model.parse(id).seq, said, key);
+        let seq = self.model.parse(id).seq;
+        self.check_saved(seq);
+        self.accepted_as(seq, said, key);
     }
 
     /// A publisher was told that its message has this number.
     pub(crate) fn accepted_as(&mut self, seq: u64, said: &Said, key: Option<&str>) {
+        self.learn();
+        if self.is_saved() && self.model.claim(seq, said) {
+            self.tally.messages += 1;
+            return;
+        }
         let first = key.and_then(|key| self.model.key(said.channel, key));
         if seq <= self.model.head() {
+            let has_key = |key| self.model.had_key(said.channel, key, seq);
             ensure!(
-                first == Some(seq),
+                key.is_some_and(has_key),
                 OneIdForTwo,
                 "the answer is {seq}, and the key is that of {first:?}"
             );
@@ -177,9 +189,9 @@ impl World {
                 "{first} and {seq} have one key, and the first is in history"
             );
         }
-        self.tally.messages += 1;
         self.check_size(said.channel, said.data.len());
         self.model.accept(seq, said.clone());
+        self.tally.messages += 1;
         if let Some(key) = key {
             self.model.set_key(said.channel, key, seq);
         }

@@ -28,6 +28,9 @@ impl World {
     /// A rule is broken.
     pub fn step(&mut self) {
         self.tally.steps += 1;
+        if self.is_saved() && self.chance.u8(..6) == 0 {
+            return self.disk_step();
+        }
         match self.chance.u8(..100) {
             0..6 => self.accept(),
             6..19 => self.ask(),
@@ -556,7 +559,7 @@ impl World {
     /// While nothing is due, nothing is sent, whatever is tried.
     fn be_quiet(&mut self) {
         self.settle();
-        let due = self.engine.next_due().map(|due| due.0);
+        let due = self.engine.next_due().map(|due| self.world_time(due));
         let until = due.unwrap_or(self.now + 10_000_000);
         if until <= self.now + 1 {
             return;

@@ -29,6 +29,8 @@ pub(crate) struct Setup {
     pub(crate) reloads: bool,
     /// Whether not everybody may receive everything.
     pub(crate) has_rights: bool,
+    /// Whether the log is saved.
+    pub(crate) is_saved: bool,
     /// The numbers of the keys for tokens.
     pub(crate) keys: Vec<usize>,
 }
@@ -98,7 +100,9 @@ impl Setup {
         if reloads {
             policy::change(&mut config, chance, &names, exact_history);
         }
-        let has_rights = chance.u8(..3) == 0;
+        let is_saved = chance.u8(..3) == 0;
+        // Rights are judged when a request is answered, which the log delays.
+        let has_rights = !is_saved && chance.u8(..3) == 0;
         let mut keys = Vec::new();
         if has_rights {
             rights::change(&mut config, chance, &names, Part::All, &mut keys);
@@ -115,6 +119,7 @@ impl Setup {
             exact_history,
             reloads,
             has_rights,
+            is_saved,
             keys,
         }
     }

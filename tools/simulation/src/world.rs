@@ -12,6 +12,7 @@ use encke_oracle::log::Since;
 
 use crate::chance::Chance;
 use crate::client::{Client, lossy};
+use crate::disk::Disk;
 use crate::model::Model;
 use crate::rights::{Block, Rights};
 use crate::setup::{Setup, pick};
@@ -54,6 +55,10 @@ pub struct World {
     pub(crate) tokens: VecDeque<Rc<Token>>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) trace: Option<Vec<String>>,
+    /// Where the log is saved; `None`: it is in memory.
+    pub(crate) disk: Option<Disk>,
+    /// The engine's clock, less that of the world.
+    pub(crate) engine_offset: u64,
 }
 
 /// When worlds begin, in milliseconds since 1970.
@@ -96,7 +101,12 @@ impl World {
             followers,
             engine,
             setup,
+            disk: None,
+            engine_offset: 0,
         };
+        if world.setup.is_saved {
+            world.begin_disk();
+        }
         if world.setup.config.max_channels < count {
             // Short of channels, one may be forgotten and made again within one call.
             world.model.truth.forget();
@@ -122,7 +132,8 @@ impl World {
         self.model.set_now(self.now);
         self.wall_ms += ms;
         self.note_wall();
-        self.engine.set_now(Time(self.now), self.wall_ms);
+        let now = self.now.wrapping_add(self.engine_offset);
+        self.engine.set_now(Time(now), self.wall_ms);
         self.engine.gauges().load_permille = (self.now % 1_000) as u32;
     }
 
@@ -197,6 +208,7 @@ impl World {
     }
 
     fn after_tap(&mut self, index: u32) {
+        self.learn();
         self.watch_history();
         self.tap(index);
         // Deliveries cannot have come between.
@@ -303,6 +315,9 @@ impl World {
                 Since::After(self.model.id(head)),
                 Some(format!("{epoch}-{head}")),
             ),
+            (_, Some(id)) if id.epoch != self.model.id(0).epoch => {
+                (Since::Unknown, Some(id.to_string()))
+            }
             (_, Some(Id::UNKNOWN)) => (Since::Unknown, Some(Id::UNKNOWN.to_string())),
             (8, _) | (_, None) => (Since::Now, None),
             (_, Some(id)) => (Since::After(id), Some(id.to_string())),

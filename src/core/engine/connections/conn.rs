@@ -154,24 +154,22 @@ impl Conn {
 
     /// Whether responses wait until what they answer is saved.
     pub(in crate::engine) fn awaits_log(&self) -> bool {
-        self.unsaved_answers() > 0
+        let request = self.request.as_ref();
+        request.is_some_and(|request| request.unsaved_answers > 0)
     }
 
     /// Whether one more response may wait for the log.
     pub(in crate::engine) fn may_await_log(&self) -> bool {
-        self.unsaved_answers() < MAX_UNSAVED_ANSWERS
-    }
-
-    fn unsaved_answers(&self) -> u32 {
-        let request = self.request.as_ref();
-        request.map_or(0, |request| request.unsaved_answers)
+        self.request.as_ref().is_none_or(|request| {
+            request.unsaved_answers < MAX_UNSAVED_ANSWERS && request.delayed_command.is_none()
+        })
     }
 
     /// Whether received bytes wait to be processed.
     pub(in crate::engine) fn has_input(&self) -> bool {
         self.request
             .as_ref()
-            .is_some_and(|request| !request.input.is_empty())
+            .is_some_and(|request| !request.input.is_empty() || request.delayed_command.is_some())
     }
 
     pub(in crate::engine) fn ends_at(&self, now: Time) -> Time {

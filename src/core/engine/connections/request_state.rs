@@ -26,6 +26,8 @@ pub(in crate::engine) struct RequestState {
     pub(in crate::engine) unexpected_bytes: usize,
     /// Responses that wait until what they answer is saved.
     pub(in crate::engine) unsaved_answers: u32,
+    /// A command of a duplex stream that is executed when they are sent.
+    pub(in crate::engine) delayed_command: Option<Box<str>>,
     charge: Charge,
 }
 
@@ -40,6 +42,7 @@ impl RequestState {
             message: None,
             unexpected_bytes: 0,
             unsaved_answers: 0,
+            delayed_command: None,
             charge: Charge::new(buffers),
         }
     }
@@ -53,14 +56,16 @@ impl RequestState {
             && self.message.is_none()
             && self.unexpected_bytes == 0
             && self.unsaved_answers == 0
+            && self.delayed_command.is_none()
     }
 
     /// Updates the charge for buffered bytes; to be called after they changed.
     pub(in crate::engine) fn update_charge(&mut self) {
         let upload = self.upload.as_ref().map_or(0, Upload::bytes);
         let message = self.message.as_ref().map_or(0, UnfinishedMessage::bytes);
+        let delayed = self.delayed_command.as_ref().map_or(0, |text| text.len());
         self.charge
-            .set(size_of::<RequestState>() + self.input.capacity() + upload + message);
+            .set(size_of::<RequestState>() + self.input.capacity() + upload + message + delayed);
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Owns the queue of these responses, in the order in which the log numbered what they answer, and
 //! their deadline. While a request waits, its connection is in [`State::Publishing`], and only further
-//! publishes of its pipeline are processed, so that many are saved together. The publishes of a
-//! WebSocket wait beside what it receives.
+//! publishes of its pipeline are processed, so that many are saved together. The answers to commands of a
+//! WebSocket wait beside what it receives, and in their order.
 //!
 //! Invariant: *in order.* Places in the log rise from front to back, and so do deadlines. So the first
 //! response of a connection in the queue is the one that it gets next.
@@ -24,9 +24,6 @@ use crate::ws::{self, Opcode};
 
 /// How long a publisher waits for the log, in milliseconds.
 const SAVE_TIMEOUT_MS: u64 = 5_000;
-
-/// Responses that are written at most for one call of [`expire`]: the rest follows.
-const EXPIRED: usize = 256;
 
 /// A response that waits.
 struct Waiting {
@@ -112,8 +109,10 @@ impl Publishing {
 /// Keeps a response until the log is saved up to a place.
 pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, answer: Answer) {
     let connections = &mut delivery.connections;
-    let is_command = matches!(answer, Answer::Command { .. });
-    if !is_command && connections[index].state() != State::Publishing {
+    if !matches!(
+        connections[index].state(),
+        State::Publishing | State::Streaming
+    ) {
         connections.enter(index, State::Publishing);
     }
     connections.request_state(index).unsaved_answers += 1;
@@ -140,25 +139,28 @@ pub(in crate::engine) fn saved(
 ) {
     let is_ready = |waiting: &Waiting| is_saved(waiting.mark);
     while let Some(waiting) = delivery.publishing.pop_if(is_ready) {
-        answer(delivery, waiting, true, wire);
+        answer(delivery, waiting, true, is_ready, wire);
     }
 }
 
 /// Answers the publishers that have waited for too long.
 pub(super) fn expire(delivery: &mut Delivery, wire: &mut impl Wire) {
     let now = delivery.now();
-    for _ in 0..EXPIRED {
-        let is_due = |waiting: &Waiting| waiting.due <= now;
-        let Some(waiting) = delivery.publishing.pop_if(is_due) else {
-            return;
-        };
-        answer(delivery, waiting, false, wire);
+    let is_due = |waiting: &Waiting| waiting.due <= now;
+    while let Some(waiting) = delivery.publishing.pop_if(is_due) {
+        answer(delivery, waiting, false, is_due, wire);
     }
 }
 
-/// Writes the response to one publisher. When the next in the queue is of another connection, sends
-/// what is written.
-fn answer(delivery: &mut Delivery, waiting: Waiting, is_saved: bool, wire: &mut impl Wire) {
+/// Writes the response to one publisher, and sends it, unless the next in the queue is of the same
+/// connection and is answered next, as it is ready too.
+fn answer(
+    delivery: &mut Delivery,
+    waiting: Waiting,
+    is_saved: bool,
+    is_ready: impl Fn(&Waiting) -> bool,
+    wire: &mut impl Wire,
+) {
     let Waiting { id, answer, .. } = waiting;
     let Some(index) = delivery.connections.find(id) else {
         return;
@@ -180,7 +182,7 @@ fn answer(delivery: &mut Delivery, waiting: Waiting, is_saved: bool, wire: &mut 
     }
     write(delivery, answer, is_saved);
     let next = delivery.publishing.queue.front();
-    if !is_last && next.is_some_and(|next| next.id == id) {
+    if next.is_some_and(|next| next.id == id && is_ready(next)) {
         return;
     }
     let Delivery {
@@ -231,7 +233,6 @@ fn write(delivery: &mut Delivery, answer: Answer, is_saved: bool) {
             json,
         } => {
             let status = match (&json, is_saved) {
-                // fault: unsaved-is-acknowledged
                 (_, false) => {
                     let problem = not_saved();
                     response.problem(&problem, &context);

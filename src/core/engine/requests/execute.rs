@@ -164,6 +164,8 @@ fn execute<'b>(
                 event,
                 key,
             };
+            let buffers = &delivery.connections.buffers;
+            requests.check_room_to_wait(buffers, 0)?;
             let published = requests.log.publish(hub, draft);
             let published = published.map_err(|(refusal, _)| Problem::from(refusal))?;
             if let Some(mark) = requests.log.unsaved(published.id.seq) {
@@ -174,6 +176,8 @@ fn execute<'b>(
             response.json_with(context, |out| write_published(out, &channel, &published));
         }
         Operation::PublishLines(identity) => {
+            let buffers = &delivery.connections.buffers;
+            requests.check_room_to_wait(buffers, 4 * body.len())?;
             let access = delivery.connections[index].access;
             let rights = requests.authorizer.rights();
             let permit = |name: &str| publish_to(rights, &identity, access, name);
@@ -199,6 +203,7 @@ fn execute<'b>(
         }
         Operation::ShowChannel(name) => response.json(context, &show_channel(hub, &name)?),
         Operation::ForgetChannel(name) => {
+            requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
             delete_history(&mut requests.log, hub, &name)?;
             if let Some(mark) = requests.log.unsaved_end() {
                 return Ok(Reply::Unsaved(mark, None));

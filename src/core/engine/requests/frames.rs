@@ -81,6 +81,21 @@ pub(super) fn next_frame(
     taken
 }
 
+/// Executes the command that was delayed until earlier ones were answered, if they are.
+pub(super) fn execute_delayed(requests: &mut Requests, delivery: &mut Delivery, index: u32) {
+    let conn = &mut delivery.connections[index];
+    if conn.awaits_log() || conn.is_blocked() || !conn.is_duplex() {
+        return;
+    }
+    let request = conn.request.as_mut();
+    let Some(text) = request.and_then(|request| request.delayed_command.take()) else {
+        return;
+    };
+    if !has_lost_right(requests, delivery, index) {
+        socket::execute(requests, delivery, index, Sent::Text(&text));
+    }
+}
+
 /// Whether the right of a client has ended. Nothing that it sends counts then; settling ends the
 /// stream.
 fn has_lost_right(requests: &Requests, delivery: &mut Delivery, index: u32) -> bool {

@@ -4,7 +4,7 @@
 //! the one before is written or waits to be. It never decides what a request means.
 
 use super::execute::{authorize, handle_request, refuse_request};
-use super::frames::next_frame;
+use super::frames::{execute_delayed, next_frame};
 use super::state::Requests;
 use crate::engine::connections::{ConnId, Flags, State, Upload, Wire};
 use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle, wait_behind};
@@ -96,6 +96,7 @@ pub(in crate::engine) fn resume_input(
     let Some(index) = delivery.connections.find(id) else {
         return;
     };
+    execute_delayed(requests, delivery, index);
     process_buffered(requests, delivery, index, wire);
     delivery.flush(index, wire);
     settle(delivery, index, wire);

@@ -9,7 +9,8 @@ use super::publish::write_published;
 use super::state::Requests;
 use crate::encode::{cursor_object, gap_object, write_json_string};
 use crate::engine::delivery::{
-    Answer, Delivery, Followed, close_socket, end_command, follow, wait_for_log, write_error,
+    Answer, Delivery, Followed, close_socket, end_command, follow, wait_behind, wait_for_log,
+    write_error,
 };
 use crate::engine::response::Problem;
 use crate::engine::routing::{Identity, Names, Since, publish_to, receive_from, serves_publishing};
@@ -59,6 +60,13 @@ enum Done<'t> {
 /// Executes a command, and writes the frame that answers it.
 fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &str) {
     let (reference, command) = command::parse(text, delivery.hub.epoch());
+    let waits = delivery.connections[index].awaits_log();
+    if waits && matches!(command, Ok(Command::Follow { .. })) {
+        // Its answer comes before what it makes the socket receive, so it cannot wait itself.
+        let request = delivery.connections.request_state(index);
+        request.delayed_command = Some(text.into());
+        return request.update_charge();
+    }
     let done = command.and_then(|command| obey(requests, delivery, index, command));
     if let Ok(Done::Published(channel, published)) = &done
         && let Some(mark) = requests.log.unsaved(published.id.seq)
@@ -70,6 +78,7 @@ fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &s
         return wait_for_log(delivery, index, mark, answer);
     }
     let out = &mut delivery.response.out;
+    let before = out.len();
     ws::write(out, Opcode::Text, |out| {
         match &done {
             Ok(Done::Followed(names, followed)) => write_followed(out, names, *followed),
@@ -80,6 +89,10 @@ fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &s
     });
     if let Ok(Done::Followed(_, Followed { gap: Some(gap), .. })) = done {
         ws::write(out, Opcode::Text, |out| gap_object(out, gap));
+    }
+    if waits {
+        let written = out.split_off(before);
+        wait_behind(delivery, index, written);
     }
 }
 
@@ -159,6 +172,7 @@ fn publish(
         let detail = "the server is draining; publish to another";
         return Err(Problem::unavailable(detail, 1));
     }
+    requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
     let published = requests.log.publish(&mut delivery.hub, draft);
     published.map_err(|(refusal, _)| Problem::from(refusal))
 }

@@ -8,10 +8,15 @@ use std::collections::VecDeque;
 use super::client::Client;
 use super::deferred::DeferredResponse;
 use super::page::Page;
+use crate::base::meter::Meter;
 use crate::config::Config;
 use crate::engine::routing::Authorizer;
+use crate::hub::Refusal;
 use crate::log::Log;
 use crate::ws::Decoder;
+
+/// The bytes that a response takes beyond what it repeats of its request, while it waits for the log.
+const WAITING_BYTES: usize = 1_024;
 
 /// The state of the endpoints beside delivery.
 pub(in crate::engine) struct Requests {
@@ -51,6 +56,16 @@ impl Requests {
         }
         self.max_head_bytes = config.max_head_bytes;
         self.max_body_bytes = config.max_body_bytes;
+    }
+
+    /// Checks that there is room for a response of `bytes` to wait for the log. In memory none waits.
+    #[inline]
+    pub(super) fn check_room_to_wait(&self, buffers: &Meter, bytes: usize) -> Result<(), Refusal> {
+        match self.log {
+            Log::Memory(_) => Ok(()),
+            _ if buffers.has_room(bytes + WAITING_BYTES) => Ok(()),
+            _ => Err(Refusal::LogBusy),
+        }
     }
 
     /// Whether responses are under way that wait for nothing but their turn.
