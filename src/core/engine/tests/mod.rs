@@ -3,5 +3,6 @@
 mod kick;
 mod review;
 mod rights;
+mod saving;
 mod socket;
 mod support;

@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::engine::{Access, ConnId, Engine, Sent, Wire};
+use crate::log::{History, How, Identity, Mark};
 use crate::tokens::{Key, Rules, Signer, SystemRandom};
 
 /// The time of day at which a test begins, in seconds since 1970.
@@ -85,6 +86,36 @@ impl Server {
         };
         server.pass(0);
         server
+    }
+
+    /// A server whose log is saved.
+    pub(super) fn with_history(config: &Config) -> Server {
+        let date_ms = START_S * 1_000;
+        let history = History::new(Identity::new([1, 2, 3]), config, 20_000, date_ms);
+        let engine = Engine::with_history(config, 20_000, 7, history, How::Clean);
+        let now_ms = engine.now().0;
+        let mut server = Server {
+            engine,
+            received: Received::default(),
+            now_ms,
+        };
+        server.pass(0);
+        server
+    }
+
+    /// The log is saved up to a place.
+    pub(super) fn saved(&mut self, up_to: Mark) {
+        self.engine.saved(up_to, &mut self.received);
+    }
+
+    /// Nothing is saved any longer.
+    pub(super) fn stop_saving(&mut self) {
+        self.engine.stop_saving(&mut self.received);
+    }
+
+    /// A client ends its side.
+    pub(super) fn eof(&mut self, id: ConnId) {
+        self.engine.eof(id, &mut self.received);
     }
 
     /// Lets time pass, and does what is due.

@@ -1,0 +1,220 @@
+//! A log that is saved, as publishers see it.
+
+use super::support::{Server, config, status};
+use crate::engine::{Access, State};
+use crate::log::{Health, Mark};
+
+const PUBLISH: &str = "POST /publish/news HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+
+/// A publish of a text with a key.
+fn keyed(text: &str, key: &str) -> String {
+    let length = text.len();
+    format!(
+        "POST /publish/news HTTP/1.1\r\nHost: h\r\nIdempotency-Key: {key}\r\n\
+         Content-Length: {length}\r\n\r\n{text}"
+    )
+}
+
+fn server() -> Server {
+    Server::with_history(&config())
+}
+
+/// Takes what was appended, which must be something.
+fn take(server: &mut Server) -> Mark {
+    server
+        .engine
+        .take_unsaved()
+        .expect("something was appended")
+        .up_to
+}
+
+#[test]
+fn publisher_is_answered_when_saved_and_readers_before() {
+    let mut server = server();
+    let (reader, _) = server.ask(
+        Access::Trusted,
+        "GET /long-poll/news HTTP/1.1\r\nHost: h\r\n\r\n",
+    );
+    let (id, answer) = server.ask(Access::Trusted, PUBLISH);
+    assert_eq!(answer, "");
+    assert_eq!(server.engine.state(id), Some(State::Publishing));
+    server.pass(0);
+    assert!(server.take(reader).contains("\"data\":\"x\""));
+
+    let mark = take(&mut server);
+    assert_eq!(server.engine.take_unsaved(), None);
+    assert!(!server.engine.is_saved(mark) && server.engine.has_waiting_publishers());
+    server.saved(mark);
+    assert!(server.take(id).contains("\"subscribers\":1}"));
+    assert_eq!(server.engine.state(id), Some(State::Idle));
+    assert_eq!(server.engine.unsaved_bytes(), 0);
+}
+
+#[test]
+fn publishes_of_a_pipeline_wait_together_and_the_rest_behind_them() {
+    let mut server = server();
+    let refused = "POST /publish/a,b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
+    let health = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
+    let requests = [PUBLISH, refused, PUBLISH, health, PUBLISH].concat();
+    let (id, answer) = server.ask(Access::Trusted, &requests);
+    assert_eq!(answer, "");
+    // The request for another thing waits, and what follows it.
+    assert_eq!(server.engine.newest().0, 2);
+    assert!(!server.engine.wants_input(id));
+    let mark = take(&mut server);
+    server.saved(mark);
+    let answers = server.take(id);
+    let statuses: Vec<&str> = answers
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|one| &one[..3])
+        .collect();
+    assert_eq!(statuses, ["200", "400", "200"]);
+
+    assert_eq!(server.engine.next_deferred(), Some(id));
+    assert!(server.resume(id).ends_with("ok\n"));
+    assert_eq!(server.engine.newest().0, 3);
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(status(&server.take(id)), "200");
+    assert!(server.engine.wants_input(id));
+}
+
+#[test]
+fn no_response_is_left_for_another_connection() {
+    let mut server = server();
+    let (first, _) = server.ask(Access::Trusted, PUBLISH);
+    let mark = take(&mut server);
+    // The next in the queue is of the same connection, and not saved.
+    assert_eq!(server.ask_again(first, PUBLISH), "");
+    server.saved(mark);
+    assert_eq!(status(&server.take(first)), "200");
+    let other = server.control("GET", "/healthz");
+    assert_eq!(other.matches("HTTP/1.1").count(), 1);
+    assert_eq!(server.engine.state(first), Some(State::Publishing));
+}
+
+#[test]
+fn publisher_that_waits_too_long_is_told_to_repeat() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, &keyed("one", "k"));
+    server.pass(4_999);
+    assert_eq!(server.take(id), "");
+    server.pass(1);
+    let answer = server.take(id);
+    assert_eq!(status(&answer), "503");
+    assert!(answer.contains("Retry-After: 1\r\n") && answer.contains("Idempotency-Key"));
+    assert_eq!(server.engine.stats().unsaved_answers, 1);
+
+    // The retry waits for the record of the first, and gets its id.
+    assert_eq!(server.ask_again(id, &keyed("two", "k")), "");
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert!(server.take(id).contains("-1\",\"channel\":\"news\""));
+    // From here on it is answered at once.
+    assert!(
+        server
+            .ask_again(id, &keyed("three", "k"))
+            .contains("-1\",\"channel\":\"news\"")
+    );
+}
+
+#[test]
+fn failing_log_refuses_and_is_not_ready() {
+    let mut server = server();
+    let (waiting, _) = server.ask(Access::Trusted, PUBLISH);
+    server.engine.set_log_health(Health::Fails);
+    assert_eq!(status(&server.ask(Access::Trusted, PUBLISH).1), "503");
+    assert_eq!(status(&server.control("GET", "/readyz")), "503");
+    assert_eq!(status(&server.control("OPTIONS", "/readyz")), "503");
+    assert_eq!(status(&server.control("DELETE", "/channels/news")), "503");
+    assert_eq!(status(&server.control("GET", "/healthz")), "200");
+    assert_eq!(status(&server.control("GET", "/poll/news")), "200");
+    assert_eq!(server.engine.newest().0, 1);
+
+    server.engine.set_log_health(Health::Works);
+    assert_eq!(status(&server.control("GET", "/readyz")), "200");
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(status(&server.take(waiting)), "200");
+}
+
+#[test]
+fn deletion_is_answered_when_saved() {
+    let mut server = server();
+    server.ask(Access::Trusted, PUBLISH);
+    let mark = take(&mut server);
+    server.saved(mark);
+    let request = "DELETE /channels/news HTTP/1.1\r\nHost: h\r\n\r\n";
+    let (id, answer) = server.ask(Access::Trusted, request);
+    assert_eq!(answer, "");
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(status(&server.take(id)), "204");
+}
+
+#[test]
+fn drain_waits_for_publishers() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, PUBLISH);
+    server.engine.begin_drain();
+    server.pass(0);
+    let mark = take(&mut server);
+    assert!(!server.engine.is_drained());
+    server.saved(mark);
+    assert_eq!(status(&server.take(id)), "200");
+    assert_eq!(server.engine.state(id), Some(State::Closing));
+}
+
+#[test]
+fn client_that_leaves_half_is_answered_and_one_that_breaks_is_forgotten() {
+    let mut server = server();
+    let (half, _) = server.ask(Access::Trusted, PUBLISH);
+    let (gone, _) = server.ask(Access::Trusted, PUBLISH);
+    server.eof(half);
+    server.engine.broken(gone);
+    server.pass(0);
+    let (other, _) = server.ask(
+        Access::Trusted,
+        "GET /long-poll/x HTTP/1.1\r\nHost: h\r\n\r\n",
+    );
+    assert_eq!(other.index, gone.index);
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(status(&server.take(half)), "200");
+    assert_eq!(server.take(other), "");
+    server.pass(0);
+    assert_eq!(server.engine.state(half), None);
+    assert!(!server.engine.has_waiting_publishers());
+}
+
+#[test]
+fn publishers_that_wait_are_answered_when_nothing_is_saved_any_longer() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, PUBLISH);
+    server.stop_saving();
+    assert_eq!(status(&server.take(id)), "200");
+    let answer = server.ask_again(id, PUBLISH);
+    assert!(
+        answer.contains("-2\",\"channel\":\"news\""),
+        "numbers go on: {answer}"
+    );
+    assert_eq!(server.engine.take_unsaved(), None);
+}
+
+#[test]
+fn batch_without_room_for_its_response_is_refused() {
+    let mut small = config();
+    small.max_buffer_bytes = 4_000;
+    small.max_body_bytes = 3_000;
+    small.max_head_bytes = 1_000;
+    let mut server = Server::with_history(&small);
+    let lines = "{\"channel\":\"a\",\"data\":1}\n".repeat(40);
+    let request = format!(
+        "POST /publish HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{lines}",
+        lines.len()
+    );
+    let (_, answer) = server.ask(Access::Trusted, &request);
+    assert_eq!(status(&answer), "503");
+    assert_eq!(server.engine.newest().0, 0);
+}
