@@ -428,6 +428,7 @@ impl Reactor {
             let published = engine.submit(draft)?;
             Ok((published, engine.unsaved(&published)))
         });
+        self.inbox.saved(|mark| engine.is_saved(mark));
     }
 
     /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with

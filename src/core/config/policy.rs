@@ -49,7 +49,8 @@ pub struct Policy {
     pub max_subscribers: Option<u32>,
     /// Maximum bytes of a message. `None`: [`Config::max_body_bytes`](super::Config) alone limits it.
     pub max_message_bytes: Option<usize>,
-    /// Whether messages are kept where history is saved.
+    /// Whether messages are saved, where history is. If not, a restart loses them; their numbers are
+    /// saved all the same, so that readers are told a gap.
     pub persist: bool,
     /// Whether only the newest message is kept and owed to readers. A newer message replaces an
     /// older one, even if readers have not received it: they get the newer one, and no gap. A newest

@@ -4,17 +4,9 @@
 //! channels, has evicted. Owns the questions about them, and the list of losses of channels that were
 //! forgotten. It decides nothing: the log writes its records.
 
+use super::loss::Loss;
 use super::{Channel, Hub};
 use crate::message::{ChannelName, Seq};
-
-/// A channel whose messages up to a number are lost.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// The name of the channel.
-    pub channel: ChannelName<'static>,
-    /// The newest number that is lost.
-    pub up_to: Seq,
-}
 
 /// How a channel stands to a number of one of its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

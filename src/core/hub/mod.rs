@@ -29,6 +29,7 @@ mod forget;
 mod frames;
 mod history;
 mod items;
+mod loss;
 mod names;
 mod policies;
 mod readers;
@@ -42,8 +43,9 @@ mod twin;
 
 pub use audience::Audience;
 pub use channel::Channel;
-pub use floors::{Loss, Standing};
+pub use floors::Standing;
 pub use items::{Item, Take};
+pub use loss::Loss;
 pub use readers::Reader;
 pub use restore::{Restore, Restored};
 pub use stored::{Shape, Stored};

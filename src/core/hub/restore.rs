@@ -14,9 +14,11 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::ages::Ages;
+use super::loss::Loss;
 use super::policies::Rules;
 use super::ring::Ring;
-use super::{Channel, Hub, Loss, Stored, footprint};
+use super::stored::Stored;
+use super::{Channel, Hub, footprint};
 use crate::base::time::Time;
 use crate::message::{ChannelName, Draft, Epoch, Seq};
 

@@ -1,18 +1,18 @@
 //! The log: it gives every message its number, and the hub holds what the log says.
 //!
 //! Owns the kinds of log, and the one way of a message from a publisher into the hub, for HTTP and
-//! producers alike. Whether a publisher has the right to publish is decided before. It has no
+//! producers alike; the encoding of what a log says, and history that is read back from it. Whether a publisher has the right to publish is decided before. It has no
 //! socket, file, thread or clock.
 //!
 //! Invariants:
 //! - *Refused before numbered.* An earlier publish with the same key, and room for the message, are
 //!   looked at first. A message that has a number is applied: applying it cannot fail. A refused
 //!   publish takes no number.
-//! - *Dense.* Numbers of an epoch are 1, 2, 3, …, in the order in which the hub applies them. The
-//!   messages of a batch have consecutive numbers.
+//! - *Dense.* Numbers of an epoch are 1, 2, 3, …, in the order in which the hub applies them, but for
+//!   those that are skipped after a crash. The messages of a batch have consecutive numbers.
 //! - *The log is ahead of the hub, never behind.* [`Log::newest`] is the number given last;
-//!   [`Hub::head`] is the number applied last. With a log in memory they are equal whenever no
-//!   publish is under way. Readers and cursors are judged by the hub's.
+//!   [`Hub::head`] is the number applied last. They are equal whenever no publish is
+//!   under way: what is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
 
 pub mod entry;
 mod history;
@@ -25,7 +25,7 @@ mod tests;
 pub use entry::EntryError;
 pub use history::{History, How, Identity};
 pub use memory::Memory;
-pub use saved::{Health, Mark, Saved, Unsaved};
+pub use saved::{Health, Mark, Refused, Saved, Unsaved};
 
 use crate::hub::{Hub, Published, Refusal};
 use crate::message::{ChannelName, Draft, Epoch, Seq};
@@ -120,7 +120,7 @@ impl Log {
 
     /// Whether the log takes anything now.
     #[inline]
-    fn admit(&self) -> Result<(), Refusal> {
+    fn admit(&mut self) -> Result<(), Refusal> {
         match self {
             Log::Memory(_) => Ok(()),
             Log::Saved(saved) => saved.admit(),
@@ -159,6 +159,14 @@ impl Log {
         match self {
             Log::Memory(_) => true,
             Log::Saved(saved) => saved.health() == Health::Works,
+        }
+    }
+
+    /// Publishes that it has refused since the start.
+    pub fn refused(&self) -> Refused {
+        match self {
+            Log::Memory(_) => Refused::default(),
+            Log::Saved(saved) => saved.refused(),
         }
     }
 

@@ -75,6 +75,16 @@ pub struct Saved {
     /// Messages up to this number are saved.
     saved_seq: Seq,
     health: Health,
+    refused: Refused,
+}
+
+/// Publishes that were refused since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refused {
+    /// Because too much waited to be saved.
+    pub busy: u64,
+    /// Because the log could not be saved.
+    pub failing: u64,
 }
 
 impl Saved {
@@ -91,6 +101,7 @@ impl Saved {
             saved: Mark::default(),
             saved_seq: newest,
             health: Health::Works,
+            refused: Refused::default(),
         }
     }
 
@@ -129,14 +140,26 @@ impl Saved {
 
     /// Refuses a publish as long as the log cannot be saved, or has too much to save.
     #[inline]
-    pub(super) fn admit(&self) -> Result<(), Refusal> {
+    pub(super) fn admit(&mut self) -> Result<(), Refusal> {
         if self.health == Health::Fails {
+            self.refused.failing += 1;
             return Err(Refusal::LogFails);
         }
-        match self.unsaved_bytes <= MAX_UNSAVED_BYTES {
-            true => Ok(()),
-            false => Err(Refusal::LogBusy),
+        if self.unsaved_bytes > MAX_UNSAVED_BYTES {
+            return Err(self.refuse_busy());
         }
+        Ok(())
+    }
+
+    /// Refuses a publish because too much waits for the log.
+    pub(crate) fn refuse_busy(&mut self) -> Refusal {
+        self.refused.busy += 1;
+        Refusal::LogBusy
+    }
+
+    /// Publishes that were refused since the start.
+    pub fn refused(&self) -> Refused {
+        self.refused
     }
 
     /// Numbers a message, appends its record and applies it.

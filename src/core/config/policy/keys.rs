@@ -129,7 +129,7 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     key("max-message-bytes", number!(Bytes, 1..=MAX_MESSAGE, max_message_bytes), "--max-body-bytes",
         "Maximum bytes of a message"),
     key("persist", flag!(persist), "true",
-        "Whether messages are kept where history is saved; history is in memory only, so it has no effect yet"),
+        "Whether messages are saved, where history is; if not, a restart loses them, and readers are told a gap"),
     key("latest", flag!(latest), "false",
         "Whether only the newest message is kept and owed to readers; who is behind gets it, and no gap"),
 ];

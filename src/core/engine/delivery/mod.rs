@@ -23,16 +23,16 @@ mod shapes;
 mod start;
 mod state;
 mod stream;
+mod waiting;
 
 pub(super) use deadlines::expire;
 pub(super) use deliver::deliver;
 pub(super) use duplex::{Followed, close as close_socket, echo_close, follow};
 pub(super) use poll::give_up_hold;
-pub(super) use publishing::{
-    Answer, end_command, saved, wait as wait_for_log, wait_behind, write_error,
-};
+pub(super) use publishing::{end_command, saved, wait as wait_for_log, wait_behind, write_error};
 pub(super) use retry_advice::REFUSED_RETRY_MS;
 pub(super) use settle::{refuse, settle};
 pub(super) use start::{ReceiveRequest, start};
 pub(super) use state::Delivery;
+pub(super) use waiting::Answer;
 pub(super) use {poll::open as open_poll, stream::open as open_stream};

@@ -1,110 +1,20 @@
 //! Publishers that wait for the log: their responses are kept until what they asked for is saved.
 //!
-//! Owns the queue of these responses, in the order in which the log numbered what they answer, and
-//! their deadline. While a request waits, its connection is in [`State::Publishing`], and only further
-//! publishes of its pipeline are processed, so that many are saved together. The answers to commands of a
-//! WebSocket wait beside what it receives, and in their order.
-//!
-//! Invariant: *in order.* Places in the log rise from front to back, and so do deadlines. So the first
-//! response of a connection in the queue is the one that it gets next.
-
-use std::collections::VecDeque;
-use std::sync::Arc;
+//! Owns their deadline, and the moment at which they are sent. While a request waits, its connection is
+//! in [`State::Publishing`], and only further publishes of its pipeline are processed, so that many are
+//! saved together. The answers to commands of a WebSocket wait beside what it receives, in their order.
 
 use super::settle::settle;
 use super::state::Delivery;
-use crate::base::meter::{Charge, Meter};
-use crate::base::time::Time;
-use crate::engine::connections::{ConnId, Flags, State, Wire, write_behind};
-use crate::engine::response::{Problem, ResponseContext};
-use crate::engine::stats::Endpoint;
+use super::waiting::{Answer, Waiting};
+use crate::engine::connections::{Flags, State, Wire, write_behind};
+use crate::engine::response::Problem;
 use crate::http1::status;
 use crate::log::Mark;
 use crate::ws::{self, Opcode};
 
 /// How long a publisher waits for the log, in milliseconds.
 const SAVE_TIMEOUT_MS: u64 = 5_000;
-
-/// A response that waits.
-struct Waiting {
-    id: ConnId,
-    /// Where it is in the log.
-    mark: Mark,
-    due: Time,
-    answer: Answer,
-}
-
-/// What is answered.
-pub(in crate::engine) enum Answer {
-    /// A request: 200 with this JSON, or 204.
-    Http {
-        context: ResponseContext<'static>,
-        endpoint: Endpoint,
-        json: Option<Vec<u8>>,
-    },
-    /// A request that does not wait, behind one that does: the whole response.
-    Written(Vec<u8>),
-    /// A command of a WebSocket: the object without its last members.
-    Command {
-        object: Vec<u8>,
-        /// The `ref` of the command, as JSON.
-        reference: Option<Box<str>>,
-    },
-}
-
-impl Answer {
-    fn bytes(&self) -> usize {
-        match self {
-            Answer::Http { json, .. } => json.as_ref().map_or(0, Vec::capacity),
-            Answer::Written(bytes) => bytes.capacity(),
-            Answer::Command { object, reference } => {
-                object.capacity() + reference.as_ref().map_or(0, |text| text.len())
-            }
-        }
-    }
-}
-
-/// The responses that wait.
-pub(in crate::engine) struct Publishing {
-    queue: VecDeque<Waiting>,
-    bytes: usize,
-    /// Their bytes, which count as unsent responses do.
-    charge: Charge,
-}
-
-impl Publishing {
-    pub(super) fn new(buffers: &Arc<Meter>) -> Publishing {
-        Publishing {
-            queue: VecDeque::new(),
-            bytes: 0,
-            charge: Charge::new(buffers),
-        }
-    }
-
-    /// Whether no response waits.
-    pub(in crate::engine) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// When the next response is due, saved or not.
-    pub(in crate::engine) fn next_due(&self) -> Option<Time> {
-        self.queue.front().map(|waiting| waiting.due)
-    }
-
-    fn push(&mut self, waiting: Waiting) {
-        self.bytes += size_of::<Waiting>() + waiting.answer.bytes();
-        self.charge.set(self.bytes);
-        self.queue.push_back(waiting);
-    }
-
-    fn pop_if(&mut self, is_ready: impl FnOnce(&Waiting) -> bool) -> Option<Waiting> {
-        self.queue.front().filter(|waiting| is_ready(waiting))?;
-        let waiting = self.queue.pop_front()?;
-        self.bytes -= size_of::<Waiting>() + waiting.answer.bytes();
-        self.charge.set(self.bytes);
-        Some(waiting)
-    }
-}
 
 /// Keeps a response until the log is saved up to a place.
 pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, answer: Answer) {
@@ -126,7 +36,7 @@ pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, a
 
 /// Keeps a response that is written already behind those that a connection waits for.
 pub(in crate::engine) fn wait_behind(delivery: &mut Delivery, index: u32, written: Vec<u8>) {
-    let last = delivery.publishing.queue.back();
+    let last = delivery.publishing.back();
     let mark = last.expect("a response waits").mark;
     wait(delivery, index, mark, Answer::Written(written));
 }
@@ -181,7 +91,7 @@ fn answer(
         delivery.connections.defer_input(index);
     }
     write(delivery, answer, is_saved);
-    let next = delivery.publishing.queue.front();
+    let next = delivery.publishing.front();
     if next.is_some_and(|next| next.id == id && is_ready(next)) {
         return;
     }

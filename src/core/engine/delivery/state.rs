@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::drain::Drain;
-use super::publishing::Publishing;
 use super::review::Review;
+use super::waiting::Publishing;
 use crate::base::meter::Frame;
 use crate::base::time::{Time, millis};
 use crate::config::Config;

@@ -226,7 +226,8 @@ fn execute<'b>(
         }
         Operation::Readyz => response.text(context, "ready\n"),
         Operation::Metrics => {
-            let text = metrics::text(delivery, requests.authorizer.tokens().counts());
+            let tokens = requests.authorizer.tokens().counts();
+            let text = metrics::text(delivery, tokens, requests.log.refused());
             let content_type = "text/plain; version=0.0.4; charset=utf-8";
             delivery
                 .response

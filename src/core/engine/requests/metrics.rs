@@ -18,6 +18,7 @@ use crate::engine::delivery::Delivery;
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::stats::{CloseReason, ConnectionLimit, Reloads, Stats};
 use crate::hub::{Audience, Counts};
+use crate::log;
 use crate::tokens::{self, Invalid};
 use crate::transport::Transport;
 
@@ -31,11 +32,16 @@ struct Snapshot {
     states: States,
     process: ProcessGauges,
     tokens: tokens::Counts,
+    log_refused: log::Refused,
     gauges: Vec<(&'static str, &'static str, f64)>,
 }
 
 /// The text of `/metrics`.
-pub(super) fn text(delivery: &Delivery, tokens: tokens::Counts) -> String {
+pub(super) fn text(
+    delivery: &Delivery,
+    tokens: tokens::Counts,
+    log_refused: log::Refused,
+) -> String {
     let Delivery {
         connections, hub, ..
     } = delivery;
@@ -47,6 +53,7 @@ pub(super) fn text(delivery: &Delivery, tokens: tokens::Counts) -> String {
         states: connections.states(),
         process: delivery.gauges.clone(),
         tokens,
+        log_refused,
         gauges: gauges(delivery, &tokens),
     };
     let mut registry = Registry::with_prefix("encke");
@@ -244,6 +251,16 @@ impl Snapshot {
     }
 
     fn by_label(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Publishers answered 503 because of the saved log, by reason";
+        let name = "publishes_unsaved_total";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (reason, answered) in [
+            ("late", self.stats.unsaved_answers),
+            ("busy", self.log_refused.busy),
+            ("failing", self.log_refused.failing),
+        ] {
+            count(answered).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
         let help = "Open connections, by state";
         let name = "connections_by_state";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

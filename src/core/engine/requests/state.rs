@@ -60,11 +60,16 @@ impl Requests {
 
     /// Checks that there is room for a response of `bytes` to wait for the log. In memory none waits.
     #[inline]
-    pub(super) fn check_room_to_wait(&self, buffers: &Meter, bytes: usize) -> Result<(), Refusal> {
-        match self.log {
-            Log::Memory(_) => Ok(()),
-            _ if buffers.has_room(bytes + WAITING_BYTES) => Ok(()),
-            _ => Err(Refusal::LogBusy),
+    pub(super) fn check_room_to_wait(
+        &mut self,
+        buffers: &Meter,
+        bytes: usize,
+    ) -> Result<(), Refusal> {
+        match &mut self.log {
+            Log::Saved(saved) if !buffers.has_room(bytes + WAITING_BYTES) => {
+                Err(saved.refuse_busy())
+            }
+            _ => Ok(()),
         }
     }
 
