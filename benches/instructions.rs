@@ -181,9 +181,18 @@ fn browser_pipeline(depth: usize) -> Crowd {
     pipeline_of(one.into_bytes(), depth)
 }
 
+/// The same where the log is saved.
+fn saved_pipeline(depth: usize) -> Crowd {
+    pipeline_in(World::saved(1), post("/publish/news", 100), depth)
+}
+
 fn pipeline_of(one: Vec<u8>, depth: usize) -> Crowd {
-    let mut world = World::new(1);
+    pipeline_in(World::new(1), one, depth)
+}
+
+fn pipeline_in(mut world: World, one: Vec<u8>, depth: usize) -> Crowd {
     let id = world.connect(&one);
+    world.save();
     let mut crowd = Crowd {
         world,
         ids: vec![id],
@@ -191,6 +200,7 @@ fn pipeline_of(one: Vec<u8>, depth: usize) -> Crowd {
     };
     for _ in 0..2_000 / depth {
         crowd.come_back();
+        crowd.world.save();
     }
     crowd
 }
@@ -241,6 +251,15 @@ fn publish_request(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
+// Sixteen publishes that came at once and are saved together.
+#[library_benchmark]
+#[bench::pipelined(saved_pipeline(16))]
+fn publish_saved(mut crowd: Crowd) -> Crowd {
+    crowd.come_back();
+    crowd.world.save();
+    crowd
+}
+
 /// A verification, a good token, and whether it was seen before.
 fn token(key: &[u8], private: &[u8], is_seen: bool) -> (Tokens, String) {
     let signer = Signer::parse(private, SystemRandom::new()).expect("a key");
@@ -276,6 +295,7 @@ library_benchmark_group!(
         deliver,
         publish,
         publish_request,
+        publish_saved,
         poll,
         publish_frames,
         verify_token

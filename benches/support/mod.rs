@@ -16,6 +16,7 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use encke::{Address, Config, Data, Handle, History, Publisher, Server};
 use encke_core::base::time::Time;
 use encke_core::engine::{Access, ConnId, Engine, Sent, Wire};
+use encke_core::log::{self, How, Identity};
 use encke_core::message::{ChannelName, Draft};
 use encke_core::tokens::Rules;
 use rustix::time::{ClockId, clock_gettime};
@@ -148,6 +149,26 @@ impl World {
         };
         world.pass(1_000);
         world
+    }
+
+    /// The same, whose log is saved when [`World::save`] is called.
+    pub(crate) fn saved(max_connections: usize) -> World {
+        let config = World::config();
+        let identity = Identity::new([1, 2, 3]);
+        let history = log::History::new(identity, &config, max_connections, 0);
+        let engine = Engine::with_history(&config, max_connections, 1, history, How::Clean);
+        World {
+            now_ms: engine.now().0,
+            engine,
+            sink: Sink::default(),
+        }
+    }
+
+    /// Saves what was published, and answers its publishers.
+    pub(crate) fn save(&mut self) {
+        if let Some(unsaved) = self.engine.take_unsaved() {
+            self.engine.saved(unsaved.up_to, &mut self.sink);
+        }
     }
 
     /// The settings of a world.

@@ -502,6 +502,7 @@ impl Hub {
     /// reader of its channel ready. It cannot fail, as room was made for it.
     ///
     /// `seq` is above [`Hub::head`], and becomes it.
+    #[inline]
     pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
         let Room {

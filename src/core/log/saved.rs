@@ -139,7 +139,6 @@ impl Saved {
     }
 
     /// Refuses a publish as long as the log cannot be saved, or has too much to save.
-    #[inline]
     pub(super) fn admit(&mut self) -> Result<(), Refusal> {
         if self.health == Health::Fails {
             self.refused.failing += 1;
@@ -162,8 +161,25 @@ impl Saved {
         self.refused
     }
 
-    /// Numbers a message, appends its record and applies it.
-    pub(super) fn publish(&mut self, hub: &mut Hub, room: Room, draft: Draft<'_>) -> Published {
+    /// Publishes a message, as [`Log::publish`](super::Log::publish) does.
+    #[inline(never)]
+    pub(super) fn publish<'n>(
+        &mut self,
+        hub: &mut Hub,
+        draft: Draft<'n>,
+    ) -> Result<Published, (Refusal, Draft<'n>)> {
+        if let Some(first) = hub.published_before(&draft) {
+            return Ok(first);
+        }
+        match self.admit().and_then(|()| hub.make_room(&draft)) {
+            Ok(room) => Ok(self.publish_in(hub, room, draft)),
+            Err(refusal) => Err((refusal, draft)),
+        }
+    }
+
+    /// Numbers a message for which there is room, appends its record and applies it.
+    #[inline(never)]
+    pub(super) fn publish_in(&mut self, hub: &mut Hub, room: Room, draft: Draft<'_>) -> Published {
         self.newest = self.newest.next();
         let seq = self.newest;
         if hub.persists(room.channel()) {

@@ -40,8 +40,8 @@ enum Reply {
     /// The connection is parked or at its end, or the response comes over the next ticks. Its
     /// status is known.
     Later(u16),
-    /// It is written when the log is saved up to a place: 200 with this JSON, or 204.
-    Unsaved(Mark, Option<Vec<u8>>),
+    /// It is kept until the log is saved.
+    Unsaved,
 }
 
 /// Serves one whole request.
@@ -64,14 +64,7 @@ pub(super) fn handle_request(
     };
     let status = match reply {
         Reply::Now(status) | Reply::Later(status) => status,
-        Reply::Unsaved(mark, json) => {
-            let answer = Answer::Http {
-                context: context.without_callback(),
-                endpoint: endpoint_of(route),
-                json,
-            };
-            return wait_for_log(delivery, index, mark, answer);
-        }
+        Reply::Unsaved => return,
     };
     record(delivery, index, head, route, status);
     if let Reply::Now(_) = reply {
@@ -171,7 +164,7 @@ fn execute<'b>(
             if let Some(mark) = requests.log.unsaved(published.id.seq) {
                 let mut json = Vec::new();
                 write_published(&mut json, &channel, &published);
-                return Ok(Reply::Unsaved(mark, Some(json)));
+                return Ok(await_log(delivery, index, head, context, mark, Some(json)));
             }
             response.json_with(context, |out| write_published(out, &channel, &published));
         }
@@ -184,7 +177,14 @@ fn execute<'b>(
             let max_bytes = requests.max_body_bytes;
             let (answer, newest) = publish_batch(&mut requests.log, hub, body, max_bytes, permit)?;
             if let Some(mark) = newest.and_then(|newest| requests.log.unsaved(newest)) {
-                return Ok(Reply::Unsaved(mark, Some(answer)));
+                return Ok(await_log(
+                    delivery,
+                    index,
+                    head,
+                    context,
+                    mark,
+                    Some(answer),
+                ));
             }
             response.json(context, &answer);
         }
@@ -206,7 +206,7 @@ fn execute<'b>(
             requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
             delete_history(&mut requests.log, hub, &name)?;
             if let Some(mark) = requests.log.unsaved_end() {
-                return Ok(Reply::Unsaved(mark, None));
+                return Ok(await_log(delivery, index, head, context, mark, None));
             }
             response.no_content(context);
             return Ok(Reply::Now(204));
@@ -318,6 +318,26 @@ fn defer(
     let response = DeferredResponse::new(delivery, index, context, work);
     requests.deferred.push_back(response);
     Reply::Later(status::OK)
+}
+
+/// Keeps the response to the present request, 200 with this JSON or 204, until the log is saved up to
+/// a place.
+#[cold]
+fn await_log(
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    context: &ResponseContext<'_>,
+    mark: Mark,
+    json: Option<Vec<u8>>,
+) -> Reply {
+    let answer = Answer::Http {
+        context: context.without_callback(),
+        endpoint: endpoint_of(Route::of(head.path)),
+        json,
+    };
+    wait_for_log(delivery, index, mark, answer);
+    Reply::Unsaved
 }
 
 fn draining() -> Problem {
