@@ -498,11 +498,15 @@ impl Hub {
         Ok(rooms)
     }
 
+    /// Gives back room that is not used: its channel may have been made for it.
+    pub fn give_back(&mut self, room: Room) {
+        self.enqueue_idle(room.channel);
+    }
+
     /// Applies a message that the log has given its number: stores it, and makes every waiting
     /// reader of its channel ready. It cannot fail, as room was made for it.
     ///
     /// `seq` is above [`Hub::head`], and becomes it.
-    #[inline]
     pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
         let Room {

@@ -67,18 +67,17 @@ impl Log {
         hub: &mut Hub,
         draft: Draft<'n>,
     ) -> Result<Published, (Refusal, Draft<'n>)> {
-        match self {
-            Log::Memory(memory) => {
-                if let Some(first) = hub.published_before(&draft) {
-                    return Ok(first);
-                }
-                match hub.make_room(&draft) {
-                    Ok(room) => Ok(hub.apply(memory.next(), room, draft)),
-                    Err(refusal) => Err((refusal, draft)),
-                }
-            }
-            Log::Saved(saved) => saved.publish(hub, draft),
+        if let Some(first) = hub.published_before(&draft) {
+            return Ok(first);
         }
+        let room = match hub.make_room(&draft) {
+            Ok(room) => room,
+            Err(refusal) => return Err((refusal, draft)),
+        };
+        Ok(match self {
+            Log::Memory(memory) => hub.apply(memory.next(), room, draft),
+            Log::Saved(saved) => return saved.publish(hub, room, draft),
+        })
     }
 
     /// Publishes several messages in order, all or none, and returns for each the name of its

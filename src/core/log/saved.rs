@@ -161,19 +161,20 @@ impl Saved {
         self.refused
     }
 
-    /// Publishes a message, as [`Log::publish`](super::Log::publish) does.
+    /// Publishes a message for which there is room, unless the log takes none.
     #[inline(never)]
     pub(super) fn publish<'n>(
         &mut self,
         hub: &mut Hub,
+        room: Room,
         draft: Draft<'n>,
     ) -> Result<Published, (Refusal, Draft<'n>)> {
-        if let Some(first) = hub.published_before(&draft) {
-            return Ok(first);
-        }
-        match self.admit().and_then(|()| hub.make_room(&draft)) {
-            Ok(room) => Ok(self.publish_in(hub, room, draft)),
-            Err(refusal) => Err((refusal, draft)),
+        match self.admit() {
+            Ok(()) => Ok(self.publish_in(hub, room, draft)),
+            Err(refusal) => {
+                hub.give_back(room);
+                Err((refusal, draft))
+            }
         }
     }
 
@@ -203,7 +204,6 @@ impl Saved {
             return;
         }
         let name = channel.name().to_owned();
-        // fault: deletion-is-not-recorded
         self.append(|out| entry::write_lose(out, &name, floor));
         hub.set_floor_saved(&name);
     }
