@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Throughput};
 use encke::Data;
-use encke_core::encode::{Envelope, batch, jsonp, object};
+use encke_core::encode::{Ends, Envelope, batch, jsonp, object};
 use encke_core::message::{Content, Epoch, MessageId, Seq};
 use encke_core::transport::{Event, Options, Transport};
 
@@ -42,11 +42,12 @@ fn id() -> MessageId {
     }
 }
 
-fn envelope(cursor: MessageId) -> Envelope {
+fn envelope(cursor: MessageId) -> Envelope<'static> {
     Envelope {
         cursor,
         more: false,
         gap: false,
+        ends: Ends::None,
         retry_ms: None,
         spread_ms: None,
     }

@@ -17,6 +17,7 @@ mod corpus;
 mod cors;
 mod cursor;
 mod drain;
+mod ends;
 mod errors;
 mod fanout;
 mod frames;

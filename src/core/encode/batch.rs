@@ -3,7 +3,7 @@
 //! Owns the envelope around message objects. It never encodes a message: the objects come as
 //! bytes, so that they can be shared.
 
-use super::object::write_json_string;
+use super::object::{ended_member, write_json_string};
 use crate::message::MessageId;
 
 const BEFORE_CURSOR: &[u8] = b"{\"cursor\":\"";
@@ -11,30 +11,45 @@ const BEFORE_MESSAGES: &[u8] = b"\",\"messages\":[";
 const AFTER_MESSAGES: &[u8] = b"]";
 const GAP: &[u8] = b",\"gap\":true";
 const MORE: &[u8] = b",\"more\":true";
+const ALL_ENDED: &[u8] = b",\"end\":true";
 const RETRY: &[u8] = b",\"retry\":";
 const SPREAD: &[u8] = b",\"spread\":";
 const END: &[u8] = b"}";
 
+/// What a batch tells of the ends of channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ends<'e> {
+    /// Nothing.
+    #[default]
+    None,
+    /// All channels have ended: there is nothing to come back for.
+    All,
+    /// These have, of several.
+    Of(&'e [&'e str]),
+}
+
 /// A batch without its messages.
 #[derive(Clone, Copy, Debug)]
-pub struct Envelope {
+pub struct Envelope<'e> {
     /// The cursor to come back with.
     pub cursor: MessageId,
     /// The limit cut the batch short.
     pub more: bool,
     /// Messages after the client's cursor are gone.
     pub gap: bool,
+    /// The channels that have ended.
+    pub ends: Ends<'e>,
     /// When one client should ask again, in milliseconds.
     pub retry_ms: Option<u32>,
     /// Within what time many clients should come back at random, in milliseconds.
     pub spread_ms: Option<u32>,
 }
 
-/// Appends `{"cursor":"…","messages":[…]}`, with `gap`, `more`, `retry` and `spread` where they
-/// say something. `objects` are message objects, as [`object`](super::object()) writes them.
+/// Appends `{"cursor":"…","messages":[…]}`, with `gap`, `more`, `end`, `ended`, `retry` and `spread`
+/// where they say something. `objects` are message objects, as [`object`](super::object()) writes them.
 pub fn batch<'o>(
     out: &mut Vec<u8>,
-    envelope: &Envelope,
+    envelope: &Envelope<'_>,
     objects: impl IntoIterator<Item = &'o [u8]>,
 ) {
     out.extend_from_slice(BEFORE_CURSOR);
@@ -52,6 +67,11 @@ pub fn batch<'o>(
     }
     if envelope.more {
         out.extend_from_slice(MORE);
+    }
+    match envelope.ends {
+        Ends::None => {}
+        Ends::All => out.extend_from_slice(ALL_ENDED),
+        Ends::Of(channels) => ended_member(out, channels),
     }
     for (name, ms) in [(RETRY, envelope.retry_ms), (SPREAD, envelope.spread_ms)] {
         if let Some(ms) = ms {
@@ -101,6 +121,7 @@ mod tests {
             cursor: id(1042),
             more: false,
             gap: false,
+            ends: Ends::None,
             retry_ms: None,
             spread_ms: None,
         };
@@ -118,6 +139,19 @@ mod tests {
             r#""gap":true,"more":true,"retry":0,"spread":900}"#,
         );
         assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+        (envelope.more, envelope.gap) = (false, false);
+        (envelope.retry_ms, envelope.spread_ms) = (None, None);
+        for (ends, member) in [
+            (Ends::All, r#""end":true"#),
+            (Ends::Of(&["a"]), r#""ended":["a"]"#),
+            (Ends::Of(&["a", "b/\""]), r#""ended":["a","b/\""]"#),
+        ] {
+            envelope.ends = ends;
+            out.clear();
+            batch(&mut out, &envelope, []);
+            let expected = format!(r#"{{"cursor":"00000000-1042","messages":[],{member}}}"#);
+            assert_eq!(std::str::from_utf8(&out).unwrap(), expected);
+        }
     }
 
     proptest! {
@@ -131,7 +165,8 @@ mod tests {
             spread_ms: Option<u32>,
         ) {
             let cursor = id(cursor);
-            let envelope = Envelope { cursor, more, gap, retry_ms, spread_ms };
+            let ends = Ends::None;
+            let envelope = Envelope { cursor, more, gap, ends, retry_ms, spread_ms };
             let objects = samples.iter().map(|sample| {
                 let mut out = Vec::new();
                 object(&mut out, &sample.content());

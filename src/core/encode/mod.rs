@@ -13,13 +13,14 @@ mod batch;
 mod jsonp;
 mod object;
 
-pub use batch::{Envelope, batch, problem};
+pub use batch::{Ends, Envelope, batch, problem};
 pub use jsonp::{check_callback, jsonp};
 pub use object::{object, write_json_string};
 pub(crate) use {
     jsonp::{escape_into, expression},
     object::{
-        closing_object, cursor_object, expired_object, gap_object, opening_object, write_base64,
+        closing_object, cursor_object, end_object, ended_object, expired_object, gap_object,
+        opening_object, write_base64,
     },
 };
 

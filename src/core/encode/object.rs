@@ -97,6 +97,34 @@ pub(crate) fn closing_object(out: &mut Vec<u8>, retry_ms: u32, id: MessageId) {
     out.push(b'}');
 }
 
+/// Appends `{"cursor":"…","end":true}`, the object with which a stream ends when all its channels
+/// have ended.
+pub(crate) fn end_object(out: &mut Vec<u8>, id: MessageId) {
+    cursor_object(out, id);
+    out.pop();
+    out.extend_from_slice(b",\"end\":true}");
+}
+
+/// Appends `{"cursor":"…","ended":[…]}`: these channels of several have ended.
+pub(crate) fn ended_object(out: &mut Vec<u8>, channels: &[&str], id: MessageId) {
+    cursor_object(out, id);
+    out.pop();
+    ended_member(out, channels);
+    out.push(b'}');
+}
+
+/// Appends the member `ended`, after a comma.
+pub(super) fn ended_member(out: &mut Vec<u8>, channels: &[&str]) {
+    out.extend_from_slice(b",\"ended\":[");
+    for (place, channel) in channels.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        write_json_string(out, channel);
+    }
+    out.push(b']');
+}
+
 /// Appends the object with which a stream ends when the right to receive it has ended: come back
 /// at once, with a new token.
 pub(crate) fn expired_object(out: &mut Vec<u8>, id: MessageId) {

@@ -3,7 +3,8 @@
 //! Owns the state of a channel and the arithmetic on it. It never touches another channel.
 //!
 //! Invariants: numbers in the ring rise; `evicted_up_to` is below the first of them; a channel
-//! without a ring never had a message, or all its messages are evicted. Numbers that are neither in
+//! without a ring never had an item, or all its items are evicted; its end, if it has one, is its
+//! newest item, in the ring or evicted. Numbers that are neither in
 //! the ring nor up to `evicted_up_to` are of other channels, or of messages that a newer one
 //! replaced.
 
@@ -37,6 +38,8 @@ pub struct Channel {
     pub(super) idle: bool,
     /// Whether the log has a record of the number that `evicted_up_to` is now.
     pub(super) is_floor_saved: bool,
+    /// Whether its newest item is its end, which may be evicted.
+    pub(super) has_ended: bool,
     /// The index of its policy; see [`Hub::rules`](super::Hub::rules).
     pub(super) policy: u8,
 }
@@ -55,6 +58,7 @@ impl Channel {
             woken: false,
             idle: false,
             is_floor_saved: false,
+            has_ended: false,
             policy,
         }
     }
@@ -84,24 +88,37 @@ impl Channel {
         self.evicted_up_to
     }
 
-    /// The number of its newest item, message or loss.
+    /// The number of its newest item: message, end or loss.
     pub fn newest_item(&self) -> Seq {
-        self.newest().unwrap_or(self.evicted_up_to)
+        let newest = self.ring().and_then(|ring| ring.entries.back());
+        newest.map_or(self.evicted_up_to, |entry| entry.seq)
     }
 
     /// The number of its oldest message.
     pub fn oldest(&self) -> Option<Seq> {
-        Some(self.ring()?.entries.front()?.seq)
+        let oldest = self.ring()?.entries.front();
+        Some(oldest.filter(|entry| !entry.is_end())?.seq)
     }
 
     /// The number of its newest message.
     pub fn newest(&self) -> Option<Seq> {
-        Some(self.ring()?.entries.back()?.seq)
+        Some(self.ring()?.newest_message()?.seq)
+    }
+
+    /// Whether it has ended: nothing was published after its end.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether a reader with this cursor is done with it.
+    pub(super) fn is_done(&self, cursor: Seq) -> bool {
+        // fault: done-before-the-last-message
+        self.has_ended && cursor >= self.newest_item()
     }
 
     /// How many messages it keeps.
     pub fn len(&self) -> usize {
-        self.ring().map_or(0, |ring| ring.entries.len())
+        self.ring().map_or(0, Ring::message_count)
     }
 
     /// Whether it keeps no message.
@@ -109,7 +126,12 @@ impl Channel {
         self.len() == 0
     }
 
-    /// The bytes its messages take, overhead included.
+    /// Whether it keeps neither a message nor its end.
+    pub(super) fn has_no_entry(&self) -> bool {
+        self.ring.is_none()
+    }
+
+    /// The bytes its messages and its end take, overhead included.
     pub fn bytes(&self) -> usize {
         self.ring().map_or(0, |ring| ring.bytes())
     }
@@ -168,32 +190,37 @@ impl Channel {
         // fault: loss-is-not-noted
         self.evicted_up_to = oldest.seq;
         self.is_floor_saved = false;
-        Some(oldest.key)
+        Some(oldest.key())
     }
 
     /// Removes the oldest message if there is a newer one, which replaces it: the readers that needed
-    /// it next need the newer one, and nothing is lost. Returns its key.
+    /// it next need the newer one, and nothing is lost. Returns its key. The end of the channel
+    /// replaces no message.
     pub(super) fn pop_replaced(&mut self) -> Option<u32> {
-        let entries = &mut self.ring.as_deref_mut()?.entries;
-        if entries.len() < 2 {
+        let ring = self.ring.as_deref_mut()?;
+        // fault: end-replaces-the-newest
+        if ring.message_count() < 2 {
             return None;
         }
+        let entries = &mut ring.entries;
         let replaced = entries.pop_front()?;
         // fault: replaced-is-lost
         let newer = entries.front_mut()?;
         // fault: replaced-is-not-owed
         newer.pending += replaced.pending;
-        Some(replaced.key)
+        Some(replaced.key())
     }
 
-    /// Removes all messages, pending or not, and returns their keys. Readers get a gap instead.
+    /// Removes all messages and the end, pending or not, and returns their keys. Readers get a gap instead.
     pub(super) fn clear(&mut self) -> Vec<u32> {
         // fault: deletion-is-not-noted
         self.evicted_up_to = self.newest_item();
         self.is_floor_saved = false;
+        // fault: end-outlives-its-deletion
+        self.has_ended = false;
         let ring = self.ring.take();
         ring.map_or_else(Vec::new, |ring| {
-            ring.entries.iter().map(|e| e.key).collect()
+            ring.entries.iter().map(Entry::key).collect()
         })
     }
 

@@ -94,7 +94,7 @@ impl Hub {
             else {
                 return true;
             };
-            let at = self.messages[oldest.key as usize].at();
+            let at = self.messages[oldest.key() as usize].at();
             // fault: age-of-another-policy
             let due = at.after_ms(rules.max_age_ms);
             if due > self.now && !exceeds(ring, &rules) {
@@ -163,8 +163,8 @@ impl Hub {
     /// Forgets the messages of a channel, pending ones too: their readers get a gap instead.
     pub fn forget(&mut self, channel: u32) {
         let keys = self.channels[channel as usize].clear();
-        self.counts.evicted += keys.len() as u64;
         for key in keys {
+            self.counts.evicted += u64::from(!self.messages[key as usize].is_end());
             self.remove(key);
         }
         if self.channels[channel as usize].is_unused() {
@@ -177,7 +177,7 @@ impl Hub {
         let Some(key) = self.channels[channel as usize].pop_oldest() else {
             return false;
         };
-        self.counts.evicted += 1;
+        self.counts.evicted += u64::from(!self.messages[key as usize].is_end());
         self.remove(key);
         if self.channels[channel as usize].is_unused() {
             self.enqueue_idle(channel);
@@ -185,7 +185,18 @@ impl Hub {
         true
     }
 
-    /// Removes a message that is no longer in the ring of its channel.
+    /// Removes the end of a channel to which a message was published: the channel is open again.
+    #[cold]
+    pub(super) fn reopen(&mut self, index: u32) {
+        let channel = &mut self.channels[index as usize];
+        // fault: channel-stays-ended
+        channel.has_ended = false;
+        if let Some(key) = channel.ring_mut().pop_superseded_end() {
+            self.remove(key);
+        }
+    }
+
+    /// Removes a message or an end that is no longer in the ring of its channel.
     fn remove(&mut self, key: u32) {
         self.ages.remove(&mut self.messages, key);
         let gone = self.messages.remove(key as usize);
@@ -193,15 +204,16 @@ impl Hub {
         self.meter.release(gone.footprint());
         let channel = &mut self.channels[gone.channel() as usize];
         channel.release(gone.footprint(), gone.idempotency_key());
-        if channel.is_empty() {
+        self.ends -= usize::from(gone.is_end());
+        if channel.has_no_entry() {
             self.ages.cancel(gone.channel());
         }
     }
 }
 
-/// Whether a channel keeps more than it may.
+/// Whether a channel keeps more than it may. Its end takes no place among its messages.
 #[inline]
 pub(super) fn exceeds(ring: &Ring, rules: &Rules) -> bool {
     // fault: history-off-by-one
-    ring.entries.len() > rules.max_messages || ring.bytes() > rules.max_bytes
+    ring.message_count() > rules.max_messages || ring.bytes() > rules.max_bytes
 }

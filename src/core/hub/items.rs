@@ -19,13 +19,20 @@ pub enum Item {
     },
     /// Messages up to this number are evicted from one of the channels.
     Gap(Seq),
+    /// The end of one of the channels: nothing was published to it since.
+    End {
+        /// Its number.
+        seq: Seq,
+        /// The channel.
+        channel: u32,
+    },
 }
 
 impl Item {
     /// Its number in the sequence: the cursor of a reader that has received it.
     pub fn seq(&self) -> Seq {
         match *self {
-            Item::Message { seq, .. } | Item::Gap(seq) => seq,
+            Item::Message { seq, .. } | Item::Gap(seq) | Item::End { seq, .. } => seq,
         }
     }
 }
@@ -93,9 +100,9 @@ impl Hub {
     /// if there are fewer. Without messages it is the head.
     pub fn before_newest(&self, channels: impl Iterator<Item = u32>, count: usize) -> Seq {
         let newest_before = |channel: u32, place: usize| {
-            let entries = &self.channels[channel as usize].ring()?.entries;
-            let place = place.min(entries.len()).checked_sub(1)?;
-            Some((entries[place].seq, channel, place))
+            let ring = self.channels[channel as usize].ring()?;
+            let place = place.min(ring.message_count()).checked_sub(1)?;
+            Some((ring.entries[place].seq, channel, place))
         };
         let newest = channels.filter_map(|channel| newest_before(channel, usize::MAX));
         let mut heads: BinaryHeap<(Seq, u32, usize)> = newest.collect();
@@ -140,9 +147,15 @@ impl Hub {
         let ring = self.channels[source.channel as usize].ring();
         let entry = ring.and_then(|ring| ring.entries.get(source.place));
         source.place += 1;
-        source.next = entry.map(|entry| Item::Message {
-            seq: entry.seq,
-            key: entry.key,
+        source.next = entry.map(|entry| match entry.is_end() {
+            false => Item::Message {
+                seq: entry.seq,
+                key: entry.key(),
+            },
+            true => Item::End {
+                seq: entry.seq,
+                channel: source.channel,
+            },
         });
     }
 

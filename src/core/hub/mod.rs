@@ -10,8 +10,10 @@
 //! - *Applying cannot fail.* What can be refused is refused by `make_room`, before the message has
 //!   a number.
 //! - *A reader is a cursor.* Pending for it are exactly the items of its channels after its cursor,
-//!   lowest number first: messages, and gaps, which stand in the sequence at the number of the
-//!   newest message evicted.
+//!   lowest number first: messages, the ends of channels, and gaps, which stand in the sequence at
+//!   the number of the newest message evicted.
+//! - *An end is the newest item of its channel*, or gone: a message that is published after it opens
+//!   the channel again. Whether a reader is done follows from its cursor and its channels.
 //! - *The list is derived.* A queued subscription is in its channel's `waiting` list if the cursor
 //!   has reached the channel's newest item, else in `ready`; so a message moves all waiting readers
 //!   by one splice.
@@ -61,7 +63,7 @@ use crate::base::meter::{Frame, Meter};
 use crate::base::queue::Queue;
 use crate::base::time::Time;
 use crate::config::Config;
-use crate::message::{ChannelName, Content, Draft, Epoch, MessageId, Seq};
+use crate::message::{ChannelName, Content, Draft, DraftKind, Epoch, MessageId, Seq};
 
 use ages::Ages;
 use frames::FrameCache;
@@ -84,6 +86,8 @@ pub struct Hub {
     /// Readers that follow a channel.
     readers: Audience,
     messages: Slab<Stored>,
+    /// How many of them are ends of channels.
+    ends: usize,
     ages: Ages,
     /// The run queue: channels with ready readers, each once, served in turns.
     run: VecDeque<u32>,
@@ -139,6 +143,8 @@ impl Limits {
 pub struct Counts {
     /// Messages applied.
     pub published: u64,
+    /// Ends of channels applied.
+    pub ended: u64,
     /// Messages removed by a limit (count, age, bytes, total) or by a request.
     pub evicted: u64,
     /// Messages of channels with `latest` that a newer one replaced.
@@ -208,6 +214,22 @@ impl Room {
     pub fn channel(&self) -> u32 {
         self.channel
     }
+
+    /// The parts of a message that ends its channel: itself and the end, each with its room.
+    #[cold]
+    pub fn split<'n>(self, message: Draft<'n>) -> ((Room, Draft<'n>), (Room, Draft<'n>)) {
+        debug_assert!(message.kind == DraftKind::Last);
+        let end = Draft::end(message.channel.clone());
+        let message = Draft {
+            kind: DraftKind::Message,
+            ..message
+        };
+        let part = |draft: &Draft<'_>| Room {
+            channel: self.channel,
+            bytes: footprint(draft),
+        };
+        ((part(&message), message), (part(&end), end))
+    }
 }
 
 impl Hub {
@@ -224,6 +246,7 @@ impl Hub {
             subscriptions: Slab::with_capacity(max_readers),
             readers: Audience::default(),
             messages: Slab::new(),
+            ends: 0,
             ages: Ages::new(config.max_channels),
             run: VecDeque::new(),
             idle: Queue::new(),
@@ -368,7 +391,7 @@ impl Hub {
 
     /// How many messages are stored.
     pub fn message_count(&self) -> usize {
-        self.messages.len()
+        self.messages.len() - self.ends
     }
 
     /// How many readers there are, by class.
@@ -452,6 +475,26 @@ impl Hub {
         })
     }
 
+    /// The end of a channel that has ended already, for a publish of nothing but its end; `None` for
+    /// every other publish.
+    #[inline]
+    pub fn ended_before(&self, message: &Draft<'_>) -> Option<Published> {
+        match message.kind {
+            DraftKind::Message | DraftKind::Last => None,
+            DraftKind::End => self.end_of(self.find(&message.channel)?),
+        }
+    }
+
+    /// The end of a channel, if it has ended.
+    #[cold]
+    pub fn end_of(&self, index: u32) -> Option<Published> {
+        let channel = &self.channels[index as usize];
+        channel.has_ended.then(|| Published {
+            id: self.id(channel.newest_item()),
+            subscribers: channel.audience().total(),
+        })
+    }
+
     /// Makes room for a message, at the cost of unused channels and of the oldest messages.
     ///
     /// # Errors
@@ -509,6 +552,7 @@ impl Hub {
     /// `seq` is above [`Hub::head`], and becomes it.
     pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
+        debug_assert!(message.kind == DraftKind::Message);
         let Room {
             channel: index,
             bytes,
@@ -530,10 +574,44 @@ impl Hub {
         let key = self.messages.insert(stored) as u32;
         self.ages.push(&mut self.messages, key);
         ring.push(seq, key, bytes, name);
+        if channel.has_ended {
+            self.reopen(index);
+        }
         self.wake(index);
         self.trim(index);
         let id = self.id(seq);
         Published { id, subscribers }
+    }
+
+    /// Applies the end of a channel that has not ended, as [`Hub::apply`] does a message: it is
+    /// stored like one.
+    #[cold]
+    pub fn apply_end(&mut self, seq: Seq, room: Room, end: Draft<'_>) -> Published {
+        debug_assert!(seq > self.head, "the log gave a number twice, or went back");
+        debug_assert!(end.kind == DraftKind::End);
+        let Room {
+            channel: index,
+            bytes,
+        } = room;
+        self.head = seq;
+        self.counts.ended += 1;
+        self.ends += 1;
+        self.meter.charge(bytes);
+        let channel = &mut self.channels[index as usize];
+        channel.has_ended = true;
+        let subscribers = channel.audience().total();
+        let name = end.key.as_deref().map(Box::from);
+        let stored = Stored::new(end, bytes, seq, index, self.now, subscribers);
+        let key = self.messages.insert(stored) as u32;
+        self.ages.push(&mut self.messages, key);
+        let channel = &mut self.channels[index as usize];
+        channel.ring_mut().push_end(seq, key, bytes, name);
+        self.wake(index);
+        self.trim(index);
+        Published {
+            id: self.id(seq),
+            subscribers,
+        }
     }
 
     /// What holds for a channel. During a reload, of one that still has the index of an earlier
@@ -562,9 +640,14 @@ impl Hub {
     }
 }
 
-/// The bytes that storing a message takes, overhead included.
+/// The bytes that storing a message takes, overhead included, and those of the end after it.
 fn footprint(message: &Draft<'_>) -> usize {
+    const EMPTY_BYTES: usize = Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES;
     let named = message.event.as_ref().map_or(0, |event| event.len());
     let keyed = message.key.as_ref().map_or(0, |key| 2 * key.len() + 48);
-    message.data.len() + named + keyed + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
+    let end = match message.kind {
+        DraftKind::Message | DraftKind::End => 0,
+        DraftKind::Last => EMPTY_BYTES,
+    };
+    message.data.len() + named + keyed + EMPTY_BYTES + end
 }

@@ -7,7 +7,7 @@
 //! Invariant: a queued reader's cursor does not change; to move it, dequeue, set, enqueue again.
 
 use super::subscription::{NONE, Subscription};
-use super::{Hub, Item, Take};
+use super::{Channels, Hub, Item, Take};
 use crate::message::Seq;
 
 /// How far a connection has come in all its channels: one cursor, as there is one sequence.
@@ -179,6 +179,25 @@ impl Hub {
             .any(|(_, s)| self.channels[s.channel as usize].newest_item() > reader.cursor)
     }
 
+    /// Whether a reader is done: it follows channels, all of them have ended, and it has received
+    /// the end of each.
+    pub fn is_done(&self, reader: &Reader) -> bool {
+        self.are_done(self.followed(reader), reader.cursor)
+    }
+
+    /// Whether a reader of these channels that has received everything up to `cursor` is done.
+    pub fn are_done(&self, mut channels: impl Iterator<Item = u32>, cursor: Seq) -> bool {
+        let is_done = |channel: u32| self.channels[channel as usize].is_done(cursor);
+        // fault: done-with-the-first-end
+        channels.next().is_some_and(is_done) && channels.all(is_done)
+    }
+
+    /// Those of `channels` with which a reader is done that has received everything up to `cursor`.
+    pub fn done_among(&self, channels: &[u32], cursor: Seq) -> Channels {
+        let is_done = |&channel: &u32| self.channels[channel as usize].is_done(cursor);
+        channels.iter().copied().filter(is_done).collect()
+    }
+
     /// Appends the next items for a reader to `items`, lowest number first, and returns whether
     /// there are more than `take` allows.
     pub fn pending_items(&self, reader: &Reader, take: Take, items: &mut Vec<Item>) -> bool {
@@ -203,7 +222,7 @@ impl Hub {
                     Item::Message { key, .. } => {
                         self.messages[*key as usize].channel() == s.channel
                     }
-                    Item::Gap(_) => false,
+                    Item::Gap(_) | Item::End { .. } => false,
                 });
             let s = &mut self.subscriptions[at as usize];
             s.fresh = s.fresh && !seen && !caught_up;

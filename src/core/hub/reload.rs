@@ -77,7 +77,7 @@ impl Hub {
         if exceeds(ring, rules) {
             self.ages.arm_now(index, self.now);
         } else if self.ages.is_examined(&self.messages, oldest.seq) {
-            let oldest = &self.messages[oldest.key as usize];
+            let oldest = &self.messages[oldest.key() as usize];
             let due = oldest.at().after_ms(rules.max_age_ms);
             self.ages.arm(index, due);
         }

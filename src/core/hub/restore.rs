@@ -160,9 +160,15 @@ impl Restore {
             for (seq, key) in gathered.messages {
                 let stored = &self.hub.messages[key as usize];
                 let named = stored.idempotency_key().map(Box::from);
-                ring.push(seq, key, stored.footprint(), named);
+                match stored.is_end() {
+                    false => ring.push(seq, key, stored.footprint(), named),
+                    true => ring.push_end(seq, key, stored.footprint(), named),
+                }
             }
-            self.hub.channels[index].set_ring(ring);
+            let channel = &mut self.hub.channels[index];
+            channel.has_ended = ring.has_end();
+            self.hub.ends += usize::from(channel.has_ended);
+            channel.set_ring(ring);
         }
         self.order_by_age();
         for (name, floor) in std::mem::take(&mut self.floors) {
@@ -248,8 +254,8 @@ impl Restore {
         None
     }
 
-    /// Sorts a channel's messages, and drops those that are lost or over its limits. If none is left,
-    /// the channel goes.
+    /// Sorts a channel's messages, and drops those that are lost or over its limits, and ends after
+    /// which something was published. If none is left, the channel goes.
     fn trim(&mut self, index: u32) {
         let rules = *self.hub.rules(index);
         let mut gathered = std::mem::take(&mut self.gathered[index as usize]).messages;
@@ -259,14 +265,20 @@ impl Restore {
         for (seq, key) in gathered {
             let is_first = kept.last().is_none_or(|&(last, _)| last != seq);
             // fault: entry-twice-is-restored-twice
-            match seq > floor && is_first {
-                true => kept.push((seq, key)),
-                false => self.remove(seq, key),
+            if seq <= floor || !is_first {
+                self.remove(seq, key);
+                continue;
             }
+            // fault: restored-end-is-not-superseded
+            if let Some((seq, key)) = kept.pop_if(|&mut (_, last)| self.is_end(last)) {
+                self.remove(seq, key);
+            }
+            kept.push((seq, key));
         }
-        let over = self.over(&kept, &rules);
+        let ends = usize::from(kept.last().is_some_and(|&(_, last)| self.is_end(last)));
+        let over = self.over(&kept, ends, &rules);
         for (place, &(seq, key)) in kept[..over].iter().enumerate() {
-            let is_replaced = rules.latest && place + 1 < kept.len();
+            let is_replaced = rules.latest && place + 1 + ends < kept.len();
             if !is_replaced {
                 // fault: restored-loss-is-not-noted
                 self.hub.channels[index as usize].raise_floor(seq, false);
@@ -287,10 +299,15 @@ impl Restore {
         }
     }
 
-    /// How many of the oldest messages are over the limits of their channel.
-    fn over(&self, kept: &[(Seq, u32)], rules: &Rules) -> usize {
+    fn is_end(&self, key: u32) -> bool {
+        self.hub.messages[key as usize].is_end()
+    }
+
+    /// How many of the oldest messages are over the limits of their channel. The end, if `ends` is 1,
+    /// takes no place among them.
+    fn over(&self, kept: &[(Seq, u32)], ends: usize, rules: &Rules) -> usize {
         let mut bytes = 0_usize;
-        let newest = kept.iter().rev().take(rules.max_messages);
+        let newest = kept.iter().rev().take(rules.max_messages + ends);
         let within = newest.take_while(|&&(_, key)| {
             bytes += self.hub.messages[key as usize].footprint();
             bytes <= rules.max_bytes

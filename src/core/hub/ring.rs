@@ -3,7 +3,8 @@
 //! Owns their order, how many readers need each of them next, and the rhythm in which they came. It
 //! knows stored messages only by their keys and sizes.
 //!
-//! Invariant: numbers rise from front to back.
+//! Invariants: numbers rise from front to back; the end of the channel is the last entry, or there
+//! is none.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -20,29 +21,87 @@ pub(super) struct Ring {
     mean_ms: u32,
 }
 
-/// A message's place in a ring.
+/// The place of a message, or of the end of the channel, in a ring.
 pub(super) struct Entry {
     pub(super) seq: Seq,
-    pub(super) key: u32,
-    /// Queued readers that need this message next.
+    /// Where it is stored; of an end with [`Entry::END`].
+    tagged_key: u32,
+    /// Queued readers that need this next.
     pub(super) pending: u32,
+}
+
+impl Entry {
+    /// The bit that tells an end from a message: there are never so many messages.
+    const END: u32 = 1 << 31;
+
+    /// Where it is stored.
+    pub(super) fn key(&self) -> u32 {
+        self.tagged_key & !Entry::END
+    }
+
+    /// Whether it is the end of the channel.
+    pub(super) fn is_end(&self) -> bool {
+        self.tagged_key & Entry::END != 0
+    }
 }
 
 impl Ring {
     /// The bytes that a message takes in a ring.
     pub(super) const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
 
+    /// Appends a message.
     pub(super) fn push(&mut self, seq: Seq, key: u32, bytes: usize, named: Option<Box<str>>) {
+        debug_assert!(key < Entry::END);
+        self.push_tagged(seq, key, bytes, named);
+    }
+
+    /// Appends the end of the channel, which is stored like a message.
+    pub(super) fn push_end(&mut self, seq: Seq, key: u32, bytes: usize, named: Option<Box<str>>) {
+        debug_assert!(!self.has_end());
+        self.push_tagged(seq, key | Entry::END, bytes, named);
+    }
+
+    fn push_tagged(&mut self, seq: Seq, tagged_key: u32, bytes: usize, named: Option<Box<str>>) {
         debug_assert!(self.entries.back().is_none_or(|last| last.seq < seq));
+        let key = tagged_key & !Entry::END;
         self.entries.push_back(Entry {
             seq,
-            key,
+            tagged_key,
             pending: 0,
         });
         self.bytes += bytes;
         if let Some(name) = named {
             self.keys.insert(name, key);
         }
+    }
+
+    /// Removes the end of the channel, which is before the last entry: that is a message that opens
+    /// the channel again, and the readers that needed the end next need it instead. Returns the key
+    /// of the end; `None` if it was evicted.
+    pub(super) fn pop_superseded_end(&mut self) -> Option<u32> {
+        let place = self.entries.len().checked_sub(2)?;
+        if !self.entries[place].is_end() {
+            return None;
+        }
+        let end = self.entries.remove(place)?;
+        // fault: reader-of-the-end-is-forgotten
+        self.entries[place].pending += end.pending;
+        Some(end.key())
+    }
+
+    /// Whether its last entry is the end of the channel.
+    pub(super) fn has_end(&self) -> bool {
+        self.entries.back().is_some_and(Entry::is_end)
+    }
+
+    /// How many messages it has: the end of the channel is none.
+    pub(super) fn message_count(&self) -> usize {
+        self.entries.len() - usize::from(self.has_end())
+    }
+
+    /// The newest message.
+    pub(super) fn newest_message(&self) -> Option<&Entry> {
+        self.entries.get(self.message_count().checked_sub(1)?)
     }
 
     /// Releases the bytes and the key of a message that is no longer an entry.

@@ -1,4 +1,5 @@
 //! A message as it is stored: its content, and its bytes in each shape once somebody needed them.
+//! The end of a channel is stored the same way, without content.
 //!
 //! Owns one message. It never encodes: the caller brings the bytes of a shape.
 
@@ -9,7 +10,7 @@ use slab::Slab;
 use crate::base::list::{LinkTable, Links};
 use crate::base::meter::Frame;
 use crate::base::time::Time;
-use crate::message::{Data, Draft, EventName, IdempotencyKey, Seq};
+use crate::message::{Data, Draft, DraftKind, EventName, IdempotencyKey, Seq};
 
 /// A shape in which a message's bytes are shared: a number that the caller gave a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub struct Stored {
     links: Links,
     channel: u32,
     subscribers: u32,
+    is_end: bool,
 }
 
 impl Stored {
@@ -55,6 +57,7 @@ impl Stored {
         subscribers: u32,
     ) -> Stored {
         Stored {
+            is_end: message.kind == DraftKind::End,
             frames: Default::default(),
             bytes,
             data: message.data,
@@ -76,6 +79,11 @@ impl Stored {
     /// Its number.
     pub fn seq(&self) -> Seq {
         self.seq
+    }
+
+    /// Whether it is the end of its channel, which has no content.
+    pub fn is_end(&self) -> bool {
+        self.is_end
     }
 
     /// Its bytes and type.

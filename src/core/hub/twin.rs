@@ -20,6 +20,8 @@ fn name(name: &'static str) -> ChannelName<'static> {
 #[derive(Clone, Debug)]
 enum Op {
     Publish(usize, usize),
+    /// End a channel, after a message of so many bytes or without one.
+    End(usize, Option<usize>),
     /// Follow these channels from this many messages back; fresh or not.
     Follow(Vec<usize>, u64, bool),
     /// A reader follows other channels, from where it is.
@@ -71,6 +73,8 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0..4usize, 0..40usize).prop_map(|(channel, bytes)| Op::Publish(channel, bytes)),
+        2 => (0..4usize, proptest::option::of(0..40usize))
+            .prop_map(|(channel, bytes)| Op::End(channel, bytes)),
         2 => (proptest::sample::subsequence(vec![0, 1, 2, 3], 1..=4), 0..12u64, any::<bool>())
             .prop_map(|(channels, back, fresh)| Op::Follow(channels, back, fresh)),
         1 => (0..8usize, proptest::sample::subsequence(vec![0, 1, 2, 3], 0..=4))
@@ -87,11 +91,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A message as the twin keeps it.
+/// A message, or the end of a channel, as the twin keeps it.
 struct Message {
     seq: Seq,
     channel: usize,
     at: Time,
+    is_end: bool,
 }
 
 struct Twin {
@@ -102,6 +107,8 @@ struct Twin {
     published: Vec<Message>,
     /// For each channel, the newest message that a newer one may have replaced.
     replaceable: [Seq; CHANNELS.len()],
+    /// For each channel, the head when it was last deleted or unknown: its end is forgotten.
+    forgotten: [Seq; CHANNELS.len()],
     config: Config,
     now: Time,
 }
@@ -121,6 +128,7 @@ impl Twin {
             readers: Vec::new(),
             published: Vec::new(),
             replaceable: Default::default(),
+            forgotten: Default::default(),
             config,
             now: Time::default(),
         }
@@ -161,9 +169,32 @@ impl Twin {
         channel.len() > self.max_messages(place) || channel.bytes() > self.max_bytes(place)
     }
 
+    /// Whether a message was published to the channel of an end after it.
+    fn is_superseded(&self, message: &Message) -> bool {
+        let later = &self.published[message.seq.0 as usize..];
+        message.is_end && later.iter().any(|other| other.channel == message.channel)
+    }
+
+    /// Whether a channel has ended: the newest that was published to it is its end.
+    fn has_ended(&self, place: usize) -> bool {
+        let mut of_channel = self.published.iter().rev().filter(|m| m.channel == place);
+        let newest = of_channel.next();
+        newest.is_some_and(|newest| newest.is_end && newest.seq > self.forgotten[place])
+    }
+
     fn apply(&mut self, op: Op) {
+        self.apply_one(op);
+        for (place, name) in CHANNELS.iter().enumerate() {
+            if self.hub.find(name).is_none() {
+                self.forgotten[place] = self.hub.head();
+            }
+        }
+    }
+
+    fn apply_one(&mut self, op: Op) {
         match op {
-            Op::Publish(channel, bytes) => self.publish(channel, bytes),
+            Op::Publish(channel, bytes) => self.publish(channel, Some(bytes), false),
+            Op::End(channel, bytes) => self.publish(channel, bytes, true),
             Op::Follow(channels, back, fresh) => self.follow(channels, back, fresh),
             Op::Change(place, channels) => self.change(place, channels),
             Op::Serve(most, block) => self.serve(most, block),
@@ -181,8 +212,9 @@ impl Twin {
                 }
             }
             Op::Forget(channel) => {
-                if let Some(channel) = self.hub.find(CHANNELS[channel]) {
-                    self.hub.forget(channel);
+                if let Some(index) = self.hub.find(CHANNELS[channel]) {
+                    self.hub.forget(index);
+                    self.forgotten[channel] = self.hub.head();
                 }
             }
             Op::Pass(ms) => {
@@ -212,7 +244,8 @@ impl Twin {
     /// All but the newest message of a channel may be replaced from now on.
     fn replace_all_but_newest(&mut self, place: usize) {
         let all = self.published.iter().rev();
-        let mut older = all.filter(|message| message.channel == place).skip(1);
+        let of_channel = all.filter(|message| message.channel == place && !message.is_end);
+        let mut older = of_channel.skip(1);
         if let Some(message) = older.next() {
             self.replaceable[place] = message.seq;
         }
@@ -242,7 +275,9 @@ impl Twin {
             };
             let max_age_ms = self.max_age_ms(place);
             let lost = self.published.iter().filter(|message| {
-                message.channel == place && (message.seq > before && message.seq <= after)
+                message.channel == place
+                    && (message.seq > before && message.seq <= after)
+                    && !self.is_superseded(message)
             });
             for message in lost {
                 let is_due = message.at.after_ms(max_age_ms) <= self.now;
@@ -269,24 +304,40 @@ impl Twin {
         }
     }
 
-    fn publish(&mut self, channel: usize, bytes: usize) {
-        let data = Data::Text("x".repeat(bytes).into());
-        let draft = Draft::new(name(CHANNELS[channel]), data);
-        let published = self.log.publish(&mut self.hub, draft);
-        if let Ok(published) = published {
-            assert_eq!(
-                published.id.seq.0,
-                self.published.len() as u64 + 1,
-                "one sequence"
-            );
+    /// Publishes a message of so many bytes, if any, and then the end of the channel, if it ends.
+    fn publish(&mut self, channel: usize, bytes: Option<usize>, ends: bool) {
+        let named = name(CHANNELS[channel]);
+        let draft = match bytes {
+            None => Draft::end(named),
+            Some(bytes) => Draft {
+                kind: match ends {
+                    true => DraftKind::Last,
+                    false => DraftKind::Message,
+                },
+                ..Draft::new(named, Data::Text("x".repeat(bytes).into()))
+            },
+        };
+        let had_ended = self.has_ended(channel);
+        let Ok(published) = self.log.publish(&mut self.hub, draft) else {
+            return;
+        };
+        if bytes.is_none() && had_ended {
+            let newest = self.published.iter().rev().find(|m| m.channel == channel);
+            assert_eq!(Some(published.id.seq), newest.map(|newest| newest.seq));
+            return;
+        }
+        let first = self.published.len() as u64 + 1;
+        assert_eq!(published.id.seq.0, first, "one sequence");
+        for is_end in bytes.map(|_| false).into_iter().chain(ends.then_some(true)) {
             self.published.push(Message {
-                seq: published.id.seq,
+                seq: Seq(self.published.len() as u64 + 1),
                 channel,
                 at: self.now,
+                is_end,
             });
-            if self.is_latest(channel) {
-                self.replace_all_but_newest(channel);
-            }
+        }
+        if self.is_latest(channel) {
+            self.replace_all_but_newest(channel);
         }
     }
 
@@ -429,6 +480,12 @@ impl Twin {
                     && message.seq > channel.evicted_up_to()
                     && message.seq > cursor
                 {
+                    if message.is_end {
+                        let (seq, channel) = (message.seq, index);
+                        let is_last = !self.is_superseded(message);
+                        items.extend(is_last.then_some(Item::End { seq, channel }));
+                        continue;
+                    }
                     let mut stored = self.hub.messages.iter();
                     let found = stored.find(|(_, stored)| stored.seq() == message.seq);
                     let Some((key, stored)) = found else {
@@ -456,16 +513,22 @@ impl Twin {
             };
             let channel = self.hub.channel(index);
             self.check_history(name_place, channel);
+            assert_eq!(channel.has_ended(), self.has_ended(name_place), "{name}");
             self.check_lists(name_place, channel);
         }
-        let kept: usize = self
-            .hub
-            .channels
-            .iter()
-            .map(|(_, channel)| channel.len())
-            .sum();
+        let rings = || self.hub.channels.iter().flat_map(|(_, c)| c.ring());
+        let kept: usize = rings().map(Ring::message_count).sum();
+        let entries: usize = rings().map(|ring| ring.entries.len()).sum();
         assert_eq!(self.hub.message_count(), kept);
-        assert_eq!(self.hub.ages.iter(&self.hub.messages).count(), kept);
+        assert_eq!(self.hub.ages.iter(&self.hub.messages).count(), entries);
+        for (reader, channels, _) in &self.readers {
+            let is_done = |&place: &usize| {
+                let newest = self.published.iter().rev().find(|m| m.channel == place);
+                self.has_ended(place) && newest.is_some_and(|end| end.seq <= reader.cursor)
+            };
+            let expected = !channels.is_empty() && channels.iter().all(is_done);
+            assert_eq!(self.hub.is_done(reader), expected, "{channels:?}");
+        }
         let channels = || self.hub.channels.iter().map(|(_, channel)| channel);
         let used: usize = channels().map(Channel::bytes).sum();
         assert_eq!(
@@ -489,7 +552,8 @@ impl Twin {
         let after_loss = self
             .published
             .iter()
-            .filter(|message| message.channel == place && message.seq > channel.evicted_up_to());
+            .filter(|message| message.channel == place && message.seq > channel.evicted_up_to())
+            .filter(|message| !self.is_superseded(message));
         let entries = channel.ring().map(|ring| &ring.entries);
         let kept: Vec<Seq> = entries
             .into_iter()
@@ -574,6 +638,7 @@ impl Twin {
                 let known: Vec<u32> = channels.iter().filter_map(|c| hub.find(c)).collect();
                 let stored = hub.messages.iter().map(|(_, stored)| stored);
                 let stored = stored.filter(|stored| known.contains(&stored.channel()));
+                let stored = stored.filter(|stored| !stored.is_end());
                 let mut numbers: Vec<Seq> = stored.map(|stored| stored.seq()).collect();
                 numbers.sort();
                 let newest = numbers.iter().rev().take(count).next_back();

@@ -11,13 +11,14 @@
 //! ```
 //!
 //! Bits 0 and 1 of the flags are the type of the data; bits 2, 3 and 4 say that there is an event, a
-//! key, a floor. Bit 5 is reserved for the end of a channel, and must be 0 like those above it.
+//! key, a floor; bit 5 that it is no message but the end of its channel, which has neither data nor an
+//! event. Those above it are 0.
 //!
 //! Invariant: *one encoding.* Bytes that are read as an entry are the bytes that it is written as.
 
 use thiserror::Error;
 
-use crate::message::{ChannelName, Data, Draft, EventName, IdempotencyKey, Json, Seq};
+use crate::message::{ChannelName, Data, Draft, DraftKind, EventName, IdempotencyKey, Json, Seq};
 
 /// The version of the encoding that is written.
 const VERSION: u8 = 1;
@@ -36,12 +37,13 @@ const TYPE: u8 = 3;
 const EVENT: u8 = 1 << 2;
 const KEY: u8 = 1 << 3;
 const FLOOR: u8 = 1 << 4;
-const RESERVED: u8 = !(TYPE | EVENT | KEY | FLOOR);
+const END: u8 = 1 << 5;
+const RESERVED: u8 = !(TYPE | EVENT | KEY | FLOOR | END);
 
 /// What the log says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry<'e> {
-    /// A message was published.
+    /// A message was published, or the end of a channel.
     Message(Message<'e>),
     /// The messages of a channel up to a number are lost, that one included.
     Lose {
@@ -140,6 +142,7 @@ pub fn write_message(
     floor: Seq,
     draft: &Draft<'_>,
 ) {
+    debug_assert!(draft.kind != DraftKind::Last, "it has two numbers");
     let (kind, data) = match &draft.data {
         Data::Json(json) => (JSON, json.as_bytes()),
         Data::Text(text) => (TEXT, text.as_bytes()),
@@ -149,7 +152,8 @@ pub fn write_message(
     let flags = kind
         | flag(EVENT, draft.event.is_some())
         | flag(KEY, draft.key.is_some())
-        | flag(FLOOR, floor != Seq::ZERO);
+        | flag(FLOOR, floor != Seq::ZERO)
+        | flag(END, draft.kind == DraftKind::End);
     out.extend_from_slice(&[MESSAGE, flags]);
     out.extend_from_slice(&seq.0.to_le_bytes());
     out.extend_from_slice(&at_ms.to_le_bytes());
@@ -221,17 +225,29 @@ fn read_message(mut bytes: Bytes<'_>) -> Result<Message<'_>, EntryError> {
         }
     };
     let data = data(flags & TYPE, bytes.0).ok_or(EntryError::Invalid("data"))?;
+    let draft = match flags & END {
+        0 => Draft {
+            event,
+            key,
+            ..Draft::new(channel, data)
+        },
+        _ => {
+            let end = Draft {
+                key,
+                ..Draft::end(channel)
+            };
+            if event.is_some() || data != end.data {
+                return Err(EntryError::Invalid("end"));
+            }
+            end
+        }
+    };
     Ok(Message {
         seq,
         at_ms,
         subscribers,
         floor,
-        draft: Draft {
-            channel,
-            data,
-            event,
-            key,
-        },
+        draft,
     })
 }
 
@@ -322,23 +338,27 @@ mod tests {
         let event = proptest::option::of("[a-z]{1,9}x");
         let key = proptest::option::of(".{1,20}");
         let numbers = (1..=MAX_SEQ.0, any::<u64>(), any::<u32>(), any::<u64>());
-        (name(), any_data(), event, key, numbers).prop_map(
-            |(channel, data, event, key, numbers)| {
-                let (seq, at_ms, subscribers, floor) = numbers;
-                Entry::Message(Message {
-                    seq: Seq(seq),
-                    at_ms,
-                    subscribers,
-                    floor: Seq(floor % seq),
-                    draft: Draft {
-                        channel,
-                        data,
-                        event: event.and_then(|name| EventName::parse(name.as_bytes()).unwrap()),
-                        key: key.map(|key| IdempotencyKey::parse(key.as_bytes()).unwrap()),
-                    },
-                })
-            },
-        )
+        let data = prop_oneof![4 => any_data().prop_map(Some), 1 => Just(None)];
+        (name(), data, event, key, numbers).prop_map(|(channel, data, event, key, numbers)| {
+            let (seq, at_ms, subscribers, floor) = numbers;
+            let draft = match data {
+                Some(data) => Draft {
+                    event: event.and_then(|name| EventName::parse(name.as_bytes()).unwrap()),
+                    ..Draft::new(channel, data)
+                },
+                None => Draft::end(channel),
+            };
+            Entry::Message(Message {
+                seq: Seq(seq),
+                at_ms,
+                subscribers,
+                floor: Seq(floor % seq),
+                draft: Draft {
+                    key: key.map(|key| IdempotencyKey::parse(key.as_bytes()).unwrap()),
+                    ..draft
+                },
+            })
+        })
     }
 
     fn entry() -> impl Strategy<Value = Entry<'static>> {
@@ -378,6 +398,10 @@ mod tests {
             draft: Draft::new(channel(), text),
             ..all.clone()
         };
+        let end = Message {
+            draft: Draft::end(channel()),
+            ..message.clone()
+        };
         for (entry, expected) in [
             (
                 Entry::Message(message),
@@ -395,6 +419,10 @@ mod tests {
             (
                 Entry::Message(text),
                 [b"\x11\x11", &numbers[..], b"\x05\0\0\0\0\0\0\0\x04newst"].concat(),
+            ),
+            (
+                Entry::Message(end),
+                [b"\x11\x21", &numbers[..], b"\x04news"].concat(),
             ),
             (
                 Entry::Lose {
@@ -425,7 +453,7 @@ mod tests {
             (b"\x01".to_vec(), EntryError::Unknown),
             (b"\x14".to_vec(), EntryError::Unknown),
             (b"\x21".to_vec(), EntryError::Unknown),
-            (message(1 << 5, b"\x01a"), EntryError::Unknown),
+            (message(1 << 6, b"\x01a"), EntryError::Unknown),
             (message(TEXT, b"\x02a"), EntryError::Short),
             (message(TEXT, b"\x00"), EntryError::Invalid("channel name")),
             (message(TEXT, b"\x01a\xff"), EntryError::Invalid("data")),

@@ -1,7 +1,8 @@
 //! The log: it gives every message its number, and the hub holds what the log says.
 //!
-//! Owns the kinds of log, and the one way of a message from a publisher into the hub, for HTTP and
-//! producers alike; the encoding of what a log says, and history that is read back from it. Whether a publisher has the right to publish is decided before. It has no
+//! Owns the kinds of log, and the one way of a message, or of the end of a channel, from a publisher
+//! into the hub, for HTTP and producers alike; the encoding of what a log says, and history that is
+//! read back from it. Whether a publisher has the right to publish is decided before. It has no
 //! socket, file, thread or clock.
 //!
 //! Invariants:
@@ -9,7 +10,8 @@
 //!   looked at first. A message that has a number is applied: applying it cannot fail. A refused
 //!   publish takes no number.
 //! - *Dense.* Numbers of an epoch are 1, 2, 3, …, in the order in which the hub applies them, but for
-//!   those that are skipped after a crash. The messages of a batch have consecutive numbers.
+//!   those that are skipped after a crash. The messages of a batch have consecutive numbers. The end
+//!   of a channel has a number of its own, after that of the message with which it was published.
 //! - *The log is ahead of the hub, never behind.* [`Log::newest`] is the number given last;
 //!   [`Hub::head`] is the number applied last. They are equal whenever no publish is
 //!   under way: what is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
@@ -27,8 +29,8 @@ pub use history::{History, How, Identity};
 pub use memory::Memory;
 pub use saved::{Health, Mark, Refused, Saved, Unsaved};
 
-use crate::hub::{Hub, Published, Refusal};
-use crate::message::{ChannelName, Draft, Epoch, Seq};
+use crate::hub::{Hub, Published, Refusal, Room};
+use crate::message::{ChannelName, Draft, DraftKind, Epoch, Seq};
 
 /// A log, by its kind. It is an enum and not a trait object, so that a log in memory costs no
 /// indirect call.
@@ -57,7 +59,8 @@ impl Log {
     }
 
     /// Publishes one message to a hub that follows this log. A message with the key of a stored one
-    /// is not published again: the result of the first is returned.
+    /// is not published again: the result of the first is returned. Neither is the end of a channel
+    /// that has ended already.
     ///
     /// # Errors
     ///
@@ -70,14 +73,71 @@ impl Log {
         if let Some(first) = hub.published_before(&draft) {
             return Ok(first);
         }
+        if let Some(end) = hub.ended_before(&draft) {
+            return Ok(end);
+        }
         let room = match hub.make_room(&draft) {
             Ok(room) => room,
             Err(refusal) => return Err((refusal, draft)),
         };
-        Ok(match self {
-            Log::Memory(memory) => hub.apply(memory.next(), room, draft),
-            Log::Saved(saved) => return saved.publish(hub, room, draft),
+        Ok(match (self, draft.kind) {
+            (Log::Memory(memory), DraftKind::Message) => hub.apply(memory.next(), room, draft),
+            (log, _) => return log.publish_with_room(hub, room, draft),
         })
+    }
+
+    /// Publishes what there is room for, unless the log takes nothing.
+    #[inline(never)]
+    fn publish_with_room<'n>(
+        &mut self,
+        hub: &mut Hub,
+        room: Room,
+        draft: Draft<'n>,
+    ) -> Result<Published, (Refusal, Draft<'n>)> {
+        match self.admit() {
+            Ok(()) => Ok(self.apply(hub, room, draft)),
+            Err(refusal) => {
+                hub.give_back(room);
+                Err((refusal, draft))
+            }
+        }
+    }
+
+    /// Numbers what is published, for which there is room, and applies it.
+    #[inline]
+    fn apply(&mut self, hub: &mut Hub, room: Room, draft: Draft<'_>) -> Published {
+        match draft.kind {
+            DraftKind::Message => {
+                let seq = self.number(hub, &room, &draft);
+                hub.apply(seq, room, draft)
+            }
+            DraftKind::Last => {
+                let (message, end) = room.split(draft);
+                let published = self.apply(hub, message.0, message.1);
+                self.apply_end(hub, end.0, end.1);
+                published
+            }
+            DraftKind::End => self.apply_end(hub, room, draft),
+        }
+    }
+
+    /// Numbers the end of a channel and applies it, unless the channel has ended already.
+    #[cold]
+    fn apply_end(&mut self, hub: &mut Hub, room: Room, end: Draft<'_>) -> Published {
+        if let Some(published) = hub.end_of(room.channel()) {
+            return published;
+        }
+        let seq = self.number(hub, &room, &end);
+        hub.apply_end(seq, room, end)
+    }
+
+    /// Gives the next message or end its number.
+    #[inline]
+    fn number(&mut self, hub: &Hub, room: &Room, draft: &Draft<'_>) -> Seq {
+        match self {
+            Log::Memory(memory) => memory.next(),
+            Log::Saved(saved) => saved.number(hub, room, draft),
+        }
     }
 
     /// Publishes several messages in order, all or none, and returns for each the name of its
@@ -95,11 +155,7 @@ impl Log {
         let rooms = hub.make_room_for_all(&drafts)?;
         let published = drafts.into_iter().zip(rooms).map(|(draft, room)| {
             let channel = draft.channel.clone();
-            let published = match self {
-                Log::Memory(memory) => hub.apply(memory.next(), room, draft),
-                Log::Saved(saved) => saved.publish_in(hub, room, draft),
-            };
-            (channel, published)
+            (channel, self.apply(hub, room, draft))
         });
         Ok(published.collect())
     }

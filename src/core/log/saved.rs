@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 
 use super::entry::{self, Entry, EntryError};
 use super::record;
-use crate::hub::{Hub, Published, Refusal, Room, Standing};
+use crate::hub::{Hub, Refusal, Room, Standing};
 use crate::message::{Draft, Epoch, Seq};
 
 /// Bytes of records that may wait to be saved. Beyond this, publishes are refused.
@@ -161,26 +161,9 @@ impl Saved {
         self.refused
     }
 
-    /// Publishes a message for which there is room, unless the log takes none.
+    /// Numbers a message, or the end of a channel, and appends its record.
     #[inline(never)]
-    pub(super) fn publish<'n>(
-        &mut self,
-        hub: &mut Hub,
-        room: Room,
-        draft: Draft<'n>,
-    ) -> Result<Published, (Refusal, Draft<'n>)> {
-        match self.admit() {
-            Ok(()) => Ok(self.publish_in(hub, room, draft)),
-            Err(refusal) => {
-                hub.give_back(room);
-                Err((refusal, draft))
-            }
-        }
-    }
-
-    /// Numbers a message for which there is room, appends its record and applies it.
-    #[inline(never)]
-    pub(super) fn publish_in(&mut self, hub: &mut Hub, room: Room, draft: Draft<'_>) -> Published {
+    pub(super) fn number(&mut self, hub: &Hub, room: &Room, draft: &Draft<'_>) -> Seq {
         self.newest = self.newest.next();
         let seq = self.newest;
         if hub.persists(room.channel()) {
@@ -188,12 +171,12 @@ impl Saved {
             let (subscribers, floor) = (channel.audience().total(), channel.evicted_up_to());
             let date_ms = self.date_ms;
             self.append(|out| {
-                entry::write_message(out, seq, date_ms, subscribers, floor, &draft);
+                entry::write_message(out, seq, date_ms, subscribers, floor, draft);
             });
         } else {
             self.append(|out| entry::write_lose(out, &draft.channel, seq));
         }
-        hub.apply(seq, room, draft)
+        seq
     }
 
     /// Appends that the present losses of a channel are for good.

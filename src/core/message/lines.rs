@@ -1,5 +1,6 @@
 //! Messages published as NDJSON: one object per line, with `channel` and `data` and, optionally,
-//! `event` and `"encoding":"base64"`.
+//! `event`, `"encoding":"base64"` and `"end":true`. With the latter `data` may be left out: the line
+//! is then the end of its channel alone.
 //!
 //! Owns the form of a line. It never publishes.
 //!
@@ -9,13 +10,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::{memchr, memchr_iter};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::json::{BYTE_ORDER_MARK, Json, JsonError, UnpairedSurrogate};
 use super::names::{ChannelName, EventError, EventName, NameError};
-use super::{Data, Draft};
+use super::{Data, Draft, DraftKind};
 
 /// Parses a whole body, so that all of it is published or nothing. A byte order mark before it is
 /// skipped.
@@ -70,11 +71,12 @@ pub fn parse_line(
         return Err(LineFault::Surrogate(unpaired));
     }
     let members = serde_json::from_str::<Members<'_>>(text).map_err(json_fault)?;
+    let kind = members.kind()?;
     let data = members.data()?;
     // JSON counts as it was sent, as it does in a message by itself: to escape line separators
     // makes it longer.
     let bytes = match data {
-        Data::Json(_) => members.data.get().len(),
+        Data::Json(_) => members.data.map_or(0, |data| data.get().len()),
         Data::Text(_) | Data::Binary(_) => data.len(),
     };
     if bytes > max_message_bytes {
@@ -89,6 +91,7 @@ pub fn parse_line(
         data,
         event,
         key: None,
+        kind,
     }))
 }
 
@@ -96,16 +99,48 @@ pub fn parse_line(
 #[derive(Deserialize)]
 struct Members<'a> {
     channel: Box<str>,
-    /// Not an `Option`, because `null` is data.
-    #[serde(borrow)]
-    data: &'a RawValue,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
     event: Option<Box<str>>,
     encoding: Option<Box<str>>,
+    #[serde(default)]
+    end: bool,
+}
+
+/// A member that is there, also if it is `null`: that is data.
+fn present<'de, D: Deserializer<'de>>(source: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(source).map(Some)
 }
 
 impl Members<'_> {
+    fn kind(&self) -> Result<DraftKind, LineFault> {
+        kind(
+            self.data.is_some(),
+            self.end,
+            self.event.as_deref().is_some_and(|name| !name.is_empty()) || self.encoding.is_some(),
+        )
+    }
+
     fn data(&self) -> Result<Data, LineFault> {
-        data(self.data, self.encoding.as_deref())
+        match self.data {
+            Some(raw) => data(raw, self.encoding.as_deref()),
+            None => Ok(Data::Text("".into())),
+        }
+    }
+}
+
+/// What an object publishes, with or without `data`, with `"end":true` or without. `is_described`:
+/// it has members that say something about the data.
+///
+/// # Errors
+///
+/// There is no data, and the object is not an end alone.
+pub fn kind(has_data: bool, ends: bool, is_described: bool) -> Result<DraftKind, LineFault> {
+    match (has_data, ends) {
+        (true, false) => Ok(DraftKind::Message),
+        (true, true) => Ok(DraftKind::Last),
+        (false, true) if !is_described => Ok(DraftKind::End),
+        (false, _) => Err(LineFault::NoData),
     }
 }
 
@@ -196,6 +231,9 @@ pub enum LineFault {
     /// The data is JSON that violates a rule beyond the grammar.
     #[error("`data` is refused: {0}")]
     Data(#[from] JsonError),
+    /// There is no data, and the line is not the end of its channel alone.
+    #[error("`data` is missing; it may be left out only where `end` is true, without `event`")]
+    NoData,
     /// The encoding is base64, and the data is not a string.
     #[error("`data` must be a string where `encoding` is given")]
     NotString,

@@ -35,6 +35,20 @@ pub struct Draft<'a> {
     pub event: Option<EventName>,
     /// The key that makes a retry harmless.
     pub key: Option<IdempotencyKey>,
+    /// Whether it ends its channel.
+    pub kind: DraftKind,
+}
+
+/// What a [`Draft`] publishes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DraftKind {
+    /// A message.
+    #[default]
+    Message,
+    /// A message, and after it the end of its channel.
+    Last,
+    /// The end of its channel alone: its data is empty, and it has no event name.
+    End,
 }
 
 impl<'a> Draft<'a> {
@@ -45,6 +59,15 @@ impl<'a> Draft<'a> {
             data,
             event: None,
             key: None,
+            kind: DraftKind::Message,
+        }
+    }
+
+    /// The end of a channel, without a message.
+    pub fn end(channel: ChannelName<'a>) -> Draft<'a> {
+        Draft {
+            kind: DraftKind::End,
+            ..Draft::new(channel, Data::Text("".into()))
         }
     }
 }

@@ -74,6 +74,16 @@ pub enum Event<'m> {
         /// When to come back, in milliseconds.
         retry_ms: u32,
     },
+    /// Its stream ends: all its channels have ended, and the reader has received everything up to
+    /// this.
+    End(MessageId),
+    /// Some of several channels have ended, and the stream goes on.
+    Ended {
+        /// Everything up to this is received.
+        cursor: MessageId,
+        /// The names of those that have ended.
+        channels: &'m [&'m str],
+    },
     /// Its stream ends because the right to receive it has ended.
     Expire {
         /// The cursor to resume with.

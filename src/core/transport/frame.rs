@@ -8,8 +8,8 @@
 use super::description::{Description, Kind};
 use super::event::{Event, Options, Target};
 use crate::encode::{
-    check_callback, closing_object, cursor_object, escape_into, expired_object, expression,
-    gap_object, object, opening_object, write_json_string,
+    check_callback, closing_object, cursor_object, end_object, ended_object, escape_into,
+    expired_object, expression, gap_object, object, opening_object, write_json_string,
 };
 
 /// Browsers, and proxies that guess at content, hold back the first bytes of a page.
@@ -40,6 +40,10 @@ pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
         Event::Heartbeat(cursor) => script(out, |json| cursor_object(json, cursor)),
         Event::Close { cursor, retry_ms } | Event::Refuse { cursor, retry_ms } => {
             script(out, |json| closing_object(json, retry_ms, cursor));
+        }
+        Event::End(cursor) => script(out, |json| end_object(json, cursor)),
+        Event::Ended { cursor, channels } => {
+            script(out, |json| ended_object(json, channels, cursor));
         }
         Event::Expire { cursor, .. } => script(out, |json| expired_object(json, cursor)),
     }

@@ -5,7 +5,7 @@
 
 use super::description::{Description, Kind};
 use super::event::{Event, Options};
-use crate::encode::{Envelope, batch, object};
+use crate::encode::{Ends, Envelope, batch, object};
 use crate::message::MessageId;
 
 pub(super) static DESCRIPTION: Description = Description {
@@ -36,6 +36,20 @@ pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
             };
             batch(out, &envelope, []);
         }
+        Event::End(cursor) => {
+            let envelope = Envelope {
+                ends: Ends::All,
+                ..empty(cursor)
+            };
+            batch(out, &envelope, []);
+        }
+        Event::Ended { cursor, channels } => {
+            let envelope = Envelope {
+                ends: Ends::Of(channels),
+                ..empty(cursor)
+            };
+            batch(out, &envelope, []);
+        }
         Event::Open {
             cursor, retry_ms, ..
         }
@@ -51,11 +65,12 @@ pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
 }
 
 /// A batch that says nothing but where to go on.
-fn empty(cursor: MessageId) -> Envelope {
+fn empty(cursor: MessageId) -> Envelope<'static> {
     Envelope {
         cursor,
         more: false,
         gap: false,
+        ends: Ends::None,
         retry_ms: None,
         spread_ms: None,
     }

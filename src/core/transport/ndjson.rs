@@ -5,7 +5,8 @@
 use super::description::{Description, Kind};
 use super::event::{Event, Options};
 use crate::encode::{
-    closing_object, cursor_object, expired_object, gap_object, object, opening_object,
+    closing_object, cursor_object, end_object, ended_object, expired_object, gap_object, object,
+    opening_object,
 };
 
 pub(super) static DESCRIPTION: Description = Description {
@@ -30,6 +31,8 @@ pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
         Event::Close { cursor, retry_ms } | Event::Refuse { cursor, retry_ms } => {
             closing_object(out, retry_ms, cursor);
         }
+        Event::End(cursor) => end_object(out, cursor),
+        Event::Ended { cursor, channels } => ended_object(out, channels, cursor),
         Event::Expire { cursor, .. } => expired_object(out, cursor),
     }
     out.push(b'\n');

@@ -10,7 +10,7 @@ use memchr::memchr2;
 
 use super::description::{Description, Kind};
 use super::event::{Event, Options};
-use crate::encode::{object, write_base64};
+use crate::encode::{ended_object, object, write_base64};
 use crate::message::{Content, Data, MessageId};
 
 pub(super) static DESCRIPTION: Description = Description {
@@ -51,6 +51,16 @@ pub(super) fn encode(event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
         Event::Gap(cursor) => own_event(out, b"gap", cursor),
         Event::Heartbeat(_) => out.extend_from_slice(HEARTBEAT),
         Event::Close { cursor, retry_ms } => last_event(out, b"cursor", cursor, retry_ms),
+        // The client's next request is answered 204, after which it does not come back.
+        Event::End(cursor) => own_event(out, b"end", cursor),
+        Event::Ended { cursor, channels } if options.contains(Options::ENVELOPE) => {
+            id_line(out, cursor);
+            out.extend_from_slice(b"data: ");
+            ended_object(out, channels, cursor);
+            out.extend_from_slice(b"\n\n");
+        }
+        // `end` would make a client close that still follows other channels.
+        Event::Ended { cursor, .. } => own_event(out, b"cursor", cursor),
         Event::Expire { cursor, retry_ms } => last_event(out, b"expired", cursor, retry_ms),
         // The client keeps its last id and comes back with it.
         Event::Refuse { retry_ms, .. } => {

@@ -6,7 +6,8 @@
 use super::description::{Description, Kind};
 use super::event::{Event, Options};
 use crate::encode::{
-    closing_object, cursor_object, expired_object, gap_object, object, opening_object,
+    closing_object, cursor_object, end_object, ended_object, expired_object, gap_object, object,
+    opening_object,
 };
 use crate::message::Data;
 use crate::ws::{CloseCode, Opcode, write, write_close};
@@ -44,6 +45,11 @@ pub(super) fn encode(event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
         Event::Refuse { cursor, retry_ms } => close(out, CloseCode::TryLater, |out| {
             closing_object(out, retry_ms, cursor);
         }),
+        Event::End(cursor) => close(out, CloseCode::Normal, |out| end_object(out, cursor)),
+        Event::Ended { .. } if is_raw => {}
+        Event::Ended { cursor, channels } => {
+            text(out, |out| ended_object(out, channels, cursor));
+        }
         Event::Expire { cursor, .. } => close(out, CloseCode::Expired, |out| {
             expired_object(out, cursor);
         }),

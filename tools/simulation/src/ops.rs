@@ -4,7 +4,7 @@
 
 use encke_core::engine::{Access, State};
 use encke_core::hub::Refusal;
-use encke_core::message::{ChannelName, Draft, EventName, IdempotencyKey};
+use encke_core::message::{ChannelName, Draft, DraftKind, EventName, IdempotencyKey};
 use encke_oracle::log::{Since, Transport};
 
 use crate::client::Client;
@@ -358,6 +358,7 @@ impl World {
                 data: said.data.clone(),
                 event: EventName::parse(event.as_bytes()).expect("a name"),
                 key: key.as_ref().map(key_of),
+                kind: DraftKind::Message,
             };
             let expected = self.audience(said.channel);
             let done = self.engine.submit(draft);

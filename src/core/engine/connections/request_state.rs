@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::base::meter::{Charge, Frame, Meter};
 use crate::base::time::Time;
 use crate::http1::{Decoder, Error, Progress, Scan};
+use crate::hub::Item;
 use crate::message::Seq;
 use crate::ws;
 
@@ -155,6 +156,8 @@ pub(in crate::engine) struct LingerBatch {
     pub(in crate::engine) messages: Vec<LingeredMessage>,
     pub(in crate::engine) bytes: usize,
     pub(in crate::engine) gap: bool,
+    /// The gaps and the ends among the items.
+    pub(in crate::engine) ends: Vec<Item>,
     pub(in crate::engine) more: bool,
     /// The largest number of subscribers that one of the messages had.
     pub(in crate::engine) audience: u32,
@@ -163,7 +166,7 @@ pub(in crate::engine) struct LingerBatch {
 
 impl LingerBatch {
     pub(in crate::engine) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && !self.gap
+        self.messages.is_empty() && self.ends.is_empty()
     }
 
     /// Adds a message.

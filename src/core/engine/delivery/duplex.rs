@@ -5,7 +5,7 @@
 
 use super::start::{check_names, check_subscribers, start};
 use super::state::Delivery;
-use super::stream::{leave, position};
+use super::stream::{self, leave, position};
 use crate::engine::response::Problem;
 use crate::engine::routing::{Names, Receive, Since};
 use crate::message::MessageId;
@@ -81,6 +81,11 @@ pub(in crate::engine) fn follow(
             gap: None,
         },
     })
+}
+
+/// Tells a stream, after the answer to a change, which of its channels have ended.
+pub(in crate::engine) fn tell_ends(delivery: &mut Delivery, index: u32) {
+    stream::tell_ends(delivery, index);
 }
 
 /// Ends a stream with a close frame.

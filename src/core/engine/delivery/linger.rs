@@ -1,6 +1,7 @@
 //! The messages that a lingering poll gathers after its first one.
 //!
-//! Owns what is added to its batch, and when the batch is full. How it is answered is in `poll`.
+//! Owns what is added to its batch, and when the batch is full: the end of a channel fills it. How it
+//! is answered is in `poll`.
 
 use super::shapes;
 use super::state::Delivery;
@@ -35,10 +36,13 @@ pub(super) fn gather(delivery: &mut Delivery, index: u32, items: &[Item], more: 
     let options = connections[index].options_mut();
     let batch = &mut options.lingered;
     let mut is_full = more;
+    let mut has_end = false;
     for item in items {
         let Item::Message { key, .. } = *item else {
+            has_end |= matches!(item, Item::End { .. });
             // fault: gathered-gap-is-lost
-            batch.gap = true;
+            batch.gap |= matches!(item, Item::Gap(_));
+            batch.ends.push(*item);
             batch.cursor = item.seq();
             continue;
         };
@@ -66,7 +70,7 @@ pub(super) fn gather(delivery: &mut Delivery, index: u32, items: &[Item], more: 
     }
     batch.more = is_full;
     let limit = options.limit.min(max_messages);
-    if is_full || batch.messages.len() >= limit || batch.bytes >= max_bytes {
+    if is_full || has_end || batch.messages.len() >= limit || batch.bytes >= max_bytes {
         return false;
     }
     if let Some(last) = items.last() {

@@ -11,6 +11,7 @@ mod deadlines;
 mod deliver;
 mod drain;
 mod duplex;
+mod ends;
 mod expired;
 mod linger;
 mod poll;
@@ -27,7 +28,7 @@ mod waiting;
 
 pub(super) use deadlines::expire;
 pub(super) use deliver::deliver;
-pub(super) use duplex::{Followed, close as close_socket, echo_close, follow};
+pub(super) use duplex::{Followed, close as close_socket, echo_close, follow, tell_ends};
 pub(super) use poll::give_up_hold;
 pub(super) use publishing::{end_command, saved, wait as wait_for_log, wait_behind, write_error};
 pub(super) use retry_advice::REFUSED_RETRY_MS;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::ends::{self, Told};
 use super::linger;
 use super::retry_advice::{held_retry_ms, poll_retry_ms, spread_ms};
 use super::right;
@@ -12,7 +13,7 @@ use super::shapes;
 use super::start::{ReceiveRequest, check_names, check_subscribers, open_channels};
 use super::state::Delivery;
 use crate::base::meter::Frame;
-use crate::encode::Envelope;
+use crate::encode::{Ends, Envelope};
 use crate::engine::connections::{
     Conn, Flags, LingerBatch, ResponseOptions, State, Wire, write_shared,
 };
@@ -23,11 +24,12 @@ use crate::message::Seq;
 use crate::transport::{Event, Options, Transport};
 
 /// The members of a batch beside its messages.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Batch {
     cursor: Seq,
     more: bool,
     gap: bool,
+    ends: Told,
     retry_ms: Option<u32>,
     spread_ms: Option<u32>,
 }
@@ -74,7 +76,11 @@ pub(in crate::engine) fn open(
         .collect(followed, start.cursor, take, &mut items);
     let is_lost = floor > start.cursor && !start.fresh;
     let gap = start.gap || is_lost || has_gap(&items);
-    let is_empty = items.is_empty() && !gap;
+    // fault: cursor-beyond-the-batch
+    let last = items.last().map_or(delivery.hub.head(), Item::seq);
+    let asked = (request.names, request.params.since);
+    let ends = ends::at_poll(&delivery.hub, &known, asked, last, &items);
+    let is_empty = items.is_empty() && !gap && ends == Told::Nothing;
     let hold_ms = match is_empty && request.receive != Receive::Poll {
         true => hold_ms(delivery, request),
         false => 0,
@@ -83,12 +89,11 @@ pub(in crate::engine) fn open(
         delivery.items = items;
         return park(delivery, &known, request, context, take.messages, hold_ms);
     }
-    // fault: cursor-beyond-the-batch
-    let last = items.last().map_or(delivery.hub.head(), Item::seq);
     let messages = message_count(&items);
     // An immediate response without messages invites an endless loop of requests: a gap does so for
     // a client whose requests reach two servers in turn that do not know each other's cursors.
-    let is_barren = messages == 0 && (request.receive == Receive::Poll || gap);
+    // One whose reader is done invites none.
+    let is_barren = messages == 0 && (request.receive == Receive::Poll || gap) && ends != Told::All;
     let batch = Batch {
         // The next request is not told of losses before this one.
         cursor: match (is_lost || start.fresh) && !more {
@@ -97,6 +102,7 @@ pub(in crate::engine) fn open(
         },
         more,
         gap,
+        ends,
         retry_ms: match is_barren || delivery.drain.is_some() {
             true => Some(poll_retry_ms(delivery, &known)),
             false => None,
@@ -228,6 +234,9 @@ fn shared_response(
             Some(shapes::message(hub, heads, key, transport, options))
         }
         _ if options.contains(Options::EARLY) => None,
+        // What a reader is told of ends depends on all the channels that it follows.
+        // fault: end-of-others
+        _ if messages < items.len() => None,
         _ => Some(shared_batch(delivery, index, items, more)),
     }
 }
@@ -281,7 +290,7 @@ fn shared_empty(delivery: &mut Delivery) -> Arc<Frame> {
 fn batch_of(delivery: &Delivery, index: u32, items: &[Item], more: bool) -> Batch {
     let audiences = items.iter().map(|item| match *item {
         Item::Message { key, .. } => delivery.hub.message(key).subscribers(),
-        Item::Gap(_) => 0,
+        Item::Gap(_) | Item::End { .. } => 0,
     });
     Batch {
         cursor: match items.last() {
@@ -290,6 +299,7 @@ fn batch_of(delivery: &Delivery, index: u32, items: &[Item], more: bool) -> Batc
         },
         more,
         gap: has_gap(items),
+        ends: Told::Nothing,
         retry_ms: None,
         spread_ms: spread_ms(audiences.max().unwrap_or(0)),
     }
@@ -328,13 +338,15 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
         false => ResponsePart::Whole,
     };
     let messages = lingered.messages.len() + message_count(items);
-    let is_barren_gap = messages == 0 && (lingered.gap || has_gap(items));
+    let ends = told(delivery, index, &lingered, items);
+    let is_barren_gap = messages == 0 && (lingered.gap || has_gap(items)) && ends != Told::All;
     let retry_ms = match is_draining || is_barren_gap {
         true => Some(held_retry_ms(delivery, index)),
         false => None,
     };
     if lingered.is_empty() {
         let batch = Batch {
+            ends,
             retry_ms,
             ..batch_of(delivery, index, items, more)
         };
@@ -354,6 +366,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
             cursor: lingered.cursor,
             more: lingered.more,
             gap: *gap,
+            ends,
             retry_ms,
             spread_ms: spread_ms(lingered.audience),
         };
@@ -361,6 +374,24 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
         write_objects(delivery, index, &context, batch, objects, part);
     }
     end_hold(delivery, index);
+}
+
+/// What the response to a held poll tells of ends: with what it has accumulated, else with `items`.
+fn told(delivery: &Delivery, index: u32, lingered: &LingerBatch, items: &[Item]) -> Told {
+    let ends = match lingered.is_empty() {
+        true => items,
+        false => &lingered.ends[..],
+    };
+    if ends.iter().all(|item| matches!(item, Item::Message { .. })) {
+        return Told::Nothing;
+    }
+    let cursor = match lingered.is_empty() {
+        true => items.last().map_or(Seq::ZERO, Item::seq),
+        false => lingered.cursor,
+    };
+    let hub = &delivery.hub;
+    let followed = hub.followed(&delivery.connections[index].reader);
+    ends::among(hub, followed, cursor, ends)
 }
 
 /// Ends the hold of a client that has sent a further request, with the items that are pending.
@@ -473,17 +504,32 @@ fn write_objects<'o>(
     part: ResponsePart,
 ) {
     let framing = delivery.framing(index, Transport::LongPoll);
+    let Delivery {
+        connections,
+        hub,
+        response,
+        ..
+    } = delivery;
+    let ended: Vec<&str>;
     let envelope = Envelope {
-        cursor: delivery.hub.id(batch.cursor),
+        cursor: hub.id(batch.cursor),
         more: batch.more,
         gap: batch.gap,
+        ends: match &batch.ends {
+            Told::Nothing => Ends::None,
+            Told::All => Ends::All,
+            Told::Of(channels) => {
+                let names = channels.iter().map(|&channel| hub.channel(channel).name());
+                ended = names.collect();
+                Ends::Of(&ended)
+            }
+        },
         retry_ms: batch.retry_ms,
         spread_ms: batch.spread_ms,
     };
     let objects = objects.map(|object| object.bytes());
-    delivery
-        .response
-        .batch(context, &envelope, objects, part, framing);
+    connections.stats.completed += u64::from(batch.ends == Told::All);
+    response.batch(context, &envelope, objects, part, framing);
 }
 
 /// What the response to a held poll may still take.

@@ -2,15 +2,17 @@
 //!
 //! Owns how a stream opens, what it is sent, and how it ends. The bytes are those of its transport.
 
+use super::ends::{self, Told};
 use super::retry_advice::{drain_retry_ms, reconnect_ms, recycle_ms, rejected_retry_ms};
 use super::right;
 use super::shapes;
 use super::start::{ReceiveRequest, Start, check_names, open_channels};
 use super::state::Delivery;
-use crate::engine::connections::{Flags, State, Wire, write_frames};
+use crate::engine::connections::{Conn, Flags, State, Wire, write_frames};
 use crate::engine::response::{Framing, Problem, ResponseWriter};
-use crate::engine::routing::Params;
-use crate::hub::{Hub, Item, Reader};
+use crate::engine::routing::{Params, Since};
+use crate::http1::status;
+use crate::hub::{Channels, Hub, Item, Reader};
 use crate::message::{MessageId, Seq};
 use crate::transport::{Event, Options, Target, Transport};
 
@@ -51,12 +53,25 @@ pub(in crate::engine) fn open(
     delivery: &mut Delivery,
     transport: Transport,
     request: &ReceiveRequest<'_, '_>,
-) -> Result<(), Problem> {
+) -> Result<u16, Problem> {
     let (index, params, start) = (request.index, request.params, request.start);
+    let status = match transport.is_duplex() {
+        true => status::SWITCHING_PROTOCOLS,
+        false => status::OK,
+    };
     check_target(delivery, params)?;
     // While the server drains, a client is sent to another, which may have the channel.
     if delivery.drain.is_none() {
         check_names(&mut delivery.hub, request.names)?;
+    }
+    let ends = ends::at_opening(&delivery.hub, request.names, start);
+    if ends == Told::All
+        && transport.describe().resumes_by_itself
+        && matches!(params.since, Since::After(_))
+    {
+        // It has the end, and comes back by itself, until it is told not to.
+        delivery.response.no_content(request.context);
+        return Ok(status::NO_CONTENT);
     }
     delivery.connections[index].flags.insert(Flags::CLOSE);
     let format = Format {
@@ -66,25 +81,34 @@ pub(in crate::engine) fn open(
     };
     if request.context.head_only {
         write_head(delivery, format, request);
-        return Ok(());
+        return Ok(status);
     }
     if delivery.drain.is_some() {
         if transport.is_duplex() {
             return Err(draining(delivery));
         }
         reject(delivery, format, request);
-        return Ok(());
+        return Ok(status);
+    }
+    if ends == Told::All {
+        write_head(delivery, format, request);
+        write_opening(delivery, format, params, start);
+        write_end(delivery, format, start.cursor);
+        return Ok(status);
     }
     let channels = match open_channels(&mut delivery.hub, request.names) {
         Ok(channels) => channels,
         Err(_) if transport.describe().resumes_by_itself => {
             reject(delivery, format, request);
-            return Ok(());
+            return Ok(status);
         }
         Err(problem) => return Err(problem),
     };
     write_head(delivery, format, request);
     write_opening(delivery, format, params, start);
+    if let Told::Of(channels) = &ends {
+        write_ended(delivery, format, channels, start.cursor);
+    }
     let max_bytes = u64::from(delivery.settings.stream_max_bytes);
     let stream_bytes = delivery.jitter_down(max_bytes) as u32;
     let age_ms = delivery.jitter_down(delivery.settings.stream_max_age_ms);
@@ -108,7 +132,7 @@ pub(in crate::engine) fn open(
         // The opening has said so.
         leave(delivery, index);
     }
-    Ok(())
+    Ok(status)
 }
 
 /// Whether a stream can report a gap only by its end.
@@ -223,19 +247,19 @@ pub(super) fn deliver(
                 frames.push(shapes::message(hub, heads, key, transport, options));
                 connections.stats.delivered += 1;
             }
-            Item::Gap(_) if ends_at_gap(transport, options) => {
-                if frames.is_empty() {
-                    return end_at_gap(delivery, index, wire);
-                }
-                // What comes before it is sent first.
-                items = &items[..frames.len()];
-                break;
-            }
-            Item::Gap(seq) => {
+            Item::Gap(seq) if !is_last(hub, &connections[index], seq) => {
                 let gap = Event::Gap(hub.id(seq));
                 let meter = hub.frame_meter();
                 frames.push(shapes::piece(transport, options, &gap, meter));
                 connections.stats.gaps += 1;
+            }
+            Item::Gap(_) | Item::End { .. } if frames.is_empty() => {
+                return deliver_end(delivery, index, *item, wire);
+            }
+            Item::Gap(_) | Item::End { .. } => {
+                // What comes before it is sent first.
+                items = &items[..frames.len()];
+                break;
             }
         }
     }
@@ -254,14 +278,98 @@ pub(super) fn deliver(
     }
 }
 
-/// Ends a stream whose next item is a gap, which it can report in no other way.
+/// Whether a gap is the last that a stream is told: it can report it in no other way, or it is done
+/// after it.
 #[cold]
-fn end_at_gap(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
-    let cursor = delivery.hub.id(delivery.connections[index].reader.cursor);
-    delivery.connections.stats.gaps += 1;
-    Format::of(delivery, index).write(&mut delivery.response, &Event::Gap(cursor));
-    leave(delivery, index);
+fn is_last(hub: &Hub, conn: &Conn, gap: Seq) -> bool {
+    ends_at_gap(conn.transport(), conn.transport_options)
+        || hub.are_done(hub.followed(&conn.reader), gap)
+}
+
+/// Tells a stream of the end of a channel, or of a gap after which nothing more is told. It ends if
+/// its reader is done.
+#[cold]
+fn deliver_end(delivery: &mut Delivery, index: u32, item: Item, wire: &mut impl Wire) {
+    let format = Format::of(delivery, index);
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    let is_gap = matches!(item, Item::Gap(_));
+    connections.stats.gaps += u64::from(is_gap);
+    let conn = &mut connections[index];
+    if is_gap && ends_at_gap(format.transport, format.options) {
+        let cursor = hub.id(conn.reader.cursor);
+        format.write(&mut delivery.response, &Event::Gap(cursor));
+        leave(delivery, index);
+        return delivery.flush(index, wire);
+    }
+    // fault: end-is-told-twice
+    conn.reader.cursor = item.seq();
+    let is_done = hub.is_done(&conn.reader);
+    hub.clear_fresh(&conn.reader, &[item]);
+    if is_gap {
+        let gap = hub.id(item.seq());
+        format.write(&mut delivery.response, &Event::Gap(gap));
+    }
+    match item {
+        _ if is_done => {
+            write_end(delivery, format, item.seq());
+            leave(delivery, index);
+        }
+        Item::End { channel, .. } => write_ended(delivery, format, &[channel], item.seq()),
+        Item::Message { .. } | Item::Gap(_) => {}
+    }
+    let bytes = delivery.response.out.len();
+    delivery.connections[index].spend_stream_bytes(bytes);
+    if !is_done {
+        delivery.connections.arm_stream(index);
+        delivery.connections.arm_message(index);
+    }
     delivery.flush(index, wire);
+}
+
+/// Writes the last event of a stream whose reader is done.
+fn write_end(delivery: &mut Delivery, format: Format, cursor: Seq) {
+    let Delivery {
+        connections,
+        hub,
+        response,
+        ..
+    } = delivery;
+    connections.stats.completed += 1;
+    format.write(response, &Event::End(hub.id(cursor)));
+    format.framing.end(&mut response.out);
+}
+
+/// Writes that some of the channels of a stream have ended.
+fn write_ended(delivery: &mut Delivery, format: Format, channels: &[u32], cursor: Seq) {
+    let Delivery { hub, response, .. } = delivery;
+    let names = channels.iter().map(|&channel| hub.channel(channel).name());
+    let event = Event::Ended {
+        cursor: hub.id(cursor),
+        channels: &names.collect::<Vec<_>>(),
+    };
+    format.write(response, &event);
+}
+
+/// Tells a stream that has begun to follow other channels which of them have ended. It ends if all
+/// have.
+pub(super) fn tell_ends(delivery: &mut Delivery, index: u32) {
+    let format = Format::of(delivery, index);
+    let Delivery {
+        connections, hub, ..
+    } = delivery;
+    let reader = &connections[index].reader;
+    let (followed, cursor) = (hub.followed(reader).collect::<Channels>(), reader.cursor);
+    let done = hub.done_among(&followed, cursor);
+    if done.is_empty() {
+        return;
+    }
+    if done.len() < followed.len() {
+        return write_ended(delivery, format, &done, cursor);
+    }
+    write_end(delivery, format, cursor);
+    leave(delivery, index);
 }
 
 /// Shows that a stream without messages is alive.

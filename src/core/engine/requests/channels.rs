@@ -31,6 +31,8 @@ struct State<'c> {
     bytes: usize,
     oldest: Option<String>,
     newest: Option<String>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ended: bool,
 }
 
 /// How many connections follow a channel: in all, and by the name of each transport.
@@ -140,6 +142,7 @@ fn state_of(hub: &Hub, channel: u32) -> State<'_> {
         bytes: channel.bytes(),
         oldest: channel.oldest().map(|seq| id(hub, seq)),
         newest: channel.newest().map(|seq| id(hub, seq)),
+        ended: channel.has_ended(),
     }
 }
 

@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::engine::response::Problem;
 use crate::engine::routing::{Names, Since, distinct_names, since};
-use crate::message::{ChannelName, Data, Draft, Epoch, EventName, IdempotencyKey, lines};
+use crate::message::lines::{self, LineFault};
+use crate::message::{ChannelName, Data, Draft, Epoch, EventName, IdempotencyKey};
 
 /// The longest `ref`, in bytes of JSON, without the quotes of a string.
 const MAX_REF_BYTES: usize = 64;
@@ -47,6 +48,8 @@ struct Members<'a> {
     key: Option<Text<'a>>,
     #[serde(borrow)]
     encoding: Option<Text<'a>>,
+    #[serde(default)]
+    end: bool,
     #[serde(borrow, rename = "ref", default, deserialize_with = "present")]
     reference: Option<&'a RawValue>,
 }
@@ -128,14 +131,19 @@ impl<'a> Members<'a> {
                 Ok(Command::Follow { names, since })
             }
             (None, Some(channel)) => {
-                let data = self.data.ok_or_else(|| Problem::bad("`data` is missing"))?;
+                let is_described = self.event.is_some() || self.encoding.is_some();
+                let kind = lines::kind(self.data.is_some(), self.end, is_described);
                 let encoding = self.encoding.as_ref().map(|Text(encoding)| &**encoding);
                 let event = self.event.as_ref().map_or("", |Text(event)| event);
                 let key = self.key.as_ref();
                 let key = key.map(|Text(key)| IdempotencyKey::parse(key.as_bytes()));
                 Ok(Command::Publish(Draft {
                     channel: channel_name(channel)?,
-                    data: data_of(data, encoding)?,
+                    kind: kind.map_err(refused)?,
+                    data: match self.data {
+                        Some(data) => lines::data(data, encoding).map_err(refused)?,
+                        None => Data::from(""),
+                    },
                     event: EventName::parse(event.as_bytes())
                         .map_err(|error| Problem::bad(error.to_string()))?,
                     key: key
@@ -148,8 +156,8 @@ impl<'a> Members<'a> {
     }
 }
 
-fn data_of(raw: &RawValue, encoding: Option<&str>) -> Result<Data, Problem> {
-    lines::data(raw, encoding).map_err(|fault| Problem::bad(fault.to_string()))
+fn refused(fault: LineFault) -> Problem {
+    Problem::bad(fault.to_string())
 }
 
 fn channel_name(Text(name): Text<'_>) -> Result<ChannelName<'_>, Problem> {

@@ -22,7 +22,7 @@ use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method, status};
 use crate::hub::Refusal;
 use crate::log::Mark;
-use crate::message::Draft;
+use crate::message::{Draft, DraftKind};
 
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
 /// that encke reads, and those that common clients, caches and tracers add unasked, which encke
@@ -150,12 +150,23 @@ fn execute<'b>(
             channel,
             event,
             key,
+            end,
         } => {
-            let draft = Draft {
-                channel: channel.borrowed(),
-                data: accept(head.content_type, body)?,
-                event,
-                key,
+            let draft = match end && body.is_empty() {
+                true => Draft {
+                    key,
+                    ..Draft::end(channel.borrowed())
+                },
+                false => Draft {
+                    channel: channel.borrowed(),
+                    data: accept(head.content_type, body)?,
+                    event,
+                    key,
+                    kind: match end {
+                        true => DraftKind::Last,
+                        false => DraftKind::Message,
+                    },
+                },
             };
             let buffers = &delivery.connections.buffers;
             requests.check_room_to_wait(buffers, 0)?;
@@ -270,13 +281,12 @@ fn receive_with(
 ) -> Result<Reply, Problem> {
     let index = request.index;
     // One call of each, so that the compiler writes it where it is called: polls are hot.
-    match request.receive.stream() {
+    let status = match request.receive.stream() {
         Some(transport) => open_stream(delivery, transport, request)?,
-        None => open_poll(delivery, request)?,
-    }
-    let status = match request.receive.is_duplex() {
-        true => status::SWITCHING_PROTOCOLS,
-        false => status::OK,
+        None => {
+            open_poll(delivery, request)?;
+            status::OK
+        }
     };
     Ok(match delivery.connections[index].state() {
         State::Held | State::Streaming | State::Closing => Reply::Later(status),

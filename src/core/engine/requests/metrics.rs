@@ -214,6 +214,16 @@ impl Snapshot {
             ),
             ("gaps_total", "Gaps reported to receivers", stats.gaps),
             (
+                "channels_ended_total",
+                "Channels that publishers ended",
+                counts.ended,
+            ),
+            (
+                "readers_done_total",
+                "Responses and streams that told of the end of all their channels",
+                stats.completed,
+            ),
+            (
                 "holds_expired_total",
                 "Holds that ended without a message",
                 stats.holds_expired,

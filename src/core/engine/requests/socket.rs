@@ -9,8 +9,8 @@ use super::publish::write_published;
 use super::state::Requests;
 use crate::encode::{cursor_object, gap_object, write_json_string};
 use crate::engine::delivery::{
-    Answer, Delivery, Followed, close_socket, end_command, follow, wait_behind, wait_for_log,
-    write_error,
+    Answer, Delivery, Followed, close_socket, end_command, follow, tell_ends, wait_behind,
+    wait_for_log, write_error,
 };
 use crate::engine::response::Problem;
 use crate::engine::routing::{Identity, Names, Since, publish_to, receive_from, serves_publishing};
@@ -87,11 +87,14 @@ fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &s
         }
         end_command(out, reference);
     });
-    if let Ok(Done::Followed(_, Followed { gap: Some(gap), .. })) = done {
-        ws::write(out, Opcode::Text, |out| gap_object(out, gap));
+    if let Ok(Done::Followed(_, Followed { gap, .. })) = done {
+        if let Some(gap) = gap {
+            ws::write(out, Opcode::Text, |out| gap_object(out, gap));
+        }
+        tell_ends(delivery, index);
     }
     if waits {
-        let written = out.split_off(before);
+        let written = delivery.response.out.split_off(before);
         wait_behind(delivery, index, written);
     }
 }

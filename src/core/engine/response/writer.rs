@@ -106,7 +106,7 @@ impl ResponseWriter {
     pub(in crate::engine) fn batch<'o>(
         &mut self,
         context: &ResponseContext<'_>,
-        envelope: &Envelope,
+        envelope: &Envelope<'_>,
         objects: impl IntoIterator<Item = &'o [u8]>,
         part: ResponsePart,
         framing: Framing,

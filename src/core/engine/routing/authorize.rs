@@ -4,15 +4,15 @@
 //! origin, its rights, and the requests that a drain still accepts. It changes nothing but the
 //! cache of verified tokens.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use constant_time_eq::constant_time_eq;
 
 use super::credential::{self, bearer};
 use super::handshake::Handshake;
-use super::params::{Params, decoded, last};
+use super::params::Params;
 use super::permit::{self, Identity};
+use super::publication::{PublishParams, idempotency_key};
 use super::rights::Rights;
 use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::config::Config;
@@ -35,6 +35,8 @@ pub(in crate::engine) enum Operation<'b> {
         channel: ChannelName<'b>,
         event: Option<EventName>,
         key: Option<IdempotencyKey>,
+        /// The channel ends with this message, or without one if there is no body.
+        end: bool,
     },
     /// The channels are named in the body, and judged when it is here.
     PublishLines(Identity),
@@ -225,14 +227,19 @@ impl Authorizer {
             return Err(Problem::new(status::UNSUPPORTED_MEDIA_TYPE, detail)
                 .with("Accept-Encoding", "identity"));
         }
+        let params = PublishParams::parse(head, channel.is_some())?;
         match channel {
             Some(channel) => Ok(Operation::Publish {
                 channel,
-                event: event(head)?,
+                event: params.event,
                 key: idempotency_key(head)?,
+                end: params.end,
             }),
             None if head.idempotency_key.is_some() => Err(Problem::bad(
                 "Idempotency-Key goes with one message: POST /publish/CHANNEL",
+            )),
+            None if params.end => Err(Problem::bad(
+                "end=1 goes with one channel: POST /publish/CHANNEL, or \"end\":true in a line",
             )),
             None => Ok(Operation::PublishLines(identity)),
         }
@@ -395,25 +402,6 @@ fn not_found() -> Problem {
              control listener /publish/ and /channels/"
         ),
     )
-}
-
-/// The event name: the header field, or the parameter.
-fn event(head: &Head<'_>) -> Result<Option<EventName>, Problem> {
-    let named: Cow<'_, [u8]> = match head.encke_event {
-        Some(value) => Cow::Borrowed(value),
-        // Nearly every publish. It saves the search.
-        None if head.query.is_empty() => return Ok(None),
-        None => match last(head.query, b"event") {
-            Some(raw) => decoded(raw)?,
-            None => return Ok(None),
-        },
-    };
-    EventName::parse(&named).map_err(|error| Problem::bad(error.to_string()))
-}
-
-fn idempotency_key(head: &Head<'_>) -> Result<Option<IdempotencyKey>, Problem> {
-    let key = head.idempotency_key.map(IdempotencyKey::parse).transpose();
-    key.map_err(|error| Problem::bad(error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod credential;
 mod handshake;
 mod params;
 mod permit;
+mod publication;
 mod rights;
 mod route;
 

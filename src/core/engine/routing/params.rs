@@ -224,7 +224,7 @@ fn linger(value: &[u8]) -> Result<u64, Problem> {
     decimal::saturating(value).ok_or_else(|| Problem::bad("linger must be whole milliseconds"))
 }
 
-fn switch(name: &'static str, value: &[u8]) -> Result<bool, Problem> {
+pub(super) fn switch(name: &'static str, value: &[u8]) -> Result<bool, Problem> {
     match value {
         b"1" | b"true" => Ok(true),
         b"0" | b"false" => Ok(false),

@@ -1,5 +1,6 @@
 //! A saved log and its hub, through restarts, against the list of all that was published.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use crate::base::time::Time;
 use crate::config::{Config, History as Limits, Policy};
 use crate::hub::{Hub, Item, Published, Refusal, Take};
 use crate::log::{Health, History, How, Identity, Log, Mark, record};
-use crate::message::{ChannelName, Data, Draft, Epoch, IdempotencyKey, Seq};
+use crate::message::{ChannelName, Data, Draft, DraftKind, Epoch, IdempotencyKey, Seq};
 
 /// More names than there is room for channels. The policies are `latest` and `persist = false`.
 const CHANNELS: [&str; 6] = ["a", "b", "c", "d", "latest", "volatile"];
@@ -20,6 +21,8 @@ const DATE_MS: u64 = 1_800_000_000_000;
 enum Op {
     /// A message of so many bytes to a channel, with one of a few keys or none.
     Publish(usize, usize, Option<u8>),
+    /// The end of a channel, after a message of so many bytes or alone.
+    Finish(usize, Option<usize>),
     /// A batch of such messages, without keys.
     Batch(Vec<(usize, usize)>),
     Delete(usize),
@@ -41,6 +44,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (message(), proptest::option::of(0..3u8))
             .prop_map(|((channel, bytes), key)| Op::Publish(channel, bytes, key)),
+        2 => (0..CHANNELS.len(), proptest::option::of(0..900usize))
+            .prop_map(|(channel, bytes)| Op::Finish(channel, bytes)),
         2 => proptest::collection::vec(message(), 0..5).prop_map(Op::Batch),
         1 => (0..CHANNELS.len()).prop_map(Op::Delete),
         2 => (0..9_000u64).prop_map(Op::Pass),
@@ -80,12 +85,13 @@ fn config() -> Config {
     }
 }
 
-/// A message that was published, as the list knows it.
+/// A message that was published, or the end of a channel, as the list knows it.
 #[derive(Clone, Debug)]
 struct Message {
     channel: usize,
     seq: Seq,
-    data: Data,
+    /// `None` of an end.
+    data: Option<Data>,
     /// The place up to which the log has to be saved for it.
     mark: Mark,
 }
@@ -105,6 +111,8 @@ struct World {
     messages: Vec<Message>,
     /// All messages that were ever published.
     published: Vec<Message>,
+    /// Those that were not in history once. A restart may bring one back, and the next one not.
+    evicted: BTreeSet<Seq>,
     /// Up to where each channel is deleted, and when that is saved.
     deleted: Vec<(usize, Seq, Mark)>,
     /// The first cursor of this epoch: readers that have it were told a gap.
@@ -127,14 +135,18 @@ impl World {
             carried: None,
             messages: Vec::new(),
             published: Vec::new(),
+            evicted: BTreeSet::new(),
             deleted: Vec::new(),
             epoch_start: Seq::ZERO,
         }
     }
 
     fn note(&mut self, channel: usize, data: Data, published: Published) {
-        let seq = published.id.seq;
         assert_eq!(published.id.epoch, self.identity.epoch);
+        self.note_item(channel, Some(data), published.id.seq);
+    }
+
+    fn note_item(&mut self, channel: usize, data: Option<Data>, seq: Seq) {
         assert!(self.messages.last().is_none_or(|last| last.seq < seq));
         let mark = self.log.unsaved(seq).expect("it is not saved yet");
         let message = Message {
@@ -163,6 +175,7 @@ impl World {
                     (Err(_), None) => {}
                 }
             }
+            Op::Finish(channel, bytes) => self.finish(channel, bytes),
             Op::Batch(messages) => {
                 let data = |bytes: usize| Data::Text("x".repeat(bytes).into());
                 let draft =
@@ -210,6 +223,29 @@ impl World {
                 let epoch = Epoch::from_seed(self.log.newest().0 + 10);
                 self.restart(How::TailLost(epoch));
             }
+        }
+    }
+
+    fn finish(&mut self, channel: usize, bytes: Option<usize>) {
+        let data = bytes.map(|bytes| Data::Text("x".repeat(bytes).into()));
+        let draft = match data.clone() {
+            Some(data) => Draft {
+                kind: DraftKind::Last,
+                ..Draft::new(name(channel), data)
+            },
+            None => Draft::end(name(channel)),
+        };
+        let first = self.hub.ended_before(&draft);
+        match (self.log.publish(&mut self.hub, draft), first) {
+            (result, Some(first)) => assert_eq!(result, Ok(first)),
+            (Ok(published), None) => {
+                let is_message = u64::from(data.is_some());
+                if let Some(data) = data {
+                    self.note(channel, data, published);
+                }
+                self.note_item(channel, None, Seq(published.id.seq.0 + is_message));
+            }
+            (Err(_), None) => {}
         }
     }
 
@@ -317,27 +353,36 @@ impl World {
         let is_kept = |message: &&Message| {
             self.log.is_saved(message.mark)
                 && CHANNELS[message.channel] != "volatile"
+                && !self.evicted.contains(&message.seq)
                 && ring(&self.hub, message.channel).contains(&message.seq)
         };
         self.messages.iter().filter(is_kept).cloned().collect()
+    }
+
+    fn note_evicted(&mut self) {
+        let is_gone = |message: &&Message| !ring(&self.hub, message.channel).contains(&message.seq);
+        let gone = self.messages.iter().filter(is_gone);
+        self.evicted.extend(gone.map(|message| message.seq));
     }
 
     /// A reader with any cursor gets every message after it in order, or one gap exactly where one is
     /// missing.
     fn check(&self) {
         for (channel, name) in CHANNELS.iter().enumerate() {
-            let messages: Vec<&Message> = self
-                .messages
-                .iter()
-                .filter(|one| one.channel == channel)
-                .collect();
-            let floor = |&(deleted, up_to, mark): &(usize, Seq, Mark)| {
+            let all = self.messages.iter().filter(|one| one.channel == channel);
+            let newest = all.clone().next_back().map(|newest| newest.seq);
+            // An end after which something was published is none.
+            let counts = |one: &&Message| one.data.is_some() || Some(one.seq) == newest;
+            let messages: Vec<&Message> = all.clone().filter(counts).collect();
+            let floor = self.hub.evicted_up_to(name);
+            let ended = messages.last().is_some_and(|last| last.data.is_none());
+            let deletion = |&(deleted, up_to, mark): &(usize, Seq, Mark)| {
                 (deleted == channel && self.log.is_saved(mark)).then_some(up_to)
             };
             let deleted = self
                 .deleted
                 .iter()
-                .filter_map(floor)
+                .filter_map(deletion)
                 .max()
                 .unwrap_or_default();
             let numbers = messages.iter().map(|message| message.seq.0);
@@ -351,23 +396,34 @@ impl World {
                     .count();
                 let mut got = Vec::new();
                 for item in items {
-                    if let Item::Message { seq, key } = item {
-                        let message = self.published.iter().find(|one| one.seq == seq);
-                        let message = message.expect("it was published");
-                        assert_eq!(&message.data, self.hub.message(key).data());
-                        assert!(seq > deleted, "{name}: {seq:?} was deleted");
-                        got.push(seq);
-                    }
+                    let (seq, data) = match item {
+                        Item::Gap(_) => continue,
+                        Item::Message { seq, key } => (seq, Some(self.hub.message(key).data())),
+                        Item::End { seq, .. } => (seq, None),
+                    };
+                    let message = self.published.iter().find(|one| one.seq == seq);
+                    let message = message.expect("it was published");
+                    assert_eq!(message.data.as_ref(), data);
+                    assert!(seq > deleted, "{name}: {seq:?} was deleted");
+                    got.push(seq);
                 }
                 assert!(got.is_sorted(), "{name}: {got:?}");
                 let is_missed =
                     |message: &&&Message| message.seq > cursor && !got.contains(&message.seq);
                 let is_due = match *name {
-                    "latest" => messages.last().filter(|last| is_missed(last)).is_some(),
+                    "latest" => {
+                        let newest = messages.iter().rev().take(1 + usize::from(ended));
+                        newest.filter(is_missed).next().is_some()
+                    }
                     _ => messages.iter().any(|message| is_missed(&message)),
                 };
-                // Older cursors may be told again what was lost in the epoch before.
-                let gaps = match cursor < self.epoch_start {
+                // Older cursors may be told again what was lost in the epoch before; and an end may have
+                // been lost before something was published after it.
+                let may_be_told = cursor < self.epoch_start
+                    || all
+                        .clone()
+                        .any(|one| one.data.is_none() && one.seq > cursor && one.seq <= floor);
+                let gaps = match may_be_told {
                     true => gaps.min(usize::from(is_due)),
                     false => gaps,
                 };
@@ -419,6 +475,7 @@ proptest! {
         let mut world = World::new();
         for op in ops {
             world.apply(op);
+            world.note_evicted();
             world.check();
         }
     }

@@ -58,7 +58,18 @@ fn each_malformed_line_names_its_fault() {
     for (line, part) in [
         ("1", "must be a JSON object"),
         (r#"["c",1]"#, "must be a JSON object"),
-        (r#"{"channel":"c"}"#, "missing field `data` at column 15"),
+        (r#"{"channel":"c"}"#, "`data` is missing"),
+        (r#"{"channel":"c","end":false}"#, "`data` is missing"),
+        (
+            r#"{"channel":"c","end":true,"event":"e"}"#,
+            "`data` is missing",
+        ),
+        (
+            r#"{"channel":"c","end":true,"encoding":"base64"}"#,
+            "`data` is missing",
+        ),
+        (r#"{"channel":"c","data":1,"end":1}"#, "invalid type"),
+        (r#"{"channel":"c","data":1,"end":null}"#, "invalid type"),
         (r#"{"data":1}"#, "missing field `channel`"),
         (r#"{"channel":1,"data":1}"#, "invalid type: integer `1`"),
         (r#"{"channel":null,"data":1}"#, "invalid type: null"),
@@ -129,6 +140,43 @@ fn each_malformed_line_names_its_fault() {
         parse_line(b"{\"\xff\"", MAX),
         Err(LineFault::NotUtf8)
     ));
+}
+
+#[test]
+fn lines_end_their_channels() {
+    let channel = || ChannelName::parse(b"c").unwrap();
+    for (line, kind, data) in [
+        (r#"{"channel":"c","data":1}"#, DraftKind::Message, "1"),
+        (
+            r#"{"channel":"c","data":1,"end":false}"#,
+            DraftKind::Message,
+            "1",
+        ),
+        (
+            r#"{"channel":"c","data":1,"end":true}"#,
+            DraftKind::Last,
+            "1",
+        ),
+        (
+            r#"{"end":true,"channel":"c","data":null}"#,
+            DraftKind::Last,
+            "null",
+        ),
+    ] {
+        let draft = parse_line(line.as_bytes(), MAX).unwrap().unwrap();
+        let expected = Draft {
+            kind,
+            ..Draft::new(channel(), Data::json(data).unwrap())
+        };
+        assert_eq!(draft, expected, "{line}");
+    }
+    for line in [
+        r#"{"channel":"c","end":true}"#,
+        r#"{"channel":"c","end":true,"event":"","id":"x"}"#,
+    ] {
+        let draft = parse_line(line.as_bytes(), MAX).unwrap().unwrap();
+        assert_eq!(draft, Draft::end(channel()));
+    }
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! The ends of channels, as readers are told of them.
+//!
+//! Owns which ends a batch or the opening of a stream tells. A reader is done when it has received
+//! the ends of all its channels: it is told so, and nothing more comes. One that follows several
+//! channels is told of each that ends before the others. Nothing here is on the path of a message:
+//! it is asked where an end or a gap is among the items, and where a reader begins on channels that
+//! have ended.
+
+use super::start::Start;
+use crate::engine::routing::{Names, Since};
+use crate::hub::{Channels, Hub, Item};
+use crate::message::Seq;
+
+/// What a reader is told of the ends of its channels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// All have ended: the reader is done.
+    All,
+    /// These have, of several.
+    Of(Box<[u32]>),
+}
+
+impl Told {
+    fn of(channels: impl Iterator<Item = u32>) -> Told {
+        let channels: Box<[u32]> = channels.collect();
+        match channels.is_empty() {
+            true => Told::Nothing,
+            false => Told::Of(channels),
+        }
+    }
+}
+
+/// What a held poll that follows `followed` is told with these items, after which its client is at
+/// `cursor`.
+#[cold]
+pub(super) fn among(
+    hub: &Hub,
+    followed: impl Iterator<Item = u32>,
+    cursor: Seq,
+    items: &[Item],
+) -> Told {
+    match hub.are_done(followed, cursor) {
+        true => Told::All,
+        false => Told::of(ended_among(items)),
+    }
+}
+
+/// What the response to a poll tells that is answered at once. `known` are those of its channels that
+/// exist; `last` is the cursor of the batch, which holds `items`.
+#[inline]
+pub(super) fn at_poll(
+    hub: &Hub,
+    known: &[u32],
+    (names, since): (&Names<'_>, Since),
+    last: Seq,
+    items: &[Item],
+) -> Told {
+    let has_ended = |&channel: &u32| hub.channel(channel).has_ended();
+    match known.iter().any(has_ended) {
+        false => Told::Nothing,
+        true => at_poll_of_ended(hub, known, (names, since), last, items),
+    }
+}
+
+#[cold]
+fn at_poll_of_ended(
+    hub: &Hub,
+    known: &[u32],
+    (names, since): (&Names<'_>, Since),
+    last: Seq,
+    items: &[Item],
+) -> Told {
+    if known.len() == names.len() && hub.are_done(known.iter().copied(), last) {
+        return Told::All;
+    }
+    match since {
+        // Earlier ends it was told before.
+        Since::After(_) => Told::of(ended_among(items)),
+        // fault: earlier-end-is-not-told
+        _ => Told::of(hub.done_among(known, last).into_iter()),
+    }
+}
+
+/// What a stream is told when it opens. It is told of earlier ends again, since its client may follow
+/// a channel for the first time.
+pub(super) fn at_opening(hub: &Hub, names: &Names<'_>, start: Start) -> Told {
+    let known: Channels = names.iter().filter_map(|name| hub.find(name)).collect();
+    let done = hub.done_among(&known, start.cursor);
+    match done.len() == names.len() {
+        true => Told::All,
+        false => Told::of(done.into_iter()),
+    }
+}
+
+/// The channels whose ends are among these items.
+fn ended_among(items: &[Item]) -> impl Iterator<Item = u32> {
+    items.iter().filter_map(|item| match *item {
+        Item::End { channel, .. } => Some(channel),
+        Item::Message { .. } | Item::Gap(_) => None,
+    })
+}

@@ -1,0 +1,61 @@
+//! The parameters of a request to publish.
+//!
+//! Owns their names and defaults. Unknown parameters are ignored; a malformed value is 400. Of a
+//! parameter given several times the last counts.
+
+use super::params::{decoded, parameters, switch};
+use crate::engine::response::Problem;
+use crate::http1::Head;
+use crate::message::{EventName, IdempotencyKey};
+
+/// The parameters of a request to publish.
+#[derive(Debug, Default)]
+pub(super) struct PublishParams {
+    /// The event name: the header field, else the parameter.
+    pub(super) event: Option<EventName>,
+    /// The channel ends with this request.
+    pub(super) end: bool,
+}
+
+impl PublishParams {
+    /// Parses them. `is_named`: the request may name an event, as it does not name its messages' in
+    /// their lines. Publishes are hot, and nearly all have no query.
+    #[inline]
+    pub(super) fn parse(head: &Head<'_>, is_named: bool) -> Result<PublishParams, Problem> {
+        let mut params = match head.query.is_empty() {
+            true => PublishParams::default(),
+            false => PublishParams::parse_query(head, is_named)?,
+        };
+        if let Some(name) = head.encke_event.filter(|_| is_named) {
+            params.event = event(name)?;
+        }
+        Ok(params)
+    }
+
+    fn parse_query(head: &Head<'_>, is_named: bool) -> Result<PublishParams, Problem> {
+        let mut params = PublishParams::default();
+        let mut named = None;
+        for (name, raw) in parameters(head.query) {
+            match &*name {
+                b"event" => named = Some(raw),
+                b"end" => params.end = switch("end", &decoded(raw)?)?,
+                _ => {}
+            }
+        }
+        // The header field wins, also over a malformed name.
+        if let Some(raw) = named.filter(|_| is_named && head.encke_event.is_none()) {
+            params.event = event(&decoded(raw)?)?;
+        }
+        Ok(params)
+    }
+}
+
+fn event(name: &[u8]) -> Result<Option<EventName>, Problem> {
+    EventName::parse(name).map_err(|error| Problem::bad(error.to_string()))
+}
+
+/// The key of a request to publish.
+pub(super) fn idempotency_key(head: &Head<'_>) -> Result<Option<IdempotencyKey>, Problem> {
+    let key = head.idempotency_key.map(IdempotencyKey::parse).transpose();
+    key.map_err(|error| Problem::bad(error.to_string()))
+}
