@@ -18,6 +18,9 @@ pub struct Reader {
     first: u32,
     queued: bool,
     class: u8,
+    /// The least time between two writes to it, in milliseconds; 0: none. The hub does not look at
+    /// it: it is here because a reader has room for it.
+    pub pace_ms: u16,
 }
 
 impl Default for Reader {
@@ -27,6 +30,7 @@ impl Default for Reader {
             first: NONE,
             queued: false,
             class: 0,
+            pace_ms: 0,
         }
     }
 }

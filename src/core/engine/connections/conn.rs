@@ -64,6 +64,8 @@ bitflags! {
         const DEFERRED_INPUT = 1 << 3;
         /// Its end is that of its right to receive, not that of its hold or stream.
         const EXPIRES = 1 << 4;
+        /// Its stream is paced, and its next write is not due yet: its reader is in no list.
+        const PAUSED = 1 << 5;
         /// Our side is shut down.
         const SHUT_DOWN = 1 << 6;
         /// Its reader had nothing pending when it was last queued: the next delivery is timed.

@@ -243,16 +243,39 @@ impl Connections {
         self.arm_ms(index, self.timeouts.write_ms);
     }
 
-    /// The silence after which a stream gets a heartbeat, in milliseconds.
-    pub(in crate::engine) fn heartbeat_ms(&self) -> u64 {
-        self.heartbeat_ms
+    /// The longest silence of a stream of this pace, in milliseconds.
+    pub(in crate::engine) fn silence_ms(&self, pace_ms: u16) -> u64 {
+        self.heartbeat_ms.max(u64::from(pace_ms))
     }
 
-    /// Sets a stream's next deadline: its heartbeat or its end, whichever comes first. Where its
-    /// client may be sending a message, [`Connections::arm_message`] follows.
+    /// Sets a stream's next deadline after a write: its heartbeat or its end, whichever comes first;
+    /// of one that is paced, the end of the pause that begins. Where its client may be sending a
+    /// message, [`Connections::arm_message`] follows.
     pub(in crate::engine) fn arm_stream(&mut self, index: u32) {
-        let heartbeat = self.now.after_ms(self.heartbeat_ms);
-        let ends_at = self[index].ends_at(self.now);
+        let conn = &mut self.table[index as usize];
+        let silence_ms = match conn.reader.pace_ms {
+            0 => self.heartbeat_ms,
+            pace_ms => {
+                // fault: no-pause
+                conn.flags.insert(Flags::PAUSED);
+                u64::from(pace_ms)
+            }
+        };
+        let next = self.now.after_ms(silence_ms);
+        let ends_at = conn.ends_at(self.now);
+        self.arm(index, next.min(ends_at));
+    }
+
+    /// Ends the pause of a paced stream: it is queued when it is settled. Its heartbeat is due when
+    /// it would be without a pause, but not before now.
+    pub(in crate::engine) fn end_pause(&mut self, index: u32) {
+        let conn = &mut self.table[index as usize];
+        conn.flags.remove(Flags::PAUSED);
+        let heartbeat_ms = self
+            .heartbeat_ms
+            .saturating_sub(u64::from(conn.reader.pace_ms));
+        let heartbeat = self.now.after_ms(heartbeat_ms);
+        let ends_at = conn.ends_at(self.now);
         self.arm(index, heartbeat.min(ends_at));
     }
 
@@ -381,9 +404,15 @@ impl Connections {
                 return Some(Step::EndStream);
             }
             State::Held | State::Streaming => {
-                if !conn.reader.is_queued() {
-                    let waits = hub.enqueue(&mut conn.reader);
-                    conn.flags.set(Flags::WAITED, waits);
+                let is_paused = conn.flags.contains(Flags::PAUSED);
+                if conn.reader.is_queued() == is_paused {
+                    match is_paused {
+                        true => hub.dequeue(&mut conn.reader),
+                        false => {
+                            let waits = hub.enqueue(&mut conn.reader);
+                            conn.flags.set(Flags::WAITED, waits);
+                        }
+                    }
                 }
             }
             State::Closing => self.close_lingering(index, hub, wire),
@@ -471,6 +500,8 @@ impl Connections {
                 "a connection is queued in state {:?}",
                 conn.state()
             );
+            let is_paused = conn.flags.contains(Flags::PAUSED);
+            assert!(!is_queued || !is_paused, "a paused connection is queued");
             assert!(
                 !is_queued || !conn.is_blocked(),
                 "a blocked connection is queued"

@@ -1,4 +1,4 @@
-//! Deadlines: holds, heartbeats, and clients that take too long.
+//! Deadlines: holds, heartbeats, pauses, and clients that take too long.
 //!
 //! Owns the meaning of a deadline: a connection has one, and its state says which it is. A message
 //! never loses to a deadline of its own reader: a held poll with pending items is not answered
@@ -88,6 +88,12 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             let reason = "a message took longer than --body-timeout";
             duplex::close(delivery, index, CloseCode::Refused, reason);
             delivery.flush(index, wire);
+            settle(delivery, index, wire);
+        }
+        State::Streaming if conn.flags.contains(Flags::PAUSED) => {
+            // fault: pause-without-end
+            connections.end_pause(index);
+            connections.arm_message(index);
             settle(delivery, index, wire);
         }
         // As for a held poll; what is pending may turn out to be nothing, so ask again.

@@ -18,18 +18,33 @@ const STREAM_TAKE: Take = Take {
     bytes: 64 << 10,
 };
 
-/// Serves ready readers, at most `budget` of them.
+/// The most that a paced stream is sent in one write: what came in its pause, nearly always. With the
+/// gaps of its channels these are as many slices as a write takes (`IOV_MAX`).
+const PACED_TAKE: Take = Take {
+    messages: 900,
+    bytes: 256 << 10,
+};
+
+/// Serves ready readers, at most `budget` of them. A paced stream that is sent more than others are
+/// counts as several.
 pub(in crate::engine) fn deliver(delivery: &mut Delivery, mut budget: usize, wire: &mut impl Wire) {
     while budget > 0 {
         let Some(channel) = delivery.hub.next_turn() else {
             return;
         };
         for _ in 0..TURN.min(budget) {
+            if budget == 0 {
+                break;
+            }
             let Some(index) = delivery.hub.first_ready(channel) else {
                 break;
             };
             budget -= 1;
             serve_ready(delivery, index, wire);
+            if delivery.items.len() > STREAM_TAKE.messages {
+                let more = delivery.items.len() / STREAM_TAKE.messages;
+                budget = budget.saturating_sub(more);
+            }
         }
         if delivery.hub.first_ready(channel).is_none() {
             // Charge the budget for an empty channel as well; otherwise a run queue of empty
@@ -58,6 +73,7 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     }
     hub.dequeue(&mut conn.reader);
     let take = match conn.state() {
+        State::Streaming if conn.reader.pace_ms > 0 => PACED_TAKE,
         State::Streaming => STREAM_TAKE,
         _ => poll::room(conn, settings.max_batch),
     };
@@ -77,7 +93,7 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             hub.clear_fresh(&conn.reader, &[]);
         }
         State::Held => poll::deliver(delivery, index, &items, more, wire),
-        State::Streaming => stream::deliver(delivery, index, &items, wire),
+        State::Streaming => stream::deliver(delivery, index, &items, more, wire),
         state => unreachable!("a reader was queued in state {state:?}"),
     }
     delivery.items = items;

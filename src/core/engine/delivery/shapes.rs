@@ -64,13 +64,34 @@ pub(super) fn message(
 }
 
 /// The piece of a stream that encodes an event.
-pub(super) fn piece(
+fn piece(
     transport: Transport,
     options: Options,
     event: &Event<'_>,
     meter: &Arc<Meter>,
 ) -> Arc<Frame> {
     let (out, payload) = framed(transport, options, event);
+    Frame::with_payload(out, payload, meter)
+}
+
+/// The piece of a stream that encodes several events; with the end of the stream if `is_last`.
+pub(super) fn pieces(
+    transport: Transport,
+    options: Options,
+    events: &[Event<'_>],
+    is_last: bool,
+    meter: &Arc<Meter>,
+) -> Arc<Frame> {
+    let mut out = Vec::new();
+    let framing = Framing::shared(transport);
+    let payload = framing.piece(&mut out, |out| {
+        for event in events {
+            transport.encode(event, options, out);
+        }
+    });
+    if is_last {
+        framing.end(&mut out);
+    }
     Frame::with_payload(out, payload, meter)
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Owns how a stream opens, what it is sent, and how it ends. The bytes are those of its transport.
 
+use std::sync::Arc;
+
 use super::ends::{self, Told};
 use super::retry_advice::{drain_retry_ms, reconnect_ms, recycle_ms, rejected_retry_ms};
 use super::right;
 use super::shapes;
 use super::start::{ReceiveRequest, Start, check_names, open_channels};
 use super::state::Delivery;
-use crate::engine::connections::{Conn, Flags, State, Wire, write_frames};
+use crate::base::meter::Frame;
+use crate::engine::connections::{Flags, State, Wire, write_frames};
 use crate::engine::response::{Framing, Problem, ResponseWriter};
 use crate::engine::routing::{Params, Since};
 use crate::http1::status;
@@ -124,6 +127,7 @@ pub(in crate::engine) fn open(
     }
     conn.set_ends_at(ends_at);
     conn.reader.cursor = start.cursor;
+    conn.reader.pace_ms = params.pace_ms;
     let class = transport.number();
     hub.follow(&mut conn.reader, index, &channels, class, start.fresh);
     right::grant(delivery, index, request.identity);
@@ -213,7 +217,7 @@ fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, s
     let opening = Event::Open {
         cursor,
         retry_ms,
-        heartbeat_ms: delivery.connections.heartbeat_ms(),
+        heartbeat_ms: delivery.connections.silence_ms(params.pace_ms),
         target,
     };
     format.write(&mut delivery.response, &opening);
@@ -223,11 +227,12 @@ fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, s
     }
 }
 
-/// Delivers items to a stream, as far as its socket takes them.
+/// Delivers items to a stream, as far as its socket takes them. `more`: there are more.
 pub(super) fn deliver(
     delivery: &mut Delivery,
     index: u32,
     mut items: &[Item],
+    more: bool,
     wire: &mut impl Wire,
 ) {
     let Delivery {
@@ -240,6 +245,8 @@ pub(super) fn deliver(
     let conn = &connections[index];
     let (transport, options) = (conn.transport(), conn.transport_options);
     frames.clear();
+    // After this item the reader is done.
+    let mut done_at = None;
     for item in items {
         match *item {
             Item::Message { key, .. } => {
@@ -247,19 +254,20 @@ pub(super) fn deliver(
                 frames.push(shapes::message(hub, heads, key, transport, options));
                 connections.stats.delivered += 1;
             }
-            Item::Gap(seq) if !is_last(hub, &connections[index], seq) => {
-                let gap = Event::Gap(hub.id(seq));
-                let meter = hub.frame_meter();
-                frames.push(shapes::piece(transport, options, &gap, meter));
-                connections.stats.gaps += 1;
-            }
-            Item::Gap(_) | Item::End { .. } if frames.is_empty() => {
-                return deliver_end(delivery, index, *item, wire);
-            }
-            Item::Gap(_) | Item::End { .. } => {
+            Item::Gap(_) if ends_at_gap(transport, options) => {
+                if frames.is_empty() {
+                    return end_at_gap(delivery, index, wire);
+                }
                 // What comes before it is sent first.
                 items = &items[..frames.len()];
                 break;
+            }
+            Item::Gap(_) | Item::End { .. } => {
+                let reader = &connections[index].reader;
+                let is_done = hub.are_done(hub.followed(reader), item.seq());
+                frames.push(notice(hub, transport, options, *item, is_done));
+                connections.stats.gaps += u64::from(matches!(item, Item::Gap(_)));
+                done_at = is_done.then_some(item.seq());
             }
         }
     }
@@ -267,10 +275,18 @@ pub(super) fn deliver(
     frames.clear();
     let conn = &connections[index];
     if conn.state() == State::Streaming {
+        if done_at == Some(conn.reader.cursor) {
+            connections.stats.completed += 1;
+            return leave(delivery, index);
+        }
         hub.clear_fresh(&conn.reader, items);
         if !conn.is_blocked() {
             let has_request = conn.request.is_some();
             connections.arm_stream(index);
+            if more && connections[index].flags.contains(Flags::PAUSED) {
+                // One write does not hold what came in the pause.
+                connections.end_pause(index);
+            }
             if has_request {
                 connections.arm_message(index);
             }
@@ -278,54 +294,40 @@ pub(super) fn deliver(
     }
 }
 
-/// Whether a gap is the last that a stream is told: it can report it in no other way, or it is done
-/// after it.
+/// Ends a stream whose next item is a gap, which it can report in no other way.
 #[cold]
-fn is_last(hub: &Hub, conn: &Conn, gap: Seq) -> bool {
-    ends_at_gap(conn.transport(), conn.transport_options)
-        || hub.are_done(hub.followed(&conn.reader), gap)
+fn end_at_gap(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    let cursor = delivery.hub.id(delivery.connections[index].reader.cursor);
+    delivery.connections.stats.gaps += 1;
+    Format::of(delivery, index).write(&mut delivery.response, &Event::Gap(cursor));
+    leave(delivery, index);
+    delivery.flush(index, wire);
 }
 
-/// Tells a stream of the end of a channel, or of a gap after which nothing more is told. It ends if
-/// its reader is done.
+/// The frame that tells a stream of a gap, or of the end of one of its channels. If its reader is
+/// done, it is the last.
 #[cold]
-fn deliver_end(delivery: &mut Delivery, index: u32, item: Item, wire: &mut impl Wire) {
-    let format = Format::of(delivery, index);
-    let Delivery {
-        connections, hub, ..
-    } = delivery;
-    let is_gap = matches!(item, Item::Gap(_));
-    connections.stats.gaps += u64::from(is_gap);
-    let conn = &mut connections[index];
-    if is_gap && ends_at_gap(format.transport, format.options) {
-        let cursor = hub.id(conn.reader.cursor);
-        format.write(&mut delivery.response, &Event::Gap(cursor));
-        leave(delivery, index);
-        return delivery.flush(index, wire);
-    }
-    // fault: end-is-told-twice
-    conn.reader.cursor = item.seq();
-    let is_done = hub.is_done(&conn.reader);
-    hub.clear_fresh(&conn.reader, &[item]);
-    if is_gap {
-        let gap = hub.id(item.seq());
-        format.write(&mut delivery.response, &Event::Gap(gap));
-    }
-    match item {
-        _ if is_done => {
-            write_end(delivery, format, item.seq());
-            leave(delivery, index);
+fn notice(
+    hub: &Hub,
+    transport: Transport,
+    options: Options,
+    item: Item,
+    is_done: bool,
+) -> Arc<Frame> {
+    let cursor = hub.id(item.seq());
+    let ended;
+    let first = match item {
+        Item::End { channel, .. } if !is_done => {
+            ended = [hub.channel(channel).name()];
+            let channels = &ended[..];
+            Some(Event::Ended { cursor, channels })
         }
-        Item::End { channel, .. } => write_ended(delivery, format, &[channel], item.seq()),
-        Item::Message { .. } | Item::Gap(_) => {}
-    }
-    let bytes = delivery.response.out.len();
-    delivery.connections[index].spend_stream_bytes(bytes);
-    if !is_done {
-        delivery.connections.arm_stream(index);
-        delivery.connections.arm_message(index);
-    }
-    delivery.flush(index, wire);
+        Item::Gap(_) => Some(Event::Gap(cursor)),
+        Item::End { .. } | Item::Message { .. } => None,
+    };
+    let last = is_done.then_some(Event::End(cursor));
+    let events: Vec<Event<'_>> = first.into_iter().chain(last).collect();
+    shapes::pieces(transport, options, &events, is_done, hub.frame_meter())
 }
 
 /// Writes the last event of a stream whose reader is done.

@@ -16,6 +16,9 @@ use crate::http1::{self, Head};
 use crate::message::{Cursor, Epoch, Seq};
 use crate::transport::{Options, Transport};
 
+/// The longest pace of a stream, in milliseconds.
+const MAX_PACE_MS: u64 = 60_000;
+
 /// The most messages that `since=-N` asks for.
 const MAX_NEWEST: u64 = 1_000;
 
@@ -43,6 +46,8 @@ pub(in crate::engine) struct Params<'b> {
     pub(in crate::engine) hold_ms: Option<u64>,
     pub(in crate::engine) limit: Option<usize>,
     pub(in crate::engine) linger_ms: u64,
+    /// The least time between two writes to a stream; 0: none.
+    pub(in crate::engine) pace_ms: u16,
     pub(in crate::engine) options: Options,
     pub(in crate::engine) callback: Option<Cow<'b, str>>,
     /// The origin of the page around a frame, serialised.
@@ -64,6 +69,7 @@ impl<'b> Params<'b> {
             hold_ms: None,
             limit: None,
             linger_ms: 0,
+            pace_ms: 0,
             options: Options::empty(),
             callback: None,
             origin: None,
@@ -88,6 +94,7 @@ impl<'b> Params<'b> {
                     params.options.set(Options::EARLY, early);
                 }
                 b"linger" if is(Transport::LongPoll) => params.linger_ms = linger(&value()?)?,
+                b"pace" if !receive.is_poll() => params.pace_ms = pace(&value()?)?,
                 b"envelope" if is(Transport::Sse) => {
                     let envelope = switch("envelope", &value()?)?;
                     params.options.set(Options::ENVELOPE, envelope);
@@ -222,6 +229,15 @@ fn limit(value: &[u8]) -> Result<usize, Problem> {
 
 fn linger(value: &[u8]) -> Result<u64, Problem> {
     decimal::saturating(value).ok_or_else(|| Problem::bad("linger must be whole milliseconds"))
+}
+
+fn pace(value: &[u8]) -> Result<u16, Problem> {
+    match decimal::saturating(value) {
+        Some(pace_ms @ 1..=MAX_PACE_MS) => Ok(pace_ms as u16),
+        _ => Err(Problem::bad(
+            "pace must be whole milliseconds, from 1 to 60000",
+        )),
+    }
 }
 
 pub(super) fn switch(name: &'static str, value: &[u8]) -> Result<bool, Problem> {

@@ -49,12 +49,13 @@ pub(super) fn token(subject: &str, left_s: u64, subscribe: &str, publish: &str) 
     signer.sign(&claims, None).unwrap()
 }
 
-/// What connections were sent, by index.
+/// What connections were sent, by index, and in how many writes.
 #[derive(Default)]
-struct Received(BTreeMap<u32, Vec<u8>>);
+struct Received(BTreeMap<u32, Vec<u8>>, BTreeMap<u32, usize>);
 
 impl Wire for Received {
     fn send(&mut self, index: u32, slices: &[IoSlice<'_>]) -> Sent {
+        *self.1.entry(index).or_default() += 1;
         let received = self.0.entry(index).or_default();
         for slice in slices {
             received.extend_from_slice(slice);
@@ -163,6 +164,21 @@ impl Server {
     pub(super) fn control(&mut self, method: &str, target: &str) -> String {
         let request = format!("{method} {target} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
         self.ask(Access::Trusted, &request).1
+    }
+
+    /// In how many writes a connection was sent what it was sent since the last call.
+    pub(super) fn writes(&mut self, id: ConnId) -> usize {
+        self.received.1.remove(&id.index).unwrap_or_default()
+    }
+
+    /// Publishes a text.
+    pub(super) fn publish(&mut self, channel: &str, text: &str) {
+        let request = format!(
+            "POST /publish/{channel} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        let (_, response) = self.ask(Access::Trusted, &request);
+        assert_eq!(status(&response), "200", "{response}");
     }
 
     /// What a connection has received since the last call; bytes of headers of frames are replaced.
