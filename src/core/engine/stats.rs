@@ -190,6 +190,8 @@ pub struct Stats {
     pub gaps: u64,
     /// Publishers that were answered 503 because the log was not saved in time.
     pub unsaved_answers: u64,
+    /// Messages published by lines as they came.
+    pub lines: u64,
     /// Responses that told their reader that all its channels have ended.
     pub completed: u64,
     /// Holds that ended without a message.
@@ -258,6 +260,7 @@ impl Default for Stats {
             gaps: 0,
             unsaved_answers: 0,
             completed: 0,
+            lines: 0,
             holds_expired: 0,
             blocked: 0,
             recycled: 0,

@@ -186,7 +186,7 @@ impl Channel {
         if ring.entries.front()?.pending > 0 {
             return None;
         }
-        let oldest = ring.entries.pop_front()?;
+        let oldest = ring.pop_front()?;
         // fault: loss-is-not-noted
         self.evicted_up_to = oldest.seq;
         self.is_floor_saved = false;

@@ -164,8 +164,8 @@ impl Hub {
     pub fn forget(&mut self, channel: u32) {
         let keys = self.channels[channel as usize].clear();
         for key in keys {
-            self.counts.evicted += u64::from(!self.messages[key as usize].is_end());
-            self.remove(key);
+            let is_end = self.remove(key);
+            self.counts.evicted += u64::from(!is_end);
         }
         if self.channels[channel as usize].is_unused() {
             self.enqueue_idle(channel);
@@ -177,8 +177,8 @@ impl Hub {
         let Some(key) = self.channels[channel as usize].pop_oldest() else {
             return false;
         };
-        self.counts.evicted += u64::from(!self.messages[key as usize].is_end());
-        self.remove(key);
+        let is_end = self.remove(key);
+        self.counts.evicted += u64::from(!is_end);
         if self.channels[channel as usize].is_unused() {
             self.enqueue_idle(channel);
         }
@@ -196,8 +196,9 @@ impl Hub {
         }
     }
 
-    /// Removes a message or an end that is no longer in the ring of its channel.
-    fn remove(&mut self, key: u32) {
+    /// Removes a message or an end that is no longer in the ring of its channel. Returns whether it is
+    /// an end.
+    fn remove(&mut self, key: u32) -> bool {
         self.ages.remove(&mut self.messages, key);
         let gone = self.messages.remove(key as usize);
         // fault: bytes-not-given-back
@@ -208,6 +209,7 @@ impl Hub {
         if channel.has_no_entry() {
             self.ages.cancel(gone.channel());
         }
+        gone.is_end()
     }
 }
 

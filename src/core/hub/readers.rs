@@ -2,7 +2,7 @@
 //!
 //! Owns the subscriptions. A [`Reader`] is kept by the caller, one for each connection, and is
 //! either *queued* (its subscriptions stand in the lists of their channels) or not (it is being
-//! served, or its socket is blocked).
+//! served, its socket is blocked, or it is paused).
 //!
 //! Invariant: a queued reader's cursor does not change; to move it, dequeue, set, enqueue again.
 
@@ -16,11 +16,22 @@ pub struct Reader {
     /// All items up to here are sent, or their first bytes are.
     pub cursor: Seq,
     first: u32,
-    queued: bool,
+    place: Place,
     class: u8,
     /// The least time between two writes to it, in milliseconds; 0: none. The hub does not look at
     /// it: it is here because a reader has room for it.
     pub pace_ms: u16,
+}
+
+/// Where a reader's subscriptions stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In no list: it is being served, or its socket is blocked.
+    Nowhere,
+    /// In the lists of their channels.
+    Queued,
+    /// In no list until its caller says so.
+    Paused,
 }
 
 impl Default for Reader {
@@ -28,7 +39,7 @@ impl Default for Reader {
         Reader {
             cursor: Seq::ZERO,
             first: NONE,
-            queued: false,
+            place: Place::Nowhere,
             class: 0,
             pace_ms: 0,
         }
@@ -48,7 +59,29 @@ impl Reader {
 
     /// Whether its subscriptions stand in lists.
     pub fn is_queued(&self) -> bool {
-        self.queued
+        self.place == Place::Queued
+    }
+
+    /// Whether it is neither queued nor paused, so that it is to be queued when it was served.
+    pub fn is_unplaced(&self) -> bool {
+        self.place == Place::Nowhere
+    }
+
+    /// Keeps it from being queued. It must not be queued now.
+    pub fn pause(&mut self) {
+        debug_assert!(!self.is_queued());
+        self.place = Place::Paused;
+    }
+
+    /// Whether it is kept from being queued.
+    pub fn is_paused(&self) -> bool {
+        self.place == Place::Paused
+    }
+
+    /// Ends its pause.
+    pub fn end_pause(&mut self) {
+        debug_assert!(self.is_paused());
+        self.place = Place::Nowhere;
     }
 }
 
@@ -123,8 +156,8 @@ impl Hub {
     /// Puts each of a reader's subscriptions into the list where its cursor says it belongs.
     /// Returns whether the reader has caught up in all channels.
     pub fn enqueue(&mut self, reader: &mut Reader) -> bool {
-        debug_assert!(!reader.queued);
-        reader.queued = true;
+        debug_assert!(reader.is_unplaced());
+        reader.place = Place::Queued;
         let mut waits = true;
         let mut at = reader.first;
         while at != NONE {
@@ -153,9 +186,10 @@ impl Hub {
 
     /// Takes a reader's subscriptions out of the lists.
     pub fn dequeue(&mut self, reader: &mut Reader) {
-        if !std::mem::replace(&mut reader.queued, false) {
+        if !reader.is_queued() {
             return;
         }
+        reader.place = Place::Nowhere;
         let mut at = reader.first;
         while at != NONE {
             let subscription = &self.subscriptions[at as usize];

@@ -20,7 +20,7 @@ use super::ring::Ring;
 use super::stored::Stored;
 use super::{Channel, Hub, footprint};
 use crate::base::time::Time;
-use crate::message::{ChannelName, Draft, Epoch, Seq};
+use crate::message::{ChannelName, Draft, DraftKind, Epoch, Seq};
 
 /// A message to be restored.
 #[derive(Debug)]
@@ -101,7 +101,11 @@ impl Restore {
         };
         let bytes = footprint(&draft);
         self.hub.meter.charge(bytes);
-        let stored = Stored::new(draft, bytes, seq, index, at, subscribers);
+        let is_end = draft.kind == DraftKind::End;
+        let mut stored = Stored::new(draft, bytes, seq, index, at, subscribers);
+        if is_end {
+            stored.set_end();
+        }
         let key = self.hub.messages.insert(stored) as u32;
         let gathered = &mut self.gathered[index as usize];
         gathered.messages.push((seq, key));

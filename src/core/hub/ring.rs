@@ -16,6 +16,8 @@ use crate::message::Seq;
 pub(super) struct Ring {
     pub(super) entries: VecDeque<Entry>,
     bytes: usize,
+    /// Whether the last entry is the end of the channel.
+    has_end: bool,
     keys: HashMap<Box<str>, u32>,
     beat_at: Option<Time>,
     mean_ms: u32,
@@ -57,10 +59,13 @@ impl Ring {
 
     /// Appends the end of the channel, which is stored like a message.
     pub(super) fn push_end(&mut self, seq: Seq, key: u32, bytes: usize, named: Option<Box<str>>) {
-        debug_assert!(!self.has_end());
+        debug_assert!(!self.has_end);
         self.push_tagged(seq, key | Entry::END, bytes, named);
+        self.has_end = true;
     }
 
+    /// On the path of every message.
+    #[inline(always)]
     fn push_tagged(&mut self, seq: Seq, tagged_key: u32, bytes: usize, named: Option<Box<str>>) {
         debug_assert!(self.entries.back().is_none_or(|last| last.seq < seq));
         let key = tagged_key & !Entry::END;
@@ -84,19 +89,27 @@ impl Ring {
             return None;
         }
         let end = self.entries.remove(place)?;
+        self.has_end = false;
         // fault: reader-of-the-end-is-forgotten
         self.entries[place].pending += end.pending;
         Some(end.key())
     }
 
+    /// Removes the oldest entry.
+    pub(super) fn pop_front(&mut self) -> Option<Entry> {
+        let oldest = self.entries.pop_front()?;
+        self.has_end &= !oldest.is_end();
+        Some(oldest)
+    }
+
     /// Whether its last entry is the end of the channel.
     pub(super) fn has_end(&self) -> bool {
-        self.entries.back().is_some_and(Entry::is_end)
+        self.has_end
     }
 
     /// How many messages it has: the end of the channel is none.
     pub(super) fn message_count(&self) -> usize {
-        self.entries.len() - usize::from(self.has_end())
+        self.entries.len() - usize::from(self.has_end)
     }
 
     /// The newest message.

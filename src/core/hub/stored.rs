@@ -10,7 +10,7 @@ use slab::Slab;
 use crate::base::list::{LinkTable, Links};
 use crate::base::meter::Frame;
 use crate::base::time::Time;
-use crate::message::{Data, Draft, DraftKind, EventName, IdempotencyKey, Seq};
+use crate::message::{Data, Draft, EventName, IdempotencyKey, Seq};
 
 /// A shape in which a message's bytes are shared: a number that the caller gave a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Stored {
         subscribers: u32,
     ) -> Stored {
         Stored {
-            is_end: message.kind == DraftKind::End,
+            is_end: false,
             frames: Default::default(),
             bytes,
             data: message.data,
@@ -99,6 +99,11 @@ impl Stored {
     /// Its bytes in a shape, if somebody needed them before.
     pub fn frame(&self, shape: Shape) -> Option<&Arc<Frame>> {
         self.frames[usize::from(shape.0)].as_ref()
+    }
+
+    /// It is the end of its channel.
+    pub(super) fn set_end(&mut self) {
+        self.is_end = true;
     }
 
     pub(super) fn set_frame(&mut self, shape: Shape, frame: Arc<Frame>) {

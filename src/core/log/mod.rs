@@ -73,17 +73,33 @@ impl Log {
         if let Some(first) = hub.published_before(&draft) {
             return Ok(first);
         }
-        if let Some(end) = hub.ended_before(&draft) {
-            return Ok(end);
+        if draft.kind != DraftKind::Message {
+            return self.publish_ending(hub, draft);
         }
         let room = match hub.make_room(&draft) {
             Ok(room) => room,
             Err(refusal) => return Err((refusal, draft)),
         };
-        Ok(match (self, draft.kind) {
-            (Log::Memory(memory), DraftKind::Message) => hub.apply(memory.next(), room, draft),
-            (log, _) => return log.publish_with_room(hub, room, draft),
+        Ok(match self {
+            Log::Memory(memory) => hub.apply(memory.next(), room, draft),
+            Log::Saved(_) => return self.publish_with_room(hub, room, draft),
         })
+    }
+
+    /// Publishes the end of a channel, and the message before it if there is one.
+    #[cold]
+    fn publish_ending<'n>(
+        &mut self,
+        hub: &mut Hub,
+        draft: Draft<'n>,
+    ) -> Result<Published, (Refusal, Draft<'n>)> {
+        if let Some(end) = hub.ended_before(&draft) {
+            return Ok(end);
+        }
+        match hub.make_room_to_end(&draft) {
+            Ok(room) => self.publish_with_room(hub, room, draft),
+            Err(refusal) => Err((refusal, draft)),
+        }
     }
 
     /// Publishes what there is room for, unless the log takes nothing.
@@ -155,7 +171,8 @@ impl Log {
         let rooms = hub.make_room_for_all(&drafts)?;
         let published = drafts.into_iter().zip(rooms).map(|(draft, room)| {
             let channel = draft.channel.clone();
-            (channel, self.apply(hub, room, draft))
+            let published = self.apply(hub, room, draft);
+            (channel, published)
         });
         Ok(published.collect())
     }

@@ -63,6 +63,11 @@ impl Data {
     }
 }
 
+/// Whether a `Content-Type` is that of JSON.
+pub fn is_json(content_type: Option<&[u8]>) -> bool {
+    matches!(Kind::of(content_type.unwrap_or_default()), Kind::Json)
+}
+
 impl From<Json> for Data {
     fn from(json: Json) -> Data {
         Data::Json(json)

@@ -7,6 +7,10 @@
 //! Invariant: a message object that encke wrote is a line for the same message. Therefore
 //! `id` and other unknown members are ignored.
 
+mod buffer;
+
+pub use buffer::LineBuffer;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::{memchr, memchr_iter};

@@ -18,7 +18,7 @@ mod json;
 pub mod lines;
 mod names;
 
-pub use data::Data;
+pub use data::{Data, is_json};
 pub use id::{Cursor, Epoch, MessageId, Seq};
 pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};
 pub use names::{ChannelName, EventError, EventName, IdempotencyKey, KeyError, NameError};

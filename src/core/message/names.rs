@@ -182,6 +182,12 @@ impl IdempotencyKey {
             _ => Err(KeyError),
         }
     }
+
+    /// The key of a part of the request that has this key: a line, by its number, or the end. It may
+    /// be longer than a key that is parsed.
+    pub fn of_part(&self, part: impl fmt::Display) -> IdempotencyKey {
+        IdempotencyKey(format!("{}/{part}", self.0).into())
+    }
 }
 
 impl Deref for IdempotencyKey {

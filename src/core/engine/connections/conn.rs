@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bitflags::bitflags;
 
+use super::line_upload::LineUpload;
 use super::request_state::{RequestState, ResponseOptions};
 use super::state::State;
 use crate::base::meter::Meter;
@@ -64,8 +65,6 @@ bitflags! {
         const DEFERRED_INPUT = 1 << 3;
         /// Its end is that of its right to receive, not that of its hold or stream.
         const EXPIRES = 1 << 4;
-        /// Its stream is paced, and its next write is not due yet: its reader is in no list.
-        const PAUSED = 1 << 5;
         /// Our side is shut down.
         const SHUT_DOWN = 1 << 6;
         /// Its reader had nothing pending when it was last queued: the next delivery is timed.
@@ -172,6 +171,11 @@ impl Conn {
         self.request
             .as_ref()
             .is_some_and(|request| !request.input.is_empty() || request.delayed_command.is_some())
+    }
+
+    /// The request that it is sending, if that publishes by lines.
+    pub(in crate::engine) fn line_upload(&self) -> Option<&LineUpload> {
+        self.request.as_ref()?.lines.as_deref()
     }
 
     pub(in crate::engine) fn ends_at(&self, now: Time) -> Time {

@@ -107,7 +107,7 @@ impl Holders {
 
     /// Forgets where the right of a connection comes from.
     #[inline]
-    pub(super) fn clear(&mut self, index: u32) {
+    pub(in crate::engine) fn clear(&mut self, index: u32) {
         if !self.is_anonymous(index) {
             self.set(index, Origin::Anonymous);
             self.drop_token(index);

@@ -13,6 +13,7 @@
 
 mod conn;
 mod holders;
+mod line_upload;
 mod request_state;
 mod state;
 mod table;
@@ -22,6 +23,7 @@ mod write;
 pub use conn::{Access, ConnId};
 pub(super) use conn::{Conn, Flags};
 pub(super) use holders::Origin;
+pub(super) use line_upload::{BodyEnd, LinePlan, LineUpload};
 pub(super) use request_state::{
     LingerBatch, LingeredMessage, ResponseOptions, UnfinishedMessage, Upload,
 };

@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::line_upload::LineUpload;
 use crate::base::meter::{Charge, Frame, Meter};
 use crate::base::time::Time;
 use crate::http1::{Decoder, Error, Progress, Scan};
@@ -19,6 +20,8 @@ pub(in crate::engine) struct RequestState {
     pub(in crate::engine) input: Vec<u8>,
     pub(in crate::engine) scan: Scan,
     pub(in crate::engine) upload: Option<Upload>,
+    /// In place of an upload, a request that publishes by lines.
+    pub(in crate::engine) lines: Option<Box<LineUpload>>,
     pub(in crate::engine) unsent: Option<UnsentFrame>,
     pub(in crate::engine) options: Option<ResponseOptions>,
     /// A message of a duplex stream that has arrived in part.
@@ -38,6 +41,7 @@ impl RequestState {
             input: Vec::new(),
             scan: Scan::default(),
             upload: None,
+            lines: None,
             unsent: None,
             options: None,
             message: None,
@@ -52,6 +56,7 @@ impl RequestState {
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.input.is_empty()
             && self.upload.is_none()
+            && self.lines.is_none()
             && self.unsent.is_none()
             && self.options.is_none()
             && self.message.is_none()
@@ -63,10 +68,12 @@ impl RequestState {
     /// Updates the charge for buffered bytes; to be called after they changed.
     pub(in crate::engine) fn update_charge(&mut self) {
         let upload = self.upload.as_ref().map_or(0, Upload::bytes);
+        let lines = self.lines.as_ref().map_or(0, |lines| lines.bytes());
         let message = self.message.as_ref().map_or(0, UnfinishedMessage::bytes);
         let delayed = self.delayed_command.as_ref().map_or(0, |text| text.len());
-        self.charge
-            .set(size_of::<RequestState>() + self.input.capacity() + upload + message + delayed);
+        self.charge.set(
+            size_of::<RequestState>() + self.input.capacity() + upload + lines + message + delayed,
+        );
     }
 }
 

@@ -61,6 +61,8 @@ pub(in crate::engine) struct Connections {
     heartbeat_ms: u64,
     /// Counts the bytes of unfinished requests and unsent responses.
     pub(in crate::engine) buffers: Arc<Meter>,
+    /// Counts requests that publish by lines, each as 1.
+    pub(in crate::engine) line_requests: Arc<Meter>,
     /// Connections with buffered requests to process, each once.
     deferred_input: VecDeque<u32>,
     /// Connections whose sockets are to be closed.
@@ -105,6 +107,7 @@ impl Connections {
             timeouts: Timeouts::of(config),
             heartbeat_ms: millis(config.heartbeat),
             buffers: Meter::new(config.max_buffer_bytes),
+            line_requests: Meter::new(usize::MAX),
             deferred_input: VecDeque::new(),
             to_close: VecDeque::new(),
             holders: Holders::new(keys),
@@ -249,28 +252,35 @@ impl Connections {
     }
 
     /// Sets a stream's next deadline after a write: its heartbeat or its end, whichever comes first;
-    /// of one that is paced, the end of the pause that begins. Where its client may be sending a
-    /// message, [`Connections::arm_message`] follows.
+    /// of one that is paced, the end of the pause that begins. Its reader is not queued. Where its
+    /// client may be sending a message, [`Connections::arm_message`] follows.
     pub(in crate::engine) fn arm_stream(&mut self, index: u32) {
-        let conn = &mut self.table[index as usize];
-        let silence_ms = match conn.reader.pace_ms {
-            0 => self.heartbeat_ms,
-            pace_ms => {
-                // fault: no-pause
-                conn.flags.insert(Flags::PAUSED);
-                u64::from(pace_ms)
-            }
-        };
-        let next = self.now.after_ms(silence_ms);
-        let ends_at = conn.ends_at(self.now);
-        self.arm(index, next.min(ends_at));
+        if self[index].reader.pace_ms > 0 {
+            return self.begin_pause(index);
+        }
+        let heartbeat = self.now.after_ms(self.heartbeat_ms);
+        let ends_at = self[index].ends_at(self.now);
+        self.arm(index, heartbeat.min(ends_at));
     }
 
-    /// Ends the pause of a paced stream: it is queued when it is settled. Its heartbeat is due when
-    /// it would be without a pause, but not before now.
+    #[cold]
+    fn begin_pause(&mut self, index: u32) {
+        let conn = &mut self.table[index as usize];
+        // fault: no-pause
+        conn.reader.pause();
+        let end = self.now.after_ms(u64::from(conn.reader.pace_ms));
+        let ends_at = conn.ends_at(self.now);
+        self.arm(index, end.min(ends_at));
+    }
+
+    /// Ends the pause of a paced stream, if it is in one: it is queued when it is settled. Its
+    /// heartbeat is due when it would be without a pause, but not before now.
     pub(in crate::engine) fn end_pause(&mut self, index: u32) {
         let conn = &mut self.table[index as usize];
-        conn.flags.remove(Flags::PAUSED);
+        if !conn.reader.is_paused() {
+            return;
+        }
+        conn.reader.end_pause();
         let heartbeat_ms = self
             .heartbeat_ms
             .saturating_sub(u64::from(conn.reader.pace_ms));
@@ -404,15 +414,9 @@ impl Connections {
                 return Some(Step::EndStream);
             }
             State::Held | State::Streaming => {
-                let is_paused = conn.flags.contains(Flags::PAUSED);
-                if conn.reader.is_queued() == is_paused {
-                    match is_paused {
-                        true => hub.dequeue(&mut conn.reader),
-                        false => {
-                            let waits = hub.enqueue(&mut conn.reader);
-                            conn.flags.set(Flags::WAITED, waits);
-                        }
-                    }
+                if conn.reader.is_unplaced() {
+                    let waits = hub.enqueue(&mut conn.reader);
+                    conn.flags.set(Flags::WAITED, waits);
                 }
             }
             State::Closing => self.close_lingering(index, hub, wire),
@@ -500,8 +504,6 @@ impl Connections {
                 "a connection is queued in state {:?}",
                 conn.state()
             );
-            let is_paused = conn.flags.contains(Flags::PAUSED);
-            assert!(!is_queued || !is_paused, "a paused connection is queued");
             assert!(
                 !is_queued || !conn.is_blocked(),
                 "a blocked connection is queued"

@@ -6,7 +6,7 @@
 
 use super::settle::{refuse, settle};
 use super::state::Delivery;
-use super::{duplex, expired, poll, publishing, stream};
+use super::{duplex, expired, lines, poll, publishing, stream};
 use crate::base::wheel::TICK_MS;
 use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::Problem;
@@ -47,6 +47,7 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             connections.arm_ms(index, TICK_MS);
         }
         State::Idle => close_idle(delivery, index, wire),
+        State::Body if conn.line_upload().is_some() => lines::on_deadline(delivery, index, wire),
         State::Head if !conn.has_input() => close_idle(delivery, index, wire),
         State::Head => time_out(
             delivery,
@@ -90,7 +91,7 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             delivery.flush(index, wire);
             settle(delivery, index, wire);
         }
-        State::Streaming if conn.flags.contains(Flags::PAUSED) => {
+        State::Streaming if conn.reader.is_paused() => {
             // fault: pause-without-end
             connections.end_pause(index);
             connections.arm_message(index);

@@ -40,11 +40,7 @@ pub(in crate::engine) fn deliver(delivery: &mut Delivery, mut budget: usize, wir
                 break;
             };
             budget -= 1;
-            serve_ready(delivery, index, wire);
-            if delivery.items.len() > STREAM_TAKE.messages {
-                let more = delivery.items.len() / STREAM_TAKE.messages;
-                budget = budget.saturating_sub(more);
-            }
+            serve_ready(delivery, index, &mut budget, wire);
         }
         if delivery.hub.first_ready(channel).is_none() {
             // Charge the budget for an empty channel as well; otherwise a run queue of empty
@@ -55,7 +51,7 @@ pub(in crate::engine) fn deliver(delivery: &mut Delivery, mut budget: usize, wir
     }
 }
 
-fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+fn serve_ready(delivery: &mut Delivery, index: u32, budget: &mut usize, wire: &mut impl Wire) {
     let mut items = std::mem::take(&mut delivery.items);
     items.clear();
     let now = delivery.now();
@@ -73,11 +69,15 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     }
     hub.dequeue(&mut conn.reader);
     let take = match conn.state() {
-        State::Streaming if conn.reader.pace_ms > 0 => PACED_TAKE,
         State::Streaming => STREAM_TAKE,
         _ => poll::room(conn, settings.max_batch),
     };
-    let more = hub.pending_items(&conn.reader, take, &mut items);
+    let mut more = hub.pending_items(&conn.reader, take, &mut items);
+    if more && conn.reader.pace_ms > 0 {
+        items.clear();
+        more = hub.pending_items(&conn.reader, PACED_TAKE, &mut items);
+        *budget = budget.saturating_sub(items.len() / STREAM_TAKE.messages);
+    }
     let (state, waited) = (conn.state(), conn.flags.contains(Flags::WAITED));
     if let Some(Item::Message { key, .. }) = items.last()
         && waited

@@ -110,6 +110,9 @@ fn schedule_release(connections: &mut Connections, index: u32, at: Time) {
             let due = connections.deadline(index).unwrap_or(at);
             connections.arm(index, at.min(due));
         }
+    } else if conn.line_upload().is_some() {
+        // It is refused then, unless a line is before.
+        connections.arm(index, at);
     } else if matches!(conn.state(), State::Idle | State::Head)
         && !conn.has_input()
         && !conn.is_blocked()

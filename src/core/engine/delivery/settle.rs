@@ -35,6 +35,17 @@ pub(in crate::engine) fn refuse(
     problem: &Problem,
     head: &[u8],
 ) {
+    refuse_as(Endpoint::Other, delivery, index, problem, head);
+}
+
+/// As [`refuse`], for a request that is counted for an endpoint.
+pub(super) fn refuse_as(
+    endpoint: Endpoint,
+    delivery: &mut Delivery,
+    index: u32,
+    problem: &Problem,
+    head: &[u8],
+) {
     let heads = &delivery.response.heads;
     let context = ResponseContext {
         keep_alive: KeepAlive::Close,
@@ -44,16 +55,14 @@ pub(in crate::engine) fn refuse(
     };
     delivery.response.problem(problem, &context);
     let connections = &mut delivery.connections;
-    connections
-        .stats
-        .requests
-        .count(Endpoint::Other, problem.status);
+    connections.stats.requests.count(endpoint, problem.status);
     connections.enter(index, State::Closing);
     let conn = &mut connections[index];
     conn.flags.insert(Flags::CLOSE);
     if let Some(request) = conn.request.as_mut() {
         request.input = Vec::new();
         request.upload = None;
+        request.lines = None;
         request.update_charge();
     }
 }

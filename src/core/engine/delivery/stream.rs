@@ -231,6 +231,35 @@ fn write_opening(delivery: &mut Delivery, format: Format, params: &Params<'_>, s
 pub(super) fn deliver(
     delivery: &mut Delivery,
     index: u32,
+    items: &[Item],
+    more: bool,
+    wire: &mut impl Wire,
+) {
+    let Delivery {
+        connections,
+        hub,
+        response,
+        frames,
+        ..
+    } = delivery;
+    let conn = &connections[index];
+    let (transport, options) = (conn.transport(), conn.transport_options);
+    frames.clear();
+    for item in items {
+        let Item::Message { key, .. } = *item else {
+            return deliver_mixed(delivery, index, items, more, wire);
+        };
+        let heads = &response.heads;
+        frames.push(shapes::message(hub, heads, key, transport, options));
+    }
+    write_items(delivery, index, items, more, wire);
+}
+
+/// As [`deliver`], where the items are not all messages.
+#[cold]
+fn deliver_mixed(
+    delivery: &mut Delivery,
+    index: u32,
     mut items: &[Item],
     more: bool,
     wire: &mut impl Wire,
@@ -247,12 +276,12 @@ pub(super) fn deliver(
     frames.clear();
     // After this item the reader is done.
     let mut done_at = None;
+    let mut gaps = 0;
     for item in items {
         match *item {
             Item::Message { key, .. } => {
                 let heads = &response.heads;
                 frames.push(shapes::message(hub, heads, key, transport, options));
-                connections.stats.delivered += 1;
             }
             Item::Gap(_) if ends_at_gap(transport, options) => {
                 if frames.is_empty() {
@@ -263,28 +292,54 @@ pub(super) fn deliver(
                 break;
             }
             Item::Gap(_) | Item::End { .. } => {
-                let reader = &connections[index].reader;
-                let is_done = hub.are_done(hub.followed(reader), item.seq());
+                let is_done = hub.are_done(hub.followed(&conn.reader), item.seq());
                 frames.push(notice(hub, transport, options, *item, is_done));
-                connections.stats.gaps += u64::from(matches!(item, Item::Gap(_)));
+                gaps += u64::from(matches!(item, Item::Gap(_)));
                 done_at = is_done.then_some(item.seq());
             }
         }
     }
+    let notices = items
+        .iter()
+        .filter(|item| !matches!(item, Item::Message { .. }));
+    connections.stats.gaps += gaps;
+    let notices = notices.count() as u64;
+    write_items(delivery, index, items, more, wire);
+    delivery.connections.stats.delivered -= notices;
+    let conn = &delivery.connections[index];
+    if conn.state() == State::Streaming && done_at == Some(conn.reader.cursor) {
+        delivery.connections.stats.completed += 1;
+        leave(delivery, index);
+    }
+}
+
+/// Writes the frames of items, one for each, and sets the next deadline. It is on the path of every
+/// message.
+#[inline(always)]
+fn write_items(
+    delivery: &mut Delivery,
+    index: u32,
+    items: &[Item],
+    more: bool,
+    wire: &mut impl Wire,
+) {
+    let Delivery {
+        connections,
+        hub,
+        frames,
+        ..
+    } = delivery;
+    connections.stats.delivered += items.len() as u64;
     write_frames(connections, index, items, frames, hub, wire);
     frames.clear();
     let conn = &connections[index];
     if conn.state() == State::Streaming {
-        if done_at == Some(conn.reader.cursor) {
-            connections.stats.completed += 1;
-            return leave(delivery, index);
-        }
         hub.clear_fresh(&conn.reader, items);
         if !conn.is_blocked() {
             let has_request = conn.request.is_some();
             connections.arm_stream(index);
-            if more && connections[index].flags.contains(Flags::PAUSED) {
-                // One write does not hold what came in the pause.
+            if more {
+                // One write does not hold what came in a pause.
                 connections.end_pause(index);
             }
             if has_request {
@@ -379,7 +434,11 @@ pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut imp
     let head = delivery.hub.id(delivery.hub.head());
     Format::of(delivery, index).write(&mut delivery.response, &Event::Heartbeat(head));
     let bytes = delivery.response.out.len();
-    delivery.connections[index].spend_stream_bytes(bytes);
+    let conn = &mut delivery.connections[index];
+    conn.spend_stream_bytes(bytes);
+    if conn.reader.pace_ms > 0 {
+        delivery.hub.dequeue(&mut conn.reader);
+    }
     // fault: one-heartbeat
     delivery.connections.arm_stream(index);
     delivery.connections.arm_message(index);

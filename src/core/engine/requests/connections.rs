@@ -113,10 +113,15 @@ impl Search {
             _ => return false,
         }
         let conn = &connections[index];
-        conn.is_parked()
+        let is_by_lines = conn.line_upload();
+        (conn.is_parked() || is_by_lines.is_some())
             // fault: ended-is-counted
             && !conn.has_expired(delivery.now())
             && self.channel.as_deref().is_none_or(|name| {
+                let named = is_by_lines.and_then(|upload| upload.plan.channel.as_deref());
+                if named == Some(name) {
+                    return true;
+                }
                 let mut followed = hub.followed(&conn.reader);
                 // fault: kick-ignores-the-channel
                 followed.any(|channel| {

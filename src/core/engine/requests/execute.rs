@@ -108,7 +108,11 @@ pub(super) fn refuse_request(
     delivery.connections.enter(index, State::Idle);
 }
 
-fn context_of<'b>(delivery: &Delivery, index: u32, head: &Head<'b>) -> ResponseContext<'b> {
+pub(super) fn context_of<'b>(
+    delivery: &Delivery,
+    index: u32,
+    head: &Head<'b>,
+) -> ResponseContext<'b> {
     let heads = &delivery.response.heads;
     ResponseContext {
         keep_alive: KeepAlive::of(delivery.connections[index].flags),
@@ -199,6 +203,7 @@ fn execute<'b>(
             }
             response.json(context, &answer);
         }
+        Operation::PublishByLines { .. } => unreachable!("its lines are taken as they come"),
         Operation::Channels => {
             let mut listing = Listing::new(head.query)?;
             if !listing.advance(hub) {
@@ -377,7 +382,7 @@ fn write_preflight(
 }
 
 /// Counts a request and writes its line of the access log.
-fn record(
+pub(super) fn record(
     delivery: &mut Delivery,
     index: u32,
     head: &Head<'_>,

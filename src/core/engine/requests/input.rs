@@ -5,11 +5,12 @@
 
 use super::execute::{authorize, handle_request, refuse_request};
 use super::frames::{execute_delayed, next_frame};
+use super::lines;
 use super::state::Requests;
 use crate::engine::connections::{ConnId, Flags, State, Upload, Wire};
 use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle, wait_behind};
 use crate::engine::response::Problem;
-use crate::engine::routing::Route;
+use crate::engine::routing::{Route, is_by_lines};
 use crate::engine::stats::CloseReason;
 use crate::http1::{self, Decoder, Framing, Head, Outcome, Scan, Version};
 
@@ -297,6 +298,9 @@ fn serve_head(
     let flags = &mut delivery.connections[index].flags;
     flags.set(Flags::HTTP10, head.version == Version::Http10);
     flags.set(Flags::CLOSE, !head.keep_alive || is_draining);
+    if is_by_lines(head) {
+        return lines::begin(requests, delivery, index, head, raw, rest);
+    }
     match head.framing {
         Framing::None => {
             handle_request(requests, delivery, index, head, &[]);
@@ -371,7 +375,11 @@ fn continue_body(
     let connections = &mut delivery.connections;
     let has_room = connections.buffers.has_room(bytes.len());
     let request = connections[index].request.as_mut();
-    let upload = request.and_then(|request| request.upload.take());
+    let request = request.expect("a connection in state Body has an upload");
+    if let Some(upload) = request.lines.take() {
+        return lines::proceed(requests, delivery, index, upload, bytes);
+    }
+    let upload = request.upload.take();
     let mut upload = upload.expect("a connection in state Body has an upload");
     match upload.take(bytes, requests.max_body_bytes) {
         Err(error) => {
@@ -390,7 +398,7 @@ fn continue_body(
             Some(progress.consumed)
         }
         Ok(_) if !has_room => {
-            refuse(delivery, index, &no_room(), &upload.head);
+            refuse(delivery, index, &Problem::no_room(), &upload.head);
             Some(bytes.len())
         }
         Ok(_) => {
@@ -401,11 +409,4 @@ fn continue_body(
             None
         }
     }
-}
-
-fn no_room() -> Problem {
-    Problem::unavailable(
-        "the memory for unfinished requests is spent; try again shortly",
-        1,
-    )
 }

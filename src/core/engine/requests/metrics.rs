@@ -118,6 +118,11 @@ fn gauges(delivery: &Delivery, tokens: &tokens::Counts) -> Vec<(&'static str, &'
             buffers.limit() as f64,
         ),
         (
+            "line_requests",
+            "Open requests that publish by lines as they come",
+            connections.line_requests.used() as f64,
+        ),
+        (
             "subjects",
             "Subjects of tokens that parked connections have",
             connections.holders.len() as f64,
@@ -217,6 +222,11 @@ impl Snapshot {
                 "channels_ended_total",
                 "Channels that publishers ended",
                 counts.ended,
+            ),
+            (
+                "lines_published_total",
+                "Messages published by lines as they came",
+                stats.lines,
             ),
             (
                 "readers_done_total",

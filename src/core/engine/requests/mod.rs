@@ -4,7 +4,7 @@
 //! more than one tick. It never decides when a parked connection is served.
 //!
 //! Calls run one way: `input` → `execute` → `publish`, `channels`, `metrics`, `page` → `state`, and
-//! `input` → `frames` → `socket` → `publish`, `command`.
+//! `input` → `frames` → `socket` → `publish`, `command`, and `input` → `lines` → `execute`.
 
 mod channels;
 mod client;
@@ -14,6 +14,7 @@ mod deferred;
 mod execute;
 mod frames;
 mod input;
+mod lines;
 mod metrics;
 mod page;
 mod publish;

@@ -211,8 +211,12 @@ fn shortened(text: &str) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-/// What the credential of a parked socket still proves.
-fn identity(requests: &mut Requests, delivery: &Delivery, index: u32) -> Result<Identity, Problem> {
+/// What the credential of a parked socket, or of a request that publishes by lines, still proves.
+pub(super) fn identity(
+    requests: &mut Requests,
+    delivery: &Delivery,
+    index: u32,
+) -> Result<Identity, Problem> {
     let holders = &delivery.connections.holders;
     let (origin, token) = (holders.of(index), holders.token(index));
     let authorizer = &mut requests.authorizer;

@@ -15,8 +15,17 @@ use crate::hub::Refusal;
 pub(in crate::engine) struct Problem {
     pub(in crate::engine) status: u16,
     detail: Cow<'static, str>,
+    /// What few refusals have: a refusal is moved often.
+    more: Option<Box<More>>,
+}
+
+/// What only some refusals say.
+#[derive(Clone, Debug, Default)]
+struct More {
     /// Header fields that only this refusal has.
     fields: Vec<(&'static str, Cow<'static, str>)>,
+    /// Messages that were published before it, by a request that publishes by lines.
+    published: Option<u64>,
 }
 
 impl Problem {
@@ -24,13 +33,35 @@ impl Problem {
         Problem {
             status,
             detail: detail.into(),
-            fields: Vec::new(),
+            more: None,
         }
+    }
+
+    /// The same, found in a line of a request that publishes by lines.
+    pub(in crate::engine) fn in_line(self, line: u64) -> Problem {
+        Problem {
+            detail: format!("line {line}: {}", self.detail).into(),
+            ..self
+        }
+    }
+
+    /// The same, which says how many messages of its request were published before.
+    pub(in crate::engine) fn after_publishing(mut self, published: u64) -> Problem {
+        let detail = &self.detail;
+        self.detail = format!("{detail}; {published} messages were published before").into();
+        self.more.get_or_insert_default().published = Some(published);
+        self
     }
 
     /// 400.
     pub(in crate::engine) fn bad(detail: impl Into<Cow<'static, str>>) -> Problem {
         Problem::new(400, detail)
+    }
+
+    /// 503: too many unfinished requests.
+    pub(in crate::engine) fn no_room() -> Problem {
+        let detail = "the memory for unfinished requests is spent; try again shortly";
+        Problem::unavailable(detail, 1)
     }
 
     /// 503 with `Retry-After`.
@@ -44,7 +75,8 @@ impl Problem {
         name: &'static str,
         value: impl Into<Cow<'static, str>>,
     ) -> Problem {
-        self.fields.push((name, value.into()));
+        let more = self.more.get_or_insert_default();
+        more.fields.push((name, value.into()));
         self
     }
 
@@ -68,6 +100,11 @@ impl Problem {
     ) {
         let mut body = Vec::new();
         self.document(&mut body);
+        let more = self.more.as_deref();
+        if let Some(published) = more.and_then(|more| more.published) {
+            body.pop();
+            body.extend_from_slice(format!(",\"published\":{published}}}").as_bytes());
+        }
         if let Some(callback) = &context.callback {
             let wrapped = [b"{\"error\":", &body[..], b"}"].concat();
             let mut call = Vec::new();
@@ -79,7 +116,7 @@ impl Problem {
             return;
         }
         heads.begin(out, context, self.status);
-        for (name, value) in &self.fields {
+        for (name, value) in more.into_iter().flat_map(|more| &more.fields) {
             field(out, name, value);
         }
         field(out, "Content-Type", "application/problem+json");

@@ -40,6 +40,16 @@ pub(in crate::engine) enum Operation<'b> {
     },
     /// The channels are named in the body, and judged when it is here.
     PublishLines(Identity),
+    /// Each line is published as it comes.
+    PublishByLines {
+        /// `None`: each line names its own, which is judged when it is here.
+        channel: Option<ChannelName<'b>>,
+        event: Option<EventName>,
+        key: Option<IdempotencyKey>,
+        end: bool,
+        ack: bool,
+        identity: Identity,
+    },
     Channels,
     ShowChannel(ChannelName<'b>),
     ForgetChannel(ChannelName<'b>),
@@ -62,6 +72,8 @@ pub(in crate::engine) struct Authorizer {
     token_cookie: Option<String>,
     /// Whether the live page and the JavaScript client are served.
     has_page: bool,
+    /// Counts the changes of settings.
+    changes: u32,
 }
 
 /// The state of the server that a judgement depends on.
@@ -84,6 +96,7 @@ impl Authorizer {
             tokens: Tokens::new(config.tokens.clone(), seed),
             token_cookie: config.token_cookie.clone(),
             has_page: config.page,
+            changes: 0,
         }
     }
 
@@ -92,12 +105,18 @@ impl Authorizer {
         self.tokens.replace(config.tokens.clone());
         self.token_cookie.clone_from(&config.token_cookie);
         self.has_page = config.page;
+        self.changes = self.changes.wrapping_add(1);
         std::mem::replace(&mut self.rights, Rights::new(config))
     }
 
     /// The rights in force.
     pub(in crate::engine) fn rights(&self) -> &Rights {
         &self.rights
+    }
+
+    /// A number that changes with the settings by which requests are judged.
+    pub(in crate::engine) fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// The verified tokens and the blocked subjects.
@@ -228,6 +247,16 @@ impl Authorizer {
                 .with("Accept-Encoding", "identity"));
         }
         let params = PublishParams::parse(head, channel.is_some())?;
+        if params.lines {
+            return Ok(Operation::PublishByLines {
+                channel,
+                event: params.event,
+                key: idempotency_key(head)?,
+                end: params.end,
+                ack: params.ack,
+                identity,
+            });
+        }
         match channel {
             Some(channel) => Ok(Operation::Publish {
                 channel,

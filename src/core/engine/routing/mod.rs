@@ -15,5 +15,6 @@ mod route;
 pub(super) use authorize::{Authorizer, Circumstances, Operation};
 pub(super) use params::{Params, Since, callback_of, decoded, parameters, since};
 pub(super) use permit::{Identity, publish_to, receive as receive_from, serves_publishing};
+pub(super) use publication::is_by_lines;
 pub(super) use rights::Rights;
 pub(super) use route::{Names, Receive, Route, distinct_names};

@@ -3,9 +3,10 @@
 //! Owns their names and defaults. Unknown parameters are ignored; a malformed value is 400. Of a
 //! parameter given several times the last counts.
 
-use super::params::{decoded, parameters, switch};
+use super::params::{decoded, last, parameters, switch};
+use super::route::Route;
 use crate::engine::response::Problem;
-use crate::http1::Head;
+use crate::http1::{self, Head, Method};
 use crate::message::{EventName, IdempotencyKey};
 
 /// The parameters of a request to publish.
@@ -15,6 +16,10 @@ pub(super) struct PublishParams {
     pub(super) event: Option<EventName>,
     /// The channel ends with this request.
     pub(super) end: bool,
+    /// Each line of the body is published as it comes.
+    pub(super) lines: bool,
+    /// Each line is acknowledged when it is accepted.
+    pub(super) ack: bool,
 }
 
 impl PublishParams {
@@ -39,6 +44,8 @@ impl PublishParams {
             match &*name {
                 b"event" => named = Some(raw),
                 b"end" => params.end = switch("end", &decoded(raw)?)?,
+                b"lines" => params.lines = switch("lines", &decoded(raw)?)?,
+                b"ack" => params.ack = switch("ack", &decoded(raw)?)?,
                 _ => {}
             }
         }
@@ -48,6 +55,19 @@ impl PublishParams {
         }
         Ok(params)
     }
+}
+
+/// Whether a request asks to publish by lines. Nearly none does, so it is asked before the request is
+/// judged, which needs the same parameters.
+#[inline]
+pub(in crate::engine) fn is_by_lines(head: &Head<'_>) -> bool {
+    matches!(head.method, Method::Post | Method::Put) && !head.query.is_empty() && asks_lines(head)
+}
+
+fn asks_lines(head: &Head<'_>) -> bool {
+    let is_publish = Route::of(head.path).is_some_and(|route| route.is_publish());
+    let value = last(head.query, b"lines").and_then(http1::decode);
+    is_publish && value.is_some_and(|value| switch("lines", &value).is_ok_and(|lines| lines))
 }
 
 fn event(name: &[u8]) -> Result<Option<EventName>, Problem> {

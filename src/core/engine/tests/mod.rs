@@ -1,6 +1,7 @@
 //! The engine as its caller sees it: bytes in, bytes out, and time.
 
 mod kick;
+mod lines;
 mod pace;
 mod review;
 mod rights;

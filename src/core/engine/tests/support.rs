@@ -147,6 +147,11 @@ impl Server {
         self.take(id)
     }
 
+    /// The client of a connection closes its side.
+    pub(super) fn end_of_input(&mut self, id: ConnId) {
+        self.engine.eof(id, &mut self.received);
+    }
+
     /// Processes a connection's buffered requests, and returns what came back so far.
     pub(super) fn resume(&mut self, id: ConnId) -> String {
         self.engine.resume(id, &mut self.received);

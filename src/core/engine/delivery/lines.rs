@@ -1,0 +1,79 @@
+//! The last answer to a request that publishes by lines, where that is an error.
+//!
+//! Owns its form: a response, or the last line of the acknowledgements. It says how many messages
+//! were published before. What a line is and whether it may be published is decided where requests
+//! are.
+
+use super::settle::{refuse_as, settle};
+use super::state::Delivery;
+use crate::engine::connections::{Flags, LineUpload, State, Wire};
+use crate::engine::response::{Framing, Problem};
+use crate::engine::stats::Endpoint;
+use crate::http1::status;
+
+/// Ends a request by lines whose time is up: its client was too slow, the server drains, or the right
+/// to publish has ended.
+pub(super) fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    let problem = may_go_on(delivery, index).err().unwrap_or_else(|| {
+        let detail = "no line end came within --body-timeout";
+        Problem::new(status::REQUEST_TIMEOUT, detail)
+    });
+    let request = delivery.connections[index].request.as_mut();
+    if let Some(upload) = request.and_then(|request| request.lines.take()) {
+        refuse(delivery, index, &upload, problem);
+        delivery.flush(index, wire);
+    }
+    settle(delivery, index, wire);
+}
+
+/// Whether a request by lines may publish more: not while the server drains, and not if its
+/// connection was ended by a request about its subject.
+pub(in crate::engine) fn may_go_on(delivery: &Delivery, index: u32) -> Result<(), Problem> {
+    // fault: kicked-publisher-goes-on
+    if delivery.connections[index].has_expired(delivery.now()) {
+        let challenge = "Bearer realm=\"encke\", error=\"invalid_token\"";
+        let problem = Problem::new(401, "the right to publish was ended by a request");
+        return Err(problem.with("WWW-Authenticate", challenge));
+    }
+    // fault: drain-publishes-lines
+    match delivery.drain {
+        None => Ok(()),
+        Some(_) => Err(Problem::unavailable(
+            "the server is draining; publish to another",
+            1,
+        )),
+    }
+}
+
+/// Ends a request by lines with an error: nothing more is read from its connection.
+pub(in crate::engine) fn refuse(
+    delivery: &mut Delivery,
+    index: u32,
+    upload: &LineUpload,
+    problem: Problem,
+) {
+    let published = upload.published;
+    let problem = problem.after_publishing(published);
+    if !upload.plan.has_acks {
+        return refuse_as(Endpoint::Publish, delivery, index, &problem, &upload.head);
+    }
+    let requests = &mut delivery.connections.stats.requests;
+    requests.count(Endpoint::Publish, problem.status);
+    let framing = acknowledgements(delivery, index);
+    let out = &mut delivery.response.out;
+    framing.piece(out, |out| {
+        out.extend_from_slice(b"{\"error\":");
+        problem.document(out);
+        out.extend_from_slice(format!(",\"published\":{published}}}\n").as_bytes());
+    });
+    framing.end(out);
+    delivery.connections.enter(index, State::Closing);
+}
+
+/// How the acknowledgements of a connection's request are delimited.
+pub(in crate::engine) fn acknowledgements(delivery: &Delivery, index: u32) -> Framing {
+    match delivery.connections[index].flags.contains(Flags::HTTP10) {
+        true => Framing::UntilClose,
+        false => Framing::Chunked,
+    }
+}

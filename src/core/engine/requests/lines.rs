@@ -1,0 +1,433 @@
+//! Publishing by lines: each line of a body is published when its line end arrives.
+//!
+//! Owns the way of a line from the body to the log, what the request is answered, and when its rights
+//! are judged again: it may last for hours. A bad line ends it, and what came before stays published.
+//!
+//! Invariant: *a line is published at once or never.* A line that arrived waits only for its turn, or
+//! until the acknowledgements before it are read.
+
+use super::execute::{authorize, context_of, record, refuse_request};
+use super::publish::write_published;
+use super::socket::identity;
+use super::state::Requests;
+use crate::base::meter::Charge;
+use crate::engine::connections::{BodyEnd, Flags, LinePlan, LineUpload, Origin, State};
+use crate::engine::delivery::{Delivery, acknowledgements, may_go_on, refuse_lines};
+use crate::engine::response::{Problem, ResponseContext};
+use crate::engine::routing::{Identity, Operation, Route, publish_to};
+use crate::http1::{self, Decoder, Head, Outcome, Scan, status};
+use crate::hub::Published;
+use crate::message::lines::{LineBuffer, LineFault, parse_line, without_mark};
+use crate::message::{ChannelName, Data, Draft, is_json};
+
+/// Lines of one connection that are taken before other requests of the same turn are looked at; empty
+/// ones count.
+const LINES_PER_STEP: usize = 64;
+
+/// Begins a request whose lines are published as they come. Returns the bytes of body taken.
+pub(super) fn begin(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    raw: &[u8],
+    rest: &[u8],
+) -> usize {
+    let route = Route::of(head.path);
+    let has_room = delivery.connections.buffers.has_room(raw.len());
+    let judged = authorize(requests, delivery, index, head, route);
+    let judged = judged.and_then(|operation| has_room.then_some(operation).ok_or_else(Problem::no_room));
+    let (plan, identity) = match judged {
+        Ok(operation) => plan(operation, head),
+        Err(problem) => {
+            // What follows is its body.
+            delivery.connections[index].flags.insert(Flags::CLOSE);
+            refuse_request(delivery, index, head, route, &problem);
+            return rest.len();
+        }
+    };
+    if head.expect_continue && rest.is_empty() {
+        let out = &mut delivery.response.out;
+        out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    if plan.has_acks {
+        // The request may turn out to be malformed after its response has begun.
+        delivery.connections[index].flags.insert(Flags::CLOSE);
+        let context = ResponseContext {
+            callback: None,
+            ..context_of(delivery, index, head)
+        };
+        let framing = acknowledgements(delivery, index);
+        let response = &mut delivery.response;
+        response.stream_head(&context, "application/x-ndjson", framing);
+    }
+    grant(delivery, index, &identity);
+    let connections = &mut delivery.connections;
+    let mut open = Charge::new(&connections.line_requests);
+    open.set(1);
+    let upload = Box::new(LineUpload {
+        head: raw.into(),
+        decoder: Decoder::new(head.framing),
+        plan,
+        lines: LineBuffer::default(),
+        end: BodyEnd::Open,
+        line: 0,
+        published: 0,
+        last: None,
+        last_channel: None,
+        judged_by: requests.authorizer.changes(),
+        _open: open,
+    });
+    connections.enter(index, State::Body);
+    // It may be left from an earlier request.
+    connections[index].flags.remove(Flags::EXPIRES);
+    connections.start_body_timeout(index);
+    proceed(requests, delivery, index, upload, rest).unwrap_or(rest.len())
+}
+
+/// What an operation to publish by lines asks for, and who asks.
+fn plan(operation: Operation<'_>, head: &Head<'_>) -> (LinePlan, Identity) {
+    let Operation::PublishByLines {
+        channel,
+        event,
+        key,
+        end,
+        ack,
+        identity,
+    } = operation
+    else {
+        unreachable!("a request by lines is judged as one");
+    };
+    let plan = LinePlan {
+        channel: channel.map(ChannelName::into_owned),
+        event,
+        key,
+        is_json: is_json(head.content_type),
+        ends: end,
+        has_acks: ack,
+    };
+    (plan, identity)
+}
+
+/// Notes whose right a request has, so that it ends with that.
+fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) {
+    let holders = &mut delivery.connections.holders;
+    match identity {
+        Identity::Anonymous => holders.clear(index),
+        Identity::Publisher => holders.set(index, Origin::Publisher),
+        Identity::Token(token) => {
+            holders.set(index, Origin::from(&**token));
+            holders.keep_token(index, std::sync::Arc::clone(token));
+        }
+    }
+}
+
+/// Takes what has arrived of a body, and publishes the lines that are whole, within the budget of a
+/// step. Returns the bytes taken, or `None` where all were and more must come.
+pub(super) fn proceed(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    mut upload: Box<LineUpload>,
+    bytes: &[u8],
+) -> Option<usize> {
+    let taken = upload.take(bytes);
+    match step(requests, delivery, index, &mut upload) {
+        Ok(Step::Waits) => keep(delivery, index, upload),
+        Ok(Step::NeedsInput) => {
+            upload.lines.shrink();
+            keep(delivery, index, upload);
+            if delivery.connections.buffers.has_room(0) {
+                return None;
+            }
+            let request = delivery.connections.request_state(index);
+            let upload = request.lines.take().expect("it was kept");
+            refuse_lines(delivery, index, &upload, Problem::no_room());
+        }
+        Ok(Step::Done) => finish(requests, delivery, index, &mut upload),
+        Err(problem) => refuse_lines(delivery, index, &upload, problem),
+    }
+    Some(taken)
+}
+
+/// What a request by lines waits for after a step.
+enum Step {
+    /// Its turn: more lines are there.
+    Waits,
+    /// More of its body.
+    NeedsInput,
+    /// Nothing: all its lines are published.
+    Done,
+}
+
+/// Publishes the lines that are whole, at most [`LINES_PER_STEP`] of them, and acknowledges them.
+fn step(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    upload: &mut LineUpload,
+) -> Result<Step, Problem> {
+    let before = upload.line;
+    let mut acknowledged = Vec::new();
+    let result = take_lines(requests, delivery, index, upload, &mut acknowledged);
+    if !acknowledged.is_empty() {
+        let framing = acknowledgements(delivery, index);
+        let out = &mut delivery.response.out;
+        framing.piece(out, |out| out.extend_from_slice(&acknowledged));
+    }
+    if upload.line > before {
+        // fault: body-timeout-is-not-restarted
+        delivery.connections.start_body_timeout(index);
+    }
+    result
+}
+
+fn take_lines(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    upload: &mut LineUpload,
+    acknowledged: &mut Vec<u8>,
+) -> Result<Step, Problem> {
+    let max_bytes = requests.max_body_bytes;
+    // A body that is whole may have a last line, without line end, or an end to publish.
+    let is_ready = upload.lines.has_line() || upload.end == BodyEnd::Whole;
+    if is_ready {
+        let identity = judge(requests, delivery, index, upload)?;
+        let mut publisher = Publisher {
+            requests,
+            delivery,
+            index,
+            identity,
+            max_bytes,
+            acknowledged,
+        };
+        for _ in 0..LINES_PER_STEP {
+            if !publisher.publish_next(upload)? {
+                break;
+            }
+        }
+    }
+    match upload.end {
+        _ if upload.lines.has_line() => Ok(Step::Waits),
+        BodyEnd::Whole if upload.lines.is_empty() => Ok(Step::Done),
+        // Its last line, without line end, is left to the next step.
+        BodyEnd::Whole => Ok(Step::Waits),
+        BodyEnd::Malformed(error) => Err(error.into()),
+        BodyEnd::Open if upload.lines.is_longer_than(max_bytes) => {
+            Err(too_long(max_bytes).in_line(upload.line + 1))
+        }
+        BodyEnd::Open => Ok(Step::NeedsInput),
+    }
+}
+
+fn too_long(max_bytes: usize) -> Problem {
+    Problem::new(
+        status::CONTENT_TOO_LARGE,
+        format!("a line has at most {max_bytes} bytes (--max-body-bytes)"),
+    )
+}
+
+/// Judges a request again, before its next lines are published.
+fn judge(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    upload: &mut LineUpload,
+) -> Result<Identity, Problem> {
+    may_go_on(delivery, index)?;
+    let changes = requests.authorizer.changes();
+    if upload.judged_by == changes {
+        return identity(requests, delivery, index);
+    }
+    // The settings have changed: all of the request counts again.
+    // fault: line-request-is-judged-once
+    let head = parsed(&upload.head);
+    let operation = authorize(requests, delivery, index, &head, Route::of(head.path))?;
+    let (_, identity) = plan(operation, &head);
+    grant(delivery, index, &identity);
+    upload.judged_by = changes;
+    Ok(identity)
+}
+
+/// Publishes the lines of one step.
+struct Publisher<'s> {
+    requests: &'s mut Requests,
+    delivery: &'s mut Delivery,
+    index: u32,
+    identity: Identity,
+    max_bytes: usize,
+    acknowledged: &'s mut Vec<u8>,
+}
+
+impl Publisher<'_> {
+    /// Takes and publishes the next line. Returns false where none is there.
+    fn publish_next(&mut self, upload: &mut LineUpload) -> Result<bool, Problem> {
+        let line = match upload.lines.take_line() {
+            None if upload.end == BodyEnd::Whole => upload.lines.take_rest(),
+            line => line,
+        };
+        let Some(line) = line else {
+            return Ok(false);
+        };
+        upload.line += 1;
+        let in_line = |problem: Problem| problem.in_line(upload.line);
+        let published = self.publish(&upload.plan, line, upload.line);
+        if let Some((channel, published)) = published.map_err(in_line)? {
+            upload.published += 1;
+            upload.last = Some(published.id);
+            upload.last_channel = channel;
+        }
+        Ok(true)
+    }
+
+    /// Publishes a line; `None` if it is empty. Returns the channel too, if the line names it and it
+    /// may have to end.
+    fn publish(
+        &mut self,
+        plan: &LinePlan,
+        line: &[u8],
+        number: u64,
+    ) -> Result<Option<(Option<ChannelName<'static>>, Published)>, Problem> {
+        if line.len() > self.max_bytes {
+            return Err(too_long(self.max_bytes));
+        }
+        let Some(mut draft) = draft(plan, line, number, self.max_bytes)? else {
+            return Ok(None);
+        };
+        let key = plan.key.as_ref();
+        // fault: lines-share-a-key
+        draft.key = key.map(|key| key.of_part(number));
+        let names_itself = plan.channel.is_none();
+        if names_itself {
+            let rights = self.requests.authorizer.rights();
+            let access = self.delivery.connections[self.index].access;
+            // fault: line-is-not-judged
+            publish_to(rights, &self.identity, access, &draft.channel)?;
+        }
+        let channel = (names_itself && plan.ends || plan.has_acks).then(|| draft.channel.clone());
+        let published = publish(self.requests, self.delivery, draft)?;
+        self.delivery.connections.stats.lines += 1;
+        if let Some(channel) = channel.as_deref().filter(|_| plan.has_acks) {
+            write_published(self.acknowledged, channel, &published);
+            self.acknowledged.push(b'\n');
+        }
+        Ok(Some((channel.filter(|_| names_itself), published)))
+    }
+}
+
+/// Publishes one line, or the end after the last.
+fn publish(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    draft: Draft<'_>,
+) -> Result<Published, Problem> {
+    let published = requests.log.publish(&mut delivery.hub, draft);
+    published.map_err(|(refusal, _)| Problem::from(refusal))
+}
+
+/// The message that a line is; `None` if it is empty.
+fn draft(
+    plan: &LinePlan,
+    line: &[u8],
+    number: u64,
+    max_bytes: usize,
+) -> Result<Option<Draft<'static>>, Problem> {
+    let Some(channel) = &plan.channel else {
+        let line = if number == 1 {
+            without_mark(line)
+        } else {
+            line
+        };
+        return parse_line(line, max_bytes).map_err(|fault| match fault {
+            LineFault::TooLarge { .. } => {
+                Problem::new(status::CONTENT_TOO_LARGE, fault.to_string())
+            }
+            fault => Problem::bad(fault.to_string()),
+        });
+    };
+    let data = match plan.is_json {
+        true if line.trim_ascii().is_empty() => return Ok(None),
+        true => Data::json(line).map_err(|error| {
+            let detail = format!("the content type says JSON, and it cannot be published: {error}");
+            Problem::bad(detail)
+        })?,
+        false if line.is_empty() => return Ok(None),
+        false => Data::text_or_bytes(line),
+    };
+    Ok(Some(Draft {
+        event: plan.event.clone(),
+        ..Draft::new(channel.clone(), data)
+    }))
+}
+
+/// Ends a request whose lines are all published: publishes the end of the channel, if it asks for
+/// that, and answers.
+fn finish(requests: &mut Requests, delivery: &mut Delivery, index: u32, upload: &mut LineUpload) {
+    if let Err(problem) = publish_end(requests, delivery, upload) {
+        return refuse_lines(delivery, index, upload, problem);
+    }
+    let head = parsed(&upload.head);
+    let has_acks = upload.plan.has_acks;
+    let write = |out: &mut Vec<u8>| {
+        out.extend_from_slice(format!("{{\"published\":{}", upload.published).as_bytes());
+        if let Some(last) = upload.last {
+            out.extend_from_slice(b",\"last\":\"");
+            last.write(out);
+            out.push(b'"');
+        }
+        out.extend_from_slice(if has_acks {
+            b"}
+"
+        } else {
+            b"}"
+        });
+    };
+    if has_acks {
+        let framing = acknowledgements(delivery, index);
+        let out = &mut delivery.response.out;
+        framing.piece(out, write);
+        framing.end(out);
+    } else {
+        let context = context_of(delivery, index, &head);
+        delivery.response.json_with(&context, write);
+    }
+    record(delivery, index, &head, Route::of(head.path), status::OK);
+    delivery.connections.holders.clear(index);
+    delivery.connections.enter(index, State::Idle);
+}
+
+/// Publishes the end of the channel of a request, or of its last line, if the request asks for it.
+fn publish_end(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    upload: &mut LineUpload,
+) -> Result<(), Problem> {
+    let plan = &upload.plan;
+    let channel = plan.channel.as_ref().or(upload.last_channel.as_ref());
+    let Some(channel) = channel.filter(|_| plan.ends) else {
+        return Ok(());
+    };
+    let end = Draft {
+        key: plan.key.as_ref().map(|key| key.of_part("end")),
+        ..Draft::end(channel.clone())
+    };
+    let ended = publish(requests, delivery, end)?;
+    upload.last.get_or_insert(ended.id);
+    Ok(())
+}
+
+/// Keeps a request by lines until more of it can be done.
+fn keep(delivery: &mut Delivery, index: u32, upload: Box<LineUpload>) {
+    let request = delivery.connections.request_state(index);
+    request.lines = Some(upload);
+    request.update_charge();
+}
+
+/// The head of a request whose head was parsed before.
+fn parsed(raw: &[u8]) -> Head<'_> {
+    match http1::parse(raw, &mut Scan::default(), raw.len()) {
+        Ok(Outcome::Complete { head, .. }) => head,
+        _ => unreachable!("the head was complete before"),
+    }
+}
