@@ -471,7 +471,8 @@ impl Connections {
         match conn.state() {
             State::Deferred | State::Gone => false,
             // Frames may have to be answered, so they wait until what is unsent is sent.
-            State::Streaming if conn.is_duplex() => {
+            State::Streaming if !conn.is_duplex() => !conn.flags.contains(Flags::DEFERRED_INPUT),
+            State::Streaming | State::Body => {
                 !conn.flags.contains(Flags::DEFERRED_INPUT)
                     && !conn.is_blocked()
                     && conn.may_await_log()
@@ -483,7 +484,6 @@ impl Connections {
                     && !conn.has_input()
                     && conn.may_await_log()
             }
-            State::Streaming => !conn.flags.contains(Flags::DEFERRED_INPUT),
             _ => !conn.flags.contains(Flags::DEFERRED_INPUT) && !conn.is_blocked(),
         }
     }

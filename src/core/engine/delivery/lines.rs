@@ -4,6 +4,7 @@
 //! were published before. What a line is and whether it may be published is decided where requests
 //! are.
 
+use super::publishing::wait_behind;
 use super::settle::{refuse_as, settle};
 use super::state::Delivery;
 use crate::engine::connections::{Flags, LineUpload, State, Wire};
@@ -60,14 +61,28 @@ pub(in crate::engine) fn refuse(
     let requests = &mut delivery.connections.stats.requests;
     requests.count(Endpoint::Publish, problem.status);
     let framing = acknowledgements(delivery, index);
-    let out = &mut delivery.response.out;
+    if delivery.connections[index].awaits_log() {
+        let mut last = Vec::new();
+        write_last_error(&mut last, framing, &problem, published);
+        return wait_behind(delivery, index, last);
+    }
+    write_last_error(&mut delivery.response.out, framing, &problem, published);
+    delivery.connections.enter(index, State::Closing);
+}
+
+/// Ends acknowledgements with an error.
+pub(super) fn write_last_error(
+    out: &mut Vec<u8>,
+    framing: Framing,
+    problem: &Problem,
+    published: u64,
+) {
     framing.piece(out, |out| {
         out.extend_from_slice(b"{\"error\":");
         problem.document(out);
         out.extend_from_slice(format!(",\"published\":{published}}}\n").as_bytes());
     });
     framing.end(out);
-    delivery.connections.enter(index, State::Closing);
 }
 
 /// How the acknowledgements of a connection's request are delimited.

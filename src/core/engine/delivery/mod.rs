@@ -32,7 +32,9 @@ pub(super) use deliver::deliver;
 pub(super) use duplex::{Followed, close as close_socket, echo_close, follow, tell_ends};
 pub(super) use lines::{acknowledgements, may_go_on, refuse as refuse_lines};
 pub(super) use poll::give_up_hold;
-pub(super) use publishing::{end_command, saved, wait as wait_for_log, wait_behind, write_error};
+pub(super) use publishing::{
+    acknowledge, end_command, saved, wait as wait_for_log, wait_behind, write_error,
+};
 pub(super) use retry_advice::REFUSED_RETRY_MS;
 pub(super) use settle::{refuse, settle};
 pub(super) use start::{ReceiveRequest, start};

@@ -4,6 +4,7 @@
 //! in [`State::Publishing`], and only further publishes of its pipeline are processed, so that many are
 //! saved together. The answers to commands of a WebSocket wait beside what it receives, in their order.
 
+use super::lines::{acknowledgements, write_last_error};
 use super::settle::settle;
 use super::state::Delivery;
 use super::waiting::{Answer, Waiting};
@@ -25,6 +26,35 @@ pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, a
     ) {
         connections.enter(index, State::Publishing);
     }
+    keep(delivery, index, mark, answer);
+}
+
+/// Sends acknowledgements of a request by lines, which goes on: at once, or when the log is saved up to
+/// a place and those before them are sent.
+pub(in crate::engine) fn acknowledge(
+    delivery: &mut Delivery,
+    index: u32,
+    mark: Option<Mark>,
+    piece: Vec<u8>,
+    published_before: u64,
+) {
+    let waits = delivery.connections[index].awaits_log();
+    let last = delivery.publishing.back().filter(|_| waits);
+    // fault: acknowledged-before-saved
+    match mark.max(last.map(|last| last.mark)) {
+        None => delivery.response.out.extend_from_slice(&piece),
+        Some(mark) => {
+            let answer = Answer::Acknowledgements {
+                piece,
+                published_before,
+            };
+            keep(delivery, index, mark, answer);
+        }
+    }
+}
+
+fn keep(delivery: &mut Delivery, index: u32, mark: Mark, answer: Answer) {
+    let connections = &mut delivery.connections;
     connections.request_state(index).unsaved_answers += 1;
     delivery.publishing.push(Waiting {
         id: connections.id(index),
@@ -83,16 +113,17 @@ fn answer(
     };
     request.unsaved_answers -= 1;
     let is_last = request.unsaved_answers == 0;
-    if !matches!(state, State::Publishing | State::Streaming) {
-        // Its stream has ended.
+    if !matches!(state, State::Publishing | State::Streaming | State::Body) {
+        // Its stream has ended, or its request by lines.
         return;
     }
     if was_full {
         delivery.connections.defer_input(index);
     }
-    write(delivery, answer, is_saved);
+    let ends = !is_saved && matches!(answer, Answer::Acknowledgements { .. });
+    write(delivery, index, answer, is_saved);
     let next = delivery.publishing.front();
-    if next.is_some_and(|next| next.id == id && is_ready(next)) {
+    if !ends && next.is_some_and(|next| next.id == id && is_ready(next)) {
         return;
     }
     let Delivery {
@@ -103,20 +134,25 @@ fn answer(
     } = delivery;
     write_behind(connections, index, &response.out, hub, wire);
     response.clear();
-    if !is_last {
+    if !is_last && !ends {
         return;
     }
     let is_draining = delivery.drain.is_some();
     let connections = &mut delivery.connections;
     let conn = &mut connections[index];
     match conn.state() {
+        State::Body if ends => {
+            // It is the last response of its connection.
+            conn.request.as_mut().expect("it has lines").lines = None;
+            connections.enter(index, State::Idle);
+        }
         State::Publishing => {
             if is_draining {
                 conn.flags.insert(Flags::CLOSE);
             }
             connections.enter(index, State::Idle);
         }
-        State::Streaming => {}
+        State::Streaming | State::Body => {}
         // It broke.
         _ => return,
     }
@@ -126,7 +162,8 @@ fn answer(
     settle(delivery, index, wire);
 }
 
-fn write(delivery: &mut Delivery, answer: Answer, is_saved: bool) {
+fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool) {
+    let framing = acknowledgements(delivery, index);
     let Delivery {
         connections,
         response,
@@ -160,6 +197,12 @@ fn write(delivery: &mut Delivery, answer: Answer, is_saved: bool) {
             stats.requests.count(endpoint, status);
         }
         Answer::Written(bytes) => response.out.extend_from_slice(&bytes),
+        Answer::Acknowledgements { piece, .. } if is_saved => {
+            response.out.extend_from_slice(&piece);
+        }
+        Answer::Acknowledgements {
+            published_before, ..
+        } => write_last_error(&mut response.out, framing, &not_saved(), published_before),
         Answer::Command { object, reference } => {
             ws::write(&mut response.out, Opcode::Text, |out| {
                 match is_saved {

@@ -36,6 +36,12 @@ pub(in crate::engine) enum Answer {
     },
     /// A request that does not wait, behind one that does: the whole response.
     Written(Vec<u8>),
+    /// Acknowledgements of a request by lines: a piece of its response.
+    Acknowledgements {
+        piece: Vec<u8>,
+        /// How many messages the request had published before those.
+        published_before: u64,
+    },
     /// A command of a WebSocket: the object without its last members.
     Command {
         object: Vec<u8>,
@@ -49,6 +55,7 @@ impl Answer {
         match self {
             Answer::Http { json, .. } => json.as_ref().map_or(0, Vec::capacity),
             Answer::Written(bytes) => bytes.capacity(),
+            Answer::Acknowledgements { piece, .. } => piece.capacity(),
             Answer::Command { object, reference } => {
                 object.capacity() + reference.as_ref().map_or(0, |text| text.len())
             }

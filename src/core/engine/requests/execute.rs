@@ -179,7 +179,8 @@ fn execute<'b>(
             if let Some(mark) = requests.log.unsaved(published.id.seq) {
                 let mut json = Vec::new();
                 write_published(&mut json, &channel, &published);
-                return Ok(await_log(delivery, index, head, context, mark, Some(json)));
+                await_log(delivery, index, head, context, mark, Some(json));
+                return Ok(Reply::Unsaved);
             }
             response.json_with(context, |out| write_published(out, &channel, &published));
         }
@@ -192,14 +193,8 @@ fn execute<'b>(
             let max_bytes = requests.max_body_bytes;
             let (answer, newest) = publish_batch(&mut requests.log, hub, body, max_bytes, permit)?;
             if let Some(mark) = newest.and_then(|newest| requests.log.unsaved(newest)) {
-                return Ok(await_log(
-                    delivery,
-                    index,
-                    head,
-                    context,
-                    mark,
-                    Some(answer),
-                ));
+                await_log(delivery, index, head, context, mark, Some(answer));
+                return Ok(Reply::Unsaved);
             }
             response.json(context, &answer);
         }
@@ -222,7 +217,8 @@ fn execute<'b>(
             requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
             delete_history(&mut requests.log, hub, &name)?;
             if let Some(mark) = requests.log.unsaved_end() {
-                return Ok(await_log(delivery, index, head, context, mark, None));
+                await_log(delivery, index, head, context, mark, None);
+                return Ok(Reply::Unsaved);
             }
             response.no_content(context);
             return Ok(Reply::Now(204));
@@ -338,21 +334,20 @@ fn defer(
 /// Keeps the response to the present request, 200 with this JSON or 204, until the log is saved up to
 /// a place.
 #[cold]
-fn await_log(
+pub(super) fn await_log(
     delivery: &mut Delivery,
     index: u32,
     head: &Head<'_>,
     context: &ResponseContext<'_>,
     mark: Mark,
     json: Option<Vec<u8>>,
-) -> Reply {
+) {
     let answer = Answer::Http {
         context: context.without_callback(),
         endpoint: endpoint_of(Route::of(head.path)),
         json,
     };
     wait_for_log(delivery, index, mark, answer);
-    Reply::Unsaved
 }
 
 fn draining() -> Problem {

@@ -128,6 +128,7 @@ fn process_input(
             State::Idle | State::Publishing if conn.flags.contains(Flags::CLOSE) => {
                 return input.len();
             }
+            State::Body if !conn.may_await_log() => return done,
             State::Body => continue_body(requests, delivery, index, rest),
             State::Idle | State::Head | State::Held if !rest.is_empty() => {
                 next_request(requests, delivery, index, rest)
@@ -271,6 +272,8 @@ fn next_publish(
         _ => false,
     };
     let is_publish = Route::of(head.path).is_some_and(|route| route.is_publish());
+    // One by lines may last, and its acknowledgements begin its response.
+    let is_publish = is_publish && !is_by_lines(&head);
     if !is_complete || !is_publish {
         return None;
     }

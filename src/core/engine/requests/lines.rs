@@ -6,23 +6,27 @@
 //! Invariant: *a line is published at once or never.* A line that arrived waits only for its turn, or
 //! until the acknowledgements before it are read.
 
-use super::execute::{authorize, context_of, record, refuse_request};
+use super::execute::{authorize, await_log, context_of, record, refuse_request};
 use super::publish::write_published;
 use super::socket::identity;
 use super::state::Requests;
 use crate::base::meter::Charge;
 use crate::engine::connections::{BodyEnd, Flags, LinePlan, LineUpload, Origin, State};
-use crate::engine::delivery::{Delivery, acknowledgements, may_go_on, refuse_lines};
+use crate::engine::delivery::{Delivery, acknowledge, acknowledgements, may_go_on, refuse_lines};
 use crate::engine::response::{Problem, ResponseContext};
 use crate::engine::routing::{Identity, Operation, Route, publish_to};
 use crate::http1::{self, Decoder, Head, Outcome, Scan, status};
 use crate::hub::Published;
+use crate::log::Mark;
 use crate::message::lines::{LineBuffer, LineFault, parse_line, without_mark};
-use crate::message::{ChannelName, Data, Draft, is_json};
+use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
 
 /// Lines of one connection that are taken before other requests of the same turn are looked at; empty
 /// ones count.
 const LINES_PER_STEP: usize = 64;
+
+/// The most bytes of the acknowledgements of a step, nearly.
+const MAX_STEP_BYTES: usize = LINES_PER_STEP * 320;
 
 /// Begins a request whose lines are published as they come. Returns the bytes of body taken.
 pub(super) fn begin(
@@ -168,12 +172,15 @@ fn step(
     upload: &mut LineUpload,
 ) -> Result<Step, Problem> {
     let before = upload.line;
+    let published_before = upload.published;
     let mut acknowledged = Vec::new();
     let result = take_lines(requests, delivery, index, upload, &mut acknowledged);
     if !acknowledged.is_empty() {
         let framing = acknowledgements(delivery, index);
-        let out = &mut delivery.response.out;
-        framing.piece(out, |out| out.extend_from_slice(&acknowledged));
+        let mut piece = Vec::with_capacity(acknowledged.len() + 16);
+        framing.piece(&mut piece, |out| out.extend_from_slice(&acknowledged));
+        let mark = unsaved(requests, upload.last);
+        acknowledge(delivery, index, mark, piece, published_before);
     }
     if upload.line > before {
         // fault: body-timeout-is-not-restarted
@@ -193,6 +200,9 @@ fn take_lines(
     // A body that is whole may have a last line, without line end, or an end to publish.
     let is_ready = upload.lines.has_line() || upload.end == BodyEnd::Whole;
     if is_ready {
+        let buffers = &delivery.connections.buffers;
+        // fault: acknowledgements-without-room
+        requests.check_room_to_wait(buffers, MAX_STEP_BYTES)?;
         let identity = judge(requests, delivery, index, upload)?;
         let mut publisher = Publisher {
             requests,
@@ -361,60 +371,67 @@ fn draft(
     }))
 }
 
+/// The place up to which the log has to be saved before a message is acknowledged.
+fn unsaved(requests: &Requests, message: Option<MessageId>) -> Option<Mark> {
+    requests.log.unsaved(message?.seq)
+}
+
 /// Ends a request whose lines are all published: publishes the end of the channel, if it asks for
 /// that, and answers.
 fn finish(requests: &mut Requests, delivery: &mut Delivery, index: u32, upload: &mut LineUpload) {
-    if let Err(problem) = publish_end(requests, delivery, upload) {
-        return refuse_lines(delivery, index, upload, problem);
-    }
-    let head = parsed(&upload.head);
-    let has_acks = upload.plan.has_acks;
-    let write = |out: &mut Vec<u8>| {
-        out.extend_from_slice(format!("{{\"published\":{}", upload.published).as_bytes());
-        if let Some(last) = upload.last {
-            out.extend_from_slice(b",\"last\":\"");
-            last.write(out);
-            out.push(b'"');
-        }
-        out.extend_from_slice(if has_acks {
-            b"}
-"
-        } else {
-            b"}"
-        });
+    let ended = match publish_end(requests, delivery, upload) {
+        Ok(ended) => ended,
+        Err(problem) => return refuse_lines(delivery, index, upload, problem),
     };
-    if has_acks {
+    delivery.connections.holders.clear(index);
+    let mark = unsaved(requests, ended.or(upload.last));
+    let mut summary = format!("{{\"published\":{}", upload.published).into_bytes();
+    if let Some(last) = upload.last.or(ended) {
+        summary.extend_from_slice(b",\"last\":\"");
+        last.write(&mut summary);
+        summary.push(b'"');
+    }
+    summary.push(b'}');
+    let head = parsed(&upload.head);
+    if upload.plan.has_acks {
         let framing = acknowledgements(delivery, index);
-        let out = &mut delivery.response.out;
-        framing.piece(out, write);
-        framing.end(out);
+        let mut piece = Vec::new();
+        summary.push(b'\n');
+        framing.piece(&mut piece, |out| out.extend_from_slice(&summary));
+        framing.end(&mut piece);
+        acknowledge(delivery, index, mark, piece, upload.published);
     } else {
         let context = context_of(delivery, index, &head);
-        delivery.response.json_with(&context, write);
+        if let Some(mark) = mark {
+            await_log(delivery, index, &head, &context, mark, Some(summary));
+            return;
+        }
+        delivery.response.json(&context, &summary);
     }
     record(delivery, index, &head, Route::of(head.path), status::OK);
-    delivery.connections.holders.clear(index);
-    delivery.connections.enter(index, State::Idle);
+    let next = match delivery.connections[index].awaits_log() {
+        true => State::Publishing,
+        false => State::Idle,
+    };
+    delivery.connections.enter(index, next);
 }
 
 /// Publishes the end of the channel of a request, or of its last line, if the request asks for it.
 fn publish_end(
     requests: &mut Requests,
     delivery: &mut Delivery,
-    upload: &mut LineUpload,
-) -> Result<(), Problem> {
+    upload: &LineUpload,
+) -> Result<Option<MessageId>, Problem> {
     let plan = &upload.plan;
     let channel = plan.channel.as_ref().or(upload.last_channel.as_ref());
     let Some(channel) = channel.filter(|_| plan.ends) else {
-        return Ok(());
+        return Ok(None);
     };
     let end = Draft {
         key: plan.key.as_ref().map(|key| key.of_part("end")),
         ..Draft::end(channel.clone())
     };
-    let ended = publish(requests, delivery, end)?;
-    upload.last.get_or_insert(ended.id);
-    Ok(())
+    Ok(Some(publish(requests, delivery, end)?.id))
 }
 
 /// Keeps a request by lines until more of it can be done.

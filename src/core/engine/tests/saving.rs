@@ -218,3 +218,133 @@ fn batch_without_room_for_its_response_is_refused() {
     assert_eq!(status(&answer), "503");
     assert_eq!(server.engine.newest().0, 0);
 }
+
+/// The head of a request that publishes by lines, in chunks.
+fn by_lines(query: &str) -> String {
+    format!(
+        "POST /publish/news?lines=1{query} HTTP/1.1\r\nHost: h\r\n\
+         Transfer-Encoding: chunked\r\n\r\n"
+    )
+}
+
+/// A chunk of a body.
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+const LAST_CHUNK: &str = "0\r\n\r\n";
+
+#[test]
+fn lines_are_delivered_at_once_and_the_request_is_answered_when_saved() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, &by_lines("&end=1"));
+    assert_eq!(server.ask_again(id, chunk("one\ntwo")), "");
+    assert!(
+        server
+            .control("GET", "/poll/news")
+            .contains("\"data\":\"one\"")
+    );
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(server.take(id), "");
+    assert_eq!(server.ask_again(id, LAST_CHUNK), "");
+    assert_eq!(server.engine.state(id), Some(State::Publishing));
+    let mark = take(&mut server);
+    server.saved(mark);
+    let answer = server.take(id);
+    assert!(answer.contains("{\"published\":2,\"last\":"), "{answer}");
+    assert_eq!(server.engine.state(id), Some(State::Idle));
+    assert_eq!(server.engine.buffered_bytes(), 0);
+}
+
+#[test]
+fn acknowledgements_wait_for_the_log_in_their_order() {
+    let mut server = server();
+    let (id, head) = server.ask(Access::Trusted, &by_lines("&ack=1"));
+    assert_eq!(status(&head), "200");
+    assert_eq!(server.ask_again(id, chunk("one\n")), "");
+    let first = take(&mut server);
+    assert_eq!(server.ask_again(id, chunk("two\nthree\n")), "");
+    let second = take(&mut server);
+    server.saved(first);
+    let acknowledged = server.take(id);
+    assert_eq!(acknowledged.matches("\"id\"").count(), 1, "{acknowledged}");
+    // Nothing is published by the end of the request, and its summary waits all the same.
+    assert_eq!(server.ask_again(id, LAST_CHUNK), "");
+    assert_eq!(server.engine.state(id), Some(State::Publishing));
+    server.saved(second);
+    let acknowledged = server.take(id);
+    assert_eq!(acknowledged.matches("\"id\"").count(), 2, "{acknowledged}");
+    assert!(acknowledged.contains("{\"published\":3,\"last\":"));
+    assert!(acknowledged.ends_with("0\r\n\r\n"));
+    assert_eq!(server.engine.state(id), Some(State::Closing));
+    assert_eq!(server.engine.buffered_bytes(), 0);
+}
+
+#[test]
+fn bad_line_is_told_behind_the_acknowledgements_that_wait() {
+    let mut server = server();
+    let request = by_lines("&ack=1").replace("/news?", "?");
+    let (id, _) = server.ask(Access::Trusted, &request);
+    let lines = "{\"channel\":\"a\",\"data\":1}\nbad\n";
+    assert_eq!(server.ask_again(id, chunk(lines)), "");
+    let mark = take(&mut server);
+    server.saved(mark);
+    let told = server.take(id);
+    let (acknowledgement, error) = told.split_once("\"error\"").expect(&told);
+    assert!(acknowledgement.contains("\"channel\":\"a\""), "{told}");
+    assert!(
+        error.contains("line 2") && error.contains("\"published\":1"),
+        "{told}"
+    );
+    assert_eq!(server.engine.state(id), Some(State::Closing));
+}
+
+#[test]
+fn acknowledgements_that_are_not_saved_in_time_end_the_request() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, &by_lines("&ack=1"));
+    server.ask_again(id, chunk("one\n"));
+    server.pass(1);
+    server.ask_again(id, chunk("two\n"));
+    server.pass(4_999);
+    let told = server.take(id);
+    assert_eq!(told.matches("\"error\"").count(), 1, "{told}");
+    assert!(
+        told.contains("\"status\":503") && told.contains("\"published\":0"),
+        "{told}"
+    );
+    assert_eq!(server.engine.state(id), Some(State::Closing));
+    server.pass(1);
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(server.take(id), "");
+    assert!(!server.engine.has_waiting_publishers());
+}
+
+#[test]
+fn acknowledgements_that_wait_hold_the_sender_back() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, &by_lines("&ack=1"));
+    let mut sent = 0;
+    while server.engine.wants_input(id) {
+        sent += 1;
+        server.ask_again(id, chunk("line\n"));
+    }
+    assert_eq!(server.engine.newest().0, sent);
+    // What has arrived already waits.
+    server.ask_again(id, chunk("line\n") + LAST_CHUNK);
+    assert_eq!(server.engine.newest().0, sent);
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(server.take(id).matches("\"id\"").count() as u64, sent);
+    assert_eq!(server.engine.next_deferred(), Some(id));
+    server.resume(id);
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert!(
+        server
+            .take(id)
+            .contains(&format!("{{\"published\":{}", sent + 1))
+    );
+}
