@@ -9,6 +9,14 @@ import { backoff } from './later.js';
 import { TRANSPORTS } from './transports.js';
 
 /** @typedef {import('./types.js').StreamObject} StreamObject */
+/** @typedef {import('./types.js').Flag} Flag */
+
+// Why a request was cut. What is less than `MUTE` is repeated at once.
+const CHANGED = 1;
+const WOKEN = 2;
+const MUTE = 3;
+const FAILED = 4;
+const OVER = 5;
 
 /** A stream that has not said anything by then is mute, in milliseconds. */
 const MUTE_MS = 3_000;
@@ -29,22 +37,25 @@ const LOOK_MS = 500;
  * @param {{
  *   plan: () => Promise<{ channels: string[], since: string } | undefined>,
  *   take: (object: StreamObject) => void,
- *   state: (state: string, why?: string, ms?: number) => void,
+ *   say: (state: string, why?: string, ms?: number) => void,
  *   refused: (error: import('./http.js').EnckeError) => unknown,
  *   restMs: number,
  * }} on what to follow next; what came; where it stands; that it is refused, and whether there is something else to
  *   follow; the least time between two polls
  */
 export function connection(http, transports, on) {
-  let isOver = false;
-  /** Whether the last request was answered. */
-  let isUp = false;
+  /** @type {Flag} */
+  let isOver;
+  /** Whether the last request was answered. @type {Flag} */
+  let isUp;
   /** Requests in a row that brought nothing. */
   let failures = 0;
   /** How often in a row this transport failed where a plain poll did not. */
   let strikes = 0;
-  let isSuspect = false;
-  let wasMute = false;
+  /** @type {Flag} */
+  let isSuspect;
+  /** @type {Flag} */
+  let wasMute;
   /** The time of a plain poll, which is answered at once. */
   let plainMs = 0;
   /** When to come back after a stream that broke, as the server says. */
@@ -56,20 +67,20 @@ export function connection(http, transports, on) {
 
   // Of the present request.
   let heardAt = lookedAt;
-  /** It has brought something beyond its opening, or has lived. */
-  let hasProgress = false;
+  /** It has brought something beyond its opening, or has lived. @type {Flag} */
+  let hasProgress;
   /** A silence longer than this, after a sleep, means that the connection is dead. */
   let beatMs = 0;
   /** Silence after which it is mute. */
   let patienceMs = POLL_MS;
   /** The server asks not to come back sooner. */
   let leastMs = 0;
-  /** @param {string} _ why */
+  /** @param {number} _ why */
   let cut = (_) => {};
   let stopResting = () => {};
 
   // What this tab remembers of the server: the transport that works.
-  const memory = `encke ${http.url}`;
+  const memory = `encke ${http.base}`;
   /** @param {object} [what] */
   const remember = (what) => {
     try {
@@ -97,30 +108,28 @@ export function connection(http, transports, on) {
     }
     wokenAt = now;
     stopResting();
-    if (now - heardAt > beatMs) cut('wake');
+    if (now - heardAt > beatMs) cut(WOKEN);
   }
 
   /** Looks for silence. The clock tells it, since timers stand still in a page that sleeps. */
   const watch = setInterval(() => {
     const now = Date.now();
-    const sleptMs = now - lookedAt;
+    if (now - lookedAt > ALIVE_MS) wake();
+    else if (now - heardAt > patienceMs) cut(MUTE);
     lookedAt = now;
-    if (sleptMs > ALIVE_MS) wake();
-    else if (now - heardAt > patienceMs) cut('mute');
   }, LOOK_MS);
 
   function end() {
     isOver = true;
     clearInterval(watch);
     clearTimeout(later);
-    cut('end');
+    cut(OVER);
     stopResting();
   }
 
   /** Goes on to the next transport. What keeps back one response keeps back the other. */
   function leave() {
-    const isOther = /** @param {string} name */ (name) => !wasMute || /poll|ws/.test(name);
-    const next = transports.findIndex((name, at) => at > place && isOther(name));
+    const next = transports.findIndex((name, at) => at > place && (!wasMute || /poll|ws/.test(name)));
     place = next < 0 ? (place + 1) % transports.length : next;
     until = Date.now() + REMEMBER_MS;
     strikes = 0;
@@ -140,11 +149,11 @@ export function connection(http, transports, on) {
     if (isPoll) plainMs = tookMs;
     unpack(batch, on.take);
     // Gaps that follow each other, and holds that end at once, would be repeated without end.
-    hasProgress = !gap && (length > 0 || isPoll || tookMs > 1000);
+    hasProgress = !gap && (length || isPoll || tookMs > 1000);
     if (retry) idleMs = retry;
     leastMs = more ? 0 : Math.max(
       retry || Math.random() * spread,
-      isPoll ? Math.min(idleMs, length ? 1000 : idleMs) : 0,
+      +isPoll && (length ? Math.min(idleMs, 1000) : idleMs),
       on.restMs,
     );
   }
@@ -159,8 +168,10 @@ export function connection(http, transports, on) {
     const isStream = !/poll/.test(name);
     const control = new AbortController();
     const begun = Date.now();
-    let reason = '';
-    let isOpen = false;
+    let reason = 0;
+    /** @type {Flag} */
+    let isOpen;
+    /** @type {Flag} */
     let isOrderly = !isStream;
     cut = (why) => {
       reason ||= why;
@@ -171,16 +182,12 @@ export function connection(http, transports, on) {
     leastMs = 0;
     beatMs = isStream ? MUTE_MS : ALIVE_MS;
     patienceMs = isStream ? Math.max(MUTE_MS, 4 * plainMs) : name === 'poll' ? POLL_MS : HOLD_MS;
-    on.state(isUp ? 'open' : 'connecting');
-    const open = () => {
-      isOpen = isUp = true;
-      on.state('open');
-    };
+    on.say(isUp ? 'open' : 'connecting');
     try {
       await TRANSPORTS[name]({
         signal: control.signal,
-        receive: (endpoint, query) => http.receive(endpoint, channels, { ...query, since }, control.signal),
-        socket: (endpoint) => http.socket(endpoint, channels, since),
+        receive: (query) => http.receive(name, channels, { ...query, since }, control.signal),
+        socket: () => http.socket(name, channels, since),
         heard: () => {
           heardAt = Date.now();
           hasProgress ||= isOpen;
@@ -188,18 +195,18 @@ export function connection(http, transports, on) {
         take: (object) => {
           const { batch, id, heartbeat, retry = 0, end, expired } = object;
           if (reason) return;
-          if (batch) {
-            open();
-            return takeBatch(name, batch, Date.now() - begun);
+          if (batch || heartbeat) {
+            isOpen = isUp = true;
+            on.say('open');
           }
+          if (batch) return takeBatch(name, batch, Date.now() - begun);
           if (heartbeat) {
-            open();
             beatMs = heartbeat;
             patienceMs = 2 * heartbeat + 5000;
             reconnectMs = retry;
           } else {
-            hasProgress ||= !!id;
-            isOrderly ||= !!(end || expired || retry);
+            hasProgress ||= id;
+            isOrderly ||= end || expired || retry;
             leastMs = retry;
           }
           if (expired) {
@@ -216,9 +223,8 @@ export function connection(http, transports, on) {
         throw error;
       }
     } finally {
-      cut = () => {};
       control.abort();
-      if (isStream && reason !== 'change') isUp = false;
+      if (isStream && reason !== CHANGED) isUp = false;
       hasProgress ||= isOpen && Date.now() - begun > ALIVE_MS;
     }
     return reason;
@@ -233,7 +239,7 @@ export function connection(http, transports, on) {
   async function rest(backoffMs, why) {
     const ms = Math.max(leastMs, backoffMs);
     if (!ms || isOver) return;
-    if (!isUp) on.state('waiting', why, ms);
+    if (!isUp) on.say('waiting', why, ms);
     const notBefore = Date.now() + leastMs;
     await new Promise((done) => {
       let timer = setTimeout(done, ms);
@@ -242,7 +248,6 @@ export function connection(http, transports, on) {
         timer = setTimeout(done, isOver ? 0 : notBefore - Date.now());
       };
     });
-    stopResting = () => {};
   }
 
   async function run() {
@@ -256,7 +261,7 @@ export function connection(http, transports, on) {
       isSuspect = false;
       // The answer to a long poll from now on would have to wait for a message to say where it begins.
       const isPlain = isCheck || transports[place] === 'long-poll' && !isCursor(since);
-      let reason = '';
+      let reason = 0;
       let why = '';
       try {
         reason = await attempt(isPlain ? 'poll' : transports[place], channels, since);
@@ -268,17 +273,17 @@ export function connection(http, transports, on) {
         }
         why = error.message;
         leastMs = Math.max(error.leastMs || 0, reconnectMs);
-        reason = 'failed';
+        reason = FAILED;
       }
-      if (reason === 'change' || reason === 'wake') continue;
+      if (reason && reason < MUTE) continue;
       if (isPlain && !reason) {
         if (isCheck && ++strikes > 1) leave();
         continue;
       }
-      const isMute = reason === 'mute' && !isPlain;
+      const isMute = reason === MUTE && !isPlain;
       if (hasProgress && !isMute) failures = strikes = 0;
       else if (!isPlain) {
-        isSuspect = !!reason;
+        isSuspect = reason;
         wasMute = isMute;
       }
       if (isMute) continue;
@@ -291,10 +296,10 @@ export function connection(http, transports, on) {
   // Its owner has to know it first.
   queueMicrotask(run);
   return {
-    end,
+    stop: end,
     wake,
     /** There is something else to follow. */
-    change: () => cut('change'),
-    transport: () => transports[place],
+    change: () => cut(CHANGED),
+    used: () => transports[place],
   };
 }

@@ -15,12 +15,11 @@ export const isCursor = (text) => /^\w+-/.test(text);
  * @param {string} other
  * @returns {one is string}
  */
-export function isAfter(one, other) {
-  if (!isCursor(one)) return false;
-  const epoch = one.split('-')[0];
+export const isAfter = (one, other) => isCursor(one) && (
+  one.split('-')[0] !== other.split('-')[0]
   // Numbers have no leading zeros, so the longer is the greater.
-  return !other.startsWith(`${epoch}-`) || (one.length - other.length || (one > other ? 1 : -1)) > 0;
-}
+  || (one.length - other.length || +(one > other)) > 0
+);
 
 /**
  * What a batch says, in order.
@@ -38,4 +37,4 @@ export function unpack({ cursor, messages, gap, end }, take) {
  * The oldest of several cursors.
  * @param {string[]} all
  */
-export const oldest = (all) => all.reduce((one, other) => isAfter(one, other) ? other : one);
+export const oldest = (all) => all.reduce((one, other) => !one || isAfter(one, other) ? other : one, '');

@@ -86,6 +86,14 @@ export interface StateEvent extends Event {
   };
 }
 
+export interface PublishOptions {
+  /** Its event name. */
+  event?: string;
+  /** What makes it one message, however often it is sent; by default chosen at random. */
+  key?: string;
+  signal?: AbortSignal;
+}
+
 export interface Published {
   id: string;
   channel: string;
@@ -101,11 +109,7 @@ export interface Encke extends EventTarget {
    * Text is published as text, bytes as bytes, anything else as JSON. If it is not known whether it arrived, it is sent
    * again, up to five times, with one key, so that it is there once.
    */
-  publish(
-    channel: string,
-    data: unknown,
-    options?: { event?: string; key?: string; signal?: AbortSignal },
-  ): Promise<Published>;
+  publish(channel: string, data: unknown, options?: PublishOptions): Promise<Published>;
   close(): void;
   addEventListener(type: 'state', listener: (event: StateEvent) => void, options?: boolean | AddEventListenerOptions): void;
   addEventListener(

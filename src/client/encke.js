@@ -3,16 +3,18 @@
 // Owns what is followed, by which role of this tab, and from where. It displays and stores nothing. Nothing here
 // touches a page before `connect` is called, so that it can be imported anywhere.
 
+import { TRANSPORTS } from './transports.js';
+import { publisher } from './publish.js';
 import { connection as begin } from './connection.js';
-import { isAfter, isCursor, oldest, unpack } from './cursor.js';
 import { EnckeError, http as requests } from './http.js';
 import { backoff, sleep } from './later.js';
+import { ALONE, FOLLOWER, LEADER, STARTING, canShare, tabs as takePart } from './tabs.js';
+import { isAfter, isCursor, oldest, unpack } from './cursor.js';
 import { subscription } from './subscription.js';
-import { canShare, tabs as takePart } from './tabs.js';
-import { TRANSPORTS } from './transports.js';
 
 /** @typedef {import('./types.js').StreamObject} StreamObject */
 /** @typedef {import('./types.js').Options} Options */
+/** @typedef {import('./types.js').Flag} Flag */
 /** @typedef {import('./subscription.js').Subscription} Subscription */
 
 export { EnckeError };
@@ -23,18 +25,9 @@ const MAX_CHANNELS = 64;
 const GATHER_MS = 10;
 /** The least time between two polls of a hidden page, with `hidden: 'poll'`. */
 const HIDDEN_REST_MS = 15_000;
-/** How often a message is sent again if it is not known whether it arrived. */
-const MAX_RETRIES = 5;
 
 /** @param {{ channels: string[] }[]} all */
 const channelsOf = (all) => [...new Set(all.flatMap(({ channels }) => channels))];
-
-/**
- * The transports that can be used, in order of preference. A WebSocket sends no fields of an application's own.
- * @param {Options} options
- */
-const usual = ({ headers, fetch }) =>
-  Object.keys(TRANSPORTS).filter((name) => name !== 'ws' || globalThis.WebSocket && !headers && !fetch);
 
 /**
  * A connection to an encke server, made when there is something to follow.
@@ -43,17 +36,20 @@ const usual = ({ headers, fetch }) =>
  */
 export function connect(url = new URL('.', import.meta.url), options = {}) {
   const base = new URL(`${url}`.replace(/\/?$/, '/'), globalThis.location?.href);
-  const { transports = usual(options), signal, hidden, share = true } = options;
-  for (const name of transports) if (!TRANSPORTS[name]) throw TypeError(`no transport ${name}`);
+  // A WebSocket sends no fields of an application's own.
+  const canSocket = globalThis.WebSocket && !options.headers && !options.fetch;
+  const { transports = Object.keys(TRANSPORTS).filter((name) => canSocket || name !== 'ws'), signal, hidden, share = true } = options;
+  for (const name of transports) if (!TRANSPORTS[name]) throw new EnckeError(`no transport ${name}`, 400);
 
   /** @type {Set<Subscription>} */
   const subs = new Set();
   const http = requests(base.href, options, () => channelsOf([...subs]));
   const over = new AbortController();
   const page = globalThis.document;
-  /** Empty: none yet. Else `starting`, `alone`, `leader` or `follower`. */
-  let role = '';
-  let isSuspended = false;
+  /** None yet, or one of those of tabs. */
+  let role = 0;
+  /** @type {Flag} */
+  let isSuspended;
   let isHidden = false;
   /** @type {ReturnType<typeof begin> | null} */
   let connection = null;
@@ -67,7 +63,8 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   let follows = [];
   /** From where on it does. */
   let followsSince = '';
-  let hasSplit = false;
+  /** @type {Flag} */
+  let hasSplit;
   /** @type {any} */
   let timer;
 
@@ -76,12 +73,12 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
    * @param {string} [why]
    * @param {number} [retryInMs]
    */
-  function say(state, why, retryInMs, transport = connection?.transport() || encke.transport) {
+  function say(state, why, retryInMs, transport = connection?.used() || encke.transport) {
     if (state === 'waiting' && globalThis.navigator?.onLine === false) state = 'offline';
     if (encke.state === 'closed' || state === encke.state && transport === encke.transport && !why) return;
     Object.assign(encke, { state, transport });
     const detail = { state, transport, why, retryInMs };
-    tabs?.state(detail);
+    if (role === LEADER) tabs?.tell({ state: detail });
     encke.dispatchEvent(Object.assign(new Event('state'), { detail }));
   }
 
@@ -93,18 +90,18 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** Forgets its role and what it follows, and keeps the subscriptions with their places. */
   function reset() {
-    tabs?.close();
+    tabs?.stop();
     stop.abort();
     stop = new AbortController();
     tabs = null;
-    role = '';
+    role = 0;
     hasSplit = false;
     drop();
   }
 
   /** Forgets the connection. Each subscription brings itself up to the present before it goes on. */
   const drop = () => {
-    connection?.end();
+    connection?.stop();
     connection = null;
     at = '';
     follows = [];
@@ -112,7 +109,6 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   };
 
   function suspend() {
-    if (isSuspended) return;
     isSuspended = true;
     reset();
     say('suspended');
@@ -131,16 +127,16 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   /** Takes up a role, as there is something to follow. */
   async function start() {
     if (isHidden || !share || !canShare()) {
-      role = 'alone';
+      role = ALONE;
       return arrange();
     }
-    role = 'starting';
+    role = STARTING;
     const { signal } = stop;
     const subject = await http.subject().catch(() => '');
     if (signal.aborted) return;
-    tabs = takePart(`encke ${http.url} ${subject} `, {
+    tabs = takePart(`encke ${http.base} ${subject} `, {
       role(next) {
-        if (next === 'alone') reset();
+        if (next === ALONE) reset();
         // What the others follow is not followed yet by this tab's connection.
         follows = [];
         role = next;
@@ -148,12 +144,12 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
       },
       changed() {
         if (isCursor(at)) tabs?.tell({ follows, since: at });
-        tabs?.state({ state: encke.state, transport: encke.transport });
+        tabs?.tell({ state: { state: encke.state, transport: encke.transport } });
         refresh();
       },
       own() {
         const all = ready();
-        return all[0] && { channels: channelsOf(all), at: oldest(all.map((one) => one.at)) };
+        return { channels: channelsOf(all), at: oldest(all.map((one) => one.at)) };
       },
       told({ follows, since, object, state }) {
         if (follows) live(follows, since);
@@ -165,30 +161,30 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** Makes this tab follow what its subscriptions ask for. */
   function arrange() {
-    if (isSuspended || role === 'starting') return;
+    if (isSuspended || role === STARTING) return;
     if (!subs.size) {
       if (role) reset();
       if (!/^[ru]/.test(encke.state)) say('idle');
     } else if (!role) start();
-    else if (role === 'follower' || isCursor(at)) subs.forEach(fetchUp);
+    else if (role === FOLLOWER || isCursor(at)) subs.forEach(fetchUp);
     else open([...subs]);
-    tabs?.join();
-    if (role !== 'alone' && role !== 'leader') return;
+    tabs?.enter();
+    if (!role || role > LEADER) return;
     const wanted = ready();
     if (connection) {
       if (!wanted.every(isFollowed)) connection.change();
     } else if (wanted[0]) {
       connection = begin(http, isHidden ? ['poll'] : transports, {
-        plan, take, state: say, refused, restMs: isHidden ? HIDDEN_REST_MS : 0,
+        plan, take, say, refused, restMs: isHidden ? HIDDEN_REST_MS : 0,
       });
     }
   }
 
   /** Nothing is followed yet. @param {Subscription[]} all */
   function open(all) {
-    const places = [...all.map((sub) => sub._at), ...members().map((member) => member.at)];
+    const places = [...all, ...members()].map((one) => one.at);
     // The newest of several channels are not those of each.
-    const isOne = new Set(places).size < 2 && (places[0][0] !== '-' || !all[1]);
+    const isOne = places.every((place) => place === places[0]) && (places[0][0] !== '-' || !all[1]);
     if (isOne && !all.some((sub) => sub._isFetching)) {
       [at] = places;
       all.forEach((sub) => sub._ready());
@@ -207,7 +203,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** What the connection is to follow, each with its place. */
   const ready = () => [
-    ...[...subs].filter((sub) => sub._isReady).map((sub) => ({ channels: sub.channels, at: sub._at })), ...members(),
+    ...[...subs].filter((sub) => sub._isReady), ...members(),
   ];
 
   /** What the next request is to follow, and from where. */
@@ -220,7 +216,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     // What is followed already is brought up to date first: else the others' history since then would come too.
     while (follows[0] && isCursor(at) && added.some((place) => isAfter(place, at))) {
       try {
-        const batch = await http.poll(follows, at, signal);
+        const batch = await http.batch(follows, at, signal);
         unpack(batch, take);
         if (!batch.more) break;
       } catch {
@@ -232,7 +228,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     // It ends, and another begins when there is something to follow.
     if (!channels[0]) connection = null;
     else {
-      if (!at || isCursor(at)) at = oldest(at ? [at, ...added] : added);
+      if (!at || isCursor(at)) at = oldest([at, ...added]);
       live(channels, at);
       if (isCursor(at)) tabs?.tell({ follows, since: at });
       return { channels, since: at };
@@ -248,8 +244,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     follows = channels;
     followsSince = since;
     for (const sub of subs) {
-      sub._isLive = isFollowed(sub);
-      if (sub._isLive && sub._isReady && isAfter(since, sub._at)) {
+      if (isFollowed(sub) && sub._isReady && isAfter(since, sub.at)) {
         sub._isReady = false;
         refresh();
       }
@@ -269,7 +264,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** @param {StreamObject} object */
   function hear(object) {
-    for (const sub of subs) if (sub._isLive) sub._hear(object);
+    for (const sub of subs) if (isFollowed(sub)) sub._hear(object);
   }
 
   /**
@@ -283,21 +278,20 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     for (let failures = 0; !sub.closed && !sub._isReady && !signal.aborted;) {
       try {
         await sub._room();
-        const batch = await http.poll(sub.channels, sub._at, signal);
+        const batch = await http.batch(sub.channels, sub.at, signal);
         const { cursor, more } = batch;
         failures = 0;
         unpack(batch, sub._push);
         // Before the connection began to bring it, something may have been missed. Another epoch tells itself.
-        const isMissing = sub._isLive && isAfter(followsSince, cursor) && !isAfter(cursor, followsSince);
+        const isMissing = isFollowed(sub) && isAfter(followsSince, cursor) && !isAfter(cursor, followsSince);
         if (isMissing) await sleep(backoff(1));
         else if (!more && !signal.aborted) sub._ready();
       } catch (error) {
         if (signal.aborted) break;
-        if (error.status === 401 && options.token) refused(error);
-        else if (error.isFinal) sub._fail(error);
+        if (error.isFinal) refused(error, sub);
         else {
-          const ms = Math.max(error.leastMs || 0, backoff(failures += 1));
-          if (!connection && role !== 'follower') say('waiting', error.message, ms);
+          const ms = backoff(failures += 1, error.leastMs);
+          if (!connection && role !== FOLLOWER) say('waiting', error.message, ms);
           await sleep(ms);
         }
       }
@@ -307,11 +301,13 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   }
 
   /**
-   * What is followed together is refused. Returns whether the connection goes on with something else.
+   * What is followed together, or by one, is refused. Returns whether the connection goes on with something else.
    * @param {EnckeError} error
+   * @param {Subscription} [sub]
    */
-  function refused(error) {
+  function refused(error, sub) {
     const isUnknown = error.status === 401 && options.token;
+    if (sub && !isUnknown) return sub._fail(error);
     if (!isUnknown && members()[0]) {
       tabs?.abandon();
       return true;
@@ -329,7 +325,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     all.forEach((sub) => sub._fail(error));
   }
 
-  const encke = Object.assign(new EventTarget(), {
+  const encke = Object.assign(new EventTarget(), publisher(http.ask), {
     /** connecting, open, waiting, offline, suspended, unauthorized, refused, closed; idle without subscriptions */
     state: 'idle',
     /** The transport in use, of whichever tab. */
@@ -346,7 +342,6 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
         if (sub.closed) subs.delete(sub);
         refresh();
       });
-      sub._isLive = isFollowed(sub);
       subs.add(sub);
       const why = encke.state === 'closed' ? encke.state
         : channelsOf([...subs])[MAX_CHANNELS] && `more than ${MAX_CHANNELS} channels`;
@@ -382,26 +377,6 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
       }
     },
 
-    /**
-     * Publishes, and repeats it with one key until it is known to be published once.
-     * @param {string} channel
-     * @param {unknown} data text, bytes, or what becomes JSON
-     * @param {{ event?: string, key?: string, signal?: AbortSignal }} [options]
-     * @returns {Promise<{ id: string, channel: string, subscribers: number }>}
-     */
-    async publish(channel, data, options = {}) {
-      const key = options.key || `${Math.random()}${Date.now()}`;
-      const send = http.publish(channel, data, { ...options, key });
-      for (let failures = 1; ; failures += 1) {
-        try {
-          return await send();
-        } catch (error) {
-          if (error.isFinal || failures > MAX_RETRIES || options.signal?.aborted) throw error;
-          await sleep(Math.max(error.leastMs || 0, backoff(failures)));
-        }
-      }
-    },
-
     /** Ends all subscriptions, for good. */
     close() {
       reset();
@@ -415,12 +390,10 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** @param {any} target @param {string} types @param {(event: any) => void} heard */
   const listen = (target, types, heard) => {
-    for (const type of types.split(' ')) target?.addEventListener?.(type, heard, { signal: over.signal });
+    for (const type of types.split(' ')) target?.addEventListener?.(type, heard, { signal: over.signal, capture: true });
   };
-  for (const target of [globalThis, page]) {
-    listen(target, 'pagehide freeze', suspend);
-    listen(target, 'pageshow resume', () => wake());
-  }
+  listen(globalThis, 'pagehide freeze', suspend);
+  listen(globalThis, 'pageshow resume', () => wake());
   listen(globalThis, 'online', () => wake(true));
   // Not every browser has it, nor TypeScript.
   listen(/** @type {any} */ (globalThis.navigator)?.connection, 'change', () => wake(true));
@@ -436,7 +409,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
       arrange();
     } else if (!page.hidden) wake();
   };
-  listen(page, 'visibilitychange', look);
+  listen(globalThis, 'visibilitychange', look);
   if (page) look();
   return encke;
 }

@@ -14,9 +14,9 @@ export class EnckeError extends Error {
   /**
    * @param {string} detail what to do, in the server's words
    * @param {number} status
-   * @param {number} leastMs the server asks not to come back sooner
+   * @param {number} [leastMs] the server asks not to come back sooner
    */
-  constructor(detail, status, leastMs = 0) {
+  constructor(detail, status, leastMs) {
     super(detail);
     this.status = status;
     this.leastMs = leastMs;
@@ -59,7 +59,7 @@ async function within(signal, run) {
 }
 
 /** @param {string} name */
-const encoded = (name) => {
+export const encoded = (name) => {
   // It would be the address of something else.
   if (/(^|\/)\.\.?(\/|$)/.test(name)) throw new EnckeError(`no channel ${name}`, 400);
   return encodeURIComponent(name).replace(/%2F/g, '/');
@@ -79,27 +79,23 @@ const path = (endpoint, channels) => `${endpoint}/${channels.map(encoded).join()
 export function http(url, { token: given, headers: added, fetch: get = fetch }, names) {
   const isAsked = typeof given === 'function';
   /** Not asked for yet; empty if there is none. @type {any} */
-  let token = isAsked ? undefined : given;
+  let token = given;
   /** From when on the token is not used for another request. */
   let renewAt = 0;
   /** @type {Promise<string> | null} */
   let asking = null;
   // A request with an Authorization field to another origin takes a preflight for each address.
-  const isFar = globalThis.location?.origin && new URL(url).origin !== location.origin;
+  const isFar = globalThis.location?.origin && !url.startsWith(`${location.origin}/`);
 
   /**
    * The token, a new one where the last is about to expire or is refused.
    * @param {unknown} isRefused
    */
   async function theToken(isRefused) {
-    const reason = isRefused ? 'refused' : token === undefined ? 'first' : Date.now() > renewAt && 'expires';
+    const reason = isRefused ? 'refused' : token === given ? 'first' : Date.now() > renewAt && 'expires';
     if (isAsked && reason) {
-      asking ||= (async () => given({ reason, channels: names() }))();
-      try {
-        token = await asking || '';
-      } finally {
-        asking = null;
-      }
+      asking ||= (async () => given({ reason, channels: names() }))().finally(() => { asking = null; });
+      token = await asking || '';
       const leftMs = (claims(token).exp || Infinity) * 1000 - Date.now();
       renewAt = Date.now() + leftMs - Math.min(RENEW_MS, leftMs / 10);
     }
@@ -126,7 +122,7 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
       if (response.ok) return response;
       if (status !== 401 || tries || !isAsked) {
         const { detail = `status ${status}` } = await response.json().catch(() => ({}));
-        const after = response.headers.get('Retry-After') || '';
+        const after = /** @type {any} */ (response.headers.get('Retry-After'));
         throw new EnckeError(detail, status, Math.min(+after * 1000 || Date.parse(after) - Date.now() || 0, LONGEST_WAIT_MS));
       }
     }
@@ -143,7 +139,8 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
     ask(path(endpoint, channels), query, { signal });
 
   return {
-    url,
+    base: url,
+    ask,
     receive,
     /**
      * A WebSocket, which can have no fields: its token is in the address.
@@ -167,22 +164,7 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
      * @param {AbortSignal} signal
      * @returns {Promise<import('./types.js').Batch>}
      */
-    poll: (channels, since, signal) =>
+    batch: (channels, since, signal) =>
       within(signal, async (signal) => (await receive('poll', channels, { since }, signal)).json()),
-    /**
-     * What publishes, each time it is called.
-     * @param {string} channel
-     * @param {any} data
-     * @param {{ event?: string, key: string, signal?: AbortSignal }} options
-     */
-    publish(channel, data, { event, key, signal }) {
-      const isText = typeof data === 'string';
-      const isBytes = data instanceof ArrayBuffer || ArrayBuffer.isView(data) || data instanceof Blob;
-      const type = isBytes ? 'application/octet-stream' : isText ? 'text/plain' : 'application/json';
-      const to = `publish/${encoded(channel)}`;
-      const body = isBytes || isText ? /** @type {BodyInit} */ (data) : JSON.stringify(data);
-      const headers = { 'Content-Type': type, 'Idempotency-Key': key };
-      return async () => (await ask(to, event ? { event } : {}, { method: 'POST', body, headers, signal })).json();
-    },
   };
 }

@@ -7,12 +7,14 @@ import { isAfter, isCursor } from './cursor.js';
 import { backoff, sleep } from './later.js';
 
 /** @typedef {import('./types.js').StreamObject} StreamObject */
+/** @typedef {import('./types.js').Flag} Flag */
 /** @typedef {ReturnType<typeof subscription>} Subscription */
 
 /** More messages than these do not wait: they are fetched again when it has caught up. */
 const MAX_WAITING = 1_000;
 
-let hasWarned = false;
+/** @type {Flag} */
+let hasWarned;
 
 /** @param {unknown} error */
 const report = (error) => (globalThis.reportError || console.error)(error);
@@ -28,21 +30,24 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
   let queue = [];
   /** What the connection brought while the backlog is fetched. @type {StreamObject[]} */
   let held = [];
-  let isBusy = false;
-  /** Something did not fit: nothing after it is taken. */
-  let isBehind = false;
-  /** What did not fit was held. */
-  let hasDropped = false;
+  /** @type {Flag} */
+  let isBusy;
+  /** Something did not fit: nothing after it is taken. @type {Flag} */
+  let isBehind;
+  /** What did not fit was held. @type {Flag} */
+  let hasDropped;
   let mustLoad = load;
+  /** @type {(_?: any) => void} */
   let drained = () => {};
 
   /**
-   * @param {((...all: any[]) => unknown) | undefined} callback
-   * @param {unknown[]} all
+   * @param {((one: any, two: any) => unknown) | undefined} callback
+   * @param {unknown} [one]
+   * @param {unknown} [two]
    */
-  const call = (callback, ...all) => {
+  const call = (callback, one, two) => {
     try {
-      const waits = /** @type {any} */ (callback?.(...all));
+      const waits = /** @type {any} */ (callback?.(one, two));
       return waits?.catch?.(report);
     } catch (error) {
       report(error);
@@ -88,22 +93,19 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
   /** Calls back for what is in the queue, unless something is under way. */
   const pump = () => {
     while (!isBusy && !sub.closed) {
-      const object = mustLoad && isCursor(sub._at) ? null : queue.shift();
-      if (object === undefined) {
+      const object = mustLoad && isCursor(sub.at) || queue.shift();
+      if (!object) {
         if (isBehind && sub._isReady) {
           isBehind = sub._isReady = false;
           changed();
         }
         return drained();
       }
-      const waits = object ? tell(object) : reload();
-      if (waits) {
-        isBusy = true;
-        waits.then(() => {
-          isBusy = false;
-          pump();
-        });
-      }
+      const waits = object === true ? reload() : tell(object);
+      isBusy = waits?.then(() => {
+        isBusy = false;
+        pump();
+      });
     }
   };
 
@@ -122,11 +124,9 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
     },
 
     /** Up to where messages are in the queue: a cursor, or where to begin. */
-    _at: since || 'now',
-    /** Whether all from `_at` on comes from the connection. */
+    at: since || 'now',
+    /** Whether all from `at` on comes from the connection. */
     _isReady: false,
-    /** Whether the connection follows its channels. */
-    _isLive: false,
     _isFetching: false,
 
     /** @param {StreamObject} object from the connection */
@@ -143,12 +143,12 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
     /** @param {StreamObject} object */
     _push(object) {
       const place = object.id || object.cursor;
-      if (isBehind || place && !object.end && !isAfter(place, sub._at)) return;
+      if (isBehind || place && !object.end && !isAfter(place, sub.at)) return;
       if (queue.length > MAX_WAITING) {
         isBehind = true;
         return;
       }
-      if (place) sub._at = place;
+      if (place) sub.at = place;
       queue.push(object);
       pump();
     },
@@ -164,13 +164,13 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
 
     /** It brings itself up to the present before it goes on. */
     _detach() {
-      sub._isReady = sub._isLive = false;
+      sub._isReady = false;
       held = [];
     },
 
     /** Waits until the queue is short. What is fetched then is taken. */
     async _room() {
-      while (queue.length > MAX_WAITING / 2 && !sub.closed) await new Promise((done) => { drained = () => done(0); });
+      while (queue.length > MAX_WAITING / 2 && !sub.closed) await new Promise((done) => { drained = done; });
       isBehind = false;
     },
 

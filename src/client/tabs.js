@@ -14,33 +14,43 @@
 
 import { sleep } from './later.js';
 
+/** @typedef {import('./types.js').Flag} Flag */
+
 /** How long a new leader waits for the others to say that they are there, in milliseconds. */
 const ROLL_MS = 50;
 
-export const canShare = () => globalThis.location && globalThis.navigator?.locks && globalThis.BroadcastChannel;
+// What a tab is. Up to the leader it has a connection of its own.
+export const ALONE = 1;
+export const LEADER = 2;
+export const FOLLOWER = 3;
+/** It is not known yet. */
+export const STARTING = 4;
+
+export const canShare = () => globalThis.location && globalThis.navigator?.locks;
 
 /**
  * Takes part.
  *
  * @param {string} name the same for all tabs that share
  * @param {{
- *   role: (role: string) => void,
+ *   role: (role: number) => void,
  *   changed: () => void,
  *   own: () => { channels: string[], at: string } | undefined,
  *   told: (message: any) => void,
- * }} on `role`: this tab is `leader`, `follower` or `alone`. `changed`: a leader's others are. `own`: what a follower
+ * }} on `role`: what this tab is. `changed`: a leader's others are. `own`: what a follower
  *   follows
  */
 export function tabs(name, on) {
   const { locks } = navigator;
-  const id = Math.random().toString(36).slice(2);
+  const id = `${Math.random()}`;
   /** Of a leader: the others. @type {Map<string, { channels: string[], at: string }>} */
   const members = new Map();
-  let isLeader = false;
+  /** @type {Flag} */
+  let isLeader;
   const control = new AbortController();
   const { signal } = control;
   const line = new BroadcastChannel(name);
-  const gone = new Promise((done) => signal.addEventListener('abort', done));
+  const gone = new Promise((done) => { signal.onabort = done; });
 
   /** @param {object} message */
   const tell = (message) => {
@@ -52,24 +62,24 @@ export function tabs(name, on) {
   const lead = () => {
     if (signal.aborted) return;
     isLeader = true;
-    on.role('leader');
+    on.role(LEADER);
     return gone;
   };
 
   line.onmessage = ({ data }) => {
     if (isLeader) {
       if (data.join) members.set(data.join, data);
-      if (data.leave) members.delete(data.leave);
+      else members.delete(data.leave);
       if (data.join || data.leave) on.changed();
     } else if (data.roll) join();
-    else if (data.alone?.includes(id)) on.role('alone');
+    else if (data.alone?.includes(id)) on.role(ALONE);
     else on.told(data);
   };
   // A tab holds a lock of its own as long as it is open; the leader removes the tabs whose lock is gone.
   locks.request(name + id, () => gone).catch(() => {});
   locks.request(name, { ifAvailable: true }, (lock) => {
     if (lock || signal.aborted) return lead();
-    on.role('follower');
+    on.role(FOLLOWER);
     join();
     locks.request(name, { signal }, async () => {
       // Another leader was here, so there are others.
@@ -78,18 +88,14 @@ export function tabs(name, on) {
       await sleep(ROLL_MS);
       return lead();
     }).catch(() => {});
-  }).catch(() => on.role('alone'));
+  }).catch(() => on.role(ALONE));
 
   return {
-    join,
+    enter: join,
     /** Of the leader: the others that follow something. */
     members: () => [...members.values()].filter(({ at }) => at),
     /** Of the leader. */
     tell,
-    /** Of the leader. @param {object} state */
-    state: (state) => {
-      if (isLeader) tell({ state });
-    },
     /** Of the leader: relays what its connection brought. @param {object} object */
     relay(object) {
       if (members.size) tell({ object });
@@ -105,7 +111,7 @@ export function tabs(name, on) {
       const { held } = await locks.query().catch(() => /** @type {LockManagerSnapshot} */ ({}));
       for (const member of members.keys()) if (held?.every((lock) => lock.name !== name + member)) members.delete(member);
     },
-    close() {
+    stop() {
       tell({ leave: id });
       control.abort();
       line.close();

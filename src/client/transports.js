@@ -3,15 +3,15 @@
 // Owns the bytes of each format. A transport makes one request, hands on what it says as the objects of
 // NDJSON, and returns when that is over. It never waits, repeats or remembers.
 //
-// A link has: `receive(endpoint, query)`, which returns a response; `socket(endpoint)`, which returns a WebSocket;
+// A link has: `receive(query)`, which returns a response; `socket()`, which returns a WebSocket;
 // `take(object)`; `heard()`, for each arrival of bytes; and `signal`, which gives up. Another transport is a function,
 // and its entry in the table at the end.
 
 /** @typedef {import('./types.js').StreamObject} StreamObject */
 /**
  * @typedef {object} Link
- * @property {(endpoint: string, query?: Record<string, string>) => Promise<Response>} receive
- * @property {(endpoint: string) => Promise<WebSocket>} socket
+ * @property {(query: Record<string, string>) => Promise<Response>} receive
+ * @property {() => Promise<WebSocket>} socket
  * @property {(object: StreamObject) => void} take
  * @property {() => void} heard
  * @property {AbortSignal} signal
@@ -23,10 +23,11 @@ const OWN = ['cursor', 'gap', 'end', 'expired'];
 /**
  * The lines of a response that goes on.
  * @param {Link} link
- * @param {Response} response
+ * @param {Record<string, string>} query
  * @param {(line: string) => void} take
  */
-async function readLines(link, response, take) {
+async function readLines(link, query, take) {
+  const response = await link.receive(query);
   if (response.status === 204) return link.take({ end: true });
   const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
   const decoder = new TextDecoder();
@@ -43,20 +44,18 @@ async function readLines(link, response, take) {
 
 /** @param {Link} link */
 async function sse(link) {
-  const response = await link.receive('sse', { envelope: '1' });
   /** @type {Record<string, string>} */
   let fields = {};
-  await readLines(link, response, (line) => {
-    const colon = line.indexOf(':');
+  await readLines(link, { envelope: '1' }, (line) => {
     if (line) {
-      const value = line.slice(colon + 2);
-      if (colon) fields[line.slice(0, colon)] = value;
-      else if (value) fields.heartbeat = value.slice(10);
+      // The text of a comment has no name.
+      const [name, value] = line.split(/: (.*)/s);
+      fields[name] = value;
       return;
     }
-    const { event, data, retry, heartbeat } = fields;
+    const { event, data, retry, '': comment } = fields;
     fields = {};
-    if (OWN.includes(event)) link.take({ [event]: true, cursor: data, retry: +retry, heartbeat: +heartbeat });
+    if (OWN.includes(event)) link.take({ [event]: true, cursor: data, retry: +retry, heartbeat: +comment?.slice(10) });
     else if (data) link.take(JSON.parse(data));
     else if (retry) link.take({ retry: +retry });
   });
@@ -64,30 +63,23 @@ async function sse(link) {
 
 /** @param {Link} link */
 async function ndjson(link) {
-  await readLines(link, await link.receive('ndjson'), (line) => link.take(JSON.parse(line)));
+  await readLines(link, {}, (line) => link.take(JSON.parse(line)));
 }
 
 /** @param {Link} link */
 async function ws(link) {
-  const socket = await link.socket('ws');
+  const socket = await link.socket();
   try {
     await new Promise((done, fail) => {
-      /** @param {string} text */
-      const take = (text) => {
+      // The last object of a stream is the reason of its close frame.
+      socket.onclose = socket.onmessage = (/** @type {any} */ { data, reason }) => {
         try {
-          link.take(JSON.parse(text));
+          if (data) link.heard();
+          link.take(JSON.parse(data || reason || '{}'));
+          if (!data) done(0);
         } catch (error) {
           fail(error);
         }
-      };
-      socket.onmessage = ({ data }) => {
-        link.heard();
-        take(data);
-      };
-      socket.onclose = ({ reason }) => {
-        // The last object of a stream is the reason of its close frame.
-        take(reason || '{}');
-        done(0);
       };
       link.signal.onabort = fail;
       if (link.signal.aborted) fail();
@@ -99,12 +91,11 @@ async function ws(link) {
   }
 }
 
-/** @param {string} endpoint */
-const poll = (endpoint) => /** @param {Link} link */ async (link) => {
-  const batch = await (await link.receive(endpoint)).json();
-  link.heard();
+/** @param {Link} link */
+async function poll(link) {
+  const batch = await (await link.receive({})).json();
   link.take({ batch });
-};
+}
 
 /** @type {Record<string, (link: Link) => Promise<void>>} */
-export const TRANSPORTS = { sse, ndjson, ws, 'long-poll': poll('long-poll'), poll: poll('poll') };
+export const TRANSPORTS = { sse, ndjson, ws, 'long-poll': poll, poll };

@@ -1,6 +1,9 @@
 // The types that the client's own modules share.
 
-export type { Message, Options, SubscribeOptions } from './encke.js';
+export type { Message, Options, PublishOptions, Published, SubscribeOptions } from './encke.js';
+
+/** Only whether it is truthy counts. It is not, until it is set. */
+export type Flag = unknown;
 
 /** One thing said in a stream, as in NDJSON; or a batch of them. */
 export interface StreamObject {

@@ -18,7 +18,7 @@ const served = new URL('../../src/core/client/encke.min.js', import.meta.url);
 const dist = new URL('dist/', import.meta.url);
 const INNER = [
   '_.*', 'receive', 'socket', 'heard', 'take', 'batch', 'expire', 'subject', 'plan', 'refused', 'restMs', 'change', 'wake', 'relay',
-  'abandon', 'sweep', 'own', 'told', 'tell', 'changed',  'isFinal', 'leastMs', 'members',
+  'abandon', 'sweep', 'own', 'told', 'ask', 'role', 'base', 'say', 'enter', 'stop', 'used', 'tell', 'changed', 'isFinal', 'leastMs', 'members',
 ];
 /** Most bytes, compressed by gzip -9. */
 const LIMITS = { encke: 6_144, eventsource: 7_168, react: 700 };
@@ -34,16 +34,19 @@ async function bundle(name, external) {
     external,
     write: false,
   });
+  const options = { module: true, ecma: 2020 };
   const { code } = await minify(text, {
-    module: true,
-    ecma: 2020,
+    ...options,
     // These make the least of it by gzip, though not without it.
     compress: {
-      passes: 4, unsafe: true, unsafe_arrows: true, hoist_funs: true, pure_getters: true, reduce_funcs: false, sequences: false,
+      passes: 4, unsafe: true, unsafe_arrows: true, unsafe_comps: true, unsafe_methods: true, hoist_funs: true,
+      pure_getters: true, reduce_funcs: false, sequences: false,
     },
-    mangle: true,
+    mangle: false,
   });
-  return `${code}\n`;
+  // Names are chosen by the letters of what is left.
+  const { code: named } = await minify(code, { ...options, compress: false, mangle: true });
+  return `${named}\n`;
 }
 
 const whole = await bundle('encke', []);

@@ -1,0 +1,52 @@
+// Publishing.
+//
+// Owns what a body is, and how often it is sent: with one key, so that it is published once.
+
+import { encoded } from './http.js';
+import { backoff, sleep } from './later.js';
+
+/** @typedef {import('./types.js').PublishOptions} PublishOptions */
+
+/** How often a body is sent again if it is not known whether it arrived. */
+const MAX_RETRIES = 5;
+
+/** @param {ReturnType<import('./http.js').http>['ask']} ask */
+export function publisher(ask) {
+  /**
+   * @param {string} path
+   * @param {Record<string, string>} query
+   * @param {BodyInit} body
+   * @param {AbortSignal} [signal]
+   * @param {string} [key]
+   */
+  async function post(path, query, body, signal, key = `${Math.random()}${Date.now()}`) {
+    for (let failures = 1; ; failures += 1) {
+      try {
+        return await (await ask(path, query, { method: 'POST', body, headers: { 'Idempotency-Key': key }, signal })).json();
+      } catch (error) {
+        if (error.isFinal || failures > MAX_RETRIES || signal?.aborted) throw error;
+        await sleep(backoff(failures, error.leastMs));
+      }
+    }
+  }
+
+  /**
+   * Publishes a message.
+   * @param {string} channel
+   * @param {any} data text, bytes, or what becomes JSON
+   * @param {PublishOptions} [options]
+   * @returns {Promise<import('./types.js').Published>}
+   */
+  async function publish(channel, data, { event, key, signal } = {}) {
+    let type = 'application/octet-stream';
+    if (typeof data === 'string') type = 'text/plain';
+    else if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data) || data instanceof Blob)) {
+      type = 'application/json';
+      data = JSON.stringify(data);
+    }
+    const body = new Blob([data], { type });
+    return post(`publish/${encoded(channel)}`, { ...event && { event } }, body, signal, key);
+  }
+
+  return { publish };
+}
