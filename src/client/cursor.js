@@ -26,11 +26,11 @@ export const isAfter = (one, other) => isCursor(one) && (
  * @param {import('./types.js').Batch} batch
  * @param {(object: import('./types.js').StreamObject) => void} take has one parameter
  */
-export function unpack({ cursor, messages, gap, end }, take) {
+export function unpack({ cursor, messages, gap, end, ended }, take) {
   // What comes is after a gap, whatever was before: so says a stream, too.
   if (gap) take({ gap, cursor: '00000gap-0' });
   messages.forEach(take);
-  take({ cursor, end });
+  take({ cursor, end, ended });
 }
 
 /**

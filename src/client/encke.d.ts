@@ -60,7 +60,7 @@ export interface SubscribeOptions<T = any> {
   onMessage?: (message: Message<T>, subscription: Subscription) => unknown;
   /** Messages were lost. `load` runs after it. */
   onGap?: () => unknown;
-  /** All that is followed on the connection is complete; the subscription is over. */
+  /** All its channels have ended, and their last messages were handed over; the subscription is over. */
   onEnd?: () => unknown;
   /** The subscription is refused, and over. */
   onError?: (error: EnckeError) => unknown;
@@ -89,6 +89,8 @@ export interface StateEvent extends Event {
 export interface PublishOptions {
   /** Its event name. */
   event?: string;
+  /** The channel is complete with it. With an empty text it ends without another message. */
+  end?: boolean;
   /** What makes it one message, however often it is sent; by default chosen at random. */
   key?: string;
   signal?: AbortSignal;

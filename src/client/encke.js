@@ -203,7 +203,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** What the connection is to follow, each with its place. */
   const ready = () => [
-    ...[...subs].filter((sub) => sub._isReady), ...members(),
+    ...[...subs].filter((sub) => sub._isReady && !sub._isDone), ...members(),
   ];
 
   /** What the next request is to follow, and from where. */

@@ -37,7 +37,7 @@ export function publisher(ask) {
    * @param {PublishOptions} [options]
    * @returns {Promise<import('./types.js').Published>}
    */
-  async function publish(channel, data, { event, key, signal } = {}) {
+  async function publish(channel, data, { event, end, key, signal } = {}) {
     let type = 'application/octet-stream';
     if (typeof data === 'string') type = 'text/plain';
     else if (!(data instanceof ArrayBuffer || ArrayBuffer.isView(data) || data instanceof Blob)) {
@@ -45,7 +45,7 @@ export function publisher(ask) {
       data = JSON.stringify(data);
     }
     const body = new Blob([data], { type });
-    return post(`publish/${encoded(channel)}`, { ...event && { event } }, body, signal, key);
+    return post(`publish/${encoded(channel)}`, { ...event && { event }, ...end && { end: '1' } }, body, signal, key);
   }
 
   return { publish };

@@ -32,6 +32,8 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
   let held = [];
   /** @type {Flag} */
   let isBusy;
+  /** The channels that have ended. @type {Set<string | undefined>} */
+  const over = new Set();
   /** Something did not fit: nothing after it is taken. @type {Flag} */
   let isBehind;
   /** What did not fit was held. @type {Flag} */
@@ -56,7 +58,7 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
 
   /** @param {StreamObject} object */
   const tell = (object) => {
-    const { id, channel, data, encoding, gap, end } = object;
+    const { id, channel, data, encoding, gap } = object;
     sub.cursor = id || object.cursor || sub.cursor;
     if (id) {
       if (!channels.includes(/** @type {string} */ (channel))) return;
@@ -71,7 +73,7 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
       mustLoad = load;
       return call(onGap);
     }
-    if (end) {
+    if (sub._isDone && !queue[0]) {
       sub.close();
       call(onEnd);
     }
@@ -128,6 +130,8 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
     /** Whether all from `at` on comes from the connection. */
     _isReady: false,
     _isFetching: false,
+    /** Whether all its channels have ended, by what is last in the queue. @type {Flag} */
+    _isDone: false,
 
     /** @param {StreamObject} object from the connection */
     _hear(object) {
@@ -142,13 +146,20 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
 
     /** @param {StreamObject} object */
     _push(object) {
-      const place = object.id || object.cursor;
-      if (isBehind || place && !object.end && !isAfter(place, sub.at)) return;
+      const { id, channel, cursor, end, ended = [] } = object;
+      const place = id || cursor;
+      // What tells of an end may tell nothing else, and so be where it is already.
+      const isOld = place && (end || ended[0] ? isAfter(sub.at, place) : !isAfter(place, sub.at));
+      if (isOld || isBehind || sub._isDone) return;
       if (queue.length > MAX_WAITING) {
         isBehind = true;
         return;
       }
       if (place) sub.at = place;
+      ended.forEach(over.add, over);
+      // A message opens its channel again.
+      over.delete(channel);
+      sub._isDone = end || channels.every((name) => over.has(name));
       queue.push(object);
       pump();
     },

@@ -6,7 +6,7 @@
 // What is told, by channel of broadcast. Later versions may add members:
 //   { join, channels, at }   a tab is there, and follows these channels from here on
 //   { leave }                it is gone
-//   { roll }                 a new leader asks who is there
+//   { roll }                 the leader asks who is there
 //   { follows, since }       the leader's connection follows these channels, from here on
 //   { object }               it brought this
 //   { state }                its state
@@ -14,6 +14,7 @@
 
 import { sleep } from './later.js';
 
+/** @typedef {import('./types.js').StreamObject} StreamObject */
 /** @typedef {import('./types.js').Flag} Flag */
 
 /** How long a new leader waits for the others to say that they are there, in milliseconds. */
@@ -96,9 +97,13 @@ export function tabs(name, on) {
     members: () => [...members.values()].filter(({ at }) => at),
     /** Of the leader. */
     tell,
-    /** Of the leader: relays what its connection brought. @param {object} object */
+    /** Of the leader: relays what its connection brought. @param {StreamObject} object */
     relay(object) {
       if (members.size) tell({ object });
+      if (!object.end) return;
+      // What they followed is complete. Each says what else it follows.
+      members.forEach((member) => { member.at = ''; });
+      tell({ roll: 1 });
     },
     /** Of the leader: what the others want is refused. */
     abandon() {

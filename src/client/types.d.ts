@@ -14,7 +14,10 @@ export interface StreamObject {
   event?: string;
   cursor?: string;
   gap?: boolean;
+  /** All channels have ended. */
   end?: boolean;
+  /** These have, of several. */
+  ended?: string[];
   expired?: boolean;
   retry?: number;
   heartbeat?: number;
@@ -29,6 +32,7 @@ export interface Batch {
   more?: boolean;
   gap?: boolean;
   end?: boolean;
+  ended?: string[];
   retry?: number;
   spread?: number;
 }
