@@ -102,6 +102,13 @@ export interface Published {
   subscribers: number;
 }
 
+export interface PublishedLines {
+  /** How many messages. */
+  published: number;
+  /** The id of the last. */
+  last: string;
+}
+
 export interface Encke extends EventTarget {
   readonly state: State;
   readonly transport: Transport;
@@ -112,6 +119,14 @@ export interface Encke extends EventTarget {
    * again, up to five times, with one key, so that it is there once.
    */
   publish(channel: string, data: unknown, options?: PublishOptions): Promise<Published>;
+  /**
+   * Publishes each of these as a message as it comes, in order and once. What comes while a request is under way goes
+   * together with the next. Text is published as text, anything else as JSON. Fails as `publish` does; what came before
+   * may be published.
+   */
+  publishLines(
+    channel: string, lines: Iterable<unknown> | AsyncIterable<unknown>, options?: Omit<PublishOptions, 'key'>,
+  ): Promise<PublishedLines>;
   close(): void;
   addEventListener(type: 'state', listener: (event: StateEvent) => void, options?: boolean | AddEventListenerOptions): void;
   addEventListener(

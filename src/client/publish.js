@@ -1,4 +1,4 @@
-// Publishing.
+// Publishing: messages, and lines as they come.
 //
 // Owns what a body is, and how often it is sent: with one key, so that it is published once.
 
@@ -6,9 +6,14 @@ import { encoded } from './http.js';
 import { backoff, sleep } from './later.js';
 
 /** @typedef {import('./types.js').PublishOptions} PublishOptions */
+/** @typedef {import('./types.js').Flag} Flag */
 
 /** How often a body is sent again if it is not known whether it arrived. */
 const MAX_RETRIES = 5;
+/** The least time between two requests with lines, in milliseconds. */
+const GATHER_MS = 10;
+/** If more characters than these wait to be published, no more lines are taken. */
+const MAX_WAITING = 100_000;
 
 /** @param {ReturnType<import('./http.js').http>['ask']} ask */
 export function publisher(ask) {
@@ -48,5 +53,35 @@ export function publisher(ask) {
     return post(`publish/${encoded(channel)}`, { ...event && { event }, ...end && { end: '1' } }, body, signal, key);
   }
 
-  return { publish };
+  /**
+   * Publishes each of these as it comes. What comes during a request goes with the next.
+   * @param {string} channel
+   * @param {Iterable<unknown> | AsyncIterable<unknown>} lines
+   * @param {PublishOptions} [options]
+   */
+  async function publishLines(channel, lines, { event, end, signal } = {}) {
+    const sum = { published: 0, last: '' };
+    let waiting = '';
+    let sending = Promise.resolve();
+    /** @type {Flag} */
+    let hasFailed;
+    for await (const data of lines) {
+      sum.published += 1;
+      waiting += `${JSON.stringify({ channel, data, event })}\n`;
+      sending = sending.then(async () => {
+        if (!waiting) return;
+        const batch = waiting;
+        waiting = '';
+        sum.last = (await post('publish', { lines: '1' }, batch, signal)).last;
+        await sleep(GATHER_MS);
+      });
+      sending.catch(() => { hasFailed = true; });
+      if (hasFailed || waiting[MAX_WAITING]) await sending;
+    }
+    await sending;
+    if (end) await publish(channel, '', { end, signal });
+    return sum;
+  }
+
+  return { publish, publishLines };
 }
