@@ -18,6 +18,10 @@ pub mod operating {}
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
 
-#[doc = "[http]: self::http\n[operating]: self::operating\n"]
+#[doc = "[answers]: self::answers\n[http]: self::http\n[operating]: self::operating\n"]
 #[doc = include_str!("browser.md")]
 pub mod browser {}
+
+#[doc = "[browser]: self::browser\n[http]: self::http\n[operating]: self::operating\n[rights]: self::rights\n"]
+#[doc = include_str!("answers.md")]
+pub mod answers {}
