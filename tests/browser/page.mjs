@@ -205,6 +205,24 @@ export const livePage = {
     assert.deepEqual(lines.map(({ text }) => text), ['a', 'b']);
   }),
 
+  'an answer comes word by word, and each technique stops at its end': (browser) => withPage(browser, async (page, encke) => {
+    await settled(page, encke);
+    await page.value(`document.getElementById('text').value = 'Comets are snowballs.'; document.getElementById('answer').click()`);
+    await until('all have stopped', async () => Object.values((await shown(page)).techniques).every(({ state }) => state === 'the channel has ended'));
+    const lines = await received(page, 3);
+    assert.deepEqual(lines.map(({ text }) => text), ['Comets ', 'are ', 'snowballs.']);
+    const { techniques } = await shown(page);
+    for (const id of ALL) {
+      const { messages, reconnects, gaps, isBad, verdict } = techniques[id];
+      assert.deepEqual({ messages, reconnects, gaps }, { messages: '3', reconnects: '0', gaps: '0' }, id);
+      assert.ok(!isBad, `${id}: ${verdict}`);
+    }
+    assert.ok(Object.values(await encke.subscribers('demo')).every((count) => count === 0));
+    // It can be replayed.
+    await page.value('document.getElementById("earliest").click()');
+    await received(page, 3);
+  }),
+
   'it begins with history where that is asked for': (browser) => withPage(browser, async (page, encke) => {
     await encke.publish('demo', 'old');
     await page.value('document.getElementById("earliest").click()');

@@ -5,6 +5,7 @@ const byId = (id) => document.getElementById(id);
 // Marks the messages of this page. Their latency is known, because sender and receiver share a clock.
 const PAGE = Math.random().toString(36).slice(2, 10);
 const MAX_MESSAGES = 60;
+const WORD_MS = 150;
 
 const whole = (n) => n.toLocaleString('en');
 const size = (n) => n < 10_000 ? whole(n) : n < 1e6 ? `${(n / 1e3).toFixed(1)} k` : `${(n / 1e6).toFixed(1)} M`;
@@ -68,6 +69,7 @@ class Row {
       message: live((object) => this.message(object)),
       alive: live((beatMs) => this.state(beatMs ? `open, heartbeat every ${shown(beatMs)}` : 'open', 'on')),
       gap: live(() => { this.count('gaps', 1); this.verdict('messages were lost: the server sent a gap', true); }),
+      ended: live(() => { this.stop(); this.state('the channel has ended', 'off'); }),
       waits: live((ms, why) => this.state(this.waiting(ms, why), why ? 'bad' : 'on')),
       lost: live(() => this.count('reconnects', 1)),
       verdict: live((text, isBad) => this.verdict(text, isBad)),
@@ -306,6 +308,21 @@ const publishing = {
     }
   },
 
+  /** Publishes the words of a text one by one, as a language model answers, and then the end of the channel. */
+  async answer(text) {
+    const words = async function* () {
+      for (const word of text.match(/\S+\s*/g) || []) {
+        published.push(now());
+        yield { text: word, page: PAGE, sent: sentAt() };
+        await new Promise((done) => setTimeout(done, WORD_MS));
+      }
+    };
+    const client = encke.connect(undefined, { headers: () => this.headers() });
+    const [name] = channel().split(',');
+    await client.publishLines(name, words(), { end: true }).catch((error) => tell('publish-note', error.message));
+    client.close();
+  },
+
   submit() {
     if (!byId('key-line').hidden) {
       this.key = byId('key').value;
@@ -333,6 +350,7 @@ function begin() {
   byId('earliest').addEventListener('change', restart);
   byId('toggle-all').addEventListener('click', () => [...rows.values()].some((row) => row.isRunning) ? stopAll() : startAll());
   byId('publish-form').addEventListener('submit', (event) => { event.preventDefault(); publishing.submit(); });
+  byId('answer').addEventListener('click', () => publishing.answer(byId('text').value));
   setInterval(() => { if (byId('repeat').checked) publishing.send(byId('text').value); }, 1000);
   showToggles();
   showCurl();

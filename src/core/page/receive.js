@@ -10,6 +10,7 @@
 //   message(object)  a message arrived
 //   alive(beatMs)    a heartbeat or the opening cursor arrived; the interval, once it is known
 //   gap()            messages were lost
+//   ended()          the channel has ended: it stops
 //   waits(ms, why)   the next request is sent after this time
 //   lost()           a connection or a request broke
 //   verdict(text, isBad)
@@ -126,6 +127,7 @@ async function poll(link, endpoint, parameters) {
     span.end(false);
     if (batch.gap) link.on.gap();
     for (const message of batch.messages) link.on.message(message);
+    if (batch.end) link.on.ended();
     return { batch, headMs, bodyMs: now() - start };
   } catch (error) {
     span.end(!link.signal.aborted);
@@ -233,6 +235,10 @@ class Stream {
     } else if (object.gap) {
       this.heard();
       this.link.on.gap();
+    } else if (object.end) {
+      this.link.on.ended();
+    } else if (object.ended) {
+      this.heard();
     } else {
       this.beat();
     }
@@ -295,6 +301,7 @@ async function startEventSource(link) {
     for (const name of known) source.addEventListener(name, message);
     source.addEventListener('cursor', event(() => stream.beat()));
     source.addEventListener('gap', event(() => stream.object({ gap: true })));
+    source.addEventListener('end', event(() => stream.object({ end: true })));
     source.addEventListener('error', () => {
       if (link.signal.aborted) return;
       if (source.readyState === EventSource.CLOSED) return finish(() => refusal('sse', link).catch(reject), true);
@@ -376,6 +383,7 @@ async function startFrame(link) {
       return resolve(comeBack(link, last));
     };
     const hear = ({ source, origin, data }) => {
+      if (source === window && data === frame.src) return finish();
       if (source !== frame.contentWindow || origin !== location.origin) return;
       last = data;
       since = data.id || data.cursor || since;
@@ -387,8 +395,8 @@ async function startFrame(link) {
     const stream = new Stream(link, finish);
     window.addEventListener('message', hear);
     link.signal.addEventListener('abort', finish);
-    // A document that has loaded has ended, or is an error page.
-    frame.addEventListener('load', finish);
+    // A document that has loaded has ended, or is an error page. What its scripts have posted is still on its way.
+    frame.addEventListener('load', () => window.postMessage(frame.src, location.origin));
     frame.src = address('frame', link.channel, { since });
     document.body.append(frame);
   }));
@@ -408,6 +416,7 @@ async function startSocket(link) {
       else socket.close();
       link.signal.removeEventListener('abort', finish);
       const last = /^{/.test(reason) ? JSON.parse(reason) : null;
+      if (last?.end) link.on.ended();
       stream.end(last === null && !link.signal.aborted);
       if (link.signal.aborted) return resolve(0);
       if (last !== null) return resolve(comeBack(link, last));
