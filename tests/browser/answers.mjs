@@ -173,6 +173,42 @@ export const answers = {
     assert.deepEqual(log, [1500]);
   }, '--history-messages=2000'),
 
+  'answers: one that is slow has the end, and asks no more while it works': () => through(async ({ encke, faults, client }) => {
+    let go;
+    const gate = new Promise((done) => { go = done; });
+    const log = [];
+    client().subscribe('c', { onMessage: ({ data }) => { log.push(data); return gate; }, onEnd: () => log.push('end') });
+    await until('it follows', async () => await following(encke, 'c') === 1);
+    await encke.publish('c', 'one');
+    await end(encke, 'c', 'two');
+    await until('nobody follows', async () => await following(encke, 'c') === 0);
+    await new Promise((done) => setTimeout(done, 1200));
+    assert.equal(faults.requests.length, 1);
+    go();
+    await until('its end', () => log.includes('end'));
+    assert.deepEqual(log, ['one', 'two', 'end']);
+  }),
+
+  'answers: a channel that is open again ends again': async () => {
+    for (const transport of TRANSPORTS) {
+      await through(async ({ encke, client }) => {
+        const { log, sub } = follow(client({ transports: [transport] }), 'a,b', 'earliest');
+        await until('it follows', () => sub.cursor);
+        await end(encke, 'a', 'a1');
+        await until(`${transport}: its message`, () => log.length === 1);
+        await encke.publish('a', 'a2');
+        await until(`${transport}: the next`, () => log.length === 2);
+        await end(encke, 'b', 'b1');
+        await until(`${transport}: the other`, () => log.length === 3);
+        await encke.publish('a', 'a3');
+        await until(`${transport}: more of the first`, () => log.length === 4);
+        await end(encke, 'a');
+        await until(`${transport}: the end`, () => sub.closed);
+        assert.deepEqual(log, ['a1', 'a2', 'b1', 'a3', 'end'], transport);
+      });
+    }
+  },
+
   'answers: tabs that share a connection end each with its own channels': async (browser) => {
     const encke = await Encke.start();
     const site = await Site.start(encke);

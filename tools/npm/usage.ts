@@ -17,7 +17,11 @@ const sub = encke.subscribe<{ price: number }>(['news', 'sport'], {
 });
 encke.addEventListener('state', ({ detail: { state, retryInMs = 0 } }) => console.log(state, retryInMs + 1));
 for await (const { data } of encke.messages<string>('news')) console.log(data.length, sub.cursor);
-await encke.publish('news', { price: 1.5 }, { event: 'quote', key: 'order-17' });
+await encke.publish('news', { price: 1.5 }, { event: 'quote', key: 'order-17', end: true });
+const { published, last } = await encke.publishLines('news', ['one', 'two'], { event: 'token', end: true });
+await encke.publishLines('news', encke.messages('sport', { onEnd: () => console.log(published.toFixed(), last.length) }));
+// @ts-expect-error Each request has a key of its own.
+await encke.publishLines('news', [], { key: 'order-17' });
 
 // @ts-expect-error There is no such transport.
 connect(undefined, { transports: ['carrier-pigeon'] });
