@@ -85,6 +85,8 @@ fn other_value(setting: &Setting, key_file: &Path) -> Vec<String> {
         (_, Kind::Addresses { .. }) => &["[::1]:7"],
         (_, Kind::Origins { .. }) => &["https://a.example", "https://b.example"],
         (_, Kind::Patterns { .. }) => &["a", "b/**"],
+        (_, Kind::Word { words, .. }) => return vec![words[1].into()],
+        (_, Kind::Directory { .. }) => &["other"],
         (_, Kind::Paths { .. }) => return vec![key_file.to_str().unwrap().into()],
         ("log", _) => &["warn,encke=debug"],
         (_, Kind::Text { .. }) => &["other"],
@@ -133,6 +135,7 @@ fn command_line_overrides_environment_and_that_the_file() {
                     Kind::Number { .. } if last == "33M" => vec!["99M".into()],
                     Kind::Number { .. } => vec!["999".into()],
                     Kind::Mode { .. } => vec!["600".into()],
+                    Kind::Word { words, .. } => vec![words[0].into()],
                     _ if name == "log" => vec!["error".into()],
                     _ => vec!["low".into()],
                 };

@@ -138,6 +138,7 @@ fn arg(setting: &'static Setting) -> Arg {
         });
     let arg = match setting.value_name() {
         "PATH" => arg.value_hint(ValueHint::FilePath),
+        "DIR" => arg.value_hint(ValueHint::DirPath),
         _ => arg,
     };
     match setting.bare() {

@@ -12,6 +12,7 @@ mod file;
 mod policy;
 mod print;
 mod reload;
+mod saving;
 mod setting;
 mod table;
 mod value;
@@ -20,6 +21,7 @@ mod warnings;
 pub use address::{Address, Inherited};
 pub use file::{File, FileError, FileSetting};
 pub use policy::{Create, POLICY_KEYS, Policy, PolicyKey, PolicyKind, Publish, Subscribe};
+pub use saving::{DataFull, DataSync, Saving};
 pub use setting::{Group, Kind, Options, Reload, Setting, TextForm, Unit};
 pub use table::SETTINGS;
 pub use value::{Bytes, Resolve, Span};
@@ -85,6 +87,8 @@ pub struct Config {
     pub stream_max_age: Duration,
     /// Limits on the history of channels.
     pub history: History,
+    /// Where history is saved beyond the process.
+    pub saving: Saving,
     /// Policies for channels by name, at most 255: the first whose pattern matches applies.
     pub policies: Vec<Policy>,
     /// Maximum number of channels, 1 to 2^24. Their table is reserved at the start.
@@ -162,6 +166,7 @@ impl Default for Config {
             stream_max_bytes: 64 << 20,
             stream_max_age: Duration::from_secs(3_600),
             history: History::default(),
+            saving: Saving::default(),
             policies: Vec::new(),
             max_channels: 1_000_000,
             max_connections: None,

@@ -67,8 +67,8 @@ impl Handle {
     /// to receive is gone, which end like those whose token expires. Deadlines that are set stay.
     ///
     /// Settings that cannot change while a server runs keep the values with which it was bound:
-    /// addresses, [`Config::unix_mode`], [`Config::max_channels`], [`Config::max_connections`] and
-    /// [`Config::queue`]. [`Reloading::needs_restart`] names those that were to change.
+    /// addresses, [`Config::unix_mode`], [`Config::saving`], [`Config::max_channels`],
+    /// [`Config::max_connections`] and [`Config::queue`]. [`Reloading::needs_restart`] names those that were to change.
     ///
     /// # Errors
     ///

@@ -29,6 +29,18 @@ impl Config {
             "--max-connections",
             replace(&mut self.max_connections, &running.max_connections),
         );
+        keep(
+            "--data-dir",
+            replace(&mut self.saving.dir, &running.saving.dir),
+        );
+        keep(
+            "--data-sync",
+            replace(&mut self.saving.sync, &running.saving.sync),
+        );
+        keep(
+            "--data-full",
+            replace(&mut self.saving.full, &running.saving.full),
+        );
         keep("--queue", replace(&mut self.queue, &running.queue));
         kept
     }
@@ -56,7 +68,11 @@ mod tests {
             Kind::Mode { .. } => "604",
             Kind::Addresses { .. } => "unix:/other",
             Kind::Origins { .. } => "https://other.example",
-            Kind::Patterns { .. } | Kind::Paths { .. } | Kind::Text { .. } => "other",
+            Kind::Word { words, .. } => words[1],
+            Kind::Directory { .. }
+            | Kind::Patterns { .. }
+            | Kind::Paths { .. }
+            | Kind::Text { .. } => "other",
         }
     }
 

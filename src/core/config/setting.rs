@@ -7,6 +7,7 @@
 //! Invariant: [`Setting::values`] returns texts from which [`Setting::set`] sets the same value.
 
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::value::{self, Bytes, Resolve, Span};
@@ -120,6 +121,17 @@ pub enum Kind {
         get: fn(&Config) -> Option<u32>,
         set: fn(&mut Config, u32),
     },
+    /// A directory, which may be absent.
+    Directory {
+        get: fn(&Config) -> Option<&Path>,
+        set: fn(&mut Config, PathBuf),
+    },
+    /// One of several words, by its place among them.
+    Word {
+        words: &'static [&'static str],
+        get: fn(&Config) -> usize,
+        set: fn(&mut Config, usize),
+    },
     /// One address or several.
     Addresses {
         get: fn(&Config) -> &[Address],
@@ -186,6 +198,8 @@ impl Setting {
             } => "BYTES",
             Kind::Flag { .. } => "BOOL",
             Kind::Mode { .. } => "MODE",
+            Kind::Directory { .. } => "DIR",
+            Kind::Word { .. } => "WORD",
             Kind::Addresses { .. } => "ADDR",
             Kind::Origins { .. } => "ORIGIN",
             Kind::Patterns { .. } => "PATTERN",
@@ -246,16 +260,18 @@ impl Setting {
                 [] => "none".into(),
                 [first, ..] => first.to_string(),
             },
-            Kind::Origins { .. } | Kind::Paths { .. } => "none".into(),
+            Kind::Word { words, get, .. } => words[get(&config)].into(),
+            Kind::Directory { .. } | Kind::Origins { .. } | Kind::Paths { .. } => "none".into(),
             Kind::Text { default, .. } => default.into(),
         }
     }
 
-    /// Its range, in the syntax of the option. `None`: it is not a number.
+    /// Its range, in the syntax of the option, or its words. `None`: it has neither.
     pub fn range(&self) -> Option<String> {
         match &self.kind {
             Kind::Duration { range, .. } => Some(duration_range(range)),
             Kind::Number { unit, range, .. } => Some(unit.range(range)),
+            Kind::Word { words, .. } => Some(words.join(", ")),
             _ => None,
         }
     }
@@ -270,6 +286,8 @@ impl Setting {
             Kind::Number { unit, get, .. } => get(config).map(|number| one(unit.show(number))),
             Kind::Flag { get, .. } => Some(one(get(config).to_string())),
             Kind::Mode { get, .. } => get(config).map(|mode| one(format!("{mode:03o}"))),
+            Kind::Directory { get, .. } => get(config).map(|path| one(path.display().to_string())),
+            Kind::Word { words, get, .. } => Some(one(words[get(config)].into())),
             // An inherited socket is not given as a text.
             Kind::Addresses { get, .. } => {
                 let addresses = get(config).iter();
@@ -331,6 +349,19 @@ impl Setting {
             }
             Kind::Flag { set, .. } => set(config, value::flag(text).map_err(quote)?),
             Kind::Mode { set, .. } => set(config, value::mode(text).map_err(quote)?),
+            Kind::Directory { set, .. } => {
+                if text.is_empty() {
+                    return Err("the path is empty; give that of a directory".into());
+                }
+                set(config, text.into());
+            }
+            Kind::Word { words, set, .. } => {
+                let place = words.iter().position(|word| *word == text);
+                set(
+                    config,
+                    place.ok_or_else(|| quote(format!("one of {}", words.join(", "))))?,
+                );
+            }
             Kind::Addresses { set, .. } => {
                 let parse = |text: &String| {
                     let address = Address::parse(text, resolve);

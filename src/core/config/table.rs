@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::saving::{DataFull, DataSync};
 use super::setting::Group::{
     self, Configuration, History, Lifecycle, Limits, Listening, Publishing, Receiving, Tokens,
 };
@@ -195,6 +196,28 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum bytes that a channel keeps"),
     live("--history-total-bytes", History, number!(Bytes, 1..=MAX_BYTES, history.max_total_bytes),
         "Maximum bytes that all channels together keep"),
+    fixed("--data-dir", History,
+        Kind::Directory {
+            get: |config| config.saving.dir.as_deref(),
+            set: |config, path| config.saving.dir = Some(path),
+        },
+        "Directory in which history is kept over restarts and crashes; of one encke alone"),
+    fixed("--data-sync", History,
+        Kind::Word {
+            words: DataSync::WORDS,
+            get: |config| config.saving.sync as usize,
+            set: |config, place| config.saving.sync = DataSync::ALL[place],
+        },
+        "When messages survive the machine too: within a second, before a publish is answered, or when the \
+         system writes them"),
+    fixed("--data-full", History,
+        Kind::Word {
+            words: DataFull::WORDS,
+            get: |config| config.saving.full as usize,
+            set: |config, place| config.saving.full = DataFull::ALL[place],
+        },
+        "What to do while the directory cannot be written: refuse to publish, or forget it and keep history in \
+         memory"),
 
     fixed("--max-channels", Limits, number!(Count, 1..=MAX_TABLE, max_channels),
         "Maximum number of channels"),

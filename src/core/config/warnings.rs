@@ -2,7 +2,7 @@
 //!
 //! Owns the texts of the warnings. `check` refuses what is not allowed.
 
-use super::{Config, Cors, Policy, Subscribe};
+use super::{Config, Cors, DataFull, DataSync, Policy, Saving, Subscribe};
 
 impl Config {
     /// What seems to be a mistake, each in one line.
@@ -16,6 +16,7 @@ impl Config {
     /// ```
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.token_warnings();
+        warnings.extend(self.saving_warnings());
         for (index, policy) in self.policies.iter().enumerate() {
             let pattern = &policy.pattern;
             let earlier = self.policies[..index].iter();
@@ -60,6 +61,20 @@ impl Config {
         warnings
     }
 
+    fn saving_warnings(&self) -> Vec<String> {
+        let Saving { dir, sync, full } = &self.saving;
+        let given = [
+            ("--data-sync", *sync != DataSync::default()),
+            ("--data-full", *full != DataFull::default()),
+        ];
+        let given = given
+            .iter()
+            .filter(|(_, is_given)| *is_given && dir.is_none());
+        given
+            .map(|(option, _)| format!("{option} has no effect: there is no --data-dir"))
+            .collect()
+    }
+
     fn policy_warnings(&self, policy: &Policy) -> Vec<String> {
         let mut warnings = Vec::new();
         if policy.subscribe == Some(Subscribe::Token) && self.tokens.keys.is_empty() {
@@ -96,8 +111,8 @@ impl Config {
         if policy.latest && policy.history_messages.is_some_and(|messages| messages > 0) {
             warnings.push("history-messages has no effect: latest keeps one message".into());
         }
-        if !policy.persist {
-            warnings.push("persist has no effect: history is in memory only".into());
+        if !policy.persist && self.saving.dir.is_none() {
+            warnings.push("persist has no effect: there is no --data-dir".into());
         }
         warnings
     }
@@ -105,7 +120,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Config, Cors, POLICY_KEYS, Policy};
+    use crate::config::{Config, Cors, DataFull, DataSync, POLICY_KEYS, Policy, Saving};
     use crate::tokens::Key;
 
     fn policy(pattern: &str, values: &[(&str, &str)]) -> Policy {
@@ -176,6 +191,14 @@ mod tests {
         warns(&config, &[&of_tokens[..], &of_policies[..]].concat());
         config.tokens.keys = with_keys().tokens.keys;
         warns(&config, &of_policies);
+        config.saving.dir = Some("d".into());
+        config.saving.sync = DataSync::Never;
+        config.saving.full = DataFull::Forget;
+        warns(&config, &of_policies[..3]);
+        config.saving.dir = None;
+        let of_saving = ["--data-sync has no effect", "--data-full has no effect"];
+        warns(&config, &[&of_saving[..], &of_policies[..]].concat());
+        config.saving = Saving::default();
         config.policies.clear();
         for (name, subscribe) in [("a/b", "nobody"), ("a/*", "token"), ("c", "anyone")] {
             config

@@ -49,7 +49,7 @@ impl Form {
                 form: TextForm::MayBeBare,
                 ..
             } => Form::BareText,
-            Kind::Text { .. } => Form::Text,
+            Kind::Directory { .. } | Kind::Word { .. } | Kind::Text { .. } => Form::Text,
         }
     }
 

@@ -252,6 +252,8 @@ fn wrong(setting: &Setting) -> Vec<&'static str> {
         Kind::Addresses { .. } => &["true", "7711", "['x']", "'x'", "[7711]"],
         Kind::Origins { .. } => &["true", "1", "['*', 'https://a']", "[1]"],
         Kind::Patterns { .. } => &["true", "1", "['a*']", "'a,b'"],
+        Kind::Directory { .. } => &["true", "1", "['a']", "''"],
+        Kind::Word { .. } => &["true", "1", "['a']", "''", "'other'"],
         Kind::Paths { .. } => &["true", "1", "[1]"],
         Kind::Text {
             form: TextForm::MayBeBare,
@@ -342,6 +344,8 @@ fn texts(setting: &Setting, number: u64, texts: &[String]) -> Vec<String> {
             _ => texts.iter().filter(|text| *text != "*").cloned().collect(),
         },
         Kind::Paths { .. } => texts.to_vec(),
+        Kind::Word { words, .. } => vec![words[number as usize % words.len()].into()],
+        Kind::Directory { .. } => vec![format!("/{number}")],
         Kind::Text { .. } => vec![texts.first().cloned().unwrap_or_default()],
     }
 }
