@@ -34,6 +34,14 @@ pub enum Read<'b> {
     Damaged,
 }
 
+/// The bytes of the record at the beginning of `bytes`, as its head says, which may be damaged. `None`:
+/// not even its head is there.
+pub fn length(bytes: &[u8]) -> Option<usize> {
+    let (head, _) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+    let [a, b, c, d, ..] = *head;
+    Some(HEAD_BYTES + u32::from_le_bytes([a, b, c, d]) as usize)
+}
+
 /// Reads the record at the beginning of `bytes`.
 pub fn read(bytes: &[u8]) -> Read<'_> {
     if bytes.is_empty() {
