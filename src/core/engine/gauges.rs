@@ -9,6 +9,44 @@ const TICKS_US: &[u64] = &[
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 1_000_000,
 ];
 
+/// Bounds of writes to the directory of saved history, in microseconds.
+const WRITES_US: &[u64] = &[
+    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 100_000, 1_000_000,
+];
+
+/// Gauges of the directory of saved history.
+#[derive(Clone, Debug)]
+pub struct DiskGauges {
+    /// Whether it cannot be written at present, or is not used any more.
+    pub is_failing: bool,
+    /// Bytes of its segments.
+    pub bytes: u64,
+    /// Its segments.
+    pub segments: usize,
+    /// Operations on it that failed.
+    pub errors: u64,
+    /// Duration of writes in microseconds, with `--data-sync always` of their syncs too.
+    pub write_us: Histogram,
+    /// Records that the start has read.
+    pub replayed: u64,
+    /// Bytes that the start has cut off, because they were damaged or followed damage.
+    pub cut_bytes: u64,
+}
+
+impl Default for DiskGauges {
+    fn default() -> DiskGauges {
+        DiskGauges {
+            is_failing: false,
+            bytes: 0,
+            segments: 0,
+            errors: 0,
+            write_us: Histogram::new(WRITES_US),
+            replayed: 0,
+            cut_bytes: 0,
+        }
+    }
+}
+
 /// Gauges of the process around the engine.
 #[derive(Clone, Debug)]
 pub struct ProcessGauges {
@@ -24,6 +62,8 @@ pub struct ProcessGauges {
     pub max_open_files: u64,
     /// Resident memory of the process, in bytes.
     pub resident_bytes: u64,
+    /// The directory of saved history. `None`: history is in memory only.
+    pub disk: Option<Box<DiskGauges>>,
 }
 
 impl Default for ProcessGauges {
@@ -35,6 +75,7 @@ impl Default for ProcessGauges {
             open_files: 0,
             max_open_files: 0,
             resident_bytes: 0,
+            disk: None,
         }
     }
 }

@@ -3,11 +3,14 @@
 //! Owns the names and the help of metrics. The counters themselves are plain numbers, counted
 //! where things happen and copied here when somebody asks.
 
+mod disk;
+mod values;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode_registry;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
@@ -21,6 +24,7 @@ use crate::hub::{Audience, Counts};
 use crate::log;
 use crate::tokens::{self, Invalid};
 use crate::transport::Transport;
+use values::{count, encode_histogram};
 
 /// A copy of everything that is shown.
 #[derive(Debug)]
@@ -184,7 +188,11 @@ impl Collector for Snapshot {
             ConstGauge::new(value).encode(family)?;
         }
         self.by_label(&mut encoder)?;
-        self.histograms(&mut encoder)
+        self.histograms(&mut encoder)?;
+        match &self.process.disk {
+            Some(disk) => disk::encode(disk, &mut encoder),
+            None => Ok(()),
+        }
     }
 }
 
@@ -382,25 +390,8 @@ impl Snapshot {
                 1e6,
             ),
         ] {
-            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-            let buckets: Vec<(f64, u64)> = histogram
-                .buckets()
-                .map(|(bound, count)| {
-                    (
-                        bound.map_or(f64::INFINITY, |bound| bound as f64 / units_in_a_second),
-                        count,
-                    )
-                })
-                .collect();
-            let sum = histogram.sum() as f64 / units_in_a_second;
-            family.encode_histogram::<NoLabelSet>(sum, histogram.count(), &buckets, None)?;
+            encode_histogram(encoder, (name, help), histogram, units_in_a_second)?;
         }
         Ok(())
     }
-}
-
-/// A counter's value. The text format has `_total` in the counter's own name, so the value is
-/// encoded as a plain number: as a counter it would get the suffix of OpenMetrics a second time.
-fn count(value: u64) -> ConstGauge<i64> {
-    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
