@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("ARCHITECTURE.md")]
 
+mod disk;
 pub mod docs;
 mod inbox;
 mod inherit;
@@ -8,7 +9,10 @@ pub mod producer;
 mod reactor;
 mod server;
 
-pub use encke_core::config::{self, Address, Config, ConfigError, Cors, History, Inherited};
+pub use disk::DataError;
+pub use encke_core::config::{
+    self, Address, Config, ConfigError, Cors, DataFull, DataSync, History, Inherited, Saving,
+};
 pub use encke_core::message::{
     ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, Json, JsonError, KeyError,
     NameError,

@@ -1,0 +1,74 @@
+//! Saved history: the directory, and the threads that write it.
+//!
+//! Owns the files of `--data-dir`: what is written when, what is read at the start, and what is removed.
+//! It moves the bytes of records and decides nothing about messages: which of them still hold is for
+//! the log to say.
+//!
+//! ```text
+//! open      lock, head, mark; segments are read, damage is cut off
+//! store     the directory as it is written
+//! writer    the thread that writes, retries, and plans what else is to be done
+//! keeper    the thread that does what may take long: syncs, reads old segments, removes them
+//! ```
+//!
+//! The reactor hands over the records of a tick, and gets a report when they are written. At most one
+//! hand-over is under way; the next one takes all that has gathered meanwhile.
+
+#[cfg(test)]
+mod faulty;
+mod files;
+mod head;
+mod keeper;
+mod mark;
+mod open;
+mod plan;
+mod saver;
+mod segment;
+mod store;
+mod writer;
+
+pub use open::DataError;
+pub(crate) use open::{Locked, Opened, Trust};
+pub(crate) use saver::Saver;
+pub(crate) use writer::{Event, Health, Usage};
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use encke_core::config::Config;
+use encke_core::log::Identity;
+use encke_core::message::{Epoch, Seq};
+use files::System;
+
+/// Locks the directory, which is created if there is none, and reads how it stands. `identity` is
+/// that of a new history.
+///
+/// # Errors
+///
+/// See [`DataError`].
+pub(crate) fn lock(dir: &Path, config: &Config, identity: Identity) -> Result<Locked, DataError> {
+    Locked::new(Arc::new(System), dir, config, head::this_boot(), identity)
+}
+
+/// Starts to save in a directory that was read. The log goes on in this epoch, after this number. `wake` wakes the reactor when there is a report.
+///
+/// # Errors
+///
+/// A thread cannot be started.
+pub(crate) fn start(
+    mut opened: Opened,
+    (epoch, newest): (Epoch, Seq),
+    config: &Config,
+    wake: impl Fn() + Send + 'static,
+) -> io::Result<Saver> {
+    opened.store.go_on(epoch, newest);
+    let (full, max_bytes) = (config.saving.full, config.history.max_total_bytes as u64);
+    Saver::start(
+        Arc::new(System),
+        opened.store,
+        full,
+        max_bytes,
+        Box::new(wake),
+    )
+}

@@ -1,0 +1,60 @@
+//! When the oldest segment is to go.
+//!
+//! Owns the bound of the directory: twice `--history-total-bytes`, and two segments. A segment goes when
+//! more is on disk than can hold. Its records that hold are written again, which
+//! is paid for by new ones: so it cannot happen over and over while nothing is published.
+
+/// The plan.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    max_history_bytes: u64,
+    segment_bytes: u64,
+    /// The bytes of history in memory, as of the last hand-over.
+    history_bytes: u64,
+    /// New bytes that were written and have paid for nothing yet.
+    credit: u64,
+}
+
+/// New bytes that pay for a segment, as a part of its bytes: usually, and close to the bound.
+const USUAL_PRICE: u64 = 2;
+const LOW_PRICE: u64 = 8;
+
+impl Plan {
+    pub(super) fn new(max_history_bytes: u64, segment_bytes: u64) -> Plan {
+        Plan {
+            max_history_bytes,
+            segment_bytes,
+            history_bytes: max_history_bytes,
+            credit: 0,
+        }
+    }
+
+    /// Notes that so many new bytes are written, and how much history there is.
+    pub(super) fn saved(&mut self, new_bytes: u64, history_bytes: u64) {
+        self.history_bytes = history_bytes;
+        self.credit = self.credit.saturating_add(new_bytes);
+    }
+
+    /// Whether so many bytes on disk are too many: writing waits for a segment that is about to go.
+    pub(super) fn is_full(&self, bytes: u64) -> bool {
+        bytes > 2 * self.max_history_bytes
+    }
+
+    /// Whether the oldest segment, of so many bytes, goes now, as there are `total_bytes` on disk.
+    pub(super) fn lets_go(&mut self, segment_bytes: u64, total_bytes: u64) -> bool {
+        // History has fewer bytes on disk than in memory. What is beyond them costs time at the start.
+        let usual = self.history_bytes + self.history_bytes / 4 + 2 * self.segment_bytes;
+        let bound = 2 * self.max_history_bytes;
+        let price = match () {
+            () if total_bytes + 2 * self.segment_bytes > bound => segment_bytes / LOW_PRICE,
+            () if total_bytes > usual => segment_bytes / USUAL_PRICE,
+            () => return false,
+        };
+        if self.credit < price {
+            return false;
+        }
+        // What was not needed by now will not be: a credit without bounds would pay for a herd.
+        self.credit = (self.credit - price).min(2 * self.segment_bytes);
+        true
+    }
+}

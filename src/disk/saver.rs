@@ -1,0 +1,192 @@
+//! The reactor's side: it hands over what was published, and takes reports.
+//!
+//! Owns the rule that one hand-over is under way at a time, and the end of the threads.
+
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, TryLockError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::files::Files;
+use super::keeper::{Keeper, Task};
+use super::plan::Plan;
+use super::store::Store;
+use super::writer::{Batch, Event, Health, Job, Report, Usage, Writer};
+use encke_core::config::DataFull;
+use encke_core::message::Seq;
+
+/// Jobs that can be under way: a hand-over, the results of a sync and of another task, the end.
+const JOBS: usize = 8;
+
+/// Tasks that can be under way: a sync and another.
+const TASKS: usize = 4;
+
+/// Reports that can wait: of a hand-over, of records to judge, and news.
+const REPORTS: usize = 16;
+
+/// Saves history, by threads of its own.
+pub(crate) struct Saver {
+    jobs: Sender<Job>,
+    reports: Receiver<Report>,
+    writer: Arc<Mutex<Writer>>,
+    thread: Option<JoinHandle<()>>,
+    /// Whether a hand-over is under way.
+    is_busy: bool,
+    /// Chunks that were judged, and those of which the writer knows.
+    judged: u64,
+    judged_before: u64,
+    carried_bytes: u64,
+    is_doubtful: bool,
+    usage: Usage,
+}
+
+impl Saver {
+    /// Starts the threads. `wake` wakes the reactor when there is a report.
+    pub(super) fn start(
+        files: Arc<dyn Files>,
+        mut store: Store,
+        full: DataFull,
+        max_history_bytes: u64,
+        wake: Box<dyn Fn() + Send>,
+    ) -> io::Result<Saver> {
+        let begun = store.begin();
+        if let Err(error) = &begun {
+            let dir = store.dir().display();
+            log::error!("cannot write to {dir}: {error}; publishing is refused until that works");
+        }
+        let is_begun = begun.is_ok();
+        let usage = Usage {
+            health: match is_begun {
+                true => Health::Works,
+                false => Health::Fails,
+            },
+            bytes: store.bytes(),
+            segments: store.segment_count(),
+            errors: u64::from(!is_begun),
+        };
+        let (jobs, for_writer) = bounded(JOBS);
+        let (tasks, for_keeper) = bounded::<Task>(TASKS);
+        let (to_reactor, reports) = bounded(REPORTS);
+        let keeper = Keeper {
+            files,
+            dir: store.dir().clone(),
+        };
+        let results = jobs.clone();
+        let keeper = thread::Builder::new()
+            .name("disk-keeper".into())
+            .spawn(move || keeper.run(&for_keeper, &results, Job::Done))?;
+        let plan = Plan::new(max_history_bytes, store.segment_bytes());
+        let queues = (tasks, to_reactor);
+        let writer = Writer::new(store, full, plan, is_begun, queues, wake);
+        let writer = Arc::new(Mutex::new(writer));
+        let driven = Arc::clone(&writer);
+        let thread = thread::Builder::new()
+            .name("disk-writer".into())
+            .spawn(move || {
+                Writer::run(&driven, &for_writer);
+                // The keeper's results are not taken any more, and must not block it.
+                drop(for_writer);
+                let _ = keeper.join();
+            })?;
+        Ok(Saver {
+            jobs,
+            reports,
+            writer,
+            thread: Some(thread),
+            is_busy: false,
+            judged: 0,
+            judged_before: 0,
+            carried_bytes: 0,
+            is_doubtful: false,
+            usage,
+        })
+    }
+
+    /// The next report, if there is one.
+    pub(crate) fn next_report(&mut self) -> Option<Report> {
+        let report = self.reports.try_recv().ok()?;
+        self.usage = report.usage;
+        self.is_busy &= !matches!(report.event, Event::Saved { .. });
+        Some(report)
+    }
+
+    /// The state of the directory, as of the last report.
+    pub(crate) fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Whether it takes a hand-over.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.is_busy
+    }
+
+    /// Whether the writer waits to hear that a chunk of old records was judged.
+    pub(crate) fn has_judged(&self) -> bool {
+        self.judged != self.judged_before
+    }
+
+    /// Notes that a chunk of old records was judged, and that so many of its bytes will be handed over
+    /// again. `None`: it cannot be judged, so what it says is lost.
+    pub(crate) fn judged(&mut self, bytes: Option<u64>) {
+        self.judged += 1;
+        self.carried_bytes += bytes.unwrap_or(0);
+        self.is_doubtful |= bytes.is_none();
+    }
+
+    /// Hands over records. `newest` is the newest number that was given, `history_bytes` the bytes of
+    /// history in memory. Call it if [`Saver::is_idle`]. Returns whether they are written already, so that
+    /// there is a report.
+    pub(crate) fn hand_over(&mut self, records: Vec<u8>, newest: Seq, history_bytes: u64) -> bool {
+        debug_assert!(self.is_idle(), "one hand-over at a time");
+        self.judged_before = self.judged;
+        let batch = Batch {
+            records,
+            newest,
+            judged: self.judged,
+            carried_bytes: mem::take(&mut self.carried_bytes),
+            is_doubtful: mem::take(&mut self.is_doubtful),
+            history_bytes,
+        };
+        self.is_busy = true;
+        let written = match self.writer.try_lock() {
+            Ok(mut writer) => writer.write_directly(batch),
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => Err(batch),
+        };
+        let is_written = written.is_ok();
+        let job = match written {
+            Ok(false) => return true,
+            Ok(true) => Job::Look,
+            Err(batch) => Job::Write(batch),
+        };
+        // The thread ends after this.
+        let _ = self.jobs.send(job);
+        is_written
+    }
+
+    /// Saves the last records, ends the directory cleanly, and waits for the threads. `newest` is the
+    /// newest number that was given.
+    pub(crate) fn finish(mut self, records: Vec<u8>, newest: Seq) {
+        let last = Batch {
+            records,
+            newest,
+            ..Batch::default()
+        };
+        self.end(Some(last));
+    }
+
+    fn end(&mut self, last: Option<Batch>) {
+        if let Some(thread) = self.thread.take() {
+            let _ = self.jobs.send(Job::End(last));
+            // One that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
