@@ -5,15 +5,19 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::disk::{self, DataError, Opened, Trust};
 use crate::inbox::{self, Handle, Publisher};
 use crate::reactor::Reactor;
 use encke_core::config::{Address, Config, ConfigError};
 use encke_core::engine::{Access, Engine};
+use encke_core::log::{History, How, Identity};
+use encke_core::message::Epoch;
 
 /// Descriptors reserved for listeners, the poll, the log, and the embedding program.
 const RESERVED_FILES: u64 = 64;
@@ -48,6 +52,8 @@ pub enum Error {
     Config(ConfigError),
     /// The server cannot listen on an address.
     Bind(Address, io::Error),
+    /// The directory of saved history cannot be used.
+    Data(DataError),
     /// A system call that the reactor needs failed.
     System(&'static str, io::Error),
 }
@@ -57,6 +63,7 @@ impl fmt::Display for Error {
         match self {
             Error::Config(error) => error.fmt(f),
             Error::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Error::Data(error) => write!(f, "--data-dir: {error}"),
             Error::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -66,14 +73,15 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Config(error) => Some(error),
+            Error::Data(error) => Some(error),
             Error::Bind(_, error) | Error::System(_, error) => Some(error),
         }
     }
 }
 
 impl Server {
-    /// Listens on the addresses of `config`. Raises the soft file limit of the process to the hard
-    /// one.
+    /// Reads the saved history, if there is any, and listens on the addresses of `config`. Raises the
+    /// soft file limit of the process to the hard one.
     ///
     /// # Errors
     ///
@@ -88,9 +96,25 @@ impl Server {
         let (poll, waker) =
             Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
         let (publisher, handle, inbox) = inbox::channel(&config, waker);
-        let engine = Engine::new(&config, max_connections, fastrand::u64(..));
+        let (engine, opened) = match &config.saving.dir {
+            None => (
+                Engine::new(&config, max_connections, fastrand::u64(..)),
+                None,
+            ),
+            Some(dir) => {
+                let (engine, opened) = restore(dir, &config, max_connections)?;
+                (engine, Some(opened))
+            }
+        };
+        let goes_on = (*engine.hub().epoch(), engine.newest());
         let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
             .map_err(|error| Error::System("cannot create a poll", error))?;
+        if let Some(opened) = opened {
+            let read = (opened.read.records, opened.read.cut_bytes);
+            let saver = disk::start(opened, goes_on, &config, reactor.bell())
+                .map_err(|error| Error::System("cannot start a thread", error))?;
+            reactor.save_with(saver, read);
+        }
         let mut addresses = Vec::new();
         for (address, is_control) in listeners(&config) {
             addresses.extend(listen(&mut reactor, address, is_control, &config)?);
@@ -161,6 +185,39 @@ impl Server {
             .run()
             .map_err(|error| Error::System("the poll failed", error))
     }
+}
+
+/// Reads the saved history of a directory.
+fn restore(dir: &Path, config: &Config, max_connections: usize) -> Result<(Engine, Opened), Error> {
+    let started = Instant::now();
+    let random = || fastrand::u64(..);
+    let identity = Identity::new([random(), random(), random()]);
+    let locked = disk::lock(dir, config, identity).map_err(Error::Data)?;
+    let date = SystemTime::now().duration_since(UNIX_EPOCH);
+    let date_ms = date.map_or(0, |date| date.as_millis() as u64);
+    let mut history = History::new(locked.identity(), config, max_connections, date_ms);
+    let opened = locked.read(|entry| history.replay(entry).is_ok());
+    let opened = opened.map_err(Error::Data)?;
+    history.go_on_after(opened.newest);
+    let how = match opened.trust {
+        Trust::All => How::Clean,
+        Trust::Answered => How::Crashed,
+        Trust::Doubtful => How::TailLost(Epoch::from_seed(random())),
+    };
+    let engine = Engine::with_history(config, max_connections, random(), history, how);
+    let how = match opened.trust {
+        Trust::All => "",
+        Trust::Answered => " after a crash, with every message that was answered for",
+        Trust::Doubtful => " and may lack messages: every reader is told of a gap",
+    };
+    log::info!(
+        "history of {}: {} messages, read from {} records in {} ms; it goes on{how}",
+        dir.display(),
+        engine.hub().message_count(),
+        opened.read.records,
+        started.elapsed().as_millis(),
+    );
+    Ok((engine, opened))
 }
 
 /// The addresses to listen on, and whether each is one of [`Config::control`].

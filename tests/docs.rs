@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use encke::config::{POLICY_KEYS, PolicyKey, Reload, SETTINGS, Setting};
 use encke::tokens::Invalid;
-use encke::{Address, Config, Server};
+use encke::{Address, Config, Saving, Server};
 use encke_core::transport::Transport;
 
 const OPERATING: &str = include_str!("../src/docs/operating.md");
@@ -90,8 +90,13 @@ fn metrics_table_lists_the_exposed_metrics() {
 
 /// The answer of a server to `GET /metrics`.
 fn metrics() -> String {
+    let dir = std::env::temp_dir().join(format!("encke-docs-{}", std::process::id()));
     let config = Config {
         listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+        saving: Saving {
+            dir: Some(dir.clone()),
+            ..Saving::default()
+        },
         max_connections: Some(10),
         max_channels: 10,
         drain: Duration::ZERO,
@@ -111,6 +116,7 @@ fn metrics() -> String {
     socket.read_to_string(&mut answer).expect("an answer");
     handle.shutdown();
     running.join().expect("no panic").expect("no error");
+    std::fs::remove_dir_all(dir).expect("it was made");
     answer
 }
 

@@ -42,6 +42,7 @@ fn every_option_reaches_its_own_setting() {
         --no-page --hold=1 --max-hold=2 --heartbeat=3 --max-batch=4 --max-batch-bytes=5 --stream-max-bytes=6 \
         --stream-max-age=7 --history-messages=8 --history-age=9 --history-bytes=10 \
         --history-total-bytes=11K --max-channels=12 --max-connections=13 \
+        --data-dir=/d --data-sync=always --data-full=forget \
         --max-connections-per-address=14 --max-head-bytes=15K --max-body-bytes=16 \
         --max-buffer-bytes=17K --head-timeout=18 --body-timeout=19 --idle-timeout=20 \
         --write-timeout=21 --queue=22 --drain=23 --drain-delay=24 --log=warn";
@@ -74,6 +75,11 @@ fn every_option_reaches_its_own_setting() {
             max_age: s(9),
             max_bytes: 10,
             max_total_bytes: 11 << 10,
+        },
+        saving: encke::Saving {
+            dir: Some("/d".into()),
+            sync: encke::DataSync::Always,
+            full: encke::DataFull::Forget,
         },
         policies: Vec::new(),
         max_channels: 12,

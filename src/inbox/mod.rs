@@ -150,6 +150,12 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
 }
 
 impl Inbox {
+    /// What another thread calls to wake the reactor.
+    pub(crate) fn bell(&self) -> impl Fn() + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.wake()
+    }
+
     /// The number of messages that wait.
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + usize::from(self.stalled.is_some())

@@ -12,6 +12,7 @@ mod listen;
 mod load;
 mod notices;
 mod proxy;
+mod saving;
 mod socket_file;
 mod sockets;
 
@@ -24,6 +25,7 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::disk::Saver;
 use crate::inbox::{Control, Inbox};
 use addresses::Addresses;
 use encke_core::base::time::{Time, millis};
@@ -33,6 +35,7 @@ use gate::AcceptGate;
 use listen::Listener;
 use load::Load;
 use notices::RateLimitedWarnings;
+use saving::Saving;
 use sockets::{Read, Sockets};
 
 /// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
@@ -101,7 +104,11 @@ pub(crate) struct Reactor {
     /// Connections with a deferred read, each once.
     unread: VecDeque<ConnId>,
     buffer: Box<[u8]>,
+    /// The moment of the engine's first time.
     started: Instant,
+    first_time: Time,
+    /// `None`: history is in memory only.
+    saving: Option<Saving>,
     load: Load,
     warnings: RateLimitedWarnings,
     callbacks: Vec<PeriodicCallback>,
@@ -143,6 +150,7 @@ impl Reactor {
             sockets: Sockets::new(registry, max_connections),
             poll,
             events: Events::with_capacity(EVENTS),
+            first_time: engine.now(),
             engine,
             listeners: Vec::new(),
             first_listener: 0,
@@ -152,11 +160,22 @@ impl Reactor {
             unread: VecDeque::new(),
             buffer: vec![0; READ_BYTES].into(),
             started: Instant::now(),
+            saving: None,
             load: Load::default(),
             warnings: RateLimitedWarnings::default(),
             callbacks: Vec::new(),
             watched: Vec::new(),
         })
+    }
+
+    /// What other threads call to wake the loop.
+    pub(crate) fn bell(&self) -> impl Fn() + Send + 'static {
+        self.inbox.bell()
+    }
+
+    /// Saves history. The start has read so many records, and cut off so many bytes.
+    pub(crate) fn save_with(&mut self, saver: Saver, read: (u64, u64)) {
+        self.saving = Some(Saving::new(saver, &mut self.engine, read));
     }
 
     /// Listens on an address, and returns the address as bound.
@@ -218,6 +237,9 @@ impl Reactor {
         while !self.engine.is_drained() {
             self.tick()?;
         }
+        if let Some(saving) = self.saving.take() {
+            saving.finish(&mut self.engine);
+        }
         log::info!(
             "drained; {} connections were left",
             self.engine.connection_count()
@@ -241,6 +263,7 @@ impl Reactor {
         self.take_messages();
         self.resume_requests();
         self.engine.deliver(DELIVER_BUDGET, &mut self.sockets);
+        self.save();
         self.engine.expire(EXPIRE_BUDGET, &mut self.sockets);
         self.engine.release_drained(RELEASE_BUDGET);
         self.close();
@@ -273,7 +296,7 @@ impl Reactor {
         let due = [self.engine.next_due(), self.gate.next_due(), callback];
         let due = due.into_iter().flatten().min();
         let until = due.map(|due| {
-            let at = self.started + Duration::from_millis(due.0);
+            let at = self.started + Duration::from_millis(due.0.saturating_sub(self.first_time.0));
             at.saturating_duration_since(now)
         });
         // Memory for the stalled message may become free without an event.
@@ -283,7 +306,8 @@ impl Reactor {
 
     /// Sets the engine's clock, which also begins the tick's count of written bytes.
     fn update_clock(&mut self, now: Instant) -> Time {
-        let now = Time(now.duration_since(self.started).as_millis() as u64);
+        let elapsed = now.duration_since(self.started).as_millis() as u64;
+        let now = self.first_time.after_ms(elapsed);
         let date = SystemTime::now().duration_since(UNIX_EPOCH);
         self.engine
             .set_now(now, date.map_or(0, |date| date.as_millis() as u64));
@@ -387,6 +411,7 @@ impl Reactor {
     /// connections.
     fn obey(&mut self) {
         self.inbox.answer();
+        self.take_reports();
         for _ in 0..COMMAND_BUDGET {
             match self.inbox.next_command() {
                 Some(Control::Drain) => self.drain(),
@@ -460,6 +485,24 @@ impl Reactor {
         }
         if let Some(id) = self.engine.continue_deferred(&mut self.sockets) {
             self.read_later(id);
+        }
+    }
+
+    /// Answers publishers of what is saved.
+    fn take_reports(&mut self) {
+        if let Some(saving) = &mut self.saving {
+            saving.take_reports(&mut self.engine, &mut self.sockets);
+            let engine = &self.engine;
+            self.inbox.saved(|mark| engine.is_saved(mark));
+        }
+    }
+
+    /// Hands over what is to be saved.
+    fn save(&mut self) {
+        if let Some(saving) = &mut self.saving
+            && saving.save(&mut self.engine)
+        {
+            self.take_reports();
         }
     }
 

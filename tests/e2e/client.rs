@@ -93,6 +93,14 @@ impl<S: Read + Write> Client<S> {
         self.answer()
     }
 
+    /// As `post`; `None` if the connection ends before the answer does.
+    pub(crate) fn try_post(&mut self, target: &str, body: &str) -> Option<Answer> {
+        let length = format!("Content-Length: {}\r\n", body.len());
+        let bytes = request("POST", target, &length, "") + body;
+        self.socket.write_all(bytes.as_bytes()).ok()?;
+        self.try_answer()
+    }
+
     /// Reads one response to a request that was not HEAD.
     pub(crate) fn answer(&mut self) -> Answer {
         self.try_answer()

@@ -31,6 +31,7 @@ mod poll;
 mod producers;
 mod publish;
 mod resources;
+mod saved;
 mod stdin;
 mod streams;
 mod vanished;

@@ -1,0 +1,113 @@
+//! What the reactor does for saved history: it hands over what a tick has published, and takes reports.
+//!
+//! Owns the way between the engine, which says what is to be saved, and the thread that saves it.
+
+use super::sockets::Sockets;
+use crate::disk::{Event, Health, Saver, Usage};
+use encke_core::engine::{DiskGauges, Engine};
+use encke_core::log::{Health as LogHealth, Mark};
+
+/// The saving of history.
+pub(super) struct Saving {
+    saver: Saver,
+    /// The end of what is handed over.
+    up_to: Mark,
+    health: Health,
+}
+
+impl Saving {
+    /// History that is saved by `saver`. The start has read so many records, and cut off so many bytes.
+    pub(super) fn new(
+        saver: Saver,
+        engine: &mut Engine,
+        (replayed, cut_bytes): (u64, u64),
+    ) -> Saving {
+        engine.gauges().disk = Some(Box::new(DiskGauges {
+            replayed,
+            cut_bytes,
+            ..DiskGauges::default()
+        }));
+        let usage = saver.usage();
+        let saving = Saving {
+            saver,
+            up_to: Mark::default(),
+            health: usage.health,
+        };
+        if saving.health == Health::Fails {
+            engine.set_log_health(LogHealth::Fails);
+        }
+        note(engine, usage);
+        saving
+    }
+
+    /// Takes the reports of the thread that saves: publishers of what is saved are answered.
+    pub(super) fn take_reports(&mut self, engine: &mut Engine, sockets: &mut Sockets) {
+        while let Some(report) = self.saver.next_report() {
+            note(engine, report.usage);
+            if report.usage.health != self.health {
+                self.health = report.usage.health;
+                match self.health {
+                    Health::Works => engine.set_log_health(LogHealth::Works),
+                    Health::Fails => engine.set_log_health(LogHealth::Fails),
+                    Health::Forgotten => engine.stop_saving(sockets),
+                }
+            }
+            match report.event {
+                Event::Saved { took, .. } => {
+                    if let Some(disk) = &mut engine.gauges().disk {
+                        disk.write_us.record(took.as_micros() as u64);
+                    }
+                    engine.saved(self.up_to, sockets);
+                }
+                Event::Judge(records) => self.judge(engine, &records),
+                Event::Usage => {}
+            }
+        }
+    }
+
+    /// Has the log judge old records, which are about to be removed.
+    fn judge(&mut self, engine: &mut Engine, records: &[u8]) {
+        let before = engine.unsaved_bytes();
+        let carried = engine.carry(records);
+        let bytes = engine.unsaved_bytes().saturating_sub(before) as u64;
+        if let Err(error) = &carried {
+            log::error!("saved records cannot be read any more: {error}");
+        }
+        self.saver.judged(carried.is_ok().then_some(bytes));
+    }
+
+    /// Hands over what was published, unless the last hand-over is under way: then the next one takes
+    /// this too. Returns whether there are reports already.
+    pub(super) fn save(&mut self, engine: &mut Engine) -> bool {
+        if !self.saver.is_idle() {
+            return false;
+        }
+        let history_bytes = engine.hub().meter().used() as u64;
+        let newest = engine.newest();
+        let records = match engine.take_unsaved() {
+            Some(unsaved) => {
+                self.up_to = unsaved.up_to;
+                unsaved.records
+            }
+            None if self.saver.has_judged() => Vec::new(),
+            None => return false,
+        };
+        self.saver.hand_over(records, newest, history_bytes)
+    }
+
+    /// Saves the rest at the end.
+    pub(super) fn finish(self, engine: &mut Engine) {
+        let unsaved = engine.take_unsaved();
+        let records = unsaved.map_or_else(Vec::new, |unsaved| unsaved.records);
+        self.saver.finish(records, engine.newest());
+    }
+}
+
+fn note(engine: &mut Engine, usage: Usage) {
+    if let Some(disk) = &mut engine.gauges().disk {
+        disk.is_failing = usage.health != Health::Works;
+        disk.bytes = usage.bytes;
+        disk.segments = usage.segments;
+        disk.errors = usage.errors;
+    }
+}
