@@ -40,6 +40,9 @@ pub struct Publish {
     pub again: Option<Id>,
 }
 
+/// How long a message may take to be saved, in microseconds.
+const UNSAVED: u64 = 1_000_000;
+
 /// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -104,6 +107,8 @@ pub struct Logs {
     pub client_stops: Vec<Vec<Span>>,
     /// When the run ended.
     pub end: u64,
+    /// Whether history outlives the server. Then what was answered for is never lost, and ids go on.
+    pub keeps_history: bool,
 }
 
 /// What excuses lateness: the rules, and when either end was stopped or away.
@@ -139,6 +144,18 @@ impl Conditions<'_> {
 }
 
 impl Logs {
+    /// Whether a message may have gone with the server, of which readers may have received it: it was
+    /// not answered for when the server ended.
+    pub fn may_be_unsaved(&self, publish: &Publish) -> bool {
+        // A publisher that hangs up at once is not answered, and is done before the message is saved.
+        let done = publish.done + UNSAVED;
+        let is_answered = matches!(publish.outcome, Outcome::Accepted(_));
+        let mut outages = self.outages.iter();
+        self.keeps_history
+            && !is_answered
+            && outages.any(|outage| outage.touches(publish.begun, done))
+    }
+
     /// The conditions in which a client was.
     pub fn conditions(&self, client: usize, rules: Rules) -> Conditions<'_> {
         let process = self.processes.get(client).copied().unwrap_or(0);

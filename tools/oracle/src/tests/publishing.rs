@@ -34,6 +34,43 @@ fn retry_with_a_key_must_be_one_message() {
     assert!(kinds.contains(&Kind::PublishedTwice), "{kinds:?}");
 }
 
+/// A server that was killed at 13 s, and a message that was under way then.
+fn killed(outcome: Outcome) -> Run {
+    let mut run = Run::new(3);
+    run.logs.keeps_history = true;
+    run.logs.outages.push(Span {
+        from: 13 * SECOND,
+        to: 13_500_000,
+    });
+    let mut lost = publish(1, 4, 1, 13 * SECOND);
+    lost.outcome = outcome;
+    run.publish(lost);
+    run.publish(publish(1, 1_000, 1, 13_800_000));
+    run.streams(9_000);
+    for seq in 1..=3 {
+        run.gets((9 + seq) * 1_000 + 10, seq);
+    }
+    run.gets(13_810, 1_000);
+    run
+}
+
+#[test]
+fn unanswered_message_may_go_with_a_server_that_is_killed() {
+    killed(Outcome::Unknown).is_right();
+    let answered = killed(Outcome::Accepted(id(1, 4)));
+    assert!(answered.kinds().contains(&Kind::Lost));
+}
+
+#[test]
+fn saved_history_that_begins_anew_is_found() {
+    let mut run = Run::new(2);
+    run.publish(publish(2, 1, 1, 20 * SECOND));
+    run.streams(9_000).gets(10_010, 1).gets(11_010, 2);
+    assert!(!run.kinds().contains(&Kind::Lost));
+    run.logs.keeps_history = true;
+    assert!(run.kinds().contains(&Kind::Lost));
+}
+
 #[test]
 fn retry_after_the_key_expired_may_be_two_messages() {
     let mut run = Run::new(6);

@@ -99,18 +99,25 @@ impl Truth {
             }
         }
         ids.infer_batches(&logs.publishes);
-        truth.place_messages(&ids);
-        truth.judge_repeats(&mut ids);
+        truth.place_messages(&ids, logs);
+        truth.judge_repeats(&mut ids, logs);
+        if logs.keeps_history {
+            judge_epochs(&truth, ids.findings);
+        }
         judge_order(&logs.publishes, ids.findings);
         truth
     }
 
-    fn place_messages(&mut self, ids: &Ids<'_>) {
+    fn place_messages(&mut self, ids: &Ids<'_>, logs: &Logs) {
         // By id, so each channel is in order.
         for (id, number) in &ids.by_id {
             let Some(publish) = self.publishes.get(number) else {
                 continue;
             };
+            if logs.may_be_unsaved(publish) {
+                // Some may have received it, and none need to.
+                continue;
+            }
             let is_answered = publish.outcome == Outcome::Accepted(*id);
             let channel = self.channels.entry((id.epoch, publish.channel));
             channel.or_default().push(Known {
@@ -135,7 +142,7 @@ impl Truth {
 
     /// A message may be published twice only with a key, and only where the server may have
     /// forgotten the key.
-    fn judge_repeats(&self, ids: &mut Ids<'_>) {
+    fn judge_repeats(&self, ids: &mut Ids<'_>, logs: &Logs) {
         let Retention::Limits(limits) = &self.retention else {
             return;
         };
@@ -147,7 +154,11 @@ impl Truth {
             for pair in places.windows(2) {
                 let (first, second) = (pair[0], pair[1]);
                 let between = self.between(first.epoch, publish.channel, first.seq, second.seq);
+                let mut outages = logs.outages.iter();
+                let is_lost = logs.keeps_history
+                    && outages.any(|outage| outage.touches(publish.begun, publish.done));
                 let is_forgotten = first.epoch != second.epoch
+                    || is_lost
                     || between.len() + 1 >= limits.rules.history_messages
                     || publish.done - publish.begun >= limits.rules.history_age
                     || limits.is_deleted(publish.channel, publish.begun, publish.done);
@@ -159,6 +170,15 @@ impl Truth {
                 }
             }
         }
+    }
+}
+
+/// A history that outlives its server has one epoch.
+fn judge_epochs(truth: &Truth, findings: &mut Vec<Finding>) {
+    if truth.heads.len() > 1 {
+        let epochs = truth.heads.len();
+        let text = format!("history outlives the server, and there are {epochs} epochs");
+        findings.push(Finding::of_publish(Kind::Lost, text));
     }
 }
 
