@@ -133,7 +133,13 @@ impl Conductor {
         let operator = plan.has_tokens().then(|| Operator::new(run, dir, rules));
         let operator = operator.transpose()?;
         let settings = operator.as_ref().map(|_| operator::settings(dir));
-        let description = describe(rules, plan.faketime.as_deref(), &clock, settings.as_deref())?;
+        let description = describe(
+            rules,
+            plan.faketime.as_deref(),
+            &clock,
+            settings.as_deref(),
+            plan.data_dir,
+        )?;
         let server = Server::start(description, None, None)?;
         let begun = now_us();
         let (say, said) = mpsc::channel();
@@ -159,7 +165,10 @@ impl Conductor {
             clock,
             told_at: begun,
             deeds: Deeds::default(),
-            logs: Logs::default(),
+            logs: Logs {
+                keeps_history: plan.data_dir,
+                ..Logs::default()
+            },
             findings: Vec::new(),
             watch: None,
         };
@@ -288,10 +297,10 @@ impl Conductor {
     /// Does what it does until the time is over.
     fn trouble(&mut self, total: &AtomicU64) -> Result<(), String> {
         let length = self.plan.microseconds();
-        let restarts = if self.plan.soak {
-            0
-        } else {
-            self.plan.restarts
+        let restarts = match self.plan.kills {
+            _ if self.plan.soak => 0,
+            0 => self.plan.restarts,
+            kills => kills,
         };
         let mut next_restart = 0;
         while now_us() < self.begun + length {
@@ -305,7 +314,7 @@ impl Conductor {
             let due = self.begun
                 + length * (2 * u64::from(next_restart) + 1) / (2 * u64::from(restarts).max(1));
             if next_restart < restarts && now >= due {
-                self.restart(next_restart % 2 == 1)?;
+                self.restart(self.plan.kills > 0 || next_restart % 2 == 1)?;
                 next_restart += 1;
             }
             if let Some(status) = self.server.ended().map_err(text)? {
@@ -428,7 +437,8 @@ impl Conductor {
             self.findings.push(Finding::of_publish(Kind::Dropped, text));
         }
         // Somebody else may be quicker to come back than the server.
-        thread::sleep(Duration::from_millis(self.rng.u64(0..500)));
+        let away_ms = if self.plan.kills > 0 { 50 } else { 500 };
+        thread::sleep(Duration::from_millis(self.rng.u64(0..away_ms)));
         self.server.start_again()?;
         let to = now_us();
         self.logs.outages.push(Span { from, to });

@@ -41,6 +41,13 @@ pub struct Plan {
     /// How often the server is drained or killed and started again
     #[arg(long, default_value_t = 4)]
     pub restarts: u32,
+    /// History is saved in a directory: nothing that was answered for may be lost in a restart, and
+    /// no restart is told as a gap
+    #[arg(long)]
+    pub data_dir: bool,
+    /// How often the server is killed and started again, in place of `--restarts`
+    #[arg(long, requires = "data_dir", default_value_t = 0)]
+    pub kills: u32,
     /// By how much anything may be late, in seconds, stops and restarts aside
     #[arg(long, default_value_t = 10.0)]
     pub slack: f64,
@@ -91,6 +98,7 @@ pub(super) fn describe(
     faketime: Option<&Path>,
     clock: &Path,
     settings: Option<&Path>,
+    data_dir: bool,
 ) -> Result<Description, String> {
     let mut description: Description = toml::from_str(include_str!("../../servers/encke.toml"))
         .map_err(|error| error.to_string())?;
@@ -121,6 +129,9 @@ pub(super) fn describe(
         ("--drain", format!("{DRAIN}s")),
     ] {
         command.extend([option.into(), value]);
+    }
+    if data_dir {
+        command.extend(["--data-dir".into(), "{dir}/data".into()]);
     }
     if let Some(settings) = settings {
         let settings = settings.display().to_string();
