@@ -25,6 +25,7 @@ pub mod part;
 pub mod promise;
 pub mod receipt;
 pub mod report;
+pub mod saved;
 pub mod server;
 pub mod trace;
 pub mod ways;
