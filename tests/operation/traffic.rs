@@ -54,6 +54,7 @@ impl Traffic {
             .arg(format!("--token-audience={}", tokens::AUDIENCE))
             .arg(format!("--token-issuer={}", tokens::ISSUER))
             .arg("--anonymous=**")
+            .arg(format!("--data-dir={}", directory.path("data").display()))
             .arg(format!("--max-body-bytes={BIG}"))
             .arg(format!("--max-batch-bytes={BIG}"))
             .arg(format!("--max-buffer-bytes={}", BIG + (20 << 10)))
