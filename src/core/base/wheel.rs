@@ -101,6 +101,12 @@ impl Wheel {
         Some(self.armed_node(key)?.deadline() * TICK_MS)
     }
 
+    /// As [`Wheel::deadline_ms`]; of a key that [`Wheel::expire`] has returned and that is not armed
+    /// again, the deadline for which it was returned.
+    pub fn last_deadline_ms(&self, key: u32) -> Option<u64> {
+        Some(self.nodes.0.get(key as usize)?.deadline() * TICK_MS)
+    }
+
     /// The earliest time, in ms since the server's start, at which [`Wheel::expire`] may
     /// have a key to return or to relink; past if a key is due. `None` if no key is armed.
     ///
@@ -213,7 +219,7 @@ fn first_slot(word: usize, bits: u64) -> usize {
 #[derive(Clone, Copy, Debug)]
 struct Node {
     links: Links,
-    /// The low and high part of the deadline, a tick; undefined while not armed.
+    /// The low and high part of the deadline, a tick; while not armed, of the last one.
     deadline_low: u32,
     deadline_high: u16,
     slot: u16,

@@ -166,6 +166,7 @@ impl Channel {
     /// the run queue.
     ///
     /// Called right after a message was pushed: the message is then pending for each of them.
+    #[inline(always)]
     pub(super) fn make_ready(&mut self, subscriptions: &mut Slab<Subscription>) -> bool {
         if self.waiting.is_empty() {
             return false;

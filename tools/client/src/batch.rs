@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::object::{self, only_true};
+use crate::object::{self, not_empty, only_true};
 use crate::{Error, Message};
 
 /// A batch of messages.
@@ -17,6 +17,10 @@ pub struct Batch {
     pub gap: bool,
     /// More messages are there to be fetched at once.
     pub more: bool,
+    /// All channels have ended.
+    pub end: bool,
+    /// Those of several channels that have ended.
+    pub ended: Vec<String>,
     /// When this client should ask again, in milliseconds.
     pub retry_ms: Option<u64>,
     /// Within how many milliseconds this client should ask again, at a random time.
@@ -33,6 +37,10 @@ struct Raw<'a> {
     gap: bool,
     #[serde(default, deserialize_with = "only_true")]
     more: bool,
+    #[serde(default, deserialize_with = "only_true")]
+    end: bool,
+    #[serde(default, deserialize_with = "not_empty")]
+    ended: Vec<String>,
     retry: Option<u64>,
     spread: Option<u64>,
 }
@@ -52,6 +60,8 @@ impl Batch {
             messages: messages.collect::<Result<_, _>>()?,
             gap: raw.gap,
             more: raw.more,
+            end: raw.end,
+            ended: raw.ended,
             retry_ms: raw.retry,
             spread_ms: raw.spread,
         })
@@ -84,7 +94,8 @@ mod tests {
         let json = br#"{"cursor":"a-2","messages":[
             {"id":"a-1","channel":"c","event":"e","data":"text"},
             {"id":"a-2","channel":"c","data":"AQI=","encoding":"base64"},
-            {"id":"a-3","channel":"c","data":null}],"gap":true,"more":true,"retry":1,"spread":2}"#;
+            {"id":"a-3","channel":"c","data":null}],"gap":true,"more":true,"end":true,
+            "ended":["a"],"retry":1,"spread":2}"#;
         let batch = Batch::decode(json).unwrap();
         let data: Vec<&Data> = batch.messages.iter().map(|message| &message.data).collect();
         assert_eq!(
@@ -96,7 +107,8 @@ mod tests {
             ]
         );
         assert_eq!(batch.messages[0].event.as_deref(), Some("e"));
-        assert_eq!((batch.gap, batch.more), (true, true));
+        assert_eq!((batch.gap, batch.more, batch.end), (true, true, true));
+        assert_eq!(batch.ended, ["a"]);
         assert_eq!((batch.retry_ms, batch.spread_ms), (Some(1), Some(2)));
     }
 
@@ -107,6 +119,7 @@ mod tests {
             "[]",
             "{}",
             r#"{"cursor":"a-1","messages":[],"gap":false}"#,
+            r#"{"cursor":"a-1","messages":[],"ended":[]}"#,
             r#"{"cursor":"a-1","messages":[],"other":1}"#,
             r#"{"cursor":"a-1","messages":[{"id":"a-1","data":1}]}"#,
             r#"{"cursor":"a-1","messages":[{"cursor":"a-1"}]}"#,

@@ -50,6 +50,10 @@ struct Object<'a> {
     #[serde(default, deserialize_with = "only_true")]
     expired: bool,
     heartbeat: Option<u64>,
+    #[serde(default, deserialize_with = "only_true")]
+    end: bool,
+    #[serde(default, deserialize_with = "not_empty")]
+    ended: Vec<String>,
 }
 
 /// `null` is data too.
@@ -62,6 +66,15 @@ pub(crate) fn only_true<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::E
     match bool::deserialize(from)? {
         true => Ok(true),
         false => Err(serde::de::Error::custom("a flag is true or not there")),
+    }
+}
+
+/// A list, which names something or is not there.
+pub(crate) fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let names = Vec::deserialize(from)?;
+    match names.is_empty() {
+        true => Err(serde::de::Error::custom("a list that names nothing")),
+        false => Ok(names),
     }
 }
 
@@ -83,7 +96,26 @@ pub(crate) fn event(json: &str) -> Result<Event, Error> {
         let json = json.as_bytes();
         return Err(Error::about("expired, and not the end of a stream", json));
     }
+    let tells_ends = object.end || !object.ended.is_empty();
+    if tells_ends && (has_message_field || object.gap || object.retry.is_some()) {
+        let json = json.as_bytes();
+        return Err(Error::about("an end, and something else", json));
+    }
     match object {
+        Object {
+            id: None,
+            cursor: Some(cursor),
+            heartbeat: None,
+            ended,
+            ..
+        } if tells_ends => match (object.end, ended.is_empty()) {
+            (true, true) => Ok(Event::End { cursor }),
+            (false, false) => Ok(Event::Ended {
+                cursor,
+                channels: ended,
+            }),
+            _ => Err(Error::about("two kinds of end", json.as_bytes())),
+        },
         Object {
             id: Some(id),
             channel: Some(channel),
@@ -93,7 +125,7 @@ pub(crate) fn event(json: &str) -> Result<Event, Error> {
             retry: None,
             heartbeat: None,
             ..
-        } => Ok(Event::Message(Message {
+        } if !tells_ends => Ok(Event::Message(Message {
             id,
             channel: Some(channel),
             event: object.event,

@@ -43,7 +43,19 @@ pub enum Event {
     Cursor(String),
     /// Messages before this cursor were lost.
     Gap(String),
-    /// The stream ends.
+    /// The stream ends, as all its channels have ended.
+    End {
+        /// The cursor after which nothing is to come.
+        cursor: String,
+    },
+    /// Some of several channels have ended.
+    Ended {
+        /// The cursor to come back with.
+        cursor: String,
+        /// Those channels; none where the format has no room for names.
+        channels: Vec<String>,
+    },
+    /// The stream ends, and its client is to come back.
     Closing {
         /// The cursor to come back with; `None` if the request was refused.
         cursor: Option<String>,
@@ -123,7 +135,7 @@ impl StreamDecoder {
                 return Err(Error::new("a message without end"));
             }
             if let Some(event) = event {
-                self.is_closed = matches!(event, Event::Closing { .. });
+                self.is_closed = matches!(event, Event::Closing { .. } | Event::End { .. });
                 return Ok(Some(event));
             }
         }
@@ -193,10 +205,11 @@ impl StreamDecoder {
             .ok_or_else(|| Error::about("an event without id", data.as_bytes()))?;
         let event = block.event;
         match event.as_deref() {
-            Some("cursor" | "gap" | "expired") if data != id => Err(Error::new(format!(
+            Some("cursor" | "gap" | "expired" | "end") if data != id => Err(Error::new(format!(
                 "cursor {data} in an event with id {id}"
             ))),
             Some("gap") => Ok(Event::Gap(id)),
+            Some("end") => Ok(Event::End { cursor: id }),
             Some("expired") => match block.retry_ms {
                 Some(retry_ms) => Ok(Event::Closing {
                     cursor: Some(id),
@@ -225,10 +238,20 @@ impl StreamDecoder {
                         heartbeat_ms,
                     })
                 }
+                None if self.format == Format::Sse => Ok(Event::Ended {
+                    cursor: id,
+                    channels: Vec::new(),
+                }),
                 None => Err(Error::about("a cursor in between", data.as_bytes())),
             },
             _ if self.format == Format::SseEnvelope => {
-                let message = object::message(&data)?;
+                let message = match object::event(&data)? {
+                    Event::Message(message) => message,
+                    Event::Ended { cursor, channels } if cursor == id && event.is_none() => {
+                        return Ok(Event::Ended { cursor, channels });
+                    }
+                    _ => return Err(Error::about("not a message", data.as_bytes())),
+                };
                 if message.id != id || message.event != event {
                     return Err(Error::about(
                         "an envelope differs from its event",
@@ -257,6 +280,10 @@ fn interpret_frame(frame: &Frame) -> Result<Event, Error> {
         (websocket::PONG, _) => Ok(Event::Pong(frame.payload.clone())),
         (websocket::CLOSE, _) => match frame.close_code() {
             Some((1001 | 1013 | 3000, reason)) => {
+                let reason = std::str::from_utf8(reason).unwrap_or_default();
+                object::event(reason)
+            }
+            Some((1000, reason)) if !reason.is_empty() => {
                 let reason = std::str::from_utf8(reason).unwrap_or_default();
                 object::event(reason)
             }
@@ -291,7 +318,10 @@ mod tests {
         for cut in 0..=body.len() {
             let (events, is_closed) = decode(format, body, cut).unwrap();
             assert_eq!(events, expected, "{format:?}, cut at {cut}");
-            let closes = matches!(expected.last(), Some(Event::Closing { .. }));
+            let closes = matches!(
+                expected.last(),
+                Some(Event::Closing { .. } | Event::End { .. })
+            );
             assert_eq!(is_closed, closes);
         }
     }

@@ -31,6 +31,8 @@ pub struct Truth {
     publishes: HashMap<u64, Publish>,
     /// The messages of each epoch and channel, in order.
     channels: HashMap<(u64, u32), Vec<Known>>,
+    /// The numbers of the ends of each channel, by epoch, in order.
+    ends: HashMap<(u64, u32), Vec<u64>>,
     /// The newest message acknowledged in each epoch, and since when it is.
     heads: HashMap<u64, Vec<(u64, u64)>>,
     retention: Retention,
@@ -42,6 +44,7 @@ impl Truth {
         Truth {
             publishes: HashMap::new(),
             channels: HashMap::new(),
+            ends: HashMap::new(),
             heads: HashMap::new(),
             retention: Retention::exact(channels),
         }
@@ -120,6 +123,29 @@ impl Truth {
         if let Some(heads) = self.heads.remove(&from) {
             self.heads.insert(to, heads);
         }
+    }
+
+    /// A channel was ended under this number, at a time; numbers only rise.
+    pub fn end(&mut self, epoch: u64, channel: u32, seq: u64, at: u64) {
+        self.ends.entry((epoch, channel)).or_default().push(seq);
+        self.heads.entry(epoch).or_default().push((at, seq));
+    }
+
+    /// Whether a channel was ended after one number and before another.
+    pub fn has_ended_between(&self, epoch: u64, channel: u32, after: u64, before: u64) -> bool {
+        let ends = self
+            .ends
+            .get(&(epoch, channel))
+            .map_or(&[][..], Vec::as_slice);
+        let from = ends.partition_point(|&seq| seq <= after);
+        ends.get(from).is_some_and(|&seq| seq < before)
+    }
+
+    /// Whether the newest that was published to a channel up to a number is its end.
+    pub fn ends_at(&self, epoch: u64, channel: u32, seq: u64) -> bool {
+        let before = seq.saturating_add(1);
+        let newest = self.between(epoch, channel, 0, before).last();
+        self.has_ended_between(epoch, channel, newest.map_or(0, |known| known.seq), before)
     }
 
     /// From here on a channel owes only its newest message (of this epoch), or all again. With the

@@ -70,7 +70,23 @@ impl World {
         }
         if is_parked {
             self.check_term(index);
+            self.check_not_done(index);
         }
+    }
+
+    /// A reader that has the ends of all its channels is not parked any more.
+    fn check_not_done(&mut self, index: u32) {
+        let (now, head) = (self.now, self.model.head());
+        let client = self.client(index);
+        let heard_at = client.heard_at;
+        let receive = client.parked().expect("it is parked");
+        let (followed, pace_ms) = (receive.followed.clone(), receive.pace_ms);
+        let is_paused = pace_ms > 0 && now < heard_at + pace_ms + ROUNDING_MS;
+        ensure!(
+            is_paused || !self.model.is_done(&followed, head),
+            Undelivered,
+            "{index} waits, and all its channels have ended"
+        );
     }
 
     /// A hold is not given up before its time without a reason.
@@ -87,7 +103,8 @@ impl World {
         let (hold, max) = (millis(config.hold), millis(config.max_hold));
         let least = receive.hold_ms.map_or(hold - hold / 10, |ms| ms.min(max));
         let text = String::from_utf8_lossy(&answer.body);
-        let is_empty = text.contains("messages\":[]") && !text.contains("\"gap\"");
+        let says_ends = text.contains("\"end\":true") || text.contains("\"ended\":");
+        let is_empty = text.contains("messages\":[]") && !text.contains("\"gap\"") && !says_ends;
         self.tally.given_up += u64::from(answer.is_followed);
         let term = receive.session.term.as_ref();
         let has_ended = term.is_some_and(|term| term.may_have_ended(self.now));
@@ -178,7 +195,8 @@ impl World {
         let client = self.clients[index as usize]
             .as_mut()
             .expect("a stream is open");
-        if now <= client.heard_at + heartbeat + ROUNDING_MS {
+        let pace_ms = client.parked().map_or(0, |receive| receive.pace_ms);
+        if now <= client.heard_at + heartbeat.max(pace_ms) + ROUNDING_MS {
             client.late_at = None;
         } else {
             // One that was owed something when it was due looks again a tick later.
@@ -191,7 +209,9 @@ impl World {
         }
         let stream_bytes = client.stream_bytes;
         let is_socket = client.commands.is_some();
+        let heard_at = client.heard_at;
         let parked = client.parked().expect("a stream");
+        let pace_ms = parked.pace_ms;
         // What its client has published is answered first.
         let age = age + if is_socket { save_ms } else { 0 };
         let opened_at = parked.session.parked.as_ref().expect("observed").at;
@@ -206,7 +226,9 @@ impl World {
             Oversized,
             "{index} has had {stream_bytes} bytes"
         );
-        parked.session.settle(&mut self.model, &mut self.tally);
+        if pace_ms == 0 || now >= heard_at + pace_ms + ROUNDING_MS {
+            parked.session.settle(&mut self.model, &mut self.tally);
+        }
     }
 
     /// Checks how many messages history keeps, where only count and age limit it.

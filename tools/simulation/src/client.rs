@@ -83,9 +83,19 @@ pub(crate) struct Client {
     pub(crate) stream_bytes: u64,
     /// The commands of a socket, once it is open.
     pub(crate) commands: Option<Commands>,
+    /// A stream was written to before.
+    has_heard_stream: bool,
+    /// More messages came at once than one write holds.
+    is_flooded: bool,
+    /// The acknowledgements of lines that are whole, and not looked at, each with the place of its
+    /// request.
+    pub(crate) acknowledged: Vec<(usize, serde_json::Value)>,
     /// Those that the server has answered since the last look.
     pub(crate) executed: Vec<(Command, serde_json::Value)>,
 }
+
+/// So many messages at once may be more than one write to a paced stream holds.
+const FLOOD: u64 = 200;
 
 impl Client {
     pub(crate) fn new(id: ConnId, access: Access, now: u64) -> Client {
@@ -117,6 +127,9 @@ impl Client {
             owed_at: None,
             stream_bytes: 0,
             commands: None,
+            has_heard_stream: false,
+            is_flooded: false,
+            acknowledged: Vec::new(),
             executed: Vec::new(),
         }
     }
@@ -187,7 +200,16 @@ impl Client {
                 }
                 Piece::Body(body) => match &mut self.commands {
                     Some(commands) => self.executed.extend(commands.tap(body)),
-                    None => self.tap_body.extend_from_slice(body),
+                    None => {
+                        self.tap_body.extend_from_slice(body);
+                        let kind = requests.get(self.tapped).map(|request| &request.kind);
+                        let is_begun = self.tap_head.as_ref().is_some_and(|h| h.status == 200);
+                        if matches!(kind, Some(Kind::Lines(lines)) if lines.has_acks) && is_begun {
+                            let lines = whole_lines(&mut self.tap_body).into_iter();
+                            let place = self.tapped;
+                            self.acknowledged.extend(lines.map(|line| (place, line)));
+                        }
+                    }
                 },
                 Piece::End => {
                     let place = self.tapped;
@@ -231,6 +253,32 @@ impl Client {
         );
     }
 
+    /// A paced stream is written to at most once in its pace, its last words aside.
+    pub(crate) fn check_pace(&mut self, last_at: u64, desk: &mut Desk<'_>) {
+        let (Some(decoder), None) = (&self.decoder, &self.commands) else {
+            return;
+        };
+        let (is_closed, answered) = (decoder.is_closed(), self.answered);
+        let Some(Kind::Receive(receive)) = self.requests.get(answered).map(|asked| &asked.kind)
+        else {
+            return;
+        };
+        if receive.pace_ms == 0 || desk.blocks > 0 || is_closed {
+            return;
+        }
+        desk.tally.paced += 1;
+        let had_opened = std::mem::replace(&mut self.has_heard_stream, true);
+        let now = self.heard_at;
+        ensure!(
+            !had_opened || now == last_at || now >= last_at + receive.pace_ms || self.is_flooded,
+            Deadline,
+            "{} is written to {} ms after the last write, with a pace of {} ms",
+            self.id.index,
+            now - last_at,
+            receive.pace_ms
+        );
+    }
+
     fn begin(&mut self, head: ResponseHead) {
         ensure!(!self.said_close, Nonsense, "an answer after the last");
         let Some(request) = self.requests.get(self.answered) else {
@@ -245,8 +293,9 @@ impl Client {
             "an answer before its request"
         );
         let whole = self.read >= request.end;
+        let is_acknowledged = matches!(&request.kind, Kind::Lines(lines) if lines.has_acks);
         ensure!(
-            whole || head.status >= 400,
+            whole || head.status >= 400 || is_acknowledged,
             Nonsense,
             "an answer to half a request"
         );
@@ -281,13 +330,18 @@ impl Client {
             unreachable!("only a request to receive opens a stream");
         };
         self.stream_bytes += body.len() as u64;
+        let received_before = desk.tally.received[receive.way as usize];
         receive
             .session
             .note_blocks(desk.blocks, desk.model, desk.tally);
         loop {
             let event = decoder.next(&mut body);
             let event = event.unwrap_or_else(|error| broken(Broken::Nonsense, error));
-            let Some(event) = event else { return };
+            let Some(event) = event else {
+                let received = desk.tally.received[receive.way as usize] - received_before;
+                self.is_flooded |= received >= FLOOD;
+                return;
+            };
             let event = match event {
                 client::Event::Message(message) => {
                     desk.tally.received[receive.way as usize] += 1;
@@ -298,6 +352,7 @@ impl Client {
                     heartbeat_ms,
                 } => {
                     let heartbeat = desk.config.heartbeat.as_millis();
+                    let heartbeat = heartbeat.max(u128::from(receive.pace_ms));
                     ensure!(
                         u128::from(heartbeat_ms) == heartbeat,
                         Nonsense,
@@ -307,6 +362,19 @@ impl Client {
                 }
                 client::Event::Cursor(cursor) => Event::Cursor(desk.model.parse(&cursor)),
                 client::Event::Gap(cursor) => Event::Gap(desk.model.parse(&cursor)),
+                client::Event::End { cursor } => {
+                    let cursor = desk.model.parse(&cursor);
+                    desk.model.check_ended(&receive.followed, cursor.seq);
+                    desk.tally.done += 1;
+                    Event::Cursor(cursor)
+                }
+                client::Event::Ended { cursor, channels } => {
+                    let cursor = desk.model.parse(&cursor);
+                    let channels = desk.model.places(&channels);
+                    desk.model.check_ended(&channels, cursor.seq);
+                    desk.tally.done_in_part += 1;
+                    Event::Cursor(cursor)
+                }
                 client::Event::Closing {
                     cursor,
                     has_expired,
@@ -348,6 +416,12 @@ impl Client {
             return;
         }
         match &mut request.kind {
+            Kind::Receive(receive) if head.status == 204 => {
+                let place = receive.session.cursor();
+                let place = place.expect("only one with a cursor is answered so");
+                desk.model.check_ended(&receive.followed, place.seq);
+                desk.tally.not_to_come_back += 1;
+            }
             Kind::Receive(receive) if head.status == 200 => {
                 if is_followed {
                     let session = &mut receive.session;
@@ -395,6 +469,17 @@ impl Client {
     pub(crate) fn is_between(&self) -> bool {
         self.responses.is_between()
     }
+}
+
+/// Takes the lines that are whole, each of JSON.
+fn whole_lines(bytes: &mut Vec<u8>) -> Vec<serde_json::Value> {
+    let end = bytes.iter().rposition(|&byte| byte == b'\n');
+    let lines: Vec<u8> = bytes.drain(..end.map_or(0, |end| end + 1)).collect();
+    let lines = lines.split(|&byte| byte == b'\n');
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| parse(&lossy(line)))
+        .collect()
 }
 
 /// A client reads the answer to its command.
@@ -468,7 +553,22 @@ fn batch(receive: &mut Receive, head: &ResponseHead, json: &str, desk: &mut Desk
         None => ensure!(receive.early, Nonsense, "no cursor in the head"),
     }
     desk.tally.received[receive.way as usize] += batch.messages.len() as u64;
-    if batch.messages.is_empty() && (receive.way == Way::Poll || batch.gap) {
+    let cursor = desk.model.parse(&batch.cursor);
+    if batch.end {
+        desk.model.check_ended(&receive.followed, cursor.seq);
+        desk.tally.done += 1;
+    } else {
+        let is_done = desk.model.is_done(&receive.followed, cursor.seq);
+        ensure!(
+            !is_done || batch.more,
+            Undelivered,
+            "all channels have ended, and {json} does not say so"
+        );
+    }
+    let ended = desk.model.places(&batch.ended);
+    desk.model.check_ended(&ended, cursor.seq);
+    desk.tally.done_in_part += u64::from(!ended.is_empty());
+    if batch.messages.is_empty() && !batch.end && (receive.way == Way::Poll || batch.gap) {
         ensure!(
             batch.retry_ms.is_some(),
             Nonsense,
@@ -476,7 +576,7 @@ fn batch(receive: &mut Receive, head: &ResponseHead, json: &str, desk: &mut Desk
         );
     }
     ensure!(
-        !batch.more || !batch.messages.is_empty(),
+        !batch.more || !batch.messages.is_empty() && !batch.end,
         Nonsense,
         "an empty batch, and more"
     );

@@ -61,6 +61,10 @@ impl Commands {
             let frame = self.frames.next(&mut offered);
             let frame = frame.unwrap_or_else(|error| broken(Broken::Nonsense, error));
             let Some(frame) = frame else { return answers };
+            if frame.opcode == CLOSE {
+                // What is offered and not taken may be offered again, after more.
+                self.frames = Frames::default();
+            }
             let text = std::str::from_utf8(&frame.payload).unwrap_or_default();
             let begins = ["{\"channels\":", "{\"published\":", "{\"error\":"];
             if frame.opcode == TEXT && begins.iter().any(|begin| text.starts_with(begin)) {

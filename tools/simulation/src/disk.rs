@@ -132,6 +132,7 @@ impl World {
                         channel: channel.expect("a channel of the world"),
                         data: draft.data,
                         event: draft.event.map(|event| event.to_string()),
+                        kind: draft.kind,
                     };
                     let channel = said.channel;
                     self.model.accept(message.seq.0, said);

@@ -154,7 +154,8 @@ impl World {
             Kind::Publish(said, _) => Purpose::Publish(said.channel),
             Kind::Batch(lines) => Purpose::Batch(channels(lines)),
             Kind::Delete(_) | Kind::Search(_) => Purpose::Control,
-            Kind::Other => return None,
+            // Judged more than once, while it lasts.
+            Kind::Lines(_) | Kind::Other => return None,
         };
         let ask = Ask {
             access: client.access,

@@ -30,6 +30,7 @@ mod disk;
 mod end;
 mod judge;
 mod life;
+mod lines;
 mod model;
 mod observe;
 mod ops;

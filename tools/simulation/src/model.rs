@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use encke_core::message::Data;
+use encke_core::message::{Data, DraftKind};
 use encke_oracle::id::Id;
 use encke_oracle::log::Receipt;
 use encke_oracle::run::{Outcome, Publish};
@@ -20,12 +20,13 @@ use crate::rule::{broken, ensure};
 /// The number of a channel that does not exist.
 const NO_CHANNEL: u32 = u32::MAX;
 
-/// A message as a publisher handed it in.
+/// A message, or the end of a channel, as a publisher handed it in.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
     pub(crate) channel: usize,
     pub(crate) data: Data,
     pub(crate) event: Option<String>,
+    pub(crate) kind: DraftKind,
 }
 
 impl Said {
@@ -49,6 +50,13 @@ pub(crate) struct Accepted {
     is_claimed: bool,
 }
 
+/// The newest that was published to a channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Newest {
+    seq: u64,
+    is_end: bool,
+}
+
 /// All messages.
 pub(crate) struct Model {
     pub(crate) truth: Truth,
@@ -60,6 +68,12 @@ pub(crate) struct Model {
     gone: HashMap<u64, Accepted>,
     /// The newest number.
     head: u64,
+    /// By channel. An end that was deleted, or forgotten with its channel, is none.
+    newest: Vec<Newest>,
+    /// The newest number when a channel was last deleted.
+    deleted_at: Vec<u64>,
+    /// A channel may be forgotten, its end too, and made again within one call.
+    pub(crate) is_short_of_channels: bool,
     /// The newest message published with a key, by channel and key.
     keys: HashMap<(usize, String), u64>,
     /// All messages published with a key.
@@ -81,6 +95,9 @@ impl Model {
             messages: HashMap::new(),
             gone: HashMap::new(),
             head: 0,
+            newest: vec![Newest::default(); names.len()],
+            deleted_at: vec![0; names.len()],
+            is_short_of_channels: false,
             keys: HashMap::new(),
             keyed: HashSet::new(),
             latest_since: vec![None; names.len()],
@@ -105,7 +122,7 @@ impl Model {
     }
 
     pub(crate) fn message(&self, seq: u64) -> &Accepted {
-        &self.messages[&seq]
+        self.find(seq).expect("a message that was accepted")
     }
 
     fn find(&self, seq: u64) -> Option<&Accepted> {
@@ -117,18 +134,77 @@ impl Model {
         self.find(seq).map_or(0, |message| message.said.data.len())
     }
 
-    /// The next message was accepted under this number.
-    pub(crate) fn accept(&mut self, seq: u64, said: Said) {
+    fn check_next(&self, seq: u64) {
         ensure!(
             seq == self.head() + 1,
             OneIdForTwo,
             "{seq} after {}: a number was left out or given twice",
             self.head()
         );
+    }
+
+    /// A channel has ended under the next number.
+    pub(crate) fn end(&mut self, seq: u64, channel: usize) {
+        self.check_next(seq);
+        let at = self.tick();
+        self.truth.end(self.epoch, channel as u32, seq, at);
+        self.head = seq;
+        self.newest[channel] = Newest { seq, is_end: true };
+    }
+
+    /// The number of the end of a channel that has ended.
+    pub(crate) fn end_of(&self, channel: usize) -> Option<u64> {
+        let newest = self.newest[channel];
+        newest.is_end.then_some(newest.seq)
+    }
+
+    /// Whether a channel that is ended again may have this end.
+    pub(crate) fn may_be_end(&self, channel: usize, seq: u64) -> bool {
+        let is_an_end = self
+            .truth
+            .has_ended_between(self.epoch, channel as u32, seq - 1, seq + 1);
+        self.end_of(channel) == Some(seq) || self.is_short_of_channels && is_an_end
+    }
+
+    /// The server does not know a channel any more, or forgets its history.
+    pub(crate) fn forget_end(&mut self, channel: usize) {
+        self.newest[channel].is_end = false;
+    }
+
+    /// Whether a reader that has everything up to a number is done with channels, as far as is known.
+    pub(crate) fn is_done(&self, channels: &[usize], seq: u64) -> bool {
+        let has_end = |&channel: &usize| self.end_of(channel).is_some_and(|end| end <= seq);
+        !self.is_short_of_channels && !channels.is_empty() && channels.iter().all(has_end)
+    }
+
+    /// A client was told that channels have ended.
+    pub(crate) fn check_ended(&self, channels: &[usize], seq: u64) {
+        for &channel in channels {
+            let is_end = self.truth.ends_at(self.epoch, channel as u32, seq);
+            let deleted_at = self.deleted_at[channel];
+            let newest = self.truth.has_ended_between(
+                self.epoch,
+                channel as u32,
+                deleted_at,
+                seq.saturating_add(1),
+            );
+            ensure!(
+                is_end && (newest || seq <= deleted_at),
+                Groundless,
+                "at {seq}, channel {channel} has not ended: {:?}, deleted at {deleted_at}",
+                self.newest[channel]
+            );
+        }
+    }
+
+    /// The next message was accepted under this number.
+    pub(crate) fn accept(&mut self, seq: u64, said: Said) {
+        self.check_next(seq);
         let publish = self.publish_of(seq, &said);
         self.truth.accept(publish);
         let at = self.now;
         self.head = seq;
+        self.newest[said.channel] = Newest { seq, is_end: false };
         let is_claimed = false;
         let accepted = Accepted {
             said,
@@ -277,6 +353,8 @@ impl Model {
     }
 
     pub(crate) fn delete(&mut self, channel: usize) {
+        self.forget_end(channel);
+        self.deleted_at[channel] = self.head();
         self.truth.delete(channel as u32, self.head());
     }
 
@@ -305,6 +383,15 @@ impl Model {
     pub(crate) fn id(&self, seq: u64) -> Id {
         let epoch = self.epoch;
         Id { epoch, seq }
+    }
+
+    /// The channels of these names.
+    pub(crate) fn places(&self, names: &[String]) -> Vec<usize> {
+        let place = |name| self.names.iter().position(|each| each == name);
+        let places = names
+            .iter()
+            .map(|name| place(name).expect("a channel of the world"));
+        places.collect()
     }
 
     /// The id or cursor that a text is, which must be of this server's epoch.

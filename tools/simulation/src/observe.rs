@@ -5,6 +5,7 @@
 
 use encke_core::base::time::millis;
 use encke_core::engine::{CloseReason, State};
+use encke_core::message::DraftKind;
 use encke_oracle::log::{Event, Parked};
 
 use crate::client::{Answer, Desk};
@@ -61,6 +62,7 @@ impl World {
             self.model.truth.observe(channel as u32, oldest, lost.0);
             if self.known[channel] && found.is_none() {
                 self.model.truth.forget();
+                self.model.forget_end(channel);
             }
             self.known[channel] = found.is_some();
         }
@@ -77,6 +79,9 @@ impl World {
             self.check_refused(index, &answer);
             self.answered(index, &answer);
         }
+        for (place, said) in std::mem::take(&mut self.client(index).acknowledged) {
+            self.acknowledged(index, place, &said);
+        }
         for (command, answer) in std::mem::take(&mut self.client(index).executed) {
             self.executed(index, command, &answer);
         }
@@ -91,6 +96,11 @@ impl World {
         let body = || serde_json::from_slice::<serde_json::Value>(&answer.body).expect("JSON");
         match (std::mem::replace(kind, Kind::Other), answer.status) {
             (Kind::Publish(said, key), 200) => self.accepted(&body(), &said, key.as_deref()),
+            // The acknowledgements say it.
+            (Kind::Lines(lines), 200) if lines.has_acks => {
+                self.client(index).requests[answer.place].kind = Kind::Lines(lines);
+            }
+            (Kind::Lines(lines), _) => self.lines_answered(lines, answer),
             (Kind::Batch(lines), 200) => {
                 let body = body();
                 let published = body["published"].as_array().expect("a list");
@@ -147,7 +157,12 @@ impl World {
         }
     }
 
-    fn accepted(&mut self, published: &serde_json::Value, said: &Said, key: Option<&str>) {
+    pub(crate) fn accepted(
+        &mut self,
+        published: &serde_json::Value,
+        said: &Said,
+        key: Option<&str>,
+    ) {
         let id = published["id"].as_str().expect("an id");
         ensure!(
             published["channel"] == self.setup.names[said.channel],
@@ -173,9 +188,10 @@ impl World {
         }
         let first = key.and_then(|key| self.model.key(said.channel, key));
         if seq <= self.model.head() {
+            let is_end = said.kind == DraftKind::End && self.model.may_be_end(said.channel, seq);
             let has_key = |key| self.model.had_key(said.channel, key, seq);
             ensure!(
-                key.is_some_and(has_key),
+                key.is_some_and(has_key) || is_end,
                 OneIdForTwo,
                 "the answer is {seq}, and the key is that of {first:?}"
             );
@@ -189,9 +205,18 @@ impl World {
                 "{first} and {seq} have one key, and the first is in history"
             );
         }
-        self.check_size(said.channel, said.data.len());
-        self.model.accept(seq, said.clone());
-        self.tally.messages += 1;
+        if said.kind == DraftKind::End {
+            self.model.end(seq, said.channel);
+            self.tally.ends += 1;
+        } else {
+            self.tally.messages += 1;
+            self.check_size(said.channel, said.data.len());
+            self.model.accept(seq, said.clone());
+        }
+        if said.kind == DraftKind::Last {
+            self.model.end(seq + 1, said.channel);
+            self.tally.ends += 1;
+        }
         if let Some(key) = key {
             self.model.set_key(said.channel, key, seq);
         }
@@ -210,6 +235,8 @@ impl World {
         let client = client.expect("parked is open");
         let receive = client.parked();
         let receive = receive.expect("only a request to receive is parked");
+        // A reader that pauses keeps no message from eviction, as if it were blocked.
+        let is_writable = is_writable && receive.pace_ms == 0;
         if receive.session.parked.is_some() {
             return;
         }
@@ -268,8 +295,9 @@ impl World {
             blocks,
         };
         if !bytes.is_empty() {
-            client.heard_at = now;
+            let last_at = std::mem::replace(&mut client.heard_at, now);
             client.receive(&bytes, &mut desk);
+            client.check_pace(last_at, &mut desk);
         }
         if shut {
             client.finish(&mut desk);

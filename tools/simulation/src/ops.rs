@@ -4,7 +4,7 @@
 
 use encke_core::engine::{Access, State};
 use encke_core::hub::Refusal;
-use encke_core::message::{ChannelName, Draft, DraftKind, EventName, IdempotencyKey};
+use encke_core::message::{ChannelName, Data, Draft, DraftKind, EventName, IdempotencyKey};
 use encke_oracle::log::{Since, Transport};
 
 use crate::client::Client;
@@ -185,6 +185,11 @@ impl World {
                     what @ 7..10 => {
                         self.dress(&mut manner, false);
                         match what {
+                            9 if self.chance.u8(..3) == 0 && !self.is_saved() => {
+                                // Its rights are judged more than once.
+                                manner.cards = Manner::by_chance(&mut self.chance).cards;
+                                self.request_by_lines(&manner)
+                            }
                             9 => self.lines_request(&manner),
                             _ => self.publish_request(&manner),
                         }
@@ -295,6 +300,10 @@ impl World {
             linger_ms,
             early: is_long && chance.u8(..4) == 0,
             envelope: way == Way::Sse && chance.bool(),
+            pace_ms: match way.is_stream() && chance.u8(..4) == 0 {
+                true => pick(chance, &[1, 40, 500, 60_000]),
+                false => 0,
+            },
             callback: (is_poll && chance.u8(..6) == 0).then(|| "a.b$1".to_owned()),
             followed,
         };
@@ -310,7 +319,7 @@ impl World {
         let channel = self.chance.usize(..self.setup.names.len());
         self.published += 1;
         let most = self.setup.config.max_body_bytes.min(3_000) / 3;
-        Said {
+        let said = Said {
             channel,
             data: request::data(&mut self.chance, self.published, most),
             event: match self.chance.u8(..6) {
@@ -318,7 +327,36 @@ impl World {
                 1 => Some("message".to_owned()),
                 _ => None,
             },
+            // What a crash does to the end of a channel is judged by the tests of the log.
+            kind: match self.chance.u8(..30) {
+                _ if self.is_saved() => DraftKind::Message,
+                0 => DraftKind::Last,
+                1 => DraftKind::End,
+                _ => DraftKind::Message,
+            },
+        };
+        match said.kind {
+            DraftKind::Message => said,
+            // Without a body a channel ends without a message.
+            DraftKind::Last if !said.data.is_empty() => said,
+            DraftKind::Last | DraftKind::End => Said {
+                data: Data::Text("".into()),
+                event: None,
+                kind: DraftKind::End,
+                ..said
+            },
         }
+    }
+
+    fn request_by_lines(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
+        let said = (0..self.chance.usize(1..8)).map(|_| self.said().into_line());
+        let mut said: Vec<Said> = said.collect();
+        if self.chance.bool() {
+            let channel = said[0].channel;
+            said.iter_mut().for_each(|each| each.channel = channel);
+        }
+        let key = self.key();
+        request::publish_by_lines(&mut self.chance, manner, said, key, &self.setup.names)
     }
 
     fn key(&mut self) -> Option<String> {
@@ -358,7 +396,7 @@ impl World {
                 data: said.data.clone(),
                 event: EventName::parse(event.as_bytes()).expect("a name"),
                 key: key.as_ref().map(key_of),
-                kind: DraftKind::Message,
+                kind: said.kind,
             };
             let expected = self.audience(said.channel);
             let done = self.engine.submit(draft);

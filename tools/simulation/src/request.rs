@@ -3,7 +3,7 @@
 //! Owns the bytes of requests and what is to be remembered of each to judge its answer.
 
 use base64::Engine;
-use encke_core::message::Data;
+use encke_core::message::{Data, DraftKind};
 use encke_oracle::log::Transport;
 use encke_test_client::Format;
 use encke_test_client::websocket::HANDSHAKE;
@@ -74,6 +74,8 @@ pub(crate) struct Receive {
     pub(crate) linger_ms: u64,
     pub(crate) early: bool,
     pub(crate) envelope: bool,
+    /// The least time between two writes to a stream; 0: none.
+    pub(crate) pace_ms: u64,
     pub(crate) callback: Option<String>,
     /// The channels that the server makes it follow, as far as it has answered.
     pub(crate) followed: Vec<usize>,
@@ -99,10 +101,24 @@ pub(crate) enum Kind {
     Receive(Box<Receive>),
     Publish(Said, Option<String>),
     Batch(Vec<Said>),
+    Lines(Lines),
     Delete(usize),
     Search(Search),
     /// Anything that says nothing about messages.
     Other,
+}
+
+/// A request that publishes by lines.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    /// What its lines say, without the empty ones, each with its number.
+    pub(crate) lines: Vec<(u64, Said)>,
+    pub(crate) key: Option<String>,
+    /// The channel ends after the last line.
+    pub(crate) ends: Option<usize>,
+    pub(crate) has_acks: bool,
+    /// How many are known to be published.
+    pub(crate) published: usize,
 }
 
 /// One request on a connection.
@@ -278,6 +294,9 @@ pub(crate) fn receive(
     }
     query.extend(receive.early.then(|| "early=1".to_owned()));
     query.extend(receive.envelope.then(|| "envelope=1".to_owned()));
+    if receive.pace_ms > 0 {
+        query.push(format!("pace={}", receive.pace_ms));
+    }
     query.extend(
         receive
             .callback
@@ -310,9 +329,13 @@ pub(crate) fn publish(
     let method = if chance.bool() { "POST" } else { "PUT" };
     let mut target = format!("/publish/{}", encoded(name));
     let mut fields = String::new();
+    if said.kind != DraftKind::Message {
+        target.push_str("?end=1");
+    }
     if let Some(event) = &said.event {
+        let separator = if target.contains('?') { '&' } else { '?' };
         match chance.bool() {
-            true => target.push_str(&format!("?event={}", encoded(event))),
+            true => target.push_str(&format!("{separator}event={}", encoded(event))),
             false => fields.push_str(&format!("Encke-Event: {event}\r\n")),
         }
     }
@@ -349,11 +372,7 @@ pub(crate) fn publish_lines(
     lines: Vec<Said>,
     names: &[String],
 ) -> (Request, Vec<u8>) {
-    let mut body = String::new();
-    for said in &lines {
-        let channel = quoted(&names[said.channel]);
-        body.push_str(&format!("{{\"channel\":{channel},{}}}\n", members(said)));
-    }
+    let body: String = lines.iter().map(|said| line(said, names) + "\n").collect();
     let token = manner.cards.parameter();
     let token = token.map_or(String::new(), |token| format!("?{token}"));
     let head = manner.head("POST", &format!("/publish{token}"));
@@ -365,6 +384,85 @@ pub(crate) fn publish_lines(
         head,
         body.as_bytes(),
     )
+}
+
+/// The line of a batch that says what is published.
+fn line(said: &Said, names: &[String]) -> String {
+    let channel = quoted(&names[said.channel]);
+    format!("{{\"channel\":{channel},{}}}", members(said))
+}
+
+/// A request that publishes by lines: texts to one channel, or lines of a batch.
+pub(crate) fn publish_by_lines(
+    chance: &mut Chance,
+    manner: &Manner,
+    said: Vec<Said>,
+    key: Option<String>,
+    names: &[String],
+) -> (Request, Vec<u8>) {
+    let one = said.iter().all(|each| each.channel == said[0].channel);
+    let is_batch = !one || chance.bool();
+    let (mut body, mut lines, mut number) = (String::new(), Vec::new(), 0);
+    let count = said.len();
+    for (place, mut each) in said.into_iter().enumerate() {
+        while chance.u8(..6) == 0 {
+            body.push_str(pick(chance, &["\n", "\r\n"]));
+            number += 1;
+        }
+        if is_batch {
+            body.push_str(&line(&each, names));
+        } else {
+            // A line end in the text would make two lines of it, and without text there is none.
+            let text = format!("{place}.{}", chance.u8(..9));
+            body.push_str(&text);
+            each.data = Data::Text(text.into());
+            (each.event, each.kind) = (None, DraftKind::Message);
+        }
+        let is_last = place + 1 == count;
+        if !is_last || chance.bool() {
+            body.push_str(pick(chance, &["\n", "\r\n"]));
+        }
+        number += 1;
+        lines.push((number, each));
+    }
+    if chance.u8(..8) == 0 {
+        body.push_str("\n{\n");
+        if !is_batch {
+            number += 1;
+            let data = Data::Text("{".into());
+            let said = Said {
+                data,
+                ..lines[0].1.clone()
+            };
+            // An empty line is before it, unless it ends the last.
+            let number = number + u64::from(body.ends_with("\n\n{\n"));
+            lines.push((number, said));
+        }
+    }
+    // Which lines of a retry are published again, only acknowledgements say.
+    let has_acks = key.is_some() || chance.bool();
+    let ends = key.is_none() && chance.u8(..3) == 0;
+    let mut query = vec!["lines=1".to_owned()];
+    query.extend(has_acks.then(|| "ack=1".to_owned()));
+    query.extend(ends.then(|| "end=1".to_owned()));
+    query.extend(manner.cards.parameter());
+    chance.shuffle(&mut query);
+    let last = lines.last().expect("there is a line").1.channel;
+    let path = match is_batch {
+        true => "/publish".to_owned(),
+        false => format!("/publish/{}", encoded(&names[last])),
+    };
+    let field = key.iter().map(|key| format!("Idempotency-Key: {key}\r\n"));
+    let head = manner.head("POST", &format!("{path}?{}", query.join("&")));
+    let head = field.fold(head, |head, field| head + &field);
+    let kind = Kind::Lines(Lines {
+        lines,
+        key,
+        ends: ends.then_some(last),
+        has_acks,
+        published: 0,
+    });
+    with_body(chance, manner, kind, "POST", head, body.as_bytes())
 }
 
 pub(crate) fn quoted(text: &str) -> String {
@@ -383,7 +481,12 @@ pub(crate) fn members(said: &Said) -> String {
     };
     let event = said.event.as_ref();
     let event = event.map(|event| format!(",\"event\":{}", quoted(event)));
-    format!("\"data\":{data}{encoding}{}", event.unwrap_or_default())
+    let event = event.unwrap_or_default();
+    match said.kind {
+        DraftKind::Message => format!("\"data\":{data}{encoding}{event}"),
+        DraftKind::Last => format!("\"end\":true,\"data\":{data}{encoding}{event}"),
+        DraftKind::End => "\"end\":true".to_owned(),
+    }
 }
 
 /// A request with a body: by its length, or in chunks.

@@ -110,6 +110,7 @@ impl World {
         if world.setup.config.max_channels < count {
             // Short of channels, one may be forgotten and made again within one call.
             world.model.truth.forget();
+            world.model.is_short_of_channels = true;
         }
         world.begin_policies();
         let description = format!("{:?}", world.setup.config);
@@ -211,6 +212,7 @@ impl World {
         self.learn();
         self.watch_history();
         self.tap(index);
+        self.watch_lines(index);
         // Deliveries cannot have come between.
         if self.model.head() == self.engine.hub().head().0 {
             self.observe(index);

@@ -54,6 +54,8 @@ fn start_ms() -> impl Strategy<Value = u64> {
 struct Pair {
     wheel: Wheel,
     twin: Vec<Option<u64>>,
+    /// The deadline that each key had last.
+    last: Vec<Option<u64>>,
     now_ms: u64,
     expired_ms: u64,
 }
@@ -63,6 +65,7 @@ impl Pair {
         let mut pair = Pair {
             wheel: Wheel::with_capacity(KEYS as usize),
             twin: vec![None; KEYS as usize],
+            last: vec![None; KEYS as usize],
             now_ms: start_ms,
             expired_ms: 0,
         };
@@ -76,6 +79,7 @@ impl Pair {
                 let deadline_ms = self.now_ms.saturating_add_signed(ahead_ms);
                 self.wheel.arm(key, deadline_ms);
                 self.twin[key as usize] = Some(deadline_ms);
+                self.last[key as usize] = Some(deadline_ms);
             }
             Op::Cancel(key) => {
                 self.wheel.cancel(key);
@@ -111,6 +115,10 @@ impl Pair {
             assert_eq!(self.wheel.is_armed(key), deadline_ms.is_some());
             let rounded_ms = deadline_ms.map(|ms| ms.next_multiple_of(TICK_MS));
             assert_eq!(self.wheel.deadline_ms(key), rounded_ms);
+            if let Some(last_ms) = self.last[key as usize] {
+                let rounded_ms = last_ms.next_multiple_of(TICK_MS);
+                assert_eq!(self.wheel.last_deadline_ms(key), Some(rounded_ms));
+            }
         }
         let earliest_ms = self.twin.iter().flatten().min();
         let next_ms = self.wheel.next_due_ms();

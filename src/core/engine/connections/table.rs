@@ -274,7 +274,7 @@ impl Connections {
     }
 
     /// Ends the pause of a paced stream, if it is in one: it is queued when it is settled. Its
-    /// heartbeat is due when it would be without a pause, but not before now.
+    /// heartbeat is due when it would be without a pause, but not before the end of that.
     pub(in crate::engine) fn end_pause(&mut self, index: u32) {
         let conn = &mut self.table[index as usize];
         if !conn.reader.is_paused() {
@@ -284,7 +284,10 @@ impl Connections {
         let heartbeat_ms = self
             .heartbeat_ms
             .saturating_sub(u64::from(conn.reader.pace_ms));
-        let heartbeat = self.now.after_ms(heartbeat_ms);
+        // The end of the pause may be noticed late.
+        // fault: heartbeat-after-the-pause
+        let pause_end = self.wheel.last_deadline_ms(index).map_or(self.now, Time);
+        let heartbeat = pause_end.after_ms(heartbeat_ms);
         let ends_at = conn.ends_at(self.now);
         self.arm(index, heartbeat.min(ends_at));
     }

@@ -87,7 +87,9 @@ pub(in crate::engine) fn write_shared(
     false
 }
 
-/// Sends a stream's next frames, one for each item, and moves its cursor to the last item begun.
+/// Sends a stream's next frames, one for each item, and moves its cursor to the last item begun. It is
+/// on the path of every message, and its other caller is not.
+#[inline(always)]
 pub(in crate::engine) fn write_frames(
     connections: &mut Connections,
     index: u32,

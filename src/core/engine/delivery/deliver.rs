@@ -33,14 +33,10 @@ pub(in crate::engine) fn deliver(delivery: &mut Delivery, mut budget: usize, wir
             return;
         };
         for _ in 0..TURN.min(budget) {
-            if budget == 0 {
-                break;
-            }
             let Some(index) = delivery.hub.first_ready(channel) else {
                 break;
             };
-            budget -= 1;
-            serve_ready(delivery, index, &mut budget, wire);
+            budget = budget.saturating_sub(serve_ready(delivery, index, wire));
         }
         if delivery.hub.first_ready(channel).is_none() {
             // Charge the budget for an empty channel as well; otherwise a run queue of empty
@@ -51,7 +47,9 @@ pub(in crate::engine) fn deliver(delivery: &mut Delivery, mut budget: usize, wir
     }
 }
 
-fn serve_ready(delivery: &mut Delivery, index: u32, budget: &mut usize, wire: &mut impl Wire) {
+/// Serves a reader. Returns what that takes of the budget.
+fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) -> usize {
+    let mut cost = 1;
     let mut items = std::mem::take(&mut delivery.items);
     items.clear();
     let now = delivery.now();
@@ -65,7 +63,8 @@ fn serve_ready(delivery: &mut Delivery, index: u32, budget: &mut usize, wire: &m
     // fault: ended-is-served
     if conn.has_expired(now) {
         delivery.items = items;
-        return expired::end(delivery, index, wire);
+        expired::end(delivery, index, wire);
+        return cost;
     }
     hub.dequeue(&mut conn.reader);
     let take = match conn.state() {
@@ -76,7 +75,7 @@ fn serve_ready(delivery: &mut Delivery, index: u32, budget: &mut usize, wire: &m
     if more && conn.reader.pace_ms > 0 {
         items.clear();
         more = hub.pending_items(&conn.reader, PACED_TAKE, &mut items);
-        *budget = budget.saturating_sub(items.len() / STREAM_TAKE.messages);
+        cost += items.len() / STREAM_TAKE.messages;
     }
     let (state, waited) = (conn.state(), conn.flags.contains(Flags::WAITED));
     if let Some(Item::Message { key, .. }) = items.last()
@@ -91,6 +90,9 @@ fn serve_ready(delivery: &mut Delivery, index: u32, budget: &mut usize, wire: &m
             let conn = &mut connections[index];
             conn.reader.cursor = hub.head();
             hub.clear_fresh(&conn.reader, &[]);
+            if state == State::Streaming {
+                stream::tell_evicted_ends(delivery, index, wire);
+            }
         }
         State::Held => poll::deliver(delivery, index, &items, more, wire),
         State::Streaming => stream::deliver(delivery, index, &items, more, wire),
@@ -98,4 +100,5 @@ fn serve_ready(delivery: &mut Delivery, index: u32, budget: &mut usize, wire: &m
     }
     delivery.items = items;
     settle(delivery, index, wire);
+    cost
 }

@@ -49,19 +49,19 @@ pub(super) fn among(
 }
 
 /// What the response to a poll tells that is answered at once. `known` are those of its channels that
-/// exist; `last` is the cursor of the batch, which holds `items`.
+/// exist; `cursor` is that of the batch, which holds `items`.
 #[inline]
 pub(super) fn at_poll(
     hub: &Hub,
     known: &[u32],
     (names, since): (&Names<'_>, Since),
-    last: Seq,
+    cursor: Seq,
     items: &[Item],
 ) -> Told {
     let has_ended = |&channel: &u32| hub.channel(channel).has_ended();
     match known.iter().any(has_ended) {
         false => Told::Nothing,
-        true => at_poll_of_ended(hub, known, (names, since), last, items),
+        true => at_poll_of_ended(hub, known, (names, since), cursor, items),
     }
 }
 
@@ -70,29 +70,23 @@ fn at_poll_of_ended(
     hub: &Hub,
     known: &[u32],
     (names, since): (&Names<'_>, Since),
-    last: Seq,
+    cursor: Seq,
     items: &[Item],
 ) -> Told {
-    if known.len() == names.len() && hub.are_done(known.iter().copied(), last) {
+    if known.len() == names.len() && hub.are_done(known.iter().copied(), cursor) {
         return Told::All;
     }
     match since {
         // Earlier ends it was told before.
         Since::After(_) => Told::of(ended_among(items)),
-        // fault: earlier-end-is-not-told
-        _ => Told::of(hub.done_among(known, last).into_iter()),
+        _ => Told::of(hub.done_among(known, cursor).into_iter()),
     }
 }
 
-/// What a stream is told when it opens. It is told of earlier ends again, since its client may follow
-/// a channel for the first time.
-pub(super) fn at_opening(hub: &Hub, names: &Names<'_>, start: Start) -> Told {
+/// Whether a reader that starts here is done with these channels.
+pub(super) fn are_over(hub: &Hub, names: &Names<'_>, start: Start) -> bool {
     let known: Channels = names.iter().filter_map(|name| hub.find(name)).collect();
-    let done = hub.done_among(&known, start.cursor);
-    match done.len() == names.len() {
-        true => Told::All,
-        false => Told::of(done.into_iter()),
-    }
+    known.len() == names.len() && hub.are_done(known.into_iter(), start.cursor)
 }
 
 /// The channels whose ends are among these items.

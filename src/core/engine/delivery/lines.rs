@@ -30,13 +30,11 @@ pub(super) fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl W
 /// Whether a request by lines may publish more: not while the server drains, and not if its
 /// connection was ended by a request about its subject.
 pub(in crate::engine) fn may_go_on(delivery: &Delivery, index: u32) -> Result<(), Problem> {
-    // fault: kicked-publisher-goes-on
     if delivery.connections[index].has_expired(delivery.now()) {
         let challenge = "Bearer realm=\"encke\", error=\"invalid_token\"";
         let problem = Problem::new(401, "the right to publish was ended by a request");
         return Err(problem.with("WWW-Authenticate", challenge));
     }
-    // fault: drain-publishes-lines
     match delivery.drain {
         None => Ok(()),
         Some(_) => Err(Problem::unavailable(

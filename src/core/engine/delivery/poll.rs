@@ -78,8 +78,13 @@ pub(in crate::engine) fn open(
     let gap = start.gap || is_lost || has_gap(&items);
     // fault: cursor-beyond-the-batch
     let last = items.last().map_or(delivery.hub.head(), Item::seq);
+    // The next request is not told of losses before this one.
+    let cursor = match (is_lost || start.fresh) && !more {
+        true => last.max(floor),
+        false => last,
+    };
     let asked = (request.names, request.params.since);
-    let ends = ends::at_poll(&delivery.hub, &known, asked, last, &items);
+    let ends = ends::at_poll(&delivery.hub, &known, asked, cursor, &items);
     let is_empty = items.is_empty() && !gap && ends == Told::Nothing;
     let hold_ms = match is_empty && request.receive != Receive::Poll {
         true => hold_ms(delivery, request),
@@ -95,11 +100,7 @@ pub(in crate::engine) fn open(
     // One whose reader is done invites none.
     let is_barren = messages == 0 && (request.receive == Receive::Poll || gap) && ends != Told::All;
     let batch = Batch {
-        // The next request is not told of losses before this one.
-        cursor: match (is_lost || start.fresh) && !more {
-            true => last.max(floor),
-            false => last,
-        },
+        cursor,
         more,
         gap,
         ends,

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::ends::{self, Told};
+use super::ends;
 use super::retry_advice::{drain_retry_ms, reconnect_ms, recycle_ms, rejected_retry_ms};
 use super::right;
 use super::shapes;
@@ -67,10 +67,8 @@ pub(in crate::engine) fn open(
     if delivery.drain.is_none() {
         check_names(&mut delivery.hub, request.names)?;
     }
-    let ends = ends::at_opening(&delivery.hub, request.names, start);
-    if ends == Told::All
-        && transport.describe().resumes_by_itself
-        && matches!(params.since, Since::After(_))
+    let is_over = ends::are_over(&delivery.hub, request.names, start);
+    if is_over && transport.describe().resumes_by_itself && matches!(params.since, Since::After(_))
     {
         // It has the end, and comes back by itself, until it is told not to.
         delivery.response.no_content(request.context);
@@ -93,7 +91,7 @@ pub(in crate::engine) fn open(
         reject(delivery, format, request);
         return Ok(status);
     }
-    if ends == Told::All {
+    if is_over {
         write_head(delivery, format, request);
         write_opening(delivery, format, params, start);
         write_end(delivery, format, start.cursor);
@@ -109,8 +107,10 @@ pub(in crate::engine) fn open(
     };
     write_head(delivery, format, request);
     write_opening(delivery, format, params, start);
-    if let Told::Of(channels) = &ends {
-        write_ended(delivery, format, channels, start.cursor);
+    // It is told of earlier ends again, since its client may follow a channel for the first time.
+    let ended = delivery.hub.done_among(&channels, start.cursor);
+    if !ended.is_empty() {
+        write_ended(delivery, format, &ended, start.cursor);
     }
     let max_bytes = u64::from(delivery.settings.stream_max_bytes);
     let stream_bytes = delivery.jitter_down(max_bytes) as u32;
@@ -427,6 +427,18 @@ pub(super) fn tell_ends(delivery: &mut Delivery, index: u32) {
     }
     write_end(delivery, format, cursor);
     leave(delivery, index);
+}
+
+/// Tells a stream whose items are all evicted which of its channels have ended, if any have.
+#[cold]
+pub(super) fn tell_evicted_ends(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    tell_ends(delivery, index);
+    let is_open = delivery.connections[index].state() == State::Streaming;
+    if is_open && !delivery.response.out.is_empty() {
+        delivery.connections.arm_stream(index);
+        delivery.connections.arm_message(index);
+    }
+    delivery.flush(index, wire);
 }
 
 /// Shows that a stream without messages is alive.

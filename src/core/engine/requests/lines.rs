@@ -183,7 +183,6 @@ fn step(
         acknowledge(delivery, index, mark, piece, published_before);
     }
     if upload.line > before {
-        // fault: body-timeout-is-not-restarted
         delivery.connections.start_body_timeout(index);
     }
     result
@@ -251,7 +250,6 @@ fn judge(
         return identity(requests, delivery, index);
     }
     // The settings have changed: all of the request counts again.
-    // fault: line-request-is-judged-once
     let head = parsed(&upload.head);
     let operation = authorize(requests, delivery, index, &head, Route::of(head.path))?;
     let (_, identity) = plan(operation, &head);
@@ -312,7 +310,6 @@ impl Publisher<'_> {
         if names_itself {
             let rights = self.requests.authorizer.rights();
             let access = self.delivery.connections[self.index].access;
-            // fault: line-is-not-judged
             publish_to(rights, &self.identity, access, &draft.channel)?;
         }
         let channel = (names_itself && plan.ends || plan.has_acks).then(|| draft.channel.clone());

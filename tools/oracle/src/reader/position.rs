@@ -80,6 +80,8 @@ impl Default for Position {
 /// A batch of which the messages are still to be judged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchBegun {
+    /// Where the client stood.
+    place: Option<Id>,
     is_new_epoch: bool,
     excused_before: u64,
 }
@@ -251,14 +253,22 @@ impl Position {
                 case.report(Kind::Groundless, text);
             }
             true => {}
-            false => self.judge_empty_gap(case, missing),
+            false => self.judge_empty_gap(case, missing, place, id),
         }
         self.move_to(case, place, id);
     }
 
-    /// A gap under which nothing is missing.
-    fn judge_empty_gap(&self, case: &mut Case<'_>, missing: usize) {
-        if missing > 0 {
+    /// A gap under which no message is missing: a lost end may be, between the place of the client
+    /// and the gap.
+    fn judge_empty_gap(&self, case: &mut Case<'_>, missing: usize, place: Option<Id>, gap: Id) {
+        let from = place.map_or(0, |place| place.seq);
+        let before = gap.seq.saturating_add(1);
+        let may_lack_an_end = self.channels.iter().any(|followed| {
+            let channel = followed.channel;
+            case.truth
+                .has_ended_between(gap.epoch, channel, from, before)
+        });
+        if missing > 0 || may_lack_an_end {
             return;
         }
         case.counts().empty_gaps += 1;
@@ -343,6 +353,7 @@ impl Position {
     /// Before the messages of a batch.
     pub(super) fn begin_batch(&mut self, case: &mut Case<'_>, batch: &Batch) -> BatchBegun {
         self.place = self.place_in_epoch(batch.cursor);
+        let place = self.place;
         let is_new_epoch = std::mem::take(&mut self.is_gap_due);
         if is_new_epoch && !batch.gap {
             case.report(Kind::Concealed, "a gap is due, and the batch says none");
@@ -355,6 +366,7 @@ impl Position {
             self.judge_first_gap(case);
         }
         BatchBegun {
+            place,
             is_new_epoch,
             excused_before,
         }
@@ -375,7 +387,8 @@ impl Position {
         self.cursor(case, batch.cursor, batch.gap);
         if batch.gap && !begun.is_new_epoch {
             let missing = case.counts().excused - begun.excused_before;
-            self.judge_empty_gap(case, missing as usize);
+            let place = begun.place;
+            self.judge_empty_gap(case, missing as usize, place, batch.cursor);
         }
     }
 

@@ -76,6 +76,7 @@ impl Truth {
         let mut truth = Truth {
             publishes: logs.publishes.iter().map(|p| (p.number, *p)).collect(),
             channels: HashMap::new(),
+            ends: HashMap::new(),
             heads: HashMap::new(),
             retention: Retention::Limits(limits),
         };
