@@ -4,11 +4,12 @@
 //! were published before. What a line is and whether it may be published is decided where requests
 //! are.
 
+use super::acknowledgements::{framing, write_error};
 use super::publishing::wait_behind;
 use super::settle::{refuse_as, settle};
 use super::state::Delivery;
-use crate::engine::connections::{Flags, LineUpload, State, Wire};
-use crate::engine::response::{Framing, Problem};
+use crate::engine::connections::{LineUpload, State, Wire};
+use crate::engine::response::Problem;
 use crate::engine::stats::Endpoint;
 use crate::http1::status;
 
@@ -58,35 +59,12 @@ pub(in crate::engine) fn refuse(
     }
     let requests = &mut delivery.connections.stats.requests;
     requests.count(Endpoint::Publish, problem.status);
-    let framing = acknowledgements(delivery, index);
+    let framing = framing(delivery, index);
     if delivery.connections[index].awaits_log() {
         let mut last = Vec::new();
-        write_last_error(&mut last, framing, &problem, published);
+        write_error(&mut last, framing, &problem, published);
         return wait_behind(delivery, index, last);
     }
-    write_last_error(&mut delivery.response.out, framing, &problem, published);
+    write_error(&mut delivery.response.out, framing, &problem, published);
     delivery.connections.enter(index, State::Closing);
-}
-
-/// Ends acknowledgements with an error.
-pub(super) fn write_last_error(
-    out: &mut Vec<u8>,
-    framing: Framing,
-    problem: &Problem,
-    published: u64,
-) {
-    framing.piece(out, |out| {
-        out.extend_from_slice(b"{\"error\":");
-        problem.document(out);
-        out.extend_from_slice(format!(",\"published\":{published}}}\n").as_bytes());
-    });
-    framing.end(out);
-}
-
-/// How the acknowledgements of a connection's request are delimited.
-pub(in crate::engine) fn acknowledgements(delivery: &Delivery, index: u32) -> Framing {
-    match delivery.connections[index].flags.contains(Flags::HTTP10) {
-        true => Framing::UntilClose,
-        false => Framing::Chunked,
-    }
 }

@@ -7,6 +7,7 @@
 //! Calls run one way: `deliver`, `deadlines` → `publishing` → `settle` → `poll`, `stream` → `state`, and
 //! `deadlines` → `duplex` → `stream`.
 
+mod acknowledgements;
 mod deadlines;
 mod deliver;
 mod drain;
@@ -27,10 +28,11 @@ mod state;
 mod stream;
 mod waiting;
 
+pub(super) use acknowledgements::framing as framing_of_acknowledgements;
 pub(super) use deadlines::expire;
 pub(super) use deliver::deliver;
 pub(super) use duplex::{Followed, close as close_socket, echo_close, follow, tell_ends};
-pub(super) use lines::{acknowledgements, may_go_on, refuse as refuse_lines};
+pub(super) use lines::{may_go_on, refuse as refuse_lines};
 pub(super) use poll::give_up_hold;
 pub(super) use publishing::{
     acknowledge, end_command, saved, wait as wait_for_log, wait_behind, write_error,

@@ -4,7 +4,7 @@
 //! in [`State::Publishing`], and only further publishes of its pipeline are processed, so that many are
 //! saved together. The answers to commands of a WebSocket wait beside what it receives, in their order.
 
-use super::lines::{acknowledgements, write_last_error};
+use super::acknowledgements;
 use super::settle::settle;
 use super::state::Delivery;
 use super::waiting::{Answer, Waiting};
@@ -163,7 +163,7 @@ fn answer(
 }
 
 fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool) {
-    let framing = acknowledgements(delivery, index);
+    let framing = acknowledgements::framing(delivery, index);
     let Delivery {
         connections,
         response,
@@ -202,7 +202,12 @@ fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool) {
         }
         Answer::Acknowledgements {
             published_before, ..
-        } => write_last_error(&mut response.out, framing, &not_saved(), published_before),
+        } => acknowledgements::write_error(
+            &mut response.out,
+            framing,
+            &not_saved(),
+            published_before,
+        ),
         Answer::Command { object, reference } => {
             ws::write(&mut response.out, Opcode::Text, |out| {
                 match is_saved {

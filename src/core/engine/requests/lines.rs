@@ -12,7 +12,9 @@ use super::socket::identity;
 use super::state::Requests;
 use crate::base::meter::Charge;
 use crate::engine::connections::{BodyEnd, Flags, LinePlan, LineUpload, Origin, State};
-use crate::engine::delivery::{Delivery, acknowledge, acknowledgements, may_go_on, refuse_lines};
+use crate::engine::delivery::{
+    Delivery, acknowledge, framing_of_acknowledgements, may_go_on, refuse_lines,
+};
 use crate::engine::response::{Problem, ResponseContext};
 use crate::engine::routing::{Identity, Operation, Route, publish_to};
 use crate::http1::{self, Decoder, Head, Outcome, Scan, status};
@@ -40,7 +42,8 @@ pub(super) fn begin(
     let route = Route::of(head.path);
     let has_room = delivery.connections.buffers.has_room(raw.len());
     let judged = authorize(requests, delivery, index, head, route);
-    let judged = judged.and_then(|operation| has_room.then_some(operation).ok_or_else(Problem::no_room));
+    let judged =
+        judged.and_then(|operation| has_room.then_some(operation).ok_or_else(Problem::no_room));
     let (plan, identity) = match judged {
         Ok(operation) => plan(operation, head),
         Err(problem) => {
@@ -61,7 +64,7 @@ pub(super) fn begin(
             callback: None,
             ..context_of(delivery, index, head)
         };
-        let framing = acknowledgements(delivery, index);
+        let framing = framing_of_acknowledgements(delivery, index);
         let response = &mut delivery.response;
         response.stream_head(&context, "application/x-ndjson", framing);
     }
@@ -176,7 +179,7 @@ fn step(
     let mut acknowledged = Vec::new();
     let result = take_lines(requests, delivery, index, upload, &mut acknowledged);
     if !acknowledged.is_empty() {
-        let framing = acknowledgements(delivery, index);
+        let framing = framing_of_acknowledgements(delivery, index);
         let mut piece = Vec::with_capacity(acknowledged.len() + 16);
         framing.piece(&mut piece, |out| out.extend_from_slice(&acknowledged));
         let mark = unsaved(requests, upload.last);
@@ -391,7 +394,7 @@ fn finish(requests: &mut Requests, delivery: &mut Delivery, index: u32, upload: 
     summary.push(b'}');
     let head = parsed(&upload.head);
     if upload.plan.has_acks {
-        let framing = acknowledgements(delivery, index);
+        let framing = framing_of_acknowledgements(delivery, index);
         let mut piece = Vec::new();
         summary.push(b'\n');
         framing.piece(&mut piece, |out| out.extend_from_slice(&summary));
