@@ -18,7 +18,7 @@ pub mod operating {}
 #[doc = include_str!("embedding.md")]
 pub mod embedding {}
 
-#[doc = "[answers]: self::answers\n[http]: self::http\n[operating]: self::operating\n"]
+#[doc = "[answers]: self::answers\n[http]: self::http\n[rights]: self::rights\n"]
 #[doc = include_str!("browser.md")]
 pub mod browser {}
 
