@@ -43,7 +43,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsed_numbers_equal_those_of_the_naive_twin(text in "[0-9]{0,24}|[-+ 0-9x]{0,3}|\u{663}") {
+        fn parsers_agree_with_the_reference_model(text in "[0-9]{0,24}|[-+ 0-9x]{0,3}|\u{663}") {
             let is_digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
             let number = is_digits.then(|| text.parse::<u128>().unwrap());
             let exact = number.and_then(|number| u64::try_from(number).ok());

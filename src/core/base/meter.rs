@@ -43,8 +43,8 @@ impl Meter {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Lowers the limit towards `target`, as far as what is in use allows, or raises it to that.
-    /// Returns whether it is there.
+    /// Sets the limit to `target`, or to the bytes in use if those are more. Returns whether the
+    /// limit is now `target`.
     pub fn approach_limit(&self, target: usize) -> bool {
         self.set_limit(target.max(self.used()));
         self.limit() == target
@@ -70,8 +70,8 @@ impl Meter {
 /// Encoded bytes, shared by the connections that send them, and counted until the last reference is
 /// dropped.
 ///
-/// The payload is the part that does not depend on how a connection delimits what it is sent; the
-/// rest is around it.
+/// The payload is the bytes without the chunk framing of HTTP/1.1 around them: an HTTP/1.0
+/// connection is sent the payload alone.
 #[derive(Debug)]
 pub struct Frame {
     bytes: Box<[u8]>,

@@ -1,7 +1,7 @@
 //! A queue in blocks: it grows and shrinks by a block at a time.
 //!
-//! Owns the order of its items. A queue in one piece moves all its items when it grows, which takes
-//! tens of milliseconds for a million of them, and keeps the memory of its longest time.
+//! Owns the order of its items. A single `VecDeque` copies all its items when it grows, which takes
+//! tens of milliseconds for a million of them, and never returns its peak memory.
 //!
 //! Invariant: no block is empty, except a single one that is kept for the next item.
 

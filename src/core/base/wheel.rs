@@ -4,29 +4,31 @@
 //! milliseconds since the server's start) and never calls back: [`Wheel::expire`] returns due
 //! keys one by one, within the caller's budget.
 //!
-//! There is one level of 4,096 slots of one tick (16 ms) each: a turn of 65.5 s. A key with a later
-//! deadline is in the last slot and is visited once per turn. If a deadline is postponed, only its
+//! In this module a *tick* is a unit of time, 16 ms, and not a pass of the reactor's loop. There is
+//! one level of 4,096 slots of one tick each: a revolution takes 65.5 s. A key with a later deadline
+//! is in the last slot and is visited once per revolution. If a deadline is postponed, only its
 //! number changes: the key stays in its slot and is relinked when that slot fires. A connection
-//! whose deadline is postponed at each read therefore costs one relink per turn, not one per read.
+//! whose deadline is postponed at each read therefore costs one relink per revolution, not one per
+//! read.
 //!
 //! Invariants:
 //! - *Never early*: a deadline is rounded up to its tick, the current time is rounded down. A key
 //!   is therefore late by less than a tick, plus the delay by the budget and between the caller's
 //!   calls.
-//! - *One turn*: a key in slot `s` is visited in the one tick among `cursor` and the
+//! - *One revolution*: a key in slot `s` is visited in the one tick among `cursor` and the
 //!   4,095 ticks after it that maps to `s`. This is its *visit*; it is not after the deadline,
-//!   unless the deadline was past when armed or the clock jumped by more than a turn.
+//!   unless the deadline was past when armed or the clock jumped by more than a revolution.
 //! - *Cursor*: slots of ticks before `cursor` are empty, and `cursor` is never after the latest
 //!   time given to `expire`.
 //! - *Map*: a bit of `occupied` is set if and only if its slot has members.
 
 use super::list::{LinkTable, Links, List};
 
-/// Length of a tick, the wheel's resolution.
+/// Length of a tick of the wheel, its resolution.
 pub const TICK_MS: u64 = 16;
 
 const SLOTS: usize = 4096;
-const TURN_TICKS: u64 = SLOTS as u64;
+const REVOLUTION_TICKS: u64 = SLOTS as u64;
 const WORDS: usize = SLOTS / 64;
 
 /// The last tick that fits into a node, some 142,000 years from the start. With this limit no
@@ -131,10 +133,10 @@ impl Wheel {
     /// if it does, no key is returned early.
     pub fn expire(&mut self, now_ms: u64, budget: &mut usize) -> Option<u32> {
         let now = now_ms / TICK_MS;
-        if now >= self.cursor + TURN_TICKS {
-            // More than a turn behind: one turn visits every slot. The
-            // order of the slots no longer follows time; nothing depends on it.
-            self.cursor = now - (TURN_TICKS - 1);
+        if now >= self.cursor + REVOLUTION_TICKS {
+            // More than a revolution behind: one revolution visits every slot. The order of the
+            // slots no longer follows time; nothing depends on it.
+            self.cursor = now - (REVOLUTION_TICKS - 1);
         }
         while *budget > 0 {
             let Some(visit) = self.next_visit().filter(|&visit| visit <= now) else {
@@ -162,9 +164,9 @@ impl Wheel {
     }
 
     /// Puts `key`, which is in no slot, into the slot that is visited at `deadline` (a tick), or
-    /// into the last slot of the turn if that is earlier.
+    /// into the last slot of the revolution if that is earlier.
     fn link(&mut self, key: u32, deadline: u64) {
-        let visit = deadline.clamp(self.cursor, self.cursor + (TURN_TICKS - 1));
+        let visit = deadline.clamp(self.cursor, self.cursor + (REVOLUTION_TICKS - 1));
         let slot = slot_of(visit);
         let node = self.nodes.at_mut(key);
         node.set_deadline(deadline);
@@ -207,7 +209,7 @@ impl Wheel {
 }
 
 fn slot_of(tick: u64) -> usize {
-    (tick % TURN_TICKS) as usize
+    (tick % REVOLUTION_TICKS) as usize
 }
 
 /// The lowest slot in a word of the map, of which at least one bit is set.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const KEYS: u32 = 40;
-const TURN_MS: u64 = TURN_TICKS * TICK_MS;
+const REVOLUTION_MS: u64 = REVOLUTION_TICKS * TICK_MS;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// The time at which ticks exceed 32 bits, after some two years.
 const TICKS_OUTGROW_32_BITS_MS: u64 = (1 << 32) * TICK_MS;
@@ -21,15 +21,15 @@ fn op() -> impl Strategy<Value = Op> {
     let ahead = prop_oneof![
         1 => -(DAY_MS as i64)..0,
         4 => -40i64..200,
-        4 => 0..TURN_MS as i64 + 100,
-        2 => 0..4 * TURN_MS as i64,
+        4 => 0..REVOLUTION_MS as i64 + 100,
+        2 => 0..4 * REVOLUTION_MS as i64,
         1 => 0..800 * DAY_MS as i64,
     ];
     let advance = prop_oneof![
         8 => 0u64..100,
-        4 => 0..TURN_MS / 4,
-        2 => TURN_MS - 40..TURN_MS + 40,
-        1 => 0..3 * TURN_MS,
+        4 => 0..REVOLUTION_MS / 4,
+        2 => REVOLUTION_MS - 40..REVOLUTION_MS + 40,
+        1 => 0..3 * REVOLUTION_MS,
         1 => 0..20 * DAY_MS,
     ];
     let budget = prop_oneof![2 => 0usize..6, 1 => Just(usize::MAX)];
@@ -45,8 +45,8 @@ fn start_ms() -> impl Strategy<Value = u64> {
     prop_oneof![
         Just(0),
         0..10 * DAY_MS,
-        (0..2 * TURN_MS).prop_map(|before| TICKS_OUTGROW_32_BITS_MS - before),
-        (0..2 * TURN_MS).prop_map(|before| TICKS_OUTGROW_32_BITS_MS / 2 - before),
+        (0..2 * REVOLUTION_MS).prop_map(|before| TICKS_OUTGROW_32_BITS_MS - before),
+        (0..2 * REVOLUTION_MS).prop_map(|before| TICKS_OUTGROW_32_BITS_MS / 2 - before),
     ]
 }
 
@@ -176,11 +176,11 @@ proptest! {
     }
 
     /// A caller that sleeps until `next_due_ms` misses nothing, is never late by as much
-    /// as a tick, and is not woken for nothing more than once a turn and key.
+    /// as a tick, and is not woken for nothing more than once per revolution and key.
     #[test]
     fn sleep_until_next_due_misses_no_deadline(
         start_ms in start_ms(),
-        ahead_ms in prop::collection::vec(0..6 * TURN_MS, 1..KEYS as usize),
+        ahead_ms in prop::collection::vec(0..6 * REVOLUTION_MS, 1..KEYS as usize),
     ) {
         let mut pair = Pair::new(start_ms);
         for (key, ahead_ms) in (0..).zip(&ahead_ms) {
@@ -263,8 +263,8 @@ fn one_call_is_bounded_however_full_the_slot_is() {
 fn spent_budget_fires_nothing() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, 0);
-    assert_eq!(wheel.expire(10 * TURN_MS, &mut 0), None);
-    assert!(wheel.is_armed(0) && wheel.has_due(10 * TURN_MS));
+    assert_eq!(wheel.expire(10 * REVOLUTION_MS, &mut 0), None);
+    assert!(wheel.is_armed(0) && wheel.has_due(10 * REVOLUTION_MS));
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn far_deadline_is_visited_once_per_turn_and_twice_per_jump() {
     }
     let mut now_ms = 0;
     for _ in 0..100 {
-        now_ms += TURN_MS;
+        now_ms += REVOLUTION_MS;
         assert!(drain(&mut wheel, now_ms).1 <= 2 * keys.len());
     }
     let (fired, spent) = drain(&mut wheel, 29 * DAY_MS);
