@@ -14,7 +14,7 @@ const MAX_TRAILER_BYTES: u16 = 8 * 1024;
 
 /// A size has at most this many digits; further bytes of a size line are extensions or leading
 /// zeros.
-const MAX_SIZE_BYTES: u16 = 16;
+const MAX_SIZE_DIGITS: u16 = 16;
 /// Limit on extensions and leading zeros in all size lines of one body.
 const MAX_EXTENSION_BYTES: u16 = 16 * 1024;
 
@@ -229,7 +229,7 @@ impl Decoder {
         if self.line_bytes > MAX_SIZE_LINE_BYTES {
             return Err(Error::ChunkLineTooLong);
         }
-        if self.line_bytes > MAX_SIZE_BYTES {
+        if self.line_bytes > MAX_SIZE_DIGITS {
             self.extension_bytes += 1;
         }
         if self.extension_bytes > MAX_EXTENSION_BYTES {

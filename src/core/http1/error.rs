@@ -132,9 +132,9 @@ impl Error {
                  CONNECT; percent-encode anything that is not allowed in a URL"
             }
             Error::Fragment => "send the target without its fragment: percent-encode `#` as %23",
-            Error::TargetTooLong => "shorten the target: the request line exceeds the head limit",
+            Error::TargetTooLong => "shorten the target: the request line exceeds --max-head-bytes",
             Error::HeadTooLong => {
-                "send fewer or shorter fields: the request head exceeds its limit"
+                "send fewer or shorter fields: the request head exceeds --max-head-bytes"
             }
             Error::TooManyFields => "send fewer fields: a request head may have at most 100",
             Error::FieldName => {
@@ -161,7 +161,7 @@ impl Error {
             Error::LastEventIdRepeated => "send Last-Event-ID only once",
             Error::OriginRepeated => "send Origin only once",
             Error::PreflightRepeated => "send Access-Control-Request-Method only once",
-            Error::BodyTooLarge => "send a smaller body: it exceeds the limit of this server",
+            Error::BodyTooLarge => "send a smaller body: it exceeds --max-body-bytes",
             Error::ChunkSize => {
                 "start each chunk with its size in hexadecimal digits, without white space"
             }

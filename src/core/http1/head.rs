@@ -99,14 +99,10 @@ pub struct Head<'b> {
 }
 
 /// The outcome of parsing the bytes so far.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it is returned and matched, never kept"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
-    reason = "a box would be an allocation for every request"
+    reason = "it is returned and matched at once; a box would be an allocation per request"
 )]
 pub enum Outcome<'b> {
     /// More bytes are needed.
