@@ -111,7 +111,7 @@ impl Default for Control {
 }
 
 impl Decoder {
-    /// Whether nothing has arrived in part.
+    /// Whether it is between two messages: no part of a frame or message has arrived.
     pub fn is_between(&self) -> bool {
         self.header_bytes == 0 && self.frame.is_none() && self.kind.is_none()
     }
