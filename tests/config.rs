@@ -307,7 +307,7 @@ fn error_in_a_file_has_file_line_and_key() {
         ("listen = []", "1: listen: there is no address to listen on"),
         (
             "max-body-bytes = '64M'",
-            "1: max-body-bytes: 67108864 bytes are not allowed; less than",
+            "1: max-body-bytes: 67108864 bytes are not allowed; it must be less than",
         ),
         ("config = '/a'", "1: config: a file cannot name another"),
     ] {

@@ -205,7 +205,7 @@ impl Address {
         let path = match self {
             Address::Unix(path) => path,
             Address::Proxied(inner) if matches!(**inner, Address::Proxied(_)) => {
-                return Err(format!("{self} is not allowed; one `proxy:` is"));
+                return Err(format!("{self}: `proxy:` may be given once"));
             }
             Address::Proxied(inner) => return inner.check(),
             Address::Name { name, addresses } if addresses.is_empty() => {
@@ -236,7 +236,8 @@ fn check_below(
     if value < limit {
         return Ok(());
     }
-    let detail = format!("{value} bytes are not allowed; less than {other}, {limit} bytes");
+    let detail =
+        format!("{value} bytes are not allowed; it must be less than {other}, {limit} bytes");
     Err(ConfigError::beside(option, other, detail))
 }
 

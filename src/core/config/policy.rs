@@ -1,8 +1,8 @@
 //! Policies: what holds for the channels whose names match a pattern.
 //!
-//! Owns their fields and defaults; in `keys`, their names, ranges and words in a file. The first policy of [`Config::policies`](super::Config::policies)
-//! whose pattern matches a name applies to its channel; where none does, the settings of the server
-//! apply.
+//! Owns their fields and defaults; in `keys`, their names, ranges and words in a file. The first
+//! policy of [`Config::policies`](super::Config::policies) whose pattern matches a name applies to
+//! its channel; where none does, the settings of the server apply.
 
 mod keys;
 
@@ -52,7 +52,7 @@ pub struct Policy {
     /// Whether messages are saved, where history is. If not, a restart loses them; their numbers are
     /// saved all the same, so that readers are told a gap.
     pub persist: bool,
-    /// Whether only the newest message is kept and owed to readers. A newer message replaces an
+    /// Whether only the newest message is kept and pending for readers. A newer message replaces an
     /// older one, even if readers have not received it: they get the newer one, and no gap. A newest
     /// message that is evicted or deleted is a gap as always, until a newer one comes. An idempotency
     /// key is remembered as long as its message is kept.

@@ -75,7 +75,7 @@ fn sizes_beyond_their_budgets_are_refused() {
     allowed(|c| c.max_buffer_bytes = (1 << 20) + 1);
     refused(
         "--max-body-bytes",
-        "1048576 bytes are not allowed; less than --max-buffer-bytes",
+        "1048576 bytes are not allowed; it must be less than --max-buffer-bytes",
         |c| {
             c.max_buffer_bytes = 1 << 20;
         },
