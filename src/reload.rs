@@ -75,11 +75,10 @@ impl Reloader {
     }
 }
 
-/// Counts a request as carried out, however that went: a fault in a reload is no reason to ignore
-/// the next.
-struct CarriedOut<'s>(&'s AtomicUsize);
+/// Resets the count of requests if a reload panics, so that later requests are not ignored.
+struct ResetOnPanic<'s>(&'s AtomicUsize);
 
-impl Drop for CarriedOut<'_> {
+impl Drop for ResetOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.store(0, Ordering::Release);
@@ -90,7 +89,7 @@ impl Drop for CarriedOut<'_> {
 impl Shared {
     /// Carries out one request, and returns whether there is another.
     fn run_one(&self) -> bool {
-        let requests = CarriedOut(&self.requests);
+        let requests = ResetOnPanic(&self.requests);
         self.run();
         requests.0.fetch_sub(1, Ordering::AcqRel) > 1
     }

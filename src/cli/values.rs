@@ -19,8 +19,8 @@ use rustix::fs::OFlags;
 const MAX_KEY_BYTES: u64 = 4_096;
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// How long a pipe may be silent.
-const PIPE_PATIENCE: Timespec = Timespec {
+/// The time without a byte after which reading from a pipe fails.
+const PIPE_TIMEOUT: Timespec = Timespec {
     tv_sec: 2,
     tv_nsec: 0,
 };
@@ -112,14 +112,14 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 /// A file that may be a pipe, as `<(command)` of a shell is one. A reload reads it again, when
-/// nothing may come through it any more, so it is not waited for longer than [`PIPE_PATIENCE`].
-struct Patient(File);
+/// nothing may come through it any more, so it is not waited for longer than [`PIPE_TIMEOUT`].
+struct PipeReader(File);
 
-impl Read for Patient {
+impl Read for PipeReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.0.metadata()?.file_type().is_fifo() {
             let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-            if rustix::event::poll(&mut fds, Some(&PIPE_PATIENCE))? == 0 {
+            if rustix::event::poll(&mut fds, Some(&PIPE_TIMEOUT))? == 0 {
                 let text = "it is a pipe, and nothing comes through it";
                 return Err(io::Error::new(ErrorKind::TimedOut, text));
             }
@@ -130,7 +130,7 @@ impl Read for Patient {
 
 fn read(path: &Path, file: io::Result<File>, max_bytes: u64) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    file.and_then(|file| Patient(file).take(max_bytes + 1).read_to_end(&mut bytes))
+    file.and_then(|file| PipeReader(file).take(max_bytes + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     if bytes.len() as u64 > max_bytes {
         let path = path.display();

@@ -19,7 +19,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub(super) const BACKLOG: i32 = 65_535;
 
 /// How long a start waits for another one that has locked the directory.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often it tries again.
 const LOCK_INTERVAL: Duration = Duration::from_millis(20);
@@ -81,7 +81,7 @@ impl FileId {
 fn lock_directory(path: &Path) -> Option<File> {
     let directory = path.parent()?;
     let file = File::open(directory).ok()?;
-    let until = Instant::now() + LOCK_PATIENCE;
+    let until = Instant::now() + LOCK_TIMEOUT;
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Some(file),
