@@ -42,8 +42,9 @@ impl Lines {
 ///
 /// A byte order mark before the first line is skipped. LF and CRLF end a line and are not part of
 /// it; the last line needs no end. `max_message_bytes` is asked before each line, as a reload may
-/// change it. A line of more than that, a malformed line of NDJSON, and a line whose message is refused are skipped. At most one warning per second reports
-/// their number, and the last of them with its reason.
+/// change it. A line of more than that, a malformed line of NDJSON, and a line whose message is
+/// refused are skipped. At most one warning per second reports their number, and the last of them
+/// with its reason.
 pub fn feed(
     mut input: impl BufRead,
     lines: &Lines,
@@ -193,7 +194,7 @@ impl Skipped {
         let count = std::mem::take(&mut self.count);
         let more = match count {
             1 => String::new(),
-            _ => format!(", the last of {count} lines since the last warning"),
+            _ => format!(", the last of {count} skipped lines since the last warning"),
         };
         Some(format!(
             "line {number} of standard input was skipped{more}: {reason}"

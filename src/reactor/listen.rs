@@ -157,7 +157,10 @@ fn set_tcp_options(listener: &Socket, write_timeout: Duration) -> io::Result<()>
     match listener.set_tcp_user_timeout(Some(write_timeout.min(MAX_USER_TIMEOUT))) {
         // An inherited socket may be of MPTCP, which does not have this option.
         Err(error) if error.raw_os_error() == Some(Errno::NOPROTOOPT.raw_os_error()) => {
-            log::warn!("clients that vanish are not timed out: {error}");
+            log::warn!(
+                "cannot set TCP_USER_TIMEOUT on a listener: {error}; clients that vanish are only \
+                 noticed by keep-alive"
+            );
             Ok(())
         }
         set => set,

@@ -17,7 +17,8 @@ struct Cause {
 
 const CAUSES: [Cause; 7] = [
     Cause {
-        text: "connections refused: connection limit reached (--max-connections, the file limit)",
+        text: "connections refused: a connection limit is reached (--max-connections, \
+               --max-connections-per-address, the file limit)",
         count: |engine| engine.stats().refused.iter().sum(),
     },
     Cause {
@@ -25,7 +26,8 @@ const CAUSES: [Cause; 7] = [
         count: |engine| engine.hub().counts().busy,
     },
     Cause {
-        text: "requests refused: channel limit reached (--max-channels)",
+        text: "requests refused: channel limit reached (--max-channels, or half of \
+               --history-total-bytes)",
         count: |engine| engine.hub().counts().too_many_channels,
     },
     Cause {
@@ -39,7 +41,8 @@ const CAUSES: [Cause; 7] = [
         count: |engine| engine.hub().counts().messages_too_large,
     },
     Cause {
-        text: "connections closed: buffer memory is full (--max-buffer-bytes)",
+        text: "connections closed: no memory for input or for the rest of a response \
+               (--max-buffer-bytes, --history-total-bytes)",
         count: |engine| engine.stats().ends(CloseReason::NoRoom),
     },
     Cause {

@@ -216,7 +216,7 @@ fn skipped_lines_are_counted_in_one_warning_per_second() {
         skipped.record(9, "worse".into(), at(1_000)).as_deref(),
         Some(
             "line 9 of standard input was skipped, \
-             the last of 3 lines since the last warning: worse"
+             the last of 3 skipped lines since the last warning: worse"
         )
     );
     assert_eq!(skipped.take_warning(), None);
