@@ -158,11 +158,11 @@ fn is_too_deep(json: &[u8]) -> bool {
     // Cheap test first: most JSON has fewer brackets than the maximum depth. The masked bit is the
     // difference between `[` and `{`.
     let opening = json.iter().filter(|&&byte| byte & !0x20 == b'[').count();
-    opening > MAX_JSON_DEPTH && depth(json) > MAX_JSON_DEPTH
+    opening > MAX_JSON_DEPTH && json_depth(json) > MAX_JSON_DEPTH
 }
 
 /// The number of levels of valid JSON.
-fn depth(json: &[u8]) -> usize {
+pub(crate) fn json_depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut is_escaped) = (0_usize, 0, false, false);
     for &byte in json {
         match byte {
@@ -360,8 +360,8 @@ mod tests {
             let json = json.replace("1E400", "1").replace("1e-999", "1");
             let value = serde_json::from_str::<Value>(&json).unwrap();
             // A key given twice keeps its last value only.
-            prop_assert!(depth(json.as_bytes()) >= levels(&value));
-            prop_assert_eq!(depth(value.to_string().as_bytes()), levels(&value));
+            prop_assert!(json_depth(json.as_bytes()) >= levels(&value));
+            prop_assert_eq!(json_depth(value.to_string().as_bytes()), levels(&value));
         }
 
         #[test]

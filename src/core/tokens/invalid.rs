@@ -72,7 +72,10 @@ impl fmt::Display for Invalid {
         match self {
             Invalid::Form(what) => write!(f, "malformed: {what}"),
             Invalid::Key => f.write_str("key: no key here fits its alg and kid"),
-            Invalid::Signature => f.write_str("signature"),
+            Invalid::Signature => f.write_str(
+                "signature: it does not match the key; the token was signed with another key, or \
+                 changed",
+            ),
             Invalid::Claim(what) => write!(f, "claim: {what}"),
             Invalid::Expired { ago_ms } => write!(f, "expired {} s ago", ago_ms / 1_000),
             Invalid::NotYet { in_ms } => {

@@ -1,6 +1,6 @@
 //! JSON objects, read strictly: as the RFCs of tokens and keys ask, and more strictly than JSON does.
 //!
-//! Owns the rule that a member is there once. Values stay texts until somebody reads them, so what is
+//! Owns the rule that a member is there once. Values stay texts until they are read, so what is
 //! not read costs nothing, and no depth of nesting is recursion.
 
 use std::borrow::Cow;
@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+
+use crate::message::json_depth;
 
 /// Levels of arrays and objects in a text.
 const MAX_DEPTH: usize = 64;
@@ -35,7 +37,7 @@ impl<'a> Object<'a> {
         if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
             return Err(NotObject::Twice);
         }
-        if depth(text) > MAX_DEPTH {
+        if json_depth(text.as_bytes()) > MAX_DEPTH {
             return Err(NotObject::Deep);
         }
         Ok(Object(members))
@@ -89,25 +91,6 @@ impl<'a> Value<'a> {
     pub(super) fn is_object(self) -> bool {
         self.0.starts_with('{')
     }
-}
-
-/// The deepest nesting in a JSON text.
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest, mut is_string, mut is_escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        match (is_string, byte) {
-            (true, _) if is_escaped => is_escaped = false,
-            (true, b'\\') => is_escaped = true,
-            (_, b'"') => is_string = !is_string,
-            (false, b'{' | b'[') => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            (false, b'}' | b']') => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);

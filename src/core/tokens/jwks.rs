@@ -9,10 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memmem;
 
 use super::algorithm::Algorithm;
-use super::content;
 use super::json::{NotObject, Object};
-use super::key::{Content, Key, Label};
+use super::key::{Key, KeyMaterial, Label};
 use super::key_error::KeyError;
+use super::key_material;
 
 /// The most reasons in an error.
 const MAX_REASONS: usize = 3;
@@ -75,27 +75,27 @@ fn key(jwk: &Object<'_>) -> Result<Option<Key>, String> {
     check_use(jwk)?;
     let bytes = |name| bytes(jwk, name);
     let crv = string(jwk, "crv")?;
-    // What the content borrows.
+    // What the material borrows.
     let (one, other);
-    let content = match (&*kty, crv.as_deref()) {
+    let material = match (&*kty, crv.as_deref()) {
         ("oct", _) => {
             one = bytes("k")?;
-            content::secret(&one)
+            key_material::secret(&one)
         }
-        ("OKP", Some("Ed25519")) => content::ed25519(&bytes("x")?),
+        ("OKP", Some("Ed25519")) => key_material::ed25519(&bytes("x")?),
         ("EC", Some("P-256")) => p256(&bytes("x")?, &bytes("y")?),
         ("RSA", _) => {
             (one, other) = (bytes("n")?, bytes("e")?);
-            content::rsa(&one, &other)
+            key_material::rsa(&one, &other)
         }
         ("OKP" | "EC", _) => Err("is of another curve than Ed25519 and P-256".into()),
         _ => Err("is of a kind that is not used here: its kty is none of OKP, EC, RSA, oct".into()),
     }?;
     let label = Label {
         kid: string(jwk, "kid")?.map(String::into_boxed_str),
-        algorithm: algorithm(jwk, &content)?,
+        algorithm: algorithm(jwk, &material)?,
     };
-    Ok(Some(Key::new(content, label)))
+    Ok(Some(Key::new(material, label)))
 }
 
 /// RFC 7517, sections 4.2 and 4.3.
@@ -115,11 +115,11 @@ fn check_use(jwk: &Object<'_>) -> Result<(), String> {
     }
 }
 
-fn algorithm(jwk: &Object<'_>, content: &Content<'_>) -> Result<Option<Algorithm>, String> {
+fn algorithm(jwk: &Object<'_>, material: &KeyMaterial<'_>) -> Result<Option<Algorithm>, String> {
     let Some(name) = string(jwk, "alg")? else {
         return Ok(None);
     };
-    let of_kind = content.algorithms();
+    let of_kind = material.algorithms();
     let named = Algorithm::named(&name).filter(|named| of_kind.contains(named));
     match named {
         Some(named) => Ok(Some(named)),
@@ -131,9 +131,9 @@ fn algorithm(jwk: &Object<'_>, content: &Content<'_>) -> Result<Option<Algorithm
 }
 
 /// RFC 7518, section 6.2.1: each coordinate in its full length.
-fn p256(x: &[u8], y: &[u8]) -> Result<Content<'static>, String> {
+fn p256(x: &[u8], y: &[u8]) -> Result<KeyMaterial<'static>, String> {
     match (x.len(), y.len()) {
-        (32, 32) => content::p256(&[&[4], x, y].concat()),
+        (32, 32) => key_material::p256(&[&[4], x, y].concat()),
         _ => Err("is not a P-256 key: those have 32 bytes for x and for y".into()),
     }
 }

@@ -3,8 +3,8 @@
 //! Owns their material and their fingerprints, and asks `ring` whether a signature is theirs. It
 //! reads no file: `key_file` does.
 //!
-//! Invariant: *the algorithm belongs to the key*. A key has one, but one of RSA that names none,
-//! which has two.
+//! Invariant: *the algorithm belongs to the key*. A key has one algorithm. The exception is an RSA
+//! key without `alg`, which has two: RS256 and PS256.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ pub const MAX_KEYS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KeyId(pub u64);
 
-/// A key that verifies tokens. Clones share its material; two are equal if their contents are.
+/// A key that verifies tokens. Clones share its material; two are equal if their materials are.
 #[derive(Clone)]
 pub struct Key(Arc<Inner>);
 
 struct Inner {
     label: Label,
     algorithms: &'static [Algorithm],
-    material: Material,
-    /// SHA-256 of the kind and the content.
+    verifier: Verifier,
+    /// SHA-256 of the kind and the material.
     fingerprint: [u8; 32],
 }
 
@@ -45,9 +45,9 @@ pub(super) struct Label {
     pub(super) algorithm: Option<Algorithm>,
 }
 
-/// What a file says that a key is, checked.
+/// The key material of a file, whose size and encoding are checked.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Content<'a> {
+pub(super) enum KeyMaterial<'a> {
     /// A secret, not empty.
     Secret(&'a [u8]),
     /// A compressed point of Ed25519.
@@ -59,53 +59,55 @@ pub(super) enum Content<'a> {
 }
 
 /// What `ring` needs to verify.
-enum Material {
+enum Verifier {
     Secret(hmac::Key),
     Ed25519([u8; 32]),
     P256([u8; 65]),
     Rsa { n: Box<[u8]>, e: Box<[u8]> },
 }
 
-impl Content<'_> {
+impl KeyMaterial<'_> {
     /// The algorithms that such a key can have.
     pub(super) fn algorithms(&self) -> &'static [Algorithm] {
         match self {
-            Content::Secret(_) => &[Algorithm::Hs256],
-            Content::Ed25519(_) => &[Algorithm::EdDsa],
-            Content::P256(_) => &[Algorithm::Es256],
-            Content::Rsa { .. } => &[Algorithm::Rs256, Algorithm::Ps256],
+            KeyMaterial::Secret(_) => &[Algorithm::Hs256],
+            KeyMaterial::Ed25519(_) => &[Algorithm::EdDsa],
+            KeyMaterial::P256(_) => &[Algorithm::Es256],
+            KeyMaterial::Rsa { .. } => &[Algorithm::Rs256, Algorithm::Ps256],
         }
     }
 
     fn fingerprint(&self) -> [u8; 32] {
         match self {
-            Content::Secret(secret) => fingerprint([b"secret", secret]),
-            Content::Ed25519(point) => fingerprint([b"Ed25519", &point[..]]),
-            Content::P256(point) => fingerprint([b"P-256", &point[..]]),
-            Content::Rsa { n, e } => fingerprint([&b"RSA"[..], n, e]),
+            KeyMaterial::Secret(secret) => fingerprint([b"secret", secret]),
+            KeyMaterial::Ed25519(point) => fingerprint([b"Ed25519", &point[..]]),
+            KeyMaterial::P256(point) => fingerprint([b"P-256", &point[..]]),
+            KeyMaterial::Rsa { n, e } => fingerprint([&b"RSA"[..], n, e]),
         }
     }
 }
 
 impl Key {
-    /// A key of this content.
-    pub(super) fn new(content: Content<'_>, label: Label) -> Key {
-        let material = match content {
-            Content::Secret(secret) => Material::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret)),
-            Content::Ed25519(point) => Material::Ed25519(point),
-            Content::P256(point) => Material::P256(point),
-            Content::Rsa { n, e } => Material::Rsa {
+    /// A key of this material.
+    pub(super) fn new(material: KeyMaterial<'_>, label: Label) -> Key {
+        let verifier = match material {
+            KeyMaterial::Secret(secret) => {
+                Verifier::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret))
+            }
+            KeyMaterial::Ed25519(point) => Verifier::Ed25519(point),
+            KeyMaterial::P256(point) => Verifier::P256(point),
+            KeyMaterial::Rsa { n, e } => Verifier::Rsa {
                 n: n.into(),
                 e: e.into(),
             },
         };
-        let all = content.algorithms();
+        let all = material.algorithms();
         let only = |named| all.iter().position(|&own| Some(own) == named);
         Key(Arc::new(Inner {
             algorithms: only(label.algorithm).map_or(all, |at| &all[at..=at]),
             label,
-            material,
-            fingerprint: content.fingerprint(),
+            verifier,
+            fingerprint: material.fingerprint(),
         }))
     }
 
@@ -137,16 +139,16 @@ impl Key {
 
     /// Whether a signature is of this key. The algorithm is one that [`Key::fits`].
     pub(super) fn verify(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
-        let verified = match &self.0.material {
-            Material::Secret(key) => hmac::verify(key, signed, signature),
-            Material::Ed25519(point) => {
+        let verified = match &self.0.verifier {
+            Verifier::Secret(key) => hmac::verify(key, signed, signature),
+            Verifier::Ed25519(point) => {
                 UnparsedPublicKey::new(&ED25519, point).verify(signed, signature)
             }
             // RFC 7518, section 3.4: r and s, each 32 bytes, and no DER.
-            Material::P256(point) => {
+            Verifier::P256(point) => {
                 UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed, signature)
             }
-            Material::Rsa { n, e } => {
+            Verifier::Rsa { n, e } => {
                 let padding = match algorithm {
                     Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
                     _ => &RSA_PKCS1_2048_8192_SHA256,
@@ -175,7 +177,7 @@ impl fmt::Debug for Key {
         let mut shown = f.debug_struct("Key");
         shown.field("kid", &self.0.label.kid);
         shown.field("algorithms", &self.0.algorithms);
-        if !matches!(self.0.material, Material::Secret(_)) {
+        if !matches!(self.0.verifier, Verifier::Secret(_)) {
             shown.field("id", &self.id());
         }
         shown.finish_non_exhaustive()

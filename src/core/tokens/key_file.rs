@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::key::{Key, Label, MAX_KEYS};
 use super::key_error::KeyError;
-use super::{content, jwks, pem};
+use super::{jwks, key_material, pem};
 
 /// A longer file is a mistake and not a key.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
@@ -34,8 +34,8 @@ impl Key {
             jwks::parse(file)?
         } else {
             check_is_secret(file)?;
-            let content = content::secret(without_line_end(file)).map_err(KeyError::Unfit)?;
-            (vec![Key::new(content, Label::default())], Vec::new())
+            let material = key_material::secret(without_line_end(file)).map_err(KeyError::Unfit)?;
+            (vec![Key::new(material, Label::default())], Vec::new())
         };
         match keys.len() {
             // Without a key there would be no tokens, and anyone might receive.

@@ -11,9 +11,9 @@ use der::{Decode, Reader, SliceReader};
 use memchr::memmem;
 use spki::SubjectPublicKeyInfoRef;
 
-use super::content;
-use super::key::{Content, Key, Label};
+use super::key::{Key, KeyMaterial, Label};
 use super::key_error::KeyError;
+use super::key_material;
 
 pub(super) const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 pub(super) const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -97,28 +97,28 @@ fn key(block: &Block<'_>) -> Result<Key, KeyError> {
             ));
         }
     };
-    let content = match block.label {
+    let material = match block.label {
         "PUBLIC KEY" => public_key(&bytes)?,
         _ => rsa_public_key(&bytes)?,
     };
-    Ok(Key::new(content, Label::default()))
+    Ok(Key::new(material, Label::default()))
 }
 
-fn public_key(der: &[u8]) -> Result<Content<'_>, KeyError> {
+fn public_key(der: &[u8]) -> Result<KeyMaterial<'_>, KeyError> {
     let broken = KeyError::Pem("its DER is broken");
     let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|_| broken.clone())?;
     let key = info.subject_public_key.as_bytes().ok_or(broken)?;
-    let content = match info.algorithm.oid {
-        ED25519 => content::ed25519(key),
-        EC if info.algorithm.parameters_oid() == Ok(P256) => content::p256(key),
+    let material = match info.algorithm.oid {
+        ED25519 => key_material::ed25519(key),
+        EC if info.algorithm.parameters_oid() == Ok(P256) => key_material::p256(key),
         RSA => return rsa_public_key(key),
         EC => Err("is of another curve than P-256".into()),
         _ => Err("is of a kind that is not used here: Ed25519, P-256 or RSA".into()),
     };
-    content.map_err(KeyError::Unfit)
+    material.map_err(KeyError::Unfit)
 }
 
-fn rsa_public_key(der: &[u8]) -> Result<Content<'_>, KeyError> {
+fn rsa_public_key(der: &[u8]) -> Result<KeyMaterial<'_>, KeyError> {
     let numbers = || -> der::Result<(UintRef<'_>, UintRef<'_>)> {
         let mut reader = SliceReader::new(der)?;
         let (n, e) =
@@ -127,7 +127,7 @@ fn rsa_public_key(der: &[u8]) -> Result<Content<'_>, KeyError> {
         Ok((n, e))
     };
     let (n, e) = numbers().map_err(|_| KeyError::Pem("its DER is broken"))?;
-    content::rsa(n.as_bytes(), e.as_bytes()).map_err(KeyError::Unfit)
+    key_material::rsa(n.as_bytes(), e.as_bytes()).map_err(KeyError::Unfit)
 }
 
 /// Whether a file is one whole DER sequence that begins with a number or a sequence, as all forms of

@@ -20,7 +20,7 @@ use super::invalid::Invalid;
 use super::jws::Jws;
 use super::key::KeyId;
 use super::key_error::KeyError;
-use super::{content, jwks, key_file, pem};
+use super::{jwks, key_file, key_material, pem};
 
 /// A key that signs tokens.
 pub struct Signer {
@@ -54,7 +54,7 @@ impl Signer {
         } else {
             key_file::check_is_secret(file)?;
             let secret = key_file::without_line_end(file);
-            content::secret(secret).map_err(KeyError::Unfit)?;
+            key_material::secret(secret).map_err(KeyError::Unfit)?;
             Material::Secret(hmac::Key::new(hmac::HMAC_SHA256, secret))
         };
         Ok(Signer { material, random })

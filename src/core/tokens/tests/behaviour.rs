@@ -221,7 +221,7 @@ fn replaced_rules_forget_tokens_and_keep_blocks() {
         b"another secret of more than 32 bytes, as they must be",
     ]));
     assert_eq!(tokens.counts().cache_entries, 0);
-    assert_eq!(verify(&mut tokens, &one, NOW), "signature");
+    assert!(verify(&mut tokens, &one, NOW).starts_with("signature: "));
     tokens.replace(Rules::default());
     assert!(!tokens.has_keys());
     assert_eq!(

@@ -88,7 +88,7 @@ fn example_of_rfc_8037_is_verified_up_to_its_claims() {
         let verified = tokens.verify(ED.as_bytes(), THEN);
         assert_eq!(reason(verified), "claim: the claims are not a JSON object");
         let changed = ED.replace("hgyY0", "hgyY1");
-        assert_eq!(reason(tokens.verify(changed.as_bytes(), THEN)), "signature");
+        assert!(reason(tokens.verify(changed.as_bytes(), THEN)).starts_with("signature: "));
     }
     let payload = b"Example of Ed25519 signing";
     let signed = signer(ED25519_PRIVATE).sign_text(r#"{"alg":"EdDSA"}"#, payload);

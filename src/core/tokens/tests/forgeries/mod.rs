@@ -14,7 +14,8 @@ use forms::{forged_forms, forged_headers};
 use signatures::{forged_algorithms, forged_signatures, public_keys_as_secrets, rsa};
 
 const KEY: &str = "key: no key here fits its alg and kid";
-const SIGNATURE: &str = "signature";
+const SIGNATURE: &str =
+    "signature: it does not match the key; the token was signed with another key, or changed";
 const CLAIMS: &str = "claim: the claims are not a JSON object";
 
 /// Keys of all kinds without `kid`, an audience and an issuer.
