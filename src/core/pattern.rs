@@ -11,6 +11,10 @@ use thiserror::Error;
 
 use crate::message::{ChannelName, NameError};
 
+/// Comparisons of a name with a pattern that cost as much as the rest of a budgeted step for one
+/// channel.
+pub(crate) const PATTERNS_PER_CHANNEL: usize = 8;
+
 /// A pattern of channel names: `news`, `chat/*`, `user/42/**`, `**`.
 ///
 /// ```

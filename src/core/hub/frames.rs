@@ -57,9 +57,9 @@ impl FrameCache {
         self.meter.has_room(0)
     }
 
-    /// Lowers the limit to `max_bytes`, as far as the budget allows frames to be dropped, or raises it
-    /// to that. Each message whose frames are dropped takes 1 of the budget.
-    pub(super) fn lower_limit(
+    /// Moves the limit to `max_bytes`. To lower it, cached frames are dropped within the budget, of
+    /// which each message takes 1; raising it takes effect at once.
+    pub(super) fn approach_limit(
         &mut self,
         max_bytes: usize,
         budget: &mut usize,

@@ -12,9 +12,7 @@ use super::history::exceeds;
 use super::policies::Policies;
 use super::{Hub, Limits};
 use crate::config::Config;
-
-/// Patterns with which a name is compared in about the time that the rest takes for a channel.
-const PATTERNS_PER_CHANNEL: usize = 8;
+use crate::pattern::PATTERNS_PER_CHANNEL;
 
 impl Hub {
     /// Takes new limits and policies, those of a configuration. [`Hub::continue_reconfigure`] does
@@ -31,7 +29,7 @@ impl Hub {
             ..Limits::new(config)
         };
         // A limit that is raised is in force at once.
-        self.lower_limits(&mut 0);
+        self.approach_limits(&mut 0);
     }
 
     /// Whether [`Hub::continue_reconfigure`] has something to do.
@@ -52,7 +50,7 @@ impl Hub {
             budget = budget.saturating_sub(cost);
             self.resolve_next();
         }
-        self.lower_limits(&mut budget);
+        self.approach_limits(&mut budget);
     }
 
     /// Gives the next channel the index of its policy.
@@ -85,7 +83,7 @@ impl Hub {
 
     /// Moves the limits of all channels together to where they shall be, as far as the budget
     /// allows what is over to be evicted.
-    fn lower_limits(&mut self, budget: &mut usize) {
+    fn approach_limits(&mut self, budget: &mut usize) {
         let max_bytes = self.limits.max_total_bytes;
         while *budget > 0 && self.meter.used() > max_bytes && self.evict_oldest() {
             *budget -= 1;
@@ -93,6 +91,6 @@ impl Hub {
         self.meter.approach_limit(max_bytes);
         let max_bytes = self.limits.max_frame_bytes;
         self.frames
-            .lower_limit(max_bytes, budget, &mut self.messages);
+            .approach_limit(max_bytes, budget, &mut self.messages);
     }
 }

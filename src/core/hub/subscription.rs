@@ -16,8 +16,8 @@ pub(super) struct Subscription {
     pub(super) channel: u32,
     /// The next of the same reader.
     pub(super) sibling: u32,
-    /// The reader asked for the earliest and has received no message of this channel yet: earlier
-    /// evictions are no gap for it.
+    /// Evictions before its first message of this channel are not reported as gaps: the reader asked
+    /// for all history or its newest part, or got a gap already. Ends with that message.
     pub(super) fresh: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The end of a parked connection whose right to receive has ended.
 //!
-//! Owns that nothing is sent to it any more but its end, whether its deadline or a message finds it
-//! first.
+//! Owns its last response: whether its deadline or a new message comes first, no further message is
+//! sent.
 
 use super::poll;
 use super::settle::settle;

@@ -2,10 +2,10 @@
 //!
 //! Owns which of them keep their right to receive. The others end like those whose token expires.
 //!
-//! What a token grants is not kept for its connections. A token that was accepted before is taken
-//! to grant every channel for which a token was needed then; if the channel was for anyone, nobody
-//! has looked whether the token grants it, so the connection ends, and its client comes back with
-//! its token.
+//! What a token grants is not kept for its connections. If a channel required a token when the
+//! connection was accepted, the token was checked then and is assumed to grant the channel. If the
+//! channel was open to anyone and requires a token now, the token was never checked for it: the
+//! connection ends, and the client reconnects with its token.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,9 +13,7 @@ use crate::config::Subscribe;
 use crate::engine::connections::{Access, Connections, Origin};
 use crate::engine::routing::Rights;
 use crate::hub::Hub;
-
-/// Patterns with which a name is compared in about the time that the rest takes for a channel.
-const PATTERNS_PER_CHANNEL: usize = 8;
+use crate::pattern::PATTERNS_PER_CHANNEL;
 
 /// Changes whose reviews wait. Of more in a short time, the last is reviewed strictly.
 const MAX_CHANGES: usize = 16;
@@ -62,7 +60,7 @@ impl Review {
         }
     }
 
-    /// Looks at a connection before its turn, because its client asks for more.
+    /// Reviews a connection out of order, because its client asks for more.
     pub(in crate::engine) fn judge(
         &self,
         rights: &Rights,

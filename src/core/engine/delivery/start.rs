@@ -12,8 +12,8 @@ use crate::message::Seq;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Start {
     pub(super) cursor: Seq,
-    /// The request asks for all history, or for its newest part: what was evicted before it is no
-    /// gap.
+    /// Earlier evictions are not reported as gaps: the request asks for all history or its newest
+    /// part, or the gap is reported already (`gap`).
     pub(super) fresh: bool,
     /// The client's cursor is of another epoch, or ahead of ours: a gap is reported first, then all
     /// history is sent.

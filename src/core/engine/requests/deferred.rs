@@ -11,9 +11,9 @@ use crate::engine::response::ResponseContext;
 
 /// The computation of a deferred response.
 pub(super) enum Deferred {
-    /// `GET /channels`, of more channels than are looked at in one turn.
+    /// `GET /channels`, of more channels than are looked at in one tick.
     Listing(Listing),
-    /// `/connections`, of more connections than are looked at in one turn.
+    /// `/connections`, of more connections than are looked at in one tick.
     Search(Search),
 }
 

@@ -7,13 +7,13 @@ use super::state::Requests;
 use crate::config::Config;
 use crate::engine::delivery::Delivery;
 
-/// The budget of one turn for the review after a change of rights: about a millisecond. Each parked
+/// The budget of one tick for the review after a change of rights: about a millisecond. Each parked
 /// connection takes some of it, more where there are many policies.
 const REVIEW_BUDGET: usize = 8_192;
 
 /// Takes new settings. What is under way goes on: a deadline that is set stays, and a request whose
 /// body is arriving is judged by the new settings when it is whole. Parked connections are reviewed
-/// over the next turns, if the rights have changed.
+/// over the next ticks, if the rights have changed.
 pub(in crate::engine) fn reconfigure(
     requests: &mut Requests,
     delivery: &mut Delivery,

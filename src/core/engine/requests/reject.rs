@@ -13,7 +13,7 @@ use crate::message::MessageId;
 use crate::transport::{Event, Options, Transport};
 
 /// The response to a request whose head is in `bytes`, where `limit` leaves no connection for it;
-/// `None` where the head is incomplete.
+/// `None` if the head is incomplete or malformed.
 pub(in crate::engine) fn reject(
     requests: &Requests,
     delivery: &mut Delivery,
@@ -47,10 +47,16 @@ pub(in crate::engine) fn reject(
         }
     } else {
         let (status, detail) = match limit {
-            ConnectionLimit::Server | ConnectionLimit::Descriptors => {
-                (503, "there are as many connections as allowed")
-            }
-            ConnectionLimit::Address => (429, "your address has as many connections as allowed"),
+            ConnectionLimit::Server | ConnectionLimit::Descriptors => (
+                503,
+                "there are as many connections as --max-connections or the file limit allows; try \
+                 again later",
+            ),
+            ConnectionLimit::Address => (
+                429,
+                "your address has as many connections as --max-connections-per-address allows; \
+                 close one, or try again later",
+            ),
         };
         let retry_s = delivery.random.u32(2..=10).to_string();
         let problem = Problem::new(status, detail).with("Retry-After", retry_s);

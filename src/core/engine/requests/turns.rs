@@ -1,6 +1,7 @@
-//! The turns of responses that take more than one tick.
+//! The order of deferred responses, which take more than one tick.
 //!
-//! Owns their order: one turn for the one that has waited longest, then it goes to the end.
+//! Owns the queue: one step continues the response that has waited longest, which then goes to the
+//! end.
 
 use super::deferred::Deferred;
 use super::state::Requests;

@@ -62,8 +62,8 @@ impl Heads {
     /// Takes new settings. Responses that are shared already keep their heads.
     pub(in crate::engine) fn reconfigure(&mut self, config: &Config) {
         let explicit = "Connection: keep-alive\r\n";
-        // A second less, so that a client that reuses the connection at the last moment does not
-        // meet its end. `Connection` has to name the field (RFC 9110, 7.6.1).
+        // One second less than the idle timeout, so that a client does not send a request just as the
+        // server closes the connection. `Connection` has to name the field (RFC 9110, 7.6.1).
         self.http11 = match (millis(config.idle_timeout) / 1_000).saturating_sub(1) {
             0 => String::new(),
             timeout_s => format!("{explicit}Keep-Alive: timeout={timeout_s}\r\n"),
@@ -77,7 +77,7 @@ impl Heads {
         self.write_common_fields();
     }
 
-    /// Sets the time of day, in seconds since 1970.
+    /// Sets the Unix time, in seconds.
     pub(in crate::engine) fn set_date(&mut self, date_s: u64) {
         if self.date_s != date_s {
             self.date_s = date_s;
@@ -105,7 +105,7 @@ impl Heads {
         (self.common, self.echoing) = (with(&cors), with(VARY));
     }
 
-    /// The time of day in the heads, in seconds since 1970.
+    /// The Unix time of the heads, in seconds.
     pub(in crate::engine) fn date_s(&self) -> u64 {
         self.date_s
     }

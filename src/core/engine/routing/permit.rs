@@ -1,4 +1,4 @@
-//! Whether the one who sends a request may do what it asks for.
+//! Whether a request is permitted to receive, to publish, or to use the control surface.
 //!
 //! Owns the judgement of receiving, publishing and the control surface by identity, listener and
 //! rights, and the words of its refusals (RFC 6750, section 3).
@@ -154,13 +154,13 @@ pub(in crate::engine) fn publish_to(
     if may_all(identity, access) {
         return Ok(());
     }
-    let asks_for_key = asks_for_key(rights, access);
+    let requires_credential = requires_credential(rights, access);
     match (rights.publish(name), identity.token()) {
         (Publish::Nobody, _) => Err(forbidden(format!(
             "{name} is not for publishers: its policy says `publish = \"nobody\"`"
         ))),
         (Publish::Anyone, _) => Ok(()),
-        (Publish::Key | Publish::Token, _) if !asks_for_key => Ok(()),
+        (Publish::Key | Publish::Token, _) if !requires_credential => Ok(()),
         (Publish::Token, Some(token)) if token.may_publish(name) => Ok(()),
         (Publish::Token, Some(_)) => Err(forbidden(format!(
             "the token does not grant to publish to {name}: its claim `encke.publish` has no \
@@ -175,7 +175,7 @@ pub(in crate::engine) fn publish_to(
 
 /// Judges a request to publish to channels that are not known yet.
 fn publish_anywhere(rights: &Rights, identity: &Identity, access: Access) -> Result<(), Problem> {
-    let is_free = access == Access::Trusted || !asks_for_key(rights, access);
+    let is_free = access == Access::Trusted || !requires_credential(rights, access);
     match is_free || !identity.is_anonymous() || rights.lets_anyone_publish() {
         true => Ok(()),
         false => Err(no_publisher(rights, access)),
@@ -183,13 +183,13 @@ fn publish_anywhere(rights: &Rights, identity: &Identity, access: Access) -> Res
 }
 
 /// Whether publishers need a credential. A public listener serves them by token alone.
-fn asks_for_key(rights: &Rights, access: Access) -> bool {
+fn requires_credential(rights: &Rights, access: Access) -> bool {
     access == Access::Public || rights.publish_key().is_some()
 }
 
 /// Whether a token decides what a request may receive or, with `is_publish`, publish to.
 pub(super) fn judges_tokens(rights: &Rights, access: Access, is_publish: bool) -> bool {
-    access != Access::Trusted && (!is_publish || asks_for_key(rights, access))
+    access != Access::Trusted && (!is_publish || requires_credential(rights, access))
 }
 
 /// The refusal of a publisher without credential.

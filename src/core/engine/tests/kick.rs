@@ -120,7 +120,7 @@ fn lingering_poll_that_is_ended_has_what_it_gathered_before() {
 }
 
 #[test]
-fn requests_that_are_not_clear_are_refused() {
+fn malformed_connection_queries_are_refused() {
     let mut server = Server::new(&config());
     for (method, target, words) in [
         ("GET", "/connections", "sub="),
@@ -147,7 +147,7 @@ fn requests_that_are_not_clear_are_refused() {
     assert_eq!(status(&server.control("POST", "/connections?sub=a")), "405");
 }
 
-/// More connections than are looked at in one turn.
+/// More connections than are looked at in one tick.
 #[test]
 fn search_of_many_connections_takes_several_turns() {
     const CONNECTIONS: u64 = 18_000;

@@ -27,7 +27,7 @@ fn ended(before: &Config, after: &Config) -> [bool; 5] {
         id
     });
     server.engine.reconfigure(after);
-    // As many turns as it takes for as many connections as there can be.
+    // As many ticks as it takes for as many connections as there can be.
     for _ in 0..10 {
         server.pass(0);
     }

@@ -402,7 +402,7 @@ fn hold_ends_as_an_empty_batch_when_its_token_expires() {
 }
 
 #[test]
-fn hold_that_is_shorter_than_its_token_ends_as_ever() {
+fn hold_that_ends_before_its_token_expires_is_not_counted_as_expired() {
     let mut server = Server::new(&config());
     let (id, _) = server.get("/long-poll/a?hold=5", &token("u", 10, "a", "a"));
     server.pass(5_020);
@@ -466,7 +466,7 @@ fn expired_token_is_refused_from_its_millisecond_on() {
     assert!(!response.contains(&token) && !response.contains(&START_S.to_string()));
 }
 
-/// The caller reads no more requests in a turn once enough is spent.
+/// The caller reads no more requests in a tick once enough is spent.
 #[test]
 fn checks_of_signatures_count_as_work_of_the_turn() {
     let mut server = Server::new(&config());

@@ -207,13 +207,13 @@ fn review_of_rights_takes_several_turns_where_there_are_many_policies() {
         policies: (0..254).map(other).chain([nobody]).collect(),
         ..Config::default()
     });
-    let mut turns = 0;
+    let mut ticks = 0;
     while server.engine.has_work() {
-        turns += 1;
+        ticks += 1;
         server.engine.expire(100, &mut server.wire);
         while server.engine.next_close().is_some() {}
     }
-    assert!((3..100).contains(&turns), "{turns}");
+    assert!((3..100).contains(&ticks), "{ticks}");
     assert_eq!(server.engine.stats().expired, CONNECTIONS as u64);
 }
 
