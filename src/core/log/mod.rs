@@ -1,4 +1,4 @@
-//! The log: it gives every message its number, and the hub holds what the log says.
+//! The log: it numbers the messages, and the hub applies them in this order.
 //!
 //! Owns the kinds of log, and the one way of a message, or of the end of a channel, from a publisher
 //! into the hub, for HTTP and producers alike; the encoding of what a log says, and history that is

@@ -4,7 +4,7 @@
 
 use super::json::{Json, JsonError};
 
-/// The content of a message.
+/// The data of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Data {
     /// JSON, as its text.

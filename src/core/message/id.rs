@@ -39,8 +39,8 @@ impl Epoch {
     /// An epoch that no server has, so that every server treats its cursors as foreign.
     const UNKNOWN: Epoch = Epoch(*b"00000gap");
 
-    /// The epoch of a seed. Seeds that differ in their low 41 bits give different epochs, with one
-    /// exception: the seed of the epoch of [`MessageId::UNKNOWN`] gives the next epoch instead.
+    /// The epoch of a seed: the seed modulo 36^8 (about 2^41), in base 36. The seed of the epoch of
+    /// [`MessageId::UNKNOWN`] gives the next epoch instead.
     pub fn from_seed(seed: u64) -> Epoch {
         match Epoch::in_base_36(seed) {
             Epoch::UNKNOWN => Epoch::in_base_36(seed + 1),

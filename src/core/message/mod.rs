@@ -30,7 +30,7 @@ pub struct Draft<'a> {
     /// Its channel. Borrowed from the request if possible, because a channel that exists needs
     /// no copy.
     pub channel: ChannelName<'a>,
-    /// Its content.
+    /// Its data.
     pub data: Data,
     /// Its event name.
     pub event: Option<EventName>,
@@ -82,6 +82,6 @@ pub struct Content<'a> {
     pub channel: &'a str,
     /// Its event name.
     pub event: Option<&'a EventName>,
-    /// Its content.
+    /// Its data.
     pub data: &'a Data,
 }
