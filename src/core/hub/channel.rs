@@ -250,7 +250,7 @@ impl Channel {
         entries.is_some_and(|entries| entries.binary_search_by_key(&seq, |one| one.seq).is_ok())
     }
 
-    /// Releases the bytes and the key of a message that is removed.
+    /// Releases the bytes and the idempotency key of a message that is removed.
     pub(super) fn release(&mut self, bytes: usize, idempotency_key: Option<&str>) {
         let Some(ring) = self.ring.as_deref_mut() else {
             return;

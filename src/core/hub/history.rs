@@ -160,7 +160,8 @@ impl Hub {
         false
     }
 
-    /// Forgets the messages of a channel, pending ones too: their readers get a gap instead.
+    /// Deletes the messages of a channel, pending ones too. Readers that had not received all of
+    /// them get a gap.
     pub fn forget(&mut self, channel: u32) {
         let keys = self.channels[channel as usize].clear();
         for key in keys {

@@ -103,8 +103,8 @@ pub struct Hub {
     /// Losses of forgotten channels that the log has no record of yet; `None` where it keeps none.
     unsaved_losses: Option<Vec<Loss>>,
     policies: Policies,
-    /// Channels in slots below have the index of their policy. From here on those in the table have
-    /// that of an earlier configuration.
+    /// Reload progress: channels in slots below this number have the index of their current policy;
+    /// the others still have an index of an earlier configuration. `u32::MAX`: all are resolved.
     resolved: u32,
     limits: Limits,
     now: Time,
@@ -187,7 +187,9 @@ pub struct Room {
     bytes: usize,
 }
 
-/// Why a hub, or the log before it, refuses for now.
+/// The reason for which the hub, or the log before it, refuses a publish or a subscription.
+/// [`Refusal::TooLarge`] and [`Refusal::MessageTooLarge`] are permanent; a retry after another
+/// reason may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The log is saved more slowly than messages are published.
@@ -198,7 +200,7 @@ pub enum Refusal {
     Busy,
     /// There are as many channels as allowed.
     TooManyChannels,
-    /// The message takes more than all messages together may.
+    /// The message takes more memory than all messages together may (`--history-total-bytes`).
     TooLarge,
     /// A message is larger than the policy of its channel allows.
     MessageTooLarge {
@@ -367,7 +369,7 @@ impl Hub {
         &self.channels[channel as usize]
     }
 
-    /// Whether only the newest message of a channel is kept and owed.
+    /// Whether only the newest message of a channel is kept and pending for readers.
     pub fn keeps_latest(&self, channel: u32) -> bool {
         self.rules(channel).latest
     }
@@ -498,7 +500,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]. History may have become shorter; nothing else has changed.
+    /// See [`Refusal`]. Old messages may have been evicted, idle channels forgotten, and the channel
+    /// created; it is then idle.
     #[inline]
     pub fn make_room(&mut self, message: &Draft<'_>) -> Result<Room, Refusal> {
         self.make_room_of(message, footprint(message))

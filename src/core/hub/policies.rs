@@ -20,7 +20,7 @@ pub(super) struct Rules {
     pub(super) max_age_ms: u64,
     pub(super) max_message_bytes: usize,
     pub(super) max_subscribers: u32,
-    /// Only the newest message is kept and owed.
+    /// Only the newest message is kept and pending for readers.
     pub(super) latest: bool,
     /// Its messages are kept where history is saved.
     pub(super) persist: bool,

@@ -112,9 +112,9 @@ impl Hub {
         }
     }
 
-    /// Makes a reader that is not queued follow other channels. It keeps its class, and in the
-    /// channels that it follows already whether evictions before its first message are no gaps. In
-    /// the others they are none only if they are none in all those that it follows now.
+    /// Makes a reader that is not queued follow other channels. It keeps its class. A channel that it
+    /// already follows keeps its `fresh` flag. A new channel is fresh only if all channels that it
+    /// followed before are.
     pub fn refollow(&mut self, reader: &mut Reader, follower: u32, channels: &[u32]) {
         let followed = self.subscriptions_of(reader);
         let fresh: Vec<(u32, bool)> = followed.map(|(_, s)| (s.channel, s.fresh)).collect();

@@ -1,6 +1,6 @@
 //! The messages of one channel, oldest first, by their keys.
 //!
-//! Owns their order, how many readers need each of them next, and the rhythm in which they came. It
+//! Owns their order, how many readers need each of them next, and the mean interval between them. It
 //! knows stored messages only by their keys and sizes.
 //!
 //! Invariants: numbers rise from front to back; the end of the channel is the last entry, or there
@@ -117,7 +117,7 @@ impl Ring {
         self.entries.get(self.message_count().checked_sub(1)?)
     }
 
-    /// Releases the bytes and the key of a message that is no longer an entry.
+    /// Releases the bytes and the idempotency key of a message that is no longer an entry.
     pub(super) fn release(&mut self, bytes: usize, named: Option<&str>) {
         self.bytes -= bytes;
         if let Some(name) = named {
@@ -136,7 +136,7 @@ impl Ring {
         self.bytes
     }
 
-    /// The message published with an idempotency key.
+    /// The slab key of the message published with this idempotency key.
     pub(super) fn find_by_key(&self, name: &str) -> Option<u32> {
         self.keys.get(name).copied()
     }
@@ -153,7 +153,7 @@ impl Ring {
         }
     }
 
-    /// Learns the channel's rhythm: an exponential mean over about eight messages.
+    /// Records that a message came: the interval is an exponential mean over about eight messages.
     pub(super) fn beat(&mut self, now: Time) {
         if let Some(before) = self.beat_at {
             let gap_ms = u32::try_from(now.since_ms(before)).unwrap_or(u32::MAX);

@@ -1,5 +1,5 @@
-//! A message as it is stored: its content, and its bytes in each shape once somebody needed them.
-//! The end of a channel is stored the same way, without content.
+//! A stored message: its data, and its encoded bytes per shape, cached at first use. The end of a
+//! channel is stored the same way, without data.
 //!
 //! Owns one message. It never encodes: the caller brings the bytes of a shape.
 
