@@ -1,6 +1,6 @@
 //! Long polls: a request that is held until there is something to respond with.
 //!
-//! Owns the body that says one event. A response with several messages is written by the engine, of
+//! Owns the response body for one event. A response with several messages is written by the engine, of
 //! the objects that polls and long polls share.
 
 use super::description::{Description, Kind};
@@ -15,7 +15,7 @@ pub(super) static DESCRIPTION: Description = Description {
     resumes_by_itself: false,
 };
 
-/// Appends the batch that says an event.
+/// Appends the batch for an event.
 pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
     match *event {
         Event::Message { content, spread_ms } => {
@@ -64,7 +64,7 @@ pub(super) fn encode(event: &Event<'_>, _: Options, out: &mut Vec<u8>) {
     }
 }
 
-/// A batch that says nothing but where to go on.
+/// A batch with a cursor alone.
 fn empty(cursor: MessageId) -> Envelope<'static> {
     Envelope {
         cursor,

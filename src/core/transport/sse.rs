@@ -103,8 +103,8 @@ fn id_and_name(out: &mut Vec<u8>, content: &Content<'_>) {
     }
 }
 
-/// One `data:` line for each line of the text, and so at least one. The space after the colon is
-/// taken away by the reader, which lets the spaces of the text alone.
+/// One `data:` line for each line of the text, and so at least one. Readers remove one space after
+/// the colon, so leading spaces of the text are preserved.
 fn data_lines(out: &mut Vec<u8>, text: &[u8]) {
     let mut rest = text;
     loop {
@@ -366,7 +366,7 @@ mod tests {
         }
 
         #[test]
-        fn a_stream_cut_anywhere_says_nothing_false(sample in sample(), cut: prop::sample::Index) {
+        fn truncated_event_is_not_dispatched(sample in sample(), cut: prop::sample::Index) {
             let mut out = Vec::new();
             message(&mut out, &sample.content(), Options::empty());
             let whole = EventSource::read(&out).dispatched;
