@@ -53,7 +53,8 @@ pub struct Config {
     /// Addresses that serve receivers; without [`Config::control`] they serve everything.
     pub listen: Vec<Address>,
     /// Addresses that serve everything. If there are any, the control surface (publishing,
-    /// `/channels`, `/metrics`) is 404 on the addresses of [`Config::listen`].
+    /// `/channels`, `/connections`, `/metrics`) is 404 on the addresses of [`Config::listen`]; with
+    /// token keys, publishing by token is served there too.
     pub control: Vec<Address>,
     /// Permission bits of the files of unix sockets. `None`: the umask decides.
     pub unix_mode: Option<u32>,

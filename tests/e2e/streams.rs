@@ -311,7 +311,7 @@ fn input_on_a_stream_is_ignored_up_to_a_limit() {
     stream.client.until_end();
     server.wait_subscribers("news", 0);
     assert_eq!(
-        server.metric("encke_connections_ended_total{cause=\"stray\"}"),
+        server.metric("encke_connections_ended_total{cause=\"unexpected-input\"}"),
         1
     );
 }

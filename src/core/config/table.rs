@@ -109,13 +109,14 @@ macro_rules! text {
 #[rustfmt::skip] // A table is read by its columns.
 pub static SETTINGS: &[Setting] = &[
     fixed("--config", Configuration, text!("PATH", "none", Plain, config_file),
-        "File of settings, in TOML, whose keys are these options without dashes; with - before the path: \
-         if the file is there"),
+        "File of settings, in TOML, whose keys are these options without dashes; with - before the path, \
+         a missing file is no error"),
 
     fixed("--listen", Listening, addresses!(listen),
         "Address for receivers and, without --control, for everything; repeatable"),
     fixed("--control", Listening, addresses!(control),
-        "Address for everything; publishing, /channels and /metrics are then served only on these; repeatable"),
+        "Address for everything; /channels, /connections, /metrics and publishing without a token are then served \
+         only on these; repeatable"),
     fixed("--unix-mode", Listening,
         Kind::Mode {
             unset: "from the umask",
@@ -151,7 +152,7 @@ pub static SETTINGS: &[Setting] = &[
 
     live("--publish-key", Publishing,
         text!("KEY", "none", Secret, config.publish_key),
-        "Key that publishers send as `Authorization: Bearer KEY`; also guards /channels and /metrics; \
+        "Key that publishers send as `Authorization: Bearer KEY`; also guards /channels, /connections and /metrics; \
          not required on --control addresses on loopback or a unix socket"),
     live("--publish-key-file", Publishing,
         text!("PATH", "none", Plain, publish_key_file),
@@ -179,10 +180,10 @@ pub static SETTINGS: &[Setting] = &[
     live("--token-issuer", Tokens, text!("TEXT", "none", Plain, config.tokens.issuer),
         "Issuer that a token must name in `iss`"),
     live("--token-cookie", Tokens, text!("NAME", "none", Plain, config.token_cookie),
-        "Cookie in which a token may come; pages of origins that are listed may then send it"),
+        "Name of the cookie that may contain a token; pages of the origins in --cors-origin may then send it"),
     live("--anonymous", Tokens,
         Kind::Patterns {
-            unset: "** without token keys, none with",
+            unset: "all channels without token keys, no channels with them",
             get: |config| config.anonymous.as_deref(),
             set: |config, patterns| config.anonymous = Some(patterns),
         },

@@ -169,7 +169,7 @@ impl CloseReason {
             CloseReason::Closed => "closed",
             CloseReason::Idle => "idle",
             CloseReason::Stalled => "stalled",
-            CloseReason::UnexpectedInput => "stray",
+            CloseReason::UnexpectedInput => "unexpected-input",
             CloseReason::NoRoom => "no-room",
         }
     }
@@ -194,7 +194,7 @@ pub struct Stats {
     pub lines: u64,
     /// Responses that told their reader that all its channels have ended.
     pub completed: u64,
-    /// Holds that ended without a message.
+    /// Holds whose time ran out without a message.
     pub holds_expired: u64,
     /// Holds and streams that ended with the right to receive: their token expired, their subject
     /// was ended by a request, or the rights were changed.

@@ -131,7 +131,7 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     key("persist", flag!(persist), "true",
         "Whether messages are saved, where history is; if not, a restart loses them, and readers are told a gap"),
     key("latest", flag!(latest), "false",
-        "Whether only the newest message is kept and owed to readers; who is behind gets it, and no gap"),
+        "Whether only the newest message is kept; a reader that is behind gets that message, and no gap"),
 ];
 
 const fn key(

@@ -108,7 +108,8 @@ fn gauges(delivery: &Delivery, tokens: &tokens::Counts) -> Vec<(&'static str, &'
         ),
         (
             "frame_limit_bytes",
-            "Limit on frame bytes: a quarter of --history-total-bytes, or four of --max-body-bytes",
+            "Limit on frame bytes: a quarter of --history-total-bytes or four times --max-body-bytes, \
+             whichever is larger",
             hub.frame_meter().limit() as f64,
         ),
         (
@@ -128,7 +129,7 @@ fn gauges(delivery: &Delivery, tokens: &tokens::Counts) -> Vec<(&'static str, &'
         ),
         (
             "subjects",
-            "Subjects of tokens that parked connections have",
+            "Distinct pairs of subject and key among the tokens of parked connections",
             connections.holders.len() as f64,
         ),
         (
@@ -243,7 +244,7 @@ impl Snapshot {
             ),
             (
                 "holds_expired_total",
-                "Holds that ended without a message",
+                "Holds whose time ran out without a message",
                 stats.holds_expired,
             ),
             (
@@ -268,7 +269,8 @@ impl Snapshot {
             ),
             (
                 "channels_refused_total",
-                "Requests refused because --max-channels was reached",
+                "Requests and messages refused because a limit on channels was reached \
+                 (--max-channels, or half of --history-total-bytes)",
                 counts.too_many_channels,
             ),
         ] {
