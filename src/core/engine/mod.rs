@@ -40,24 +40,23 @@ use requests::Requests;
 ///
 /// # How it is called
 ///
-/// A caller has the sockets, the clock and the loop. In each turn of the loop it
+/// The caller has the sockets, the clock and the loop. In each tick, a pass of the loop, it
 ///
-/// 1. calls [`set_now`](Engine::set_now) once, before anything else: every deadline of the turn is
+/// 1. calls [`set_now`](Engine::set_now) once, before anything else: every deadline of the tick is
 ///    judged by that time, and [`spent_bytes`](Engine::spent_bytes) counts from it;
 /// 2. reports what happened, in any order: [`accept`](Engine::accept), [`input`](Engine::input),
 ///    [`eof`](Engine::eof), [`writable`](Engine::writable), [`broken`](Engine::broken),
 ///    [`submit`](Engine::submit). Before it reads a socket it asks
 ///    [`wants_input`](Engine::wants_input): bytes of a connection that does not want them would be
 ///    buffered, and count against `--max-buffer-bytes`;
-/// 3. continues what earlier turns left: [`next_deferred`](Engine::next_deferred) and
+/// 3. continues what earlier ticks left: [`next_deferred`](Engine::next_deferred) and
 ///    [`resume`](Engine::resume), [`continue_deferred`](Engine::continue_deferred). A connection
 ///    for which these are called may want input again, without a readiness event;
 /// 4. calls [`deliver`](Engine::deliver), then [`expire`](Engine::expire), in this order: a message
 ///    never loses to a deadline of its own reader. Then
 ///    [`release_drained`](Engine::release_drained);
 /// 5. closes the sockets that [`next_close`](Engine::next_close) returns, last of all: until then
-///    no
-///    index is reused, so no event of this turn meets another connection;
+///    no index is reused, so no event of this tick meets another connection;
 /// 6. sleeps until an event, or until [`next_due`](Engine::next_due); not at all while
 ///    [`has_work`](Engine::has_work).
 ///
@@ -66,7 +65,7 @@ use requests::Requests;
 pub struct Engine {
     delivery: Delivery,
     requests: Requests,
-    /// Signatures checked before the present turn.
+    /// Signatures checked before the present tick.
     checks_before: u64,
 }
 
@@ -74,7 +73,8 @@ pub struct Engine {
 const BYTES_PER_CHECK: usize = 64 << 10;
 
 impl Engine {
-    /// An engine for at most `max_connections`, with chance from `seed`.
+    /// An engine for at most `max_connections`, whose random numbers come from
+    /// `seed`.
     pub fn new(config: &Config, max_connections: usize, seed: u64) -> Engine {
         let mut random = fastrand::Rng::with_seed(seed);
         let epoch = Epoch::from_seed(random.u64(..));
@@ -127,7 +127,7 @@ impl Engine {
         self.requests.log.newest()
     }
 
-    /// Sets the time: since the start, and of day in milliseconds since 1970. Time never goes back: an
+    /// Sets the time: since the start, and the Unix time in milliseconds. Time never goes back: an
     /// earlier one counts as the present.
     pub fn set_now(&mut self, now: Time, date_ms: u64) {
         self.checks_before = self.requests.authorizer.tokens().checks();
@@ -137,10 +137,10 @@ impl Engine {
         }
     }
 
-    /// The work for single connections since the time was last set, as the number of bytes that
-    /// are written in its time: the caller's measure of when a turn has answered enough. Bytes that
-    /// connections share are not counted; checks of signatures are, and what clients of WebSockets
-    /// send, which is parsed even if nothing is answered.
+    /// The work done for single connections in this tick, in bytes written. Other work is converted:
+    /// a check of a signature counts as 64 KiB, and what clients of WebSockets send counts too,
+    /// because it is parsed even if nothing is answered. Bytes that connections share are not
+    /// counted. The caller stops reading requests when this exceeds its budget.
     pub fn spent_bytes(&self) -> usize {
         let checks = self.requests.authorizer.tokens().checks() - self.checks_before;
         let checked_bytes = (checks as usize).saturating_mul(BYTES_PER_CHECK);
@@ -160,8 +160,8 @@ impl Engine {
     }
 
     /// Counts a connection that is refused for a limit, and returns the response to the request
-    /// whose head is in `bytes`, in the format of its endpoint; `None` where the head is
-    /// incomplete.
+    /// whose head is in `bytes`, in the format of its endpoint; `None` if the head is
+    /// incomplete or malformed.
     pub fn reject(&mut self, bytes: &[u8], limit: ConnectionLimit) -> Option<Vec<u8>> {
         self.delivery.connections.stats.refused[limit as usize] += 1;
         requests::reject(&self.requests, &mut self.delivery, bytes, limit)
@@ -222,7 +222,7 @@ impl Engine {
         self.debug_check();
     }
 
-    /// Continues the response that takes more than one turn and has waited longest. Returns the
+    /// Continues the response that takes more than one tick and has waited longest. Returns the
     /// connection whose response that completed, as its input is wanted again.
     pub fn continue_deferred(&mut self, wire: &mut impl Wire) -> Option<ConnId> {
         let id = requests::continue_deferred(&mut self.requests, &mut self.delivery, wire);
@@ -246,7 +246,7 @@ impl Engine {
     }
 
     /// Takes the records that were appended to the log since the last call, to be saved in this order.
-    /// `None` if there are none, or the log is in memory. To be called at the end of each turn.
+    /// `None` if there are none, or the log is in memory. To be called at the end of each tick.
     pub fn take_unsaved(&mut self) -> Option<Unsaved> {
         self.requests.log.as_saved()?.take(&mut self.delivery.hub)
     }
@@ -315,14 +315,15 @@ impl Engine {
         self.debug_check();
     }
 
-    /// Does what is due, for at most `budget` connections.
+    /// Serves deadlines of at most `budget` connections, and continues reviews, reloads, eviction by
+    /// age and the removal of idle channels, each within a budget of its own.
     pub fn expire(&mut self, budget: usize, wire: &mut impl Wire) {
         requests::review(&self.requests, &mut self.delivery);
         delivery::expire(&mut self.delivery, budget, wire);
         self.debug_check();
     }
 
-    /// Takes new settings, which were checked, between two turns. The caller keeps those that are
+    /// Takes new settings, which were checked, between two ticks. The caller keeps those that are
     /// [`Fixed`](crate::config::Reload::Fixed) as they were.
     ///
     /// No connection is closed. Deadlines that are set stay, and new ones are by the new settings. A
@@ -408,7 +409,7 @@ impl Engine {
         .min()
     }
 
-    /// Whether there is work that waits for nothing.
+    /// Whether work is left for the next tick, so that the caller must not sleep.
     pub fn has_work(&self) -> bool {
         let Delivery {
             connections,

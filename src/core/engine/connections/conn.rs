@@ -43,7 +43,8 @@ impl ConnId {
 /// The rights that a listener gives its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Receiving only: the control surface is 404.
+    /// Receiving; publishing by token if there are token keys. The rest of the control surface is
+    /// 404.
     Public,
     /// Everything, with the publish key if there is one.
     Guarded,
@@ -189,7 +190,8 @@ impl Conn {
 
     /// Counts body bytes that a stream has sent.
     pub(in crate::engine) fn spend_stream_bytes(&mut self, bytes: usize) {
-        // Clients keep nothing of what a duplex stream has sent.
+        // The limit exists because browsers keep the whole body of a streaming response; they do not
+        // keep WebSocket messages.
         if !self.has_duplex_transport() {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.measure = self.measure.saturating_sub(bytes);

@@ -1,4 +1,5 @@
-//! Whose rights the parked connections have: the subjects and keys of their tokens.
+//! The credential that gives each parked connection its right to receive: the subject and the key
+//! of its token.
 //!
 //! Owns a number for each connection, and an entry for each pair of subject and key that such
 //! numbers name. Without keys for tokens there is none of it. A connection whose client may ask for
@@ -191,7 +192,7 @@ impl Holders {
         }
     }
 
-    /// One more than the largest index that is not anonymous.
+    /// An upper bound of the indices that are not anonymous: one more than the largest that ever was.
     pub(in crate::engine) fn end(&self) -> u32 {
         self.of.len() as u32
     }

@@ -1,8 +1,8 @@
 //! Connections as the engine sees them: entries in a table, and no socket.
 //!
 //! Owns the table, the state of each connection, its one deadline, its buffered bytes, and the one
-//! exit for bytes ([`Wire`]). It knows neither a request nor a poll nor a stream: what its state
-//! makes due after an event is *returned* by [`Connections::settle`], never called from here.
+//! exit for bytes ([`Wire`]). It calls no module above it: what the state of a connection makes due
+//! after an event is *returned* by [`Connections::settle`].
 //!
 //! Invariants:
 //! - *One exit.* Every byte leaves through [`Wire::send`], called in `write` alone.

@@ -292,14 +292,15 @@ impl Connections {
         self.arm(index, heartbeat.min(ends_at));
     }
 
-    /// When the message that a duplex stream sends has to be whole; `None` if none is under way.
+    /// When the message that the client is sending on a duplex stream must be complete; `None` if it
+    /// is sending none.
     fn message_timeout(&self, index: u32) -> Option<Time> {
         let message = self[index].request.as_ref()?.message.as_ref()?;
         Some(message.since.after_ms(self.timeouts.body_ms))
     }
 
-    /// Heeds the timeout of the message that a duplex stream sends, if one is under way. Else the
-    /// deadline stays what it is: a heartbeat is due when it was.
+    /// Applies the timeout of the message that the client is sending on a duplex stream, if any. Else
+    /// the deadline stays what it is: a heartbeat is due when it was.
     pub(in crate::engine) fn arm_message(&mut self, index: u32) {
         if let Some(timeout) = self.message_timeout(index) {
             // fault: message-postpones-the-heartbeat
@@ -308,7 +309,7 @@ impl Connections {
         }
     }
 
-    /// Gives the message that a duplex stream sends, if one is under way, its whole time again.
+    /// Restarts the timeout of the message that the client is sending on a duplex stream, if any.
     pub(in crate::engine) fn restart_message(&mut self, index: u32) {
         let now = self.now;
         let request = self[index].request.as_mut();
@@ -318,7 +319,7 @@ impl Connections {
         }
     }
 
-    /// Whether the message that a duplex stream sends has taken too long.
+    /// Whether the message that the client is sending on a duplex stream has taken too long.
     pub(in crate::engine) fn has_slow_message(&self, index: u32) -> bool {
         let timeout = self.message_timeout(index);
         timeout.is_some_and(|timeout| timeout <= self.now)
@@ -354,7 +355,7 @@ impl Connections {
         self.wheel.next_due_ms().map(Time)
     }
 
-    /// Queues a connection whose buffered requests are to be processed in a later turn.
+    /// Queues a connection whose buffered requests are to be processed in a later tick.
     pub(in crate::engine) fn defer_input(&mut self, index: u32) {
         let conn = &mut self.table[index as usize];
         if !conn.flags.contains(Flags::DEFERRED_INPUT) {
@@ -378,7 +379,7 @@ impl Connections {
         None
     }
 
-    /// Whether connections wait for a turn, or for their sockets to be closed.
+    /// Whether connections wait for the next tick, or for their sockets to be closed.
     pub(in crate::engine) fn has_work(&self) -> bool {
         !self.deferred_input.is_empty() || !self.to_close.is_empty() || self.has_due()
     }
@@ -491,7 +492,7 @@ impl Connections {
         }
     }
 
-    /// Checks the invariants of this room over all connections; for tests and debug builds.
+    /// Checks the invariants of this module over all connections; for tests and debug builds.
     ///
     /// # Panics
     ///

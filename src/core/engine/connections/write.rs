@@ -36,7 +36,8 @@ pub(in crate::engine) fn write(
                 let frame = Frame::new(rest, &connections.buffers);
                 suspend_writes(connections, index, frame, 0..rest.len(), hub);
             } else {
-                // Half a response is none: the client repeats the request with the cursor it has.
+                // A truncated response is useless, so the connection is closed; the client repeats the
+                // request with its last cursor.
                 connections.close(index, CloseReason::NoRoom, hub);
             }
         }

@@ -52,13 +52,13 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
         State::Head => time_out(
             delivery,
             index,
-            "the head of the request took too long",
+            "the request head was not complete within --head-timeout",
             wire,
         ),
         State::Body => time_out(
             delivery,
             index,
-            "the body of the request took too long",
+            "the request body was not complete within --body-timeout",
             wire,
         ),
         // The end of the hold was moved since the deadline was set.
@@ -154,7 +154,7 @@ mod tests {
         let requests = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100);
         engine.input(id, requests.as_bytes(), &mut wire);
 
-        // More than are served in one turn, and the next turn comes late.
+        // More than are served in one tick, and the next tick comes late.
         engine.set_now(Time(millis(config.idle_timeout)), 75_000);
         engine.expire(1_000, &mut wire);
         while let Some(id) = engine.next_deferred() {

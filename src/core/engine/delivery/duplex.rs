@@ -20,8 +20,8 @@ pub(in crate::engine) struct Followed {
     pub(in crate::engine) gap: Option<MessageId>,
 }
 
-/// Makes a stream follow these channels instead of those that it follows: from where it is, or from
-/// the beginning that its client names. Its rights are judged before.
+/// Replaces the channels of a stream. It continues from its cursor, or from `since` if the client
+/// gave one. The caller has checked the right to receive.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Delivery: what parked connections are sent, and when.
 //!
 //! Owns long polls and streams from the moment they are opened, their deadlines, the responses that
-//! many of them share, and the drain. It never parses a request, except for
-//! the origin of one that it refuses.
+//! many of them share, and the drain. It never parses a request, except for the origin of one that it
+//! refuses.
 //!
 //! Calls run one way: `deliver`, `deadlines` → `publishing` → `settle` → `poll`, `stream` → `state`, and
 //! `deadlines` → `duplex` → `stream`.

@@ -53,7 +53,8 @@ pub(in crate::engine) fn open(
     };
     let start = request.start;
     let mut known = Channels::new();
-    // The newest loss that the items do not say.
+    // The newest loss that is not among the items: of channels that are unknown, or whose losses
+    // `fresh` hides.
     let mut floor = Seq::ZERO;
     for name in request.names {
         let channel = delivery.hub.find(name);
@@ -251,7 +252,7 @@ fn is_plain(delivery: &Delivery, index: u32) -> bool {
         && delivery.drain.is_none()
 }
 
-/// The response with several items, shared by all polls that are owed the same.
+/// The response with several items, shared by all polls for which the same items are pending.
 fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -> Arc<Frame> {
     let date_s = delivery.response.heads.date_s();
     if let Some((same, and_more, at_s, frame)) = &delivery.shared.batch
@@ -287,7 +288,7 @@ fn shared_empty(delivery: &mut Delivery) -> Arc<Frame> {
     frame
 }
 
-/// The batch that says these items.
+/// The batch of these items.
 fn batch_of(delivery: &Delivery, index: u32, items: &[Item], more: bool) -> Batch {
     let audiences = items.iter().map(|item| match *item {
         Item::Message { key, .. } => delivery.hub.message(key).subscribers(),

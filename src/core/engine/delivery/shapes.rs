@@ -115,7 +115,7 @@ fn framed(transport: Transport, options: Options, event: &Event<'_>) -> (Vec<u8>
     (out, payload)
 }
 
-/// The whole response that says an event, after which the client is at `cursor`.
+/// The whole response for an event, after which the client is at `cursor`.
 pub(super) fn answer(
     heads: &Heads,
     transport: Transport,

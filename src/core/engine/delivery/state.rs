@@ -1,6 +1,6 @@
-//! What delivery works on: connections, the hub, the response under way, and chance.
+//! What delivery works on: connections, the hub, the response under way, and random numbers.
 //!
-//! Owns these, and the small steps that every other file of the room takes with them.
+//! Owns these, and the small steps that every other file of the module takes with them.
 
 use std::sync::Arc;
 
@@ -68,13 +68,13 @@ pub(in crate::engine) struct Delivery {
     /// Parked connections whose right is in doubt.
     pub(in crate::engine) review: Review,
     pub(in crate::engine) gauges: ProcessGauges,
-    /// The time of day, in milliseconds since 1970.
+    /// The Unix time, in milliseconds.
     pub(in crate::engine) date_ms: u64,
     /// Responses that wait for the log.
     pub(in crate::engine) publishing: Publishing,
     pub(super) settings: Settings,
     pub(super) shared: SharedResponses,
-    /// Buffers that are reused from turn to turn.
+    /// Buffers that are reused from tick to tick.
     pub(super) items: Vec<Item>,
     pub(super) frames: Vec<Arc<Frame>>,
 }

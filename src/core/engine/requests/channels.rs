@@ -20,7 +20,7 @@ const DEFAULT_LIMIT: usize = 100;
 /// The most channels in one response.
 const MAX_LIMIT: usize = 1_000;
 
-/// Slots of the table of channels looked at in one turn.
+/// Slots of the table of channels looked at in one tick.
 const SLOTS_PER_TURN: usize = 4_096;
 
 #[derive(serde::Serialize)]
@@ -56,7 +56,7 @@ struct Channels<'c> {
     more: bool,
 }
 
-/// A listing under way: the slots of all channels are looked at, some in each turn.
+/// A listing under way: the slots of all channels are looked at, some in each tick.
 pub(super) struct Listing {
     prefix: String,
     after: Option<String>,

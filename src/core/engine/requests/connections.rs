@@ -10,9 +10,9 @@ use crate::engine::routing::{decoded, parameters};
 use crate::message::ChannelName;
 use crate::tokens::MAX_SUBJECT_BYTES;
 
-/// The budget of one turn. Each entry of the table of connections takes 1, and each channel that is
+/// The budget of one tick. Each entry of the table of connections takes 1, and each channel that is
 /// compared 1 more.
-const TURN_BUDGET: usize = 16_384;
+const TICK_BUDGET: usize = 16_384;
 
 /// The longest block, in seconds: 30 days.
 const MAX_BLOCK_S: u64 = 30 * 24 * 3_600;
@@ -26,7 +26,7 @@ pub(super) enum Action {
     End,
 }
 
-/// A search of all connections of a subject that is under way: some are looked at in each turn.
+/// A search of all connections of a subject that is under way: some are looked at in each tick.
 pub(super) struct Search {
     action: Action,
     subject: String,
@@ -75,7 +75,9 @@ impl Search {
         search.subject = subject
             .filter(|subject| !subject.is_empty())
             .ok_or_else(|| {
-                Problem::bad("say whose connections: ?sub= with the subject of a token")
+                Problem::bad(
+                    "the parameter `sub` is missing: send ?sub=SUBJECT, the `sub` claim of the tokens",
+                )
             })?;
         Ok(search)
     }
@@ -88,7 +90,7 @@ impl Search {
     /// Looks at the next connections, within the budget. Returns whether all have been looked at.
     pub(super) fn advance(&mut self, delivery: &mut Delivery) -> bool {
         let end = delivery.connections.holders.end();
-        let mut budget = TURN_BUDGET;
+        let mut budget = TICK_BUDGET;
         while budget > 0 && self.next < end {
             let index = self.next;
             self.next += 1;

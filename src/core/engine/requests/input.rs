@@ -14,13 +14,13 @@ use crate::engine::routing::{Route, is_by_lines};
 use crate::engine::stats::CloseReason;
 use crate::http1::{self, Decoder, Framing, Head, Outcome, Scan, Version};
 
-/// Requests of one connection processed in one turn.
+/// Requests of one connection processed in one tick.
 const PIPELINE_BUDGET: usize = 32;
 
 /// Bytes of responses gathered before they are sent in one write.
 const FLUSH_BYTES: usize = 64 << 10;
 
-/// Signatures checked for the requests of one connection in one turn: about 5 ms of the slowest. A
+/// Signatures checked for the requests of one connection in one tick: about 5 ms of the slowest. A
 /// forged token is checked with every key that fits it.
 const CHECK_BUDGET: u64 = 64;
 
@@ -87,7 +87,7 @@ pub(in crate::engine) fn eof(delivery: &mut Delivery, id: ConnId, wire: &mut imp
     connections.close(index, why, hub);
 }
 
-/// Processes requests that were buffered in an earlier turn.
+/// Processes requests that were buffered in an earlier tick.
 pub(in crate::engine) fn resume_input(
     requests: &mut Requests,
     delivery: &mut Delivery,
@@ -116,7 +116,7 @@ fn process_input(
     for _ in 0..PIPELINE_BUDGET {
         let checked = requests.authorizer.tokens().checks() - checks;
         if delivery.response.out.len() >= FLUSH_BYTES || checked >= CHECK_BUDGET {
-            // One large response per turn, so that a pipeline of them delays no other connection by
+            // One large response per tick, so that a pipeline of them delays no other connection by
             // more.
             delivery.flush(index, wire);
             break;

@@ -23,7 +23,7 @@ use crate::log::Mark;
 use crate::message::lines::{LineBuffer, LineFault, parse_line, without_mark};
 use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
 
-/// Lines of one connection that are taken before other requests of the same turn are looked at; empty
+/// Lines of one connection that are taken before other requests of the same tick are looked at; empty
 /// ones count.
 const LINES_PER_STEP: usize = 64;
 

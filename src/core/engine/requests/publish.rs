@@ -8,7 +8,7 @@ use crate::hub::{Hub, Published, Refusal};
 use crate::log::Log;
 use crate::message::{Data, Seq, lines};
 
-/// The most lines in one batch: they are published in one turn.
+/// The most lines in one batch: they are published in one tick.
 const MAX_LINES: usize = 10_000;
 
 /// Makes data of a body by its content type.
@@ -16,7 +16,7 @@ pub(super) fn accept(content_type: Option<&[u8]>, body: &[u8]) -> Result<Data, P
     Data::accept(content_type, body).map_err(|error| {
         Problem::bad(format!(
             "the content type says JSON, and the body cannot be published as JSON: {error}; \
-             correct it, or send another content type, as text/plain"
+             correct it, or send another content type, such as text/plain"
         ))
     })
 }

@@ -1,8 +1,8 @@
 //! What the clients of WebSockets ask for: other channels, and publishing.
 //!
-//! Owns the answers to their messages. A command that is refused is answered, and the connection
-//! stays; what may not be sent at all ends it, since nothing but messages can be answered on a raw
-//! socket.
+//! Owns the answers to their messages. A refused command gets an error object, and the connection
+//! stays open. On a raw socket, which has no error objects, and for binary frames, which cannot be
+//! commands, a refusal closes the connection.
 
 use super::command::{self, Command};
 use super::publish::write_published;

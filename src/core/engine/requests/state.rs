@@ -30,7 +30,7 @@ pub(in crate::engine) struct Requests {
     pub(super) decoder: Option<Box<Decoder>>,
     pub(super) max_head_bytes: usize,
     pub(super) max_body_bytes: usize,
-    /// Responses that take more than one tick, served in turns.
+    /// Responses that take more than one tick, the one that has waited longest first.
     pub(super) deferred: VecDeque<DeferredResponse>,
 }
 
@@ -73,7 +73,7 @@ impl Requests {
         }
     }
 
-    /// Whether responses are under way that wait for nothing but their turn.
+    /// Whether responses are under way that the next tick continues.
     pub(in crate::engine) fn has_work(&self) -> bool {
         !self.deferred.is_empty()
     }

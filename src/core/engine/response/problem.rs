@@ -145,13 +145,14 @@ impl From<Refusal> for Problem {
                 5,
             ),
             Refusal::Busy => Problem::unavailable(
-                "message memory is full of messages that readers have not received yet; \
-                 publish again shortly",
+                "message memory (--history-total-bytes) is full of messages that readers have not \
+                 received yet; publish again shortly",
                 1,
             ),
             Refusal::TooLarge => Problem::new(
                 413,
-                "this takes more memory than all messages together may; publish less at once",
+                "this takes more memory than all messages together may (--history-total-bytes); \
+                 publish less at once",
             ),
             Refusal::MessageTooLarge { max_bytes, .. } => Problem::new(
                 413,
@@ -161,7 +162,8 @@ impl From<Refusal> for Problem {
                 ),
             ),
             Refusal::TooManyChannels => Problem::unavailable(
-                "there are as many channels as allowed; try again when some are unused",
+                "there are as many channels as allowed (--max-channels, or half of \
+                 --history-total-bytes); try again when some are unused",
                 5,
             ),
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns the order in which a request is judged: its endpoint, its method, its credential, its
 //! origin, its rights, and the requests that a drain still accepts. It changes nothing but the
-//! cache of verified tokens.
+//! cache and the counters of tokens.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ pub(in crate::engine) struct Circumstances<'e> {
     pub(in crate::engine) heads: &'e Heads,
     pub(in crate::engine) epoch: &'e Epoch,
     pub(in crate::engine) is_draining: bool,
-    /// The time of day, in milliseconds since 1970.
+    /// The Unix time, in milliseconds.
     pub(in crate::engine) date_ms: u64,
 }
 
@@ -350,8 +350,8 @@ impl Authorizer {
         self.rights.publish_key().zip(given.and_then(bearer))
     }
 
-    /// Whether a request gets its rights by its credential. A token is no proof where none is asked
-    /// for: its page would get the rights of the machine that it runs on, not those of the token.
+    /// Whether the credential decides what the request may do. On a listener that requires no token,
+    /// a token decides nothing: a page that sends one would get the rights of any local client.
     fn is_proof(&self, route: &Route<'_>, access: Access, identity: &Identity) -> bool {
         match identity {
             Identity::Anonymous => false,

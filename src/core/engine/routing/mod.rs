@@ -1,7 +1,7 @@
 //! From a request's head to the operation it asks for, or to a refusal.
 //!
 //! Owns all decisions that need no body: the endpoint, the method, the rights of the request, the
-//! parameters. It changes nothing.
+//! parameters. It changes nothing but the cache and the counters of tokens.
 
 mod authorize;
 mod credential;

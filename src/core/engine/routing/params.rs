@@ -212,7 +212,7 @@ fn seconds_ms(value: &[u8]) -> Result<u64, Problem> {
     let whole = parts.next().and_then(decimal::saturating);
     let fraction = parts.next().unwrap_or(b"0");
     let (Some(whole_s), Some(_)) = (whole, decimal::saturating(fraction)) else {
-        return Err(Problem::bad("hold must be seconds, as 30 or 0.5"));
+        return Err(Problem::bad("hold must be seconds, such as 30 or 0.5"));
     };
     let thousandths = fraction.iter().chain(b"000").take(3);
     let fraction_ms = thousandths.fold(0, |ms, digit| ms * 10 + u64::from(digit - b'0'));
@@ -263,7 +263,7 @@ fn origin(value: Cow<'_, [u8]>) -> Result<String, Problem> {
     Origin::parse(&value)
         .filter(Origin::is_of_browser)
         .map(|origin| origin.to_string())
-        .ok_or_else(|| Problem::bad("origin must be as `https://example.org:8443`"))
+        .ok_or_else(|| Problem::bad("origin must be an origin, such as `https://example.org:8443`"))
 }
 
 fn text(value: Cow<'_, [u8]>) -> Option<Cow<'_, str>> {

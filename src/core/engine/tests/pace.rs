@@ -34,7 +34,7 @@ fn writes_are_apart_and_gather_what_came() {
         server.pass(800);
         assert_eq!(server.writes(id), 0, "{round}");
         server.pass(100 + ROUNDING_MS);
-        // The pause is over: the reader is queued, and served in the next turn.
+        // The pause is over: the reader is queued, and served in the next tick.
         server.pass(0);
         assert_eq!(server.writes(id), 1, "{round}");
         assert_eq!(data(&server.take(id)), messages);

@@ -24,7 +24,7 @@ fn text(payload: &str) -> Vec<u8> {
     frame
 }
 
-/// The caller reads no more in a turn once enough is spent: whoever may receive may send commands,
+/// The caller reads no more in a tick once enough is spent: whoever may receive may send commands,
 /// and their parsing takes time.
 #[test]
 fn commands_count_as_work_of_the_turn() {
