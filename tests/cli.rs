@@ -184,7 +184,7 @@ fn malformed_arguments_are_refused_in_one_line() {
         (&["-z"], "-z"),
         (
             &["run"],
-            "argument: \"run\": the words allowed are serve, check and token",
+            "argument: \"run\": the commands are serve, check and token",
         ),
         (&["serve", "serve"], "serve"),
         (&["--stdin", "news"], "--stdin=CHANNEL"),

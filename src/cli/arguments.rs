@@ -45,7 +45,7 @@ pub(super) enum Word {
 /// The command: a word, and one option per setting; or the word `token`, and its own.
 pub(super) fn command() -> Command {
     let word = Arg::new(WORD)
-        .value_name("WORD")
+        .value_name("COMMAND")
         .value_parser(word)
         .hide(true);
     Command::new("encke")
@@ -168,7 +168,7 @@ fn word(text: &str) -> Result<Word, String> {
         "serve" => Ok(Word::Serve),
         "check" => Ok(Word::Check),
         _ => Err(
-            "the words allowed are serve, check and token, everything else is an --option; \
+            "the commands are serve, check and token; everything else is an --option; \
                   give a channel for standard input as --stdin=CHANNEL"
                 .into(),
         ),
