@@ -245,7 +245,12 @@ fn listen(
         match reactor.listen(&address, access, config) {
             Ok(address) => {
                 match access {
-                    Access::Public => log::info!("listening on {address} (receiving only)"),
+                    Access::Public if config.tokens.keys.is_empty() => {
+                        log::info!("listening on {address} (receiving only)");
+                    }
+                    Access::Public => {
+                        log::info!("listening on {address} (receiving and publishing, by token)");
+                    }
                     Access::Guarded | Access::Trusted => log::info!("listening on {address}"),
                 }
                 bound.push(address);

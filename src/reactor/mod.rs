@@ -258,7 +258,7 @@ impl Reactor {
         self.warnings.log(now, &self.engine);
         self.resume_reads();
         self.serve_events();
-        self.obey();
+        self.run_commands();
         self.accept(now);
         self.take_messages();
         self.resume_requests();
@@ -407,9 +407,9 @@ impl Reactor {
         }
     }
 
-    /// Takes commands of other threads, and closes the listeners once a drain accepts no more
+    /// Runs the commands of other threads, and closes the listeners once a drain accepts no more
     /// connections.
-    fn obey(&mut self) {
+    fn run_commands(&mut self) {
         self.inbox.answer();
         self.take_reports();
         for _ in 0..COMMAND_BUDGET {
