@@ -48,8 +48,8 @@ pub enum ReloadError {
     /// A setting is out of its range, or is not allowed in combination with another.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// The server has not taken the last settings yet that it was given; try again.
-    #[error("earlier settings wait to be taken")]
+    /// The queue of commands is full: the server has not applied earlier reloads yet.
+    #[error("earlier reloads are still waiting; try again")]
     Busy,
     /// The server has ended.
     #[error("the server has ended")]
@@ -92,7 +92,8 @@ impl Handle {
     /// Counts a failure to get new settings, such as a file that cannot be read, in the metrics of
     /// reloads.
     pub fn record_failed_reload(&self) {
-        // Without room the metrics lack one failure of many; a server that has ended has none.
+        // If the queue is full, this failure is not counted. If the server has ended, there is
+        // nothing to count.
         let _ = self.send(Control::ReloadFailed);
     }
 

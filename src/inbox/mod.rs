@@ -44,8 +44,9 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// The message is not valid, or the server is closed. After `Ok` the message reaches
-    /// its channel, unless the limit on channels is reached; only a receipt reports that.
+    /// The message is not valid, or the server is closed. `Ok` means that the message is in the
+    /// queue. The reactor may still refuse it: too many channels, or larger than the policy of its
+    /// channel or the memory for messages allows. Only a receipt reports that.
     pub fn publish(
         &self,
         channel: impl Into<Box<str>>,
