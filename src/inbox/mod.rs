@@ -267,7 +267,14 @@ impl Inbox {
                 log::debug!("a producer's message for {channel:?} is dropped: too many channels");
                 Err(PublishError::TooManyChannels)
             }
-            Err((Refusal::TooLarge, draft)) => Err(PublishError::TooLarge(draft.data.len())),
+            Err((Refusal::TooLarge, draft)) => {
+                let channel = &*draft.channel;
+                log::debug!(
+                    "a producer's message for {channel:?} is dropped: it exceeds \
+                     --history-total-bytes"
+                );
+                Err(PublishError::ExceedsTotalMemory)
+            }
             Err((Refusal::MessageTooLarge { max_bytes, .. }, draft)) => {
                 let channel = &*draft.channel;
                 log::debug!(
@@ -340,6 +347,15 @@ mod tests {
         assert_eq!(order, ["first", "second"]);
         assert_eq!(receipt.wait().unwrap().id, "00000000-1");
         assert!(inbox.len() == 0 && !inbox.has_work());
+    }
+
+    #[test]
+    fn message_beyond_total_memory_has_an_error_of_its_own() {
+        let (publisher, _, mut inbox) = inbox(1, 100);
+        let (publication, receipt) = Publication::new("a", "12345").with_receipt();
+        publisher.send(publication).unwrap();
+        inbox.drain(1, |draft| Err((Refusal::TooLarge, draft)));
+        assert_eq!(receipt.wait(), Err(PublishError::ExceedsTotalMemory));
     }
 
     #[test]

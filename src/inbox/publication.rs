@@ -163,6 +163,10 @@ pub enum PublishError {
     /// The message is too large; the limit in bytes.
     #[error("a message is at most {0} bytes")]
     TooLarge(usize),
+    /// The message takes more memory than all messages together may
+    /// (`Config::history.max_total_bytes`).
+    #[error("the message takes more memory than all messages together may (--history-total-bytes)")]
+    ExceedsTotalMemory,
     /// The message is larger than the policy of its channel allows; the limit in bytes.
     #[error("a message to its channel is at most {0} bytes (max-message-bytes of its policy)")]
     TooLargeForChannel(u32),
