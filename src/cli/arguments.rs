@@ -35,14 +35,14 @@ pub(super) const WORD: &str = "word";
 /// What to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Word {
-    /// Run a server. It is what encke does without a word.
+    /// Run a server: the default.
     #[default]
     Serve,
     /// Show the settings in force.
     Check,
 }
 
-/// The command: a word, and one option per setting; or the word `token`, and its own.
+/// The command line: `serve` or `check`, and one option per setting; or `token`, and its own options.
 pub(super) fn command() -> Command {
     let word = Arg::new(WORD)
         .value_name("COMMAND")

@@ -35,8 +35,8 @@ impl Reactor {
         }
         let mut budget = BUDGET;
         let count = self.listeners.len();
-        for turn in 0..count {
-            let listener_index = (self.first_listener + turn) % count;
+        for offset in 0..count {
+            let listener_index = (self.first_listener + offset) % count;
             while self.listeners[listener_index].is_ready() && budget > 0 {
                 budget -= 1;
                 self.accept_next(listener_index, now);

@@ -92,7 +92,7 @@ impl Ages {
 
     /// Makes a channel due at once.
     pub(super) fn arm_now(&mut self, channel: u32, now: Time) {
-        // Deadlines are rounded up to a tick.
+        // Deadlines are rounded up to a tick of the wheel.
         self.arm(channel, Time(now.0.saturating_sub(TICK_MS)));
     }
 
