@@ -73,8 +73,7 @@ pub struct Engine {
 const BYTES_PER_CHECK: usize = 64 << 10;
 
 impl Engine {
-    /// An engine for at most `max_connections`, whose random numbers come from
-    /// `seed`.
+    /// An engine for at most `max_connections`, whose random numbers come from `seed`.
     pub fn new(config: &Config, max_connections: usize, seed: u64) -> Engine {
         let mut random = fastrand::Rng::with_seed(seed);
         let epoch = Epoch::from_seed(random.u64(..));

@@ -13,8 +13,8 @@
 //!   those that are skipped after a crash. The messages of a batch have consecutive numbers. The end
 //!   of a channel has a number of its own, after that of the message with which it was published.
 //! - *The log is ahead of the hub, never behind.* [`Log::newest`] is the number given last;
-//!   [`Hub::head`] is the number applied last. They are equal whenever no publish is
-//!   under way: what is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
+//!   [`Hub::head`] is the number applied last. They are equal whenever no publish is under way: what
+//!   is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
 
 pub mod entry;
 mod history;
