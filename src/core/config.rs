@@ -108,7 +108,7 @@ pub struct Config {
     /// Time for a client to send a request head, from its first byte (on a new connection: from
     /// accept).
     pub head_timeout: Duration,
-    /// Time for a client to send a request body.
+    /// Time for a client to send a request body, or, where it publishes by lines, the next line.
     pub body_timeout: Duration,
     /// Time for which a connection may stay open between two requests.
     pub idle_timeout: Duration,

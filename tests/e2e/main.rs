@@ -24,6 +24,7 @@ mod frames;
 mod gaps;
 mod http;
 mod limits;
+mod lines;
 mod listeners;
 mod long_poll;
 mod policies;

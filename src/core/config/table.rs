@@ -237,7 +237,7 @@ pub static SETTINGS: &[Setting] = &[
     live("--head-timeout", Limits, duration!(MS, head_timeout),
         "Time for a client to send a request line and its headers"),
     live("--body-timeout", Limits, duration!(MS, body_timeout),
-        "Time for a client to send a request body"),
+        "Time for a client to send a request body; with `lines=1`, its next line"),
     live("--idle-timeout", Limits, duration!(MS, idle_timeout),
         "Time for which a connection may stay open between two requests"),
     live("--write-timeout", Limits, duration!(MS, write_timeout),

@@ -106,6 +106,8 @@ enum Kind {
 }
 
 impl Kind {
+    /// On the path of every publish.
+    #[inline(always)]
     fn of(content_type: &[u8]) -> Kind {
         // Nearly every content type is one of these, which need no parsing.
         match content_type {

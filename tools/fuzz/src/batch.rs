@@ -2,14 +2,16 @@
 //!
 //! Whatever line the server takes, it must say the same as a reader that knows only JSON finds in
 //! it, and must come back as it was once the server has written it. What that reader finds in order
-//! the server must take. A whole body is published, or nothing of it.
+//! the server must take. A whole body is published, or nothing of it; of lines as they come, those
+//! before the first that is refused.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use encke_core::encode::object;
 use encke_core::message::lines::{parse, parse_line, without_mark};
 use encke_core::message::{
-    ChannelName, Content, Data, Draft, Epoch, EventName, MAX_JSON_DEPTH, MessageId, Seq,
+    ChannelName, Content, Data, Draft, DraftKind, Epoch, EventName, MAX_JSON_DEPTH, MessageId, Seq,
 };
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -51,6 +53,56 @@ pub fn batch(bytes: &[u8]) {
         Err(_) => assert!(is_refused || count == 0),
     }
     publish(bytes);
+    by_lines(bytes);
+}
+
+/// How many numbers messages and ends take that are published in this order.
+fn numbers<'d>(drafts: impl Iterator<Item = &'d Draft<'static>>) -> u64 {
+    let mut ended = HashSet::new();
+    let mut numbers = 0;
+    for draft in drafts {
+        let channel = draft.channel.to_string();
+        numbers += match draft.kind {
+            DraftKind::Message => {
+                ended.remove(&channel);
+                1
+            }
+            DraftKind::Last => {
+                ended.insert(channel);
+                2
+            }
+            DraftKind::End => u64::from(ended.insert(channel)),
+        };
+    }
+    numbers
+}
+
+/// What comes before the first line that is refused, and nothing after it.
+fn by_lines(bytes: &[u8]) {
+    let mut server = Server::new();
+    let head = format!(
+        "POST /publish?lines=1 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    let answer = server.ask(&[head.as_bytes(), bytes].concat());
+    let (mut drafts, mut is_refused) = (Vec::new(), false);
+    for (place, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let line = if place == 0 { without_mark(line) } else { line };
+        match parse_line(line, 1 << 20) {
+            Ok(draft) => drafts.extend(draft),
+            Err(_) => {
+                is_refused = true;
+                break;
+            }
+        }
+    }
+    if answer.status == 503 {
+        return;
+    }
+    assert_eq!(answer.status != 200, is_refused, "{}", answer.status);
+    assert_eq!(server.engine.hub().head().0, numbers(drafts.iter()));
+    let said: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    assert_eq!(said["published"], drafts.len());
 }
 
 /// All or nothing.
@@ -79,7 +131,7 @@ fn publish(bytes: &[u8]) {
         return;
     }
     let drafts = read.expect("published, and not to be read");
-    assert_eq!(published, drafts.len() as u64);
+    assert_eq!(published, numbers(drafts.iter()));
     let said: Value = serde_json::from_slice(&answer.body).expect("JSON");
     let said = said["published"].as_array().expect("a list");
     assert_eq!(said.len(), drafts.len());
@@ -90,6 +142,13 @@ fn publish(bytes: &[u8]) {
 
 /// Once the server has written it, it reads the same.
 fn comes_back(draft: &Draft<'_>) {
+    if draft.kind == DraftKind::End {
+        return;
+    }
+    let message = Draft {
+        kind: DraftKind::Message,
+        ..draft.clone()
+    };
     let id = MessageId {
         epoch: Epoch::from_seed(1),
         seq: Seq(1),
@@ -107,7 +166,7 @@ fn comes_back(draft: &Draft<'_>) {
     let text = std::str::from_utf8(&written).expect("JSON is UTF-8");
     assert!(!text.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']));
     let again = parse_line(&written, usize::MAX).expect("what was written can be read");
-    assert_eq!(again.as_ref(), Some(draft));
+    assert_eq!(again.as_ref(), Some(&message));
 }
 
 /// The members of an object in their order, so that one given twice shows.
@@ -177,7 +236,8 @@ impl Slow {
         let is_plain = self.all("encoding").iter().all(|value| value.is_null());
         // A message counts as it was given, blanks and all, and no more than its line.
         let is_small = self.line_bytes <= MAX_MESSAGE_BYTES;
-        ["channel", "data", "event", "encoding"]
+        let is_end = self.all("end").iter().all(|value| value.is_boolean());
+        ["channel", "data", "event", "encoding", "end"]
             .into_iter()
             .all(is_once)
             && channel
@@ -188,6 +248,7 @@ impl Slow {
             && data.len() == 1
             && is_event
             && is_plain
+            && is_end
             && is_small
     }
 
@@ -198,6 +259,15 @@ impl Slow {
             all.first().copied().cloned().unwrap_or(Value::Null)
         };
         assert_eq!(only("channel"), *draft.channel);
+        let kind = match (self.all("data").is_empty(), only("end") == Value::Bool(true)) {
+            (false, false) => DraftKind::Message,
+            (false, true) => DraftKind::Last,
+            (true, _) => DraftKind::End,
+        };
+        assert_eq!(kind, draft.kind);
+        if kind == DraftKind::End {
+            return assert_eq!(only("end"), true);
+        }
         let event = only("event");
         assert_eq!(
             draft.event.as_deref().unwrap_or_default(),

@@ -94,6 +94,7 @@ fn batch(wanted: &Wanted<'_>, answer: &Answer) -> Batch {
         length: 1,
     });
     Batch {
+        tells_ends: batch.end || !batch.ended.is_empty(),
         receipts: receipts.collect(),
         cursor: id(&batch.cursor),
         gap: batch.gap,

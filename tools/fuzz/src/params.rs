@@ -224,6 +224,7 @@ fn wanted<'w>(
             "callback" => way.ends_with("poll") || way == "frame",
             "hold" | "early" | "linger" => way == "long-poll",
             "envelope" => way == "sse",
+            "pace" => !way.ends_with("poll"),
             "origin" => way == "frame",
             _ => false,
         };
@@ -293,6 +294,11 @@ impl Wanted<'_> {
                 if self.limit == 0 {
                     return None;
                 }
+            }
+            "pace" => {
+                let text = text().filter(|text| is_digits(text))?;
+                let pace_ms = text.parse::<u64>().unwrap_or(u64::MAX);
+                (1..=60_000).contains(&pace_ms).then_some(())?;
             }
             "linger" => {
                 text().filter(|text| is_digits(text))?;

@@ -56,6 +56,10 @@ impl Server {
         let mut wire = Everything::default();
         let id = self.engine.accept(Access::Trusted).expect("there is room");
         self.engine.input(id, request, &mut wire);
+        // Requests that take more than a turn, as those that publish by lines.
+        while let Some(id) = self.engine.next_deferred() {
+            self.engine.resume(id, &mut wire);
+        }
         let state = self.engine.state(id).unwrap_or(State::Gone);
         self.engine.broken(id);
         assert_eq!(self.engine.next_close(), Some(id.index));

@@ -116,6 +116,8 @@ pub struct Batch {
     pub gap: bool,
     /// Whether there is more to be had at once.
     pub more: bool,
+    /// Whether it tells that channels have ended: such a response is not held back.
+    pub tells_ends: bool,
 }
 
 /// What happened to a client.

@@ -113,6 +113,7 @@ impl Run {
         self.at(
             ms,
             Event::Batch(Batch {
+                tells_ends: false,
                 receipts: receipts.collect(),
                 cursor,
                 gap,

@@ -595,6 +595,7 @@ fn batch(receive: &mut Receive, head: &ResponseHead, json: &str, desk: &mut Desk
         cursor: desk.model.parse(&batch.cursor),
         gap: batch.gap,
         more: batch.more,
+        tells_ends: batch.end || !batch.ended.is_empty(),
     });
     let session = &mut receive.session;
     session.note_blocks(desk.blocks, desk.model, desk.tally);

@@ -301,6 +301,12 @@ impl Client {
             let is_due = self.may_be_refused;
             return on(Event::Unauthorized { is_due });
         }
+        if self.status == 204 && self.transport.is_stream() {
+            // An EventSource would not come back; this one does, as its channels are opened again.
+            heard.answered = Some(Some(decode::REOPENED_MS));
+            heard.ended = true;
+            return on(Event::Closing(self.place));
+        }
         if self.status != 200 {
             heard.answered = Some(Some(300));
             heard.ended = self.transport.is_stream();

@@ -21,6 +21,9 @@ fn channel_number(run: u32, name: &str) -> Option<u32> {
     (channel_name(run, number) == name).then_some(number)
 }
 
+/// When a client comes back to channels that have ended, in milliseconds.
+pub(super) const REOPENED_MS: u64 = 300;
+
 /// The key of a JSON message's text.
 pub(super) const JSON_KEY: &str = "m";
 
@@ -51,17 +54,21 @@ pub(super) fn batch(run: u32, body: &[u8]) -> Result<(Batch, Option<u64>), Strin
         cursor: id(&decoded.cursor)?,
         gap: decoded.gap,
         more: decoded.more,
+        tells_ends: decoded.end || !decoded.ended.is_empty(),
     };
-    Ok((batch, decoded.retry_ms.or(decoded.spread_ms)))
+    // A channel that has ended is opened again before long.
+    let again = decoded.end.then_some(REOPENED_MS);
+    Ok((batch, again.or(decoded.retry_ms).or(decoded.spread_ms)))
 }
 
 /// The entry for an event of a stream.
 pub(super) fn event(run: u32, event: &client::Event) -> Result<Event, String> {
     Ok(match event {
         client::Event::Message(message) => Event::Message(receipt(run, message)?),
-        client::Event::Opening { cursor, .. } | client::Event::Cursor(cursor) => {
-            Event::Cursor(id(cursor)?)
-        }
+        client::Event::Opening { cursor, .. }
+        | client::Event::Cursor(cursor)
+        | client::Event::Ended { cursor, .. } => Event::Cursor(id(cursor)?),
+        client::Event::End { cursor } => Event::Closing(Some(id(cursor)?)),
         client::Event::Gap(cursor) => Event::Gap(id(cursor)?),
         client::Event::Closing { cursor, .. } => {
             Event::Closing(cursor.as_deref().map(id).transpose()?)

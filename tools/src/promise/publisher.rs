@@ -126,11 +126,13 @@ impl Publisher<'_> {
     /// Publishes one message or several; how many.
     fn publish_something(&mut self) -> usize {
         match self.rng.u8(0..100) {
-            0..60 => self.publish_one(false),
-            60..80 => self.publish_one(true),
-            80..95 => self.publish_batch(),
-            95..98 => self.flood(),
-            98 => self.publish_bad_batch(),
+            0..58 => self.publish_one(false),
+            58..77 => self.publish_one(true),
+            77..91 => self.publish_batch(),
+            91..94 => self.publish_by_lines(),
+            94..97 => self.flood(),
+            97 => self.publish_bad_batch(),
+            98 => self.end(),
             _ => self.delete(),
         }
     }
@@ -285,6 +287,89 @@ impl Publisher<'_> {
         lines.len()
     }
 
+    /// Publishes lines as they come, on one request that may break off, and reads which of them were
+    /// accepted.
+    fn publish_by_lines(&mut self) -> usize {
+        let count = self.rng.usize(2..=40);
+        let manner = self.manner();
+        let (mut publishes, mut lines) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            let (channel, length) = (self.any_channel(), self.any_length());
+            let (publish, text) = self.message(channel, length, 0);
+            let name = channel_name(self.config.run, channel);
+            lines.push(format!("{{\"channel\":\"{name}\",\"data\":\"{text}\"}}\n"));
+            publishes.push(publish);
+        }
+        let mut written = 0;
+        let answer = match self.stream() {
+            Ok(mut stream) => self.send_lines(&mut stream, &lines, manner, &mut written),
+            Err(_) => (Vec::new(), true),
+        };
+        let (ids, is_whole) = answer;
+        let done = now_us();
+        for (place, publish) in publishes.iter_mut().enumerate() {
+            publish.done = done;
+            publish.outcome = match ids.get(place) {
+                Some(&id) => Outcome::Accepted(id),
+                None if place < written && !is_whole => Outcome::Unknown,
+                None => Outcome::Refused,
+            };
+        }
+        self.total.fetch_add(ids.len() as u64, Ordering::Relaxed);
+        self.memory.publishes.extend(publishes);
+        count
+    }
+
+    /// Writes lines one by one, and returns the ids of those that were acknowledged, and whether all
+    /// acknowledgements were read. `written` counts the lines of which anything was written.
+    fn send_lines(
+        &mut self,
+        stream: &mut TcpStream,
+        lines: &[String],
+        manner: Manner,
+        written: &mut usize,
+    ) -> (Vec<Id>, bool) {
+        let host = self.config.server;
+        let head = format!(
+            "POST /publish?lines=1&ack=1 HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        let most = match manner {
+            Manner::Half => lines.len() / 2,
+            Manner::Properly | Manner::Unheard => lines.len(),
+        };
+        let mut result = stream.write_all(head.as_bytes());
+        for line in &lines[..most] {
+            if result.is_err() {
+                break;
+            }
+            *written += 1;
+            result = stream.write_all(format!("{:x}\r\n{line}\r\n", line.len()).as_bytes());
+        }
+        if manner == Manner::Unheard {
+            let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
+            return (Vec::new(), false);
+        }
+        if manner == Manner::Properly && result.is_ok() {
+            result = stream.write_all(b"0\r\n\r\n");
+        }
+        if manner == Manner::Half && result.is_ok() {
+            result = stream.shutdown(std::net::Shutdown::Write);
+        }
+        // What was acknowledged is known, also if the request was cut off.
+        let mut body = Vec::new();
+        let is_whole = result.is_ok() && read_to_end(stream, &mut body).is_ok();
+        acknowledged(&body, is_whole)
+    }
+
+    /// Ends a channel without a message; the next message opens it again.
+    fn end(&mut self) -> usize {
+        let channel = self.any_channel();
+        let name = channel_name(self.config.run, channel);
+        let target = format!("/publish/{name}?end=1");
+        self.attempt("POST", &target, "", "", Manner::Properly);
+        1
+    }
+
     fn delete(&mut self) -> usize {
         let channel = self.any_channel();
         let target = format!("/channels/{}", channel_name(self.config.run, channel));
@@ -358,6 +443,40 @@ impl Publisher<'_> {
         stream.set_write_timeout(Some(PATIENCE))?;
         self.memory.connections += 1;
         Ok(stream)
+    }
+}
+
+/// The ids that acknowledgements say, and whether the line after them says that there are no more.
+fn acknowledged(body: &[u8], is_whole: bool) -> (Vec<Id>, bool) {
+    let mut ids = Vec::new();
+    let mut has_end = false;
+    for line in body.split_inclusive(|&byte| byte == b'\n') {
+        match serde_json::from_slice::<Published>(line) {
+            Ok(published) => ids.extend(Id::parse(&published.id)),
+            // The summary, an error, or the response to a request that is refused as a whole.
+            Err(_) => has_end = serde_json::from_slice::<serde_json::Value>(line).is_ok(),
+        }
+    }
+    (ids, is_whole && has_end)
+}
+
+/// Reads the body of the next response as far as it comes.
+fn read_to_end(stream: &mut TcpStream, body: &mut Vec<u8>) -> io::Result<()> {
+    let mut responses = ResponseReader::without_extensions();
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = &buffer[..length];
+        while let Some(part) = responses.next(&mut bytes).map_err(io::Error::other)? {
+            match part {
+                Part::Interim(_) | Part::Head(_) => {}
+                Part::Body(data) => body.extend_from_slice(data),
+                Part::End => return Ok(()),
+            }
+        }
     }
 }
 

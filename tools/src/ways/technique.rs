@@ -23,6 +23,8 @@ pub enum Technique {
     Early,
     /// Server-sent events.
     Sse,
+    /// Server-sent events, at most one write in 100 ms.
+    Paced,
     /// The forever frame.
     Frame,
     /// WebSockets.
@@ -41,6 +43,7 @@ impl Technique {
             Technique::LongPoll,
             Technique::Early,
             Technique::Sse,
+            Technique::Paced,
             Technique::Frame,
             Technique::WebSocket,
         ]
@@ -61,6 +64,7 @@ impl Technique {
             Technique::LongPoll => "long-poll",
             Technique::Early => "early",
             Technique::Nobody | Technique::Sse => "sse",
+            Technique::Paced => "paced",
             Technique::Frame => "frame",
             Technique::WebSocket => "ws",
         }
@@ -86,6 +90,7 @@ impl fmt::Display for Technique {
             Technique::LongPoll => f.pad("long-poll"),
             Technique::Early => f.pad("early"),
             Technique::Sse => f.pad("sse"),
+            Technique::Paced => f.pad("paced"),
             Technique::Frame => f.pad("frame"),
             Technique::WebSocket => f.pad("ws"),
         }
@@ -101,6 +106,7 @@ impl FromStr for Technique {
             Technique::LongPoll,
             Technique::Early,
             Technique::Sse,
+            Technique::Paced,
             Technique::Frame,
             Technique::WebSocket,
         ];
@@ -116,7 +122,8 @@ impl FromStr for Technique {
                 Ok(Technique::Poll(interval))
             }
             _ => Err(format!(
-                "{name}: not poll-SECONDS (0.01 to 60), long-poll, early, sse, frame or ws"
+                "{name}: not poll-SECONDS (0.01 to 60), long-poll, early, sse, paced, frame or \
+                 ws"
             )),
         }
     }

@@ -24,6 +24,16 @@ pub(super) enum Told {
 }
 
 impl Told {
+    /// Whether it is nothing, as nearly always.
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Told::Nothing)
+    }
+
+    /// Whether the reader is done.
+    pub(super) fn is_all(&self) -> bool {
+        matches!(self, Told::All)
+    }
+
     fn of(channels: impl Iterator<Item = u32>) -> Told {
         let channels: Box<[u32]> = channels.collect();
         match channels.is_empty() {

@@ -86,7 +86,7 @@ pub(in crate::engine) fn open(
     };
     let asked = (request.names, request.params.since);
     let ends = ends::at_poll(&delivery.hub, &known, asked, cursor, &items);
-    let is_empty = items.is_empty() && !gap && ends == Told::Nothing;
+    let is_empty = items.is_empty() && !gap && ends.is_nothing();
     let hold_ms = match is_empty && request.receive != Receive::Poll {
         true => hold_ms(delivery, request),
         false => 0,
@@ -99,7 +99,7 @@ pub(in crate::engine) fn open(
     // An immediate response without messages invites an endless loop of requests: a gap does so for
     // a client whose requests reach two servers in turn that do not know each other's cursors.
     // One whose reader is done invites none.
-    let is_barren = messages == 0 && (request.receive == Receive::Poll || gap) && ends != Told::All;
+    let is_barren = messages == 0 && (request.receive == Receive::Poll || gap) && !ends.is_all();
     let batch = Batch {
         cursor,
         more,
@@ -116,7 +116,7 @@ pub(in crate::engine) fn open(
         false => ResponsePart::Whole,
     };
     delivery.connections.stats.record_delivery(messages, gap);
-    write_items(delivery, index, context, batch, &items, part);
+    write_items(delivery, index, context, &batch, &items, part);
     delivery.items = items;
     Ok(())
 }
@@ -264,7 +264,14 @@ fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool)
     }
     let batch = batch_of(delivery, index, items, more);
     let context = ResponseContext::SHARED;
-    write_items(delivery, index, &context, batch, items, ResponsePart::Whole);
+    write_items(
+        delivery,
+        index,
+        &context,
+        &batch,
+        items,
+        ResponsePart::Whole,
+    );
     let frame = Frame::new(&delivery.response.out[..], delivery.hub.frame_meter());
     delivery.response.clear();
     delivery.shared.batch = Some((items.to_vec(), more, date_s, Arc::clone(&frame)));
@@ -341,7 +348,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
     };
     let messages = lingered.messages.len() + message_count(items);
     let ends = told(delivery, index, &lingered, items);
-    let is_barren_gap = messages == 0 && (lingered.gap || has_gap(items)) && ends != Told::All;
+    let is_barren_gap = messages == 0 && (lingered.gap || has_gap(items)) && !ends.is_all();
     let retry_ms = match is_draining || is_barren_gap {
         true => Some(held_retry_ms(delivery, index)),
         false => None,
@@ -357,7 +364,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
             .connections
             .stats
             .record_delivery(messages, batch.gap);
-        write_items(delivery, index, &context, batch, items, part);
+        write_items(delivery, index, &context, &batch, items, part);
     } else {
         let LingerBatch { messages, gap, .. } = &lingered;
         delivery
@@ -373,7 +380,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
             spread_ms: spread_ms(lingered.audience),
         };
         let objects = messages.iter().map(|message| &message.object);
-        write_objects(delivery, index, &context, batch, objects, part);
+        write_objects(delivery, index, &context, &batch, objects, part);
     }
     end_hold(delivery, index);
 }
@@ -481,7 +488,7 @@ fn write_items(
     delivery: &mut Delivery,
     index: u32,
     context: &ResponseContext<'_>,
-    batch: Batch,
+    batch: &Batch,
     items: &[Item],
     part: ResponsePart,
 ) {
@@ -501,7 +508,7 @@ fn write_objects<'o>(
     delivery: &mut Delivery,
     index: u32,
     context: &ResponseContext<'_>,
-    batch: Batch,
+    batch: &Batch,
     objects: impl Iterator<Item = &'o Arc<Frame>>,
     part: ResponsePart,
 ) {
@@ -530,7 +537,7 @@ fn write_objects<'o>(
         spread_ms: batch.spread_ms,
     };
     let objects = objects.map(|object| object.bytes());
-    connections.stats.completed += u64::from(batch.ends == Told::All);
+    connections.stats.completed += u64::from(batch.ends.is_all());
     response.batch(context, &envelope, objects, part, framing);
 }
 

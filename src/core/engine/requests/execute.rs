@@ -72,7 +72,8 @@ pub(super) fn handle_request(
     }
 }
 
-/// Judges a request by its head.
+/// Judges a request by its head. Polls are hot: the judgement is inlined here, and nowhere else.
+#[inline(never)]
 pub(super) fn authorize<'b>(
     requests: &mut Requests,
     delivery: &Delivery,

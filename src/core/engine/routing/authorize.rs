@@ -130,6 +130,7 @@ impl Authorizer {
     }
 
     /// Judges a request: what it asks for, or why that is refused.
+    #[inline(always)]
     pub(in crate::engine) fn authorize<'b>(
         &mut self,
         head: &Head<'b>,
@@ -247,11 +248,12 @@ impl Authorizer {
                 .with("Accept-Encoding", "identity"));
         }
         let params = PublishParams::parse(head, channel.is_some())?;
+        let key = idempotency_key(head)?;
         if params.lines {
             return Ok(Operation::PublishByLines {
                 channel,
                 event: params.event,
-                key: idempotency_key(head)?,
+                key,
                 end: params.end,
                 ack: params.ack,
                 identity,
@@ -261,10 +263,10 @@ impl Authorizer {
             Some(channel) => Ok(Operation::Publish {
                 channel,
                 event: params.event,
-                key: idempotency_key(head)?,
+                key,
                 end: params.end,
             }),
-            None if head.idempotency_key.is_some() => Err(Problem::bad(
+            None if key.is_some() => Err(Problem::bad(
                 "Idempotency-Key goes with one message: POST /publish/CHANNEL",
             )),
             None if params.end => Err(Problem::bad(

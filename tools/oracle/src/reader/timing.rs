@@ -236,7 +236,11 @@ impl Timing {
             if is_answered && is_late(case, due) {
                 report_late(case, first, due);
             }
-        } else if !batch.gap && request.nudged.is_none() && request.lapses.is_none() {
+        } else if !batch.gap
+            && !batch.tells_ends
+            && request.nudged.is_none()
+            && request.lapses.is_none()
+        {
             judge_end(case, request);
         }
     }
