@@ -173,8 +173,8 @@ pub fn write_message(
 
 /// Appends a name or key, whose length fits into a byte.
 fn write_short(out: &mut Vec<u8>, text: &str) {
-    debug_assert!(text.len() <= usize::from(u8::MAX));
-    out.push(text.len() as u8);
+    let length = u8::try_from(text.len()).expect("names and keys have at most 255 bytes");
+    out.push(length);
     out.extend_from_slice(text.as_bytes());
 }
 

@@ -71,7 +71,10 @@ impl Log {
         draft: Draft<'n>,
     ) -> Result<Published, (Refusal, Draft<'n>)> {
         if let Some(first) = hub.published_before(&draft) {
-            return Ok(first);
+            return match draft.kind {
+                DraftKind::Message | DraftKind::End => Ok(first),
+                DraftKind::Last => self.complete(hub, draft, first),
+            };
         }
         if draft.kind != DraftKind::Message {
             return self.publish_ending(hub, draft);
@@ -84,6 +87,26 @@ impl Log {
             Log::Memory(memory) => hub.apply(memory.next(), room, draft),
             Log::Saved(_) => return self.publish_with_room(hub, room, draft),
         })
+    }
+
+    /// Publishes the end that belongs to an earlier message, unless something was published after that:
+    /// a crash may have come between the two.
+    #[cold]
+    fn complete<'n>(
+        &mut self,
+        hub: &mut Hub,
+        draft: Draft<'n>,
+        first: Published,
+    ) -> Result<Published, (Refusal, Draft<'n>)> {
+        let channel = hub.find(&draft.channel).map(|index| hub.channel(index));
+        // fault: retry-ends-nothing
+        if channel.is_some_and(|channel| channel.newest_item() == first.id.seq) {
+            let end = Draft::end(draft.channel.clone());
+            if let Err((refusal, _)) = self.publish_ending(hub, end) {
+                return Err((refusal, draft));
+            }
+        }
+        Ok(first)
     }
 
     /// Publishes the end of a channel, and the message before it if there is one.
@@ -207,6 +230,15 @@ impl Log {
         match self {
             Log::Memory(_) => None,
             Log::Saved(saved) => saved.unsaved(seq),
+        }
+    }
+
+    /// The same of a publish that may have ended its channel: then its end counts.
+    #[inline]
+    pub fn unsaved_publish(&self, published: &Published, ends: bool) -> Option<Mark> {
+        match ends {
+            false => self.unsaved(published.id.seq),
+            true => self.unsaved_end(),
         }
     }
 

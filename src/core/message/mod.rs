@@ -22,7 +22,10 @@ pub use data::{Data, is_json};
 pub use id::{Cursor, Epoch, MessageId, Seq};
 pub(crate) use json::json_depth;
 pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};
-pub use names::{ChannelName, EventError, EventName, IdempotencyKey, KeyError, NameError};
+pub use names::{
+    ChannelName, EventError, EventName, IdempotencyKey, KeyError, MAX_KEY_BYTES_WITH_PARTS,
+    NameError,
+};
 
 /// A message to be published. It has no id yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,6 +18,9 @@ const MAX_EVENT_BYTES: usize = 255;
 /// The longest idempotency key.
 const MAX_KEY_BYTES: usize = 255;
 
+/// The longest key of a request whose parts have keys: a slash and up to 20 digits follow.
+pub const MAX_KEY_BYTES_WITH_PARTS: usize = MAX_KEY_BYTES - 21;
+
 /// Event names with another meaning for readers: those of encke's own events, and those that
 /// run `onerror` and `onopen` of a browser's EventSource.
 const RESERVED_EVENTS: [&str; 6] = ["cursor", "gap", "end", "expired", "error", "open"];
@@ -183,9 +186,14 @@ impl IdempotencyKey {
         }
     }
 
-    /// The key of a part of the request that has this key: a line, by its number, or the end. It may
-    /// be longer than a key that is parsed.
+    /// Whether each part of a request may have a key of its own, made of this one.
+    pub fn has_room_for_parts(&self) -> bool {
+        self.0.len() <= MAX_KEY_BYTES_WITH_PARTS
+    }
+
+    /// The key of a part of the request that has this key: a line, by its number, or the end.
     pub fn of_part(&self, part: impl fmt::Display) -> IdempotencyKey {
+        debug_assert!(self.has_room_for_parts());
         IdempotencyKey(format!("{}/{part}", self.0).into())
     }
 }

@@ -21,6 +21,10 @@ pub(in crate::engine) struct LineUpload {
     pub(in crate::engine) published: u64,
     /// The last of them.
     pub(in crate::engine) last: Option<MessageId>,
+    /// The newest of them, which need not be the last: an earlier request may have published that.
+    pub(in crate::engine) newest: Option<MessageId>,
+    /// Whether the last of them was published by this request.
+    pub(in crate::engine) is_last_new: bool,
     /// The channel of the last of them, where each line names its own and that channel is to end.
     pub(in crate::engine) last_channel: Option<ChannelName<'static>>,
     /// The settings under which the request was judged, as a number that changes with them.
@@ -57,6 +61,14 @@ pub(in crate::engine) struct LinePlan {
 }
 
 impl LineUpload {
+    /// Notes a message or an end that was published.
+    pub(in crate::engine) fn note_newest(&mut self, id: MessageId) {
+        // fault: acknowledged-by-the-last
+        if self.newest.is_none_or(|newest| newest.seq < id.seq) {
+            self.newest = Some(id);
+        }
+    }
+
     /// Decodes the part of the body that `bytes` hold, and returns how many of them that is.
     pub(in crate::engine) fn take(&mut self, bytes: &[u8]) -> usize {
         if self.end != BodyEnd::Open {

@@ -246,7 +246,10 @@ fn rearm(connections: &mut Connections, index: u32) {
         State::Head => connections.start_head_timeout(index),
         // Lines that have arrived wait until the acknowledgements before them are read.
         // fault: lines-wait-for-ever
-        State::Body if conn.line_upload().is_some() => connections.defer_input(index),
+        State::Body if conn.line_upload().is_some() => {
+            connections.start_body_timeout(index);
+            connections.defer_input(index);
+        }
         State::Body => connections.start_body_timeout(index),
         // `settle` sets the idle timeout.
         State::Idle => {}

@@ -7,6 +7,7 @@ use super::settle::settle;
 use super::state::Delivery;
 use super::{expired, poll, stream};
 use crate::engine::connections::{Flags, State, Wire};
+use crate::engine::routing::MAX_CHANNELS;
 use crate::hub::{Item, Take};
 
 /// Readers of one channel that are served before the next channel.
@@ -19,9 +20,9 @@ const STREAM_TAKE: Take = Take {
 };
 
 /// The most that a paced stream is sent in one write: what came in its pause, nearly always. With the
-/// gaps of its channels these are as many slices as a write takes (`IOV_MAX`).
+/// gaps and the ends of its channels these are as many slices as a write takes (`IOV_MAX`).
 const PACED_TAKE: Take = Take {
-    messages: 900,
+    messages: 1_024 - 2 * MAX_CHANNELS,
     bytes: 256 << 10,
 };
 

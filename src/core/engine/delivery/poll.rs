@@ -98,8 +98,9 @@ pub(in crate::engine) fn open(
     let messages = message_count(&items);
     // An immediate response without messages invites an endless loop of requests: a gap does so for
     // a client whose requests reach two servers in turn that do not know each other's cursors.
-    // One whose reader is done invites none.
-    let is_barren = messages == 0 && (request.receive == Receive::Poll || gap) && !ends.is_all();
+    // So does one who is done and does not know it.
+    let is_immediate = request.receive == Receive::Poll || gap || ends.is_all();
+    let is_barren = messages == 0 && is_immediate;
     let batch = Batch {
         cursor,
         more,

@@ -177,7 +177,7 @@ fn execute<'b>(
             requests.check_room_to_wait(buffers, 0)?;
             let published = requests.log.publish(hub, draft);
             let published = published.map_err(|(refusal, _)| Problem::from(refusal))?;
-            if let Some(mark) = requests.log.unsaved(published.id.seq) {
+            if let Some(mark) = requests.log.unsaved_publish(&published, end) {
                 let mut json = Vec::new();
                 write_published(&mut json, &channel, &published);
                 await_log(delivery, index, head, context, mark, Some(json));

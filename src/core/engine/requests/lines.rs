@@ -18,7 +18,7 @@ use crate::engine::delivery::{
 use crate::engine::response::{Problem, ResponseContext};
 use crate::engine::routing::{Identity, Operation, Route, publish_to};
 use crate::http1::{self, Decoder, Head, Outcome, Scan, status};
-use crate::hub::Published;
+use crate::hub::{Hub, Published};
 use crate::log::Mark;
 use crate::message::lines::{LineBuffer, LineFault, parse_line, without_mark};
 use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
@@ -81,6 +81,8 @@ pub(super) fn begin(
         line: 0,
         published: 0,
         last: None,
+        newest: None,
+        is_last_new: false,
         last_channel: None,
         judged_by: requests.authorizer.changes(),
         _open: open,
@@ -182,7 +184,7 @@ fn step(
         let framing = framing_of_acknowledgements(delivery, index);
         let mut piece = Vec::with_capacity(acknowledged.len() + 16);
         framing.piece(&mut piece, |out| out.extend_from_slice(&acknowledged));
-        let mark = unsaved(requests, upload.last);
+        let mark = unsaved(requests, upload.newest);
         acknowledge(delivery, index, mark, piece, published_before);
     }
     if upload.line > before {
@@ -287,6 +289,8 @@ impl Publisher<'_> {
         if let Some((channel, published)) = published.map_err(in_line)? {
             upload.published += 1;
             upload.last = Some(published.id);
+            upload.note_newest(published.id);
+            upload.is_last_new = published.id.seq == self.delivery.hub.head();
             upload.last_channel = channel;
         }
         Ok(true)
@@ -384,7 +388,10 @@ fn finish(requests: &mut Requests, delivery: &mut Delivery, index: u32, upload: 
         Err(problem) => return refuse_lines(delivery, index, upload, problem),
     };
     delivery.connections.holders.clear(index);
-    let mark = unsaved(requests, ended.or(upload.last));
+    if let Some(ended) = ended {
+        upload.note_newest(ended);
+    }
+    let mark = unsaved(requests, upload.newest);
     let mut summary = format!("{{\"published\":{}", upload.published).into_bytes();
     if let Some(last) = upload.last.or(ended) {
         summary.extend_from_slice(b",\"last\":\"");
@@ -427,11 +434,24 @@ fn publish_end(
     let Some(channel) = channel.filter(|_| plan.ends) else {
         return Ok(None);
     };
+    if is_published_after(&delivery.hub, channel, upload) {
+        return Ok(None);
+    }
     let end = Draft {
         key: plan.key.as_ref().map(|key| key.of_part("end")),
         ..Draft::end(channel.clone())
     };
     Ok(Some(publish(requests, delivery, end)?.id))
+}
+
+/// Whether the last line is one of an earlier request with the same key, and something was published
+/// to its channel after it: that request ended the channel, and it was opened again.
+fn is_published_after(hub: &Hub, channel: &ChannelName<'_>, upload: &LineUpload) -> bool {
+    let (Some(last), Some(index)) = (upload.last, hub.find(channel)) else {
+        return false;
+    };
+    // fault: retry-ends-what-was-opened-again
+    !upload.is_last_new && hub.channel(index).newest() > Some(last.seq)
 }
 
 /// Keeps a request by lines until more of it can be done.

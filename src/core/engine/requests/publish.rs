@@ -57,7 +57,12 @@ pub(super) fn publish_batch(
         write_published(&mut answer, channel, published);
     }
     answer.extend_from_slice(b"]}");
-    let newest = published.last().map(|(_, published)| published.id.seq);
+    // Not always the last: a channel that has ended keeps its end.
+    // fault: batch-waits-for-its-last-line
+    let newest = published
+        .iter()
+        .map(|(_, published)| published.id.seq)
+        .max();
     Ok((answer, newest))
 }
 

@@ -12,7 +12,7 @@ use super::credential::{self, bearer};
 use super::handshake::Handshake;
 use super::params::Params;
 use super::permit::{self, Identity};
-use super::publication::{PublishParams, idempotency_key};
+use super::publication::{PublishParams, idempotency_key, key_of_lines};
 use super::rights::Rights;
 use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::config::Config;
@@ -248,17 +248,17 @@ impl Authorizer {
                 .with("Accept-Encoding", "identity"));
         }
         let params = PublishParams::parse(head, channel.is_some())?;
-        let key = idempotency_key(head)?;
         if params.lines {
             return Ok(Operation::PublishByLines {
                 channel,
                 event: params.event,
-                key,
+                key: key_of_lines(head)?,
                 end: params.end,
                 ack: params.ack,
                 identity,
             });
         }
+        let key = idempotency_key(head)?;
         match channel {
             Some(channel) => Ok(Operation::Publish {
                 channel,

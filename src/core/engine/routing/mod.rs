@@ -17,4 +17,4 @@ pub(super) use params::{Params, Since, callback_of, decoded, parameters, since};
 pub(super) use permit::{Identity, publish_to, receive as receive_from, serves_publishing};
 pub(super) use publication::is_by_lines;
 pub(super) use rights::Rights;
-pub(super) use route::{Names, Receive, Route, distinct_names};
+pub(super) use route::{MAX_CHANNELS, Names, Receive, Route, distinct_names};

@@ -7,7 +7,7 @@ use super::params::{decoded, last, parameters, switch};
 use super::route::Route;
 use crate::engine::response::Problem;
 use crate::http1::{self, Head, Method};
-use crate::message::{EventName, IdempotencyKey};
+use crate::message::{EventName, IdempotencyKey, MAX_KEY_BYTES_WITH_PARTS};
 
 /// The parameters of a request to publish.
 #[derive(Debug, Default)]
@@ -72,6 +72,16 @@ fn asks_lines(head: &Head<'_>) -> bool {
 
 fn event(name: &[u8]) -> Result<Option<EventName>, Problem> {
     EventName::parse(name).map_err(|error| Problem::bad(error.to_string()))
+}
+
+/// The key of a request that publishes by lines, from which those of its lines are made.
+pub(super) fn key_of_lines(head: &Head<'_>) -> Result<Option<IdempotencyKey>, Problem> {
+    match idempotency_key(head)? {
+        Some(key) if !key.has_room_for_parts() => Err(Problem::bad(format!(
+            "Idempotency-Key of a request with lines=1 has at most {MAX_KEY_BYTES_WITH_PARTS} bytes"
+        ))),
+        key => Ok(key),
+    }
 }
 
 /// The key of a request to publish.

@@ -168,7 +168,7 @@ impl<'b> Route<'b> {
 }
 
 /// Most channels in one request.
-const MAX_CHANNELS: usize = 64;
+pub(in crate::engine) const MAX_CHANNELS: usize = 64;
 
 /// The channels of one request: nearly always a single one, borrowed from its path.
 pub(in crate::engine) type Names<'b> = SmallVec<[ChannelName<'b>; 1]>;

@@ -348,3 +348,97 @@ fn acknowledgements_that_wait_hold_the_sender_back() {
             .contains(&format!("{{\"published\":{}", sent + 1))
     );
 }
+
+/// The last line of a batch may name a channel that has ended, and is answered with its old end.
+#[test]
+fn batch_is_answered_when_its_newest_message_is_saved() {
+    let mut server = server();
+    let batch = |lines: &str| {
+        format!(
+            "POST /publish HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{lines}",
+            lines.len()
+        )
+    };
+    let (id, _) = server.ask(Access::Trusted, &batch("{\"channel\":\"b\",\"end\":true}"));
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(status(&server.take(id)), "200");
+    let lines = "{\"channel\":\"a\",\"data\":1}\n{\"channel\":\"b\",\"end\":true}";
+    assert_eq!(server.ask_again(id, batch(lines)), "");
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert_eq!(status(&server.take(id)), "200");
+}
+
+/// The last line of a retry may be in history, and one before it not.
+#[test]
+fn retry_by_lines_is_answered_when_its_newest_message_is_saved() {
+    let mut server = server();
+    let request = |lines: &str, query: &str| {
+        format!(
+            "POST /publish?lines=1{query} HTTP/1.1\r\nHost: h\r\nIdempotency-Key: K\r\n\
+             Content-Length: {}\r\n\r\n{lines}",
+            lines.len()
+        )
+    };
+    let lines = "{\"channel\":\"a\",\"data\":1}\n{\"channel\":\"b\",\"data\":2}\n";
+    server.ask(Access::Trusted, &request(lines, ""));
+    server.control("DELETE", "/channels/a");
+    let mark = take(&mut server);
+    server.saved(mark);
+    let (plain, answer) = server.ask(Access::Trusted, &request(lines, ""));
+    assert_eq!(answer, "");
+    server.control("DELETE", "/channels/a");
+    let (acknowledged, head) = server.ask(Access::Trusted, &request(lines, "&ack=1"));
+    assert!(!head.contains("\"id\""), "{head}");
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert!(server.take(plain).contains("{\"published\":2,"));
+    assert!(server.take(acknowledged).contains("{\"published\":2,"));
+}
+
+#[test]
+fn key_of_lines_leaves_room_for_their_numbers() {
+    let mut server = server();
+    let request = |key: usize| {
+        by_lines("").replace(
+            "Transfer",
+            &format!("Idempotency-Key: {}\r\nTransfer", "k".repeat(key)),
+        )
+    };
+    let (_, refused) = server.ask(Access::Trusted, &request(235));
+    assert_eq!(status(&refused), "400");
+    assert!(refused.contains("at most 234 bytes"), "{refused}");
+    let (id, _) = server.ask(Access::Trusted, &request(234));
+    server.ask_again(id, chunk("one\n"));
+    let records = server.engine.take_unsaved().expect("a line").records;
+    assert!(records.windows(4).any(|part| part == b"kk/1"));
+}
+
+/// A crash may come between a message and the end that was published with it.
+#[test]
+fn retry_of_a_last_message_publishes_the_end_that_is_missing() {
+    let mut server = server();
+    let publish = |query: &str| {
+        format!(
+            "POST /publish/news{query} HTTP/1.1\r\nHost: h\r\nIdempotency-Key: k\r\n\
+             Content-Length: 1\r\n\r\nx"
+        )
+    };
+    let (id, _) = server.ask(Access::Trusted, &publish(""));
+    let mark = take(&mut server);
+    server.saved(mark);
+    server.take(id);
+    assert_eq!(server.ask_again(id, publish("?end=1")), "");
+    let mark = take(&mut server);
+    server.saved(mark);
+    assert!(server.take(id).contains("-1\",\"channel\":\"news\""));
+    assert!(
+        server
+            .control("GET", "/channels/news")
+            .contains("\"ended\":true")
+    );
+    // Again it changes nothing.
+    assert_eq!(status(&server.ask_again(id, publish("?end=1"))), "200");
+    assert_eq!(server.engine.newest().0, 2);
+}
