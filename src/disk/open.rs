@@ -3,11 +3,14 @@
 //! Owns the decision how far what was read can be believed. It passes entries on and does not know
 //! what they mean.
 //!
-//! Invariant: *damage never keeps a server from starting*. What follows the first damaged record is
-//! removed, the log says how much, and readers are told of a gap.
+//! Invariants:
+//! - *Damage never keeps a server from starting*. What follows a damaged record in its segment is
+//!   removed, the log says how much, and readers are told of a gap.
+//! - *What cannot be read is not damaged.* An error of the system refuses the start, and no file is
+//!   changed.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, DirBuilder, File};
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -90,8 +93,20 @@ pub(crate) struct Opened {
 pub(crate) struct ReadCounts {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// Bytes that were cut off because they, or bytes before them, were damaged.
+    /// Bytes that were cut off because they, or bytes before them, were damaged. What a killed process
+    /// left of its last write is none.
     pub(crate) cut_bytes: u64,
+}
+
+/// A segment as it was read.
+struct Part {
+    number: u64,
+    /// The bytes up to its last good record; 0 without its title.
+    bytes: u64,
+    /// Those that it has.
+    file_bytes: u64,
+    /// Whether something is missing in it, or before it.
+    is_faulty: bool,
 }
 
 /// A directory that is locked, and whose messages were not read yet.
@@ -161,18 +176,20 @@ impl Locked {
     }
 
     /// Reads all entries in order, and passes them to `each`, which refuses what it cannot read. What
-    /// follows a refused or damaged one is cut off.
+    /// follows a refused or damaged one in its segment is cut off.
     ///
     /// # Errors
     ///
-    /// The directory cannot be listed, or a file not be changed.
+    /// The directory cannot be listed, or a file not be read: then nothing is changed. Or a file cannot
+    /// be changed.
     pub(crate) fn read(self, each: impl FnMut(&[u8]) -> bool) -> Result<Opened, DataError> {
         let mark = Mark::read(&self.dir).unwrap_or_else(|error| {
             log::error!("{}: {error}", self.dir.join(super::mark::NAME).display());
             None
         });
-        let (segments, counts) = self.read_segments(mark, each)?;
-        let trust = self.trust(&segments, mark);
+        let (parts, counts) = self.read_segments(mark, each)?;
+        let trust = self.trust(&parts, mark);
+        let segments = self.mend(parts)?;
         let newest = mark.map_or(Seq::ZERO, |mark| mark.newest);
         let head = Head {
             identity: self.identity,
@@ -203,16 +220,22 @@ impl Locked {
         })
     }
 
-    /// How far the segments can be believed, of which those in `segments` are good.
-    fn trust(&self, segments: &VecDeque<Segment>, mark: Option<Mark>) -> Trust {
+    /// How far the segments can be believed.
+    fn trust(&self, parts: &[Part], mark: Option<Mark>) -> Trust {
         let Some(last) = &self.last else {
             // A new directory, or one without its head: no cursor is of this epoch.
             return Trust::All;
         };
-        let end = segments.back();
+        // Wherever it is: readers are told.
+        if parts.iter().any(|part| part.is_faulty) {
+            return Trust::Doubtful;
+        }
+        // A segment without its title has nothing in it.
+        let mut good = parts.iter().filter(|part| part.bytes > 0);
+        let end = good.next_back();
         let end = end.map_or((0, 0), |last| (last.number, last.bytes));
         // The mark is written with the first record.
-        let mark = mark.or(segments.is_empty().then(Mark::default));
+        let mark = mark.or((end == (0, 0)).then(Mark::default));
         let Some(mark) = mark else {
             return Trust::Doubtful;
         };
@@ -229,12 +252,12 @@ impl Locked {
         }
     }
 
-    /// Reads segments up to the first damage, and removes what follows.
+    /// Reads the segments. Nothing is changed before all are read: an error of the system is no damage.
     fn read_segments(
         &self,
         mark: Option<Mark>,
         mut each: impl FnMut(&[u8]) -> bool,
-    ) -> Result<(VecDeque<Segment>, ReadCounts), DataError> {
+    ) -> Result<(Vec<Part>, ReadCounts), DataError> {
         let names = self
             .files
             .list(&self.dir)
@@ -243,73 +266,93 @@ impl Locked {
             .iter()
             .filter_map(|name| segment::number(name))
             .collect();
+        let last = numbers.last().copied();
         let mut counts = ReadCounts::default();
-        let mut good = VecDeque::new();
-        let mut damage: Option<(u64, &str)> = None;
+        let mut parts: Vec<Part> = Vec::new();
         for number in numbers {
             let path = segment::path(&self.dir, number);
-            let is_next = good
-                .back()
-                .is_none_or(|last: &Segment| last.number + 1 == number);
-            let fault = match (damage, is_next) {
-                (Some(_), _) => Some("follows damage"),
-                (None, false) => Some("does not follow the segment before it"),
-                (None, true) => None,
+            let counted = |entry: &[u8]| {
+                counts.records += 1;
+                each(entry)
             };
-            if let Some(fault) = fault {
-                damage = damage.or(Some((number, fault)));
-                counts.cut_bytes += self.remove(&path)?;
-                continue;
-            }
-            let (bytes, stop) = match self.files.open(&path) {
-                Ok(file) => {
-                    let counted = |entry: &[u8]| {
-                        counts.records += 1;
-                        each(entry)
-                    };
-                    let (bytes, stop) = segment::read(&*self.files, &file, counted);
-                    if stop != Stop::End {
-                        counts.cut_bytes += self.cut(&file, &path, bytes)?;
-                    }
-                    (bytes, stop)
-                }
-                Err(error) => return Err(DataError::io(path)(error)),
+            let read = || {
+                let file = self.files.open(&path)?;
+                let (bytes, stop) = segment::read(&*self.files, &file, counted)?;
+                Ok((bytes, stop, self.files.len(&file)?))
+            };
+            let (bytes, stop, file_bytes) = read().map_err(DataError::io(&path))?;
+            // What a write that was cut short has left at the end, behind the mark, was not answered
+            // for. Such a write leaves no other bytes than its own.
+            let is_unanswered = Some(number) == last
+                && mark.is_some_and(|mark| (mark.segment, mark.bytes) <= (number, bytes));
+            let is_next = parts.last().is_none_or(|part| part.number + 1 == number);
+            let fault = match stop {
+                Stop::Damaged => Some("is damaged"),
+                Stop::Cut if !is_unanswered => Some("is cut"),
+                Stop::Cut | Stop::End if !is_next => Some("does not follow the segment before it"),
+                Stop::Cut | Stop::End => None,
             };
             counts.bytes += bytes;
-            match bytes {
-                // Its title was cut short.
-                0 => drop(self.remove(&path)?),
-                bytes => good.push_back(Segment { number, bytes }),
+            if let Some(fault) = fault {
+                let cut_bytes = file_bytes - bytes;
+                counts.cut_bytes += cut_bytes;
+                log::error!(
+                    "{}: segment {number} {fault}: cut off {cut_bytes} bytes; readers will be told of a gap",
+                    self.dir.display(),
+                );
             }
-            // What a write that was cut short has left behind the mark was not answered for.
-            let is_unanswered =
-                mark.is_some_and(|mark| (mark.segment, mark.bytes) <= (number, bytes));
-            if stop == Stop::Damaged || stop == Stop::Cut && !is_unanswered {
-                damage = Some((number, "is damaged"));
-            }
+            parts.push(Part {
+                number,
+                bytes,
+                file_bytes,
+                is_faulty: fault.is_some(),
+            });
         }
-        if let Some((number, what)) = damage {
-            log::error!(
-                "{}: segment {number} {what}: cut off {} bytes; readers will be told of a gap",
-                self.dir.display(),
-                counts.cut_bytes
-            );
-        }
-        Ok((good, counts))
+        Ok((parts, counts))
     }
 
-    /// Cuts a segment behind its last good record, and returns the number of bytes cut off.
-    fn cut(&self, file: &File, path: &Path, bytes: u64) -> Result<u64, DataError> {
-        let is = self.files.len(file).map_err(DataError::io(path))?;
-        let cut = self.files.set_len(file, bytes);
-        cut.map_err(DataError::io(path))?;
-        Ok(is - bytes)
-    }
-
-    fn remove(&self, path: &Path) -> Result<u64, DataError> {
-        let bytes = fs::metadata(path).map_or(0, |metadata| metadata.len());
-        self.files.remove(path).map_err(DataError::io(path))?;
-        Ok(bytes)
+    /// Cuts segments behind their last good records, and closes the gaps between their numbers, so that
+    /// the next start finds nothing wrong.
+    fn mend(&self, parts: Vec<Part>) -> Result<VecDeque<Segment>, DataError> {
+        let mut good = VecDeque::new();
+        if parts.iter().any(|part| part.is_faulty)
+            && let Some(last) = &self.last
+        {
+            // What is wrong is gone afterwards: a start that comes before this one has begun must know.
+            let end = End::Open(NO_BOOT.into());
+            let head = Head {
+                end,
+                ..last.clone()
+            };
+            if let Err(error) = head.write(&*self.files, &self.dir) {
+                log::warn!("cannot write to {}: {error}", self.dir.display());
+            }
+        }
+        for part in parts {
+            let path = segment::path(&self.dir, part.number);
+            match part.bytes {
+                // Not even its title is there.
+                0 => {
+                    self.files.remove(&path).map_err(DataError::io(&path))?;
+                    continue;
+                }
+                bytes if bytes < part.file_bytes => {
+                    let file = self.files.open(&path);
+                    let cut = file.and_then(|file| self.files.set_len(&file, bytes));
+                    cut.map_err(DataError::io(&path))?;
+                }
+                _ => {}
+            }
+            let before = good.back().map(|before: &Segment| before.number);
+            let number = before.map_or(part.number, |before| before + 1);
+            if number != part.number {
+                let renamed = self.files.rename(&path, &segment::path(&self.dir, number));
+                renamed.map_err(DataError::io(&path))?;
+            }
+            let bytes = part.bytes;
+            good.push_back(Segment { number, bytes });
+        }
+        Ok(good)
     }
 }
 

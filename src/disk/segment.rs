@@ -44,34 +44,35 @@ pub(super) enum Stop {
     End,
     /// In the middle of a record: bytes are missing.
     Cut,
-    /// With bytes that are no record, or cannot be read.
+    /// With bytes that are no record.
     Damaged,
 }
 
 /// Passes the entries of a segment to `each`, which refuses what it cannot read. Returns the bytes up
 /// to the last good record, and what follows.
+///
+/// # Errors
+///
+/// The file cannot be read. That says nothing about what is in it.
 pub(super) fn read(
     files: &dyn Files,
     file: &File,
     mut each: impl FnMut(&[u8]) -> bool,
-) -> (u64, Stop) {
+) -> io::Result<(u64, Stop)> {
     let mut buffer = vec![0; READ_BYTES];
     let mut filled = 0;
     // The place in the file of the first byte of the buffer.
     let mut at = 0;
     let mut has_title = false;
     loop {
-        let Ok(count) = read_full(files, file, &mut buffer[filled..], at + filled as u64) else {
-            return (at, Stop::Damaged);
-        };
-        filled += count;
+        filled += read_full(files, file, &mut buffer[filled..], at + filled as u64)?;
         let is_last = filled < buffer.len();
         let mut rest = &buffer[..filled];
         if !has_title {
             match rest.strip_prefix(TITLE) {
                 Some(records) => rest = records,
-                None if TITLE.starts_with(rest) => return (0, Stop::Cut),
-                None => return (0, Stop::Damaged),
+                None if TITLE.starts_with(rest) => return Ok((0, Stop::Cut)),
+                None => return Ok((0, Stop::Damaged)),
             }
             has_title = true;
         }
@@ -92,7 +93,7 @@ pub(super) fn read(
         let read = filled - rest.len();
         at += read as u64;
         if let Some(stop) = stop {
-            return (at, stop);
+            return Ok((at, stop));
         }
         buffer.copy_within(read..filled, 0);
         filled -= read;

@@ -4,6 +4,8 @@ use super::super::faulty::*;
 use super::super::files::System;
 use super::super::mark;
 use super::*;
+use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory after a crash or a clean end, and the entries in it.
 fn written(sync: DataSync, is_clean: bool) -> (TempDir, Vec<Vec<u8>>) {
@@ -72,6 +74,7 @@ fn what_a_killed_write_left_behind_the_mark_is_no_damage() {
         fs::write(only_segment(&copy), bytes).unwrap();
         let (opened, read) = open(&copy, DataSync::Second);
         assert_eq!(opened.trust, Trust::Answered, "{cut}");
+        assert_eq!(opened.read.cut_bytes, 0, "{cut}");
         assert_eq!(read.len(), all.len() + usize::from(cut >= more.len() / 2));
     }
 }
@@ -108,36 +111,117 @@ fn crash_before_the_first_record_is_no_clean_end() {
     assert_eq!(opened.trust, Trust::Doubtful);
 }
 
+/// No write that was cut short leaves bytes that are no record.
 #[test]
-fn segments_behind_damage_or_a_missing_one_are_removed() {
-    for missing in [true, false] {
-        let dir = TempDir::new();
-        let mut store = open(&dir, DataSync::Second).0.store;
-        for number in 0..6 {
-            let batch = records(&entries(number * 60..number * 60 + 60, 1_000));
-            store.write(&batch, Seq(number * 60 + 59)).unwrap();
+fn damage_behind_the_mark_is_told() {
+    let (dir, all) = written(DataSync::Second, false);
+    let whole = fs::read(only_segment(&dir)).unwrap();
+    let more = records(&entries(201..203, 90));
+    // With a longer length the rest would be a cut.
+    for at in (0..more.len() / 2).filter(|at| !(1..4).contains(at)) {
+        let copy = dir.copy();
+        let mut bytes = [&whole[..], &more[..]].concat();
+        bytes[whole.len() + at] ^= 1;
+        fs::write(only_segment(&copy), bytes).unwrap();
+        let (opened, read) = open(&copy, DataSync::Second);
+        assert_eq!(opened.read.cut_bytes, more.len() as u64, "{at}");
+        // Also by a start after one that has mended the directory, and done no more.
+        for trust in [opened.trust, {
+            drop(opened);
+            open(&copy, DataSync::Second).0.trust
+        }] {
+            assert_eq!((trust, &read), (Trust::Doubtful, &all), "{at}");
         }
-        store.end(Seq(359)).unwrap();
-        assert_eq!(store.segment_count(), 6);
-        drop(store);
+    }
+}
+
+/// A directory of six segments of 60 entries each.
+fn with_six_segments() -> TempDir {
+    let dir = TempDir::new();
+    let mut store = open(&dir, DataSync::Second).0.store;
+    for number in 0..6 {
+        let batch = records(&entries(number * 60..number * 60 + 60, 1_000));
+        store.write(&batch, Seq(number * 60 + 59)).unwrap();
+    }
+    store.end(Seq(359)).unwrap();
+    assert_eq!(store.segment_count(), 6);
+    dir
+}
+
+#[test]
+fn segments_behind_damage_or_a_missing_one_are_read() {
+    for fault in ["missing", "title", "record", "cut"] {
+        let dir = with_six_segments();
         let path = segment::path(&dir.0, 3);
-        match missing {
-            true => fs::remove_file(path).unwrap(),
-            false => fs::write(path, b"encke segment 1\nnonsense").unwrap(),
+        let mut bytes = fs::read(&path).unwrap();
+        match fault {
+            "missing" => fs::remove_file(path).unwrap(),
+            "title" => fs::write(path, "nonsense").unwrap(),
+            "record" => {
+                bytes[40] ^= 1;
+                fs::write(path, bytes).unwrap();
+            }
+            _ => fs::write(path, &bytes[..bytes.len() - 1]).unwrap(),
         }
+        let left = match fault {
+            "cut" => 120..179,
+            _ => 120..120,
+        };
+        let expected = [entries(0..120, 1_000), entries(left, 1_000)].concat();
+        let expected = [expected, entries(180..360, 1_000)].concat();
         let (opened, read) = open(&dir, DataSync::Second);
-        assert_eq!(read, entries(0..120, 1_000));
-        assert_eq!(opened.trust, Trust::Doubtful);
-        assert!(opened.read.cut_bytes > 180_000, "{:?}", opened.read);
-        assert!(!segment::path(&dir.0, 4).exists());
-        // What is written next is read next.
+        assert!(read == expected, "{fault}");
+        assert_eq!(opened.trust, Trust::Doubtful, "{fault}");
+        assert_eq!(opened.read.cut_bytes > 0, fault != "missing", "{fault}");
+        // What is written next is read next, and the next start finds nothing wrong.
         let mut store = opened.store;
         store
-            .write(&records(&entries(120..121, 8)), Seq(500))
+            .write(&records(&entries(360..361, 8)), Seq(500))
             .unwrap();
+        store.end(Seq(500)).unwrap();
         drop(store);
-        assert_eq!(open(&dir, DataSync::Second).1.len(), 121);
+        let (opened, read) = open(&dir, DataSync::Second);
+        assert_eq!(opened.trust, Trust::All, "{fault}");
+        assert!(read == [expected, entries(360..361, 8)].concat(), "{fault}");
     }
+}
+
+/// Files of which one segment cannot be read, as on a bad medium.
+struct Unreadable(AtomicU64);
+
+impl Files for Unreadable {
+    fn read_at(&self, file: &File, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        match self.0.fetch_add(1, Ordering::Relaxed) {
+            5 => Err(Errno::IO.into()),
+            _ => System.read_at(file, bytes, at),
+        }
+    }
+}
+
+#[test]
+fn segment_that_cannot_be_read_refuses_the_start_and_changes_nothing() {
+    let dir = with_six_segments();
+    // Damage before it is not cut off either.
+    let damaged = segment::path(&dir.0, 1);
+    let whole = fs::read(&damaged).unwrap();
+    fs::write(&damaged, &whole[..whole.len() - 1]).unwrap();
+    let content = || {
+        let paths = fs::read_dir(&dir.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> = paths.map(|path| (fs::read(&path).unwrap(), path)).collect();
+        all.sort();
+        all
+    };
+    let before = content();
+    let config = config(DataSync::Second);
+    let files = Arc::new(Unreadable(AtomicU64::new(0)));
+    let locked = Locked::new(files, &dir.0, &config, BOOT.into(), identity(1)).unwrap();
+    let line = locked.read(|_| true).err().unwrap().to_string();
+    assert!(line.contains(".log: Input/output error"), "{line}");
+    assert!(content() == before);
+    drop(before);
+    assert_eq!(open(&dir, DataSync::Second).1.len(), 359);
 }
 
 #[test]

@@ -40,6 +40,7 @@ proptest! {
                     read_entries.push(entry.to_vec());
                     true
                 })
+                .unwrap()
             });
             let expected = ends.iter().rev().find(|one| **one <= end).copied();
             prop_assert_eq!(good, expected.unwrap_or(0) as u64);
