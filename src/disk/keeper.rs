@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -69,7 +69,7 @@ impl Keeper {
             }
             Task::Remove { number, files } => {
                 let path = segment::path(&self.dir, number);
-                let removed = self.sync(&files).and_then(|()| self.files.remove(&path));
+                let removed = self.sync(&files).and_then(|()| self.remove(&path));
                 Done::Removed(number, removed.map_err(|error| (error, files)))
             }
         }
@@ -86,10 +86,45 @@ impl Keeper {
         self.files.sync_dir(&self.dir)
     }
 
-    fn is_there(&self, file: &File, path: &std::path::Path) -> io::Result<()> {
+    /// Removes a file. One that somebody else has removed is gone too.
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        match self.files.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    fn is_there(&self, file: &File, path: &Path) -> io::Result<()> {
         match self.files.is_at(file, path)? {
             true => Ok(()),
             false => Err(io::Error::other("a file was replaced")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::faulty::{Fault, Faulty, TempDir};
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn segment_that_is_gone_counts_as_removed() {
+        let dir = TempDir::new();
+        std::fs::create_dir(&dir.0).unwrap();
+        let files = Faulty::new();
+        let keeper = Keeper {
+            files: files.clone(),
+            dir: dir.0.clone(),
+        };
+        let remove = || {
+            keeper.carry_out(Task::Remove {
+                number: 3,
+                files: Vec::new(),
+            })
+        };
+        assert!(matches!(remove(), Done::Removed(3, Ok(()))));
+        files.fail_one(0, Fault::Errno(Errno::IO));
+        assert!(matches!(remove(), Done::Removed(3, Err(_))));
     }
 }
