@@ -30,7 +30,7 @@ mod writer;
 pub use open::DataError;
 pub(crate) use open::{Locked, Opened, Trust};
 pub(crate) use saver::Saver;
-pub(crate) use writer::{Event, Health, Usage};
+pub(crate) use writer::{Event, Health, HistoryBytes, Usage};
 
 use std::io;
 use std::path::Path;

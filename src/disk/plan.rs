@@ -1,12 +1,15 @@
 //! When the oldest segment is to go.
 //!
-//! Owns the bound of the directory: twice `--history-total-bytes`, and two segments. A segment goes when
+//! Owns the bound of the directory: twice `--history-total-bytes`, as it is in force, and two segments. A segment goes when
 //! more is on disk than can hold. Its records that hold are written again, which
 //! is paid for by new ones: so it cannot happen over and over while nothing is published.
+
+use super::writer::HistoryBytes;
 
 /// The plan.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// As of the last hand-over too.
     max_history_bytes: u64,
     segment_bytes: u64,
     /// The bytes of history in memory, as of the last hand-over.
@@ -29,9 +32,14 @@ impl Plan {
         }
     }
 
-    /// Notes that so many new bytes are written, and how much history there is.
-    pub(super) fn saved(&mut self, new_bytes: u64, history_bytes: u64) {
-        self.history_bytes = history_bytes;
+    /// Notes how much history there is, and may be.
+    pub(super) fn follow(&mut self, history: HistoryBytes) {
+        self.history_bytes = history.used;
+        self.max_history_bytes = history.max;
+    }
+
+    /// Notes that so many new bytes are written.
+    pub(super) fn saved(&mut self, new_bytes: u64) {
         self.credit = self.credit.saturating_add(new_bytes);
     }
 
@@ -56,5 +64,23 @@ impl Plan {
         // What was not needed by now will not be: a credit without bounds would pay for a herd.
         self.credit = (self.credit - price).min(2 * self.segment_bytes);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bound_is_that_of_the_last_hand_over() {
+        let mut plan = Plan::new(1_000, 100);
+        plan.saved(10_000);
+        assert!(!plan.is_full(2_000) && plan.is_full(2_001));
+        for max in [5_000, 500] {
+            plan.follow(HistoryBytes { used: max, max });
+            assert!(!plan.is_full(2 * max) && plan.is_full(2 * max + 1));
+            assert!(plan.lets_go(100, 2 * max - 199));
+            assert!(!plan.lets_go(100, max));
+        }
     }
 }

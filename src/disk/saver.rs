@@ -13,7 +13,7 @@ use super::files::Files;
 use super::keeper::{Keeper, Task};
 use super::plan::Plan;
 use super::store::Store;
-use super::writer::{Batch, Event, Health, Job, Report, Usage, Writer};
+use super::writer::{Batch, Event, Health, HistoryBytes, Job, Report, Usage, Writer};
 use encke_core::config::DataFull;
 use encke_core::message::Seq;
 
@@ -135,10 +135,15 @@ impl Saver {
         self.is_doubtful |= bytes.is_none();
     }
 
-    /// Hands over records. `newest` is the newest number that was given, `history_bytes` the bytes of
-    /// history in memory. Call it if [`Saver::is_idle`]. Returns whether they are written already, so that
+    /// Hands over records. `newest` is the newest number that was given, `history` how much
+    /// there is in memory. Call it if [`Saver::is_idle`]. Returns whether they are written already, so that
     /// there is a report.
-    pub(crate) fn hand_over(&mut self, records: Vec<u8>, newest: Seq, history_bytes: u64) -> bool {
+    pub(crate) fn hand_over(
+        &mut self,
+        records: Vec<u8>,
+        newest: Seq,
+        history: HistoryBytes,
+    ) -> bool {
         debug_assert!(self.is_idle(), "one hand-over at a time");
         self.judged_before = self.judged;
         let batch = Batch {
@@ -147,7 +152,7 @@ impl Saver {
             judged: self.judged,
             carried_bytes: mem::take(&mut self.carried_bytes),
             is_doubtful: mem::take(&mut self.is_doubtful),
-            history_bytes,
+            history,
         };
         self.is_busy = true;
         let written = match self.writer.try_lock() {

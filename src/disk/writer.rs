@@ -68,8 +68,15 @@ pub(super) struct Batch {
     pub(super) carried_bytes: u64,
     /// Whether a chunk could not be judged.
     pub(super) is_doubtful: bool,
-    /// The bytes of history in memory.
-    pub(super) history_bytes: u64,
+    pub(super) history: HistoryBytes,
+}
+
+/// The bytes of history in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HistoryBytes {
+    pub(crate) used: u64,
+    /// The limit: `--history-total-bytes`, which may change while encke runs.
+    pub(crate) max: u64,
 }
 
 /// What the writer tells the reactor.
@@ -283,6 +290,7 @@ impl Writer {
         if batch.is_doubtful {
             self.doubt();
         }
+        self.plan.follow(batch.history);
         self.pending = Some(batch);
         self.write_pending();
     }
@@ -348,7 +356,7 @@ impl Writer {
                 took: started.elapsed(),
             });
             let new_bytes = bytes.saturating_sub(batch.carried_bytes);
-            self.plan.saved(new_bytes, batch.history_bytes);
+            self.plan.saved(new_bytes);
             let is_judged =
                 |leaving: &&mut Leaving| leaving.is_judged && batch.judged == self.given;
             if let Some(leaving) = self.leaving.as_mut().filter(is_judged) {

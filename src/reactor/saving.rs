@@ -3,7 +3,7 @@
 //! Owns the way between the engine, which says what is to be saved, and the thread that saves it.
 
 use super::sockets::Sockets;
-use crate::disk::{Event, Health, Saver, Usage};
+use crate::disk::{Event, Health, HistoryBytes, Saver, Usage};
 use encke_core::engine::{DiskGauges, Engine};
 use encke_core::log::{Health as LogHealth, Mark};
 
@@ -82,7 +82,11 @@ impl Saving {
         if !self.saver.is_idle() {
             return false;
         }
-        let history_bytes = engine.hub().meter().used() as u64;
+        let meter = engine.hub().meter();
+        let history = HistoryBytes {
+            used: meter.used() as u64,
+            max: meter.limit() as u64,
+        };
         let newest = engine.newest();
         let records = match engine.take_unsaved() {
             Some(unsaved) => {
@@ -92,7 +96,7 @@ impl Saving {
             None if self.saver.has_judged() => Vec::new(),
             None => return false,
         };
-        self.saver.hand_over(records, newest, history_bytes)
+        self.saver.hand_over(records, newest, history)
     }
 
     /// Saves the rest at the end.

@@ -93,7 +93,11 @@ impl World {
 
     fn hand_over(&mut self, first: u64, count: u64) {
         let records = records(&entries(first..first + count, 100));
-        self.saver.hand_over(records, Seq(first + count - 1), 0);
+        self.saver.hand_over(
+            records,
+            Seq(first + count - 1),
+            HistoryBytes { used: 0, max: 1 },
+        );
     }
 
     /// Ends without a word, as by SIGKILL, and reads what is there.
@@ -268,7 +272,14 @@ fn directory_is_bounded_and_keeps_what_holds() {
             }
             world.saver.judged(Some(carried));
         }
-        world.saver.hand_over(records(&batch), Seq(newest), LIMIT);
+        world.saver.hand_over(
+            records(&batch),
+            Seq(newest),
+            HistoryBytes {
+                used: LIMIT,
+                max: LIMIT,
+            },
+        );
         while !world.saver.is_idle() {
             reports.push(world.next("report"));
         }
