@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::io::Errno;
 
 use super::files::{Files, System};
@@ -73,6 +74,8 @@ struct Plan {
     fault: Option<Fault>,
     /// Syncs alone fail.
     of_syncs: Option<Errno>,
+    /// Syncs alone take until the other end of this is dropped.
+    hang: Option<Receiver<()>>,
 }
 
 /// Files of the system, of whose operations some fail.
@@ -100,6 +103,16 @@ impl Faulty {
             of_syncs: Some(errno),
             ..Plan::default()
         };
+    }
+
+    /// All syncs hang from now on, until what is returned is dropped.
+    pub(super) fn hang_syncs(&self) -> Sender<()> {
+        let (release, hang) = bounded(0);
+        *self.0.lock().unwrap() = Plan {
+            hang: Some(hang),
+            ..Plan::default()
+        };
+        release
     }
 
     /// All operations fail from now on.
@@ -167,6 +180,10 @@ impl Files for Faulty {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         self.check()?;
+        let hang = self.0.lock().unwrap().hang.clone();
+        if let Some(hang) = hang {
+            let _ = hang.recv();
+        }
         let fault = self.0.lock().unwrap().of_syncs;
         if let Some(errno) = fault {
             return Err(errno.into());

@@ -2,12 +2,14 @@
 //!
 //! Owns the rule that one hand-over is under way at a time, and the end of the threads.
 
+use std::convert::Infallible;
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::files::Files;
 use super::keeper::{Keeper, Task};
@@ -26,12 +28,18 @@ const TASKS: usize = 4;
 /// Reports that can wait: of a hand-over, of records to judge, and news.
 const REPORTS: usize = 16;
 
+/// How long the end may take. A disk that takes longer hangs: then the end is that of a crash, in which
+/// nothing is lost that was answered for.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Saves history, by threads of its own.
 pub(crate) struct Saver {
     jobs: Sender<Job>,
     reports: Receiver<Report>,
     writer: Arc<Mutex<Writer>>,
     thread: Option<JoinHandle<()>>,
+    /// Nothing comes here: it is closed when the thread has ended.
+    ended: Receiver<Infallible>,
     /// Whether a hand-over is under way.
     is_busy: bool,
     /// Chunks that were judged, and those of which the writer knows.
@@ -82,9 +90,11 @@ impl Saver {
         let writer = Writer::new(store, full, plan, is_begun, queues, wake);
         let writer = Arc::new(Mutex::new(writer));
         let driven = Arc::clone(&writer);
+        let (is_running, ended) = bounded(0);
         let thread = thread::Builder::new()
             .name("disk-writer".into())
             .spawn(move || {
+                let _is_running: Sender<Infallible> = is_running;
                 Writer::run(&driven, &for_writer);
                 // The keeper's results are not taken any more, and must not block it.
                 drop(for_writer);
@@ -95,6 +105,7 @@ impl Saver {
             reports,
             writer,
             thread: Some(thread),
+            ended,
             is_busy: false,
             judged: 0,
             judged_before: 0,
@@ -170,8 +181,8 @@ impl Saver {
         is_written
     }
 
-    /// Saves the last records, ends the directory cleanly, and waits for the threads. `newest` is the
-    /// newest number that was given.
+    /// Saves the last records, ends the directory cleanly, and waits for the threads, unless the disk
+    /// hangs. `newest` is the newest number that was given.
     pub(crate) fn finish(mut self, records: Vec<u8>, newest: Seq) {
         let last = Batch {
             records,
@@ -182,10 +193,21 @@ impl Saver {
     }
 
     fn end(&mut self, last: Option<Batch>) {
-        if let Some(thread) = self.thread.take() {
-            let _ = self.jobs.send(Job::End(last));
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        let until = Instant::now() + END_TIMEOUT;
+        // Where the thread has panicked, there is nobody to take it.
+        let _ = self.jobs.send_deadline(Job::End(last), until);
+        match self.ended.recv_deadline(until) {
             // One that panicked has said so.
-            let _ = thread.join();
+            Err(RecvTimeoutError::Disconnected) => drop(thread.join()),
+            Err(RecvTimeoutError::Timeout) => log::error!(
+                "saved history does not end cleanly: the disk has not answered for {} s; the next start \
+                 is one after a crash",
+                END_TIMEOUT.as_secs()
+            ),
+            Ok(never) => match never {},
         }
     }
 }

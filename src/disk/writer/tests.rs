@@ -229,6 +229,23 @@ fn removed_directory_is_noticed() {
     }
 }
 
+#[test]
+fn end_does_not_wait_for_a_disk_that_hangs() {
+    let mut world = World::new(DataSync::Second, DataFull::Refuse);
+    world.hand_over(0, 5);
+    world.wait_saved();
+    let copy = {
+        let release = world.files.hang_syncs();
+        world.saver.finish(Vec::new(), Seq(4));
+        let copy = world.dir.copy();
+        // The thread goes on, in a directory that is about to be removed.
+        drop(release);
+        copy
+    };
+    let (opened, read) = open(&copy, DataSync::Second);
+    assert_eq!((opened.trust, read.len()), (Trust::Answered, 5));
+}
+
 /// The reactor's part of the bound: of the records that it is given, it hands over those that hold.
 /// Messages hold until so many bytes of newer ones are there; some for ever.
 #[test]
