@@ -63,6 +63,8 @@ pub(super) enum Fault {
     Short,
     /// A write writes a part, and the next operation of any kind fails.
     Torn(Errno),
+    /// The thread panics.
+    Panic,
 }
 
 /// The operations that fail, of those that change something, by their numbers.
@@ -142,7 +144,10 @@ impl Faulty {
         if let (Fault::Torn(errno), true) = (fault, number == plan.first + 1) {
             return Some(Fault::Errno(errno));
         }
-        (plan.first..=plan.last).contains(&number).then_some(fault)
+        let is_now = (plan.first..=plan.last).contains(&number);
+        drop(plan);
+        assert!(!(is_now && fault == Fault::Panic), "as the test wants");
+        is_now.then_some(fault)
     }
 
     fn check(&self) -> io::Result<()> {
@@ -169,7 +174,7 @@ impl Files for Faulty {
             Some(Fault::Errno(errno)) => Err(errno.into()),
             Some(Fault::Short) => System.write_at(file, &bytes[..1], at),
             Some(Fault::Torn(_)) => System.write_at(file, &bytes[..bytes.len().div_ceil(2)], at),
-            None => System.write_at(file, bytes, at),
+            Some(Fault::Panic) | None => System.write_at(file, bytes, at),
         }
     }
 

@@ -5,11 +5,11 @@
 use std::convert::Infallible;
 use std::io;
 use std::mem;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use super::files::Files;
 use super::keeper::{Keeper, Task};
@@ -42,6 +42,8 @@ pub(crate) struct Saver {
     ended: Receiver<Infallible>,
     /// Whether a hand-over is under way.
     is_busy: bool,
+    /// Whether it is told that the thread has panicked.
+    is_lost: bool,
     /// Chunks that were judged, and those of which the writer knows.
     judged: u64,
     judged_before: u64,
@@ -91,10 +93,14 @@ impl Saver {
         let writer = Arc::new(Mutex::new(writer));
         let driven = Arc::clone(&writer);
         let (is_running, ended) = bounded(0);
+        let running = Running {
+            writer: Arc::clone(&writer),
+            is_running: Some(is_running),
+        };
         let thread = thread::Builder::new()
             .name("disk-writer".into())
             .spawn(move || {
-                let _is_running: Sender<Infallible> = is_running;
+                let _running = running;
                 Writer::run(&driven, &for_writer);
                 // The keeper's results are not taken any more, and must not block it.
                 drop(for_writer);
@@ -107,6 +113,7 @@ impl Saver {
             thread: Some(thread),
             ended,
             is_busy: false,
+            is_lost: false,
             judged: 0,
             judged_before: 0,
             carried_bytes: 0,
@@ -117,10 +124,28 @@ impl Saver {
 
     /// The next report, if there is one.
     pub(crate) fn next_report(&mut self) -> Option<Report> {
-        let report = self.reports.try_recv().ok()?;
+        let report = self.reports.try_recv().ok().or_else(|| self.loss())?;
         self.usage = report.usage;
         self.is_busy &= !matches!(report.event, Event::Saved { .. });
         Some(report)
+    }
+
+    /// A report, once, when the thread has ended by itself: nothing is saved any more.
+    fn loss(&mut self) -> Option<Report> {
+        if self.is_lost || self.ended.try_recv() != Err(TryRecvError::Disconnected) {
+            return None;
+        }
+        self.is_lost = true;
+        log::error!(
+            "the thread that saves history has panicked: publishing is refused until encke is restarted"
+        );
+        let usage = Usage {
+            health: Health::Fails,
+            errors: self.usage.errors + 1,
+            ..self.usage
+        };
+        let event = Event::Usage;
+        Some(Report { event, usage })
     }
 
     /// The state of the directory, as of the last report.
@@ -176,9 +201,9 @@ impl Saver {
             Ok(true) => Job::Look,
             Err(batch) => Job::Write(batch),
         };
-        // The thread ends after this.
-        let _ = self.jobs.send(job);
-        is_written
+        // If there is no thread to take it, there is a report that says so.
+        let is_lost = self.jobs.send(job).is_err();
+        is_written || is_lost
     }
 
     /// Saves the last records, ends the directory cleanly, and waits for the threads, unless the disk
@@ -208,6 +233,22 @@ impl Saver {
                 END_TIMEOUT.as_secs()
             ),
             Ok(never) => match never {},
+        }
+    }
+}
+
+/// Says when the thread has ended, and wakes the reactor if it has panicked.
+struct Running {
+    writer: Arc<Mutex<Writer>>,
+    is_running: Option<Sender<Infallible>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.is_running = None;
+        if thread::panicking() {
+            let writer = self.writer.lock();
+            writer.unwrap_or_else(PoisonError::into_inner).wake();
         }
     }
 }

@@ -627,8 +627,13 @@ impl Writer {
             false => drop(self.reports.try_send(report)),
         }
         if !self.is_direct {
-            (self.wake)();
+            self.wake();
         }
+    }
+
+    /// Wakes the reactor.
+    pub(super) fn wake(&self) {
+        (self.wake)();
     }
 }
 

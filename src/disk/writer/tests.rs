@@ -230,6 +230,17 @@ fn removed_directory_is_noticed() {
 }
 
 #[test]
+fn thread_that_panics_is_told_once() {
+    let mut world = World::new(DataSync::Always, DataFull::Refuse);
+    world.files.fail_one(0, Fault::Panic);
+    world.hand_over(0, 5);
+    world.wait_health(Health::Fails);
+    assert!(world.saver.next_report().is_none());
+    let (trust, read) = world.finish(4);
+    assert_eq!((trust, read.len()), (Trust::Answered, 0));
+}
+
+#[test]
 fn end_does_not_wait_for_a_disk_that_hangs() {
     let mut world = World::new(DataSync::Second, DataFull::Refuse);
     world.hand_over(0, 5);
