@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -163,6 +164,8 @@ pub(super) struct Writer {
     pending: Option<Batch>,
     faults: Faults,
     is_forgotten: bool,
+    /// Whether it could not be emptied then.
+    is_stale: bool,
     errors: u64,
     retry_at: Option<Instant>,
     retry_after: Duration,
@@ -203,6 +206,7 @@ impl Writer {
                 sync: false,
             },
             is_forgotten: false,
+            is_stale: false,
             errors: u64::from(!is_begun),
             retry_at: (!is_begun).then(|| Instant::now() + FIRST_RETRY),
             retry_after: FIRST_RETRY,
@@ -574,8 +578,15 @@ impl Writer {
         if let Err(error) = self.store.clear() {
             self.errors += 1;
             let dir = self.store.dir().display();
-            log::debug!("cannot empty {dir}: {error}");
+            if !mem::replace(&mut self.is_stale, true) {
+                log::error!(
+                    "cannot empty {dir}: {error}; unless the log says that it is empty, remove {dir} before \
+                     the next start, which reads old history otherwise"
+                );
+            }
             self.retry_at = Some(Instant::now() + LAST_RETRY);
+        } else if mem::take(&mut self.is_stale) {
+            log::info!("{} is empty", self.store.dir().display());
         }
         if bytes != self.store.bytes() {
             self.report(Event::Usage);
