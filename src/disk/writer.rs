@@ -6,8 +6,10 @@
 //! Each hand-over is answered by a report, and there is one when writing begins to fail and works again.
 //!
 //! Invariants:
-//! - *The reactor waits for no disk.* It writes only if there is no sync that may make a write wait, and
-//!   after a write of its own that took long it leaves the next ones to the thread.
+//! - *The reactor waits for no sync.* It writes only if there is none under way that may make a write wait,
+//!   and never with `--data-sync always`. A write of its own may still wait, where the system has no room
+//!   in its page cache or the disk hangs: that is the price of its speed. After one that took long it
+//!   leaves the next ones to the thread.
 //! - *What was handed over is kept until it is written.* Nothing is given up because a write failed.
 //! - *A segment goes after its records were judged*: they were read, handed to the reactor, and those
 //!   that still hold are saved again, synced if `--data-sync` syncs.
@@ -42,7 +44,8 @@ const MARK_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_DIRECT_BYTES: usize = 256 << 10;
 
 /// A write of the reactor that takes longer is the last one for a while: for so many times as long. So
-/// it never waits for the disk for more than a small part of its time.
+/// on a disk that is slow it waits for no more than a small part of its time. One that hangs can stop it
+/// once, for as long as it hangs.
 const SLOW_WRITE: Duration = Duration::from_millis(1);
 const PAUSE_FACTOR: u32 = 20;
 
