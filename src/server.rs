@@ -109,15 +109,16 @@ impl Server {
         let goes_on = (*engine.hub().epoch(), engine.newest());
         let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
             .map_err(|error| Error::System("cannot create a poll", error))?;
+        let mut addresses = Vec::new();
+        for (address, is_control) in listeners(&config) {
+            addresses.extend(listen(&mut reactor, address, is_control, &config)?);
+        }
+        // Last: from here on the directory is one in use, which only an end makes clean again.
         if let Some(opened) = opened {
             let read = (opened.read.records, opened.read.cut_bytes);
             let saver = disk::start(opened, goes_on, &config, reactor.bell())
                 .map_err(|error| Error::System("cannot start a thread", error))?;
             reactor.save_with(saver, read);
-        }
-        let mut addresses = Vec::new();
-        for (address, is_control) in listeners(&config) {
-            addresses.extend(listen(&mut reactor, address, is_control, &config)?);
         }
         log::info!(
             "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
@@ -288,5 +289,38 @@ fn raise_file_limit() -> u64 {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => raised.current.unwrap_or(u64::MAX),
         Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::disk::TempDir;
+
+    fn ends_cleanly(dir: &TempDir) -> bool {
+        let head = fs::read_to_string(dir.0.join("head")).unwrap();
+        head.lines().any(|line| line == "end clean")
+    }
+
+    #[test]
+    fn start_that_fails_leaves_saved_history_clean() {
+        let dir = TempDir::new();
+        let mut config = Config::default();
+        config.listen = vec![Address::Tcp(([127, 0, 0, 1], 0).into())];
+        let other = Server::bind(config.clone()).unwrap();
+        config.saving.dir = Some(dir.0.clone());
+
+        // One that never runs.
+        let server = Server::bind(config.clone()).unwrap();
+        assert!(!ends_cleanly(&dir));
+        drop(server);
+        assert!(ends_cleanly(&dir));
+
+        config.listen.push(other.local_addrs()[0].clone());
+        let error = Server::bind(config).err();
+        assert!(matches!(error, Some(Error::Bind(..))), "{error:?}");
+        assert!(ends_cleanly(&dir));
     }
 }

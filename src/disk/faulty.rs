@@ -18,10 +18,10 @@ use encke_core::message::Epoch;
 use std::sync::Arc;
 
 /// A directory that is removed at the end of its test.
-pub(super) struct TempDir(pub(super) PathBuf);
+pub(crate) struct TempDir(pub(crate) PathBuf);
 
 impl TempDir {
-    pub(super) fn new() -> TempDir {
+    pub(crate) fn new() -> TempDir {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("encke-disk-{}-{number}", std::process::id());

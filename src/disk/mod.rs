@@ -27,6 +27,8 @@ mod segment;
 mod store;
 mod writer;
 
+#[cfg(test)]
+pub(crate) use faulty::TempDir;
 pub use open::DataError;
 pub(crate) use open::{Locked, Opened, Trust};
 pub(crate) use saver::Saver;

@@ -19,6 +19,7 @@ mod sockets;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::event::Event;
@@ -237,14 +238,18 @@ impl Reactor {
         while !self.engine.is_drained() {
             self.tick()?;
         }
-        if let Some(saving) = self.saving.take() {
-            saving.finish(&mut self.engine);
-        }
+        self.finish_saving();
         log::info!(
             "drained; {} connections were left",
             self.engine.connection_count()
         );
         Ok(())
+    }
+
+    fn finish_saving(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            saving.finish(&mut self.engine);
+        }
     }
 
     fn tick(&mut self) -> io::Result<()> {
@@ -515,6 +520,16 @@ impl Reactor {
                 self.addresses.remove(address);
             }
             self.gate.resume();
+        }
+    }
+}
+
+/// Also a server that never ran, or whose poll failed, ends saved history cleanly; one that panics does
+/// not.
+impl Drop for Reactor {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            self.finish_saving();
         }
     }
 }
