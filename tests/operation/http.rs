@@ -105,7 +105,18 @@ impl Connection {
     }
 
     pub(crate) fn send_with(&mut self, method: &str, target: &str, fields: &str, body: &[u8]) {
-        let length = body.len();
+        self.send_beginning(method, target, fields, body.len(), body);
+    }
+
+    /// Sends a request and the beginning of its body, which has `length` bytes.
+    pub(crate) fn send_beginning(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &str,
+        length: usize,
+        body: &[u8],
+    ) {
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: encke\r\nContent-Length: {length}\r\n{fields}\r\n"
         );

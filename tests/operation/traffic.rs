@@ -87,13 +87,14 @@ impl Traffic {
     /// Does everything, in an order in which what follows still has room, and returns the last
     /// metrics.
     pub(crate) fn run(&mut self) -> String {
-        let steps: [fn(&mut Traffic); 14] = [
+        let steps: [fn(&mut Traffic); 15] = [
             Traffic::request_everything,
             Traffic::reload,
             Traffic::show_tokens,
             Traffic::receive_by_every_transport,
             Traffic::let_a_hold_expire,
             Traffic::evict_and_meet_a_gap,
+            Traffic::publish_by_lines_and_end,
             Traffic::end_connections,
             Traffic::exceed_connections,
             Traffic::exceed_channels,
@@ -221,6 +222,16 @@ impl Traffic {
         }
         let batch = self.unix.get_json("/poll/news?since=unknown-1");
         assert_eq!(batch["gap"], true);
+    }
+
+    fn publish_by_lines_and_end(&mut self) {
+        let mut publisher = self.unix.connect();
+        publisher.send_beginning("POST", "/publish/answer?lines=1", "", 9, b"line\n");
+        self.scrape_until_moved("encke_line_requests");
+        self.scrape_until_moved("encke_lines_published_total");
+        let target = "/publish/answer?end=1";
+        assert_eq!(self.unix.status("POST", target, b""), 200);
+        assert_eq!(self.unix.get_json("/poll/answer")["end"], true);
     }
 
     fn end_connections(&mut self) {
