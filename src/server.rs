@@ -307,8 +307,10 @@ mod tests {
     #[test]
     fn start_that_fails_leaves_saved_history_clean() {
         let dir = TempDir::new();
-        let mut config = Config::default();
-        config.listen = vec![Address::Tcp(([127, 0, 0, 1], 0).into())];
+        let mut config = Config {
+            listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+            ..Config::default()
+        };
         let other = Server::bind(config.clone()).unwrap();
         config.saving.dir = Some(dir.0.clone());
 
