@@ -14,7 +14,7 @@ import time
 
 import targets
 import verdicts
-from client import (PATIENCE_S, Exchange, Socket, connect, get, metric, publish, subscribers,
+from client import (PATIENCE_S, Exchange, Socket, Upload, connect, get, metric, publish, subscribers,
                     wait_for_subscribers)
 
 # An event, and the first byte of a stream, must be through within this.
@@ -43,6 +43,8 @@ def of(target):
         within = target.departures.get(technique, LEFT_S)
         name = f"{technique}: departure of the client noticed within {within} s"
         yield name, functools.partial(departure, technique=technique, within=within)
+    yield "lines: each published when its line end is written", lines_as_they_come
+    yield "lines: more than a body may have", many_lines
     yield "WebSocket: messages at once, and a command", web_socket
     yield "WebSocket: message of 1 MiB", large_on_web_socket
     yield f"WebSocket: departure of the client noticed within {LEFT_S} s", web_socket_departure
@@ -166,6 +168,31 @@ def open_socket(stage, channel):
     return opened
 
 
+def lines_as_they_come(stage):
+    """A request whose body goes on, through proxies that must not gather it first."""
+    with Upload(stage, "lines", "lines=1&end=1") as upload, \
+            Exchange(stage.control_port, "/ndjson/lines") as reader:
+        expect(reader.head(SOON_S), 200)
+        reader.until(b"heartbeat", SOON_S)
+        wait_for_subscribers(stage, "lines", 1, SOON_S)
+        for number in range(3):
+            upload.write(f"line {number}\n")
+            reader.until(f"line {number}".encode(), SOON_S)
+        upload.write("without line end")
+        answer = upload.finish()
+        expect([answer["published"], set(answer)], [4, {"published", "last"}])
+        reader.until(b'"end":true', SOON_S)
+
+
+def many_lines(stage):
+    """A body may be longer than a proxy allows for others."""
+    line = "x" * 9_999 + "\n"
+    with Upload(stage, "many-lines", "lines=1") as upload:
+        for _ in range(300):
+            upload.write(line)
+        expect(upload.finish()["published"], 300)
+
+
 def web_socket(stage):
     with open_socket(stage, "socket") as opened:
         for number in range(5):
@@ -278,16 +305,18 @@ def talk(port, request):
 def no_control(stage):
     for method, path in (("POST", "/publish/open"), ("PUT", "/publish/open"), ("POST", "/publish"),
                          ("GET", "/channels"), ("DELETE", "/channels/open"), ("GET", "/metrics")):
-        answer = get(stage.port, stage.prefix + path, method, "text" if method.startswith("P") else None)
-        if answer.status != 404:
+        is_publish = method.startswith("P")
+        answer = get(stage.port, stage.prefix + path, method, "text" if is_publish else None)
+        # Who has a token may publish there.
+        if answer.status != (401 if is_publish else 404):
             raise AssertionError(f"{method} {path} is answered {answer.status}")
 
 
 def no_token_logged(stage, log):
-    path = f"{stage.prefix}/poll/logged"
-    expect(get(stage.port, f"{path}?since=now&token=secret").status, 200)
+    path, token = f"{stage.prefix}/poll/logged", stage.token("logged")
+    expect(get(stage.port, f"{path}?since=now&token={token}").status, 200)
     text = (stage.directory / log).read_text()
-    expect([path in text, "secret" in text], [True, False])
+    expect([path in text, token in text], [True, False])
 
 
 def restart(stage):

@@ -60,6 +60,36 @@ class Exchange:
         self.connection.close()
 
 
+class Upload:
+    """A request to publish by lines, through the proxy, with a body in chunks that goes on."""
+
+    def __init__(self, stage, channel, query):
+        self.connection = connect(stage.port)
+        self.connection.putrequest("POST", f"{stage.prefix}/publish/{channel}?{query}")
+        self.connection.putheader("Authorization", f"Bearer {stage.token(channel)}")
+        self.connection.putheader("Transfer-Encoding", "chunked")
+        self.connection.endheaders()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+    def write(self, text):
+        self.connection.send(f"{len(text):x}\r\n{text}\r\n".encode())
+
+    def finish(self):
+        """Ends the body; the answer."""
+        self.connection.send(b"0\r\n\r\n")
+        self.connection.sock.settimeout(PATIENCE_S)
+        response = self.connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise AssertionError(f"answered {response.status}: {content!r}")
+        return json.loads(content)
+
+
 class Socket:
     """A WebSocket, and the frames that have come."""
 

@@ -46,7 +46,14 @@ class Stage:
         self.port, self.prefix = self.public_port, ""
         self.server = self.proxy = self.application = None
         self.application_port = free_port()
+        self.key = directory / "key"
+        self.key.write_text("the secret of a test, 32 bytes..")
         self.start_encke()
+
+    def token(self, publish):
+        """A token that grants to publish to these channels."""
+        command = [self.encke, "token", f"--key-file={self.key}", f"--publish={publish}", "--expires=10m"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def start_encke(self):
         self.server = start(
@@ -101,6 +108,10 @@ class Target:
     # Whether an application says who may read: then it has checks of its own.
     asks_application = False
 
+    def options(self, directory):
+        """Anyone may receive, and who has a token may publish."""
+        return () if self.asks_application else (f"--token-key-file={directory / 'key'}", "--anonymous=**")
+
     def is_installed(self):
         return self.binary is None or self.path() is not None
 
@@ -110,7 +121,7 @@ class Target:
     def start(self, encke, directory, over_tcp):
         if not self.is_installed():
             raise RuntimeError(f"{self.binary} is not installed (package {self.package})")
-        stage = Stage(encke, directory)
+        stage = Stage(encke, directory, self.options(directory))
         if self.binary:
             stage.port, stage.prefix = free_port(), "/encke"
             if self.asks_application:
