@@ -259,7 +259,10 @@ impl Slow {
             all.first().copied().cloned().unwrap_or(Value::Null)
         };
         assert_eq!(only("channel"), *draft.channel);
-        let kind = match (self.all("data").is_empty(), only("end") == Value::Bool(true)) {
+        let kind = match (
+            self.all("data").is_empty(),
+            only("end") == Value::Bool(true),
+        ) {
             (false, false) => DraftKind::Message,
             (false, true) => DraftKind::Last,
             (true, _) => DraftKind::End,

@@ -58,7 +58,7 @@ fn line_is_published_when_its_end_arrives() {
         ("ree\n", &["one", "two", "three"]),
         ("la", &["one", "two", "three"]),
     ] {
-        assert_eq!(server.ask_again(id, &chunk(piece)), "");
+        assert_eq!(server.ask_again(id, chunk(piece)), "");
         assert_eq!(history(&mut server, "a"), expected, "{piece:?}");
     }
     assert_eq!(server.engine.stats().lines, 3);
@@ -81,7 +81,7 @@ fn acknowledgements_come_line_by_line() {
     assert_eq!(status(&response), "200");
     assert!(response.contains("Content-Type: application/x-ndjson\r\n"));
     assert!(response.contains("Connection: close\r\n") && body(&response).is_empty());
-    let response = server.ask_again(id, &chunk("1\n\n2\n3"));
+    let response = server.ask_again(id, chunk("1\n\n2\n3"));
     let acknowledged: Vec<&str> = response.matches("\"subscribers\":0}\n").collect();
     assert_eq!(acknowledged.len(), 2, "{response}");
     let response = server.ask_again(id, LAST);
@@ -153,7 +153,7 @@ fn content_type_says_what_lines_are() {
     let mut server = Server::new(&Config::default());
     let json = "Content-Type: application/json\r\n";
     let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", json));
-    server.ask_again(id, &chunk("{\"a\":1}\r\n \n\t\"x\" \n"));
+    server.ask_again(id, chunk("{\"a\":1}\r\n \n\t\"x\" \n"));
     let response = server.ask_again(id, LAST);
     assert_eq!(status(&response), "200");
     assert_eq!(history(&mut server, "a"), ["{\"a\":1}", "x"]);
@@ -169,12 +169,9 @@ fn content_type_says_what_lines_are() {
 fn lines_of_a_batch_name_their_channels() {
     let mut server = Server::new(&Config::default());
     let (id, _) = server.ask(Access::Trusted, &head("/publish?lines=1&end=1", ""));
-    server.ask_again(id, &chunk("\u{feff}{\"channel\":\"a\",\"data\":1}\n"));
+    server.ask_again(id, chunk("\u{feff}{\"channel\":\"a\",\"data\":1}\n"));
     assert_eq!(history(&mut server, "a"), ["1"]);
-    server.ask_again(
-        id,
-        &chunk("{\"channel\":\"b\",\"data\":2,\"end\":true}\n\n"),
-    );
+    server.ask_again(id, chunk("{\"channel\":\"b\",\"data\":2,\"end\":true}\n\n"));
     let response = server.ask_again(id, &(chunk("{\"channel\":\"c\",\"data\":3}\n") + LAST));
     assert!(response.contains("\"published\":3"), "{response}");
     let hub = server.engine.hub();
@@ -206,8 +203,8 @@ fn bad_line_ends_the_request_and_what_came_before_stays() {
             let fields = format!("Content-Type: {kind}\r\n");
             let target = format!("{target}?lines=1{ack}");
             let (id, mut response) = server.ask(Access::Trusted, &head(&target, &fields));
-            response += &server.ask_again(id, &chunk(&format!("{good}\n\n{good}\n")));
-            response += &server.ask_again(id, &chunk(&format!("{bad}\n{good}\n")));
+            response += &server.ask_again(id, chunk(&format!("{good}\n\n{good}\n")));
+            response += &server.ask_again(id, chunk(&format!("{bad}\n{good}\n")));
             assert_eq!(history(&mut server, "a"), ["1", "1"]);
             let answered = if ack.is_empty() { expected } else { "200" };
             assert_eq!(status(&response), answered, "{response}");
@@ -233,17 +230,17 @@ fn line_is_as_long_as_a_body_may_be() {
         let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
         // Longer together than a body may be.
         for _ in 0..3 {
-            assert_eq!(server.ask_again(id, &chunk(&fits)), "");
-            assert_eq!(server.ask_again(id, &chunk(end)), "");
+            assert_eq!(server.ask_again(id, chunk(&fits)), "");
+            assert_eq!(server.ask_again(id, chunk(end)), "");
         }
-        assert_eq!(server.ask_again(id, &chunk("y\n")), "");
-        let response = server.ask_again(id, &chunk(&too_long));
+        assert_eq!(server.ask_again(id, chunk("y\n")), "");
+        let response = server.ask_again(id, chunk(&too_long));
         assert_eq!(status(&response), "413");
         assert!(response.contains("line 5: "), "{response}");
         assert!(response.contains("\"published\":4}"), "{response}");
     }
     let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
-    let response = server.ask_again(id, &chunk(&format!("{too_long}\n")));
+    let response = server.ask_again(id, chunk(&format!("{too_long}\n")));
     assert_eq!(status(&response), "413");
 }
 
@@ -275,7 +272,7 @@ fn whole_retry_with_a_key_is_harmless() {
 fn end_comes_after_the_last_line() {
     let mut server = Server::new(&Config::default());
     let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1&end=1", ""));
-    server.ask_again(id, &chunk("1\n2\n"));
+    server.ask_again(id, chunk("1\n2\n"));
     let has_ended = |server: &Server| {
         let hub = server.engine.hub();
         hub.find("a")
@@ -287,7 +284,7 @@ fn end_comes_after_the_last_line() {
     // Not after a line that is refused, nor where the client breaks off.
     for broken in ["x\r\n", ""] {
         let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1&end=1", ""));
-        server.ask_again(id, &chunk("1\n2"));
+        server.ask_again(id, chunk("1\n2"));
         assert!(!has_ended(&server));
         server.ask_again(id, broken);
         server.end_of_input(id);
@@ -317,11 +314,11 @@ fn body_timeout_counts_between_lines() {
     let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
     for _ in 0..5 {
         server.pass(timeout_ms - 100);
-        assert_eq!(server.ask_again(id, &chunk("x\n")), "");
+        assert_eq!(server.ask_again(id, chunk("x\n")), "");
     }
     // Bytes without a line end do not count.
     server.pass(timeout_ms / 2);
-    assert_eq!(server.ask_again(id, &chunk("x")), "");
+    assert_eq!(server.ask_again(id, chunk("x")), "");
     server.pass(timeout_ms / 2 + 100);
     let response = server.take(id);
     assert_eq!(status(&response), "408");
@@ -334,9 +331,9 @@ fn drain_ends_requests_by_lines() {
     let mut server = Server::new(&Config::default());
     let (busy, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
     let (quiet, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1&ack=1", ""));
-    server.ask_again(busy, &chunk("1\n"));
+    server.ask_again(busy, chunk("1\n"));
     server.engine.begin_drain();
-    let response = server.ask_again(busy, &chunk("2\n"));
+    let response = server.ask_again(busy, chunk("2\n"));
     assert_eq!(status(&response), "503");
     assert!(response.contains("\"published\":1}"), "{response}");
     server.engine.release_drained(100_000);
@@ -357,9 +354,9 @@ fn rights_are_judged_while_lines_come() {
     let ann = token("ann", 10, "x", "a");
     let mut server = Server::new(&config());
     let (expiring, _) = server.ask(Access::Public, &publish(&ann));
-    assert_eq!(server.ask_again(expiring, &chunk("1\n")), "");
+    assert_eq!(server.ask_again(expiring, chunk("1\n")), "");
     server.pass(10_000);
-    let response = server.ask_again(expiring, &chunk("2\n"));
+    let response = server.ask_again(expiring, chunk("2\n"));
     assert_eq!(status(&response), "401");
     assert!(
         response.contains("; 1 messages were published before"),
@@ -369,14 +366,14 @@ fn rights_are_judged_while_lines_come() {
     // The key of the token is removed.
     let ann = token("ann", 600, "x", "a");
     let (reviewed, _) = server.ask(Access::Public, &publish(&ann));
-    assert_eq!(server.ask_again(reviewed, &chunk("1\n")), "");
+    assert_eq!(server.ask_again(reviewed, chunk("1\n")), "");
     server.engine.reconfigure(&config());
-    assert_eq!(server.ask_again(reviewed, &chunk("2\n")), "");
+    assert_eq!(server.ask_again(reviewed, chunk("2\n")), "");
     server.engine.reconfigure(&Config {
         tokens: other_rules(),
         ..Config::default()
     });
-    let response = server.ask_again(reviewed, &chunk("3\n"));
+    let response = server.ask_again(reviewed, chunk("3\n"));
     assert_eq!(status(&response), "401", "{response}");
 
     // Its subject's connections are ended.
@@ -397,7 +394,7 @@ fn rights_are_judged_while_lines_come() {
     server.pass(20);
     let response = server.take(kicked);
     assert_eq!(status(&response), "401", "{response}");
-    assert_eq!(server.ask_again(other, &chunk("4\n")), "");
+    assert_eq!(server.ask_again(other, chunk("4\n")), "");
 
     // A line of a batch is judged by itself.
     let request = head(
@@ -406,10 +403,10 @@ fn rights_are_judged_while_lines_come() {
     );
     let (batch, _) = server.ask(Access::Public, &request);
     assert_eq!(
-        server.ask_again(batch, &chunk("{\"channel\":\"a\",\"data\":5}\n")),
+        server.ask_again(batch, chunk("{\"channel\":\"a\",\"data\":5}\n")),
         ""
     );
-    let response = server.ask_again(batch, &chunk("{\"channel\":\"b\",\"data\":6}\n"));
+    let response = server.ask_again(batch, chunk("{\"channel\":\"b\",\"data\":6}\n"));
     assert_eq!(status(&response), "403");
     assert!(response.contains("line 2: "), "{response}");
     assert_eq!(history(&mut server, "a"), ["1", "1", "2", "4", "5"]);

@@ -530,7 +530,7 @@ fn upload_is_judged_again_when_its_body_is_whole() {
             server.control("DELETE", "/connections?sub=u&block=9");
         }
         let next = request("GET", "/healthz", None);
-        let response = server.ask_again(id, &format!("2{next}"));
+        let response = server.ask_again(id, format!("2{next}"));
         assert_eq!(status(&response), expected);
         assert!(response.contains("\r\n\r\nok\n"), "{response}");
         let published = u64::from(expected == "200");

@@ -107,14 +107,14 @@ fn publisher_that_waits_too_long_is_told_to_repeat() {
     assert_eq!(server.engine.stats().unsaved_answers, 1);
 
     // The retry waits for the record of the first, and gets its id.
-    assert_eq!(server.ask_again(id, &keyed("two", "k")), "");
+    assert_eq!(server.ask_again(id, keyed("two", "k")), "");
     let mark = take(&mut server);
     server.saved(mark);
     assert!(server.take(id).contains("-1\",\"channel\":\"news\""));
     // From here on it is answered at once.
     assert!(
         server
-            .ask_again(id, &keyed("three", "k"))
+            .ask_again(id, keyed("three", "k"))
             .contains("-1\",\"channel\":\"news\"")
     );
 }
