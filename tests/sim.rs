@@ -7,7 +7,7 @@ use encke_simulation::{Run, live};
 /// Enough to reach every kind of event, and quick in a debug build.
 const RUN: Run = Run {
     first: 0,
-    seeds: 300,
+    seeds: 600,
     steps: 1_000,
     jobs: 2,
     most_failures: 5,

@@ -40,9 +40,6 @@ pub struct Publish {
     pub again: Option<Id>,
 }
 
-/// How long a message may take to be saved, in microseconds.
-const UNSAVED: u64 = 1_000_000;
-
 /// A stretch of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -144,12 +141,13 @@ impl Conditions<'_> {
 }
 
 impl Logs {
-    /// Whether a message may have gone with the server, of which readers may have received it: it was
-    /// not answered for when the server ended.
-    pub fn may_be_unsaved(&self, publish: &Publish) -> bool {
-        // A publisher that hangs up at once is not answered, and is done before the message is saved.
-        let done = publish.done + UNSAVED;
-        let is_answered = matches!(publish.outcome, Outcome::Accepted(_));
+    /// Whether a message of this id may have gone with the server, of which readers may have received it: it was
+    /// not answered for when the server ended. A server may be late by `slack`, in microseconds.
+    pub fn may_be_unsaved(&self, publish: &Publish, id: Id, slack: u64) -> bool {
+        // A publisher that hangs up at once is not answered, and is done before the message is read.
+        let done = publish.done + slack;
+        // A retry may have been answered with another id.
+        let is_answered = publish.outcome == Outcome::Accepted(id);
         let mut outages = self.outages.iter();
         self.keeps_history
             && !is_answered

@@ -23,6 +23,9 @@ pub struct Known {
     pub begun: u64,
     /// When its publisher had the response; none if it never had one.
     pub acked: Option<u64>,
+    /// Whether readers must get it: not if it may have gone with a server that was killed before it was
+    /// answered for. Such a message may still have been in history, and have displaced others.
+    pub is_owed: bool,
 }
 
 /// All messages of a run, as far as they are known.
@@ -64,6 +67,7 @@ impl Truth {
             seq: id.seq,
             begun: publish.begun,
             acked: Some(publish.done),
+            is_owed: true,
         };
         let channel = self.channels.entry((id.epoch, publish.channel));
         channel.or_default().push(known);
@@ -101,6 +105,7 @@ impl Truth {
             seq: id.seq,
             begun: publish.begun,
             acked: Some(publish.done),
+            is_owed: true,
         };
         channel.insert(place, known);
     }

@@ -233,7 +233,9 @@ impl World {
 
     /// Checks how many messages history keeps, where only count and age limit it.
     pub(crate) fn check_history(&mut self) {
-        if !self.setup.exact_history {
+        // A start may bring a forgotten channel back, for which another has to go.
+        let may_lack_room = self.is_saved() && self.model.is_short_of_channels;
+        if !self.setup.exact_history || may_lack_room {
             return;
         }
         for (channel, name) in self.setup.names.iter().enumerate() {
@@ -252,7 +254,10 @@ impl World {
                 true => ROUNDING_MS,
                 false => 0,
             };
-            let least = expected(self.model.reloaded_at, self.now);
+            // A start takes ages by the calendar.
+            let ahead = if self.is_saved() { ROUNDING_MS } else { 0 };
+            let rounding = rounding.max(ahead);
+            let least = expected(self.model.reloaded_at, self.now + ahead);
             let most = expected(0, self.now.saturating_sub(rounding));
             let known = self.engine.hub().find(name);
             let kept = known.map_or(0, |known| self.engine.hub().channel(known).len());

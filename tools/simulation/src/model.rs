@@ -158,6 +158,12 @@ impl Model {
         newest.is_end.then_some(newest.seq)
     }
 
+    /// Whether nothing was published to a channel after a message.
+    pub(crate) fn is_newest(&self, channel: usize, seq: u64) -> bool {
+        let newest = self.newest[channel];
+        newest.seq == seq && !newest.is_end
+    }
+
     /// Whether a channel that is ended again may have this end.
     pub(crate) fn may_be_end(&self, channel: usize, seq: u64) -> bool {
         let is_an_end = self

@@ -196,6 +196,12 @@ impl World {
                 "the answer is {seq}, and the key is that of {first:?}"
             );
             self.tally.retries += 1;
+            if said.kind == DraftKind::Last && self.model.is_newest(said.channel, seq) {
+                // The first was published without the end.
+                let end = self.model.head() + 1;
+                self.model.end(end, said.channel);
+                self.tally.ends += 1;
+            }
             return;
         }
         if let Some(first) = first {

@@ -328,7 +328,7 @@ impl World {
                 _ => None,
             },
             // What a crash does to the end of a channel is judged by the tests of the log.
-            kind: match self.chance.u8(..30) {
+            kind: match self.chance.u8(..12) {
                 _ if self.is_saved() => DraftKind::Message,
                 0 => DraftKind::Last,
                 1 => DraftKind::End,

@@ -100,7 +100,7 @@ impl Setup {
         if reloads {
             policy::change(&mut config, chance, &names, exact_history);
         }
-        let is_saved = chance.u8(..3) == 0;
+        let is_saved = chance.u8(..4) == 0;
         // Rights are judged when a request is answered, which the log delays.
         let has_rights = !is_saved && chance.u8(..3) == 0;
         let mut keys = Vec::new();

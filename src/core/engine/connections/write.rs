@@ -45,7 +45,7 @@ pub(in crate::engine) fn write(
     }
 }
 
-/// As [`write`], behind what is unsent.
+/// As [`write()`], behind what is unsent.
 pub(in crate::engine) fn write_behind(
     connections: &mut Connections,
     index: u32,

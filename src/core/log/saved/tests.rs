@@ -412,8 +412,8 @@ impl World {
                     |message: &&&Message| message.seq > cursor && !got.contains(&message.seq);
                 let is_due = match *name {
                     "latest" => {
-                        let newest = messages.iter().rev().take(1 + usize::from(ended));
-                        newest.filter(is_missed).next().is_some()
+                        let mut newest = messages.iter().rev().take(1 + usize::from(ended));
+                        newest.any(|message| is_missed(&message))
                     }
                     _ => messages.iter().any(|message| is_missed(&message)),
                 };

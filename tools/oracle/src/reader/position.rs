@@ -340,7 +340,7 @@ impl Position {
                 let again =
                     case.truth
                         .between(id.epoch, each.channel, id.seq, from.seq.saturating_add(1));
-                again.first()
+                again.iter().find(|known| known.is_owed)
             });
             if let Some(again) = again {
                 let text = format!("{id} after {from}: it would be sent {again:?} again");
@@ -400,6 +400,9 @@ impl Position {
         for number in 0..self.channels.len() {
             let Followed { channel, has_begun } = self.channels[number];
             for known in truth.between(place.epoch, channel, place.seq, before) {
+                if !known.is_owed {
+                    continue;
+                }
                 if truth.is_replaced(channel, known.seq) {
                     let may_be_told = self.may_be_told_of(case, channel, known.seq);
                     missing += usize::from(may_be_told);

@@ -109,22 +109,27 @@ impl Truth {
         truth
     }
 
+    fn slack(&self) -> u64 {
+        match &self.retention {
+            Retention::Limits(limits) => limits.rules.slack,
+            Retention::Exact(_) => 0,
+        }
+    }
+
     fn place_messages(&mut self, ids: &Ids<'_>, logs: &Logs) {
+        let slack = self.slack();
         // By id, so each channel is in order.
         for (id, number) in &ids.by_id {
             let Some(publish) = self.publishes.get(number) else {
                 continue;
             };
-            if logs.may_be_unsaved(publish) {
-                // Some may have received it, and none need to.
-                continue;
-            }
             let is_answered = publish.outcome == Outcome::Accepted(*id);
             let channel = self.channels.entry((id.epoch, publish.channel));
             channel.or_default().push(Known {
                 seq: id.seq,
                 begun: publish.begun,
                 acked: is_answered.then_some(publish.done),
+                is_owed: !logs.may_be_unsaved(publish, *id, slack),
             });
             if is_answered {
                 let heads = self.heads.entry(id.epoch).or_default();
