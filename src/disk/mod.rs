@@ -22,6 +22,7 @@ mod keeper;
 mod mark;
 mod open;
 mod plan;
+mod report;
 mod saver;
 mod segment;
 mod store;
@@ -31,8 +32,9 @@ mod writer;
 pub(crate) use faulty::TempDir;
 pub use open::DataError;
 pub(crate) use open::{Locked, Opened, Trust};
+pub(crate) use plan::HistoryBytes;
+pub(crate) use report::{Event, Health, Usage};
 pub(crate) use saver::Saver;
-pub(crate) use writer::{Event, Health, HistoryBytes, Usage};
 
 use std::io;
 use std::path::Path;

@@ -4,7 +4,13 @@
 //! more is on disk than can hold. Its records that hold are written again, which
 //! is paid for by new ones: so it cannot happen over and over while nothing is published.
 
-use super::writer::HistoryBytes;
+/// The bytes of history in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HistoryBytes {
+    pub(crate) used: u64,
+    /// The limit: `--history-total-bytes`, which may change while encke runs.
+    pub(crate) max: u64,
+}
 
 /// The plan.
 #[derive(Clone, Debug)]

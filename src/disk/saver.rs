@@ -13,9 +13,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 
 use super::files::Files;
 use super::keeper::{Keeper, Task};
-use super::plan::Plan;
+use super::plan::{HistoryBytes, Plan};
+use super::report::{Event, Health, Report, Usage};
 use super::store::Store;
-use super::writer::{Batch, Event, Health, HistoryBytes, Job, Report, Usage, Writer};
+use super::writer::{Batch, Job, Writer};
 use encke_core::config::DataFull;
 use encke_core::message::Seq;
 

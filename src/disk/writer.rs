@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::keeper::{Done, Task};
-use super::plan::Plan;
+use super::plan::{HistoryBytes, Plan};
+use super::report::{Event, Health, Report, Usage};
 use super::segment::{Segment, TITLE};
 use super::store::Store;
 use encke_core::config::{DataFull, DataSync};
@@ -73,61 +74,6 @@ pub(super) struct Batch {
     /// Whether a chunk could not be judged.
     pub(super) is_doubtful: bool,
     pub(super) history: HistoryBytes,
-}
-
-/// The bytes of history in memory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HistoryBytes {
-    pub(crate) used: u64,
-    /// The limit: `--history-total-bytes`, which may change while encke runs.
-    pub(crate) max: u64,
-}
-
-/// What the writer tells the reactor.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) event: Event,
-    pub(crate) usage: Usage,
-}
-
-/// Why the writer reports.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// A hand-over is saved.
-    Saved {
-        /// The number that was the newest then.
-        #[cfg(test)]
-        newest: Seq,
-        /// How long it took.
-        took: Duration,
-    },
-    /// Old records, of which those that still hold are to be saved again.
-    Judge(Vec<u8>),
-    /// The usage has changed.
-    Usage,
-}
-
-/// The state of the directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub(crate) health: Health,
-    /// The bytes of all segments.
-    pub(crate) bytes: u64,
-    pub(crate) segments: usize,
-    /// Operations that failed since the start.
-    pub(crate) errors: u64,
-}
-
-/// Whether the directory can be written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// It can.
-    #[default]
-    Works,
-    /// It cannot, and that is tried again and again.
-    Fails,
-    /// It could not, and is not used any more.
-    Forgotten,
 }
 
 /// What fails at present, each by itself.
