@@ -12,7 +12,7 @@ pub struct Saving {
     pub dir: Option<PathBuf>,
     /// When what was written is synced, so that it survives the machine.
     pub sync: DataSync,
-    /// What becomes of publishing while the directory cannot be written.
+    /// How publishes are answered while the directory cannot be written.
     pub full: DataFull,
 }
 
@@ -43,7 +43,7 @@ impl DataSync {
     }
 }
 
-/// What becomes of publishing while the directory cannot be written.
+/// How publishes are answered while the directory cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataFull {
     /// It is refused with 503, and `/readyz` is 503, until the directory can be written.

@@ -16,7 +16,7 @@ const RETRY: &[u8] = b",\"retry\":";
 const SPREAD: &[u8] = b",\"spread\":";
 const END: &[u8] = b"}";
 
-/// What a batch tells of the ends of channels.
+/// The ends of channels that a batch reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ends<'e> {
     /// Nothing.

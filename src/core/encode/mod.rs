@@ -15,6 +15,7 @@ mod object;
 
 pub use batch::{Ends, Envelope, batch, problem};
 pub use jsonp::{check_callback, jsonp};
+pub(crate) use object::write_json_strings;
 pub use object::{object, write_json_string};
 pub(crate) use {
     jsonp::{escape_into, expression},

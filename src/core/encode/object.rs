@@ -115,12 +115,18 @@ pub(crate) fn ended_object(out: &mut Vec<u8>, channels: &[&str], id: MessageId) 
 
 /// Appends the member `ended`, after a comma.
 pub(super) fn ended_member(out: &mut Vec<u8>, channels: &[&str]) {
-    out.extend_from_slice(b",\"ended\":[");
-    for (place, channel) in channels.iter().enumerate() {
+    out.extend_from_slice(b",\"ended\":");
+    write_json_strings(out, channels.iter().copied());
+}
+
+/// Appends a JSON list of strings, each as [`write_json_string`] writes it.
+pub(crate) fn write_json_strings<'s>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'s str>) {
+    out.push(b'[');
+    for (place, text) in texts.enumerate() {
         if place > 0 {
             out.push(b',');
         }
-        write_json_string(out, channel);
+        write_json_string(out, text);
     }
     out.push(b']');
 }

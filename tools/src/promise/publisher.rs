@@ -357,7 +357,7 @@ impl Publisher<'_> {
         }
         // What was acknowledged is known, also if the request was cut off.
         let mut body = Vec::new();
-        let is_whole = result.is_ok() && read_to_end(stream, &mut body).is_ok();
+        let is_whole = result.is_ok() && read_body(stream, &mut body).is_ok();
         acknowledged(&body, is_whole)
     }
 
@@ -460,26 +460,6 @@ fn acknowledged(body: &[u8], is_whole: bool) -> (Vec<Id>, bool) {
     (ids, is_whole && has_end)
 }
 
-/// Reads the body of the next response as far as it comes.
-fn read_to_end(stream: &mut TcpStream, body: &mut Vec<u8>) -> io::Result<()> {
-    let mut responses = ResponseReader::without_extensions();
-    let mut buffer = [0; 16 << 10];
-    loop {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        let mut bytes = &buffer[..length];
-        while let Some(part) = responses.next(&mut bytes).map_err(io::Error::other)? {
-            match part {
-                Part::Interim(_) | Part::Head(_) => {}
-                Part::Body(data) => body.extend_from_slice(data),
-                Part::End => return Ok(()),
-            }
-        }
-    }
-}
-
 /// The ids of an answer to a publish or a batch.
 fn ids(body: &[u8]) -> Option<Vec<Id>> {
     let published = match serde_json::from_slice::<PublishedBatch>(body) {
@@ -493,9 +473,17 @@ fn ids(body: &[u8]) -> Option<Vec<Id>> {
 /// Reads the next response on a connection, and returns its status, its body, and whether the
 /// connection ends.
 pub(super) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, Vec<u8>, bool)> {
+    let mut body = Vec::new();
+    let (code, closes) = read_body(stream, &mut body)?;
+    Ok((code, body, closes))
+}
+
+/// Reads the body of the next response as far as it comes, and returns the status of the response
+/// and whether the connection ends.
+fn read_body(stream: &mut TcpStream, body: &mut Vec<u8>) -> io::Result<(u16, bool)> {
     let mut responses = ResponseReader::without_extensions();
     let mut buffer = [0; 16 << 10];
-    let (mut code, mut body, mut closes) = (0, Vec::new(), false);
+    let (mut code, mut closes) = (0, false);
     loop {
         let length = stream.read(&mut buffer)?;
         if length == 0 {
@@ -507,7 +495,7 @@ pub(super) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, Vec<u8>, b
                 Part::Interim(_) => {}
                 Part::Head(head) => (code, closes) = (head.status, head.closes()),
                 Part::Body(data) => body.extend_from_slice(data),
-                Part::End => return Ok((code, body, closes)),
+                Part::End => return Ok((code, closes)),
             }
         }
     }

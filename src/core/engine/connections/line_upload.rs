@@ -44,7 +44,7 @@ pub(in crate::engine) enum BodyEnd {
     Malformed(Error),
 }
 
-/// What the lines of a request are, and what it is answered.
+/// How a request wants its lines to be published, and how it is answered.
 pub(in crate::engine) struct LinePlan {
     /// The channel of all lines; `None`: each is a line of a batch, and names its own.
     pub(in crate::engine) channel: Option<ChannelName<'static>>,

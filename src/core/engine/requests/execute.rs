@@ -10,7 +10,7 @@ use super::metrics;
 use super::publish::{accept, publish_batch, write_published};
 use super::state::Requests;
 use crate::encode::cursor_object;
-use crate::engine::connections::State;
+use crate::engine::connections::{Flags, State};
 use crate::engine::delivery::{
     Answer, Delivery, ReceiveRequest, open_poll, open_stream, start, wait_for_log,
 };
@@ -89,6 +89,27 @@ pub(super) fn authorize<'b>(
         date_ms: delivery.date_ms,
     };
     requests.authorizer.authorize(head, route, circumstances)
+}
+
+/// Refuses a request whose body is not taken: what follows it is not read as requests.
+pub(super) fn refuse_before_body(
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    route: Option<Route<'_>>,
+    problem: &Problem,
+) {
+    delivery.connections[index].flags.insert(Flags::CLOSE);
+    refuse_request(delivery, index, head, route, problem);
+}
+
+/// Tells a client that waits for it to send the body of its request (RFC 9110, section 10.1.1), of
+/// which `rest` has arrived.
+pub(super) fn invite_body(delivery: &mut Delivery, head: &Head<'_>, rest: &[u8]) {
+    if head.expect_continue && rest.is_empty() {
+        let out = &mut delivery.response.out;
+        out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+    }
 }
 
 /// Refuses a request after which its connection can go on.

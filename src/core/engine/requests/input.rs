@@ -3,7 +3,7 @@
 //! Owns the order of requests on a connection: the next one is processed only when the response to
 //! the one before is written or waits to be. It never decides what a request means.
 
-use super::execute::{authorize, handle_request, refuse_request};
+use super::execute::{authorize, handle_request, invite_body, refuse_before_body};
 use super::frames::{execute_delayed, next_frame};
 use super::lines;
 use super::state::Requests;
@@ -348,14 +348,10 @@ fn begin_upload(
         }
         Ok(progress) => {
             if let Err(problem) = authorize(requests, delivery, index, head, route) {
-                delivery.connections[index].flags.insert(Flags::CLOSE);
-                refuse_request(delivery, index, head, route, &problem);
+                refuse_before_body(delivery, index, head, route, &problem);
                 return rest.len();
             }
-            if head.expect_continue && rest.is_empty() {
-                let out = &mut delivery.response.out;
-                out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
+            invite_body(delivery, head, rest);
             upload.head = raw.into();
             let connections = &mut delivery.connections;
             connections.enter(index, State::Body);

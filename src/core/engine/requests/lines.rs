@@ -6,7 +6,7 @@
 //! Invariant: *a line is published at once or never.* A line that arrived waits only for its turn, or
 //! until the acknowledgements before it are read.
 
-use super::execute::{authorize, await_log, context_of, record, refuse_request};
+use super::execute::{authorize, await_log, context_of, invite_body, record, refuse_before_body};
 use super::publish::write_published;
 use super::socket::identity;
 use super::state::Requests;
@@ -48,15 +48,11 @@ pub(super) fn begin(
         Ok(operation) => plan(operation, head),
         Err(problem) => {
             // What follows is its body.
-            delivery.connections[index].flags.insert(Flags::CLOSE);
-            refuse_request(delivery, index, head, route, &problem);
+            refuse_before_body(delivery, index, head, route, &problem);
             return rest.len();
         }
     };
-    if head.expect_continue && rest.is_empty() {
-        let out = &mut delivery.response.out;
-        out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-    }
+    invite_body(delivery, head, rest);
     if plan.has_acks {
         // The request may turn out to be malformed after its response has begun.
         delivery.connections[index].flags.insert(Flags::CLOSE);

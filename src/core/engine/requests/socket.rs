@@ -7,7 +7,7 @@
 use super::command::{self, Command};
 use super::publish::write_published;
 use super::state::Requests;
-use crate::encode::{cursor_object, gap_object, write_json_string};
+use crate::encode::{cursor_object, gap_object, write_json_strings};
 use crate::engine::delivery::{
     Answer, Delivery, Followed, close_socket, end_command, follow, tell_ends, wait_behind,
     wait_for_log, write_error,
@@ -127,14 +127,8 @@ fn write_accepted(out: &mut Vec<u8>, channel: &str, published: &Published) {
 
 /// Appends what a socket follows now, without the last brace.
 fn write_followed(out: &mut Vec<u8>, names: &Names<'_>, followed: Followed) {
-    out.extend_from_slice(b"{\"channels\":[");
-    for (place, name) in names.iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        write_json_string(out, name);
-    }
-    out.push(b']');
+    out.extend_from_slice(b"{\"channels\":");
+    write_json_strings(out, names.iter().map(|name| &**name));
     let member = out.len();
     cursor_object(out, followed.cursor);
     // The member alone: a comma in the place of one brace, and not the other.
