@@ -412,6 +412,26 @@ mod tests {
     }
 
     #[test]
+    fn ends_are_told() {
+        let some = |channels: &[&str]| Event::Ended {
+            cursor: "a-1".into(),
+            channels: channels.iter().map(|&name| name.into()).collect(),
+        };
+        let all = Event::End {
+            cursor: "a-2".into(),
+        };
+        let objects = "{\"cursor\":\"a-1\",\"ended\":[\"x\"]}\n{\"cursor\":\"a-2\",\"end\":true}\n";
+        says(Format::Ndjson, objects, &[some(&["x"]), all.clone()]);
+        // Without the envelope there is no place for names.
+        let end = "id: a-2\nevent: end\ndata: a-2\n\n";
+        let plain = format!("id: a-1\nevent: cursor\ndata: a-1\n\n{end}");
+        says(Format::Sse, &plain, &[some(&[]), all.clone()]);
+        let object = "{\"cursor\":\"a-1\",\"ended\":[\"x\"]}";
+        let wrapped = format!("id: a-1\ndata: {object}\n\n{end}");
+        says(Format::SseEnvelope, &wrapped, &[some(&["x"]), all]);
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         let script = format!("<script>e({OBJECT})</script>\n");
         for (format, body) in [
@@ -426,11 +446,13 @@ mod tests {
             (Format::Sse, "data: x\n\n"),
             (Format::Sse, "id: a-1\n\n"),
             (Format::Sse, "id: a-1\nevent: cursor\ndata: a-2\n\n"),
-            (Format::Sse, "id: a-1\nevent: cursor\ndata: a-1\n\n"),
             (
                 Format::Sse,
                 "retry: 5\nid: a-1\nevent: cursor\ndata: a-1\n\n",
             ),
+            (Format::Sse, "id: a-1\nevent: end\ndata: a-2\n\n"),
+            (Format::Ndjson, "{\"end\":true}\n"),
+            (Format::Ndjson, "{\"ended\":[\"a\"]}\n"),
             (Format::SseEnvelope, "id: a-1\ndata: {}\n\n"),
         ] {
             assert!(decode(format, body, 0).is_err(), "{format:?}: {body}");
