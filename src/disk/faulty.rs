@@ -12,8 +12,9 @@ use rustix::io::Errno;
 use super::files::{Files, System};
 use super::head;
 use super::open::{Locked, Opened};
+use encke_core::base::record;
 use encke_core::config::{Config, DataSync};
-use encke_core::log::{Identity, record};
+use encke_core::log::Identity;
 use encke_core::message::Epoch;
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::files::{Files, read_full};
-use encke_core::log::record::{self, Read};
+use encke_core::base::record::{self, Read};
 
 /// The first bytes of every segment.
 pub(super) const TITLE: &[u8; 16] = b"encke segment 1\n";

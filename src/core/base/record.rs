@@ -1,4 +1,4 @@
-//! Records: entries of the log as bytes of a file, one after another.
+//! Records: entries as bytes of a file, one after another.
 //!
 //! Owns the frame around an entry, `length u32 | CRC-32 u32 | entry`, both numbers little-endian. The
 //! checksum (CRC-32 of IEEE 802.3) is that of the length and the entry, so that a length that was

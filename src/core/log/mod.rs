@@ -19,7 +19,6 @@
 pub mod entry;
 mod history;
 mod memory;
-pub mod record;
 mod saved;
 #[cfg(test)]
 mod tests;

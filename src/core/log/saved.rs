@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 
 use super::entry::{self, Entry, EntryError};
-use super::record;
+use crate::base::record;
 use crate::hub::{Hub, Refusal, Room, Standing};
 use crate::message::{Draft, Epoch, Seq};
 

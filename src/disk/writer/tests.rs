@@ -289,8 +289,8 @@ fn directory_is_bounded_and_keeps_what_holds() {
             };
             let mut rest = &old[..];
             let mut carried = 0;
-            while let encke_core::log::record::Read::Record { entry, rest: next } =
-                encke_core::log::record::read(rest)
+            while let encke_core::base::record::Read::Record { entry, rest: next } =
+                encke_core::base::record::read(rest)
             {
                 if holds(number(entry), newest) {
                     batch.push(entry.to_vec());

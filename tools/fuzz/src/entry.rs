@@ -7,7 +7,8 @@
 use encke_core::config::Config;
 use encke_core::engine::Engine;
 use encke_core::log::entry::Entry;
-use encke_core::log::{History, How, Identity, record};
+use encke_core::base::record;
+use encke_core::log::{History, How, Identity};
 
 const MAX_CONNECTIONS: usize = 1;
 const DATE_MS: u64 = 1_800_000_000_000;

@@ -7,11 +7,12 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use encke_core::base::record;
 use encke_core::base::time::Time;
 use encke_core::engine::Engine;
 use encke_core::hub::Take;
 use encke_core::log::entry::Entry;
-use encke_core::log::{Health, History, How, Identity, Mark, record};
+use encke_core::log::{Health, History, How, Identity, Mark};
 use encke_core::message::Seq;
 
 use crate::model::Said;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use crate::base::record;
 use crate::base::time::Time;
 use crate::config::{Config, History as Limits, Policy};
 use crate::hub::{Hub, Item, Published, Refusal, Take};
-use crate::log::{Health, History, How, Identity, Log, Mark, record};
+use crate::log::{Health, History, How, Identity, Log, Mark};
 use crate::message::{ChannelName, Data, Draft, DraftKind, Epoch, IdempotencyKey, Seq};
 
 /// More names than there is room for channels. The policies are `latest` and `persist = false`.
