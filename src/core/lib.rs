@@ -13,6 +13,7 @@ pub mod base;
 pub mod config;
 pub mod encode;
 pub mod engine;
+pub mod frozen;
 pub mod http1;
 pub mod hub;
 pub mod log;

@@ -1,0 +1,48 @@
+//! Writing a state.
+
+use std::io::{self, Write};
+use std::mem;
+
+use serde::Serialize;
+
+use crate::base::record::{self, MAX_ENTRY_BYTES};
+
+/// Writes values as records, one after another.
+pub struct Freezer<W> {
+    out: W,
+    value: Vec<u8>,
+    record: Vec<u8>,
+}
+
+impl<W: Write> Freezer<W> {
+    /// Writes to `out`, with one call for each value: a file should be buffered.
+    pub fn new(out: W) -> Freezer<W> {
+        Freezer {
+            out,
+            value: Vec::new(),
+            record: Vec::new(),
+        }
+    }
+
+    /// Writes a value, whose encoding must not be empty.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written, or is larger than a record may be (1 GiB).
+    pub fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
+        self.value.clear();
+        self.value =
+            postcard::to_extend(value, mem::take(&mut self.value)).map_err(io::Error::other)?;
+        if self.value.len() > MAX_ENTRY_BYTES {
+            return Err(io::Error::other("a value is larger than a record may be"));
+        }
+        self.record.clear();
+        record::append(&mut self.record, |out| out.extend_from_slice(&self.value));
+        self.out.write_all(&self.record)
+    }
+
+    /// Returns what it wrote to, which is not flushed.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+}
