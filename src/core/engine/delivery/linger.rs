@@ -73,8 +73,12 @@ pub(super) fn gather(delivery: &mut Delivery, index: u32, items: &[Item], more: 
     if is_full || has_end || batch.messages.len() >= limit || batch.bytes >= max_bytes {
         return false;
     }
-    if let Some(last) = items.last() {
-        connections[index].reader.cursor = last.seq();
+    let (has_gap, cursor) = (batch.gap, batch.cursor);
+    let reader = &mut connections[index].reader;
+    // The gap may stand for the ends of its channels, which are evicted like messages.
+    if has_gap && hub.are_done(hub.followed(reader), cursor) {
+        return false;
     }
+    reader.cursor = cursor;
     true
 }

@@ -1,5 +1,6 @@
 //! The engine as its caller sees it: bytes in, bytes out, and time.
 
+mod ends;
 mod kick;
 mod lines;
 mod pace;
