@@ -23,7 +23,7 @@ pub(super) fn next_frame(
     index: u32,
     bytes: &[u8],
 ) -> usize {
-    if has_lost_right(requests, delivery, index) {
+    if is_over(requests, delivery, index) {
         return bytes.len();
     }
     let connections = &mut delivery.connections;
@@ -91,14 +91,15 @@ pub(super) fn execute_delayed(requests: &mut Requests, delivery: &mut Delivery, 
     let Some(text) = request.and_then(|request| request.delayed_command.take()) else {
         return;
     };
-    if !has_lost_right(requests, delivery, index) {
+    if !is_over(requests, delivery, index) {
         socket::execute(requests, delivery, index, Sent::Text(&text));
     }
 }
 
-/// Whether the right of a client has ended. Nothing that it sends counts then; settling ends the
-/// stream.
-fn has_lost_right(requests: &Requests, delivery: &mut Delivery, index: u32) -> bool {
+/// Whether a stream has ended, by its age or with the right of its client. Nothing that the client sends
+/// counts then; settling ends the stream. Its right may have ended after the stream did, at a time that
+/// is kept nowhere.
+fn is_over(requests: &Requests, delivery: &mut Delivery, index: u32) -> bool {
     let Delivery {
         connections,
         hub,
@@ -109,7 +110,7 @@ fn has_lost_right(requests: &Requests, delivery: &mut Delivery, index: u32) -> b
         review.judge(requests.authorizer.rights(), connections, hub, index);
     }
     // fault: ended-right-publishes
-    connections[index].has_expired(connections.now())
+    connections[index].reached_limit(connections.now())
 }
 
 /// Handles what has arrived whole.
