@@ -356,7 +356,9 @@ impl World {
             said.iter_mut().for_each(|each| each.channel = channel);
         }
         let key = self.key();
-        request::publish_by_lines(&mut self.chance, manner, said, key, &self.setup.names)
+        let may_repeat = self.model.is_short_of_channels;
+        let names = &self.setup.names;
+        request::publish_by_lines(&mut self.chance, manner, said, key, names, may_repeat)
     }
 
     fn key(&mut self) -> Option<String> {

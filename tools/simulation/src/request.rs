@@ -392,13 +392,15 @@ fn line(said: &Said, names: &[String]) -> String {
     format!("{{\"channel\":{channel},{}}}", members(said))
 }
 
-/// A request that publishes by lines: texts to one channel, or lines of a batch.
+/// A request that publishes by lines: texts to one channel, or lines of a batch. Where ends `may_repeat`
+/// in one call, the server says which of them got a number.
 pub(crate) fn publish_by_lines(
     chance: &mut Chance,
     manner: &Manner,
     said: Vec<Said>,
     key: Option<String>,
     names: &[String],
+    may_repeat: bool,
 ) -> (Request, Vec<u8>) {
     let one = said.iter().all(|each| each.channel == said[0].channel);
     let is_batch = !one || chance.bool();
@@ -439,9 +441,10 @@ pub(crate) fn publish_by_lines(
             lines.push((number, said));
         }
     }
-    // Which lines of a retry are published again, only acknowledgements say.
-    let has_acks = key.is_some() || chance.bool();
-    let ends = key.is_none() && chance.u8(..3) == 0;
+    // Which lines of a retry are published again, only acknowledgements say; nothing does of the end
+    // after the last line.
+    let has_acks = key.is_some() || chance.bool() || may_repeat;
+    let ends = key.is_none() && chance.u8(..3) == 0 && !may_repeat;
     let mut query = vec!["lines=1".to_owned()];
     query.extend(has_acks.then(|| "ack=1".to_owned()));
     query.extend(ends.then(|| "end=1".to_owned()));
