@@ -4,10 +4,10 @@
 //! The bytes are read as an entry, as the records of a file, and as entries of a history, which goes
 //! on from them.
 
+use encke_core::base::record;
 use encke_core::config::Config;
 use encke_core::engine::Engine;
 use encke_core::log::entry::Entry;
-use encke_core::base::record;
 use encke_core::log::{History, How, Identity};
 
 const MAX_CONNECTIONS: usize = 1;
