@@ -2,6 +2,8 @@
 //!
 //! Owns counts. The unit of the values and bounds is the caller's.
 
+use serde::{Deserialize, Serialize};
+
 /// Counts of values per bucket. A value belongs to the first bucket whose bound is not below it.
 #[derive(Clone, Debug)]
 pub struct Histogram {
@@ -34,6 +36,14 @@ impl Histogram {
         self.sum = self.sum.saturating_add(value.saturating_mul(count));
     }
 
+    /// Its frozen form.
+    pub fn freeze(&self) -> FrozenHistogram {
+        FrozenHistogram {
+            counts: self.counts.to_vec(),
+            sum: self.sum,
+        }
+    }
+
     /// The sum of all values.
     pub fn sum(&self) -> u64 {
         self.sum
@@ -49,6 +59,30 @@ impl Histogram {
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = self.bounds.iter().copied().map(Some).chain([None]);
         bounds.zip(self.counts.iter().copied())
+    }
+}
+
+/// The frozen form of a [`Histogram`]. Its bounds are those of the program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenHistogram {
+    counts: Vec<u64>,
+    sum: u64,
+}
+
+impl FrozenHistogram {
+    /// The histogram with these bounds; `None` where it is none that can count on.
+    pub fn thaw(self, bounds: &'static [u64]) -> Option<Histogram> {
+        const MAX_COUNT: u64 = 1 << 62;
+        let total = self
+            .counts
+            .iter()
+            .try_fold(0_u64, |total, &count| total.checked_add(count));
+        let is_valid = self.counts.len() == bounds.len() + 1 && total? <= MAX_COUNT;
+        is_valid.then(|| Histogram {
+            bounds,
+            counts: self.counts.into(),
+            sum: self.sum,
+        })
     }
 }
 

@@ -45,6 +45,11 @@ impl<T> Queue<T> {
         self.blocks.front()?.front()
     }
 
+    /// The items from first to last.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.blocks.iter().flatten()
+    }
+
     /// Adds an item as the last.
     pub fn push_back(&mut self, item: T) {
         match self.blocks.back_mut() {
@@ -97,6 +102,7 @@ mod tests {
                 prop_assert_eq!(queue.front(), twin.front());
                 prop_assert_eq!(queue.len(), twin.len());
                 prop_assert_eq!(queue.is_empty(), twin.is_empty());
+                prop_assert!(queue.iter().eq(&twin));
                 prop_assert!(queue.blocks.len() <= twin.len() / BLOCK + 2);
             }
         }

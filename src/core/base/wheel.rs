@@ -22,6 +22,10 @@
 //!   time given to `expire`.
 //! - *Map*: a bit of `occupied` is set if and only if its slot has members.
 
+mod frozen;
+
+pub use frozen::FrozenDeadline;
+
 use super::list::{LinkTable, Links, List};
 
 /// Length of a tick of the wheel, its resolution.
@@ -167,7 +171,12 @@ impl Wheel {
     /// into the last slot of the revolution if that is earlier.
     fn link(&mut self, key: u32, deadline: u64) {
         let visit = deadline.clamp(self.cursor, self.cursor + (REVOLUTION_TICKS - 1));
-        let slot = slot_of(visit);
+        self.put(key, slot_of(visit), deadline);
+    }
+
+    /// Puts `key`, which is in no slot, into a slot.
+    #[inline]
+    fn put(&mut self, key: u32, slot: usize, deadline: u64) {
         let node = self.nodes.at_mut(key);
         node.set_deadline(deadline);
         node.slot = slot as u16;

@@ -5,6 +5,7 @@ use std::mem;
 
 use serde::Serialize;
 
+use super::{LAST, MORE, PIECE_BYTES};
 use crate::base::record::{self, MAX_ENTRY_BYTES};
 
 /// Writes values as records, one after another.
@@ -31,8 +32,43 @@ impl<W: Write> Freezer<W> {
     /// It could not be written, or is larger than a record may be (1 GiB).
     pub fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
         self.value.clear();
+        self.encode(value)?;
+        self.write_record()
+    }
+
+    /// Writes values, any number of them, many in a record: what [`Thawer::take_all`] reads. The
+    /// encoding of none must be empty.
+    ///
+    /// [`Thawer::take_all`]: super::Thawer::take_all
+    ///
+    /// # Errors
+    ///
+    /// As [`Freezer::put`].
+    pub fn put_all<T: Serialize>(&mut self, values: impl IntoIterator<Item = T>) -> io::Result<()> {
+        self.begin_piece();
+        for value in values {
+            self.encode(&value)?;
+            if self.value.len() >= PIECE_BYTES {
+                self.write_record()?;
+                self.begin_piece();
+            }
+        }
+        self.value[0] = LAST;
+        self.write_record()
+    }
+
+    fn begin_piece(&mut self) {
+        self.value.clear();
+        self.value.push(MORE);
+    }
+
+    fn encode<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
         self.value =
             postcard::to_extend(value, mem::take(&mut self.value)).map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    fn write_record(&mut self) -> io::Result<()> {
         if self.value.len() > MAX_ENTRY_BYTES {
             return Err(io::Error::other("a value is larger than a record may be"));
         }

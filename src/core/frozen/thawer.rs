@@ -5,10 +5,8 @@ use std::io::{self, Read};
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::{LAST, MORE, PIECE_BYTES};
 use crate::base::record::{self, HEAD_BYTES, MAX_ENTRY_BYTES};
-
-/// Bytes of a record that are read at once: a length alone allocates no more.
-const PIECE_BYTES: usize = 64 << 10;
 
 /// A state cannot be taken over.
 #[derive(Debug, Error)]
@@ -54,6 +52,17 @@ impl<R: Read> Thawer<R> {
         }
     }
 
+    /// Begins to read the values that one [`put_all`](super::Freezer::put_all) wrote. Nothing else can
+    /// be taken before [`Values::take`] has returned `None`.
+    pub fn take_all(&mut self) -> Values<'_, R> {
+        self.record.clear();
+        Values {
+            at: 0,
+            is_last: false,
+            thawer: self,
+        }
+    }
+
     /// Checks that nothing follows.
     ///
     /// # Errors
@@ -91,5 +100,44 @@ impl<R: Read> Thawer<R> {
         let start = self.record.len();
         self.record.resize(start + bytes, 0);
         self.input.read_exact(&mut self.record[start..])
+    }
+}
+
+/// Values of one sequence, in their order.
+pub struct Values<'t, R> {
+    thawer: &'t mut Thawer<R>,
+    /// Where in the record the next value begins.
+    at: usize,
+    /// The record is the last of the sequence.
+    is_last: bool,
+}
+
+impl<R: Read> Values<'_, R> {
+    /// Reads the next value, which may borrow from the reader; `None` after the last.
+    ///
+    /// # Errors
+    ///
+    /// There is no value of this type, nor the end of the sequence.
+    pub fn take<'v, T: Deserialize<'v>>(&'v mut self) -> Result<Option<T>, ThawError> {
+        while self.at == self.thawer.record.len() {
+            if self.is_last {
+                return Ok(None);
+            }
+            self.thawer.read_record()?;
+            self.is_last = match self.thawer.record.get(HEAD_BYTES) {
+                Some(&MORE) => false,
+                Some(&LAST) => true,
+                _ => return Err(ThawError::Damaged("a sequence does not go on")),
+            };
+            self.at = HEAD_BYTES + 1;
+        }
+        let bytes = &self.thawer.record[self.at..];
+        match postcard::take_from_bytes(bytes) {
+            Ok((value, rest)) if rest.len() < bytes.len() => {
+                self.at += bytes.len() - rest.len();
+                Ok(Some(value))
+            }
+            _ => Err(ThawError::Damaged("a value is not of its type")),
+        }
     }
 }

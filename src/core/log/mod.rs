@@ -17,6 +17,7 @@
 //!   is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
 
 pub mod entry;
+mod frozen;
 mod history;
 mod memory;
 mod saved;

@@ -17,6 +17,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::entry::{self, Entry, EntryError};
 use crate::base::record;
 use crate::hub::{Hub, Refusal, Room, Standing};
@@ -29,7 +31,7 @@ pub(super) const MAX_UNSAVED_BYTES: usize = 16 << 20;
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// A place in the log: how many records were appended up to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(u64);
 
 /// Records to be saved.

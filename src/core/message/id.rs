@@ -6,6 +6,7 @@
 use std::fmt;
 
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
 use crate::base::decimal;
 
@@ -14,7 +15,9 @@ use crate::base::decimal;
 const MAX_EPOCH_BYTES: usize = 16;
 
 /// The number of a message in the server's one sequence; 0 is before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -29,7 +32,8 @@ impl Seq {
 }
 
 /// The part of every id that changes when history was lost: lowercase base-36.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "[u8; Epoch::BYTES]", into = "[u8; Epoch::BYTES]")]
 pub struct Epoch([u8; Epoch::BYTES]);
 
 impl Epoch {
@@ -50,9 +54,13 @@ impl Epoch {
 
     /// The reverse of [`Epoch::as_str`], of its bytes; `None` where they are no epoch of a server.
     pub fn from_bytes(bytes: [u8; Epoch::BYTES]) -> Option<Epoch> {
-        let is_digit = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
-        let epoch = Epoch(bytes);
-        (bytes.iter().all(is_digit) && epoch != Epoch::UNKNOWN).then_some(epoch)
+        let epoch = Epoch::try_from(bytes).ok()?;
+        (epoch != Epoch::UNKNOWN).then_some(epoch)
+    }
+
+    /// Whether a server may have it.
+    pub fn is_known(&self) -> bool {
+        *self != Epoch::UNKNOWN
     }
 
     fn in_base_36(seed: u64) -> Epoch {
@@ -72,6 +80,25 @@ impl Epoch {
     }
 }
 
+/// Any epoch that an id may have, that of [`MessageId::UNKNOWN`] too.
+impl TryFrom<[u8; Epoch::BYTES]> for Epoch {
+    type Error = &'static str;
+
+    fn try_from(bytes: [u8; Epoch::BYTES]) -> Result<Epoch, &'static str> {
+        let is_digit = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+        match bytes.iter().all(is_digit) {
+            true => Ok(Epoch(bytes)),
+            false => Err("an epoch is made of digits and lowercase letters"),
+        }
+    }
+}
+
+impl From<Epoch> for [u8; Epoch::BYTES] {
+    fn from(epoch: Epoch) -> [u8; Epoch::BYTES] {
+        epoch.0
+    }
+}
+
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Epoch").field(&self.as_str()).finish()
@@ -79,7 +106,7 @@ impl fmt::Debug for Epoch {
 }
 
 /// The id of a message, and the cursor after it: `EPOCH-SEQ`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageId {
     /// The server's epoch.
     pub epoch: Epoch,

@@ -6,19 +6,22 @@
 //!
 //! Invariants:
 //! - *Valid by construction.* The fields of names, keys and [`Json`] are private; the only way to
-//!   make one is the parser that checks it.
+//!   make one is the parser that checks it. JSON of a frozen state was checked by the server that
+//!   froze it.
 //! - *One set of rules.* HTTP, batch lines, standard input and threads all make a [`Draft`], and
 //!   the hub takes nothing else.
 //! - *JSON is kept as its text.* Digits, escapes and blanks arrive as they were sent; see [`Json`]
 //!   for the two exceptions.
 
 mod data;
+mod frozen;
 mod id;
 mod json;
 pub mod lines;
 mod names;
 
 pub use data::{Data, is_json};
+pub use frozen::FrozenData;
 pub use id::{Cursor, Epoch, MessageId, Seq};
 pub(crate) use json::json_depth;
 pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};

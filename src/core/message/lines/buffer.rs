@@ -30,6 +30,20 @@ impl LineBuffer {
         write(&mut self.bytes)
     }
 
+    /// What has arrived of lines that are not taken, as it is frozen.
+    pub fn untaken(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    /// A buffer of which nothing is taken, as it is thawed.
+    pub fn with_untaken(bytes: Vec<u8>) -> LineBuffer {
+        LineBuffer {
+            bytes,
+            start: 0,
+            scanned: 0,
+        }
+    }
+
     /// Takes the next line, without its line end, which is LF or CRLF; `None` where its end has not
     /// arrived.
     pub fn take_line(&mut self) -> Option<&[u8]> {
