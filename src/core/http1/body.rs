@@ -259,5 +259,8 @@ fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
+mod frozen;
 #[cfg(test)]
 mod tests;
+
+pub use frozen::FrozenDecoder;

@@ -98,6 +98,52 @@ pub enum Error {
 }
 
 impl Error {
+    /// All errors, in the order of their numbers.
+    pub const ALL: [Error; 42] = [
+        Error::BareLf,
+        Error::BareCr,
+        Error::RequestLine,
+        Error::VersionMissing,
+        Error::Version,
+        Error::Method,
+        Error::Target,
+        Error::Fragment,
+        Error::TargetTooLong,
+        Error::HeadTooLong,
+        Error::TooManyFields,
+        Error::FieldName,
+        Error::SpaceBeforeColon,
+        Error::ObsoleteFold,
+        Error::FieldValue,
+        Error::HostMissing,
+        Error::HostRepeated,
+        Error::HostInvalid,
+        Error::ContentLengthInvalid,
+        Error::ContentLengthRepeated,
+        Error::LengthAndCoding,
+        Error::CodingOnHttp10,
+        Error::CodingRepeated,
+        Error::CodingInvalid,
+        Error::CodingUnknown,
+        Error::Expectation,
+        Error::AuthorizationRepeated,
+        Error::ContentTypeRepeated,
+        Error::EnckeEventRepeated,
+        Error::IdempotencyKeyRepeated,
+        Error::LastEventIdRepeated,
+        Error::OriginRepeated,
+        Error::PreflightRepeated,
+        Error::BodyTooLarge,
+        Error::ChunkSize,
+        Error::ChunkLineTooLong,
+        Error::ChunkExtensionsTooLong,
+        Error::ChunkExtensionByte,
+        Error::ChunkEnd,
+        Error::TrailerName,
+        Error::TrailerByte,
+        Error::TrailersTooLong,
+    ];
+
     /// The status code of the response.
     pub fn status(self) -> u16 {
         match self {
@@ -191,6 +237,13 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_numbered_in_order() {
+        for (place, error) in Error::ALL.into_iter().enumerate() {
+            assert_eq!(error as usize, place, "{error}");
+        }
+    }
 
     #[test]
     fn each_error_has_its_status() {

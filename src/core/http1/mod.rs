@@ -26,7 +26,7 @@ mod syntax;
 mod target;
 mod upgrade;
 
-pub use body::{Decoder, Progress};
+pub use body::{Decoder, FrozenDecoder, Progress};
 pub use error::Error;
 pub use framing::{Framing, Version};
 pub use head::{Head, Method, Outcome, origins, parse};

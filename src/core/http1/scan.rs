@@ -80,8 +80,19 @@ impl Scan {
         }
     }
 
-    fn searched(self) -> usize {
+    /// How many bytes were searched.
+    pub fn searched(self) -> usize {
         (self.0 & !REQUEST_LINE_ENDED) as usize
+    }
+
+    /// That of a head of which exactly these bytes were searched; `None` where a search would not have
+    /// ended there.
+    pub fn over(bytes: &[u8]) -> Option<Scan> {
+        let mut scan = Scan::default();
+        let is_short = bytes.len() <= Scan::MAX_BYTES;
+        let is_partial =
+            is_short && matches!(scan.advance(bytes), Found::Nothing | Found::RequestLine);
+        (is_partial && scan.searched() == bytes.len()).then_some(scan)
     }
 
     fn mark(&mut self, searched: usize) {

@@ -56,6 +56,13 @@ impl Blocks {
         until_ms.is_some_and(|until_ms| date_ms < *until_ms)
     }
 
+    /// The subjects and their dates, the one that ends first before all others.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.ends
+            .iter()
+            .map(|(until_ms, subject)| (&**subject, *until_ms))
+    }
+
     /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.until_ms.len()

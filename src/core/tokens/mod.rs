@@ -15,6 +15,7 @@ mod algorithm;
 mod blocks;
 mod cache;
 mod claims;
+mod frozen;
 mod invalid;
 mod json;
 mod jwks;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 pub use algorithm::Algorithm;
 pub use claims::{MAX_PATTERNS, MAX_SUBJECT_BYTES};
+pub use frozen::FrozenToken;
 pub use invalid::Invalid;
 pub use jws::MAX_TOKEN_BYTES;
 pub use key::{Key, KeyId, MAX_KEYS};

@@ -7,6 +7,10 @@
 use super::close::{CloseCode, may_be_sent};
 use super::frame::{FIN, Opcode, unmask};
 
+mod frozen;
+
+pub use frozen::FrozenDecoder;
+
 /// The longest header of a masked frame.
 const MAX_HEADER_BYTES: usize = 14;
 

@@ -20,6 +20,6 @@ mod frame;
 mod handshake;
 
 pub use close::{CloseCode, MAX_REASON_BYTES};
-pub use decoder::{Decoder, Error, Event};
+pub use decoder::{Decoder, Error, Event, FrozenDecoder};
 pub use frame::{Opcode, unmask, write, write_close};
 pub use handshake::{ACCEPT_BYTES, accept};
