@@ -108,6 +108,11 @@ impl Frame {
         &self.bytes
     }
 
+    /// The meter that its bytes are charged to.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
     /// The range of the bytes that is the payload.
     pub fn payload(&self) -> Range<usize> {
         self.payload.clone()

@@ -2,6 +2,10 @@
 //!
 //! Owns numbers that the reactor writes and `/metrics` exposes. It reads nothing itself.
 
+mod frozen;
+
+pub(super) use frozen::FrozenGauges;
+
 use crate::base::histogram::Histogram;
 
 /// Bounds of ticks, in microseconds.

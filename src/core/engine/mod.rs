@@ -27,8 +27,13 @@ pub use connections::{Access, ConnId, Sent, State, Wire};
 pub use gauges::{DiskGauges, ProcessGauges};
 pub use stats::{CloseReason, ConnectionLimit, Endpoint, Reloads, Stats};
 
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
 use crate::base::time::Time;
 use crate::config::Config;
+use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Published, Refusal};
 use crate::log::{EntryError, Health, History, How, Log, Mark, Memory, Unsaved};
 use crate::message::{Draft, Epoch, Seq};
@@ -66,6 +71,12 @@ pub struct Engine {
     delivery: Delivery,
     requests: Requests,
     /// Signatures checked before the present tick.
+    checks_before: u64,
+}
+
+/// What the engine itself has of a state that is handed over.
+#[derive(Serialize, Deserialize)]
+struct FrozenEngine {
     checks_before: u64,
 }
 
@@ -114,6 +125,62 @@ impl Engine {
             delivery: Delivery::new(config, connections, hub, random),
             checks_before: 0,
         }
+    }
+
+    /// Writes the whole state, between two ticks: [`Engine::next_close`] has returned `None`. The
+    /// engine that is made of it by [`Engine::thaw`] goes on where this one stands.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written.
+    pub fn freeze<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
+        state.put(&FrozenEngine {
+            checks_before: self.checks_before,
+        })?;
+        delivery::freeze(&self.delivery, state)?;
+        requests::freeze(&self.requests, state)
+    }
+
+    /// Makes an engine of the state of another, in place of which it goes on: with the same clock, the
+    /// same ids of connections, and the rest of each write that was not complete.
+    ///
+    /// The settings may be others; then they take effect as by [`Engine::reconfigure`]. `seed` keys the
+    /// hashes whose order nobody sees. What is left out of a state, and made again when it is needed:
+    /// encoded messages that no connection holds, verified tokens, the capacity of buffers beyond what
+    /// is in them.
+    ///
+    /// # Errors
+    ///
+    /// The state cannot be read or is damaged, or has connections beyond `max_connections`.
+    pub fn thaw<R: Read>(
+        config: &Config,
+        max_connections: usize,
+        seed: u64,
+        state: &mut Thawer<R>,
+    ) -> Result<Engine, ThawError> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut keys = || (random.u64(..), random.u64(..));
+        let FrozenEngine { checks_before } = state.take()?;
+        let mut delivery = delivery::thaw(config, max_connections, keys(), state)?;
+        let engine = Engine {
+            requests: requests::thaw(config, keys(), &mut delivery, state)?,
+            delivery,
+            checks_before,
+        };
+        let checks = engine.requests.authorizer.tokens().checks();
+        let is_applied = engine.newest() == engine.delivery.hub.head();
+        match is_applied && checks_before <= checks {
+            true => Ok(engine),
+            false => Err(ThawError::Damaged("the log and the hub differ")),
+        }
+    }
+
+    /// The open connections, in the order of their indices, each with the rights of its listener.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnId, Access)> {
+        let connections = &self.delivery.connections;
+        connections
+            .ids()
+            .map(|id| (id, connections[id.index].access))
     }
 
     /// The time that was last set, or with which the engine started.

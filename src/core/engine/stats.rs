@@ -2,6 +2,10 @@
 //!
 //! Owns plain numbers; metrics and tests read them.
 
+mod frozen;
+
+pub(super) use frozen::{freeze, thaw};
+
 use crate::base::histogram::Histogram;
 use crate::http1::status;
 use crate::hub::DURATIONS_MS;
@@ -111,7 +115,7 @@ impl Endpoint {
     }
 
     /// Its number, below [`Endpoint::COUNT`].
-    fn number(self) -> usize {
+    pub(super) fn number(self) -> usize {
         let other = |place: usize| 1 + Transport::ALL.len() + place;
         match self {
             Endpoint::Poll => 0,

@@ -4,6 +4,10 @@
 //! its entry: the box for [`RequestState`] exists only while input is buffered, a write is
 //! unfinished or the response differs from the one that all readers share.
 
+mod frozen;
+
+pub(super) use frozen::FrozenConn;
+
 use std::sync::Arc;
 
 use bitflags::bitflags;
@@ -124,6 +128,75 @@ impl Conn {
             self.state
         );
         self.state = next;
+    }
+
+    /// What is wrong with it between two calls of the engine; `None` if nothing is. Of its unsent
+    /// bytes, deadlines and places in lists others know.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        let state = self.state;
+        let request = self.request.as_deref();
+        let has = |part: fn(&RequestState) -> bool| request.is_some_and(part);
+        let is_arriving = has(|request| request.upload.is_some() != request.lines.is_some());
+        let has_body = has(|request| request.upload.is_some() || request.lines.is_some());
+        let is_queued = self.reader.is_queued();
+        let is_placed = is_queued || self.reader.is_paused() || self.is_blocked();
+        let rules = [
+            (
+                !is_queued || self.is_parked(),
+                "a connection is queued that is not parked",
+            ),
+            (
+                !is_queued || !self.is_blocked(),
+                "a blocked connection is queued",
+            ),
+            (
+                !self.is_parked() || is_placed,
+                "a parked connection waits for nothing",
+            ),
+            // A duplex stream may follow no channel for a time.
+            (
+                self.reader.is_following() == self.is_parked() || self.is_duplex(),
+                "a reader follows channels exactly while it is parked",
+            ),
+            (
+                !self.is_parked()
+                    || (self.transport() == Transport::LongPoll) == (state == State::Held),
+                "a connection is parked by the transport of others",
+            ),
+            (
+                !self.reader.is_paused() || self.reader.pace_ms > 0,
+                "a reader is paused that has no pace",
+            ),
+            (
+                has_body == (state == State::Body) && (is_arriving || !has_body),
+                "a body is arriving exactly in state Body",
+            ),
+            (
+                state == State::Held || !has(|request| request.options.is_some()),
+                "the options of a response outlive its request",
+            ),
+            (
+                self.is_duplex()
+                    || state == State::Closing
+                    || !has(|request| {
+                        request.message.is_some() || request.delayed_command.is_some()
+                    }),
+                "a message arrives where none can",
+            ),
+            (
+                state != State::Publishing || self.awaits_log(),
+                "nothing is awaited",
+            ),
+        ];
+        rules
+            .into_iter()
+            .find_map(|(holds, fault)| (!holds).then_some(fault))
+    }
+
+    /// Whether what its client sends is published as it is.
+    pub(super) fn publishes_raw(&self) -> bool {
+        let options = Options::RAW | Options::PUBLISH;
+        self.is_duplex() && self.transport_options.contains(options)
     }
 
     /// The transport of a parked connection: readers are counted by its number.

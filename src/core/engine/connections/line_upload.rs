@@ -2,6 +2,10 @@
 //!
 //! Owns what each line is, what has arrived of the next one, and what was published so far.
 
+mod frozen;
+
+pub(super) use frozen::{FrozenLines, thaw};
+
 use crate::base::meter::Charge;
 use crate::http1::{Decoder, Error};
 use crate::message::lines::LineBuffer;

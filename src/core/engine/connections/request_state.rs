@@ -3,13 +3,19 @@
 //!
 //! Owns that state and its charge: its bytes count against `--max-buffer-bytes`.
 
+mod frames;
+mod frozen;
+
+pub(super) use frames::{FreezingFrames, ThawingFrames};
+pub(super) use frozen::{FrozenRequest, freeze, thaw};
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::line_upload::LineUpload;
 use crate::base::meter::{Charge, Frame, Meter};
 use crate::base::time::Time;
-use crate::http1::{Decoder, Error, Progress, Scan};
+use crate::http1::{self, Decoder, Error, Outcome, Progress, Scan};
 use crate::hub::Item;
 use crate::message::Seq;
 use crate::ws;
@@ -75,6 +81,12 @@ impl RequestState {
             size_of::<RequestState>() + self.input.capacity() + upload + lines + message + delayed,
         );
     }
+}
+
+/// Whether bytes are a request head, and nothing else.
+pub(super) fn is_head(bytes: &[u8]) -> bool {
+    let parsed = http1::parse(bytes, &mut Scan::default(), bytes.len());
+    matches!(parsed, Ok(Outcome::Complete { length, .. }) if length == bytes.len())
 }
 
 /// A request whose body is incomplete.

@@ -2,6 +2,10 @@
 //!
 //! Owns which connections there are and what each is waiting for. It never writes a byte.
 
+mod frozen;
+
+pub(in crate::engine) use frozen::{freeze, thaw};
+
 use std::collections::VecDeque;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -182,6 +186,14 @@ impl Connections {
     /// Whether there is a connection with this index.
     pub(in crate::engine) fn contains(&self, index: u32) -> bool {
         self.table.contains(index as usize)
+    }
+
+    /// The ids of all connections, in the order of their indices.
+    pub(in crate::engine) fn ids(&self) -> impl Iterator<Item = ConnId> {
+        self.table.iter().map(|(index, conn)| ConnId {
+            index: index as u32,
+            generation: conn.generation,
+        })
     }
 
     /// How many connections are in each state.
@@ -492,46 +504,43 @@ impl Connections {
         }
     }
 
+    /// A connection of which an invariant of this module does not hold, and which; `None` if there is
+    /// none. The counts of states are checked as well.
+    pub(in crate::engine) fn fault(&self) -> Option<(u32, &'static str)> {
+        let mut states = States::default();
+        for (index, conn) in &self.table {
+            let index = index as u32;
+            states.enter(conn.state());
+            let has_deadline = self.wheel.deadline_ms(index).is_some();
+            let is_timed = match conn.state() {
+                State::Gone => !has_deadline,
+                State::Deferred | State::Publishing => true,
+                _ => has_deadline || conn.flags.contains(Flags::DEFERRED_INPUT),
+            };
+            let fault = match is_timed {
+                true => conn.fault(),
+                false => Some("a connection waits without a deadline"),
+            };
+            if let Some(fault) = fault {
+                return Some((index, fault));
+            }
+        }
+        let is_counted = |state: State| states.of(state) == self.states.of(state);
+        match State::ALL.into_iter().all(is_counted) {
+            true => None,
+            false => Some((u32::MAX, "the connections in a state are not as many")),
+        }
+    }
+
     /// Checks the invariants of this module over all connections; for tests and debug builds.
     ///
     /// # Panics
     ///
     /// Where one does not hold.
     pub(in crate::engine) fn check(&self) {
-        let mut states = States::default();
-        for (index, conn) in &self.table {
-            let index = index as u32;
-            states.enter(conn.state());
-            let is_queued = conn.reader.is_queued();
-            assert!(
-                !is_queued || conn.is_parked(),
-                "a connection is queued in state {:?}",
-                conn.state()
-            );
-            assert!(
-                !is_queued || !conn.is_blocked(),
-                "a blocked connection is queued"
-            );
-            // A duplex stream may follow no channel for a time.
-            assert!(
-                conn.reader.is_following() == conn.is_parked() || conn.is_duplex(),
-                "a reader follows channels exactly while it is parked"
-            );
-            let has_deadline = self.wheel.deadline_ms(index).is_some();
-            match conn.state() {
-                State::Gone => assert!(!has_deadline, "a closed connection has a deadline"),
-                State::Deferred => {}
-                State::Publishing => assert!(conn.awaits_log(), "nothing is awaited"),
-                _ if conn.flags.contains(Flags::DEFERRED_INPUT) => {}
-                state => assert!(has_deadline, "no deadline in state {state:?}"),
-            }
-        }
-        for state in State::ALL {
-            assert_eq!(
-                states.of(state),
-                self.states.of(state),
-                "the count of {state:?}"
-            );
+        if let Some((index, fault)) = self.fault() {
+            let state = self.table.get(index as usize).map(Conn::state);
+            panic!("{fault}: connection {index} in state {state:?}");
         }
     }
 }

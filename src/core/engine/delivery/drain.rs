@@ -3,6 +3,10 @@
 //! Owns the phases of a drain. A release is an ordinary deadline: what happens then is decided in
 //! `deadlines`.
 
+mod frozen;
+
+pub(super) use frozen::{FrozenDrain, thaw};
+
 use crate::base::time::Time;
 use crate::engine::connections::{Connections, State};
 

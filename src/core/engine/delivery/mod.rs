@@ -14,6 +14,7 @@ mod drain;
 mod duplex;
 mod ends;
 mod expired;
+mod frozen;
 mod lines;
 mod linger;
 mod poll;
@@ -32,6 +33,7 @@ pub(super) use acknowledgements::framing as framing_of_acknowledgements;
 pub(super) use deadlines::expire;
 pub(super) use deliver::deliver;
 pub(super) use duplex::{Followed, close as close_socket, echo_close, follow, tell_ends};
+pub(super) use frozen::{freeze, thaw};
 pub(super) use lines::{may_go_on, refuse as refuse_lines};
 pub(super) use poll::give_up_hold;
 pub(super) use publishing::{

@@ -7,6 +7,10 @@
 //! channel was open to anyone and requires a token now, the token was never checked for it: the
 //! connection ends, and the client reconnects with its token.
 
+mod frozen;
+
+pub(super) use frozen::{freeze, thaw};
+
 use std::collections::{HashSet, VecDeque};
 
 use crate::config::Subscribe;

@@ -6,6 +6,10 @@
 //! Invariant: *in order.* Places in the log rise from front to back, and so do deadlines. So the first
 //! response of a connection in the queue is the one that it gets next.
 
+mod frozen;
+
+pub(super) use frozen::{freeze, thaw};
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -2,6 +2,10 @@
 //!
 //! Owns the response bodies of `/channels`.
 
+mod frozen;
+
+pub(super) use frozen::FrozenListing;
+
 use std::collections::BTreeSet;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};

@@ -2,6 +2,10 @@
 //!
 //! Owns the parameters and response bodies of `/connections`.
 
+mod frozen;
+
+pub(super) use frozen::FrozenSearch;
+
 use crate::base::decimal;
 use crate::engine::connections::Origin;
 use crate::engine::delivery::Delivery;

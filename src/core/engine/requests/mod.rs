@@ -13,6 +13,7 @@ mod connections;
 mod deferred;
 mod execute;
 mod frames;
+mod frozen;
 mod input;
 mod lines;
 mod metrics;
@@ -24,6 +25,7 @@ mod socket;
 mod state;
 mod turns;
 
+pub(super) use frozen::{freeze, thaw};
 pub(super) use input::{eof, input, resume_input};
 pub(super) use reconfigure::{reconfigure, review};
 pub(super) use reject::reject;

@@ -3,6 +3,10 @@
 //! Owns what follows from the request's head and from its connection: keep-alive, HEAD, the origin
 //! to echo, the JSONP callback, how a body of unknown length ends.
 
+mod frozen;
+
+pub(in crate::engine) use frozen::FrozenContext;
+
 use std::borrow::Cow;
 
 use super::framing::Framing;

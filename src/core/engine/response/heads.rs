@@ -6,9 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use super::context::{BodyLength, KeepAlive, ResponseContext};
 use super::framing::Framing;
-use super::origins::{CommonOrigin, Origins};
+use super::origins::{self, CommonOrigin, FrozenOrigins, Origins};
 use crate::base::time::millis;
 use crate::config::Config;
+use crate::frozen::ThawError;
 use crate::http1::status;
 use crate::message::MessageId;
 
@@ -46,8 +47,26 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 impl Heads {
     pub(in crate::engine) fn new(config: &Config) -> Heads {
+        Heads::with_origins(config, Origins::new(&config.cors))
+    }
+
+    /// Heads by these settings, after those under which the origins got their places.
+    pub(in crate::engine) fn thaw(
+        config: &Config,
+        origins: FrozenOrigins<'_>,
+    ) -> Result<Heads, ThawError> {
+        let origins = origins::thaw(origins, &config.cors)?;
+        Ok(Heads::with_origins(config, origins))
+    }
+
+    /// The origins, to be handed over.
+    pub(in crate::engine) fn freeze_origins(&self) -> FrozenOrigins<'_> {
+        FrozenOrigins::from(&self.origins)
+    }
+
+    fn with_origins(config: &Config, origins: Origins) -> Heads {
         let mut heads = Heads {
-            origins: Origins::new(&config.cors),
+            origins,
             allows_credentials: false,
             common: CommonFields::default(),
             echoing: CommonFields::default(),

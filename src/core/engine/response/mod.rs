@@ -10,8 +10,9 @@ mod origins;
 mod problem;
 mod writer;
 
-pub(super) use context::{BodyLength, KeepAlive, ResponseContext};
+pub(super) use context::{BodyLength, FrozenContext, KeepAlive, ResponseContext};
 pub(super) use framing::Framing;
 pub(super) use heads::{Heads, field};
+pub(super) use origins::FrozenOrigins;
 pub(super) use problem::Problem;
 pub(super) use writer::{ResponsePart, ResponseWriter};

@@ -6,6 +6,11 @@
 //! Invariant: *an origin that stays allowed keeps its place.* The place of one that does not may
 //! become another's: a page whose origin was removed cannot read a response either way.
 
+mod frozen;
+
+pub(in crate::engine) use frozen::FrozenOrigins;
+pub(super) use frozen::thaw;
+
 use crate::authority::Origin;
 use crate::config::Cors;
 

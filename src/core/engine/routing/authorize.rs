@@ -4,6 +4,10 @@
 //! origin, its rights, and the requests that a drain still accepts. It changes nothing but the
 //! cache and the counters of tokens.
 
+mod frozen;
+
+pub(in crate::engine) use frozen::{freeze, thaw};
+
 use std::sync::Arc;
 
 use constant_time_eq::constant_time_eq;

@@ -12,9 +12,11 @@ mod publication;
 mod rights;
 mod route;
 
-pub(super) use authorize::{Authorizer, Circumstances, Operation};
+pub(super) use authorize::{
+    Authorizer, Circumstances, Operation, freeze as freeze_authorizer, thaw as thaw_authorizer,
+};
 pub(super) use params::{Params, Since, callback_of, decoded, parameters, since};
 pub(super) use permit::{Identity, publish_to, receive as receive_from, serves_publishing};
 pub(super) use publication::is_by_lines;
-pub(super) use rights::Rights;
+pub(super) use rights::{FrozenRights, Rights};
 pub(super) use route::{MAX_CHANNELS, Names, Receive, Route, distinct_names};

@@ -3,6 +3,10 @@
 //! Owns the rule for each name: of `--anonymous`, of the first policy that matches, or the default.
 //! It never sees a request or a token.
 
+mod frozen;
+
+pub(in crate::engine) use frozen::FrozenRights;
+
 use crate::config::{Config, Policy, Publish, Subscribe};
 use crate::pattern::Pattern;
 use crate::tokens::KeyId;
