@@ -25,9 +25,9 @@ pub(super) struct Ages {
     /// All stored messages, oldest first.
     all: List,
     /// The oldest message that is not examined.
-    next: Option<u32>,
+    pub(super) next: Option<u32>,
     /// Made when the first channel gets a deadline.
-    deadlines: Option<Wheel>,
+    pub(super) deadlines: Option<Wheel>,
     max_channels: usize,
 }
 
@@ -114,14 +114,12 @@ impl Ages {
         self.deadlines.as_ref()?.next_due_ms().map(Time)
     }
 
-    /// Whether a channel has a deadline.
-    #[cfg(test)]
+    /// The deadline of a channel, if it has one.
     pub(super) fn deadline(&self, channel: u32) -> Option<Time> {
         self.deadlines.as_ref()?.deadline_ms(channel).map(Time)
     }
 
     /// All messages, oldest first.
-    #[cfg(test)]
     pub(super) fn iter(&self, messages: &Slab<Stored>) -> impl Iterator<Item = u32> {
         self.all.iter(messages)
     }

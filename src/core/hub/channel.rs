@@ -21,9 +21,9 @@ use crate::message::Seq;
 
 /// One channel.
 pub struct Channel {
-    name: Box<str>,
-    ring: Option<Box<Ring>>,
-    evicted_up_to: Seq,
+    pub(super) name: Box<str>,
+    pub(super) ring: Option<Box<Ring>>,
+    pub(super) evicted_up_to: Seq,
     /// Queued subscriptions whose reader has caught up.
     pub(super) waiting: List,
     /// Queued subscriptions whose reader has items pending.

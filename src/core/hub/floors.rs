@@ -75,6 +75,11 @@ impl Hub {
         losses.is_some_and(|losses| !losses.is_empty())
     }
 
+    /// Whether it keeps the losses of forgotten channels, for a log that is saved.
+    pub fn keeps_losses(&self) -> bool {
+        self.unsaved_losses.is_some()
+    }
+
     /// Keeps no more losses of forgotten channels: nothing is saved any longer.
     pub fn stop_saving(&mut self) {
         self.unsaved_losses = None;

@@ -65,7 +65,9 @@ use crate::base::meter::{Frame, Meter};
 use crate::base::queue::Queue;
 use crate::base::time::Time;
 use crate::config::Config;
-use crate::message::{ChannelName, Content, Draft, DraftKind, Epoch, MessageId, Seq};
+use crate::message::{
+    ChannelName, Content, Data, Draft, DraftKind, Epoch, EventName, IdempotencyKey, MessageId, Seq,
+};
 
 use ages::Ages;
 use frames::FrameCache;
@@ -664,9 +666,15 @@ impl Hub {
 
 /// The bytes that storing a message takes, overhead included.
 fn footprint(message: &Draft<'_>) -> usize {
-    let named = message.event.as_ref().map_or(0, |event| event.len());
-    let keyed = message.key.as_ref().map_or(0, |key| 2 * key.len() + 48);
-    message.data.len() + named + keyed + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
+    footprint_of(&message.data, message.event.as_ref(), message.key.as_ref())
+}
+
+/// The same, of its parts.
+#[inline]
+fn footprint_of(data: &Data, event: Option<&EventName>, key: Option<&IdempotencyKey>) -> usize {
+    let named = event.map_or(0, |event| event.len());
+    let keyed = key.map_or(0, |key| 2 * key.len() + 48);
+    data.len() + named + keyed + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
 }
 
 /// The same, and the bytes of the end after it.

@@ -24,8 +24,8 @@ const BUCKETS: usize = 4_096;
 /// The index.
 pub(super) struct Names {
     tables: Box<[HashTable<u32>]>,
-    evicted_up_to: Box<[Seq]>,
-    keys: (u64, u64),
+    pub(super) evicted_up_to: Box<[Seq]>,
+    pub(super) keys: (u64, u64),
 }
 
 impl Names {

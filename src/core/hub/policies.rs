@@ -65,10 +65,10 @@ impl Rules {
 /// The policies of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Policies {
-    patterns: Vec<Pattern>,
+    pub(super) patterns: Vec<Pattern>,
     /// Those of each pattern.
-    rules: Vec<Rules>,
-    server: Rules,
+    pub(super) rules: Vec<Rules>,
+    pub(super) server: Rules,
     min_age_ms: u64,
 }
 

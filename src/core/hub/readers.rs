@@ -15,9 +15,9 @@ use crate::message::Seq;
 pub struct Reader {
     /// All items up to here are sent, or their first bytes are.
     pub cursor: Seq,
-    first: u32,
-    place: Place,
-    class: u8,
+    pub(super) first: u32,
+    pub(super) place: Place,
+    pub(super) class: u8,
     /// The least time between two writes to it, in milliseconds; 0: none. The hub does not look at
     /// it: it is here because a reader has room for it.
     pub pace_ms: u16,
@@ -25,7 +25,7 @@ pub struct Reader {
 
 /// Where a reader's subscriptions stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// In no list: it is being served, or its socket is blocked.
     Nowhere,
     /// In the lists of their channels.
@@ -303,7 +303,10 @@ impl Hub {
         !self.run.is_empty()
     }
 
-    fn subscriptions_of(&self, reader: &Reader) -> impl Iterator<Item = (u32, &Subscription)> {
+    pub(super) fn subscriptions_of(
+        &self,
+        reader: &Reader,
+    ) -> impl Iterator<Item = (u32, &Subscription)> {
         let mut at = reader.first;
         std::iter::from_fn(move || {
             let subscription = self.subscriptions.get(at as usize)?;

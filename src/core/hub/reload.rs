@@ -83,7 +83,7 @@ impl Hub {
 
     /// Moves the limits of all channels together to where they shall be, as far as the budget
     /// allows what is over to be evicted.
-    fn approach_limits(&mut self, budget: &mut usize) {
+    pub(super) fn approach_limits(&mut self, budget: &mut usize) {
         let max_bytes = self.limits.max_total_bytes;
         while *budget > 0 && self.meter.used() > max_bytes && self.evict_oldest() {
             *budget -= 1;

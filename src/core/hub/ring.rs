@@ -19,8 +19,8 @@ pub(super) struct Ring {
     /// Whether the last entry is the end of the channel.
     has_end: bool,
     keys: HashMap<Box<str>, u32>,
-    beat_at: Option<Time>,
-    mean_ms: u32,
+    pub(super) beat_at: Option<Time>,
+    pub(super) mean_ms: u32,
 }
 
 /// The place of a message, or of the end of the channel, in a ring.

@@ -29,18 +29,18 @@ impl Shape {
 
 /// A stored message.
 pub struct Stored {
-    frames: [Option<Arc<Frame>>; Shape::COUNT as usize],
-    data: Data,
-    event: Option<EventName>,
-    key: Option<IdempotencyKey>,
-    seq: Seq,
-    at: Time,
-    bytes: usize,
+    pub(super) frames: [Option<Arc<Frame>>; Shape::COUNT as usize],
+    pub(super) data: Data,
+    pub(super) event: Option<EventName>,
+    pub(super) key: Option<IdempotencyKey>,
+    pub(super) seq: Seq,
+    pub(super) at: Time,
+    pub(super) bytes: usize,
     /// Place among all stored messages, oldest first.
-    links: Links,
-    channel: u32,
-    subscribers: u32,
-    is_end: bool,
+    pub(super) links: Links,
+    pub(super) channel: u32,
+    pub(super) subscribers: u32,
+    pub(super) is_end: bool,
 }
 
 impl Stored {

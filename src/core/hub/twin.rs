@@ -8,17 +8,20 @@ use std::time::Duration;
 use super::*;
 use crate::base::wheel::TICK_MS;
 use crate::config::{History, Policy};
+use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::log::{Log, Memory};
 use crate::message::{Data, EventName, IdempotencyKey};
 
-const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
+pub(super) const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 
-fn name(name: &'static str) -> ChannelName<'static> {
+const MAX_READERS: usize = 8;
+
+pub(super) fn name(name: &'static str) -> ChannelName<'static> {
     ChannelName::parse(name.as_bytes()).unwrap()
 }
 
 #[derive(Clone, Debug)]
-enum Op {
+pub(super) enum Op {
     Publish(usize, usize),
     /// End a channel, after a message of so many bytes or without one.
     End(usize, Option<usize>),
@@ -38,9 +41,11 @@ enum Op {
     Reconfigure(History, Vec<Policy>),
     /// Go on with that, within a budget.
     Continue(usize),
+    /// Everything is frozen, and thawed with these limits and policies, or those that it had.
+    HandOver(Option<(History, Vec<Policy>)>),
 }
 
-fn history() -> impl Strategy<Value = History> {
+pub(super) fn history() -> impl Strategy<Value = History> {
     let bytes = (200..4_000usize, 2_000..6_000usize);
     (0..6usize, bytes, age()).prop_map(|(max_messages, (max_bytes, max_total_bytes), max_age)| {
         History {
@@ -56,7 +61,7 @@ fn age() -> impl Strategy<Value = Duration> {
     proptest::sample::select(vec![100, 2_000, 20_000]).prop_map(Duration::from_millis)
 }
 
-fn policies() -> impl Strategy<Value = Vec<Policy>> {
+pub(super) fn policies() -> impl Strategy<Value = Vec<Policy>> {
     let pattern = proptest::sample::select(vec!["a", "b", "c", "*"]);
     let numbers = proptest::option::of((0..6usize, 200..4_000usize));
     let policy = (pattern, numbers, proptest::option::of(age()), any::<bool>());
@@ -70,7 +75,7 @@ fn policies() -> impl Strategy<Value = Vec<Policy>> {
     proptest::collection::vec(policy, 0..4)
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(super) fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => (0..4usize, 0..40usize).prop_map(|(channel, bytes)| Op::Publish(channel, bytes)),
         2 => (0..4usize, proptest::option::of(0..40usize))
@@ -88,6 +93,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..4usize).prop_map(Op::Expire),
         1 => (history(), policies()).prop_map(|(limits, some)| Op::Reconfigure(limits, some)),
         1 => (0..4usize).prop_map(Op::Continue),
+        1 => Just(Op::HandOver(None)),
+        1 => (history(), policies()).prop_map(|other| Op::HandOver(Some(other))),
     ]
 }
 
@@ -99,22 +106,22 @@ struct Message {
     is_end: bool,
 }
 
-struct Twin {
-    log: Log,
-    hub: Hub,
+pub(super) struct Twin {
+    pub(super) log: Log,
+    pub(super) hub: Hub,
     /// Each with its channels, and with those whose earlier losses are no gap to it.
-    readers: Vec<(Reader, Vec<usize>, Vec<usize>)>,
+    pub(super) readers: Vec<(Reader, Vec<usize>, Vec<usize>)>,
     published: Vec<Message>,
     /// For each channel, the newest message that a newer one may have replaced.
     replaceable: [Seq; CHANNELS.len()],
     /// For each channel, the head when it was last deleted or unknown: its end is forgotten.
     forgotten: [Seq; CHANNELS.len()],
-    config: Config,
+    pub(super) config: Config,
     now: Time,
 }
 
 impl Twin {
-    fn new(history: History, policies: Vec<Policy>) -> Twin {
+    pub(super) fn new(history: History, policies: Vec<Policy>) -> Twin {
         let config = Config {
             history,
             policies,
@@ -123,7 +130,7 @@ impl Twin {
         };
         let log = Log::Memory(Memory::new(Epoch::from_seed(1)));
         Twin {
-            hub: Hub::new(&config, 8, log.epoch(), (1, 2)),
+            hub: Hub::new(&config, MAX_READERS, log.epoch(), (1, 2)),
             log,
             readers: Vec::new(),
             published: Vec::new(),
@@ -182,7 +189,7 @@ impl Twin {
         newest.is_some_and(|newest| newest.is_end && newest.seq > self.forgotten[place])
     }
 
-    fn apply(&mut self, op: Op) {
+    pub(super) fn apply(&mut self, op: Op) {
         self.apply_one(op);
         for (place, name) in CHANNELS.iter().enumerate() {
             if self.hub.find(name).is_none() {
@@ -225,19 +232,71 @@ impl Twin {
             }
             Op::Expire(budget) => self.expire(budget),
             Op::Reconfigure(history, policies) => {
-                self.config = Config {
-                    history,
-                    policies,
-                    ..self.config.clone()
-                };
+                self.configure(history, policies);
                 self.hub.reconfigure(&self.config);
-                for place in 0..CHANNELS.len() {
-                    if self.is_latest(place) {
-                        self.replace_all_but_newest(place);
-                    }
-                }
             }
             Op::Continue(budget) => self.hub.continue_reconfigure(budget),
+            Op::HandOver(None) => self.hand_over(),
+            Op::HandOver(Some((history, policies))) => {
+                let state = self.freeze();
+                self.configure(history, policies);
+                self.take_over(&state);
+            }
+        }
+    }
+
+    /// The state of hub, readers and log.
+    pub(super) fn freeze(&self) -> Vec<u8> {
+        let mut state = Freezer::new(Vec::new());
+        self.hub.freeze(&mut state).unwrap();
+        let readers: Vec<_> = self.readers.iter().map(|(r, ..)| r.freeze()).collect();
+        state.put(&readers).unwrap();
+        self.log.freeze(&mut state).unwrap();
+        state.into_inner()
+    }
+
+    /// Hub, readers and log, by their followers, of a state.
+    pub(super) fn thaw(
+        config: &Config,
+        state: &[u8],
+    ) -> Result<(Hub, Vec<Reader>, Log), ThawError> {
+        let mut state = Thawer::new(state);
+        let mut hub = Hub::thaw(config, MAX_READERS, &mut state)?;
+        let readers: Vec<FrozenReader> = state.take()?;
+        let readers: Result<Vec<Reader>, _> = readers.into_iter().map(|r| r.thaw()).collect();
+        let mut readers = readers?;
+        hub.adopt_readers((0..).zip(&mut readers))?;
+        let log = Log::thaw(&hub, &mut state)?;
+        state.finish()?;
+        Ok((hub, readers, log))
+    }
+
+    /// Freezes and thaws everything, which must change nothing.
+    pub(super) fn hand_over(&mut self) {
+        let state = self.freeze();
+        self.take_over(&state);
+        assert!(self.freeze() == state, "it is frozen to the same bytes");
+    }
+
+    fn take_over(&mut self, state: &[u8]) {
+        let (hub, readers, log) = Twin::thaw(&self.config, state).unwrap();
+        (self.hub, self.log) = (hub, log);
+        for ((before, ..), reader) in self.readers.iter_mut().zip(readers) {
+            *before = reader;
+        }
+    }
+
+    /// Other limits and policies hold from now on.
+    fn configure(&mut self, history: History, policies: Vec<Policy>) {
+        self.config = Config {
+            history,
+            policies,
+            ..self.config.clone()
+        };
+        for place in 0..CHANNELS.len() {
+            if self.is_latest(place) {
+                self.replace_all_but_newest(place);
+            }
         }
     }
 
@@ -342,7 +401,7 @@ impl Twin {
     }
 
     fn follow(&mut self, channels: Vec<usize>, back: u64, fresh: bool) {
-        if self.readers.len() == 8 {
+        if self.readers.len() == MAX_READERS {
             return;
         }
         let cursor = Seq(self.hub.head().0.saturating_sub(back));
@@ -370,7 +429,7 @@ impl Twin {
     }
 
     /// All readers leave, and all messages and channels go in time.
-    fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         while !self.readers.is_empty() {
             self.leave(self.readers.len() - 1);
         }
@@ -506,7 +565,7 @@ impl Twin {
     }
 
     /// Recomputes everything that is kept or derived, from what was published.
-    fn check(&self) {
+    pub(super) fn check(&self) {
         for (name_place, name) in CHANNELS.iter().enumerate() {
             let Some(index) = self.hub.find(name) else {
                 continue;
