@@ -32,7 +32,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// A place in the log: how many records were appended up to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Mark(u64);
+pub struct Mark(pub(super) u64);
 
 /// Records to be saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,31 +53,31 @@ pub enum Health {
 }
 
 /// Records that were taken and are not saved yet.
-struct InFlight {
-    up_to: Mark,
+pub(super) struct InFlight {
+    pub(super) up_to: Mark,
     /// The newest number that the log had given.
-    newest: Seq,
-    bytes: usize,
+    pub(super) newest: Seq,
+    pub(super) bytes: usize,
 }
 
 /// A log that is saved.
 pub struct Saved {
-    epoch: Epoch,
-    newest: Seq,
+    pub(super) epoch: Epoch,
+    pub(super) newest: Seq,
     /// The wall clock, in milliseconds since 1970.
-    date_ms: u64,
+    pub(super) date_ms: u64,
     /// Records that were not taken yet.
-    records: Vec<u8>,
+    pub(super) records: Vec<u8>,
     /// The end of `records`.
-    appended: Mark,
-    in_flight: VecDeque<InFlight>,
+    pub(super) appended: Mark,
+    pub(super) in_flight: VecDeque<InFlight>,
     /// The bytes of `records` and of what is in flight.
-    unsaved_bytes: usize,
-    saved: Mark,
+    pub(super) unsaved_bytes: usize,
+    pub(super) saved: Mark,
     /// Messages up to this number are saved.
-    saved_seq: Seq,
-    health: Health,
-    refused: Refused,
+    pub(super) saved_seq: Seq,
+    pub(super) health: Health,
+    pub(super) refused: Refused,
 }
 
 /// Publishes that were refused since the start.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use crate::base::record;
 use crate::base::time::Time;
 use crate::config::{Config, History as Limits, Policy};
+use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Item, Published, Refusal, Take};
 use crate::log::{Health, History, How, Identity, Log, Mark};
 use crate::message::{ChannelName, Data, Draft, DraftKind, Epoch, IdempotencyKey, Seq};
@@ -32,6 +33,8 @@ enum Op {
     Save(bool),
     /// The oldest segment is carried over, and removed at the next [`Op::Save`].
     Carry,
+    /// Everything is handed over; what was appended is written meanwhile, or not.
+    HandOver(bool),
     /// The process ends after everything was saved.
     End,
     /// The process is killed: what was not saved is lost, and maybe what was written of it is not.
@@ -52,6 +55,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..9_000u64).prop_map(Op::Pass),
         5 => any::<bool>().prop_map(Op::Save),
         3 => Just(Op::Carry),
+        2 => any::<bool>().prop_map(Op::HandOver),
         1 => Just(Op::End),
         1 => any::<bool>().prop_map(Op::Kill),
         1 => any::<prop::sample::Index>().prop_map(Op::LoseTail),
@@ -201,6 +205,15 @@ impl World {
             Op::Pass(ms) => self.pass(ms),
             Op::Save(rolls) => self.save(rolls),
             Op::Carry => self.carry(),
+            Op::HandOver(takes) => {
+                let saved = self.log.as_saved().unwrap();
+                let taken = takes.then(|| saved.take(&mut self.hub)).flatten();
+                self.hand_over();
+                if let Some(taken) = taken {
+                    self.write(&taken.records, false);
+                    self.log.as_saved().unwrap().saved(taken.up_to);
+                }
+            }
             Op::End => {
                 self.save(false);
                 self.restart(How::Clean);
@@ -225,6 +238,29 @@ impl World {
                 self.restart(How::TailLost(epoch));
             }
         }
+    }
+
+    fn freeze(&self) -> Vec<u8> {
+        let mut state = Freezer::new(Vec::new());
+        self.hub.freeze(&mut state).unwrap();
+        self.log.freeze(&mut state).unwrap();
+        state.into_inner()
+    }
+
+    fn thaw(config: &Config, state: &[u8]) -> Result<(Hub, Log), ThawError> {
+        let mut state = Thawer::new(state);
+        let mut hub = Hub::thaw(config, 8, &mut state)?;
+        hub.adopt_readers([])?;
+        let log = Log::thaw(&hub, &mut state)?;
+        state.finish()?;
+        Ok((hub, log))
+    }
+
+    /// Freezes and thaws everything, which must change nothing.
+    fn hand_over(&mut self) {
+        let state = self.freeze();
+        (self.hub, self.log) = World::thaw(&self.config, &state).unwrap();
+        assert!(self.freeze() == state, "it is frozen to the same bytes");
     }
 
     fn finish(&mut self, channel: usize, bytes: Option<usize>) {
