@@ -16,7 +16,7 @@ pub(super) const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 
 const MAX_READERS: usize = 8;
 
-pub(super) fn name(name: &'static str) -> ChannelName<'static> {
+pub(in crate::hub) fn name(name: &'static str) -> ChannelName<'static> {
     ChannelName::parse(name.as_bytes()).unwrap()
 }
 

@@ -1,1 +1,401 @@
+//! A thawed hub beside the one that was frozen, and damaged states.
 
+mod check;
+
+use proptest::prelude::*;
+
+use super::super::twin::{CHANNELS, Op, Twin, history, name, op, policies};
+use super::super::*;
+use crate::base::record;
+use crate::config::Policy;
+use crate::frozen::ThawError;
+use crate::log::Log;
+use crate::message::{Data, EventName, IdempotencyKey};
+use check::check;
+
+/// Everything that a caller can learn of a hub, and in which order it would serve readers.
+fn portrait(hub: &Hub) -> String {
+    let name = |&index: &u32| hub.channels[index as usize].name();
+    let followers = |list: &crate::base::list::List| {
+        let members = list.iter(&hub.subscriptions);
+        let followers = members.map(|at| hub.subscriptions[at as usize].follower);
+        followers.collect::<Vec<_>>()
+    };
+    let mut channels: Vec<String> = hub
+        .channels
+        .iter()
+        .map(|(index, channel)| {
+            let entries = channel.ring().map(|ring| &ring.entries);
+            let entries = entries.into_iter().flatten();
+            let entries: Vec<_> = entries
+                .map(|e| {
+                    (
+                        e.seq,
+                        e.pending,
+                        e.is_end(),
+                        &hub.messages[e.key() as usize],
+                    )
+                })
+                .map(|(seq, pending, is_end, stored)| {
+                    (seq, pending, is_end, stored.at(), stored.subscribers())
+                })
+                .collect();
+            format!(
+                "{} {:?} {entries:?} {:?} {:?} {:?} {} {} {} {:?} {:?} {:?}",
+                channel.name(),
+                channel.evicted_up_to(),
+                followers(&channel.waiting),
+                followers(&channel.ready),
+                channel.audience(),
+                channel.running,
+                channel.woken,
+                channel.has_ended(),
+                channel.rhythm(),
+                hub.rules(index as u32),
+                hub.ages.deadline(index as u32),
+            )
+        })
+        .collect();
+    channels.sort();
+    let run: Vec<_> = hub.run.iter().map(name).collect();
+    let idle: Vec<_> = hub.idle.iter().map(|(i, at)| (name(i), at)).collect();
+    let times = (hub.next_history_expiry(), hub.next_forgetting());
+    let bytes = (hub.meter().used(), hub.meter().limit(), hub.channel_bytes());
+    format!(
+        "{:?} {channels:#?} {run:?} {idle:?} {times:?} {bytes:?} {:?} {:?} {:?} {:?}",
+        hub.head(),
+        hub.readers(),
+        hub.counts(),
+        hub.fan_out_ms(),
+        hub.names.evicted_up_to,
+    )
+}
+
+/// While a configuration is approached step by step, a channel's turn depends on its slot, and a new
+/// channel of a thawed hub may get another one.
+fn keeps_configuration(op: &Op) -> bool {
+    !matches!(op, Op::Reconfigure(..) | Op::HandOver(_))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn thawed_hub_is_as_the_one_before(
+        history in history(),
+        policies in policies(),
+        before in proptest::collection::vec(op(), 1..60),
+        after in proptest::collection::vec(op().prop_filter("it stays", keeps_configuration), 1..60),
+    ) {
+        let mut one = Twin::new(history, policies.clone());
+        let mut other = Twin::new(history, policies);
+        for op in before {
+            other.apply(op.clone());
+            one.apply(op);
+        }
+        other.hub.continue_reconfigure(1_000);
+        one.hub.continue_reconfigure(1_000);
+        for op in after {
+            other.hand_over();
+            check(&other.hub);
+            prop_assert_eq!(portrait(&one.hub), portrait(&other.hub));
+            other.apply(op.clone());
+            one.apply(op);
+        }
+        other.check();
+    }
+}
+
+/// A hub with some of everything, and its log and readers.
+fn rich() -> Twin {
+    let policy = |pattern: &str| Policy::of(pattern.parse().unwrap());
+    let policies = vec![
+        Policy {
+            latest: true,
+            ..policy("a")
+        },
+        Policy {
+            history_age: Some(std::time::Duration::from_millis(100)),
+            ..policy("b")
+        },
+    ];
+    let history = crate::config::History::default();
+    let mut twin = Twin::new(history, policies);
+    for (place, channel) in [0, 1, 1, 2, 3, 3, 2].into_iter().enumerate() {
+        twin.apply(Op::Follow(vec![channel, 3], place as u64, place % 2 == 0));
+        twin.apply(Op::Publish(channel, 10 * place));
+        twin.apply(Op::Pass(50));
+    }
+    for op in [
+        Op::Serve(2, true),
+        Op::Serve(1, false),
+        Op::End(2, Some(3)),
+        Op::Leave(2),
+        Op::Forget(1),
+        Op::Publish(1, 7),
+    ] {
+        twin.apply(op);
+    }
+    let contents = [
+        (
+            Data::json("{\"a\":[1,\"ü\"]}").unwrap(),
+            Some("event"),
+            Some("key"),
+        ),
+        (Data::Binary((*b"\0\xff").into()), None, Some("other")),
+        (Data::Text("text".into()), Some("event"), None),
+    ];
+    for (data, event, key) in contents {
+        let draft = Draft {
+            event: event.and_then(|event| EventName::parse(event.as_bytes()).unwrap()),
+            key: key.map(|key| IdempotencyKey::parse(key.as_bytes()).unwrap()),
+            ..Draft::new(name("d"), data)
+        };
+        twin.log.publish(&mut twin.hub, draft).unwrap();
+    }
+    twin
+}
+
+#[test]
+fn contents_and_keys_come_back() {
+    let mut twin = rich();
+    let contents = |hub: &Hub| {
+        let contents = hub.messages.iter().map(|(key, _)| hub.content(key as u32));
+        let mut contents: Vec<_> = contents.map(|content| format!("{content:?}")).collect();
+        contents.sort();
+        contents
+    };
+    let before = contents(&twin.hub);
+    twin.hand_over();
+    assert_eq!(contents(&twin.hub), before);
+    let draft = Draft {
+        key: Some(IdempotencyKey::parse(b"key").unwrap()),
+        ..Draft::new(name("d"), Data::from("again"))
+    };
+    let first = twin.hub.published_before(&draft).unwrap();
+    assert_eq!(first.id.seq.0, twin.hub.head().0 - 2);
+}
+
+#[test]
+fn channels_and_readers_beyond_the_limits_are_refused() {
+    let twin = rich();
+    let state = twin.freeze();
+    let config = Config {
+        max_channels: 3,
+        ..twin.config.clone()
+    };
+    let refused = Twin::thaw(&config, &state).map(|_| ());
+    let Err(ThawError::Exceeds(why)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("--max-channels must be 4 at least"), "{why}");
+    let mut state = crate::frozen::Thawer::new(&state[..]);
+    let refused = Hub::thaw(&twin.config, 5, &mut state).map(|_| ());
+    let Err(ThawError::Exceeds(why)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("--max-connections must be"), "{why}");
+}
+
+#[test]
+fn readers_of_others_are_refused() {
+    let twin = rich();
+    let mut bytes = crate::frozen::Freezer::new(Vec::new());
+    twin.hub.freeze(&mut bytes).unwrap();
+    let bytes = bytes.into_inner();
+    let thaw = || Hub::thaw(&twin.config, 8, &mut crate::frozen::Thawer::new(&bytes[..])).unwrap();
+    let frozen: Vec<FrozenReader> = twin.readers.iter().map(|(r, ..)| r.freeze()).collect();
+    let adopt = |change: &dyn Fn(&mut Vec<(u32, Reader)>)| {
+        let readers = frozen.iter().map(|one| one.thaw().unwrap());
+        let mut readers: Vec<(u32, Reader)> = (0..).zip(readers).collect();
+        change(&mut readers);
+        thaw().adopt_readers(
+            readers
+                .iter_mut()
+                .map(|(follower, reader)| (*follower, reader)),
+        )
+    };
+    assert!(adopt(&|_| {}).is_ok());
+    assert!(adopt(&|readers| readers.truncate(1)).is_err());
+    assert!(adopt(&|readers| readers[0].0 = 99).is_err());
+    assert!(adopt(&|readers| readers[0].1.cursor = Seq(1 << 40)).is_err());
+    let queued = frozen
+        .iter()
+        .position(|one| one.thaw().unwrap().is_queued());
+    let queued = queued.expect("one is queued");
+    assert!(
+        adopt(&|readers| readers[queued].1.place = super::super::readers::Place::Nowhere).is_err()
+    );
+    let blocked = frozen
+        .iter()
+        .position(|one| !one.thaw().unwrap().is_queued());
+    let blocked = blocked.expect("one is blocked");
+    assert!(
+        adopt(&|readers| readers[blocked].1.place = super::super::readers::Place::Queued).is_err()
+    );
+}
+
+/// The values of a state, as bytes.
+fn values(mut state: &[u8]) -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    while let record::Read::Record { entry, rest } = record::read(state) {
+        values.push(entry.to_vec());
+        state = rest;
+    }
+    values
+}
+
+fn state_of(values: &[Vec<u8>]) -> Vec<u8> {
+    let mut state = Vec::new();
+    for value in values.iter().filter(|value| !value.is_empty()) {
+        record::append(&mut state, |out| out.extend_from_slice(value));
+    }
+    state
+}
+
+/// A damage that no checksum shows.
+#[derive(Clone, Debug)]
+enum Damage {
+    /// A byte of a value becomes another one.
+    Change(prop::sample::Index, prop::sample::Index, u8),
+    Insert(prop::sample::Index, prop::sample::Index, u8),
+    Remove(prop::sample::Index, prop::sample::Index),
+    /// A value is gone, there twice, or another's place.
+    Drop(prop::sample::Index),
+    Repeat(prop::sample::Index),
+    Swap(prop::sample::Index, prop::sample::Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let place = any::<prop::sample::Index>;
+    let byte = || prop_oneof![0..12u8, any::<u8>(), Just(127), Just(255)];
+    prop_oneof![
+        12 => (place(), place(), byte()).prop_map(|(at, byte, new)| Damage::Change(at, byte, new)),
+        2 => (place(), place(), byte()).prop_map(|(at, byte, new)| Damage::Insert(at, byte, new)),
+        2 => (place(), place()).prop_map(|(at, byte)| Damage::Remove(at, byte)),
+        1 => place().prop_map(Damage::Drop),
+        1 => place().prop_map(Damage::Repeat),
+        1 => (place(), place()).prop_map(|(one, other)| Damage::Swap(one, other)),
+    ]
+}
+
+impl Damage {
+    fn apply(self, values: &mut Vec<Vec<u8>>) {
+        let count = values.len();
+        match self {
+            Damage::Change(at, byte, new) => {
+                let value = &mut values[at.index(count)];
+                if !value.is_empty() {
+                    let byte = byte.index(value.len());
+                    value[byte] = new;
+                }
+            }
+            Damage::Insert(at, byte, new) => {
+                let value = &mut values[at.index(count)];
+                value.insert(byte.index(value.len() + 1), new);
+            }
+            Damage::Remove(at, byte) => {
+                let value = &mut values[at.index(count)];
+                if !value.is_empty() {
+                    value.remove(byte.index(value.len()));
+                }
+            }
+            Damage::Drop(at) => drop(values.remove(at.index(count))),
+            Damage::Repeat(at) => values.insert(at.index(count), values[at.index(count)].clone()),
+            Damage::Swap(one, other) => values.swap(one.index(count), other.index(count)),
+        }
+    }
+}
+
+/// Uses a hub until nothing is left in it.
+fn exercise(hub: &mut Hub, readers: &mut [Reader], log: &mut Log) {
+    for round in 0..4 {
+        hub.set_now(hub.now().after_ms(50));
+        for channel in CHANNELS {
+            let _ = log.publish(hub, Draft::new(name(channel), Data::from("x")));
+        }
+        let _ = log.publish(hub, Draft::end(name(CHANNELS[round])));
+        check(hub);
+        for _ in 0..8 {
+            serve(hub, readers);
+        }
+        hub.continue_reconfigure(3);
+        hub.expire_history(3);
+        hub.forget_idle(3);
+        if let Some(channel) = hub.find(CHANNELS[round]) {
+            hub.forget(channel);
+        }
+        check(hub);
+    }
+    for reader in readers {
+        hub.unfollow(reader);
+    }
+    while let Some(channel) = hub.next_turn() {
+        hub.end_turn(channel);
+    }
+    hub.continue_reconfigure(100_000);
+    for _ in 0..4 {
+        hub.set_now(hub.now().after_ms(1 << 40));
+        hub.expire_history(100_000);
+        hub.forget_idle(100_000);
+        check(hub);
+    }
+    assert_eq!((hub.message_count(), hub.channel_count()), (0, 0));
+}
+
+fn serve(hub: &mut Hub, readers: &mut [Reader]) {
+    let Some(channel) = hub.next_turn() else {
+        return;
+    };
+    if let Some(follower) = hub.first_ready(channel) {
+        let reader = &mut readers[follower as usize];
+        hub.dequeue(reader);
+        let take = Take {
+            messages: 2,
+            bytes: 1_000,
+        };
+        let mut items = Vec::new();
+        hub.pending_items(reader, take, &mut items);
+        reader.cursor = items.last().map_or(hub.head(), Item::seq);
+        hub.clear_fresh(reader, &items);
+        hub.is_done(reader);
+        hub.enqueue(reader);
+    }
+    hub.end_turn(channel);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn damaged_state_is_refused_or_gives_a_hub_that_works(
+        damages in proptest::collection::vec(damage(), 1..3),
+        keeps_limits: bool,
+    ) {
+        let twin = rich();
+        let mut values = values(&twin.freeze());
+        // The floors of names are much, and of one kind.
+        let floors = values.remove(2);
+        for damage in damages {
+            damage.apply(&mut values);
+        }
+        values.insert(2.min(values.len()), floors);
+        let config = Config {
+            max_channels: if keeps_limits { twin.config.max_channels } else { 1 << 16 },
+            ..twin.config.clone()
+        };
+        if let Ok((mut hub, mut readers, mut log)) = Twin::thaw(&config, &state_of(&values)) {
+            check(&hub);
+            exercise(&mut hub, &mut readers, &mut log);
+        }
+    }
+}
+
+#[test]
+fn undamaged_state_works() {
+    let twin = rich();
+    let state = state_of(&values(&twin.freeze()));
+    let (mut hub, mut readers, mut log) = Twin::thaw(&twin.config, &state).unwrap();
+    check(&hub);
+    exercise(&mut hub, &mut readers, &mut log);
+}
