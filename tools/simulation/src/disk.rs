@@ -18,6 +18,7 @@ use encke_core::message::Seq;
 use crate::model::Said;
 use crate::rule::ensure;
 use crate::setup::pick;
+use crate::twins::Twins;
 use crate::world::World;
 
 /// Records that are written, or are to be, and that the engine was not told of.
@@ -389,7 +390,8 @@ impl World {
             disk.identity.epoch = epoch;
         }
         let seed = pick(&mut self.chance, &[1, 2, 3]);
-        self.engine = Engine::with_history(config, max_connections, seed, history, how);
+        let engine = Engine::with_history(config, max_connections, seed, history, how);
+        self.engine = Twins::new(engine);
         self.engine_offset = self.engine.now().0.wrapping_sub(self.now);
         self.epoch = self.engine.hub().epoch().as_str().to_owned();
     }

@@ -17,6 +17,7 @@
 //! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
 //! | `disk` | a log that is saved, and restarts |
 //! | `checks`, `end` | what must hold when all is settled, and at the end |
+//! | `twins` | the engine, and beside it the one before it was frozen and thawed |
 //! | `life`, `run`, `tally` | many worlds, and how often what happened in them |
 //!
 //! A world that breaks a rule panics. [`live`] catches that and says what led there; [`Run`] lives
@@ -45,6 +46,7 @@ mod setup;
 mod tally;
 mod term;
 mod token;
+mod twins;
 mod wire;
 mod world;
 

@@ -149,7 +149,13 @@ impl World {
         let setup = &self.setup;
         let (policies, history) = (setup.config.policies.clone(), setup.config.history);
         self.say(|| format!("reload: {history:?}, {policies:?}"));
-        self.engine.reconfigure(&self.setup.config);
+        match self.chance.u8(..4) {
+            0 => {
+                self.tally.reloaded_by_hand_over += 1;
+                self.hand_over(true);
+            }
+            _ => self.engine.reconfigure(&self.setup.config),
+        }
         self.begin_policies();
         self.begin_rights();
         self.model.reloaded_at = self.model.head();

@@ -18,6 +18,7 @@ use crate::rights::{Block, Rights};
 use crate::setup::{Setup, pick};
 use crate::tally::Tally;
 use crate::token::Token;
+use crate::twins::Twins;
 use crate::wire::SimWire;
 
 /// A logical client: channels, and the cursor it comes back with.
@@ -30,7 +31,7 @@ pub(crate) struct Follower {
 pub struct World {
     pub(crate) chance: Chance,
     pub(crate) setup: Setup,
-    pub(crate) engine: Engine,
+    pub(crate) engine: Twins,
     pub(crate) wire: SimWire,
     pub(crate) model: Model,
     pub(crate) clients: Vec<Option<Client>>,
@@ -99,7 +100,7 @@ impl World {
             blocks: Vec::new(),
             chance,
             followers,
-            engine,
+            engine: Twins::new(engine),
             setup,
             disk: None,
             engine_offset: 0,
@@ -135,7 +136,7 @@ impl World {
         self.note_wall();
         let now = self.now.wrapping_add(self.engine_offset);
         self.engine.set_now(Time(now), self.wall_ms);
-        self.engine.gauges().load_permille = (self.now % 1_000) as u32;
+        self.engine.set_load((self.now % 1_000) as u32);
     }
 
     pub(crate) fn client(&mut self, index: u32) -> &mut Client {
@@ -171,6 +172,30 @@ impl World {
             self.closed(index);
         }
         budget
+    }
+
+    /// The server is handed over: what is thawed goes on where the engine was frozen.
+    pub(crate) fn hand_over(&mut self, is_reload: bool) {
+        self.close(usize::MAX);
+        self.tally.handed_over += 1;
+        let seed = self.chance.u64(..);
+        let setup = &self.setup;
+        // What is encoded again, and buffers without what they had to spare, count for less.
+        let is_wide = setup.config.max_buffer_bytes >= 64 << 20
+            && setup.config.history.max_total_bytes >= 256 << 20;
+        let beside = is_wide && self.chance.u8(..4) > 0;
+        self.engine.hand_over(
+            &setup.config,
+            setup.max_connections,
+            seed,
+            is_reload,
+            beside,
+        );
+        self.tally.beside += u64::from(self.engine.are_two());
+        self.say(|| format!("handed over, beside: {beside}, anew: {is_reload}"));
+        if !is_reload {
+            self.after();
+        }
     }
 
     /// Gives the engine bytes that arrived, one read's worth.
