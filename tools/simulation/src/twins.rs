@@ -5,8 +5,8 @@
 //! same calls: both must return the same, and make the same calls of [`Wire`].
 //!
 //! The two go apart where that is allowed: places of connections that have ended are given out again in
-//! another order, and a response that was encoded before a reload keeps its head as long as somebody
-//! holds it. From there on the thawed one is alone.
+//! another order, a response that was encoded before a reload keeps its head as long as somebody holds
+//! it, and metrics tell how much of caches is filled. From there on the thawed one is alone.
 
 use std::fmt;
 use std::io::IoSlice;
@@ -75,16 +75,25 @@ impl<W: Wire> Wire for Recorder<'_, W> {
 /// Expects the same calls again, and returns what they returned.
 struct Replayer {
     calls: std::vec::IntoIter<Call>,
+    /// The two have gone apart, as they may: the further calls do not matter.
+    is_apart: bool,
 }
 
 impl Wire for Replayer {
     fn send(&mut self, index: u32, slices: &[IoSlice<'_>]) -> Sent {
         let bytes = joined(slices);
         match self.calls.next() {
+            _ if self.is_apart => Sent::All,
             Some(Call::Send(other, expected, sent))
                 if other == index && is_same(&expected, &bytes) =>
             {
                 sent
+            }
+            Some(Call::Send(other, expected, _))
+                if other == index && are_metrics(&expected) && are_metrics(&bytes) =>
+            {
+                self.is_apart = true;
+                Sent::All
             }
             expected => panic!(
                 "the frozen one sends {index} {:?}, the thawed one: {expected:?}",
@@ -94,11 +103,17 @@ impl Wire for Replayer {
     }
 
     fn shutdown(&mut self, index: u32) {
-        assert_eq!(Some(Call::Shutdown(index)), self.calls.next());
+        let expected = self.calls.next();
+        let is_expected = self.is_apart || expected == Some(Call::Shutdown(index));
+        assert!(
+            is_expected,
+            "the frozen one shuts down {index}, the thawed one: {expected:?}"
+        );
     }
 
     fn has_unread(&mut self, index: u32) -> bool {
         match self.calls.next() {
+            _ if self.is_apart => false,
             Some(Call::HasUnread(other, has_unread)) if other == index => has_unread,
             expected => panic!("the frozen one looks at {index}, the thawed one: {expected:?}"),
         }
@@ -113,6 +128,12 @@ fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
 /// written a second before.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || (one.len() == other.len() && dateless(one) == dateless(other))
+}
+
+/// Whether these are metrics, which tell how much of caches is filled.
+fn are_metrics(bytes: &[u8]) -> bool {
+    const GAUGE: &[u8] = b"encke_frame_bytes";
+    bytes.windows(GAUGE.len()).any(|part| part == GAUGE)
 }
 
 fn dateless(bytes: &[u8]) -> Vec<u8> {
@@ -147,11 +168,16 @@ macro_rules! on_both {
         };
         let mut replayer = Replayer {
             calls: recorder.calls.into_iter(),
+            is_apart: false,
         };
         let other = {
             let ($engine, $on) = (frozen, &mut replayer);
             $call
         };
+        if replayer.is_apart {
+            $twins.frozen = None;
+            return result;
+        }
         assert_eq!(result, other, "thawed, frozen");
         assert_eq!(replayer.calls.next(), None, "of the thawed one alone");
         $twins.compare();

@@ -61,6 +61,7 @@ pub(super) fn refuse_as(
     conn.flags.insert(Flags::CLOSE);
     if let Some(request) = conn.request.as_mut() {
         request.input = Vec::new();
+        request.scan = http1::Scan::default();
         request.upload = None;
         request.lines = None;
         request.update_charge();
