@@ -20,6 +20,8 @@ mod freezer;
 mod thawer;
 
 #[cfg(test)]
+pub(crate) mod damage;
+#[cfg(test)]
 mod tests;
 
 pub use bytes::Bytes;

@@ -54,3 +54,107 @@ fn a_length_alone_allocates_little() {
     assert!(thawer.take::<Vec<u8>>().is_err());
     assert!(thawer.capacity() <= 128 << 10);
 }
+
+fn sequences() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
+    let value = proptest::collection::vec(any::<u8>(), 0..9);
+    proptest::collection::vec(proptest::collection::vec(value, 0..9), 1..5)
+}
+
+/// The values of sequences, between two other values.
+fn frozen_sequences(sequences: &[Vec<Vec<u8>>]) -> Vec<u8> {
+    let mut freezer = Freezer::new(Vec::new());
+    freezer.put(&1u8).unwrap();
+    for sequence in sequences {
+        freezer
+            .put_all(sequence.iter().map(|bytes| Bytes(bytes)))
+            .unwrap();
+    }
+    freezer.put(&2u8).unwrap();
+    freezer.into_inner()
+}
+
+fn thawed_sequences(bytes: &[u8], count: usize) -> Result<Vec<Vec<Vec<u8>>>, ThawError> {
+    let mut thawer = Thawer::new(bytes);
+    let mut sequences = vec![Vec::new(); count];
+    thawer.take::<u8>()?;
+    for sequence in &mut sequences {
+        let mut values = thawer.take_all();
+        while let Some(Bytes(bytes)) = values.take()? {
+            sequence.push(bytes.to_vec());
+        }
+        assert!(values.take::<u8>()?.is_none());
+    }
+    thawer.take::<u8>()?;
+    thawer.finish()?;
+    Ok(sequences)
+}
+
+proptest! {
+    #[test]
+    fn sequences_are_returned_as_they_were_written(
+        sequences in sequences(),
+        long in proptest::collection::vec(1usize..100_000, 0..8),
+        place: proptest::sample::Index,
+        change in 1u8..,
+    ) {
+        let long = long.into_iter().map(|bytes| vec![7; bytes]).collect();
+        let sequences: Vec<_> = [long].into_iter().chain(sequences).collect();
+        let mut bytes = frozen_sequences(&sequences);
+        prop_assert_eq!(&thawed_sequences(&bytes, sequences.len()).unwrap(), &sequences);
+        prop_assert!(thawed_sequences(&bytes, sequences.len() - 1).is_err());
+        prop_assert!(thawed_sequences(&bytes, sequences.len() + 1).is_err());
+        let place = place.index(bytes.len());
+        prop_assert!(thawed_sequences(&bytes[..place], sequences.len()).is_err());
+        bytes[place] ^= change;
+        prop_assert!(thawed_sequences(&bytes, sequences.len()).is_err());
+    }
+
+    #[test]
+    fn damaged_sequences_never_panic(
+        sequences in sequences(),
+        damages in proptest::collection::vec(damage::damage(), 1..4),
+    ) {
+        let bytes = damage::damaged(&frozen_sequences(&sequences), 0, damages);
+        let _ = thawed_sequences(&bytes, sequences.len());
+    }
+}
+
+#[test]
+fn sequences_are_cut_into_records_of_some_size() {
+    let mut freezer = Freezer::new(Vec::new());
+    freezer
+        .put_all((0..200_000u32).map(|number| number | 1 << 31))
+        .unwrap();
+    let bytes = freezer.into_inner();
+    let mut thawer = Thawer::new(&bytes[..]);
+    let mut values = thawer.take_all();
+    let mut count = 0;
+    while let Some(number) = values.take::<u32>().unwrap() {
+        assert_eq!(number, count | 1 << 31);
+        count += 1;
+    }
+    assert_eq!(count, 200_000);
+    assert!(thawer.capacity() <= 256 << 10);
+}
+
+#[test]
+fn values_without_bytes_are_refused() {
+    let bytes = frozen_sequences(&[vec![vec![1]]]);
+    let mut thawer = Thawer::new(&bytes[..]);
+    thawer.take::<u8>().unwrap();
+    assert!(thawer.take_all().take::<()>().is_err());
+}
+
+#[test]
+fn counts_that_cannot_be_counted_on_are_refused() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Counter(#[serde(deserialize_with = "count")] u64);
+
+    for (value, is_taken) in [(0, true), (MAX_COUNT, true), (MAX_COUNT + 1, false)] {
+        let mut freezer = Freezer::new(Vec::new());
+        freezer.put(&Counter(value)).unwrap();
+        let bytes = freezer.into_inner();
+        let counter = Thawer::new(&bytes[..]).take::<Counter>();
+        assert_eq!(counter.is_ok_and(|counter| counter.0 == value), is_taken);
+    }
+}

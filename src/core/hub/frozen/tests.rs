@@ -6,9 +6,9 @@ use proptest::prelude::*;
 
 use super::super::twin::{CHANNELS, Op, Twin, history, name, op, policies};
 use super::super::*;
-use crate::base::record;
 use crate::config::Policy;
 use crate::frozen::ThawError;
+use crate::frozen::damage::{damage, damaged};
 use crate::log::Log;
 use crate::message::{Data, EventName, IdempotencyKey};
 use check::check;
@@ -235,78 +235,6 @@ fn readers_of_others_are_refused() {
     );
 }
 
-/// The values of a state, as bytes.
-fn values(mut state: &[u8]) -> Vec<Vec<u8>> {
-    let mut values = Vec::new();
-    while let record::Read::Record { entry, rest } = record::read(state) {
-        values.push(entry.to_vec());
-        state = rest;
-    }
-    values
-}
-
-fn state_of(values: &[Vec<u8>]) -> Vec<u8> {
-    let mut state = Vec::new();
-    for value in values.iter().filter(|value| !value.is_empty()) {
-        record::append(&mut state, |out| out.extend_from_slice(value));
-    }
-    state
-}
-
-/// A damage that no checksum shows.
-#[derive(Clone, Debug)]
-enum Damage {
-    /// A byte of a value becomes another one.
-    Change(prop::sample::Index, prop::sample::Index, u8),
-    Insert(prop::sample::Index, prop::sample::Index, u8),
-    Remove(prop::sample::Index, prop::sample::Index),
-    /// A value is gone, there twice, or another's place.
-    Drop(prop::sample::Index),
-    Repeat(prop::sample::Index),
-    Swap(prop::sample::Index, prop::sample::Index),
-}
-
-fn damage() -> impl Strategy<Value = Damage> {
-    let place = any::<prop::sample::Index>;
-    let byte = || prop_oneof![0..12u8, any::<u8>(), Just(127), Just(255)];
-    prop_oneof![
-        12 => (place(), place(), byte()).prop_map(|(at, byte, new)| Damage::Change(at, byte, new)),
-        2 => (place(), place(), byte()).prop_map(|(at, byte, new)| Damage::Insert(at, byte, new)),
-        2 => (place(), place()).prop_map(|(at, byte)| Damage::Remove(at, byte)),
-        1 => place().prop_map(Damage::Drop),
-        1 => place().prop_map(Damage::Repeat),
-        1 => (place(), place()).prop_map(|(one, other)| Damage::Swap(one, other)),
-    ]
-}
-
-impl Damage {
-    fn apply(self, values: &mut Vec<Vec<u8>>) {
-        let count = values.len();
-        match self {
-            Damage::Change(at, byte, new) => {
-                let value = &mut values[at.index(count)];
-                if !value.is_empty() {
-                    let byte = byte.index(value.len());
-                    value[byte] = new;
-                }
-            }
-            Damage::Insert(at, byte, new) => {
-                let value = &mut values[at.index(count)];
-                value.insert(byte.index(value.len() + 1), new);
-            }
-            Damage::Remove(at, byte) => {
-                let value = &mut values[at.index(count)];
-                if !value.is_empty() {
-                    value.remove(byte.index(value.len()));
-                }
-            }
-            Damage::Drop(at) => drop(values.remove(at.index(count))),
-            Damage::Repeat(at) => values.insert(at.index(count), values[at.index(count)].clone()),
-            Damage::Swap(one, other) => values.swap(one.index(count), other.index(count)),
-        }
-    }
-}
-
 /// Uses a hub until nothing is left in it.
 fn exercise(hub: &mut Hub, readers: &mut [Reader], log: &mut Log) {
     for round in 0..4 {
@@ -373,18 +301,13 @@ proptest! {
         keeps_limits: bool,
     ) {
         let twin = rich();
-        let mut values = values(&twin.freeze());
         // The floors of names are much, and of one kind.
-        let floors = values.remove(2);
-        for damage in damages {
-            damage.apply(&mut values);
-        }
-        values.insert(2.min(values.len()), floors);
+        let state = damaged(&twin.freeze(), 2, damages);
         let config = Config {
             max_channels: if keeps_limits { twin.config.max_channels } else { 1 << 16 },
             ..twin.config.clone()
         };
-        if let Ok((mut hub, mut readers, mut log)) = Twin::thaw(&config, &state_of(&values)) {
+        if let Ok((mut hub, mut readers, mut log)) = Twin::thaw(&config, &state) {
             check(&hub);
             exercise(&mut hub, &mut readers, &mut log);
         }
@@ -394,7 +317,7 @@ proptest! {
 #[test]
 fn undamaged_state_works() {
     let twin = rich();
-    let state = state_of(&values(&twin.freeze()));
+    let state = damaged(&twin.freeze(), 2, Vec::new());
     let (mut hub, mut readers, mut log) = Twin::thaw(&twin.config, &state).unwrap();
     check(&hub);
     exercise(&mut hub, &mut readers, &mut log);
