@@ -101,4 +101,21 @@ mod tests {
         assert_eq!(buckets, [(Some(1), 2), (Some(10), 5), (None, 2)]);
         assert_eq!((histogram.count(), histogram.sum()), (9, u64::MAX));
     }
+
+    #[test]
+    fn frozen_histogram_comes_back_unless_it_is_another() {
+        const BOUNDS: &[u64] = &[1, 10];
+        let mut histogram = Histogram::new(BOUNDS);
+        histogram.record_many(5, 3);
+        let frozen = histogram.freeze();
+        let thawed = frozen.clone().thaw(BOUNDS).unwrap();
+        assert_eq!(
+            (thawed.freeze(), thawed.count(), thawed.sum()),
+            (frozen.clone(), 3, 15)
+        );
+        assert!(frozen.thaw(&[1]).is_none());
+        for counts in [vec![u64::MAX, 1, 0], vec![0, 1 << 62, 1]] {
+            assert!(FrozenHistogram { counts, sum: 0 }.thaw(BOUNDS).is_none());
+        }
+    }
 }

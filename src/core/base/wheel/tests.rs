@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::time::Time;
 
 const KEYS: u32 = 40;
 const REVOLUTION_MS: u64 = REVOLUTION_TICKS * TICK_MS;
@@ -15,6 +16,8 @@ enum Op {
     Cancel(u32),
     Advance(u64),
     Expire(usize),
+    /// The wheel is frozen and thawed.
+    HandOver,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -38,6 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..KEYS).prop_map(Op::Cancel),
         3 => advance.prop_map(Op::Advance),
         4 => budget.prop_map(Op::Expire),
+        1 => Just(Op::HandOver),
     ]
 }
 
@@ -87,6 +91,29 @@ impl Pair {
             }
             Op::Advance(ms) => self.now_ms += ms,
             Op::Expire(budget) => self.expire(budget),
+            Op::HandOver => self.hand_over(),
+        }
+    }
+
+    fn hand_over(&mut self) {
+        let keys = KEYS as usize;
+        let frozen: Vec<_> = self.wheel.freeze().collect();
+        let now = Time(self.expired_ms);
+        let mut wheel = Wheel::thaw(keys, self.wheel.next_tick(), now).unwrap();
+        for &deadline in &frozen {
+            assert!(wheel.thaw_deadline(keys, deadline).is_some());
+            assert_eq!(
+                wheel.thaw_deadline(keys, deadline),
+                None,
+                "it is there already"
+            );
+        }
+        assert!(wheel.freeze().eq(frozen));
+        assert_eq!(wheel.next_due_ms(), self.wheel.next_due_ms());
+        self.wheel = wheel;
+        // What a key had that is not armed is forgotten.
+        for (last, armed) in self.last.iter_mut().zip(&self.twin) {
+            *last = last.filter(|_| armed.is_some());
         }
     }
 
@@ -361,4 +388,20 @@ fn key_never_armed_can_be_cancelled() {
     wheel.cancel(6);
     assert!(wheel.is_armed(7) && !wheel.is_armed(6));
     assert_eq!(wheel.nodes.0.len(), 8);
+}
+
+#[test]
+fn deadlines_that_none_can_have_are_refused() {
+    let mut wheel = Wheel::with_capacity(8);
+    wheel.arm(7, 100);
+    let deadline = wheel.freeze().next().unwrap();
+    let thaw = |keys: usize, next_tick: u64, now_ms: u64| {
+        let mut wheel = Wheel::thaw(keys, next_tick, Time(now_ms))?;
+        wheel.thaw_deadline(keys, deadline)
+    };
+    assert_eq!(thaw(8, 0, 0), Some(7));
+    assert_eq!(thaw(8, 1, TICK_MS), Some(7));
+    assert_eq!(thaw(8, 1, TICK_MS - 1), None);
+    assert_eq!(thaw(8, MAX_TICK + 1, u64::MAX), None);
+    assert_eq!(thaw(7, 0, 0), None);
 }
