@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use crate::base::record;
 use crate::base::time::Time;
 use crate::config::{Config, History as Limits, Policy};
+use crate::frozen::damage::{damage, damaged};
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Item, Published, Refusal, Take};
 use crate::log::{Health, History, How, Identity, Log, Mark};
@@ -514,6 +515,54 @@ proptest! {
             world.apply(op);
             world.note_evicted();
             world.check();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn damaged_state_is_refused_or_gives_a_log_that_works(
+        damages in proptest::collection::vec(damage(), 1..3),
+    ) {
+        let mut world = World::new();
+        world.apply(Op::Publish(0, 9, None));
+        for bytes in [1, 2] {
+            world.apply(Op::Publish(1, bytes, None));
+            assert!(world.log.as_saved().unwrap().take(&mut world.hub).is_some());
+        }
+        world.apply(Op::Publish(2, 3, None));
+        world.log.as_saved().unwrap().set_health(Health::Fails);
+        // That of the hub is not damaged: only what comes after it is looked at.
+        let whole = world.freeze();
+        let mut hub = Freezer::new(Vec::new());
+        world.hub.freeze(&mut hub).unwrap();
+        let hub = hub.into_inner();
+        let mut state = Vec::new();
+        record::append(&mut state, |out| out.push(0));
+        state.extend_from_slice(&whole[hub.len()..]);
+        let log = damaged(&state, 0, damages);
+        let record::Read::Record { rest, .. } = record::read(&log) else {
+            panic!("it was spared");
+        };
+        let state = [&hub[..], rest].concat();
+        let Ok((mut hub, mut log)) = World::thaw(&world.config, &state) else {
+            return Ok(());
+        };
+        let newest = log.newest();
+        let saved = log.as_saved().unwrap();
+        saved.set_health(Health::Works);
+        let is_full = saved.unsaved_bytes() > super::MAX_UNSAVED_BYTES;
+        let published = log.publish(&mut hub, Draft::new(name(0), Data::from("more")));
+        match published {
+            Ok(published) => assert_eq!(published.id.seq, newest.next()),
+            Err((refusal, _)) => assert!(is_full && refusal == Refusal::LogBusy),
+        }
+        let saved = log.as_saved().unwrap();
+        if let Some(unsaved) = saved.take(&mut hub) {
+            saved.saved(unsaved.up_to);
+            assert_eq!((saved.unsaved_bytes(), log.unsaved_end()), (0, None));
         }
     }
 }

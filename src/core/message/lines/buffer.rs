@@ -140,6 +140,9 @@ mod tests {
                     lines.extend(line);
                 }
                 buffer.shrink();
+                if cut % 3 == 0 {
+                    buffer = LineBuffer::with_untaken(buffer.untaken().to_vec());
+                }
             }
             while let Some(line) = buffer.take_line() {
                 lines.push(line.to_vec());
