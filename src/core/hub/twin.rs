@@ -418,8 +418,10 @@ impl Twin {
             .hub
             .open_all(names.iter())
             .expect("there is room for all");
-        let mut reader = Reader::default();
-        reader.cursor = cursor;
+        let mut reader = Reader {
+            cursor,
+            ..Reader::default()
+        };
         self.hub
             .follow(&mut reader, place as u32, &opened, 1, fresh);
         self.hub.enqueue(&mut reader);

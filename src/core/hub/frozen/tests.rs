@@ -197,6 +197,9 @@ fn channels_and_readers_beyond_the_limits_are_refused() {
     assert!(why.contains("--max-connections must be"), "{why}");
 }
 
+/// Readers with their followers.
+type Readers = Vec<(u32, Reader)>;
+
 #[test]
 fn readers_of_others_are_refused() {
     let twin = rich();
@@ -205,9 +208,9 @@ fn readers_of_others_are_refused() {
     let bytes = bytes.into_inner();
     let thaw = || Hub::thaw(&twin.config, 8, &mut crate::frozen::Thawer::new(&bytes[..])).unwrap();
     let frozen: Vec<FrozenReader> = twin.readers.iter().map(|(r, ..)| r.freeze()).collect();
-    let adopt = |change: &dyn Fn(&mut Vec<(u32, Reader)>)| {
+    let adopt = |change: &dyn Fn(&mut Readers)| {
         let readers = frozen.iter().map(|one| one.thaw().unwrap());
-        let mut readers: Vec<(u32, Reader)> = (0..).zip(readers).collect();
+        let mut readers: Readers = (0..).zip(readers).collect();
         change(&mut readers);
         thaw().adopt_readers(
             readers
@@ -237,12 +240,12 @@ fn readers_of_others_are_refused() {
 
 /// Uses a hub until nothing is left in it.
 fn exercise(hub: &mut Hub, readers: &mut [Reader], log: &mut Log) {
-    for round in 0..4 {
+    for ending in CHANNELS {
         hub.set_now(hub.now().after_ms(50));
         for channel in CHANNELS {
             let _ = log.publish(hub, Draft::new(name(channel), Data::from("x")));
         }
-        let _ = log.publish(hub, Draft::end(name(CHANNELS[round])));
+        let _ = log.publish(hub, Draft::end(name(ending)));
         check(hub);
         for _ in 0..8 {
             serve(hub, readers);
@@ -250,7 +253,7 @@ fn exercise(hub: &mut Hub, readers: &mut [Reader], log: &mut Log) {
         hub.continue_reconfigure(3);
         hub.expire_history(3);
         hub.forget_idle(3);
-        if let Some(channel) = hub.find(CHANNELS[round]) {
+        if let Some(channel) = hub.find(ending) {
             hub.forget(channel);
         }
         check(hub);
