@@ -175,7 +175,7 @@ impl Wheel {
     }
 
     /// Puts `key`, which is in no slot, into a slot.
-    #[inline]
+    #[inline(always)]
     fn put(&mut self, key: u32, slot: usize, deadline: u64) {
         let node = self.nodes.at_mut(key);
         node.set_deadline(deadline);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::base::record;
 
 /// The values of a state, as bytes.
-fn values(mut state: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn values(mut state: &[u8]) -> Vec<Vec<u8>> {
     let mut values = Vec::new();
     while let record::Read::Record { entry, rest } = record::read(state) {
         values.push(entry.to_vec());
@@ -14,7 +14,8 @@ fn values(mut state: &[u8]) -> Vec<Vec<u8>> {
     values
 }
 
-fn state_of(values: &[Vec<u8>]) -> Vec<u8> {
+/// The state of these values, with checksums that match.
+pub(crate) fn state_of(values: &[Vec<u8>]) -> Vec<u8> {
     let mut state = Vec::new();
     for value in values.iter().filter(|value| !value.is_empty()) {
         record::append(&mut state, |out| out.extend_from_slice(value));

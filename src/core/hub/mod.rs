@@ -670,7 +670,7 @@ fn footprint(message: &Draft<'_>) -> usize {
 }
 
 /// The same, of its parts.
-#[inline]
+#[inline(always)]
 fn footprint_of(data: &Data, event: Option<&EventName>, key: Option<&IdempotencyKey>) -> usize {
     let named = event.map_or(0, |event| event.len());
     let keyed = key.map_or(0, |key| 2 * key.len() + 48);

@@ -8,7 +8,7 @@ use super::super::twin::{CHANNELS, Op, Twin, history, name, op, policies};
 use super::super::*;
 use crate::config::Policy;
 use crate::frozen::ThawError;
-use crate::frozen::damage::{damage, damaged};
+use crate::frozen::damage::{damage, damaged, state_of, values};
 use crate::log::Log;
 use crate::message::{Data, EventName, IdempotencyKey};
 use check::check;
@@ -62,12 +62,11 @@ fn portrait(hub: &Hub) -> String {
     let times = (hub.next_history_expiry(), hub.next_forgetting());
     let bytes = (hub.meter().used(), hub.meter().limit(), hub.channel_bytes());
     format!(
-        "{:?} {channels:#?} {run:?} {idle:?} {times:?} {bytes:?} {:?} {:?} {:?} {:?}",
+        "{:?} {channels:#?} {run:?} {idle:?} {times:?} {bytes:?} {:?} {:?} {:?}",
         hub.head(),
         hub.readers(),
         hub.counts(),
         hub.fan_out_ms(),
-        hub.names.evicted_up_to,
     )
 }
 
@@ -99,6 +98,7 @@ proptest! {
             other.hand_over();
             check(&other.hub);
             prop_assert_eq!(portrait(&one.hub), portrait(&other.hub));
+            prop_assert_eq!(&one.hub.names.evicted_up_to, &other.hub.names.evicted_up_to);
             other.apply(op.clone());
             one.apply(op);
         }
@@ -123,7 +123,7 @@ fn rich() -> Twin {
     let mut twin = Twin::new(history, policies);
     for (place, channel) in [0, 1, 1, 2, 3, 3, 2].into_iter().enumerate() {
         twin.apply(Op::Follow(vec![channel, 3], place as u64, place % 2 == 0));
-        twin.apply(Op::Publish(channel, 10 * place));
+        twin.apply(Op::Publish(channel, place));
         twin.apply(Op::Pass(50));
     }
     for op in [
@@ -295,33 +295,51 @@ fn serve(hub: &mut Hub, readers: &mut [Reader]) {
     hub.end_turn(channel);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+/// A state is refused, or gives a hub that works.
+fn try_out(config: &Config, state: &[u8]) {
+    if let Ok((mut hub, mut readers, mut log)) = Twin::thaw(config, state) {
+        check(&hub);
+        exercise(&mut hub, &mut readers, &mut log);
+    }
+}
 
-    #[test]
-    fn damaged_state_is_refused_or_gives_a_hub_that_works(
-        damages in proptest::collection::vec(damage(), 1..3),
-        keeps_limits: bool,
-    ) {
-        let twin = rich();
-        // The floors of names are much, and of one kind.
-        let state = damaged(&twin.freeze(), 2, damages);
-        let config = Config {
-            max_channels: if keeps_limits { twin.config.max_channels } else { 1 << 16 },
-            ..twin.config.clone()
-        };
-        if let Ok((mut hub, mut readers, mut log)) = Twin::thaw(&config, &state) {
-            check(&hub);
-            exercise(&mut hub, &mut readers, &mut log);
+/// The place of the floors of names, which are much, and of one kind.
+const FLOORS: usize = 2;
+
+#[test]
+fn state_with_any_other_byte_is_refused_or_gives_a_hub_that_works() {
+    let twin = rich();
+    let state = twin.freeze();
+    let values = values(&state);
+    for (place, value) in values.iter().enumerate().filter(|&(at, _)| at != FLOORS) {
+        for (at, &byte) in value.iter().enumerate() {
+            for new in [byte.wrapping_sub(1), byte.wrapping_add(1), 0, 3, 255] {
+                let mut values = values.clone();
+                values[place][at] = new;
+                try_out(&twin.config, &state_of(&values));
+            }
         }
     }
 }
 
 #[test]
+fn damaged_state_is_refused_or_gives_a_hub_that_works() {
+    let twin = rich();
+    let state = twin.freeze();
+    let config = ProptestConfig::with_cases(1_000);
+    let damages = proptest::collection::vec(damage(), 1..4);
+    proptest!(config, |(damages in damages, max_channels in 4..20usize)| {
+        let config = Config {
+            max_channels,
+            ..twin.config.clone()
+        };
+        try_out(&config, &damaged(&state, FLOORS, damages));
+    });
+}
+
+#[test]
 fn undamaged_state_works() {
     let twin = rich();
-    let state = damaged(&twin.freeze(), 2, Vec::new());
-    let (mut hub, mut readers, mut log) = Twin::thaw(&twin.config, &state).unwrap();
-    check(&hub);
-    exercise(&mut hub, &mut readers, &mut log);
+    assert!(Twin::thaw(&twin.config, &twin.freeze()).is_ok());
+    try_out(&twin.config, &twin.freeze());
 }
