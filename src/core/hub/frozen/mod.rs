@@ -29,6 +29,7 @@ use super::frames::FrameCache;
 use super::loss::Loss;
 use super::names::Names;
 use super::policies::Policies;
+use super::stored::Stored;
 use super::{Counts, DURATIONS_MS, Hub, Limits};
 use crate::base::histogram::FrozenHistogram;
 use crate::base::meter::Meter;
@@ -62,6 +63,8 @@ struct Head {
     total_limit: usize,
     frame_limit: usize,
     resolved: u32,
+    /// Messages and ends, to make room for all at once.
+    stored: usize,
     /// The number of the oldest message whose age is not examined.
     next_unexamined: Option<Seq>,
     /// The next tick of the deadlines of channels, if there were any.
@@ -196,6 +199,7 @@ impl Hub {
             total_limit: self.meter.limit(),
             frame_limit: self.frames.meter().limit(),
             resolved: self.resolved,
+            stored: self.messages.len(),
             next_unexamined: next.map(|key| self.messages[key as usize].seq()),
             next_tick: deadlines.map(Wheel::next_tick),
             keeps_losses: self.unsaved_losses.is_some(),
@@ -230,6 +234,8 @@ impl Hub {
         if has_same_policies && !hub.has_valid_policies() {
             return Err(ThawError::Damaged("a channel has a policy that is none"));
         }
+        let fitting = hub.limits.max_total_bytes / Stored::OVERHEAD_BYTES;
+        hub.messages.reserve(head.stored.min(fitting));
         hub.thaw_messages(head.next_unexamined, state)?;
         hub.thaw_deadlines(head.next_tick, state)?;
         hub.thaw_queues(state)?;
