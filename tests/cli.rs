@@ -117,6 +117,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("--queue", "0", "1 to"),
     ("--drain", "1000h", "30 days"),
     ("--drain-delay", "-0", "500ms"),
+    ("--upgrade-timeout", "0", "1ms"),
     ("--log", "loud", "off, error, warn"),
 ];
 

@@ -45,7 +45,7 @@ fn every_option_reaches_its_own_setting() {
         --data-dir=/d --data-sync=always --data-full=forget \
         --max-connections-per-address=14 --max-head-bytes=15K --max-body-bytes=16 \
         --max-buffer-bytes=17K --head-timeout=18 --body-timeout=19 --idle-timeout=20 \
-        --write-timeout=21 --queue=22 --drain=23 --drain-delay=24 --log=warn";
+        --write-timeout=21 --queue=22 --drain=23 --drain-delay=24 --upgrade-timeout=25 --log=warn";
     let s = Duration::from_secs;
     let tcp = |text: &str| encke::Address::Tcp(text.parse().unwrap());
     let origins = ["https://a", "https://b", "https://c"];
@@ -95,6 +95,7 @@ fn every_option_reaches_its_own_setting() {
         queue: 22,
         drain: s(23),
         drain_delay: s(24),
+        upgrade_timeout: s(25),
     };
     let loaded = parsed(&args.split_whitespace().collect::<Vec<_>>());
     assert_eq!(format!("{:?}", loaded.config()), format!("{expected:?}"));

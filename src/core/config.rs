@@ -123,6 +123,9 @@ pub struct Config {
     pub drain: Duration,
     /// Time for which a drain still accepts connections.
     pub drain_delay: Duration,
+    /// Time within which a new process must have taken everything over, so that the old one does not
+    /// serve on.
+    pub upgrade_timeout: Duration,
 }
 
 /// Limits on the messages that channels keep for readers that resume or join later.
@@ -182,6 +185,7 @@ impl Default for Config {
             queue: 1_024,
             drain: Duration::from_secs(8),
             drain_delay: Duration::ZERO,
+            upgrade_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -249,6 +249,8 @@ pub static SETTINGS: &[Setting] = &[
         "Time within which a drain releases the parked connections, each at a random moment"),
     live("--drain-delay", Lifecycle, duration!(Duration::ZERO, drain_delay),
         "Time for which a drain still accepts connections, so that load balancers notice it"),
+    live("--upgrade-timeout", Lifecycle, duration!(MS, upgrade_timeout),
+        "Time within which a new process must have taken over after SIGUSR2; else the old one serves on"),
     live("--log", Lifecycle,
         Kind::Text {
             name: "LEVEL",

@@ -1,4 +1,4 @@
-//! Process gauges: tick time, load, open files, memory.
+//! Process gauges: tick time, load, open files, memory, upgrades.
 //!
 //! Owns numbers that the reactor writes and `/metrics` exposes. It reads nothing itself.
 
@@ -51,6 +51,70 @@ impl Default for DiskGauges {
     }
 }
 
+/// Bounds of the pauses of upgrades, in microseconds.
+const PAUSES_US: &[u64] = &[
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 3_000_000,
+    10_000_000,
+];
+
+/// How an attempt to hand everything over to a new process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpgradeResult {
+    /// The new process serves.
+    Done,
+    /// The new process could not be started, or broke off.
+    Failed,
+    /// The new process said why it cannot take over.
+    Refused,
+    /// The time was up.
+    Timeout,
+    /// A drain began meanwhile.
+    Cancelled,
+}
+
+impl UpgradeResult {
+    /// All results, in the order of their numbers.
+    pub const ALL: [UpgradeResult; 5] = [
+        UpgradeResult::Done,
+        UpgradeResult::Failed,
+        UpgradeResult::Refused,
+        UpgradeResult::Timeout,
+        UpgradeResult::Cancelled,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            UpgradeResult::Done => "done",
+            UpgradeResult::Failed => "failed",
+            UpgradeResult::Refused => "refused",
+            UpgradeResult::Timeout => "timeout",
+            UpgradeResult::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Counts of upgrades, over all processes since the one that was started anew.
+#[derive(Clone, Debug)]
+pub struct UpgradeGauges {
+    /// Attempts by [`UpgradeResult`].
+    pub results: [u64; UpgradeResult::ALL.len()],
+    /// The times in which nobody was served, in microseconds, of attempts that failed too.
+    pub pause_us: Histogram,
+    /// Connections that one process handed over to the next.
+    pub connections: u64,
+}
+
+impl Default for UpgradeGauges {
+    fn default() -> UpgradeGauges {
+        UpgradeGauges {
+            results: [0; UpgradeResult::ALL.len()],
+            pause_us: Histogram::new(PAUSES_US),
+            connections: 0,
+        }
+    }
+}
+
 /// Gauges of the process around the engine.
 #[derive(Clone, Debug)]
 pub struct ProcessGauges {
@@ -68,6 +132,8 @@ pub struct ProcessGauges {
     pub resident_bytes: u64,
     /// The directory of saved history. `None`: history is in memory only.
     pub disk: Option<Box<DiskGauges>>,
+    /// Upgrades.
+    pub upgrades: UpgradeGauges,
 }
 
 impl Default for ProcessGauges {
@@ -80,6 +146,7 @@ impl Default for ProcessGauges {
             max_open_files: 0,
             resident_bytes: 0,
             disk: None,
+            upgrades: UpgradeGauges::default(),
         }
     }
 }

@@ -24,7 +24,7 @@ mod stats;
 mod tests;
 
 pub use connections::{Access, ConnId, Sent, State, Wire};
-pub use gauges::{DiskGauges, ProcessGauges};
+pub use gauges::{DiskGauges, ProcessGauges, UpgradeGauges, UpgradeResult};
 pub use stats::{CloseReason, ConnectionLimit, Endpoint, Reloads, Stats};
 
 use std::io::{self, Read, Write};

@@ -4,6 +4,7 @@
 //! where things happen and copied here when somebody asks.
 
 mod disk;
+mod upgrades;
 mod values;
 
 use std::fmt;
@@ -190,6 +191,7 @@ impl Collector for Snapshot {
         }
         self.by_label(&mut encoder)?;
         self.histograms(&mut encoder)?;
+        upgrades::encode(&self.process.upgrades, &mut encoder)?;
         match &self.process.disk {
             Some(disk) => disk::encode(disk, &mut encoder),
             None => Ok(()),
