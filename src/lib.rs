@@ -3,6 +3,7 @@
 
 mod disk;
 pub mod docs;
+pub mod handover;
 mod inbox;
 mod inherit;
 pub mod producer;

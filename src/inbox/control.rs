@@ -20,6 +20,8 @@ const CAPACITY: usize = 16;
 pub(crate) enum Control {
     /// Drain, and end.
     Drain,
+    /// Hand everything over to a new process.
+    Upgrade,
     /// Take new settings, which were checked. The sender is dropped when they are in force.
     Reload(Box<Config>, Sender<()>),
     /// Count new settings that were refused.
@@ -61,6 +63,19 @@ impl Handle {
     pub fn shutdown(&self) {
         self.shared.drain.store(true, Ordering::Release);
         self.shared.wake();
+    }
+
+    /// Begins an upgrade: see [`Server::upgrade_to`](crate::Server::upgrade_to). It does nothing while one
+    /// is under way.
+    pub fn upgrade(&self) {
+        self.shared.upgrade.store(true, Ordering::Release);
+        self.shared.wake();
+    }
+
+    /// Notes that new settings are about to be read. If an upgrade is under way, the new process, which
+    /// has read its settings before, reads them again.
+    pub fn note_reload(&self) {
+        self.shared.reload_noted.store(true, Ordering::Release);
     }
 
     /// Gives the server new settings, all or none. No connection is closed, but for those whose right

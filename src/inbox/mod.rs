@@ -10,10 +10,12 @@
 
 mod control;
 mod doorbell;
+mod frozen;
 mod publication;
 mod shared;
 
 pub(crate) use control::Control;
+pub(crate) use frozen::Waiting;
 pub use control::{Handle, ReloadError, Reloading};
 pub use publication::{Accepted, Publication, PublishError, Receipt};
 
@@ -114,9 +116,12 @@ pub(crate) type Submitted = Result<(Published, Option<Mark>), (Refusal, Draft<'s
 pub(crate) struct Inbox {
     queue: Receiver<Submission>,
     shared: Arc<Shared>,
-    /// A message for which there was no memory. Later messages wait in the queue, and producers
+    /// Messages before those in the queue: one for which there was no memory, and more only where the
+    /// queue was emptied so that a producer can pause. Later messages wait in the queue, and producers
     /// wait for space in the queue.
-    stalled: Option<Submission>,
+    held: VecDeque<Submission>,
+    /// Whether there was no memory for the first of them.
+    is_stalled: bool,
     /// Receipts of messages that have their numbers and are not saved yet, in the order of these.
     unsaved: VecDeque<(Mark, ReceiptSender, Published)>,
     commands: Receiver<Control>,
@@ -131,6 +136,8 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
         bell: Doorbell::new(AtomicBool::new(false)),
         waker,
         drain: AtomicBool::new(false),
+        upgrade: AtomicBool::new(false),
+        reload_noted: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         max_message_bytes: AtomicUsize::new(config.max_body_bytes),
     });
@@ -142,7 +149,8 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
     let inbox = Inbox {
         queue: receiver,
         shared,
-        stalled: None,
+        held: VecDeque::new(),
+        is_stalled: false,
         unsaved: VecDeque::new(),
         commands,
         is_signalled: true,
@@ -159,7 +167,7 @@ impl Inbox {
 
     /// The number of messages that wait.
     pub(crate) fn len(&self) -> usize {
-        self.queue.len() + usize::from(self.stalled.is_some())
+        self.queue.len() + self.held.len()
     }
 
     /// Records an event of the waker.
@@ -186,7 +194,20 @@ impl Inbox {
         if self.shared.drain.swap(false, Ordering::Acquire) {
             return Some(Control::Drain);
         }
+        if self.shared.upgrade.swap(false, Ordering::Acquire) {
+            return Some(Control::Upgrade);
+        }
         self.commands.try_recv().ok()
+    }
+
+    /// Whether new settings were about to be read since the last call.
+    pub(crate) fn take_noted_reload(&self) -> bool {
+        self.shared.reload_noted.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether a drain was requested that is not taken yet.
+    pub(crate) fn is_drain_requested(&self) -> bool {
+        self.shared.drain.load(Ordering::Acquire)
     }
 
     /// Takes new settings.
@@ -197,7 +218,28 @@ impl Inbox {
 
     /// Whether a message waits for memory and must be tried again later.
     pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled.is_some()
+        self.is_stalled
+    }
+
+    /// Empties the queue, so that a producer that waits for space can go on and pause.
+    pub(crate) fn make_space(&mut self) {
+        self.is_signalled = true;
+        self.held.extend(self.queue.try_iter());
+    }
+
+    /// Messages that were accepted and are not published. They stay.
+    pub(crate) fn waiting(&mut self) -> impl Iterator<Item = &Draft<'static>> {
+        self.make_space();
+        self.held.iter().map(|submission| &submission.draft)
+    }
+
+    /// Messages that another process had accepted, and not published.
+    pub(crate) fn hold(&mut self, drafts: impl IntoIterator<Item = Draft<'static>>) {
+        let submission = |draft| Submission {
+            draft,
+            receipt: None,
+        };
+        self.held.extend(drafts.into_iter().map(submission));
     }
 
     /// Refuses publishers from now on. Messages that are already queued are still taken.
@@ -216,8 +258,9 @@ impl Inbox {
             return;
         }
         for _ in 0..budget {
-            let next = match self.stalled.take() {
-                Some(stalled) => Ok(stalled),
+            self.is_stalled = false;
+            let next = match self.held.pop_front() {
+                Some(held) => Ok(held),
                 None => self.queue.try_recv(),
             };
             let submission = match next {
@@ -228,7 +271,8 @@ impl Inbox {
                 }
             };
             if let Some(stalled) = self.hand_over(submission, &mut submit) {
-                self.stalled = Some(stalled);
+                self.held.push_front(stalled);
+                self.is_stalled = true;
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! The state that threads and the reactor share beside the queues.
 //!
-//! Owns the doorbell with the waker behind it, the flags of a drain, and the largest message.
+//! Owns the doorbell with the waker behind it, the flags of a drain and of an upgrade, and the largest message.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
@@ -15,6 +15,10 @@ pub(super) struct Shared {
     pub(super) waker: Waker,
     /// A drain was requested, and the reactor has not seen it yet.
     pub(super) drain: AtomicBool,
+    /// An upgrade was requested, and the reactor has not seen it yet.
+    pub(super) upgrade: AtomicBool,
+    /// New settings were about to be read since the reactor last asked.
+    pub(super) reload_noted: AtomicBool,
     /// No message is accepted any more.
     pub(super) closed: AtomicBool,
     /// The largest message that is accepted, in bytes.

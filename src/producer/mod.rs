@@ -4,4 +4,7 @@
 //! nor the reactor: it passes each message to a closure, whose blocking is the
 //! back-pressure. The end of a producer's source ends its thread, never the server.
 
+mod pause;
 pub mod stdin;
+
+pub(crate) use pause::{Producer, Rest};

@@ -7,8 +7,10 @@
 //! - *Bounded*: of a line, at most as many bytes are kept as a message may have.
 //! - *Whole or not at all*: a line is one message, or is skipped and counted.
 
-use std::io::{BufRead, ErrorKind};
+use std::io::{BufRead, Error, ErrorKind};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::inbox::PublishError;
 use encke_core::message::lines::{parse_line, without_mark};
@@ -51,34 +53,96 @@ pub fn feed(
     max_message_bytes: impl Fn() -> usize,
     mut publish: impl FnMut(Draft<'static>) -> Result<(), PublishError>,
 ) {
-    let mut cutter = Cutter::new();
-    let mut skipped = Skipped::default();
-    let end = loop {
-        let max = max_message_bytes();
-        let cut = match cutter.next(&mut input, max) {
-            Ok(Some(cut)) => cut,
-            Ok(None) => break "ended".into(),
-            Err(error) => break format!("failed: {error}"),
+    let mut feeder = Feeder::new(Part::default());
+    if let Stop::Paused(error) = feeder.run(&mut input, lines, max_message_bytes, &mut publish) {
+        feeder.end(&format!("failed: {error}"));
+    }
+}
+
+/// The line that is being read: what a process hands over, so that the next one reads on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// Its number, or that of the last one that was read, from 1.
+    number: u64,
+    /// Whether it has begun.
+    is_begun: bool,
+    /// What is kept of it.
+    kept: Vec<u8>,
+    /// Its bytes, those that are not kept too.
+    bytes: u64,
+}
+
+/// Why a feeder does not read on.
+pub(super) enum Stop {
+    /// The input has ended or failed, or the server is closed. The log says so.
+    Ended,
+    /// The input would block: it is to be continued.
+    Paused(Error),
+}
+
+/// Reads lines and publishes them, from any place in a line on.
+pub(super) struct Feeder {
+    cutter: Cutter,
+    skipped: Skipped,
+}
+
+impl Feeder {
+    /// Reads on within a line.
+    pub(super) fn new(part: Part) -> Feeder {
+        Feeder {
+            cutter: Cutter { part },
+            skipped: Skipped::default(),
+        }
+    }
+
+    /// The line that is being read.
+    pub(super) fn part(&self) -> &Part {
+        &self.cutter.part
+    }
+
+    /// See [`feed`]. It stops where the input would block.
+    pub(super) fn run(
+        &mut self,
+        input: &mut impl BufRead,
+        lines: &Lines,
+        max_message_bytes: impl Fn() -> usize,
+        publish: &mut impl FnMut(Draft<'static>) -> Result<(), PublishError>,
+    ) -> Stop {
+        let end = loop {
+            let max = max_message_bytes();
+            let cut = match self.cutter.next(input, max) {
+                Ok(Some(cut)) => cut,
+                Ok(None) => break "ended".into(),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Stop::Paused(error),
+                Err(error) => break format!("failed: {error}"),
+            };
+            let reason = match read(cut, lines, max) {
+                Ok(None) => continue,
+                Ok(Some(draft)) => match publish(draft) {
+                    Ok(()) => continue,
+                    Err(PublishError::Closed) => {
+                        break "is no longer read: the server is closing".into();
+                    }
+                    Err(error) => error.to_string(),
+                },
+                Err(reason) => reason,
+            };
+            let number = self.cutter.part.number;
+            if let Some(warning) = self.skipped.record(number, reason, Instant::now()) {
+                log::warn!("{warning}");
+            }
         };
-        let reason = match read(cut, lines, max) {
-            Ok(None) => continue,
-            Ok(Some(draft)) => match publish(draft) {
-                Ok(()) => continue,
-                Err(PublishError::Closed) => {
-                    break "is no longer read: the server is closing".into();
-                }
-                Err(error) => error.to_string(),
-            },
-            Err(reason) => reason,
-        };
-        if let Some(warning) = skipped.record(cutter.number, reason, Instant::now()) {
+        self.end(&end);
+        Stop::Ended
+    }
+
+    fn end(&mut self, end: &str) {
+        if let Some(warning) = self.skipped.take_warning() {
             log::warn!("{warning}");
         }
-    };
-    if let Some(warning) = skipped.take_warning() {
-        log::warn!("{warning}");
+        let number = self.cutter.part.number;
+        log::info!("standard input {end}, after {number} lines");
     }
-    log::info!("standard input {end}, after {} lines", cutter.number);
 }
 
 /// Converts a line to a message; `None` if the line is blank.
@@ -104,24 +168,21 @@ enum Cut<'b> {
 }
 
 /// Cuts a stream into lines.
+#[derive(Default)]
 struct Cutter {
-    buffer: Vec<u8>,
-    /// The number of the current line, from 1.
-    number: u64,
+    part: Part,
 }
 
 impl Cutter {
-    fn new() -> Cutter {
-        Cutter {
-            buffer: Vec::new(),
-            number: 0,
-        }
-    }
-
-    /// The next line, of at most `max` bytes; `None` at the end of the input.
+    /// The next line, of at most `max` bytes; `None` at the end of the input. After an error it may be
+    /// called again, and reads on.
     fn next(&mut self, input: &mut impl BufRead, max: usize) -> std::io::Result<Option<Cut<'_>>> {
-        self.buffer.clear();
-        let mut len = 0_usize;
+        let part = &mut self.part;
+        if !part.is_begun {
+            part.kept.clear();
+            part.bytes = 0;
+            part.is_begun = true;
+        }
         let mut ended = false;
         while !ended {
             let available = match input.fill_buf() {
@@ -135,33 +196,34 @@ impl Cutter {
             let found = memchr::memchr(b'\n', available);
             let piece = &available[..found.unwrap_or(available.len())];
             // One byte more than allowed is kept, because it may be the CR of a CRLF.
-            let room = max.saturating_add(1).saturating_sub(self.buffer.len());
-            self.buffer
-                .extend_from_slice(&piece[..piece.len().min(room)]);
-            len = len.saturating_add(piece.len());
+            let room = max.saturating_add(1).saturating_sub(part.kept.len());
+            part.kept.extend_from_slice(&piece[..piece.len().min(room)]);
+            part.bytes = part.bytes.saturating_add(piece.len() as u64);
             ended = found.is_some();
             let consumed = piece.len() + usize::from(ended);
             input.consume(consumed);
         }
-        if len == 0 && !ended {
+        part.is_begun = false;
+        if part.bytes == 0 && !ended {
             return Ok(None);
         }
-        self.number += 1;
-        Ok(Some(self.line(len, ended, max)))
+        part.number += 1;
+        Ok(Some(self.line(ended, max)))
     }
 
-    fn line(&self, len: usize, ended: bool, max: usize) -> Cut<'_> {
-        if len > self.buffer.len() {
+    fn line(&self, ended: bool, max: usize) -> Cut<'_> {
+        let Part { kept, bytes, .. } = &self.part;
+        if *bytes > kept.len() as u64 {
             return Cut::TooLong;
         }
-        let line = match self.buffer.strip_suffix(b"\r") {
+        let line = match kept.strip_suffix(b"\r") {
             Some(line) if ended => line,
-            _ => &self.buffer,
+            _ => kept,
         };
         if line.len() > max {
             return Cut::TooLong;
         }
-        Cut::Whole(match self.number {
+        Cut::Whole(match self.part.number {
             1 => without_mark(line),
             _ => line,
         })

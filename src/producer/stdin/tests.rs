@@ -32,7 +32,7 @@ fn pieces(bytes: &[u8], step: usize) -> impl BufRead {
 }
 
 fn cut(mut input: impl BufRead, max: usize) -> Vec<Option<Vec<u8>>> {
-    let mut cutter = Cutter::new();
+    let mut cutter = Cutter::default();
     let mut lines = Vec::new();
     while let Some(cut) = cutter.next(&mut input, max).unwrap() {
         lines.push(match cut {
@@ -40,7 +40,7 @@ fn cut(mut input: impl BufRead, max: usize) -> Vec<Option<Vec<u8>>> {
             Cut::TooLong => None,
         });
     }
-    assert_eq!(cutter.number, lines.len() as u64);
+    assert_eq!(cutter.part.number, lines.len() as u64);
     lines
 }
 
@@ -71,15 +71,58 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Wherever the input pauses, and however often the rest is handed over.
+    #[test]
+    fn lines_go_on_where_they_were_paused(
+        bytes in prop::collection::vec(prop::sample::select(b"ab\r\n".to_vec()), 0..60),
+        pauses in prop::collection::vec(0..60_usize, 0..4),
+        max in 0..7_usize,
+    ) {
+        let mut whole = Vec::new();
+        let lines = Lines::to_channel("a/b").unwrap();
+        feed(&bytes[..], &lines, || max, |draft| { whole.push(draft); Ok(()) });
+
+        let mut pauses: Vec<usize> = pauses.into_iter().map(|at| at.min(bytes.len())).collect();
+        pauses.sort_unstable();
+        let mut published = Vec::new();
+        let mut part = Part::default();
+        let mut at = 0;
+        for pause in pauses.into_iter().map(Some).chain([None]) {
+            let end = pause.unwrap_or(bytes.len());
+            let blocks = pause.map_or(Ok(0), |_| Err(ErrorKind::WouldBlock));
+            let mut input = BufReader::new((&bytes[at..end]).chain(Blocks(blocks)));
+            at = end;
+            let mut feeder = Feeder::new(part.clone());
+            let stop = feeder.run(&mut input, &lines, || max, &mut |draft| {
+                published.push(draft);
+                Ok(())
+            });
+            prop_assert_eq!(matches!(stop, Stop::Paused(_)), pause.is_some());
+            part = feeder.part().clone();
+        }
+        prop_assert_eq!(published, whole);
+    }
+}
+
+/// An input that ends, or blocks for ever.
+struct Blocks(Result<usize, ErrorKind>);
+
+impl Read for Blocks {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(self.0?)
+    }
+}
+
 #[test]
 fn endless_line_is_not_kept() {
-    let mut cutter = Cutter::new();
+    let mut cutter = Cutter::default();
     let mut input = BufReader::new(io::repeat(b'x').take(1 << 20));
     assert_eq!(cutter.next(&mut input, 10).unwrap(), Some(Cut::TooLong));
     assert!(
-        cutter.buffer.capacity() < 64,
+        cutter.part.kept.capacity() < 64,
         "{}",
-        cutter.buffer.capacity()
+        cutter.part.kept.capacity()
     );
     assert_eq!(cutter.next(&mut input, 10).unwrap(), None);
 }

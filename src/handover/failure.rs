@@ -1,0 +1,52 @@
+//! Why an upgrade fails.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::channel::Fault;
+use encke_core::engine::UpgradeResult;
+
+/// The reason for which the old process serves on.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// The program cannot be started.
+    #[error("cannot start {}: {error}", path.display())]
+    Start {
+        /// The program.
+        path: PathBuf,
+        /// The error of the system.
+        error: io::Error,
+    },
+    /// The new process has said why it cannot take over.
+    #[error("the new process refuses: {0}")]
+    Refused(String),
+    /// The new process broke off, or did not answer in time.
+    #[error("{0}, {1}")]
+    Broken(#[source] Fault, &'static str),
+    /// The old process cannot hand over at present.
+    #[error("{0}")]
+    Impossible(String),
+    /// A system call failed.
+    #[error("{0}: {1}")]
+    System(&'static str, #[source] io::Error),
+    /// A drain has begun.
+    #[error("the server drains")]
+    Drained,
+}
+
+impl Failure {
+    /// By what it is counted.
+    pub(crate) fn result(&self) -> UpgradeResult {
+        match self {
+            Failure::Refused(_) => UpgradeResult::Refused,
+            Failure::Broken(Fault::TimedOut, _) => UpgradeResult::Timeout,
+            Failure::Drained => UpgradeResult::Cancelled,
+            Failure::Start { .. }
+            | Failure::Broken(..)
+            | Failure::Impossible(_)
+            | Failure::System(..) => UpgradeResult::Failed,
+        }
+    }
+}

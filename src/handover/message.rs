@@ -1,0 +1,111 @@
+//! What the two processes say to each other.
+//!
+//! Owns the text of messages: JSON, so that a field that a later version adds does not keep an earlier
+//! one from reading the rest. What is not known is an error only where it is a whole message.
+
+use serde::{Deserialize, Serialize};
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Message {
+    /// Old to new, first.
+    Hello(Hello),
+    /// New to old: everything that can fail before the state is there has succeeded.
+    Ready(Ready),
+    /// New to old, last: why it cannot take over.
+    Refused {
+        /// The reason, in one line.
+        reason: String,
+    },
+    /// Old to new, with one descriptor: the memory of the state.
+    State {
+        /// The bytes of it.
+        bytes: u64,
+        /// The descriptors that follow.
+        descriptors: u64,
+    },
+    /// Old to new: the next descriptors.
+    Descriptors {
+        /// How many come with this packet.
+        count: usize,
+    },
+    /// New to old: it has everything and waits for `Go`.
+    Taken,
+    /// Old to new: from here on the new process serves, and the old one never again.
+    Go(Go),
+}
+
+/// What the old process says first. Descriptors follow: standard input, then those of `opened`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    /// The version of the old process.
+    pub(crate) version: String,
+    /// The formats that it can write.
+    pub(crate) formats: Vec<u32>,
+    /// The time after which the old process gives up, in milliseconds.
+    pub(crate) timeout_ms: u64,
+    /// The listening sockets.
+    pub(crate) opened: Vec<Opened>,
+    /// The bytes of the path of `--data-dir`, if there is one.
+    pub(crate) data_dir: Option<Vec<u8>>,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Opened {
+    /// It was opened by encke.
+    Here {
+        /// The address as it was given: see [`key`](Opened::key).
+        key: String,
+        /// The file of a unix socket, if it was created by encke.
+        file: Option<FileId>,
+    },
+    /// It was opened by a service manager.
+    Inherited {
+        /// Whether the control surface is served there.
+        is_control: bool,
+    },
+}
+
+/// The identity of a file: its device and its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileId {
+    /// The device.
+    pub(crate) device: u64,
+    /// The inode.
+    pub(crate) inode: u64,
+}
+
+/// What the new process says when it is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ready {
+    /// The version of the new process.
+    pub(crate) version: String,
+    /// The format in which it is to be given the state: one of those of the hello.
+    pub(crate) format: u32,
+}
+
+/// What the old process says last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Go {
+    /// Whether the settings are to be read again, because they may have changed since the new process read
+    /// them.
+    pub(crate) reload: bool,
+}
+
+impl Message {
+    /// Its name, for errors.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Message::Hello(_) => "hello",
+            Message::Ready(_) => "ready",
+            Message::Refused { .. } => "refused",
+            Message::State { .. } => "state",
+            Message::Descriptors { .. } => "descriptors",
+            Message::Taken => "taken",
+            Message::Go(_) => "go",
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The hand-over of a running server to a new process: an upgrade that no client notices.
+//!
+//! Owns what two processes say to each other, the socket between them, the start of the new process, and
+//! the memory in which the state goes. It knows neither connections nor messages: what goes along is
+//! for the reactor to say.
+//!
+//! ```text
+//! old                                     new
+//! starts it, its stdin the socket    ──►
+//! hello: formats, listeners, stdin   ──►  reads its settings and files, listens where the old one does
+//!                                         not, reserves its tables
+//!                                    ◄──  ready, or refused and why
+//! stops                                   (until here the old one serves)
+//! state, in a sealed memfd           ──►  rebuilds everything
+//! descriptors, 253 a packet          ──►  watches them
+//!                                    ◄──  taken
+//! go                                 ──►  serves
+//! ends
+//! ```
+//!
+//! ```text
+//! message    what is said, as JSON
+//! channel    packets with descriptors, and deadlines
+//! memory     the memory of the state, which nobody can change any more
+//! program    what is started, and how
+//! failure    why an upgrade fails
+//! attempt    the old side: a thread that starts the new process and ends it if anything fails
+//! take_over  the new side
+//! ```
+//!
+//! Invariants:
+//! - *Only one of them ever reads a socket*, or standard input, or writes to the directory of history.
+//!   `go` is the moment: whatever happens before, the old process serves on, and the new one changes
+//!   nothing that it shares with it.
+//! - *Every step has a deadline*, from one budget: `--upgrade-timeout`.
+//! - *Neither side trusts the other's bytes*: what cannot be read ends the attempt.
+
+mod attempt;
+mod channel;
+mod failure;
+mod memory;
+mod message;
+mod program;
+mod take_over;
+
+pub(crate) use attempt::Attempt;
+pub(crate) use channel::{Channel, Fault, MAX_DESCRIPTORS, Waiting};
+pub(crate) use failure::Failure;
+pub(crate) use memory::{create, open, seal};
+pub(crate) use message::{FileId, Go, Hello, Message, Opened};
+pub use program::Program;
+pub use take_over::{TakeOver, TakeOverError};
+
+/// The formats of the state that this process can write, and read; the best first.
+pub(crate) const FORMATS: &[u32] = &[encke_core::frozen::FORMAT];

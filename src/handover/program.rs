@@ -1,0 +1,127 @@
+//! What an upgrade starts: the program at the path from which this process was started.
+//!
+//! Owns the search for that path. It is looked for at the start, while the program that runs is still
+//! there, and used as it is: where a package manager has put another file there, that one is run.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+/// The variable that tells a process that its standard input is the socket of an upgrade.
+pub(super) const VARIABLE: &str = "ENCKE_TAKE_OVER";
+
+/// Variables of the service manager that are for the old process alone: its sockets are handed over, and
+/// the watchdog is told of another process.
+const OF_OLD_PROCESS: [&str; 4] = [
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "WATCHDOG_PID",
+];
+
+/// A program and its arguments.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+}
+
+impl Program {
+    /// The program that runs, at the path by which it was started, and its arguments: `encke` is looked
+    /// for in `PATH`, and a link is kept as it is. Call it at the start.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say which program runs.
+    pub fn of_this_process() -> io::Result<Program> {
+        let running = env::current_exe()?;
+        let mut arguments = env::args_os();
+        let name = arguments.next().unwrap_or_default();
+        Ok(Program {
+            path: find(&name, &running, env::var_os("PATH").as_deref()),
+            arguments: arguments.collect(),
+        })
+    }
+
+    /// Another program, with the arguments that it is to get.
+    pub fn new(path: impl Into<PathBuf>, arguments: Vec<OsString>) -> Program {
+        Program {
+            path: path.into(),
+            arguments,
+        }
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts it, with an end of a channel as its standard input.
+    pub(super) fn start(&self, socket: OwnedFd) -> io::Result<Child> {
+        let mut command = Command::new(&self.path);
+        for variable in OF_OLD_PROCESS {
+            command.env_remove(variable);
+        }
+        command
+            .args(&self.arguments)
+            .env(VARIABLE, "1")
+            .stdin(socket)
+            .spawn()
+    }
+}
+
+/// The path by which a program was started that calls itself `name`. `running` is the file that runs.
+fn find(name: &OsStr, running: &Path, path: Option<&OsStr>) -> PathBuf {
+    let here = env::current_dir().unwrap_or_default();
+    let candidates: Vec<PathBuf> = match name.as_bytes().contains(&b'/') {
+        true => vec![here.join(name)],
+        false => env::split_paths(path.unwrap_or_default())
+            .map(|directory| here.join(directory).join(name))
+            .collect(),
+    };
+    // What it calls itself may be anything.
+    let is_it = |path: &PathBuf| match (fs::metadata(path), fs::metadata(running)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    };
+    let found = candidates.into_iter().find(is_it);
+    found.unwrap_or_else(|| without_deleted(running))
+}
+
+/// The path of a program that was replaced while it started, without what the kernel appends.
+fn without_deleted(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn program_is_found_by_its_name_and_by_its_path() {
+        let dir = crate::disk::TempDir::new();
+        let bin = dir.0.join("bin");
+        fs::create_dir_all(&bin).unwrap();
+        let (file, link, other) = (dir.0.join("v1"), bin.join("encke"), bin.join("other"));
+        fs::write(&file, "").unwrap();
+        fs::write(&other, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let path = env::join_paths([Path::new("/nowhere"), &bin]).unwrap();
+        let find = |name: &str| find(name.as_ref(), &file, Some(&path));
+        assert_eq!(find("encke"), link, "a link stays one");
+        assert_eq!(find(link.to_str().unwrap()), link);
+        for wrong in ["", "other", "missing", other.to_str().unwrap()] {
+            assert_eq!(find(wrong), file, "{wrong}");
+        }
+        let deleted = Path::new("/usr/bin/encke (deleted)");
+        assert_eq!(without_deleted(deleted), Path::new("/usr/bin/encke"));
+    }
+}

@@ -1,0 +1,231 @@
+//! The new side: a process whose standard input is the socket of an upgrade.
+//!
+//! Owns what it is told before it is ready. Everything that it shares with the old process it leaves as
+//! it is until it hears `go`.
+
+use std::env;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::channel::{Channel, Fault, Waiting};
+use super::message::{Go, Hello, Message, Opened, Ready};
+use super::{FORMATS, memory, program};
+use crate::inherit::inherit;
+use encke_core::config::Address;
+
+/// How much longer than the old process this one waits: by then the old one has ended it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long the hello may take, which says how long the rest may.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a server is not taken over. The old process serves on.
+#[derive(Debug, Error)]
+#[error("{what}: {detail}")]
+pub struct TakeOverError {
+    what: &'static str,
+    detail: String,
+}
+
+impl TakeOverError {
+    pub(crate) fn new(what: &'static str, detail: impl ToString) -> TakeOverError {
+        let detail = detail.to_string();
+        TakeOverError { what, detail }
+    }
+}
+
+/// A running server of another process, which this process is to take over.
+#[derive(Debug)]
+pub struct TakeOver {
+    channel: Channel,
+    until: Instant,
+    hello: Hello,
+    opened: Vec<OwnedFd>,
+}
+
+/// What the old process has handed over: the memory of the state, and how many descriptors follow.
+pub(crate) struct State {
+    pub(crate) memory: std::fs::File,
+    pub(crate) descriptors: usize,
+}
+
+impl TakeOver {
+    /// Whether this process was started to take over.
+    pub fn is_wanted() -> bool {
+        env::var_os(program::VARIABLE).is_some_and(|value| !value.is_empty())
+    }
+
+    /// Hears what there is to take over, and gives this process the standard input of the old one. Call
+    /// it before anything else reads standard input.
+    ///
+    /// # Errors
+    ///
+    /// Standard input is not the socket of an upgrade, or the old process broke off.
+    pub fn from_stdin() -> Result<TakeOver, TakeOverError> {
+        let socket = rustix::stdio::stdin().try_clone_to_owned();
+        let channel = socket.and_then(Channel::of);
+        let channel =
+            channel.map_err(|error| TakeOverError::new("cannot take over a server", error))?;
+        let taken = Waiting::until(Instant::now() + HELLO_TIMEOUT, |waiting| {
+            TakeOver::hear(channel, waiting)
+        });
+        taken.map_err(|fault| TakeOverError::new("cannot take over a server", fault))
+    }
+
+    fn hear(channel: Channel, waiting: &mut Waiting<'_>) -> Result<TakeOver, Fault> {
+        let hello = match channel.receive(waiting)?.0 {
+            Message::Hello(hello) => hello,
+            other => return Err(other.instead_of("hello")),
+        };
+        let mut descriptors = Vec::new();
+        channel.receive_descriptors(1 + hello.opened.len(), waiting, |descriptor| {
+            descriptors.push(descriptor);
+            Ok(())
+        })?;
+        let opened = descriptors.split_off(1);
+        for stdin in descriptors {
+            rustix::stdio::dup2_stdin(stdin)?;
+        }
+        let until = Instant::now() + Duration::from_millis(hello.timeout_ms) + GRACE;
+        Ok(TakeOver {
+            channel,
+            until,
+            hello,
+            opened,
+        })
+    }
+
+    /// The sockets that a service manager had passed to the old process, for
+    /// [`Config::listen`](crate::Config::listen) and for [`Config::control`](crate::Config::control).
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be served.
+    pub fn inherited(&self) -> Result<[Vec<Address>; 2], TakeOverError> {
+        let mut addresses = [Vec::new(), Vec::new()];
+        for (opened, fd) in self.hello.opened.iter().zip(&self.opened) {
+            if let Opened::Inherited { is_control } = opened {
+                let socket = fd.try_clone().and_then(inherit);
+                let socket =
+                    socket.map_err(|error| TakeOverError::new("an inherited socket", error))?;
+                addresses[usize::from(*is_control)].push(Address::Inherited(socket));
+            }
+        }
+        Ok(addresses)
+    }
+
+    /// Tells the old process why this one cannot take over, so that its log says it.
+    pub fn refuse(&self, reason: impl ToString) {
+        let reason = reason.to_string();
+        let refused = Message::Refused { reason };
+        // The old process finds that this one ends, in any case.
+        let _ = self.wait(|waiting| self.channel.send(&refused, &[], waiting));
+    }
+
+    /// The version of the old process.
+    pub(crate) fn version(&self) -> &str {
+        &self.hello.version
+    }
+
+    /// The `--data-dir` of the old process.
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = self.hello.data_dir.clone()?;
+        Some(std::ffi::OsString::from_vec(bytes).into())
+    }
+
+    /// The sockets that the old process listens on and has opened itself.
+    pub(crate) fn take_opened(&mut self) -> Vec<(Opened, OwnedFd)> {
+        let all = self.hello.opened.drain(..).zip(self.opened.drain(..));
+        all.filter(|(opened, _)| matches!(opened, Opened::Here { .. }))
+            .collect()
+    }
+
+    /// Chooses a format that both know.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(crate) fn format(&self) -> Result<u32, TakeOverError> {
+        let known = FORMATS
+            .iter()
+            .find(|format| self.hello.formats.contains(format));
+        known.copied().ok_or_else(|| {
+            let detail = format!(
+                "encke {} writes {:?}, and this encke, {}, reads {FORMATS:?}: restart it instead",
+                self.hello.version,
+                self.hello.formats,
+                env!("CARGO_PKG_VERSION"),
+            );
+            TakeOverError::new("the state has no format that both know", detail)
+        })
+    }
+
+    /// Says that this process is ready for a state in a format, and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The old process broke off.
+    pub(crate) fn ready(&self, format: u32) -> Result<State, TakeOverError> {
+        let version = env!("CARGO_PKG_VERSION").into();
+        let ready = Message::Ready(Ready { version, format });
+        let state = self.wait(|waiting| {
+            self.channel.send(&ready, &[], waiting)?;
+            let (message, mut descriptors) = self.channel.receive(waiting)?;
+            let Message::State {
+                bytes,
+                descriptors: count,
+            } = message
+            else {
+                return Err(message.instead_of("state"));
+            };
+            let (Some(memory), true) = (descriptors.pop(), descriptors.is_empty()) else {
+                return Err(Fault::Unreadable("its memory is missing".into()));
+            };
+            Ok(State {
+                memory: memory::open(memory, bytes)?,
+                descriptors: usize::try_from(count).unwrap_or(usize::MAX),
+            })
+        });
+        state.map_err(|fault| TakeOverError::new("nothing is handed over", fault))
+    }
+
+    /// Takes the descriptors that follow a state.
+    ///
+    /// # Errors
+    ///
+    /// The old process broke off, or `take` failed.
+    pub(crate) fn descriptors(
+        &self,
+        count: usize,
+        take: impl FnMut(OwnedFd) -> Result<(), Fault>,
+    ) -> Result<(), TakeOverError> {
+        let taken = self.wait(|waiting| self.channel.receive_descriptors(count, waiting, take));
+        taken.map_err(|fault| TakeOverError::new("descriptors are not handed over", fault))
+    }
+
+    /// Says that everything is taken, and waits for the word to serve.
+    ///
+    /// # Errors
+    ///
+    /// It does not come.
+    pub(crate) fn taken(self) -> Result<(Go, Channel), TakeOverError> {
+        let go = self.wait(|waiting| {
+            self.channel.send(&Message::Taken, &[], waiting)?;
+            match self.channel.receive(waiting)?.0 {
+                Message::Go(go) => Ok(go),
+                other => Err(other.instead_of("go")),
+            }
+        });
+        let go = go.map_err(|fault| TakeOverError::new("the old process serves on", fault))?;
+        Ok((go, self.channel))
+    }
+
+    fn wait<T>(&self, call: impl FnOnce(&mut Waiting<'_>) -> T) -> T {
+        Waiting::until(self.until, call)
+    }
+}
