@@ -1,4 +1,4 @@
-//! The `encke` binary: options, log, signals, server, and standard input if `--stdin` is given.
+//! The `encke` binary: options, log, signals, server, standard input if `--stdin` is given, and upgrades.
 //!
 //! Owns the process: its exit code, its log and its threads. Everything else is in the library.
 
@@ -10,30 +10,40 @@ mod systemd;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::thread;
 
-use cli::{Arguments, Loaded};
-use encke::producer::stdin::{self, Lines};
-use encke::{Error, Publication, Publisher, Server};
+use cli::{Arguments, Exit, Loaded};
+use encke::handover::{Program, TakeOver};
+use encke::{Error, Server};
 use logging::Logger;
 use reload::Reloader;
 use signals::Signals;
 
 fn main() -> ExitCode {
-    let inherited = match systemd::sockets() {
-        Ok(inherited) => inherited,
+    // First, as it is about standard input.
+    let take_over = match TakeOver::is_wanted().then(TakeOver::from_stdin).transpose() {
+        Ok(take_over) => take_over,
         Err(error) => return fail(&error),
     };
-    let arguments = match Arguments::parse(std::env::args_os(), inherited) {
-        Ok(arguments) => arguments,
-        Err(exit) => return exit.report(),
+    let inherited = match &take_over {
+        Some(take_over) => systemd::Sockets::of(take_over.inherited()),
+        None => match systemd::sockets() {
+            Ok(inherited) => inherited,
+            Err(error) => return fail(&error),
+        },
     };
-    let loaded = match arguments.start() {
+    let arguments = Arguments::parse(std::env::args_os(), inherited);
+    let loaded = arguments.and_then(|arguments| Ok((arguments.start()?, arguments)));
+    let (loaded, arguments) = match loaded {
         Ok(loaded) => loaded,
-        Err(exit) => return exit.report(),
+        Err(exit) => {
+            if let (Some(take_over), Exit::Refused(reason)) = (&take_over, &exit) {
+                take_over.refuse(reason);
+            }
+            return exit.report();
+        }
     };
     let logger = Logger::install(&loaded.options.log);
-    match run(arguments, loaded, logger) {
+    match run(arguments, loaded, logger, take_over) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -45,32 +55,42 @@ fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn run(arguments: Arguments, loaded: Loaded, logger: &'static Logger) -> Result<(), Error> {
+fn run(
+    arguments: Arguments,
+    loaded: Loaded,
+    logger: &'static Logger,
+    take_over: Option<TakeOver>,
+) -> Result<(), Error> {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    let program = Program::of_this_process();
+    let program =
+        program.map_err(|error| Error::System("cannot find the program that runs", error))?;
     // Before the addresses are bound, because a supervisor may send signals from then on.
     let signals = Signals::catch().map_err(|error| Error::System("cannot catch signals", error))?;
-    let mut server = Server::bind(loaded.config().clone())?;
+    let is_upgrade = take_over.is_some();
+    let mut server = match take_over {
+        Some(take_over) => Server::take_over(take_over, loaded.config().clone())?,
+        None => Server::bind(loaded.config().clone())?,
+    };
     let lines = loaded.stdin.clone();
     let reloader = Reloader::new(arguments, loaded, server.handle(), logger);
-    signals.serve(&mut server, reloader)?;
+    signals.serve(&mut server, reloader.clone())?;
     if let Some(lines) = lines {
-        read_stdin(lines, server.publisher())
-            .map_err(|error| Error::System("cannot start the thread for standard input", error))?;
+        server.read_stdin(lines)?;
     }
-    systemd::notify_ready(&mut server);
+    server.upgrade_to(program, systemd::notify_upgrade);
+    systemd::watch_over(&mut server);
+    match is_upgrade {
+        false => systemd::notify_ready(),
+        // The manager takes no notice of this process before the old one has named it.
+        true => server.when_taken_over(move |reload| {
+            systemd::notify_ready();
+            if reload {
+                reloader.request();
+            }
+        }),
+    }
     server.run()
-}
-
-/// Starts the thread that publishes standard input. It is not joined, because it may be blocked in
-/// a read when the server ends.
-fn read_stdin(lines: Lines, publisher: Publisher) -> io::Result<()> {
-    thread::Builder::new().name("stdin".into()).spawn(move || {
-        let max_message_bytes = || publisher.max_message_bytes();
-        stdin::feed(io::stdin().lock(), &lines, max_message_bytes, |draft| {
-            publisher.send(Publication::from(draft))
-        });
-    })?;
-    Ok(())
 }

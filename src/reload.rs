@@ -20,6 +20,7 @@ use crate::systemd;
 const MAX_REQUESTS: usize = 2;
 
 /// Reads the settings again when it is told to.
+#[derive(Clone)]
 pub(crate) struct Reloader {
     shared: Arc<Shared>,
 }

@@ -1,21 +1,26 @@
 //! A server to embed: bound, then run on the thread that calls it.
 //!
-//! Owns the assembly: settings, listeners, engine, reactor.
+//! Owns the assembly: settings, listeners, engine, reactor; anew, or after another process.
+
+mod listening;
 
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::io::Errno;
+use mio::Poll;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::disk::{self, DataError, Opened, Trust};
-use crate::inbox::{self, Handle, Publisher};
-use crate::reactor::Reactor;
+use crate::handover::{Program, Stage, TakeOver, TakeOverError};
+use crate::inbox::{self, Handle, Inbox, Publisher};
+use crate::producer::stdin::Lines;
+use crate::producer::{Producer, Rest};
+use crate::reactor::{Input, Listener, Reactor};
 use encke_core::config::{Address, Config, ConfigError};
-use encke_core::engine::{Access, Engine};
+use encke_core::engine::Engine;
 use encke_core::log::{History, How, Identity};
 use encke_core::message::Epoch;
 
@@ -43,6 +48,8 @@ pub struct Server {
     publisher: Publisher,
     handle: Handle,
     addresses: Vec<Address>,
+    /// What another process has left of standard input.
+    input: Input,
 }
 
 /// The reason for which a server could not be bound, or stopped early.
@@ -54,6 +61,8 @@ pub enum Error {
     Bind(Address, io::Error),
     /// The directory of saved history cannot be used.
     Data(DataError),
+    /// Another server cannot be taken over: it serves on.
+    TakeOver(TakeOverError),
     /// A system call that the reactor needs failed.
     System(&'static str, io::Error),
 }
@@ -64,6 +73,7 @@ impl fmt::Display for Error {
             Error::Config(error) => error.fmt(f),
             Error::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Error::Data(error) => write!(f, "--data-dir: {error}"),
+            Error::TakeOver(error) => error.fmt(f),
             Error::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -74,6 +84,7 @@ impl std::error::Error for Error {
         match self {
             Error::Config(error) => Some(error),
             Error::Data(error) => Some(error),
+            Error::TakeOver(error) => Some(error),
             Error::Bind(_, error) | Error::System(_, error) => Some(error),
         }
     }
@@ -88,11 +99,7 @@ impl Server {
     /// See [`Error`].
     pub fn bind(config: Config) -> Result<Server, Error> {
         config.check().map_err(Error::Config)?;
-        let files = raise_file_limit();
-        let room = files
-            .saturating_sub(RESERVED_FILES)
-            .clamp(1, MAX_CONNECTIONS) as usize;
-        let max_connections = config.max_connections.map_or(room, |max| max.min(room));
+        let (files, max_connections) = room(&config);
         let (poll, waker) =
             Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
         let (publisher, handle, inbox) = inbox::channel(&config, waker);
@@ -109,10 +116,8 @@ impl Server {
         let goes_on = (*engine.hub().epoch(), engine.newest());
         let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
             .map_err(|error| Error::System("cannot create a poll", error))?;
-        let mut addresses = Vec::new();
-        for (address, is_control) in listeners(&config) {
-            addresses.extend(listen(&mut reactor, address, is_control, &config)?);
-        }
+        let listeners = listening::listen(&config, &mut Vec::new())?;
+        let addresses = add_all(&mut reactor, listeners)?;
         // Last: from here on the directory is one in use, which only an end makes clean again.
         if let Some(opened) = opened {
             let read = (opened.read.records, opened.read.cut_bytes);
@@ -120,19 +125,47 @@ impl Server {
                 .map_err(|error| Error::System("cannot start a thread", error))?;
             reactor.save_with(saver, read);
         }
-        log::info!(
-            "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
-             {} bytes of history, {} bytes of buffers",
-            env!("CARGO_PKG_VERSION"),
-            config.max_channels,
-            config.history.max_total_bytes,
-            config.max_buffer_bytes,
-        );
+        log_limits(&config, files, max_connections);
         Ok(Server {
             reactor,
             publisher,
             handle,
             addresses,
+            input: None,
+        })
+    }
+
+    /// Takes over a running server of another process: its connections, its history and its listening
+    /// sockets. It listens in addition where `config` says and the other one does not. It serves when it
+    /// [runs](Server::run); until then the other one can, and does where this fails.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`]. The other process is told, so that its log says why it serves on.
+    pub fn take_over(mut take_over: TakeOver, config: Config) -> Result<Server, Error> {
+        let prepared = prepare(&mut take_over, &config);
+        let Prepared {
+            poll,
+            channel: (publisher, handle, inbox),
+            listeners,
+            files,
+            max_connections,
+            format,
+        } = prepared.inspect_err(|error| take_over.refuse(error))?;
+        let others = take_over.remaining();
+        let taken = Reactor::take_over(poll, inbox, max_connections, &config, take_over, format);
+        let (mut reactor, input) = taken.map_err(Error::TakeOver)?;
+        let addresses = add_all(&mut reactor, listeners)?;
+        for address in others {
+            log::info!("not listening on {address} any more");
+        }
+        log_limits(&config, files, max_connections);
+        Ok(Server {
+            reactor,
+            publisher,
+            handle,
+            addresses,
+            input,
         })
     }
 
@@ -173,19 +206,143 @@ impl Server {
             .map_err(|error| Error::System("cannot watch a descriptor", error))
     }
 
-    /// Serves on this thread until a drain is over.
+    /// Publishes the lines of standard input, on a thread of its own. A server that has taken over
+    /// another one goes on within the line where that one has stopped.
     ///
     /// # Errors
     ///
-    /// The system call of the poll failed.
+    /// The thread cannot be started, or there is no descriptor left.
+    pub fn read_stdin(&mut self, lines: Lines) -> Result<(), Error> {
+        let failed = |error| Error::System("cannot read standard input", error);
+        let is_taken_over = self.reactor.is_arriving();
+        let rest = match self.input.take() {
+            // It has ended.
+            Some(None) => return Ok(()),
+            Some(Some(rest)) => rest,
+            None => Rest::default(),
+        };
+        let source = rustix::stdio::stdin().try_clone_to_owned();
+        let (publisher, bell) = (self.publisher(), self.reactor.bell());
+        let producer = source.and_then(|source| {
+            Producer::start(source, lines, rest, is_taken_over, publisher, bell)
+        });
+        self.reactor.add_producer(producer.map_err(failed)?);
+        Ok(())
+    }
+
+    /// Allows upgrades: [`Handle::upgrade`] starts `program`, whose standard input is then not that of
+    /// this process but a socket, by which it takes everything over ([`TakeOver::from_stdin`],
+    /// [`Server::take_over`]). If it does, [`Server::run`] returns, and this process is to end at once: its
+    /// sockets are left open, so that none of them is closed twice. If it does not, this server serves on,
+    /// and logs why. `notify` is called on the reactor's thread; it must not block.
+    ///
+    /// Publishers of other threads than that of [`Server::read_stdin`] are not handed over: to allow
+    /// upgrades is for a program that has none.
+    pub fn upgrade_to(&mut self, program: Program, notify: impl FnMut(Stage) + Send + 'static) {
+        self.reactor.upgrade_to(program, Box::new(notify));
+    }
+
+    /// Calls `run` on the reactor's thread when this server has taken over another one, and the process
+    /// of that has said so to whom it concerns. Its argument says whether the settings may have changed
+    /// since they were read, so that they are to be read again. It must not block.
+    pub fn when_taken_over(&mut self, run: impl FnOnce(bool) + Send + 'static) {
+        self.reactor.when_taken_over(Box::new(run));
+    }
+
+    /// Serves on this thread until a drain is over, or until another process has taken over.
+    ///
+    /// # Errors
+    ///
+    /// The system call of the poll failed. Or this server should take over another one, and that serves
+    /// on.
     pub fn run(self) -> Result<(), Error> {
         // Producers learn that the server is closed when the last receiver of their queue is
         // dropped.
-        let Server { reactor, .. } = self;
+        let Server {
+            mut reactor, input, ..
+        } = self;
+        if let Some(Some(_)) = input {
+            log::warn!("standard input is not read any more: there is no --stdin");
+        }
+        reactor.arrive().map_err(Error::TakeOver)?;
         reactor
             .run()
             .map_err(|error| Error::System("the poll failed", error))
     }
+}
+
+/// What is ready for a state.
+struct Prepared {
+    poll: Poll,
+    channel: (Publisher, Handle, Inbox),
+    listeners: Vec<Listener>,
+    files: u64,
+    max_connections: usize,
+    format: u32,
+}
+
+/// Does everything that can fail before another process stops to serve.
+fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Prepared, Error> {
+    config.check().map_err(Error::Config)?;
+    let format = take_over.format().map_err(Error::TakeOver)?;
+    let (before, dir) = (take_over.data_dir(), &config.saving.dir);
+    if before != *dir {
+        let path = |dir: &Option<PathBuf>| match dir {
+            Some(dir) => dir.display().to_string(),
+            None => "none".into(),
+        };
+        let detail = format!(
+            "it was {}, and would be {}: restart encke instead",
+            path(&before),
+            path(dir)
+        );
+        let error = TakeOverError::new("--data-dir cannot change in an upgrade", detail);
+        return Err(Error::TakeOver(error));
+    }
+    let (files, max_connections) = room(config);
+    let (poll, waker) =
+        Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
+    Ok(Prepared {
+        poll,
+        channel: inbox::channel(config, waker),
+        listeners: listening::listen(config, take_over.opened())?,
+        files,
+        max_connections,
+        format,
+    })
+}
+
+/// Serves at all of them, and returns their addresses.
+fn add_all(reactor: &mut Reactor, listeners: Vec<Listener>) -> Result<Vec<Address>, Error> {
+    let add = |listener: Listener| {
+        let address = listener.address.clone();
+        match reactor.add_listener(listener) {
+            Ok(()) => Ok(address),
+            Err(error) => Err(Error::Bind(address, error)),
+        }
+    };
+    listeners.into_iter().map(add).collect()
+}
+
+/// The file limit, and how many connections there may be.
+fn room(config: &Config) -> (u64, usize) {
+    let files = raise_file_limit();
+    let room = files
+        .saturating_sub(RESERVED_FILES)
+        .clamp(1, MAX_CONNECTIONS) as usize;
+    let max_connections = config.max_connections.map_or(room, |max| max.min(room));
+    (files, max_connections)
+}
+
+fn log_limits(config: &Config, files: u64, max_connections: usize) {
+    log::info!(
+        "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
+         {} bytes of history, {} bytes of buffers",
+        env!("CARGO_PKG_VERSION"),
+        config.max_channels,
+        config.history.max_total_bytes,
+        config.max_buffer_bytes,
+    );
 }
 
 /// Reads the saved history of a directory.
@@ -219,64 +376,6 @@ fn restore(dir: &Path, config: &Config, max_connections: usize) -> Result<(Engin
         started.elapsed().as_millis(),
     );
     Ok((engine, opened))
-}
-
-/// The addresses to listen on, and whether each is one of [`Config::control`].
-fn listeners(config: &Config) -> impl Iterator<Item = (&Address, bool)> {
-    let listen = config.listen.iter().map(|address| (address, false));
-    listen.chain(config.control.iter().map(|address| (address, true)))
-}
-
-/// Listens on an address, and returns the bound addresses. For a name, these are the ones that this
-/// host has, at least one.
-fn listen(
-    reactor: &mut Reactor,
-    address: &Address,
-    is_control: bool,
-    config: &Config,
-) -> Result<Vec<Address>, Error> {
-    let mut bound = Vec::new();
-    let mut missing = Vec::new();
-    for address in address.each() {
-        let access = match is_control {
-            false if !config.control.is_empty() => Access::Public,
-            true if address.is_local() => Access::Trusted,
-            _ => Access::Guarded,
-        };
-        match reactor.listen(&address, access, config) {
-            Ok(address) => {
-                match access {
-                    Access::Public if config.tokens.keys.is_empty() => {
-                        log::info!("listening on {address} (receiving only)");
-                    }
-                    Access::Public => {
-                        log::info!("listening on {address} (receiving and publishing, by token)");
-                    }
-                    Access::Guarded | Access::Trusted => log::info!("listening on {address}"),
-                }
-                bound.push(address);
-            }
-            Err(error) if is_missing(&error) => missing.push((address, error)),
-            Err(error) => return Err(Error::Bind(address, error)),
-        }
-    }
-    if bound.is_empty()
-        && let Some((address, error)) = missing.pop()
-    {
-        return Err(Error::Bind(address, error));
-    }
-    for (single, error) in missing {
-        log::warn!("not listening on {single}, an address of {address}: {error}");
-    }
-    Ok(bound)
-}
-
-/// Whether an error means that this host does not have the address or its family.
-fn is_missing(error: &io::Error) -> bool {
-    let missing = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT];
-    missing
-        .map(|errno| Some(errno.raw_os_error()))
-        .contains(&error.raw_os_error())
 }
 
 /// Raises the soft file limit to the hard one, and returns the limit that is then in force.

@@ -2,7 +2,7 @@
 //!
 //! Owns the meaning of each signal. SIGTERM and SIGINT begin a drain; a second one ends the process
 //! at once, in the signal handler, so that it also ends a reactor that hangs. SIGHUP reloads the
-//! settings.
+//! settings, SIGUSR2 begins an upgrade.
 //!
 //! The handler writes to a socket pair that the reactor watches. A thread that waits for signals
 //! would be as short, but it would be a second thread, and each command would take two wake-ups.
@@ -13,7 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -39,7 +39,7 @@ impl Signals {
             register(signal, Arc::clone(&is_second))?;
         }
         let (read, write) = UnixStream::pair()?;
-        let all = [SIGTERM, SIGINT, SIGHUP];
+        let all = [SIGTERM, SIGINT, SIGHUP, SIGUSR2];
         let caught = SignalDelivery::with_pipe(read, write, SignalOnly, all)?;
         Ok(Signals { caught })
     }
@@ -51,14 +51,19 @@ impl Signals {
         let handle = server.handle();
         server.watch(OwnedFd::from(source), move || {
             for signal in self.caught.pending() {
-                if signal == SIGHUP {
-                    reloader.request();
-                } else {
-                    log::info!(
-                        "signal {signal}: draining; a second signal ends the process at once"
-                    );
-                    systemd::notify_stopping();
-                    handle.shutdown();
+                match signal {
+                    SIGHUP => {
+                        handle.note_reload();
+                        reloader.request();
+                    }
+                    SIGUSR2 => handle.upgrade(),
+                    _ => {
+                        log::info!(
+                            "signal {signal}: draining; a second signal ends the process at once"
+                        );
+                        systemd::notify_stopping();
+                        handle.shutdown();
+                    }
                 }
             }
         })

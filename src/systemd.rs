@@ -11,6 +11,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use encke::handover::Stage;
 use encke::{Address, Server};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -81,10 +82,34 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
     Err(io::Error::other(detail))
 }
 
-/// Notifies the manager that the server is ready, and sets up the watchdog notifications that the
-/// manager requests.
-pub(crate) fn notify_ready(server: &mut Server) {
+impl Sockets {
+    /// Sockets that an old process hands over: those for receivers, and those of the control surface.
+    pub(crate) fn of([listen, control]: [Vec<Address>; 2]) -> Sockets {
+        Sockets {
+            is_any: !listen.is_empty() || !control.is_empty(),
+            listen,
+            control,
+        }
+    }
+}
+
+/// Notifies the manager that the server is ready.
+pub(crate) fn notify_ready() {
     notify(&[NotifyState::Ready]);
+}
+
+/// Notifies the manager of an upgrade: it reloads, until it is ready again or another process is the
+/// main one.
+pub(crate) fn notify_upgrade(stage: Stage) {
+    match stage {
+        Stage::Begun => notify_reloading(),
+        Stage::Failed => notify_reloaded(),
+        Stage::Done { pid } => notify(&[NotifyState::MainPid(pid)]),
+    }
+}
+
+/// Sets up the watchdog notifications that the manager requests.
+pub(crate) fn watch_over(server: &mut Server) {
     if let Some(deadline) = sd_notify::watchdog_enabled() {
         // Half of the deadline, as sd_watchdog_enabled(3) recommends.
         server.every(deadline / 2, || notify(&[NotifyState::Watchdog]));

@@ -6,6 +6,7 @@
 
 use clap::{Arg, ArgAction, Command, ValueHint};
 use encke::config::{Group, SETTINGS, Setting};
+use encke::handover::FORMATS;
 
 const AFTER_HELP: &str = "\
 Durations are seconds (30, 0.5) or have a suffix: 500ms, 30s, 2m, 1h. Bytes may have a suffix: K, M,
@@ -26,7 +27,8 @@ Examples (more than one channel: news,sport):
   stream     curl -N http://127.0.0.1:7711/sse/news
 
 SIGTERM and SIGINT begin a drain; a second signal ends the process at once. SIGHUP reads the file of
-settings and the files of keys again; if anything is wrong, the old settings stay.
+settings and the files of keys again; if anything is wrong, the old settings stay. SIGUSR2 starts the
+program at the path of this one, which takes over every connection; if it does not, this one serves on.
 Exit codes: 0 drained, 1 could not run, 2 bad option, 128 + N ended by a second signal N.";
 
 /// The argument that says what to do.
@@ -49,7 +51,7 @@ pub(super) fn command() -> Command {
         .value_parser(word)
         .hide(true);
     Command::new("encke")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(version())
         .about(
             "A Comet server: polling, long polling and streaming over one set of channels with one \
              cursor",
@@ -65,6 +67,18 @@ pub(super) fn command() -> Command {
         .subcommand(token())
         .arg(word)
         .args(SETTINGS.iter().map(arg))
+}
+
+/// The version, and the formats of the state that it can hand over and take over.
+fn version() -> &'static str {
+    let formats: Vec<String> = FORMATS.iter().map(u32::to_string).collect();
+    let version = format!(
+        "{} (state format {})",
+        env!("CARGO_PKG_VERSION"),
+        formats.join(", ")
+    );
+    // Once in a process.
+    version.leak()
 }
 
 const AFTER_TOKEN_HELP: &str = "\

@@ -67,7 +67,8 @@ impl fmt::Debug for Head {
 }
 
 impl Head {
-    fn parse(text: &str) -> Result<Head, Unreadable> {
+    /// Reads its text.
+    pub(super) fn parse(text: &str) -> Result<Head, Unreadable> {
         let mut lines = text.lines();
         let mut value = |name: &str| {
             let (first, value) = lines.next()?.split_once(' ')?;
@@ -106,7 +107,8 @@ impl Head {
         }
     }
 
-    fn text(&self) -> String {
+    /// Its text.
+    pub(super) fn text(&self) -> String {
         let end = match &self.end {
             End::Clean => "clean".into(),
             End::Open(boot) => format!("open {boot}"),

@@ -35,7 +35,9 @@ pub(crate) use open::{Locked, Opened, Trust};
 pub(crate) use plan::HistoryBytes;
 pub(crate) use report::{Event, Health, Usage};
 pub(crate) use saver::Saver;
+pub(crate) use writer::Frozen;
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ use encke_core::config::Config;
 use encke_core::log::Identity;
 use encke_core::message::{Epoch, Seq};
 use files::System;
+use store::Store;
 
 /// Locks the directory, which is created if there is none, and reads how it stands. `identity` is
 /// that of a new history.
@@ -75,4 +78,24 @@ pub(crate) fn start(
         max_bytes,
         Box::new(wake),
     )
+}
+
+/// Goes on in a directory where another process has left, whose lock is handed over. Nothing is written
+/// before the first hand-over. `wake` wakes the reactor when there is a report.
+///
+/// # Errors
+///
+/// It is another directory, or not as it was left; or a thread cannot be started.
+pub(crate) fn go_on(
+    frozen: &Frozen,
+    lock: File,
+    dir: &Path,
+    config: &Config,
+    wake: impl Fn() + Send + 'static,
+) -> io::Result<Saver> {
+    let (full, sync) = (config.saving.full, config.saving.sync);
+    let max_bytes = config.history.max_total_bytes as u64;
+    let files = Arc::new(System);
+    let store = Store::thaw(files.clone(), frozen.store(), lock, dir, sync, max_bytes)?;
+    Saver::go_on(files, store, frozen, full, max_bytes, Box::new(wake))
 }

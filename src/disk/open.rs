@@ -30,7 +30,7 @@ use encke_core::log::Identity;
 use encke_core::message::Seq;
 
 /// The name of the file that is locked.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// The reason for which a directory cannot be used. Each is one line.
 #[derive(Debug, Error)]

@@ -49,6 +49,16 @@ impl Plan {
         self.credit = self.credit.saturating_add(new_bytes);
     }
 
+    /// New bytes that have paid for nothing yet.
+    pub(super) fn credit(&self) -> u64 {
+        self.credit
+    }
+
+    /// Goes on with what another process had.
+    pub(super) fn set_credit(&mut self, credit: u64) {
+        self.credit = credit;
+    }
+
     /// Whether so many bytes on disk are too many: writing waits for a segment that is about to go.
     pub(super) fn is_full(&self, bytes: u64) -> bool {
         bytes > 2 * self.max_history_bytes

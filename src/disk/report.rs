@@ -29,6 +29,8 @@ pub(crate) enum Event {
     Judge(Vec<u8>),
     /// The usage has changed.
     Usage,
+    /// Nothing is under way any more, and nothing begins: see `Saver::rest`.
+    AtRest,
 }
 
 /// The state of the directory.

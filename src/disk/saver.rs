@@ -3,8 +3,10 @@
 //! Owns the rule that one hand-over is under way at a time, and the end of the threads.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::mem;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use super::keeper::{Keeper, Task};
 use super::plan::{HistoryBytes, Plan};
 use super::report::{Event, Health, Report, Usage};
 use super::store::Store;
-use super::writer::{Batch, Job, Writer};
+use super::writer::{Batch, Frozen, Job, Writer};
 use encke_core::config::DataFull;
 use encke_core::message::Seq;
 
@@ -77,21 +79,45 @@ impl Saver {
             segments: store.segment_count(),
             errors: u64::from(!is_begun),
         };
+        let plan = Plan::new(max_history_bytes, store.segment_bytes());
+        Saver::start_threads(files, store.dir().clone(), usage, |queues| {
+            Writer::new(store, full, plan, is_begun, queues, wake)
+        })
+    }
+
+    /// Starts the threads where another process has left. Nothing is written before the first hand-over.
+    pub(super) fn go_on(
+        files: Arc<dyn Files>,
+        store: Store,
+        frozen: &Frozen,
+        full: DataFull,
+        max_history_bytes: u64,
+        wake: Box<dyn Fn() + Send>,
+    ) -> io::Result<Saver> {
+        let usage = frozen.usage(&store);
+        let plan = Plan::new(max_history_bytes, store.segment_bytes());
+        Saver::start_threads(files, store.dir().clone(), usage, |queues| {
+            let mut writer = Writer::new(store, full, plan, true, queues, wake);
+            writer.go_on_as(frozen);
+            writer
+        })
+    }
+
+    fn start_threads(
+        files: Arc<dyn Files>,
+        dir: PathBuf,
+        usage: Usage,
+        writer: impl FnOnce((Sender<Task>, Sender<Report>)) -> Writer,
+    ) -> io::Result<Saver> {
         let (jobs, for_writer) = bounded(JOBS);
         let (tasks, for_keeper) = bounded::<Task>(TASKS);
         let (to_reactor, reports) = bounded(REPORTS);
-        let keeper = Keeper {
-            files,
-            dir: store.dir().clone(),
-        };
+        let keeper = Keeper { files, dir };
         let results = jobs.clone();
         let keeper = thread::Builder::new()
             .name("disk-keeper".into())
             .spawn(move || keeper.run(&for_keeper, &results, Job::Done))?;
-        let plan = Plan::new(max_history_bytes, store.segment_bytes());
-        let queues = (tasks, to_reactor);
-        let writer = Writer::new(store, full, plan, is_begun, queues, wake);
-        let writer = Arc::new(Mutex::new(writer));
+        let writer = Arc::new(Mutex::new(writer((tasks, to_reactor))));
         let driven = Arc::clone(&writer);
         let (is_running, ended) = bounded(0);
         let running = Running {
@@ -205,6 +231,29 @@ impl Saver {
         // If there is no thread to take it, there is a report that says so.
         let is_lost = self.jobs.send(job).is_err();
         is_written || is_lost
+    }
+
+    /// Lets nothing begin any more, so that another process can take over, or lets it go on. There is a
+    /// report when nothing is under way.
+    pub(crate) fn rest(&self, is_wanted: bool) {
+        // Where the thread has panicked, there is never such a report.
+        let _ = self.jobs.send(Job::Rest(is_wanted));
+    }
+
+    /// Whether nothing is under way, as it was asked to rest.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let writer = self.writer.try_lock();
+        !self.is_busy && writer.is_ok_and(|writer| writer.is_at_rest())
+    }
+
+    /// What another process has to know, and the file that holds the lock of the directory.
+    ///
+    /// # Errors
+    ///
+    /// It is not at rest.
+    pub(crate) fn freeze(&self) -> io::Result<(Frozen, File)> {
+        let writer = self.writer.lock();
+        writer.unwrap_or_else(PoisonError::into_inner).freeze()
     }
 
     /// Saves the last records, ends the directory cleanly, and waits for the threads, unless the disk

@@ -34,8 +34,8 @@ const SEGMENTS: u64 = 8;
 pub(super) struct Store {
     files: Arc<dyn Files>,
     dir: PathBuf,
-    /// Holds the lock for as long as it is open.
-    _lock: File,
+    /// Holds the lock for as long as it is open, here or in another process.
+    lock: File,
     segment_bytes: u64,
     /// Oldest first.
     segments: VecDeque<Segment>,
@@ -68,7 +68,7 @@ impl Store {
         Store {
             files,
             dir: found.dir,
-            _lock: found.lock,
+            lock: found.lock,
             segment_bytes: (max_history_bytes / SEGMENTS)
                 .clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES),
             segments: found.segments,
@@ -353,5 +353,8 @@ impl Store {
     }
 }
 
+mod frozen;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use frozen::Frozen;

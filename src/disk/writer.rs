@@ -58,6 +58,8 @@ pub(super) enum Job {
     Done(Done),
     /// There is a new time at which something is due.
     Look,
+    /// Begin nothing any more, or go on.
+    Rest(bool),
     /// End: cleanly, once the last records are written; or, without them, at once.
     End(Option<Batch>),
 }
@@ -95,6 +97,17 @@ struct Leaving {
     is_carried: bool,
 }
 
+/// Whether it rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It does not.
+    No,
+    /// It begins nothing any more.
+    Wanted,
+    /// Nothing is under way. It was reported.
+    Here,
+}
+
 /// The state machine.
 pub(super) struct Writer {
     store: Store,
@@ -127,6 +140,7 @@ pub(super) struct Writer {
     leaving: Option<Leaving>,
     /// Chunks that were given to the reactor to judge.
     given: u64,
+    rest: Rest,
 }
 
 impl Writer {
@@ -165,6 +179,7 @@ impl Writer {
             sync_is_sent: false,
             leaving: None,
             given: 0,
+            rest: Rest::No,
         }
     }
 
@@ -183,6 +198,7 @@ impl Writer {
                 Ok(Job::Write(batch)) => writer.take(batch),
                 Ok(Job::Done(done)) => writer.done(done),
                 Ok(Job::Look) => {}
+                Ok(Job::Rest(is_wanted)) => writer.set_rest(is_wanted),
                 Ok(Job::End(last)) => {
                     writer.end(last);
                     writer.tasks = None;
@@ -191,6 +207,7 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => writer.due(Instant::now()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            writer.come_to_rest();
         }
     }
 
@@ -219,6 +236,9 @@ impl Writer {
             self.direct_from = Some(Instant::now() + took * PAUSE_FACTOR);
         }
         let next = self.next_due();
+        if self.rest != Rest::No {
+            return Ok(true);
+        }
         Ok(next.is_some_and(|next| before.is_none_or(|before| next < before)))
     }
 
@@ -240,6 +260,9 @@ impl Writer {
 
     fn take(&mut self, batch: Batch) {
         debug_assert!(self.pending.is_none(), "one hand-over at a time");
+        if self.rest == Rest::Here {
+            self.rest = Rest::Wanted;
+        }
         if batch.is_doubtful {
             self.doubt();
         }
@@ -316,6 +339,7 @@ impl Writer {
                 leaving.is_judged = false;
                 leaving.is_carried |= batch.carried_bytes > 0;
                 match leaving.at < leaving.segment.bytes {
+                    _ if self.rest != Rest::No => self.leaving = None,
                     true => self.read_on(),
                     false => self.remove(),
                 }
@@ -337,7 +361,7 @@ impl Writer {
     }
 
     fn sync(&mut self, now: Instant) {
-        if self.is_forgotten || self.sync_is_sent {
+        if self.is_forgotten || self.sync_is_sent || self.rest != Rest::No {
             return;
         }
         self.last_sync = Some(now);
@@ -400,7 +424,8 @@ impl Writer {
 
     /// Begins with the oldest segment, if the plan says so.
     fn let_go(&mut self) {
-        if self.leaving.is_some() || self.faults != Faults::default() || self.is_forgotten {
+        let is_busy = self.leaving.is_some() || self.rest != Rest::No;
+        if is_busy || self.faults != Faults::default() || self.is_forgotten {
             return;
         }
         let Some(segment) = self.store.oldest_closed() else {
@@ -429,6 +454,11 @@ impl Writer {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
+        if self.rest != Rest::No {
+            // It goes later, or in another process.
+            self.leaving = None;
+            return;
+        }
         let number = leaving.segment.number;
         match result {
             Ok(records) if !records.is_empty() => {
@@ -597,5 +627,8 @@ impl Writer {
     }
 }
 
+mod rest;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use rest::Frozen;

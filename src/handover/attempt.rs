@@ -3,6 +3,7 @@
 //! Owns the new process: unless everything was handed over to it, it is killed and awaited, and the log
 //! says why. The thread does what may block, so that the old process serves on meanwhile.
 
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 use std::thread;
@@ -64,7 +65,7 @@ impl Attempt {
             let failure = ends.recv();
             let status = child.map(end_child);
             if let Ok(failure) = failure {
-                report(&failure, status);
+                report_with(&failure, status);
             }
         };
         let thread = thread::Builder::new().name("upgrade".into());
@@ -99,11 +100,12 @@ impl Attempt {
         let _ = self.end.send(failure);
     }
 
-    /// Lets the new process go on by itself: it serves. Returns the channel, whose closing it waits for.
-    pub(crate) fn succeed(self) -> Channel {
+    /// Lets the new process go on by itself: it serves, and hears that this one has said so to whom it
+    /// concerns.
+    pub(crate) fn succeed(self) {
+        self.channel.close();
         // The thread waits for what never comes, until this process ends.
-        std::mem::forget(self.end);
-        self.channel
+        mem::forget(self.end);
     }
 }
 
@@ -125,7 +127,10 @@ impl Starting {
         let ready = Waiting::until(self.until, |waiting| self.introduce(waiting))?;
         if !self.hello.formats.contains(&ready.format) {
             let text = format!("it wants a format that is not offered: {}", ready.format);
-            return Err(Failure::Broken(Fault::Unreadable(text), "before it was ready"));
+            return Err(Failure::Broken(
+                Fault::Unreadable(text),
+                "before it was ready",
+            ));
         }
         let version = ready.version;
         Ok(Started { pid, version })
@@ -161,7 +166,8 @@ fn end_child(mut child: Child) -> String {
     }
 }
 
-fn report(failure: &Failure, status: Option<String>) {
+/// Logs why an upgrade failed, with how the new process ended, if there was one.
+fn report_with(failure: &Failure, status: Option<String>) {
     match (failure, status) {
         (Failure::Drained, _) => log::info!("upgrade: given up, because the server drains"),
         (Failure::Broken(Fault::Ended, _), Some(status)) => {
@@ -172,6 +178,6 @@ fn report(failure: &Failure, status: Option<String>) {
 }
 
 /// Logs why an upgrade did not even begin.
-pub(crate) fn report_unstarted(failure: &Failure) {
-    report(failure, None);
+pub(crate) fn report(failure: &Failure) {
+    report_with(failure, None);
 }

@@ -92,8 +92,7 @@ impl Channel {
     /// Two ends: one to keep, and one for the other process.
     pub(crate) fn pair() -> io::Result<(Channel, OwnedFd)> {
         let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
-        let (socket, other) =
-            rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
+        let (socket, other) = rustix::net::socketpair(family, kind, SocketFlags::CLOEXEC, None)?;
         Ok((Channel { socket }, other))
     }
 
@@ -144,7 +143,9 @@ impl Channel {
         debug_assert!(descriptors.len() <= MAX_DESCRIPTORS);
         let text = serde_json::to_vec(message).map_err(io::Error::other)?;
         if text.len() > MAX_MESSAGE_BYTES {
-            return Err(io::Error::other(format!("{} is too long to be sent", message.name())).into());
+            return Err(
+                io::Error::other(format!("{} is too long to be sent", message.name())).into(),
+            );
         }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -207,7 +208,8 @@ impl Channel {
                     let message = message.map_err(|error| Fault::Unreadable(error.to_string()))?;
                     return Ok((message, descriptors));
                 }
-                Err(Errno::INTR) => {}
+                // The other end was closed with packets in it: said once, and behind it what that has sent.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN, waiting)?,
                 Err(errno) => return Err(errno.into()),
             }

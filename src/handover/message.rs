@@ -5,6 +5,23 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The formats of the state that this encke can write, and read; the best first.
+pub const FORMATS: &[u32] = &[encke_core::frozen::FORMAT];
+
+/// How far an upgrade is, for a service manager that has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It has begun.
+    Begun,
+    /// It has failed: this process serves on.
+    Failed,
+    /// A process with this id serves, and this one ends.
+    Done {
+        /// The id of the process.
+        pid: u32,
+    },
+}
+
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

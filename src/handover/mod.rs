@@ -43,13 +43,11 @@ mod message;
 mod program;
 mod take_over;
 
-pub(crate) use attempt::Attempt;
-pub(crate) use channel::{Channel, Fault, MAX_DESCRIPTORS, Waiting};
+pub(crate) use attempt::{Attempt, Started, report};
+pub(crate) use channel::{Fault, Waiting};
 pub(crate) use failure::Failure;
-pub(crate) use memory::{create, open, seal};
+pub(crate) use memory::{create, seal};
+pub use message::{FORMATS, Stage};
 pub(crate) use message::{FileId, Go, Hello, Message, Opened};
 pub use program::Program;
 pub use take_over::{TakeOver, TakeOverError};
-
-/// The formats of the state that this process can write, and read; the best first.
-pub(crate) const FORMATS: &[u32] = &[encke_core::frozen::FORMAT];

@@ -18,12 +18,7 @@ pub(super) const VARIABLE: &str = "ENCKE_TAKE_OVER";
 
 /// Variables of the service manager that are for the old process alone: its sockets are handed over, and
 /// the watchdog is told of another process.
-const OF_OLD_PROCESS: [&str; 4] = [
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "WATCHDOG_PID",
-];
+const OF_OLD_PROCESS: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
 /// A program and its arguments.
 #[derive(Clone, Debug)]

@@ -4,16 +4,18 @@
 //! it is until it hears `go`.
 
 use std::env;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::OsString;
+use std::mem;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use super::channel::{Channel, Fault, Waiting};
-use super::message::{Go, Hello, Message, Opened, Ready};
-use super::{FORMATS, memory, program};
+use super::message::{FORMATS, Go, Hello, Message, Opened, Ready};
+use super::{memory, program};
 use crate::inherit::inherit;
 use encke_core::config::Address;
 
@@ -44,7 +46,8 @@ pub struct TakeOver {
     channel: Channel,
     until: Instant,
     hello: Hello,
-    opened: Vec<OwnedFd>,
+    opened: Vec<(Opened, OwnedFd)>,
+    inherited: [Vec<Address>; 2],
 }
 
 /// What the old process has handed over: the memory of the state, and how many descriptors follow.
@@ -77,7 +80,7 @@ impl TakeOver {
     }
 
     fn hear(channel: Channel, waiting: &mut Waiting<'_>) -> Result<TakeOver, Fault> {
-        let hello = match channel.receive(waiting)?.0 {
+        let mut hello = match channel.receive(waiting)?.0 {
             Message::Hello(hello) => hello,
             other => return Err(other.instead_of("hello")),
         };
@@ -86,9 +89,20 @@ impl TakeOver {
             descriptors.push(descriptor);
             Ok(())
         })?;
-        let opened = descriptors.split_off(1);
+        let sockets = descriptors.split_off(1);
         for stdin in descriptors {
             rustix::stdio::dup2_stdin(stdin)?;
+        }
+        let mut opened = Vec::new();
+        let mut inherited = [Vec::new(), Vec::new()];
+        for (how, fd) in mem::take(&mut hello.opened).into_iter().zip(sockets) {
+            match how {
+                Opened::Here { .. } => opened.push((how, fd)),
+                Opened::Inherited { is_control } => {
+                    let address = Address::Inherited(inherit(fd)?);
+                    inherited[usize::from(is_control)].push(address);
+                }
+            }
         }
         let until = Instant::now() + Duration::from_millis(hello.timeout_ms) + GRACE;
         Ok(TakeOver {
@@ -96,26 +110,14 @@ impl TakeOver {
             until,
             hello,
             opened,
+            inherited,
         })
     }
 
     /// The sockets that a service manager had passed to the old process, for
     /// [`Config::listen`](crate::Config::listen) and for [`Config::control`](crate::Config::control).
-    ///
-    /// # Errors
-    ///
-    /// One of them cannot be served.
-    pub fn inherited(&self) -> Result<[Vec<Address>; 2], TakeOverError> {
-        let mut addresses = [Vec::new(), Vec::new()];
-        for (opened, fd) in self.hello.opened.iter().zip(&self.opened) {
-            if let Opened::Inherited { is_control } = opened {
-                let socket = fd.try_clone().and_then(inherit);
-                let socket =
-                    socket.map_err(|error| TakeOverError::new("an inherited socket", error))?;
-                addresses[usize::from(*is_control)].push(Address::Inherited(socket));
-            }
-        }
-        Ok(addresses)
+    pub fn inherited(&self) -> [Vec<Address>; 2] {
+        self.inherited.clone()
     }
 
     /// Tells the old process why this one cannot take over, so that its log says it.
@@ -133,16 +135,23 @@ impl TakeOver {
 
     /// The `--data-dir` of the old process.
     pub(crate) fn data_dir(&self) -> Option<PathBuf> {
-        use std::os::unix::ffi::OsStringExt;
         let bytes = self.hello.data_dir.clone()?;
-        Some(std::ffi::OsString::from_vec(bytes).into())
+        Some(OsString::from_vec(bytes).into())
     }
 
-    /// The sockets that the old process listens on and has opened itself.
-    pub(crate) fn take_opened(&mut self) -> Vec<(Opened, OwnedFd)> {
-        let all = self.hello.opened.drain(..).zip(self.opened.drain(..));
-        all.filter(|(opened, _)| matches!(opened, Opened::Here { .. }))
-            .collect()
+    /// The sockets on which the old process listens and that it has opened itself. Those that are not
+    /// taken out are closed when this process serves.
+    pub(crate) fn opened(&mut self) -> &mut Vec<(Opened, OwnedFd)> {
+        &mut self.opened
+    }
+
+    /// The addresses of those that are left, for a log.
+    pub(crate) fn remaining(&self) -> Vec<String> {
+        let keys = self.opened.iter().filter_map(|(opened, _)| match opened {
+            Opened::Here { key, .. } => Some(key.clone()),
+            Opened::Inherited { .. } => None,
+        });
+        keys.collect()
     }
 
     /// Chooses a format that both know.
@@ -213,7 +222,7 @@ impl TakeOver {
     /// # Errors
     ///
     /// It does not come.
-    pub(crate) fn taken(self) -> Result<(Go, Channel), TakeOverError> {
+    pub(crate) fn taken(&self) -> Result<Go, TakeOverError> {
         let go = self.wait(|waiting| {
             self.channel.send(&Message::Taken, &[], waiting)?;
             match self.channel.receive(waiting)?.0 {
@@ -221,8 +230,12 @@ impl TakeOver {
                 other => Err(other.instead_of("go")),
             }
         });
-        let go = go.map_err(|fault| TakeOverError::new("the old process serves on", fault))?;
-        Ok((go, self.channel))
+        go.map_err(|fault| TakeOverError::new("the old process serves on", fault))
+    }
+
+    /// What to watch, to know when the old process has gone.
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.channel.into_fd()
     }
 
     fn wait<T>(&self, call: impl FnOnce(&mut Waiting<'_>) -> T) -> T {

@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use encke_core::frozen::ThawError;
-use encke_core::message::{
-    ChannelName, Data, Draft, DraftKind, EventName, IdempotencyKey, Json,
-};
+use encke_core::message::{ChannelName, Data, Draft, DraftKind, EventName, IdempotencyKey, Json};
 
 /// A message.
 #[derive(Debug, Serialize, Deserialize)]

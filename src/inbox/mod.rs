@@ -15,8 +15,8 @@ mod publication;
 mod shared;
 
 pub(crate) use control::Control;
-pub(crate) use frozen::Waiting;
 pub use control::{Handle, ReloadError, Reloading};
+pub(crate) use frozen::Waiting;
 pub use publication::{Accepted, Publication, PublishError, Receipt};
 
 use std::collections::VecDeque;

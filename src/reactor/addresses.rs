@@ -51,6 +51,22 @@ impl Addresses {
         Some(index)
     }
 
+    /// The addresses and their indices.
+    pub(super) fn records(&self) -> impl Iterator<Item = (u32, IpAddr)> {
+        let counts = self.counts.iter();
+        counts.map(|(index, (address, _))| (index as u32, *address))
+    }
+
+    /// Counts one connection more of an address that another process has counted, whatever the limit.
+    pub(super) fn add_again(&mut self, address: IpAddr) -> u32 {
+        let index = *self
+            .indices
+            .entry(address)
+            .or_insert_with(|| self.counts.insert((address, 0)) as u32);
+        self.counts[index as usize].1 += 1;
+        index
+    }
+
     /// Counts one connection less at an index.
     pub(super) fn remove(&mut self, index: u32) {
         if index == UNCOUNTED {

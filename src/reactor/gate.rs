@@ -27,6 +27,14 @@ impl AcceptGate {
         }
     }
 
+    /// A gate that another process has closed, or not.
+    pub(super) fn paused_until(until: Option<Time>) -> AcceptGate {
+        AcceptGate {
+            spare: open_spare(),
+            paused_until: until,
+        }
+    }
+
     /// When accepting resumes after a pause.
     pub(super) fn next_due(&self) -> Option<Time> {
         self.paused_until

@@ -8,12 +8,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::socket_file::{BACKLOG, SocketFile};
+use crate::handover::Opened;
 use crate::inherit;
 use encke_core::config::{Address, Config};
 use encke_core::engine::Access;
@@ -29,7 +31,7 @@ const MAX_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
 /// What is known of the queue of a listening socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Readiness {
+pub(crate) enum Readiness {
     /// Nothing waits in it. An event ends this.
     Idle,
     /// Connections may wait in it.
@@ -39,10 +41,13 @@ pub(super) enum Readiness {
 }
 
 /// A listening socket. A unix socket's file is removed with it.
-pub(super) struct Listener {
+pub(crate) struct Listener {
     pub(super) fd: OwnedFd,
     pub(super) access: Access,
-    pub(super) address: Address,
+    /// The address as it is bound.
+    pub(crate) address: Address,
+    /// What another process has to know of it.
+    opened: Opened,
     /// Each of its connections begins with a PROXY protocol header.
     pub(super) is_proxied: bool,
     /// Whether there may be connections to accept.
@@ -80,29 +85,122 @@ impl Listener {
         }
     }
 
-    /// Listens on an address, with the socket options that `config` asks for.
-    pub(super) fn bind(address: &Address, access: Access, config: &Config) -> io::Result<Listener> {
-        let (inner, is_proxied) = match address {
-            Address::Proxied(inner) => (&**inner, true),
-            address => (address, false),
+    /// What another process has to know of it.
+    pub(super) fn opened(&self) -> Opened {
+        let mut opened = self.opened.clone();
+        if let Opened::Here { file, .. } = &mut opened {
+            *file = self.file.as_ref().map(SocketFile::id);
+        }
+        opened
+    }
+
+    /// Begins to serve on a socket that another process has handed over.
+    pub(super) fn own(&mut self, config: &Config) {
+        if let Err(error) = self.reconfigure(config) {
+            log::warn!("{} keeps its --write-timeout: {error}", self.address);
+        }
+        let Some(file) = &mut self.file else {
+            return;
         };
+        file.own();
+        if let Some(mode) = config.unix_mode
+            && let Err(error) = file.set_mode(mode)
+        {
+            log::warn!("{} keeps its mode: {error}", self.address);
+        }
+    }
+
+    /// The socket of another process that listens on an address, if it has one: it is taken out of
+    /// `others`.
+    ///
+    /// # Errors
+    ///
+    /// The system does not say where it is bound.
+    pub(crate) fn of_other(
+        address: &Address,
+        access: Access,
+        others: &mut Vec<(Opened, OwnedFd)>,
+    ) -> io::Result<Option<Listener>> {
+        let key = key(address);
+        let is_it = |(opened, _): &(Opened, OwnedFd)| matches!(opened, Opened::Here { key: other, .. } if *other == key);
+        let Some(place) = others.iter().position(is_it) else {
+            return Ok(None);
+        };
+        let (opened, fd) = others.remove(place);
+        let (inner, is_proxied) = inner(address);
+        let file = match (&opened, inner) {
+            (Opened::Here { file: Some(id), .. }, Address::Unix(path)) => {
+                Some(SocketFile::of_other(path, *id))
+            }
+            _ => None,
+        };
+        let listener = Listener {
+            address: bound(&SockRef::from(&fd), inner, is_proxied)?,
+            fd,
+            access,
+            opened,
+            is_proxied,
+            readiness: Readiness::Ready,
+            file,
+        };
+        Ok(Some(listener))
+    }
+
+    /// Listens on an address, with the socket options that `config` asks for. `is_control` says whether
+    /// it is one of [`Config::control`].
+    pub(crate) fn bind(
+        address: &Address,
+        access: Access,
+        is_control: bool,
+        config: &Config,
+    ) -> io::Result<Listener> {
+        let (inner, is_proxied) = inner(address);
         let (socket, file) = open(inner, config)?;
         socket.set_nonblocking(true)?;
-        let bound = match socket.local_addr()?.as_socket() {
-            Some(bound) if matches!(inner, Address::Tcp(_)) => Address::Tcp(bound),
-            _ => inner.clone(),
-        };
         Ok(Listener {
+            address: bound(&SockRef::from(&socket), inner, is_proxied)?,
             fd: socket.into(),
             access,
-            address: match is_proxied {
-                true => Address::Proxied(bound.into()),
-                false => bound,
+            opened: match inner {
+                Address::Inherited(_) => Opened::Inherited { is_control },
+                _ => Opened::Here {
+                    key: key(address),
+                    file: None,
+                },
             },
             is_proxied,
             readiness: Readiness::Ready,
             file,
         })
+    }
+}
+
+/// The address behind `proxy:`, and whether there is that.
+fn inner(address: &Address) -> (&Address, bool) {
+    match address {
+        Address::Proxied(inner) => (inner, true),
+        address => (address, false),
+    }
+}
+
+/// The address to which a socket is bound.
+fn bound(socket: &SockRef<'_>, inner: &Address, is_proxied: bool) -> io::Result<Address> {
+    let bound = match socket.local_addr()?.as_socket() {
+        Some(bound) if matches!(inner, Address::Tcp(_)) => Address::Tcp(bound),
+        _ => inner.clone(),
+    };
+    Ok(match is_proxied {
+        true => Address::Proxied(bound.into()),
+        false => bound,
+    })
+}
+
+/// An address as another process is told it: it knows its own addresses by the same texts.
+fn key(address: &Address) -> String {
+    match address {
+        Address::Unix(path) => format!("unix:{}", path.as_os_str().as_bytes().escape_ascii()),
+        Address::Proxied(inner) => format!("proxy:{}", key(inner)),
+        Address::Tcp(_) | Address::Name { .. } | Address::Inherited(_) => address.to_string(),
     }
 }
 

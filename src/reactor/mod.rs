@@ -7,6 +7,9 @@
 
 mod accept;
 mod addresses;
+mod arrival;
+mod callbacks;
+mod frozen;
 mod gate;
 mod listen;
 mod load;
@@ -15,9 +18,14 @@ mod proxy;
 mod saving;
 mod socket_file;
 mod sockets;
+mod upgrade;
+
+pub(crate) use frozen::Input;
+pub(crate) use listen::Listener;
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,17 +35,21 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::disk::Saver;
+use crate::handover::Failure;
 use crate::inbox::{Control, Inbox};
+use crate::producer::Producer;
 use addresses::Addresses;
-use encke_core::base::time::{Time, millis};
-use encke_core::config::{Address, Config};
-use encke_core::engine::{Access, ConnId, Engine, State};
+use arrival::Arrival;
+use callbacks::Callbacks;
+use encke_core::base::time::Time;
+use encke_core::config::Config;
+use encke_core::engine::{ConnId, Engine, State};
 use gate::AcceptGate;
-use listen::Listener;
 use load::Load;
 use notices::RateLimitedWarnings;
 use saving::Saving;
 use sockets::{Read, Sockets};
+use upgrade::Upgrade;
 
 /// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
 ///
@@ -112,22 +124,23 @@ pub(crate) struct Reactor {
     saving: Option<Saving>,
     load: Load,
     warnings: RateLimitedWarnings,
-    callbacks: Vec<PeriodicCallback>,
-    watched: Vec<WatchedFd>,
+    callbacks: Callbacks,
+    /// Standard input, if it is read.
+    producer: Option<Producer>,
+    upgrade: Upgrade,
+    /// `Some`: another process serves, which this one is to take over.
+    arrival: Option<Box<Arrival>>,
 }
 
-/// A descriptor of the embedding program, with a callback for when it has become readable.
-struct WatchedFd {
-    /// Kept open until the loop ends, because closing it would remove it from the poll.
-    _source: OwnedFd,
-    run: Box<dyn FnMut() + Send>,
-}
-
-/// A callback of the embedding program that runs periodically.
-struct PeriodicCallback {
-    interval_ms: u64,
-    due: Time,
-    run: Box<dyn FnMut() + Send>,
+/// What a loop begins with that is not given to it.
+struct Parts {
+    sockets: Sockets,
+    gate: AcceptGate,
+    addresses: Addresses,
+    unread: VecDeque<ConnId>,
+    started: Instant,
+    first_time: Time,
+    warnings: RateLimitedWarnings,
 }
 
 impl Reactor {
@@ -147,26 +160,47 @@ impl Reactor {
         config: &Config,
     ) -> io::Result<Reactor> {
         let registry = poll.registry().try_clone()?;
-        Ok(Reactor {
+        let parts = Parts {
             sockets: Sockets::new(registry, max_connections),
+            gate: AcceptGate::new(),
+            addresses: Addresses::new(config.max_connections_per_address),
+            unread: VecDeque::new(),
+            started: Instant::now(),
+            first_time: engine.now(),
+            warnings: RateLimitedWarnings::default(),
+        };
+        Ok(Reactor::assemble(poll, engine, inbox, parts, config))
+    }
+
+    fn assemble(
+        poll: Poll,
+        engine: Engine,
+        inbox: Inbox,
+        parts: Parts,
+        config: &Config,
+    ) -> Reactor {
+        Reactor {
+            sockets: parts.sockets,
             poll,
             events: Events::with_capacity(EVENTS),
-            first_time: engine.now(),
+            first_time: parts.first_time,
             engine,
             listeners: Vec::new(),
             first_listener: 0,
-            gate: AcceptGate::new(),
-            addresses: Addresses::new(config.max_connections_per_address),
+            gate: parts.gate,
+            addresses: parts.addresses,
             inbox,
-            unread: VecDeque::new(),
+            unread: parts.unread,
             buffer: vec![0; READ_BYTES].into(),
-            started: Instant::now(),
+            started: parts.started,
             saving: None,
             load: Load::default(),
-            warnings: RateLimitedWarnings::default(),
-            callbacks: Vec::new(),
-            watched: Vec::new(),
-        })
+            warnings: parts.warnings,
+            callbacks: Callbacks::default(),
+            producer: None,
+            upgrade: Upgrade::new(config),
+            arrival: None,
+        }
     }
 
     /// What other threads call to wake the loop.
@@ -179,31 +213,24 @@ impl Reactor {
         self.saving = Some(Saving::new(saver, &mut self.engine, read));
     }
 
-    /// Listens on an address, and returns the address as bound.
-    pub(crate) fn listen(
-        &mut self,
-        address: &Address,
-        access: Access,
-        config: &Config,
-    ) -> io::Result<Address> {
-        let listener = Listener::bind(address, access, config)?;
+    /// Serves at a listening socket.
+    pub(crate) fn add_listener(&mut self, listener: Listener) -> io::Result<()> {
         let token = Token(1 + self.listeners.len());
         let raw = listener.fd.as_raw_fd();
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&raw), token, Interest::READABLE)?;
-        let bound = listener.address.clone();
+        let registry = self.poll.registry();
+        registry.register(&mut SourceFd(&raw), token, Interest::READABLE)?;
         self.listeners.push(listener);
-        Ok(bound)
+        Ok(())
+    }
+
+    /// Lets the thread of standard input publish.
+    pub(crate) fn add_producer(&mut self, producer: Producer) {
+        self.producer = Some(producer);
     }
 
     /// Calls `run` about once per `interval` until the loop ends.
     pub(crate) fn every(&mut self, interval: Duration, run: Box<dyn FnMut() + Send>) {
-        self.callbacks.push(PeriodicCallback {
-            interval_ms: millis(interval).max(1),
-            due: Time::default(),
-            run,
-        });
+        self.callbacks.every(interval, run);
     }
 
     /// Calls `run` whenever `source` has become readable.
@@ -212,31 +239,19 @@ impl Reactor {
         source: OwnedFd,
         run: Box<dyn FnMut() + Send>,
     ) -> io::Result<()> {
-        let token = Token(WATCHED + self.watched.len());
-        let raw = source.as_raw_fd();
-        self.poll
-            .registry()
-            .register(&mut SourceFd(&raw), token, Interest::READABLE)?;
-        self.watched.push(WatchedFd {
-            _source: source,
-            run,
-        });
-        Ok(())
+        self.callbacks
+            .watch(source, run, self.poll.registry(), WATCHED)
     }
 
-    fn run_callbacks(&mut self, now: Time) {
-        for callback in &mut self.callbacks {
-            if callback.due <= now {
-                callback.due = now.after_ms(callback.interval_ms);
-                (callback.run)();
-            }
-        }
-    }
-
-    /// Runs until a drain is over.
+    /// Runs until a drain is over, or everything is handed over to another process.
     pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.engine.is_drained() {
             self.tick()?;
+            if self.upgrade.is_done() {
+                // Everything is the other process's: nothing is closed, removed or saved.
+                mem::forget(self);
+                return Ok(());
+            }
         }
         self.finish_saving();
         log::info!(
@@ -255,7 +270,7 @@ impl Reactor {
     fn tick(&mut self) -> io::Result<()> {
         let woke = self.wait()?;
         let now = self.update_clock(woke);
-        self.run_callbacks(now);
+        self.callbacks.run_due(now);
         let sockets = self.engine.connection_count() + self.listeners.len();
         let gauges = self.engine.gauges();
         gauges.queued = self.inbox.len();
@@ -272,6 +287,7 @@ impl Reactor {
         self.engine.expire(EXPIRE_BUDGET, &mut self.sockets);
         self.engine.release_drained(RELEASE_BUDGET);
         self.close();
+        self.continue_upgrade();
         Ok(())
     }
 
@@ -297,7 +313,7 @@ impl Reactor {
     }
 
     fn until_due(&self, now: Instant) -> Option<Duration> {
-        let callback = self.callbacks.iter().map(|callback| callback.due).min();
+        let callback = self.callbacks.next_due();
         let due = [self.engine.next_due(), self.gate.next_due(), callback];
         let due = due.into_iter().flatten().min();
         let until = due.map(|due| {
@@ -306,13 +322,14 @@ impl Reactor {
         });
         // Memory for the stalled message may become free without an event.
         let retry = self.inbox.is_stalled().then_some(STALL_RETRY);
-        [until, retry].into_iter().flatten().min()
+        let upgrade = self.upgrade.until();
+        let upgrade = upgrade.map(|until| until.saturating_duration_since(now));
+        [until, retry, upgrade].into_iter().flatten().min()
     }
 
     /// Sets the engine's clock, which also begins the tick's count of written bytes.
     fn update_clock(&mut self, now: Instant) -> Time {
-        let elapsed = now.duration_since(self.started).as_millis() as u64;
-        let now = self.first_time.after_ms(elapsed);
+        let now = upgrade::time((self.started, self.first_time), now);
         let date = SystemTime::now().duration_since(UNIX_EPOCH);
         self.engine
             .set_now(now, date.map_or(0, |date| date.as_millis() as u64));
@@ -325,9 +342,7 @@ impl Reactor {
             match event.token() {
                 WAKER => self.inbox.on_wake(),
                 Token(token @ WATCHED..=SMALL_TOKENS) => {
-                    if let Some(watched) = self.watched.get_mut(token - WATCHED) {
-                        (watched.run)();
-                    }
+                    self.callbacks.run_watched(token - WATCHED);
                 }
                 Token(listener @ ..WATCHED) => {
                     if let Some(listener) = self.listeners.get_mut(listener - 1) {
@@ -420,6 +435,7 @@ impl Reactor {
         for _ in 0..COMMAND_BUDGET {
             match self.inbox.next_command() {
                 Some(Control::Drain) => self.drain(),
+                Some(Control::Upgrade) => self.begin_upgrade(),
                 // The sender that is dropped here says that the settings are in force.
                 Some(Control::Reload(config, _in_force)) => self.reconfigure(&config),
                 Some(Control::ReloadFailed) => self.engine.record_failed_reload(),
@@ -434,6 +450,7 @@ impl Reactor {
     /// Takes new settings, which were checked.
     fn reconfigure(&mut self, config: &Config) {
         self.engine.reconfigure(config);
+        self.upgrade.reconfigure(config);
         self.addresses.set_limit(config.max_connections_per_address);
         self.inbox.reconfigure(config);
         for listener in &self.listeners {
@@ -444,6 +461,7 @@ impl Reactor {
     }
 
     fn drain(&mut self) {
+        self.fail_upgrade(Failure::Drained);
         if !self.engine.is_draining() {
             let connections = self.engine.connection_count();
             log::info!("draining {connections} connections: stopped by request");
@@ -513,22 +531,30 @@ impl Reactor {
 
     fn close(&mut self) {
         for _ in 0..CLOSE_BUDGET {
-            let Some(index) = self.engine.next_close() else {
+            if !self.close_next() {
                 return;
-            };
-            if let Some(address) = self.sockets.close(index) {
-                self.addresses.remove(address);
             }
-            self.gate.resume();
         }
+    }
+
+    /// Closes the next socket, if there is one to close.
+    fn close_next(&mut self) -> bool {
+        let Some(index) = self.engine.next_close() else {
+            return false;
+        };
+        if let Some(address) = self.sockets.close(index) {
+            self.addresses.remove(address);
+        }
+        self.gate.resume();
+        true
     }
 }
 
 /// Also a server that never ran, or whose poll failed, ends saved history cleanly; one that panics does
-/// not.
+/// not, nor one that has not taken over from another process.
 impl Drop for Reactor {
     fn drop(&mut self) {
-        if !thread::panicking() {
+        if !thread::panicking() && self.arrival.is_none() {
             self.finish_saving();
         }
     }

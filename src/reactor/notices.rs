@@ -59,6 +59,14 @@ pub(super) struct RateLimitedWarnings {
 }
 
 impl RateLimitedWarnings {
+    /// Warnings of what counters grow by from now on.
+    pub(super) fn since(engine: &Engine) -> RateLimitedWarnings {
+        RateLimitedWarnings {
+            seen: CAUSES.map(|cause| (cause.count)(engine)),
+            due: engine.now(),
+        }
+    }
+
     /// Logs the causes whose counters have grown, at most once a second.
     pub(super) fn log(&mut self, now: Time, engine: &Engine) {
         if now < self.due {

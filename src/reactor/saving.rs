@@ -2,8 +2,11 @@
 //!
 //! Owns the way between the engine, which says what is to be saved, and the thread that saves it.
 
+use std::fs::File;
+use std::io;
+
 use super::sockets::Sockets;
-use crate::disk::{Event, Health, HistoryBytes, Saver, Usage};
+use crate::disk::{Event, Frozen, Health, HistoryBytes, Saver, Usage};
 use encke_core::engine::{DiskGauges, Engine};
 use encke_core::log::{Health as LogHealth, Mark};
 
@@ -13,6 +16,9 @@ pub(super) struct Saving {
     /// The end of what is handed over.
     up_to: Mark,
     health: Health,
+    /// Whether everything that takes long was at rest since that was wanted: nothing is handed over from
+    /// then on.
+    has_rested: bool,
 }
 
 impl Saving {
@@ -32,12 +38,51 @@ impl Saving {
             saver,
             up_to: Mark::default(),
             health: usage.health,
+            has_rested: false,
         };
         if saving.health == Health::Fails {
             engine.set_log_health(LogHealth::Fails);
         }
         note(engine, usage);
         saving
+    }
+
+    /// History whose saving another process has begun; the engine is as it was there.
+    pub(super) fn go_on(saver: Saver, engine: &mut Engine) -> Saving {
+        let usage = saver.usage();
+        note(engine, usage);
+        Saving {
+            saver,
+            up_to: Mark::default(),
+            health: usage.health,
+            has_rested: false,
+        }
+    }
+
+    /// Whether it can be saved at present, or is not saved any more.
+    pub(super) fn works(&self) -> bool {
+        self.health != Health::Fails
+    }
+
+    /// Lets nothing begin any more that may take long, or goes on.
+    pub(super) fn rest(&mut self, is_wanted: bool) {
+        self.has_rested = false;
+        self.saver.rest(is_wanted);
+    }
+
+    /// Whether nothing that may take long is under way, and nothing is handed over any more.
+    pub(super) fn has_rested(&self) -> bool {
+        self.has_rested
+    }
+
+    /// Whether nothing at all is under way.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.has_rested && self.saver.is_at_rest()
+    }
+
+    /// What another process has to know, and the file that holds the lock.
+    pub(super) fn freeze(&self) -> io::Result<(Frozen, File)> {
+        self.saver.freeze()
     }
 
     /// Takes the reports of the thread that saves: publishers of what is saved are answered.
@@ -61,6 +106,7 @@ impl Saving {
                 }
                 Event::Judge(records) => self.judge(engine, &records),
                 Event::Usage => {}
+                Event::AtRest => self.has_rested = true,
             }
         }
     }
@@ -79,7 +125,7 @@ impl Saving {
     /// Hands over what was published, unless the last hand-over is under way: then the next one takes
     /// this too. Returns whether there are reports already.
     pub(super) fn save(&mut self, engine: &mut Engine) -> bool {
-        if !self.saver.is_idle() {
+        if !self.saver.is_idle() || self.has_rested {
             return false;
         }
         let meter = engine.hub().meter();

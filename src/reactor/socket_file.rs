@@ -15,6 +15,8 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::handover::FileId;
+
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 65_535;
 
@@ -30,11 +32,9 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 pub(super) struct SocketFile {
     path: PathBuf,
     id: FileId,
+    /// Whether it is another process's, which still listens.
+    is_shared: bool,
 }
-
-/// The identity of an existing file: its device and its inode.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct FileId(u64, u64);
 
 impl SocketFile {
     /// Listens on a new socket at `path`, and returns it with its file. A file without a listener
@@ -47,8 +47,9 @@ impl SocketFile {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let file = SocketFile {
-            id: FileId::of(&std::fs::symlink_metadata(path)?),
+            id: id(&std::fs::symlink_metadata(path)?),
             path: path.to_owned(),
+            is_shared: false,
         };
         if let Some(mode) = mode {
             // Before it listens, so that no client can connect under another mode.
@@ -57,21 +58,53 @@ impl SocketFile {
         socket.listen(BACKLOG)?;
         Ok((socket, file))
     }
+
+    /// The file that another process has created. It is that process's until [`SocketFile::own`].
+    pub(super) fn of_other(path: &Path, id: FileId) -> SocketFile {
+        SocketFile {
+            path: path.to_owned(),
+            id,
+            is_shared: true,
+        }
+    }
+
+    /// Takes the file over.
+    pub(super) fn own(&mut self) {
+        self.is_shared = false;
+    }
+
+    /// Its identity.
+    pub(super) fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Sets its mode, if it is still the one that was created.
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let current = std::fs::symlink_metadata(&self.path)?;
+        match id(&current) == self.id {
+            true => std::fs::set_permissions(&self.path, Permissions::from_mode(mode)),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.is_shared {
+            return;
+        }
         let current = std::fs::symlink_metadata(&self.path);
-        if current.is_ok_and(|current| FileId::of(&current) == self.id) {
+        if current.is_ok_and(|current| id(&current) == self.id) {
             // An error leaves a stale file, which the next start replaces.
             let _ = std::fs::remove_file(&self.path);
         }
     }
 }
 
-impl FileId {
-    fn of(metadata: &Metadata) -> FileId {
-        FileId(metadata.dev(), metadata.ino())
+fn id(metadata: &Metadata) -> FileId {
+    FileId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
     }
 }
 

@@ -30,6 +30,10 @@ struct Socket {
     awaits_header: bool,
 }
 
+mod frozen;
+
+pub(super) use frozen::{Arriving, Record, check};
+
 const _: () = assert!(size_of::<Option<Socket>>() == 16);
 
 /// The sockets of all connections.

@@ -1,0 +1,121 @@
+//! The rest of the writer, in which another process can take its place.
+//!
+//! Owns when that is: everything that was handed over is written, the mark is, and the keeper has nothing
+//! to do. A segment that is on its way out stays: what was carried over of it is there twice, as after a
+//! crash.
+
+use std::fs::File;
+use std::io;
+use std::mem;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::report::{Event, Health, Usage};
+use super::super::store::{self, Store};
+use super::{Faults, Rest, Writer};
+
+/// What is handed over of saved history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Frozen {
+    store: store::Frozen,
+    errors: u64,
+    credit: u64,
+    is_forgotten: bool,
+    is_stale: bool,
+}
+
+impl Frozen {
+    /// The part of the directory.
+    pub(in crate::disk) fn store(&self) -> store::Frozen {
+        self.store.clone()
+    }
+
+    /// The usage of a directory that goes on like this.
+    pub(in crate::disk) fn usage(&self, store: &Store) -> Usage {
+        Usage {
+            health: match self.is_forgotten {
+                true => Health::Forgotten,
+                false => Health::Works,
+            },
+            bytes: store.bytes(),
+            segments: store.segment_count(),
+            errors: self.errors,
+        }
+    }
+}
+
+impl Writer {
+    /// Begins nothing any more, or goes on.
+    pub(super) fn set_rest(&mut self, is_wanted: bool) {
+        let before = mem::replace(&mut self.rest, Rest::No);
+        if is_wanted {
+            self.rest = Rest::Wanted;
+        } else if before != Rest::No {
+            self.sync_later(Instant::now());
+            self.let_go();
+        }
+    }
+
+    /// Says so, once, when nothing is under way any more.
+    pub(super) fn come_to_rest(&mut self) {
+        if self.rest != Rest::Wanted || !self.is_still() {
+            return;
+        }
+        self.leaving = None;
+        self.mark_at = None;
+        if !self.is_forgotten
+            && let Err(error) = self.store.mark()
+        {
+            return self.failed("write to", &error, |faults| faults.write = true);
+        }
+        self.rest = Rest::Here;
+        self.report(Event::AtRest);
+    }
+
+    fn is_still(&self) -> bool {
+        let is_keeper_busy = self.is_syncing
+            || self.sync_is_sent
+            || self.leaving.is_some_and(|leaving| !leaving.is_judged);
+        self.pending.is_none() && self.faults == Faults::default() && !is_keeper_busy
+    }
+
+    /// Whether nothing is under way, as it was asked to rest.
+    pub(in crate::disk) fn is_at_rest(&self) -> bool {
+        self.rest == Rest::Here
+    }
+
+    /// What another process has to know, and the file that holds the lock, once more.
+    ///
+    /// # Errors
+    ///
+    /// It is not at rest, or there is no descriptor left.
+    pub(in crate::disk) fn freeze(&self) -> io::Result<(Frozen, File)> {
+        if self.rest != Rest::Here {
+            return Err(io::Error::other("saved history is not at rest"));
+        }
+        let (store, lock) = self.store.freeze()?;
+        let frozen = Frozen {
+            store,
+            errors: self.errors,
+            credit: self.plan.credit(),
+            is_forgotten: self.is_forgotten,
+            is_stale: self.is_stale,
+        };
+        Ok((frozen, lock))
+    }
+
+    /// Goes on where another process was.
+    pub(in crate::disk) fn go_on_as(&mut self, frozen: &Frozen) {
+        self.errors = frozen.errors;
+        self.is_forgotten = frozen.is_forgotten;
+        self.is_stale = frozen.is_stale;
+        self.plan.set_credit(frozen.credit);
+        if self.is_stale {
+            self.retry_at = Some(Instant::now() + super::LAST_RETRY);
+        }
+        if self.store.has_unsynced() {
+            self.sync_later(Instant::now());
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The state of the loop as it is handed over, and the engine's with it.
+//!
+//! Owns what is written, in which order. First comes what is needed to watch the sockets, which arrive
+//! while the rest is read.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Reactor;
+use super::sockets::Record;
+use crate::disk;
+use crate::inbox::Waiting;
+use crate::producer::Rest;
+use encke_core::base::histogram::Histogram;
+use encke_core::base::time::Time;
+use encke_core::engine::{ConnId, DiskGauges, Engine, ProcessGauges};
+use encke_core::frozen::{Freezer, ThawError, Thawer};
+use encke_core::message::Draft;
+
+/// Entries in one record of a list.
+const CHUNK: usize = 512;
+
+/// The beginning: numbers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The moment of the clock of the system at which the engine's began, in nanoseconds.
+    origin_ns: u64,
+    /// The time that the engine's clock began with.
+    first_time_ms: u64,
+    /// The moment at which the loop stopped, in nanoseconds.
+    stopped_ns: u64,
+    /// When accepting resumes after a pause.
+    pub(super) paused_until_ms: Option<u64>,
+    sockets: u64,
+    addresses: u64,
+    unread: u64,
+    /// Messages of producers that wait.
+    waiting: u64,
+}
+
+/// What is left of standard input: `None` if it was not read, `Some(None)` if it has ended.
+pub(crate) type Input = Option<Option<Rest>>;
+
+/// Everything but the engine.
+pub(super) struct State {
+    pub(super) head: Head,
+    pub(super) records: Vec<Record>,
+    pub(super) addresses: Vec<(u32, IpAddr)>,
+    pub(super) unread: VecDeque<ConnId>,
+    pub(super) waiting: Vec<Draft<'static>>,
+    pub(super) input: Input,
+    pub(super) disk: Option<disk::Frozen>,
+    pub(super) gauges: Gauges,
+}
+
+impl Head {
+    /// The moment and the time with which the engine's clock began.
+    pub(super) fn clock(&self) -> io::Result<(Instant, Time)> {
+        let elapsed = Duration::from_nanos(monotonic_ns()?.saturating_sub(self.origin_ns));
+        let started = Instant::now().checked_sub(elapsed);
+        let started = started.ok_or_else(|| io::Error::other("the clock is another one"))?;
+        Ok((started, Time(self.first_time_ms)))
+    }
+
+    /// The time since the loop stopped.
+    pub(super) fn pause(&self) -> io::Result<Duration> {
+        let pause = monotonic_ns()?.saturating_sub(self.stopped_ns);
+        Ok(Duration::from_nanos(pause))
+    }
+}
+
+/// The clock behind [`Instant`], which is the same for all processes.
+fn monotonic_ns() -> io::Result<u64> {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::try_from(now).map_err(io::Error::other)?;
+    Ok(now.as_nanos() as u64)
+}
+
+/// Writes the state of a loop that stopped at a moment. Returns the file that locks the directory of saved
+/// history, which goes along before the sockets.
+pub(super) fn freeze(
+    reactor: &mut Reactor,
+    stopped: Instant,
+    out: impl Write,
+) -> io::Result<Option<File>> {
+    let mut state = Freezer::new(out);
+    let since = |moment: Instant| moment.elapsed().as_nanos() as u64;
+    let now_ns = monotonic_ns()?;
+    let (disk, lock) = match &reactor.saving {
+        Some(saving) => {
+            let (disk, lock) = saving.freeze()?;
+            (Some(disk), Some(lock))
+        }
+        None => (None, None),
+    };
+    state.put(&Head {
+        origin_ns: now_ns.saturating_sub(since(reactor.started)),
+        first_time_ms: reactor.first_time.0,
+        stopped_ns: now_ns.saturating_sub(since(stopped)),
+        paused_until_ms: reactor.gate.next_due().map(|until| until.0),
+        sockets: reactor.sockets.records().count() as u64,
+        addresses: reactor.addresses.records().count() as u64,
+        unread: reactor.unread.len() as u64,
+        waiting: reactor.inbox.waiting().count() as u64,
+    })?;
+    put_list(&mut state, reactor.sockets.records())?;
+    put_list(&mut state, reactor.addresses.records())?;
+    let unread = reactor.unread.iter();
+    put_list(&mut state, unread.map(|id| (id.index, id.generation)))?;
+    for draft in reactor.inbox.waiting() {
+        state.put(&Waiting::of(draft))?;
+    }
+    let input: Input = reactor
+        .producer
+        .as_ref()
+        .map(|producer| producer.rest().cloned());
+    state.put(&input)?;
+    state.put(&disk)?;
+    state.put(&Gauges::of(reactor.engine.gauges()))?;
+    reactor.engine.freeze(&mut state)?;
+    Ok(lock)
+}
+
+/// Reads what comes before the engine.
+pub(super) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<State, ThawError> {
+    let head: Head = state.take()?;
+    let records = take_list(state, head.sockets)?;
+    let addresses = take_list(state, head.addresses)?;
+    let unread: Vec<(u32, u32)> = take_list(state, head.unread)?;
+    let unread = unread
+        .into_iter()
+        .map(|(index, generation)| ConnId { index, generation });
+    let mut waiting = Vec::new();
+    for _ in 0..head.waiting {
+        waiting.push(state.take::<Waiting<'_>>()?.draft()?);
+    }
+    Ok(State {
+        head,
+        records,
+        addresses,
+        unread: unread.collect(),
+        waiting,
+        input: state.take()?,
+        disk: state.take()?,
+        gauges: state.take()?,
+    })
+}
+
+fn put_list<W: Write, T: Serialize>(
+    state: &mut Freezer<W>,
+    list: impl Iterator<Item = T>,
+) -> io::Result<()> {
+    let mut list = list.peekable();
+    while list.peek().is_some() {
+        let chunk: Vec<T> = list.by_ref().take(CHUNK).collect();
+        state.put(&chunk)?;
+    }
+    Ok(())
+}
+
+fn take_list<R: Read, T: DeserializeOwned>(
+    state: &mut Thawer<R>,
+    count: u64,
+) -> Result<Vec<T>, ThawError> {
+    let mut list = Vec::new();
+    while (list.len() as u64) < count {
+        let chunk: Vec<T> = state.take()?;
+        if chunk.is_empty() {
+            return Err(ThawError::Damaged("a list is empty"));
+        }
+        list.extend(chunk);
+    }
+    match list.len() as u64 == count {
+        true => Ok(list),
+        false => Err(ThawError::Damaged("a list is too long")),
+    }
+}
+
+/// Checks that sockets and an engine have the same connections.
+pub(super) fn compare(records: &[Record], engine: &Engine) -> Result<(), ThawError> {
+    let ids = records.iter().map(Record::id);
+    match ids.eq(engine.connections().map(|(id, _)| id)) {
+        true => Ok(()),
+        false => Err(ThawError::Damaged("connections and sockets differ")),
+    }
+}
+
+/// Counts of a histogram, and the sum.
+#[derive(Debug, Serialize, Deserialize)]
+struct Counts(Vec<u64>, u64);
+
+impl Counts {
+    fn of(histogram: &Histogram) -> Counts {
+        let counts = histogram.buckets().map(|(_, count)| count);
+        Counts(counts.collect(), histogram.sum())
+    }
+
+    fn restore(&self, histogram: &mut Histogram) -> Result<(), ThawError> {
+        match histogram.go_on(&self.0, self.1) {
+            true => Ok(()),
+            false => Err(ThawError::Damaged("a histogram has other bounds")),
+        }
+    }
+}
+
+/// Gauges and counts of the process that go on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Gauges {
+    tick_us: Counts,
+    load_permille: u32,
+    disk: Option<OfDisk>,
+    upgrades: Vec<u64>,
+    pause_us: Counts,
+    connections: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct OfDisk {
+    write_us: Counts,
+    replayed: u64,
+    cut_bytes: u64,
+}
+
+impl Gauges {
+    fn of(gauges: &ProcessGauges) -> Gauges {
+        let disk = gauges.disk.as_ref();
+        Gauges {
+            tick_us: Counts::of(&gauges.tick_us),
+            load_permille: gauges.load_permille,
+            disk: disk.map(|disk| OfDisk {
+                write_us: Counts::of(&disk.write_us),
+                replayed: disk.replayed,
+                cut_bytes: disk.cut_bytes,
+            }),
+            upgrades: gauges.upgrades.results.into(),
+            pause_us: Counts::of(&gauges.upgrades.pause_us),
+            connections: gauges.upgrades.connections,
+        }
+    }
+
+    /// Goes on with them.
+    pub(super) fn restore(&self, gauges: &mut ProcessGauges) -> Result<(), ThawError> {
+        self.tick_us.restore(&mut gauges.tick_us)?;
+        gauges.load_permille = self.load_permille;
+        gauges.disk = None;
+        if let Some(of_disk) = &self.disk {
+            let mut disk = Box::<DiskGauges>::default();
+            of_disk.write_us.restore(&mut disk.write_us)?;
+            (disk.replayed, disk.cut_bytes) = (of_disk.replayed, of_disk.cut_bytes);
+            gauges.disk = Some(disk);
+        }
+        let upgrades = &mut gauges.upgrades;
+        let results = self.upgrades[..].try_into();
+        upgrades.results = results.map_err(|_| ThawError::Damaged("results of upgrades"))?;
+        self.pause_us.restore(&mut upgrades.pause_us)?;
+        upgrades.connections = self.connections;
+        Ok(())
+    }
+}
