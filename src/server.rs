@@ -125,7 +125,14 @@ impl Server {
                 .map_err(|error| Error::System("cannot start a thread", error))?;
             reactor.save_with(saver, read);
         }
-        log_limits(&config, files, max_connections);
+        log::info!(
+            "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
+             {} bytes of history, {} bytes of buffers",
+            env!("CARGO_PKG_VERSION"),
+            config.max_channels,
+            config.history.max_total_bytes,
+            config.max_buffer_bytes,
+        );
         Ok(Server {
             reactor,
             publisher,
@@ -152,14 +159,10 @@ impl Server {
             max_connections,
             format,
         } = prepared.inspect_err(|error| take_over.refuse(error))?;
-        let others = take_over.remaining();
         let taken = Reactor::take_over(poll, inbox, max_connections, &config, take_over, format);
         let (mut reactor, input) = taken.map_err(Error::TakeOver)?;
         let addresses = add_all(&mut reactor, listeners)?;
-        for address in others {
-            log::info!("not listening on {address} any more");
-        }
-        log_limits(&config, files, max_connections);
+        log::debug!("at most {max_connections} connections (file limit {files})");
         Ok(Server {
             reactor,
             publisher,
@@ -332,17 +335,6 @@ fn room(config: &Config) -> (u64, usize) {
         .clamp(1, MAX_CONNECTIONS) as usize;
     let max_connections = config.max_connections.map_or(room, |max| max.min(room));
     (files, max_connections)
-}
-
-fn log_limits(config: &Config, files: u64, max_connections: usize) {
-    log::info!(
-        "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
-         {} bytes of history, {} bytes of buffers",
-        env!("CARGO_PKG_VERSION"),
-        config.max_channels,
-        config.history.max_total_bytes,
-        config.max_buffer_bytes,
-    );
 }
 
 /// Reads the saved history of a directory.

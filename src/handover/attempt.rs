@@ -3,11 +3,12 @@
 //! Owns the new process: unless everything was handed over to it, it is killed and awaited, and the log
 //! says why. The thread does what may block, so that the old process serves on meanwhile.
 
+use std::convert::Infallible;
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -16,6 +17,9 @@ use super::failure::Failure;
 use super::message::{Hello, Message, Ready};
 use super::program::Program;
 
+/// How long the end of a process that has failed may take.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// An upgrade that is under way. Dropping it ends the new process.
 #[derive(Debug)]
 pub(crate) struct Attempt {
@@ -23,6 +27,19 @@ pub(crate) struct Attempt {
     until: Instant,
     news: Receiver<Result<Started, Failure>>,
     end: Sender<Failure>,
+    /// Nothing comes here: it is closed when the thread has ended.
+    ended: Receiver<Infallible>,
+}
+
+/// An upgrade that has failed, and whose new process is being ended.
+#[derive(Debug)]
+pub(crate) struct Ending(Receiver<Infallible>);
+
+impl Ending {
+    /// Waits until the new process has ended, unless the system hangs.
+    pub(crate) fn wait(self) {
+        let _ = self.0.recv_timeout(END_TIMEOUT);
+    }
 }
 
 /// The new process, which is ready.
@@ -57,7 +74,9 @@ impl Attempt {
             descriptors,
             until,
         };
+        let (is_running, ended) = bounded(0);
         let run = move || {
+            let _is_running: Sender<Infallible> = is_running;
             let mut child = None;
             // If nobody hears it, the attempt is over.
             let _ = to_reactor.send(starting.run(socket, &mut child));
@@ -75,6 +94,7 @@ impl Attempt {
             until,
             news,
             end,
+            ended,
         })
     }
 
@@ -94,10 +114,11 @@ impl Attempt {
     }
 
     /// Ends the new process, and logs why.
-    pub(crate) fn fail(self, failure: Failure) {
+    pub(crate) fn fail(self, failure: Failure) -> Ending {
         self.channel.close();
         // The thread takes one.
         let _ = self.end.send(failure);
+        Ending(self.ended)
     }
 
     /// Lets the new process go on by itself: it serves, and hears that this one has said so to whom it

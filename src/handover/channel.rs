@@ -26,7 +26,7 @@ pub(crate) const MAX_DESCRIPTORS: usize = 253;
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
 /// How often something else can be done while a call waits.
-const SLICE: Duration = Duration::from_millis(200);
+const SLICE: Duration = Duration::from_millis(50);
 
 /// How long a packet waits when too many descriptors are on their way.
 const CROWDED: Duration = Duration::from_millis(1);
@@ -40,6 +40,9 @@ pub(crate) enum Fault {
     /// The time is up.
     #[error("the time is up")]
     TimedOut,
+    /// This process is to do something else.
+    #[error("it is given up")]
+    GivenUp,
     /// What came is no message.
     #[error("a message cannot be read: {0}")]
     Unreadable(String),
@@ -68,8 +71,8 @@ impl From<Errno> for Fault {
 /// How long a call may wait, and what is done meanwhile.
 pub(crate) struct Waiting<'a> {
     pub(crate) until: Instant,
-    /// Called every 200 ms.
-    pub(crate) meanwhile: &'a mut dyn FnMut(),
+    /// Called every 50 ms. Returns whether to wait on.
+    pub(crate) meanwhile: &'a mut dyn FnMut() -> bool,
 }
 
 impl Waiting<'_> {
@@ -77,8 +80,18 @@ impl Waiting<'_> {
     pub(crate) fn until<T>(until: Instant, call: impl FnOnce(&mut Waiting<'_>) -> T) -> T {
         call(&mut Waiting {
             until,
-            meanwhile: &mut || {},
+            meanwhile: &mut || true,
         })
+    }
+
+    fn go_on(&mut self) -> Result<(), Fault> {
+        if !(self.meanwhile)() {
+            return Err(Fault::GivenUp);
+        }
+        match Instant::now() < self.until {
+            true => Ok(()),
+            false => Err(Fault::TimedOut),
+        }
     }
 }
 
@@ -161,11 +174,10 @@ impl Channel {
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT, waiting)?,
                 // The other process has not taken enough of those that are on their way.
-                Err(Errno::TOOMANYREFS) if Instant::now() < waiting.until => {
+                Err(Errno::TOOMANYREFS) => {
                     thread::sleep(CROWDED);
-                    (waiting.meanwhile)();
+                    waiting.go_on()?;
                 }
-                Err(Errno::TOOMANYREFS) => return Err(Fault::TimedOut),
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -266,16 +278,12 @@ impl Channel {
 
     fn wait(&self, what: PollFlags, waiting: &mut Waiting<'_>) -> Result<(), Fault> {
         let left = waiting.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(Fault::TimedOut);
-        }
         let timeout = Timespec::try_from(left.min(SLICE)).map_err(io::Error::other)?;
         match poll(&mut [PollFd::new(&self.socket, what)], Some(&timeout)) {
-            Ok(0) => (waiting.meanwhile)(),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
+            Ok(0) => waiting.go_on(),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
-        Ok(())
     }
 }
 

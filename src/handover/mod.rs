@@ -43,7 +43,7 @@ mod message;
 mod program;
 mod take_over;
 
-pub(crate) use attempt::{Attempt, Started, report};
+pub(crate) use attempt::{Attempt, Ending, Started, report};
 pub(crate) use channel::{Fault, Waiting};
 pub(crate) use failure::Failure;
 pub(crate) use memory::{create, seal};

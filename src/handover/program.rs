@@ -85,8 +85,11 @@ fn find(name: &OsStr, running: &Path, path: Option<&OsStr>) -> PathBuf {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
         _ => false,
     };
-    let found = candidates.into_iter().find(is_it);
-    found.unwrap_or_else(|| without_deleted(running))
+    match candidates.iter().find(|path| is_it(path)) {
+        // Without `.` in it.
+        Some(found) => found.components().collect(),
+        None => without_deleted(running),
+    }
 }
 
 /// The path of a program that was replaced while it started, without what the kernel appends.

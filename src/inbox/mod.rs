@@ -210,6 +210,11 @@ impl Inbox {
         self.shared.drain.load(Ordering::Acquire)
     }
 
+    /// Whether an upgrade was requested that is not taken yet; it is taken back.
+    pub(crate) fn take_requested_upgrade(&self) -> bool {
+        self.shared.upgrade.swap(false, Ordering::AcqRel)
+    }
+
     /// Takes new settings.
     pub(crate) fn reconfigure(&self, config: &Config) {
         let max_message_bytes = &self.shared.max_message_bytes;

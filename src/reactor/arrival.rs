@@ -126,6 +126,9 @@ impl Reactor {
             then,
         } = *arrival;
         let version = take_over.version().to_owned();
+        for address in take_over.remaining() {
+            log::info!("not listening on {address} any more");
+        }
         // From here on there is no other process to fall back to: nothing below fails for good.
         for listener in &mut self.listeners {
             listener.own(&config);

@@ -253,6 +253,7 @@ impl Reactor {
                 return Ok(());
             }
         }
+        self.upgrade.finish();
         self.finish_saving();
         log::info!(
             "drained; {} connections were left",

@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Reactor;
 use super::frozen::freeze;
 use crate::handover::{
-    self, Attempt, FORMATS, Failure, Fault, Go, Hello, Message, Program, Stage, Started, Waiting,
+    self, Attempt, Ending, FORMATS, Failure, Fault, Go, Hello, Message, Program, Stage, Started,
+    Waiting,
 };
 use encke_core::base::time::{Time, millis};
 use encke_core::config::Config;
@@ -24,6 +25,8 @@ use encke_core::engine::UpgradeResult;
 
 /// Bytes of the state that are written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
+
+const UNDER_WAY: &str = "upgrade: one is under way already";
 
 /// What an upgrade needs.
 pub(super) struct Upgrade {
@@ -33,6 +36,8 @@ pub(super) struct Upgrade {
     attempt: Option<Attempt>,
     /// The new process, when it is ready.
     started: Option<Started>,
+    /// The last one, if it has failed.
+    ending: Option<Ending>,
     is_handed_over: bool,
 }
 
@@ -51,6 +56,7 @@ impl Upgrade {
             data_dir: dir.map(|dir| dir.as_os_str().as_bytes().to_vec()),
             attempt: None,
             started: None,
+            ending: None,
             is_handed_over: false,
         }
     }
@@ -68,6 +74,13 @@ impl Upgrade {
     /// Whether everything is handed over: the loop ends, and closes nothing.
     pub(super) fn is_done(&self) -> bool {
         self.is_handed_over
+    }
+
+    /// Waits, at the end of this process, until the process of an upgrade that has failed is gone.
+    pub(super) fn finish(&mut self) {
+        if let Some(ending) = self.ending.take() {
+            ending.wait();
+        }
     }
 
     fn notify(&mut self, stage: Stage) {
@@ -89,7 +102,7 @@ impl Reactor {
             return log::info!("upgrade: not while the server drains");
         }
         if self.upgrade.attempt.is_some() {
-            return log::info!("upgrade: one is under way already");
+            return log::info!("{UNDER_WAY}");
         }
         match self.start_upgrade() {
             Ok(attempt) => {
@@ -166,7 +179,7 @@ impl Reactor {
             match attempt.news() {
                 Some(started) => self.upgrade.started = Some(started?),
                 // A program may not even start.
-                None if is_late => return late("before the new process was ready"),
+                None if is_late => return late("before it was ready"),
                 None => return Ok(()),
             }
             if let Some(saving) = &mut self.saving {
@@ -208,13 +221,19 @@ impl Reactor {
         if handed_over.is_err() {
             let pause = stopped.elapsed().as_micros() as u64;
             self.engine.gauges().upgrades.pause_us.record(pause);
+            if self.inbox.take_requested_upgrade() {
+                log::info!("{UNDER_WAY}");
+            }
         }
         handed_over
     }
 
     fn send_everything(&mut self, stopped: Instant) -> Result<(), Failure> {
         let system = |error| Failure::System("cannot write the state", error);
-        let broken = |fault| Failure::Broken(fault, "before it had taken over");
+        let broken = |fault| match fault {
+            Fault::GivenUp => Failure::Drained,
+            fault => Failure::Broken(fault, "before it had taken over"),
+        };
         let memory = handover::create().map_err(system)?;
         let mut writer = BufWriter::with_capacity(BUFFER_BYTES, memory);
         let lock = freeze(self, stopped, &mut writer).map_err(system)?;
@@ -229,9 +248,13 @@ impl Reactor {
         };
         let count = self.engine.connection_count();
         let clock = (self.started, self.first_time);
-        let callbacks = &mut self.callbacks;
-        // The service manager hears that the process lives.
-        let mut meanwhile = || callbacks.run_due(time(clock, Instant::now()));
+        let (callbacks, inbox) = (&mut self.callbacks, &self.inbox);
+        // The service manager hears that the process lives, and the process hears signals.
+        let mut meanwhile = || {
+            callbacks.run_due(time(clock, Instant::now()));
+            callbacks.run_readable();
+            !inbox.is_drain_requested()
+        };
         let mut waiting = Waiting {
             until: attempt.until(),
             meanwhile: &mut meanwhile,
@@ -307,7 +330,7 @@ impl Reactor {
         }
         self.count_upgrade(failure.result());
         self.upgrade.notify(Stage::Failed);
-        attempt.fail(failure);
+        self.upgrade.ending = Some(attempt.fail(failure));
     }
 
     fn count_upgrade(&mut self, result: UpgradeResult) {

@@ -45,10 +45,13 @@ fn listen_on(
             true if address.is_local() => Access::Trusted,
             _ => Access::Guarded,
         };
-        let listener = match Listener::of_other(&address, access, others) {
-            Ok(None) => Listener::bind(&address, access, is_control, config),
-            Ok(Some(listener)) => Ok(listener),
-            Err(error) => Err(error),
+        let taken = Listener::of_other(&address, access, others);
+        let listener = match taken.map_err(|error| Error::Bind(address.clone(), error))? {
+            Some(taken) => {
+                listeners.push(taken);
+                continue;
+            }
+            None => Listener::bind(&address, access, is_control, config),
         };
         match listener {
             Ok(listener) => {

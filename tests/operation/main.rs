@@ -13,6 +13,7 @@ mod reload;
 mod systemd;
 mod tokens;
 mod traffic;
+mod upgrade;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

@@ -1,0 +1,103 @@
+//! What a service manager is told of an upgrade, and its sockets.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+
+use super::{Kept, Server};
+use crate::http::Address;
+use crate::{Directory, PATIENCE};
+
+/// Makes standard input the passed socket, as systemd does, and names this process.
+const START: &str = r#"
+export LISTEN_PID=$$ WATCHDOG_PID=$$
+exec "$0" "$@" 3<&0 0</dev/null"#;
+
+/// A server with a control socket of a service manager, and what that hears.
+struct Managed {
+    server: Server,
+    control: Address,
+    notifications: UnixDatagram,
+}
+
+impl Managed {
+    fn start(options: &[&str]) -> Managed {
+        let directory = Directory::new();
+        let path = directory.path("notify");
+        let notifications = UnixDatagram::bind(&path).unwrap();
+        notifications.set_read_timeout(Some(PATIENCE)).unwrap();
+        let control = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(control.local_addr().unwrap());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", START]).arg(directory.path("encke"));
+        let server = Server::start_by(shell, directory, options, |command| {
+            command
+                .env("NOTIFY_SOCKET", &path)
+                .env("WATCHDOG_USEC", "200000")
+                .env("LISTEN_FDS", "1")
+                .env("LISTEN_FDNAMES", "control")
+                .stdin(Stdio::from(std::os::fd::OwnedFd::from(control)));
+        });
+        Managed {
+            server,
+            control: address,
+            notifications,
+        }
+    }
+
+    /// What is said next, but that the process lives.
+    fn hear(&self) -> String {
+        loop {
+            let mut buffer = [0; 4_096];
+            let length = self.notifications.recv(&mut buffer).unwrap();
+            let said = String::from_utf8_lossy(&buffer[..length]).trim().to_owned();
+            if said != "WATCHDOG=1" {
+                return said;
+            }
+        }
+    }
+
+    fn hear_watchdog(&self) {
+        let mut buffer = [0; 4_096];
+        let length = self.notifications.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"WATCHDOG=1\n");
+    }
+}
+
+#[test]
+fn manager_hears_of_the_new_main_process_and_then_from_it() {
+    let mut managed = Managed::start(&[]);
+    assert_eq!(managed.hear(), "READY=1");
+    let mut kept = Kept::open(&managed.control);
+    for _ in 0..3 {
+        managed.server.upgrade();
+        let since = managed.hear();
+        let since = since.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        assert!(since.parse::<u64>().unwrap() > 0);
+        let pid = managed.server.pid.as_raw_nonzero();
+        assert_eq!(managed.hear(), format!("MAINPID={pid}"));
+        assert_eq!(managed.hear(), "READY=1");
+        // The new one lives.
+        managed.hear_watchdog();
+        managed.hear_watchdog();
+        kept.ask();
+        // It knows which of its sockets is that of the control surface.
+        let publish = |address: &Address| address.status("POST", "/publish/news", b"x");
+        assert_eq!(publish(&managed.control), 200);
+        assert_eq!(publish(&managed.server.address), 404);
+    }
+}
+
+#[test]
+fn manager_hears_that_the_old_process_is_ready_again() {
+    let managed = Managed::start(&["--upgrade-timeout=1s"]);
+    assert_eq!(managed.hear(), "READY=1");
+    for steps in ["", "hello ready state descriptors hang"] {
+        managed.server.install_fake(steps);
+        let control = &managed.control;
+        managed.server.fail();
+        assert!(managed.hear().starts_with("RELOADING=1\n"));
+        assert_eq!(managed.hear(), "READY=1");
+        managed.hear_watchdog();
+        assert_eq!(control.status("GET", "/healthz", b""), 200);
+    }
+}

@@ -1,0 +1,89 @@
+//! Signals while an upgrade is under way.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::{Kept, Server, wait_until};
+use crate::Directory;
+use crate::child::ENCKE;
+
+#[test]
+fn second_request_is_ignored_with_a_word() {
+    let mut server = Server::start(&[]);
+    let mut kept = Kept::open(&server.address);
+    server.install_fake("hello hang");
+    server.signal(Signal::USR2);
+    server.line_with("upgrade: starting");
+    server.signal(Signal::USR2);
+    server.line_with("one is under way already");
+    kept.ask();
+    assert_eq!(server.upgrades("failed"), 0.0);
+    server.signal(Signal::TERM);
+    server.line_with("given up, because the server drains");
+    assert_eq!(server.encke.wait(), Some(0));
+}
+
+#[test]
+fn drain_ends_an_upgrade_at_any_step() {
+    for steps in ["hang", "hello hang", "hello ready state descriptors hang"] {
+        let mut server = Server::start(&[]);
+        server.install_fake(steps);
+        server.signal(Signal::USR2);
+        let pid = server.directory.path("pid");
+        wait_until(|| fs::read_to_string(&pid).is_ok_and(|text| !text.is_empty()));
+        let pid = fs::read_to_string(pid).unwrap();
+        server.signal(Signal::TERM);
+        let (code, lines) = server.encke.finish();
+        assert_eq!(code, Some(0));
+        let lines = lines.join("\n");
+        assert!(
+            lines.contains("given up, because the server drains"),
+            "{lines}"
+        );
+        let process = std::path::Path::new("/proc").join(pid);
+        assert!(!process.exists(), "the new process is still there");
+    }
+}
+
+#[test]
+fn upgrade_of_a_server_that_drains_is_refused_with_a_word() {
+    let server = Server::start(&["--drain-delay=1h"]);
+    server.signal(Signal::TERM);
+    server.line_with("draining 0 connections");
+    server.signal(Signal::USR2);
+    server.line_with("not while the server drains");
+    assert_eq!(server.address.status("GET", "/readyz", b""), 503);
+}
+
+/// The new process has read its settings when the file changes.
+#[test]
+fn reload_meanwhile_is_carried_out_by_both() {
+    let directory = Directory::new();
+    let file = directory.path("encke.toml");
+    fs::write(&file, "no-page = false").unwrap();
+    let option = format!("--config={}", file.display());
+    let mut server = Server::start(&[&option]);
+    // It waits, once it has read its settings, until it is told to go on.
+    let gate = directory.path("gate");
+    let wait = format!(
+        "#!/bin/sh\ncp '{}' '{}'\nuntil test -e '{}'; do sleep 0.01; done\nexec '{ENCKE}' \
+         --listen=127.0.0.1:0 --max-channels=1000 --drain=0 '{option}.old'\n",
+        file.display(),
+        format!("{}.old", file.display()),
+        gate.display(),
+    );
+    server.install(server.executable("slow", &wait));
+    server.signal(Signal::USR2);
+    server.line_with("upgrade: starting");
+    fs::write(&file, "no-page = true").unwrap();
+    server.signal(Signal::HUP);
+    server.line_with("new settings are in force");
+    assert_eq!(server.address.status("GET", "/", b""), 404);
+    // What the new process reads first is as it was; later it is as it is.
+    fs::write(&gate, "").unwrap();
+    server.become_other();
+    fs::write(format!("{}.old", file.display()), "no-page = true").unwrap();
+    server.line_with("reload: new settings are in force");
+    assert_eq!(server.address.status("GET", "/", b""), 404);
+}
