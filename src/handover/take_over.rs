@@ -73,13 +73,16 @@ impl TakeOver {
         let channel = socket.and_then(Channel::of);
         let channel =
             channel.map_err(|error| TakeOverError::new("cannot take over a server", error))?;
-        let taken = Waiting::until(Instant::now() + HELLO_TIMEOUT, |waiting| {
-            TakeOver::hear(channel, waiting)
+        let heard = Waiting::until(Instant::now() + HELLO_TIMEOUT, |waiting| {
+            let (take_over, stdin) = TakeOver::hear(channel, waiting)?;
+            rustix::stdio::dup2_stdin(stdin)?;
+            Ok(take_over)
         });
-        taken.map_err(|fault| TakeOverError::new("cannot take over a server", fault))
+        heard.map_err(|fault: Fault| TakeOverError::new("cannot take over a server", fault))
     }
 
-    fn hear(channel: Channel, waiting: &mut Waiting<'_>) -> Result<TakeOver, Fault> {
+    /// Returns it with the standard input of the old process.
+    fn hear(channel: Channel, waiting: &mut Waiting<'_>) -> Result<(TakeOver, OwnedFd), Fault> {
         let mut hello = match channel.receive(waiting)?.0 {
             Message::Hello(hello) => hello,
             other => return Err(other.instead_of("hello")),
@@ -89,13 +92,13 @@ impl TakeOver {
             descriptors.push(descriptor);
             Ok(())
         })?;
-        let sockets = descriptors.split_off(1);
-        for stdin in descriptors {
-            rustix::stdio::dup2_stdin(stdin)?;
-        }
+        let mut descriptors = descriptors.into_iter();
+        let Some(stdin) = descriptors.next() else {
+            return Err(Fault::Unreadable("standard input is missing".into()));
+        };
         let mut opened = Vec::new();
         let mut inherited = [Vec::new(), Vec::new()];
-        for (how, fd) in mem::take(&mut hello.opened).into_iter().zip(sockets) {
+        for (how, fd) in mem::take(&mut hello.opened).into_iter().zip(descriptors) {
             match how {
                 Opened::Here { .. } => opened.push((how, fd)),
                 Opened::Inherited { is_control } => {
@@ -105,13 +108,14 @@ impl TakeOver {
             }
         }
         let until = Instant::now() + Duration::from_millis(hello.timeout_ms) + GRACE;
-        Ok(TakeOver {
+        let take_over = TakeOver {
             channel,
             until,
             hello,
             opened,
             inherited,
-        })
+        };
+        Ok((take_over, stdin))
     }
 
     /// The sockets that a service manager had passed to the old process, for
@@ -242,3 +246,6 @@ impl TakeOver {
         Waiting::until(self.until, call)
     }
 }
+
+#[cfg(test)]
+mod tests;
