@@ -80,8 +80,8 @@ pub(crate) fn start(
     )
 }
 
-/// Goes on in a directory where another process has left, whose lock is handed over. Nothing is written
-/// before the first hand-over. `wake` wakes the reactor when there is a report.
+/// Goes on in a directory where another process has left, whose lock is handed over. It rests, so that
+/// nothing changes as long as that may come back. `wake` wakes the reactor when there is a report.
 ///
 /// # Errors
 ///
@@ -96,6 +96,14 @@ pub(crate) fn go_on(
     let (full, sync) = (config.saving.full, config.saving.sync);
     let max_bytes = config.history.max_total_bytes as u64;
     let files = Arc::new(System);
-    let store = Store::thaw(files.clone(), frozen.store(), lock, dir, sync, max_bytes)?;
+    let store = Store::thaw(
+        files.clone(),
+        frozen.store(),
+        lock,
+        dir,
+        sync,
+        max_bytes,
+        frozen.is_used(),
+    )?;
     Saver::go_on(files, store, frozen, full, max_bytes, Box::new(wake))
 }

@@ -85,7 +85,8 @@ impl Saver {
         })
     }
 
-    /// Starts the threads where another process has left. Nothing is written before the first hand-over.
+    /// Starts the threads where another process has left. They rest, so that nothing changes as long as
+    /// that may come back.
     pub(super) fn go_on(
         files: Arc<dyn Files>,
         store: Store,
@@ -240,10 +241,16 @@ impl Saver {
         let _ = self.jobs.send(Job::Rest(is_wanted));
     }
 
+    #[cfg(test)]
+    pub(super) fn is_syncing(&self) -> bool {
+        let writer = self.writer.lock();
+        writer.unwrap_or_else(PoisonError::into_inner).is_syncing()
+    }
+
     /// Whether nothing is under way, as it was asked to rest.
     pub(crate) fn is_at_rest(&self) -> bool {
-        let writer = self.writer.try_lock();
-        !self.is_busy && writer.is_ok_and(|writer| writer.is_at_rest())
+        let writer = || self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.is_busy && writer().is_at_rest()
     }
 
     /// What another process has to know, and the file that holds the lock of the directory.

@@ -339,7 +339,6 @@ impl Writer {
                 leaving.is_judged = false;
                 leaving.is_carried |= batch.carried_bytes > 0;
                 match leaving.at < leaving.segment.bytes {
-                    _ if self.rest != Rest::No => self.leaving = None,
                     true => self.read_on(),
                     false => self.remove(),
                 }
@@ -454,11 +453,6 @@ impl Writer {
         let Some(leaving) = &mut self.leaving else {
             return;
         };
-        if self.rest != Rest::No {
-            // It goes later, or in another process.
-            self.leaving = None;
-            return;
-        }
         let number = leaving.segment.number;
         match result {
             Ok(records) if !records.is_empty() => {

@@ -133,6 +133,9 @@ impl Reactor {
         for listener in &mut self.listeners {
             listener.own(&config);
         }
+        if let Some(saving) = &mut self.saving {
+            saving.rest(false);
+        }
         if let Some(producer) = &mut self.producer {
             producer.go_on();
         }

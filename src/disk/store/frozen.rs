@@ -35,7 +35,6 @@ impl Store {
     /// What another process has to know, and the file that holds the lock, once more. The mark has to be
     /// written.
     pub(in crate::disk) fn freeze(&self) -> io::Result<(Frozen, File)> {
-        debug_assert!(self.is_marked);
         let segments = self.segments.iter();
         let frozen = Frozen {
             head: self.head.text(),
@@ -49,18 +48,20 @@ impl Store {
         Ok((frozen, self.lock.try_clone()?))
     }
 
-    /// Goes on where another process was. Nothing is written.
+    /// Goes on where another process was. Nothing is written. If the directory is not used any more, its
+    /// files may be anything.
     ///
     /// # Errors
     ///
     /// The lock is that of another directory, or a file is not as it was left.
     pub(in crate::disk) fn thaw(
         files: Arc<dyn Files>,
-        frozen: Frozen,
+        frozen: &Frozen,
         lock: File,
         dir: &Path,
         sync: DataSync,
         max_history_bytes: u64,
+        is_used: bool,
     ) -> io::Result<Store> {
         let here = std::fs::metadata(dir.join(LOCK))?;
         let handed = lock.metadata()?;
@@ -83,6 +84,9 @@ impl Store {
         store.is_head_written = is_head_written;
         let is_unsynced = frozen.has_unsynced && sync != DataSync::Never;
         for segment in store.segments.clone() {
+            if !is_used {
+                break;
+            }
             let file = files.open(&segment::path(dir, segment.number))?;
             if files.len(&file)? < segment.bytes {
                 return Err(io::Error::other("a segment is shorter than it was"));

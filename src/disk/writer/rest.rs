@@ -1,8 +1,7 @@
 //! The rest of the writer, in which another process can take its place.
 //!
 //! Owns when that is: everything that was handed over is written, the mark is, and the keeper has nothing
-//! to do. A segment that is on its way out stays: what was carried over of it is there twice, as after a
-//! crash.
+//! to do. A segment that is on its way out goes before.
 
 use std::fs::File;
 use std::io;
@@ -27,8 +26,13 @@ pub(crate) struct Frozen {
 
 impl Frozen {
     /// The part of the directory.
-    pub(in crate::disk) fn store(&self) -> store::Frozen {
-        self.store.clone()
+    pub(in crate::disk) fn store(&self) -> &store::Frozen {
+        &self.store
+    }
+
+    /// Whether the directory is used.
+    pub(in crate::disk) fn is_used(&self) -> bool {
+        !self.is_forgotten
     }
 
     /// The usage of a directory that goes on like this.
@@ -52,6 +56,9 @@ impl Writer {
         if is_wanted {
             self.rest = Rest::Wanted;
         } else if before != Rest::No {
+            if self.is_stale && self.retry_at.is_none() {
+                self.retry_at = Some(Instant::now());
+            }
             self.sync_later(Instant::now());
             self.let_go();
         }
@@ -62,7 +69,6 @@ impl Writer {
         if self.rest != Rest::Wanted || !self.is_still() {
             return;
         }
-        self.leaving = None;
         self.mark_at = None;
         if !self.is_forgotten
             && let Err(error) = self.store.mark()
@@ -74,10 +80,13 @@ impl Writer {
     }
 
     fn is_still(&self) -> bool {
-        let is_keeper_busy = self.is_syncing
-            || self.sync_is_sent
-            || self.leaving.is_some_and(|leaving| !leaving.is_judged);
+        let is_keeper_busy = self.is_syncing || self.sync_is_sent || self.leaving.is_some();
         self.pending.is_none() && self.faults == Faults::default() && !is_keeper_busy
+    }
+
+    #[cfg(test)]
+    pub(in crate::disk) fn is_syncing(&self) -> bool {
+        self.is_syncing
     }
 
     /// Whether nothing is under way, as it was asked to rest.
@@ -94,6 +103,7 @@ impl Writer {
         if self.rest != Rest::Here {
             return Err(io::Error::other("saved history is not at rest"));
         }
+        debug_assert!(self.is_forgotten || !self.store.has_unmarked());
         let (store, lock) = self.store.freeze()?;
         let frozen = Frozen {
             store,
@@ -105,17 +115,12 @@ impl Writer {
         Ok((frozen, lock))
     }
 
-    /// Goes on where another process was.
+    /// Goes on where another process was, which may still be there: it rests.
     pub(in crate::disk) fn go_on_as(&mut self, frozen: &Frozen) {
         self.errors = frozen.errors;
         self.is_forgotten = frozen.is_forgotten;
         self.is_stale = frozen.is_stale;
         self.plan.set_credit(frozen.credit);
-        if self.is_stale {
-            self.retry_at = Some(Instant::now() + super::LAST_RETRY);
-        }
-        if self.store.has_unsynced() {
-            self.sync_later(Instant::now());
-        }
+        self.rest = Rest::Here;
     }
 }

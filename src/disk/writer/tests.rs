@@ -1,5 +1,6 @@
 //! The threads, with a disk that fails and heals.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -98,6 +99,52 @@ impl World {
             Seq(first + count - 1),
             HistoryBytes { used: 0, max: 1 },
         );
+    }
+
+    /// Waits until everything is at rest. Returns the reports until then.
+    fn rest(&mut self) -> Vec<Report> {
+        self.saver.rest(true);
+        let mut reports = Vec::new();
+        while !self.saver.is_at_rest() {
+            reports.push(self.next("rest"));
+        }
+        reports
+    }
+
+    /// Another process goes on, after a rest; this one ends without a word.
+    fn become_other(self, sync: DataSync, full: DataFull, max_history_bytes: u64) -> World {
+        let World {
+            saver, files, dir, ..
+        } = self;
+        let (frozen, lock) = saver.freeze().unwrap();
+        let before = content(&dir);
+        let store = Store::thaw(
+            files.clone(),
+            frozen.store(),
+            lock,
+            &dir.0,
+            sync,
+            max_history_bytes,
+            frozen.is_used(),
+        );
+        let (wake, woken) = mpsc::channel();
+        let wake = Box::new(move || {
+            let _ = wake.send(());
+        });
+        let store = store.unwrap();
+        let max = max_history_bytes;
+        let other = Saver::go_on(files.clone(), store, &frozen, full, max, wake).unwrap();
+        assert_eq!(other.usage(), saver.usage());
+        assert!(other.is_at_rest());
+        assert!(content(&dir) == before, "nothing is written");
+        drop(saver);
+        other.rest(false);
+        World {
+            saver: other,
+            woken,
+            files,
+            dir,
+        }
     }
 
     /// Ends without a word, as by SIGKILL, and reads what is there.
@@ -257,10 +304,169 @@ fn end_does_not_wait_for_a_disk_that_hangs() {
     assert_eq!((opened.trust, read.len()), (Trust::Answered, 5));
 }
 
-/// The reactor's part of the bound: of the records that it is given, it hands over those that hold.
-/// Messages hold until so many bytes of newer ones are there; some for ever.
+/// The names of the files and what is in them.
+fn content(dir: &TempDir) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let files = std::fs::read_dir(&dir.0).unwrap();
+    let files = files.map(|file| file.unwrap().path());
+    files
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn another_process_goes_on_where_one_was() {
+    for sync in DataSync::ALL {
+        for is_crash in [false, true] {
+            let mut world = World::new(sync, DataFull::Refuse);
+            for round in 0..40 {
+                world.hand_over(round * 5, 5);
+                world.wait_saved();
+                if round % 3 == 0 {
+                    world.rest();
+                    world = world.become_other(sync, DataFull::Refuse, 1);
+                }
+            }
+            let (trust, read) = match is_crash {
+                true => world.crash(),
+                false => world.finish(199),
+            };
+            let expected = match is_crash {
+                true => Trust::Answered,
+                false => Trust::All,
+            };
+            assert_eq!((trust, read), (expected, entries(0..200, 100)), "{sync:?}");
+        }
+    }
+}
+
+/// A process that does not go on leaves everything as it is.
+#[test]
+fn rest_that_is_over_changes_nothing() {
+    let mut world = World::new(DataSync::Second, DataFull::Refuse);
+    for round in (0..39).filter(|round| round % 3 != 1) {
+        world.hand_over(round * 5, 5);
+        world.wait_saved();
+        world.rest();
+        assert!(world.saver.freeze().is_ok());
+        if round % 3 == 0 {
+            // What is handed over ends it, until that is written.
+            world.hand_over(round * 5 + 5, 5);
+            world.wait_saved();
+            world.rest();
+        }
+        world.saver.rest(false);
+    }
+    assert_eq!(world.finish(194), (Trust::All, entries(0..195, 100)));
+}
+
+#[test]
+fn rest_waits_for_a_sync_and_publishers_do_not() {
+    let mut world = World::new(DataSync::Second, DataFull::Refuse);
+    world.hand_over(0, 5);
+    world.wait_saved();
+    let release = world.files.hang_syncs();
+    world.hand_over(5, 5);
+    world.wait_saved();
+    // The second sync is due a second after the first.
+    while !world.saver.is_syncing() {
+        std::thread::yield_now();
+    }
+    world.saver.rest(true);
+    world.hand_over(10, 5);
+    world.wait_saved();
+    assert!(!world.saver.is_at_rest() && world.saver.freeze().is_err());
+    drop(release);
+    world.rest();
+    let world = world.become_other(DataSync::Second, DataFull::Refuse, 1);
+    assert_eq!(world.finish(14), (Trust::All, entries(0..15, 100)));
+}
+
+#[test]
+fn other_sync_is_noted_before_the_next_write() {
+    let mut world = World::new(DataSync::Second, DataFull::Refuse);
+    world.hand_over(0, 5);
+    world.wait_saved();
+    world.rest();
+    let mut world = world.become_other(DataSync::Always, DataFull::Refuse, 1);
+    assert_eq!(head(&world.dir).sync, DataSync::Second);
+    world.hand_over(5, 5);
+    world.wait_saved();
+    assert_eq!(head(&world.dir).sync, DataSync::Always);
+    assert_eq!(world.crash(), (Trust::Answered, entries(0..10, 100)));
+}
+
+#[test]
+fn directory_that_is_forgotten_stays_so() {
+    let mut world = World::new(DataSync::Second, DataFull::Forget);
+    world.hand_over(0, 5);
+    world.wait_saved();
+    world.files.fail_all(Errno::IO);
+    world.hand_over(5, 5);
+    world.wait_saved();
+    world.wait_health(Health::Forgotten);
+    world.rest();
+    let mut world = world.become_other(DataSync::Second, DataFull::Forget, 1);
+    assert_eq!(world.saver.usage().health, Health::Forgotten);
+    world.files.heal();
+    world.wait("empty directory", |report| {
+        (report.usage.segments == 0).then_some(())
+    });
+    assert_eq!(world.finish(9), (Trust::All, Vec::new()));
+}
+
+#[test]
+fn disk_that_fails_does_not_come_to_rest() {
+    let mut world = World::new(DataSync::Second, DataFull::Refuse);
+    world.files.fail_all(Errno::IO);
+    world.hand_over(0, 5);
+    world.wait_health(Health::Fails);
+    world.saver.rest(true);
+    assert!(!world.saver.is_at_rest() && world.saver.freeze().is_err());
+    world.files.heal();
+    world.wait_saved();
+    world.rest();
+    let world = world.become_other(DataSync::Second, DataFull::Refuse, 1);
+    assert_eq!(world.finish(4), (Trust::All, entries(0..5, 100)));
+}
+
+#[test]
+fn directory_that_is_not_as_it_was_is_refused() {
+    let mut world = World::new(DataSync::Second, DataFull::Refuse);
+    world.hand_over(0, 5);
+    world.wait_saved();
+    world.rest();
+    let (frozen, lock) = world.saver.freeze().unwrap();
+    let thaw = |dir: &std::path::Path| {
+        let files = world.files.clone();
+        let lock = lock.try_clone().unwrap();
+        Store::thaw(files, frozen.store(), lock, dir, DataSync::Second, 1, true)
+    };
+    assert!(thaw(&world.dir.0).is_ok());
+    let other = World::new(DataSync::Second, DataFull::Refuse);
+    assert!(thaw(&other.dir.0).is_err(), "another directory");
+    let path = super::super::segment::path(&world.dir.0, 1);
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(bytes - 1).unwrap();
+    assert!(thaw(&world.dir.0).is_err(), "a segment that is cut");
+    std::fs::remove_file(path).unwrap();
+    assert!(thaw(&world.dir.0).is_err(), "a segment that is gone");
+}
+
 #[test]
 fn directory_is_bounded_and_keeps_what_holds() {
+    bounded(None);
+}
+
+#[test]
+fn directory_is_bounded_over_many_processes() {
+    bounded(Some(1_000));
+}
+
+/// The reactor's part of the bound: of the records that it is given, it hands over those that hold.
+/// Messages hold until so many bytes of newer ones are there; some for ever.
+/// After each `handed_over` messages another process goes on.
+fn bounded(handed_over: Option<u64>) {
     const LIMIT: u64 = 1 << 20;
     const BYTES: usize = 1_000;
     const FOR_EVER: u64 = 50;
@@ -278,38 +484,54 @@ fn directory_is_bounded_and_keeps_what_holds() {
 
     let mut newest = 0;
     let mut most = 0;
-    let mut reports: Vec<Report> = Vec::new();
+    let mut carried: Vec<Vec<u8>> = Vec::new();
     while newest < 20_000 {
         let mut batch = entries(newest..newest + 40, BYTES);
         newest += 40;
-        for report in reports.drain(..) {
-            most = most.max(report.usage.bytes);
-            let Event::Judge(old) = report.event else {
-                continue;
-            };
-            let mut rest = &old[..];
-            let mut carried = 0;
-            while let encke_core::base::record::Read::Record { entry, rest: next } =
-                encke_core::base::record::read(rest)
-            {
-                if holds(number(entry), newest) {
-                    batch.push(entry.to_vec());
-                    carried += record_bytes;
-                }
-                rest = next;
-            }
-            world.saver.judged(Some(carried));
-        }
-        world.saver.hand_over(
-            records(&batch),
-            Seq(newest),
-            HistoryBytes {
-                used: LIMIT,
-                max: LIMIT,
-            },
-        );
+        batch.append(&mut carried);
+        let history = HistoryBytes {
+            used: LIMIT,
+            max: LIMIT,
+        };
+        world.saver.hand_over(records(&batch), Seq(newest), history);
+        let mut reports: Vec<Report> = Vec::new();
         while !world.saver.is_idle() {
             reports.push(world.next("report"));
+        }
+        let is_handed_over = handed_over.is_some_and(|messages| newest.is_multiple_of(messages));
+        world.saver.rest(is_handed_over);
+        loop {
+            for report in reports.drain(..) {
+                most = most.max(report.usage.bytes);
+                let Event::Judge(old) = report.event else {
+                    continue;
+                };
+                let mut rest = &old[..];
+                let before = carried.len();
+                while let encke_core::base::record::Read::Record { entry, rest: next } =
+                    encke_core::base::record::read(rest)
+                {
+                    if holds(number(entry), newest) {
+                        carried.push(entry.to_vec());
+                    }
+                    rest = next;
+                }
+                let bytes = (carried.len() - before) as u64 * record_bytes;
+                world.saver.judged(Some(bytes));
+            }
+            if !is_handed_over {
+                break;
+            }
+            // What is on its way out goes before.
+            if world.saver.is_at_rest() {
+                world = world.become_other(DataSync::Second, DataFull::Refuse, LIMIT);
+                break;
+            }
+            if world.saver.is_idle() && world.saver.has_judged() {
+                let batch = std::mem::take(&mut carried);
+                world.saver.hand_over(records(&batch), Seq(newest), history);
+            }
+            reports.push(world.next("rest"));
         }
     }
     let bound = 2 * LIMIT + 2 * segment_bytes;
