@@ -14,7 +14,7 @@ use mio::Poll;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::disk::{self, DataError, Opened, Trust};
-use crate::handover::{Program, Stage, TakeOver, TakeOverError};
+use crate::handover::{Listening, Program, Stage, TakeOver, TakeOverError};
 use crate::inbox::{self, Handle, Inbox, Publisher};
 use crate::producer::stdin::Lines;
 use crate::producer::{Producer, Rest};
@@ -116,7 +116,7 @@ impl Server {
         let goes_on = (*engine.hub().epoch(), engine.newest());
         let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
             .map_err(|error| Error::System("cannot create a poll", error))?;
-        let listeners = listening::listen(&config, &mut Vec::new())?;
+        let listeners = listen(&config, &mut Vec::new())?;
         let addresses = add_all(&mut reactor, listeners)?;
         // Last: from here on the directory is one in use, which only an end makes clean again.
         if let Some(opened) = opened {
@@ -308,11 +308,15 @@ fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Prepared, Error>
     Ok(Prepared {
         poll,
         channel: inbox::channel(config, waker),
-        listeners: listening::listen(config, take_over.opened())?,
+        listeners: listen(config, take_over.opened())?,
         files,
         max_connections,
         format,
     })
+}
+
+fn listen(config: &Config, others: &mut Vec<(Listening, OwnedFd)>) -> Result<Vec<Listener>, Error> {
+    listening::listen(config, others).map_err(|(address, error)| Error::Bind(address, error))
 }
 
 /// Serves at all of them, and returns their addresses.

@@ -405,6 +405,10 @@ fn version_is_shown() {
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
-    let expected = format!("encke {}\n", env!("CARGO_PKG_VERSION"));
+    let version = env!("CARGO_PKG_VERSION");
+    let expected = format!(
+        "encke {version} (state format {})\n",
+        encke_core::frozen::FORMAT
+    );
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }

@@ -260,9 +260,7 @@ impl Writer {
 
     fn take(&mut self, batch: Batch) {
         debug_assert!(self.pending.is_none(), "one hand-over at a time");
-        if self.rest == Rest::Here {
-            self.rest = Rest::Wanted;
-        }
+        self.end_rest();
         if batch.is_doubtful {
             self.doubt();
         }

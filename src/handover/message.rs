@@ -63,7 +63,7 @@ pub(crate) struct Hello {
     /// The time after which the old process gives up, in milliseconds.
     pub(crate) timeout_ms: u64,
     /// The listening sockets.
-    pub(crate) opened: Vec<Opened>,
+    pub(crate) opened: Vec<Listening>,
     /// The bytes of the path of `--data-dir`, if there is one.
     pub(crate) data_dir: Option<Vec<u8>>,
 }
@@ -71,10 +71,10 @@ pub(crate) struct Hello {
 /// A listening socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Opened {
+pub(crate) enum Listening {
     /// It was opened by encke.
     Here {
-        /// The address as it was given: see [`key`](Opened::key).
+        /// The address as it was given: each version writes it alike.
         key: String,
         /// The file of a unix socket, if it was created by encke.
         file: Option<FileId>,

@@ -48,6 +48,6 @@ pub(crate) use channel::{Fault, Waiting};
 pub(crate) use failure::Failure;
 pub(crate) use memory::{create, seal};
 pub use message::{FORMATS, Stage};
-pub(crate) use message::{FileId, Go, Hello, Message, Opened};
+pub(crate) use message::{FileId, Go, Hello, Listening, Message};
 pub use program::Program;
 pub use take_over::{TakeOver, TakeOverError};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::channel::{Channel, Fault, Waiting};
-use super::message::{FORMATS, Go, Hello, Message, Opened, Ready};
+use super::message::{FORMATS, Go, Hello, Listening, Message, Ready};
 use super::{memory, program};
 use crate::inherit::inherit;
 use encke_core::config::Address;
@@ -46,7 +46,7 @@ pub struct TakeOver {
     channel: Channel,
     until: Instant,
     hello: Hello,
-    opened: Vec<(Opened, OwnedFd)>,
+    opened: Vec<(Listening, OwnedFd)>,
     inherited: [Vec<Address>; 2],
 }
 
@@ -100,8 +100,8 @@ impl TakeOver {
         let mut inherited = [Vec::new(), Vec::new()];
         for (how, fd) in mem::take(&mut hello.opened).into_iter().zip(descriptors) {
             match how {
-                Opened::Here { .. } => opened.push((how, fd)),
-                Opened::Inherited { is_control } => {
+                Listening::Here { .. } => opened.push((how, fd)),
+                Listening::Inherited { is_control } => {
                     let address = Address::Inherited(inherit(fd)?);
                     inherited[usize::from(is_control)].push(address);
                 }
@@ -145,15 +145,15 @@ impl TakeOver {
 
     /// The sockets on which the old process listens and that it has opened itself. Those that are not
     /// taken out are closed when this process serves.
-    pub(crate) fn opened(&mut self) -> &mut Vec<(Opened, OwnedFd)> {
+    pub(crate) fn opened(&mut self) -> &mut Vec<(Listening, OwnedFd)> {
         &mut self.opened
     }
 
     /// The addresses of those that are left, for a log.
     pub(crate) fn remaining(&self) -> Vec<String> {
         let keys = self.opened.iter().filter_map(|(opened, _)| match opened {
-            Opened::Here { key, .. } => Some(key.clone()),
-            Opened::Inherited { .. } => None,
+            Listening::Here { key, .. } => Some(key.clone()),
+            Listening::Inherited { .. } => None,
         });
         keys.collect()
     }

@@ -4,7 +4,6 @@
 //! while the rest is read.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +12,6 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Reactor;
 use super::sockets::Record;
 use crate::disk;
 use crate::inbox::Waiting;
@@ -31,18 +29,18 @@ const CHUNK: usize = 512;
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Head {
     /// The moment of the clock of the system at which the engine's began, in nanoseconds.
-    origin_ns: u64,
+    pub(super) origin_ns: u64,
     /// The time that the engine's clock began with.
-    first_time_ms: u64,
+    pub(super) first_time_ms: u64,
     /// The moment at which the loop stopped, in nanoseconds.
-    stopped_ns: u64,
+    pub(super) stopped_ns: u64,
     /// When accepting resumes after a pause.
     pub(super) paused_until_ms: Option<u64>,
-    sockets: u64,
-    addresses: u64,
-    unread: u64,
+    pub(super) sockets: u64,
+    pub(super) addresses: u64,
+    pub(super) unread: u64,
     /// Messages of producers that wait.
-    waiting: u64,
+    pub(super) waiting: u64,
 }
 
 /// What is left of standard input: `None` if it was not read, `Some(None)` if it has ended.
@@ -77,55 +75,10 @@ impl Head {
 }
 
 /// The clock behind [`Instant`], which is the same for all processes.
-fn monotonic_ns() -> io::Result<u64> {
+pub(super) fn monotonic_ns() -> io::Result<u64> {
     let now = clock_gettime(ClockId::Monotonic);
     let now = Duration::try_from(now).map_err(io::Error::other)?;
     Ok(now.as_nanos() as u64)
-}
-
-/// Writes the state of a loop that stopped at a moment. Returns the file that locks the directory of saved
-/// history, which goes along before the sockets.
-pub(super) fn freeze(
-    reactor: &mut Reactor,
-    stopped: Instant,
-    out: impl Write,
-) -> io::Result<Option<File>> {
-    let mut state = Freezer::new(out);
-    let since = |moment: Instant| moment.elapsed().as_nanos() as u64;
-    let now_ns = monotonic_ns()?;
-    let (disk, lock) = match &reactor.saving {
-        Some(saving) => {
-            let (disk, lock) = saving.freeze()?;
-            (Some(disk), Some(lock))
-        }
-        None => (None, None),
-    };
-    state.put(&Head {
-        origin_ns: now_ns.saturating_sub(since(reactor.started)),
-        first_time_ms: reactor.first_time.0,
-        stopped_ns: now_ns.saturating_sub(since(stopped)),
-        paused_until_ms: reactor.gate.next_due().map(|until| until.0),
-        sockets: reactor.sockets.records().count() as u64,
-        addresses: reactor.addresses.records().count() as u64,
-        unread: reactor.unread.len() as u64,
-        waiting: reactor.inbox.waiting().count() as u64,
-    })?;
-    put_list(&mut state, reactor.sockets.records())?;
-    put_list(&mut state, reactor.addresses.records())?;
-    let unread = reactor.unread.iter();
-    put_list(&mut state, unread.map(|id| (id.index, id.generation)))?;
-    for draft in reactor.inbox.waiting() {
-        state.put(&Waiting::of(draft))?;
-    }
-    let input: Input = reactor
-        .producer
-        .as_ref()
-        .map(|producer| producer.rest().cloned());
-    state.put(&input)?;
-    state.put(&disk)?;
-    state.put(&Gauges::of(reactor.engine.gauges()))?;
-    reactor.engine.freeze(&mut state)?;
-    Ok(lock)
 }
 
 /// Reads what comes before the engine.
@@ -153,7 +106,8 @@ pub(super) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<State, ThawError> {
     })
 }
 
-fn put_list<W: Write, T: Serialize>(
+/// Writes a list in records of some hundred entries.
+pub(super) fn put_list<W: Write, T: Serialize>(
     state: &mut Freezer<W>,
     list: impl Iterator<Item = T>,
 ) -> io::Result<()> {
@@ -229,7 +183,8 @@ struct OfDisk {
 }
 
 impl Gauges {
-    fn of(gauges: &ProcessGauges) -> Gauges {
+    /// What is written of gauges.
+    pub(super) fn of(gauges: &ProcessGauges) -> Gauges {
         let disk = gauges.disk.as_ref();
         Gauges {
             tick_us: Counts::of(&gauges.tick_us),

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::socket_file::{BACKLOG, SocketFile};
-use crate::handover::Opened;
+use crate::handover::Listening;
 use crate::inherit;
 use encke_core::config::{Address, Config};
 use encke_core::engine::Access;
@@ -47,7 +47,7 @@ pub(crate) struct Listener {
     /// The address as it is bound.
     pub(crate) address: Address,
     /// What another process has to know of it.
-    opened: Opened,
+    opened: Listening,
     /// Each of its connections begins with a PROXY protocol header.
     pub(super) is_proxied: bool,
     /// Whether there may be connections to accept.
@@ -86,9 +86,9 @@ impl Listener {
     }
 
     /// What another process has to know of it.
-    pub(super) fn opened(&self) -> Opened {
+    pub(super) fn opened(&self) -> Listening {
         let mut opened = self.opened.clone();
-        if let Opened::Here { file, .. } = &mut opened {
+        if let Listening::Here { file, .. } = &mut opened {
             *file = self.file.as_ref().map(SocketFile::id);
         }
         opened
@@ -119,17 +119,17 @@ impl Listener {
     pub(crate) fn of_other(
         address: &Address,
         access: Access,
-        others: &mut Vec<(Opened, OwnedFd)>,
+        others: &mut Vec<(Listening, OwnedFd)>,
     ) -> io::Result<Option<Listener>> {
         let key = key(address);
-        let is_it = |(opened, _): &(Opened, OwnedFd)| matches!(opened, Opened::Here { key: other, .. } if *other == key);
+        let is_it = |(opened, _): &(Listening, OwnedFd)| matches!(opened, Listening::Here { key: other, .. } if *other == key);
         let Some(place) = others.iter().position(is_it) else {
             return Ok(None);
         };
         let (opened, fd) = others.remove(place);
         let (inner, is_proxied) = inner(address);
         let file = match (&opened, inner) {
-            (Opened::Here { file: Some(id), .. }, Address::Unix(path)) => {
+            (Listening::Here { file: Some(id), .. }, Address::Unix(path)) => {
                 Some(SocketFile::of_other(path, *id))
             }
             _ => None,
@@ -162,8 +162,8 @@ impl Listener {
             fd: socket.into(),
             access,
             opened: match inner {
-                Address::Inherited(_) => Opened::Inherited { is_control },
-                _ => Opened::Here {
+                Address::Inherited(_) => Listening::Inherited { is_control },
+                _ => Listening::Here {
                     key: key(address),
                     file: None,
                 },

@@ -9,15 +9,19 @@ mod accept;
 mod addresses;
 mod arrival;
 mod callbacks;
+mod freeze;
 mod frozen;
 mod gate;
+mod hand_over;
 mod listen;
 mod load;
 mod notices;
 mod proxy;
+mod reading;
 mod saving;
 mod socket_file;
 mod sockets;
+mod take_over;
 mod upgrade;
 
 pub(crate) use frozen::Input;
@@ -43,12 +47,12 @@ use arrival::Arrival;
 use callbacks::Callbacks;
 use encke_core::base::time::Time;
 use encke_core::config::Config;
-use encke_core::engine::{ConnId, Engine, State};
+use encke_core::engine::{ConnId, Engine};
 use gate::AcceptGate;
 use load::Load;
 use notices::RateLimitedWarnings;
 use saving::Saving;
-use sockets::{Read, Sockets};
+use sockets::Sockets;
 use upgrade::Upgrade;
 
 /// Events taken from the poll in one tick; the kernel keeps and rotates the rest.
@@ -60,9 +64,6 @@ const EVENTS: usize = 256;
 
 /// The read buffer; a connection that fills it is read again in the next tick.
 const READ_BYTES: usize = 64 << 10;
-
-/// Reads of one connection in one tick, if the client may have closed its side.
-const READS: usize = 4;
 
 /// Work, as bytes of responses, after which no more requests are read in one tick: a budget by count
 /// alone would let large responses and checks of signatures take too long.
@@ -372,62 +373,6 @@ impl Reactor {
         }
     }
 
-    /// Closes a connection that the kernel timed out, and returns whether it is closed. It comes
-    /// before any write, because a failed write hides the reason. If input is wanted, it reads,
-    /// which also serves the bytes that arrived before the error; otherwise it asks for the error
-    /// alone.
-    fn close_timed_out(&mut self, id: ConnId) -> bool {
-        if self.engine.wants_input(id) {
-            self.read(id, true);
-        } else if self.sockets.has_timed_out(id) {
-            self.engine.stalled(id);
-        }
-        self.engine
-            .state(id)
-            .is_none_or(|state| state == State::Gone)
-    }
-
-    /// Reads from a connection. A read that does not fill the buffer is the last, because further
-    /// bytes raise a new event. If the client may have closed its side, reading continues, because
-    /// the end of the stream raises no further event.
-    fn read(&mut self, id: ConnId, may_be_closed: bool) {
-        if self.engine.spent_bytes() > SPENT_BYTES {
-            return self.read_later(id);
-        }
-        if self.sockets.awaits_header(id) && !self.take_header(id) {
-            return;
-        }
-        for _ in 0..READS {
-            if !self.engine.wants_input(id) {
-                return;
-            }
-            match self.sockets.read(id, &mut self.buffer) {
-                Read::Nothing => return,
-                Read::Eof => return self.engine.eof(id, &mut self.sockets),
-                Read::Broken => return self.engine.broken(id),
-                Read::TimedOut => return self.engine.stalled(id),
-                Read::Bytes(length) => {
-                    self.engine
-                        .input(id, &self.buffer[..length], &mut self.sockets);
-                    if length == self.buffer.len() {
-                        break;
-                    }
-                    if !may_be_closed {
-                        return;
-                    }
-                }
-            }
-        }
-        self.read_later(id);
-    }
-
-    /// Defers a read for which there will be no event.
-    fn read_later(&mut self, id: ConnId) {
-        if self.engine.wants_input(id) && self.sockets.mark_unread(id) {
-            self.unread.push_back(id);
-        }
-    }
-
     /// Runs the commands of other threads, and closes the listeners once a drain accepts no more
     /// connections.
     fn run_commands(&mut self) {
@@ -478,20 +423,6 @@ impl Reactor {
             Ok((published, engine.unsaved(&published)))
         });
         self.inbox.saved(|mark| engine.is_saved(mark));
-    }
-
-    /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with
-    /// large responses cannot use up `SPENT_BYTES` in each tick and starve the deferred ones.
-    fn resume_reads(&mut self) {
-        for _ in 0..RESUME_BUDGET.min(self.unread.len()) {
-            if self.engine.spent_bytes() > SPENT_BYTES {
-                return;
-            }
-            if let Some(id) = self.unread.pop_front() {
-                self.sockets.clear_unread(id);
-                self.read(id, true);
-            }
-        }
     }
 
     /// Resumes requests that earlier ticks deferred.

@@ -1,49 +1,31 @@
-//! The old side of an upgrade: when it begins, what is waited for, and the moment in which everything is
-//! handed over.
+//! How far an upgrade is, on its old side.
 //!
-//! Owns the order. While the new process starts, everything goes on. Then what takes long comes to rest:
-//! the threads that save history, and the one of standard input. Then, between two ticks, the loop stops,
-//! writes its state, sends it with all descriptors, and says `go`. Nothing of that changes the state, so
-//! that the loop can go on at any point before.
+//! Owns the attempt that is under way, and the process of the last one that has failed.
 
-use std::io::{BufWriter, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::Reactor;
-use super::frozen::freeze;
-use crate::handover::{
-    self, Attempt, Ending, FORMATS, Failure, Fault, Go, Hello, Message, Program, Stage, Started,
-    Waiting,
-};
+use crate::handover::{Attempt, Ending, Program, Stage, Started};
 use encke_core::base::time::{Time, millis};
 use encke_core::config::Config;
-use encke_core::engine::UpgradeResult;
-
-/// Bytes of the state that are written at a time.
-const BUFFER_BYTES: usize = 256 << 10;
-
-const UNDER_WAY: &str = "upgrade: one is under way already";
 
 /// What an upgrade needs.
 pub(super) struct Upgrade {
-    means: Option<Means>,
-    timeout: Duration,
-    data_dir: Option<Vec<u8>>,
-    attempt: Option<Attempt>,
+    pub(super) means: Option<Means>,
+    pub(super) timeout: Duration,
+    pub(super) data_dir: Option<Vec<u8>>,
+    pub(super) attempt: Option<Attempt>,
     /// The new process, when it is ready.
-    started: Option<Started>,
+    pub(super) started: Option<Started>,
     /// The last one, if it has failed.
-    ending: Option<Ending>,
-    is_handed_over: bool,
+    pub(super) ending: Option<Ending>,
+    pub(super) is_handed_over: bool,
 }
 
-struct Means {
-    program: Program,
-    notify: Box<dyn FnMut(Stage) + Send>,
+/// What the program around the server gives for it.
+pub(super) struct Means {
+    pub(super) program: Program,
+    pub(super) notify: Box<dyn FnMut(Stage) + Send>,
 }
 
 impl Upgrade {
@@ -83,258 +65,11 @@ impl Upgrade {
         }
     }
 
-    fn notify(&mut self, stage: Stage) {
+    /// Tells the program around the server.
+    pub(super) fn notify(&mut self, stage: Stage) {
         if let Some(means) = &mut self.means {
             (means.notify)(stage);
         }
-    }
-}
-
-impl Reactor {
-    /// Allows upgrades, to a program.
-    pub(crate) fn upgrade_to(&mut self, program: Program, notify: Box<dyn FnMut(Stage) + Send>) {
-        self.upgrade.means = Some(Means { program, notify });
-    }
-
-    /// Begins an upgrade, unless one is under way or the server drains.
-    pub(super) fn begin_upgrade(&mut self) {
-        if self.engine.is_draining() {
-            return log::info!("upgrade: not while the server drains");
-        }
-        if self.upgrade.attempt.is_some() {
-            return log::info!("{UNDER_WAY}");
-        }
-        match self.start_upgrade() {
-            Ok(attempt) => {
-                self.upgrade.attempt = Some(attempt);
-                self.upgrade.notify(Stage::Begun);
-            }
-            Err(failure) => {
-                self.count_upgrade(failure.result());
-                handover::report(&failure);
-            }
-        }
-    }
-
-    fn start_upgrade(&mut self) -> Result<Attempt, Failure> {
-        let impossible = |why: &str| Err(Failure::Impossible(why.into()));
-        let Some(means) = &self.upgrade.means else {
-            return impossible("this program does not allow it");
-        };
-        if std::process::id() == 1 {
-            return impossible(
-                "this is process 1, with which its container ends; start another container, and stop \
-                 this one",
-            );
-        }
-        if self.saving.as_ref().is_some_and(|saving| !saving.works()) {
-            return impossible("history cannot be saved at present");
-        }
-        let program = means.program.clone();
-        log::info!("upgrade: starting {}", program.path().display());
-        let (hello, descriptors) = self
-            .hello()
-            .map_err(|error| Failure::System("cannot hand over a descriptor", error))?;
-        // Settings that are read from here on may be others than those of the new process.
-        self.inbox.take_noted_reload();
-        let until = Instant::now() + self.upgrade.timeout;
-        Attempt::begin(program, hello, descriptors, until, self.inbox.bell())
-    }
-
-    /// What the new process is told first, and standard input and the listening sockets.
-    fn hello(&self) -> std::io::Result<(Hello, Vec<OwnedFd>)> {
-        let mut descriptors = vec![rustix::stdio::stdin().try_clone_to_owned()?];
-        let mut opened = Vec::with_capacity(self.listeners.len());
-        for listener in &self.listeners {
-            opened.push(listener.opened());
-            descriptors.push(listener.fd.try_clone()?);
-        }
-        let hello = Hello {
-            version: env!("CARGO_PKG_VERSION").into(),
-            formats: FORMATS.into(),
-            timeout_ms: millis(self.upgrade.timeout),
-            opened,
-            data_dir: self.upgrade.data_dir.clone(),
-        };
-        Ok((hello, descriptors))
-    }
-
-    /// Takes the next step of the upgrade that is under way, at the end of a tick.
-    pub(super) fn continue_upgrade(&mut self) {
-        if self.upgrade.attempt.is_none() {
-            return;
-        }
-        if let Err(failure) = self.step_upgrade() {
-            self.fail_upgrade(failure);
-        }
-    }
-
-    fn step_upgrade(&mut self) -> Result<(), Failure> {
-        let Some(attempt) = &self.upgrade.attempt else {
-            return Ok(());
-        };
-        let is_late = Instant::now() >= attempt.until();
-        let late = |when| Err(Failure::Broken(Fault::TimedOut, when));
-        if self.upgrade.started.is_none() {
-            match attempt.news() {
-                Some(started) => self.upgrade.started = Some(started?),
-                // A program may not even start.
-                None if is_late => return late("before it was ready"),
-                None => return Ok(()),
-            }
-            if let Some(saving) = &mut self.saving {
-                saving.rest(true);
-            }
-        }
-        match self.is_still() {
-            true => self.hand_over(),
-            false if is_late => late("before everything was at rest"),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether nothing is under way outside the loop. What begins is told to come to rest.
-    fn is_still(&mut self) -> bool {
-        let saving = self.saving.as_ref();
-        if saving.is_some_and(|saving| !saving.has_rested()) {
-            return false;
-        }
-        if let Some(producer) = &mut self.producer {
-            producer.pause();
-            if !producer.is_paused() {
-                // It may wait for space, behind a message that waits for memory.
-                if self.inbox.is_stalled() {
-                    self.inbox.make_space();
-                }
-                return false;
-            }
-        }
-        let is_taken = self.inbox.len() == 0 || self.inbox.is_stalled();
-        is_taken && saving.is_none_or(|saving| saving.is_at_rest())
-    }
-
-    /// Hands everything over. The loop stops meanwhile.
-    fn hand_over(&mut self) -> Result<(), Failure> {
-        let stopped = Instant::now();
-        while self.close_next() {}
-        let handed_over = self.send_everything(stopped);
-        if handed_over.is_err() {
-            let pause = stopped.elapsed().as_micros() as u64;
-            self.engine.gauges().upgrades.pause_us.record(pause);
-            if self.inbox.take_requested_upgrade() {
-                log::info!("{UNDER_WAY}");
-            }
-        }
-        handed_over
-    }
-
-    fn send_everything(&mut self, stopped: Instant) -> Result<(), Failure> {
-        let system = |error| Failure::System("cannot write the state", error);
-        let broken = |fault| match fault {
-            Fault::GivenUp => Failure::Drained,
-            fault => Failure::Broken(fault, "before it had taken over"),
-        };
-        let memory = handover::create().map_err(system)?;
-        let mut writer = BufWriter::with_capacity(BUFFER_BYTES, memory);
-        let lock = freeze(self, stopped, &mut writer).map_err(system)?;
-        writer.flush().map_err(system)?;
-        let memory = writer.into_inner().map_err(|error| system(error.into()))?;
-        handover::seal(&memory).map_err(system)?;
-        let bytes = memory.metadata().map_err(system)?.len();
-
-        let (Some(attempt), Some(started)) = (&self.upgrade.attempt, self.upgrade.started.clone())
-        else {
-            return Err(Failure::Impossible("there is no new process".into()));
-        };
-        let count = self.engine.connection_count();
-        let clock = (self.started, self.first_time);
-        let (callbacks, inbox) = (&mut self.callbacks, &self.inbox);
-        // The service manager hears that the process lives, and the process hears signals.
-        let mut meanwhile = || {
-            callbacks.run_due(time(clock, Instant::now()));
-            callbacks.run_readable();
-            !inbox.is_drain_requested()
-        };
-        let mut waiting = Waiting {
-            until: attempt.until(),
-            meanwhile: &mut meanwhile,
-        };
-        let channel = attempt.channel();
-        let state = Message::State {
-            bytes,
-            descriptors: (count + lock.iter().len()) as u64,
-        };
-        let descriptors = lock.iter().map(AsFd::as_fd);
-        let descriptors = descriptors.chain(self.sockets.descriptors());
-        let sent = channel.send(&state, &[memory.as_fd()], &mut waiting);
-        let sent = sent.and_then(|()| channel.send_descriptors(descriptors, &mut waiting));
-        match sent {
-            // It may have said why.
-            Ok(()) | Err(Fault::Ended) => {}
-            Err(fault) => return Err(broken(fault)),
-        }
-        match channel.receive(&mut waiting).map_err(broken)?.0 {
-            Message::Taken => {}
-            Message::Refused { reason } => return Err(Failure::Refused(reason)),
-            other => return Err(broken(other.instead_of("taken"))),
-        }
-        // The last moment for a signal to this process.
-        self.callbacks.run_readable();
-        if self.inbox.is_drain_requested() {
-            return Err(Failure::Drained);
-        }
-        let reload = self.inbox.take_noted_reload();
-        let sent = Waiting::until(attempt.until(), |waiting| {
-            channel.send(&Message::Go(Go { reload }), &[], waiting)
-        });
-        sent.map_err(broken)?;
-        self.leave(&started, count, stopped);
-        Ok(())
-    }
-
-    /// The new process serves: this one says so, and ends.
-    fn leave(&mut self, started: &Started, count: usize, stopped: Instant) {
-        self.upgrade.is_handed_over = true;
-        self.upgrade.notify(Stage::Done { pid: started.pid });
-        if let Some(attempt) = self.upgrade.attempt.take() {
-            attempt.succeed();
-        }
-        log::info!(
-            "upgrade: handed {count} connections over to process {}, encke {}, in {} ms",
-            started.pid,
-            started.version,
-            stopped.elapsed().as_millis()
-        );
-        // A signal that came too late is for the new process.
-        self.callbacks.run_readable();
-        if self.inbox.is_drain_requested()
-            && let Some(pid) = Pid::from_raw(started.pid as i32)
-        {
-            // It fails only if the process has ended.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-    }
-
-    /// Ends the upgrade that is under way, if there is one. Everything goes on here.
-    pub(super) fn fail_upgrade(&mut self, failure: Failure) {
-        let Some(attempt) = self.upgrade.attempt.take() else {
-            return;
-        };
-        if self.upgrade.started.take().is_some() {
-            if let Some(saving) = &mut self.saving {
-                saving.rest(false);
-            }
-            if let Some(producer) = &mut self.producer {
-                producer.go_on();
-            }
-        }
-        self.count_upgrade(failure.result());
-        self.upgrade.notify(Stage::Failed);
-        self.upgrade.ending = Some(attempt.fail(failure));
-    }
-
-    fn count_upgrade(&mut self, result: UpgradeResult) {
-        self.engine.gauges().upgrades.results[result as usize] += 1;
     }
 }
 

@@ -8,18 +8,20 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
-use super::Error;
-use crate::handover::Opened;
+use crate::handover::Listening;
 use crate::reactor::Listener;
 use encke_core::config::{Address, Config};
 use encke_core::engine::Access;
+
+/// An address that cannot be listened on, and why.
+pub(super) type Failed = (Address, io::Error);
 
 /// Listens on all addresses of `config`. Sockets of `others` are taken, and taken out, where they
 /// listen there already.
 pub(super) fn listen(
     config: &Config,
-    others: &mut Vec<(Opened, OwnedFd)>,
-) -> Result<Vec<Listener>, Error> {
+    others: &mut Vec<(Listening, OwnedFd)>,
+) -> Result<Vec<Listener>, Failed> {
     let public = config.listen.iter().map(|address| (address, false));
     let control = config.control.iter().map(|address| (address, true));
     let mut listeners = Vec::new();
@@ -34,9 +36,9 @@ fn listen_on(
     address: &Address,
     is_control: bool,
     config: &Config,
-    others: &mut Vec<(Opened, OwnedFd)>,
+    others: &mut Vec<(Listening, OwnedFd)>,
     listeners: &mut Vec<Listener>,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     let before = listeners.len();
     let mut missing = Vec::new();
     for address in address.each() {
@@ -46,7 +48,7 @@ fn listen_on(
             _ => Access::Guarded,
         };
         let taken = Listener::of_other(&address, access, others);
-        let listener = match taken.map_err(|error| Error::Bind(address.clone(), error))? {
+        let listener = match taken.map_err(|error| (address.clone(), error))? {
             Some(taken) => {
                 listeners.push(taken);
                 continue;
@@ -59,13 +61,13 @@ fn listen_on(
                 listeners.push(listener);
             }
             Err(error) if is_missing(&error) => missing.push((address, error)),
-            Err(error) => return Err(Error::Bind(address, error)),
+            Err(error) => return Err((address, error)),
         }
     }
     if listeners.len() == before
         && let Some((address, error)) = missing.pop()
     {
-        return Err(Error::Bind(address, error));
+        return Err((address, error));
     }
     for (single, error) in missing {
         log::warn!("not listening on {single}, an address of {address}: {error}");

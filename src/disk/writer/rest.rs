@@ -64,6 +64,13 @@ impl Writer {
         }
     }
 
+    /// There is something to do: it comes to rest again afterwards.
+    pub(super) fn end_rest(&mut self) {
+        if self.rest == Rest::Here {
+            self.rest = Rest::Wanted;
+        }
+    }
+
     /// Says so, once, when nothing is under way any more.
     pub(super) fn come_to_rest(&mut self) {
         if self.rest != Rest::Wanted || !self.is_still() {

@@ -97,11 +97,11 @@ fn everything_is_said_in_its_order() {
 fn sockets_are_told_apart() {
     let null = File::open("/dev/null").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let here = Opened::Here {
+    let here = Listening::Here {
         key: "127.0.0.1:7711".into(),
         file: None,
     };
-    let inherited = |is_control| Opened::Inherited { is_control };
+    let inherited = |is_control| Listening::Inherited { is_control };
     let mut hello = hello();
     hello.opened = vec![inherited(true), here.clone(), inherited(false)];
     let all = [

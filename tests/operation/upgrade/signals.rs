@@ -66,12 +66,14 @@ fn reload_meanwhile_is_carried_out_by_both() {
     let mut server = Server::start(&[&option]);
     // It waits, once it has read its settings, until it is told to go on.
     let gate = directory.path("gate");
+    let old = directory.path("old.toml");
     let wait = format!(
         "#!/bin/sh\ncp '{}' '{}'\nuntil test -e '{}'; do sleep 0.01; done\nexec '{ENCKE}' \
-         --listen=127.0.0.1:0 --max-channels=1000 --drain=0 '{option}.old'\n",
+         --listen=127.0.0.1:0 --max-channels=1000 --drain=0 --config='{}'\n",
         file.display(),
-        format!("{}.old", file.display()),
+        old.display(),
         gate.display(),
+        old.display(),
     );
     server.install(server.executable("slow", &wait));
     server.signal(Signal::USR2);
@@ -83,7 +85,7 @@ fn reload_meanwhile_is_carried_out_by_both() {
     // What the new process reads first is as it was; later it is as it is.
     fs::write(&gate, "").unwrap();
     server.become_other();
-    fs::write(format!("{}.old", file.display()), "no-page = true").unwrap();
+    fs::write(old, "no-page = true").unwrap();
     server.line_with("reload: new settings are in force");
     assert_eq!(server.address.status("GET", "/", b""), 404);
 }
