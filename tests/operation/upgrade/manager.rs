@@ -101,3 +101,77 @@ fn manager_hears_that_the_old_process_is_ready_again() {
         assert_eq!(control.status("GET", "/healthz", b""), 200);
     }
 }
+
+/// The script of the package, with a service manager that knows the main process alone.
+struct Update {
+    directory: Directory,
+}
+
+impl Update {
+    /// `pids` is what the manager says, line by line, the last one for ever.
+    fn new(pids: &str) -> Update {
+        let directory = Directory::new();
+        std::fs::write(directory.path("pids"), pids).unwrap();
+        let systemctl = format!(
+            "#!/bin/sh\ncd '{}'\ncase $1 in show) ;; *) exit 0 ;; esac\nhead -n 1 pids\n\
+             if [ \"$(wc -l < pids)\" -gt 1 ]; then sed -i 1d pids; fi\n",
+            directory.0.display()
+        );
+        let path = directory.path("systemctl");
+        std::fs::write(&path, systemctl).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).unwrap();
+        Update { directory }
+    }
+
+    /// Runs it, and returns what it says.
+    fn run(&self, arguments: &[&str]) -> String {
+        let path = format!("{}:/usr/bin:/bin", self.directory.0.display());
+        let output = Command::new("sh")
+            .arg(crate::file("tools/package/postinst"))
+            .args(arguments)
+            .env_clear()
+            .env("PATH", path)
+            .env("ENCKE_SYSTEMD", &self.directory.0)
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[test]
+fn update_of_the_package_upgrades_what_runs() {
+    let mut server = Server::start(&[]);
+    let mut kept = Kept::open(&server.address);
+    let pid = server.pid.as_raw_nonzero();
+    // The manager hears of the new process after a while.
+    let update = Update::new(&format!("{pid}\n{pid}\n{pid}\n1\n"));
+    // Neither the first installation nor another step of one does anything.
+    assert_eq!(update.run(&["configure", ""]), "");
+    assert_eq!(update.run(&["abort-upgrade", "0.1.0"]), "");
+    assert_eq!(update.run(&["configure", "0.1.0"]), "");
+    server.become_other();
+    kept.ask();
+}
+
+#[test]
+fn update_of_the_package_leaves_what_does_not_run() {
+    assert_eq!(Update::new("0\n").run(&["configure", "0.1.0"]), "");
+    // The process has ended in the meantime.
+    let said = Update::new("999999999\n0\n").run(&["configure", "0.1.0"]);
+    assert!(!said.contains("still the old one"), "{said}");
+}
+
+#[test]
+fn package_neither_stops_nor_restarts_the_service() {
+    let manifest = std::fs::read_to_string(crate::file("Cargo.toml")).unwrap();
+    let line = manifest
+        .lines()
+        .find(|line| line.starts_with("systemd-units"));
+    for option in ["restart-after-upgrade = false", "stop-on-upgrade = false"] {
+        assert!(line.unwrap().contains(option));
+    }
+    let script = std::fs::read_to_string(crate::file("tools/package/postinst")).unwrap();
+    assert!(script.ends_with("\n#DEBHELPER#\n"));
+}
