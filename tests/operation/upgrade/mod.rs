@@ -9,6 +9,7 @@ mod listeners;
 mod manager;
 mod serving;
 mod signals;
+mod state;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
