@@ -97,7 +97,6 @@ pub(super) fn receive(
     }
     let sockets = arriving.finish();
     let sockets = sockets.ok_or_else(|| failed(ThawError::Damaged("sockets are missing")))?;
-    state.gauges.restore(engine.gauges()).map_err(failed)?;
     let saving = match (&state.disk, lock, &config.saving.dir) {
         (Some(disk), Some(lock), Some(dir)) => {
             let saving = go_on_saving(disk, lock, dir, config, inbox, &mut engine);

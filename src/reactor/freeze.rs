@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::time::Instant;
 
 use super::Reactor;
-use super::frozen::{Gauges, Head, Input, monotonic_ns, put_list};
+use super::frozen::{Head, Input, monotonic_ns, put_list};
 use crate::inbox::Waiting;
 use encke_core::frozen::Freezer;
 
@@ -48,7 +48,6 @@ impl Reactor {
             .map(|producer| producer.rest().cloned());
         state.put(&input)?;
         state.put(&disk)?;
-        state.put(&Gauges::of(self.engine.gauges()))?;
         self.engine.freeze(&mut state)?;
         Ok(lock)
     }

@@ -16,9 +16,8 @@ use super::sockets::Record;
 use crate::disk;
 use crate::inbox::Waiting;
 use crate::producer::Rest;
-use encke_core::base::histogram::Histogram;
 use encke_core::base::time::Time;
-use encke_core::engine::{ConnId, DiskGauges, Engine, ProcessGauges};
+use encke_core::engine::{ConnId, Engine};
 use encke_core::frozen::{Freezer, ThawError, Thawer};
 use encke_core::message::Draft;
 
@@ -55,7 +54,6 @@ pub(super) struct State {
     pub(super) waiting: Vec<Draft<'static>>,
     pub(super) input: Input,
     pub(super) disk: Option<disk::Frozen>,
-    pub(super) gauges: Gauges,
 }
 
 impl Head {
@@ -102,7 +100,6 @@ pub(super) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<State, ThawError> {
         waiting,
         input: state.take()?,
         disk: state.take()?,
-        gauges: state.take()?,
     })
 }
 
@@ -143,79 +140,5 @@ pub(super) fn compare(records: &[Record], engine: &Engine) -> Result<(), ThawErr
     match ids.eq(engine.connections().map(|(id, _)| id)) {
         true => Ok(()),
         false => Err(ThawError::Damaged("connections and sockets differ")),
-    }
-}
-
-/// Counts of a histogram, and the sum.
-#[derive(Debug, Serialize, Deserialize)]
-struct Counts(Vec<u64>, u64);
-
-impl Counts {
-    fn of(histogram: &Histogram) -> Counts {
-        let counts = histogram.buckets().map(|(_, count)| count);
-        Counts(counts.collect(), histogram.sum())
-    }
-
-    fn restore(&self, histogram: &mut Histogram) -> Result<(), ThawError> {
-        match histogram.go_on(&self.0, self.1) {
-            true => Ok(()),
-            false => Err(ThawError::Damaged("a histogram has other bounds")),
-        }
-    }
-}
-
-/// Gauges and counts of the process that go on.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Gauges {
-    tick_us: Counts,
-    load_permille: u32,
-    disk: Option<OfDisk>,
-    upgrades: Vec<u64>,
-    pause_us: Counts,
-    connections: u64,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct OfDisk {
-    write_us: Counts,
-    replayed: u64,
-    cut_bytes: u64,
-}
-
-impl Gauges {
-    /// What is written of gauges.
-    pub(super) fn of(gauges: &ProcessGauges) -> Gauges {
-        let disk = gauges.disk.as_ref();
-        Gauges {
-            tick_us: Counts::of(&gauges.tick_us),
-            load_permille: gauges.load_permille,
-            disk: disk.map(|disk| OfDisk {
-                write_us: Counts::of(&disk.write_us),
-                replayed: disk.replayed,
-                cut_bytes: disk.cut_bytes,
-            }),
-            upgrades: gauges.upgrades.results.into(),
-            pause_us: Counts::of(&gauges.upgrades.pause_us),
-            connections: gauges.upgrades.connections,
-        }
-    }
-
-    /// Goes on with them.
-    pub(super) fn restore(&self, gauges: &mut ProcessGauges) -> Result<(), ThawError> {
-        self.tick_us.restore(&mut gauges.tick_us)?;
-        gauges.load_permille = self.load_permille;
-        gauges.disk = None;
-        if let Some(of_disk) = &self.disk {
-            let mut disk = Box::<DiskGauges>::default();
-            of_disk.write_us.restore(&mut disk.write_us)?;
-            (disk.replayed, disk.cut_bytes) = (of_disk.replayed, of_disk.cut_bytes);
-            gauges.disk = Some(disk);
-        }
-        let upgrades = &mut gauges.upgrades;
-        let results = self.upgrades[..].try_into();
-        upgrades.results = results.map_err(|_| ThawError::Damaged("results of upgrades"))?;
-        self.pause_us.restore(&mut upgrades.pause_us)?;
-        upgrades.connections = self.connections;
-        Ok(())
     }
 }

@@ -24,17 +24,6 @@ impl Histogram {
         }
     }
 
-    /// Goes on with the counts and the sum of another one. Returns whether it has as many buckets; if
-    /// not, nothing changes.
-    pub fn go_on(&mut self, counts: &[u64], sum: u64) -> bool {
-        let fits = counts.len() == self.counts.len();
-        if fits {
-            self.counts.copy_from_slice(counts);
-            self.sum = sum;
-        }
-        fits
-    }
-
     /// Counts a value.
     pub fn record(&mut self, value: u64) {
         self.record_many(value, 1);
@@ -111,12 +100,6 @@ mod tests {
         let buckets: Vec<_> = histogram.buckets().collect();
         assert_eq!(buckets, [(Some(1), 2), (Some(10), 5), (None, 2)]);
         assert_eq!((histogram.count(), histogram.sum()), (9, u64::MAX));
-
-        let mut next = Histogram::new(&[1, 10]);
-        assert!(!next.go_on(&[1, 2], 3) && next.count() == 0);
-        assert!(next.go_on(&[2, 5, 2], u64::MAX));
-        assert_eq!(next.buckets().collect::<Vec<_>>(), buckets);
-        assert_eq!(next.sum(), u64::MAX);
     }
 
     #[test]
