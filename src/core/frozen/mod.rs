@@ -28,7 +28,7 @@ pub use bytes::Bytes;
 pub use freezer::Freezer;
 pub use thawer::{ThawError, Thawer, Values};
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The number of the format that this server writes.
 pub const FORMAT: u32 = 1;
@@ -45,6 +45,10 @@ const LAST: u8 = 0;
 
 /// The highest count that is taken from a state: it can be counted on for ever.
 const MAX_COUNT: u64 = 1 << 62;
+
+/// A number that goes on being counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count(#[serde(deserialize_with = "count")] pub u64);
 
 /// Reads a counter, for `#[serde(deserialize_with = "crate::frozen::count")]`.
 ///

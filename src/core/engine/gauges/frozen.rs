@@ -4,9 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DiskGauges, ProcessGauges, TICKS_US, WRITES_US};
+use super::{
+    DiskGauges, PAUSES_US, ProcessGauges, TICKS_US, UpgradeGauges, UpgradeResult, WRITES_US,
+};
 use crate::base::histogram::FrozenHistogram;
-use crate::frozen::ThawError;
+use crate::frozen::{Count, ThawError};
 
 /// The frozen form of [`ProcessGauges`].
 #[derive(Serialize, Deserialize)]
@@ -18,6 +20,14 @@ pub(in crate::engine) struct FrozenGauges {
     max_open_files: u64,
     resident_bytes: u64,
     disk: Option<FrozenDisk>,
+    upgrades: FrozenUpgrades,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FrozenUpgrades {
+    results: [Count; UpgradeResult::ALL.len()],
+    pause_us: FrozenHistogram,
+    connections: Count,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +61,11 @@ impl From<&ProcessGauges> for FrozenGauges {
                 replayed: disk.replayed,
                 cut_bytes: disk.cut_bytes,
             }),
+            upgrades: FrozenUpgrades {
+                results: gauges.upgrades.results.map(Count),
+                pause_us: gauges.upgrades.pause_us.freeze(),
+                connections: Count(gauges.upgrades.connections),
+            },
         }
     }
 }
@@ -71,6 +86,7 @@ impl TryFrom<FrozenGauges> for ProcessGauges {
                 cut_bytes: disk.cut_bytes,
             }))
         });
+        let upgrades = frozen.upgrades;
         Ok(ProcessGauges {
             tick_us: frozen.tick_us.thaw(TICKS_US).ok_or(DAMAGED)?,
             load_permille: frozen.load_permille,
@@ -79,6 +95,11 @@ impl TryFrom<FrozenGauges> for ProcessGauges {
             max_open_files: frozen.max_open_files,
             resident_bytes: frozen.resident_bytes,
             disk: disk.transpose()?,
+            upgrades: UpgradeGauges {
+                results: upgrades.results.map(|Count(count)| count),
+                pause_us: upgrades.pause_us.thaw(PAUSES_US).ok_or(DAMAGED)?,
+                connections: upgrades.connections.0,
+            },
         })
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CloseReason, ConnectionLimit, Endpoint, Reloads, Requests, Stats};
 use crate::base::histogram::FrozenHistogram;
-use crate::frozen::{Freezer, ThawError, Thawer};
+use crate::frozen::{Count, Freezer, ThawError, Thawer};
 use crate::http1::status;
 use crate::hub::DURATIONS_MS;
 
@@ -33,10 +33,6 @@ struct FrozenStats {
     delay_ms: FrozenHistogram,
     ended: [Count; CloseReason::ALL.len()],
 }
-
-/// A number that goes on being counted.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Count(#[serde(deserialize_with = "crate::frozen::count")] u64);
 
 /// The requests to one endpoint, by its number, that were answered with one status.
 #[derive(Serialize, Deserialize)]
