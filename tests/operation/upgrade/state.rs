@@ -53,8 +53,8 @@ fn streams_of_every_kind_go_on() {
 #[test]
 fn request_goes_on_wherever_it_is_cut() {
     let mut server = Server::start(&[]);
-    let request =
-        b"POST /publish/news?key=k HTTP/1.1\r\nHost: encke\r\nContent-Length: 10\r\n\r\n0123456789";
+    let request = b"POST /publish/news HTTP/1.1\r\nHost: encke\r\nIdempotency-Key: k\r\n\
+        Content-Length: 10\r\n\r\n0123456789";
     let mut begun: Vec<(usize, Connection)> = Vec::new();
     for cut in 1..request.len() {
         let mut connection = server.address.connect();
@@ -78,7 +78,7 @@ fn request_goes_on_wherever_it_is_cut() {
 /// Its socket is full, so that the rest of a message waits in the process.
 #[test]
 fn half_written_responses_are_written_to_their_ends() {
-    let mut server = Server::start(&["--max-body-bytes=4M"]);
+    let mut server = Server::start(&["--max-body-bytes=4M", "--history-bytes=64M"]);
     let mut stream = server.address.open("/sse/news");
     let long = format!("{}END", "x".repeat(3 << 20));
     for number in 0..4 {
