@@ -1,5 +1,5 @@
 //! Whether encke keeps its promise on a bad day: many clients that come, go, stall and come back,
-//! publishers that retry, a server that is stopped, drained, killed and started again; and a
+//! publishers that retry, a server that is stopped, drained, killed and started again, or upgraded; and a
 //! verdict computed from what each of them wrote down.
 //!
 //! `conduct` starts the server, processes of clients (`crowd`) and threads of publishers
@@ -19,6 +19,7 @@ mod protocol;
 mod publisher;
 mod soak;
 mod summary;
+mod upgrades;
 
 pub use conduct::run;
 pub use crowd::serve;

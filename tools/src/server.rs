@@ -5,6 +5,7 @@
 
 mod description;
 mod process;
+mod running;
 mod template;
 
 pub use description::{Description, Request};

@@ -22,6 +22,7 @@ use super::protocol::{Channels, Command, Config, Said};
 use super::publisher::{self, Memory};
 use super::soak::Watch;
 use super::summary::{self, Deeds};
+use super::upgrades::Upgrades;
 use crate::net::{self, now_ns};
 use crate::server::Server;
 use encke_oracle::finding::{Finding, Kind};
@@ -93,6 +94,7 @@ struct Conductor {
     next_server_stop: u64,
     next_crowd_stop: u64,
     next_clock_step: u64,
+    upgrades: Upgrades,
     /// The file that says by how much the server's wall clock is wrong.
     clock: PathBuf,
     told_at: u64,
@@ -162,6 +164,7 @@ impl Conductor {
             next_server_stop: begun + 8_000_000,
             next_crowd_stop: begun + 5_000_000,
             next_clock_step: begun + 3_000_000,
+            upgrades: Upgrades::new(plan.upgrade_every, begun),
             clock,
             told_at: begun,
             deeds: Deeds::default(),
@@ -310,6 +313,7 @@ impl Conductor {
             self.stop_and_go(now)?;
             if self.server_stop.is_none() {
                 self.operate(now)?;
+                self.upgrade_if_due(now)?;
             }
             let due = self.begun
                 + length * (2 * u64::from(next_restart) + 1) / (2 * u64::from(restarts).max(1));
@@ -440,12 +444,27 @@ impl Conductor {
         let away_ms = if self.plan.kills > 0 { 50 } else { 500 };
         thread::sleep(Duration::from_millis(self.rng.u64(0..away_ms)));
         self.server.start_again()?;
+        self.upgrades.restarted();
         let to = now_us();
         self.logs.outages.push(Span { from, to });
         match by_force {
             true => self.deeds.kills += 1,
             false => self.deeds.drains += 1,
         }
+        Ok(())
+    }
+
+    /// Has another process take over from the server.
+    fn upgrade_if_due(&mut self, now: u64) -> Result<(), String> {
+        if !self.upgrades.is_due(now) {
+            return Ok(());
+        }
+        let control = self.control();
+        let wrong = self.upgrades.upgrade(&mut self.server, control, now)?;
+        let findings = wrong.into_iter();
+        self.findings
+            .extend(findings.map(|text| Finding::of_publish(Kind::Miscounted, text)));
+        self.deeds.upgrades = self.upgrades.done;
         Ok(())
     }
 

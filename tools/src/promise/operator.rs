@@ -113,7 +113,7 @@ fn reloads(control: SocketAddrV4) -> Result<u64, String> {
     }
 }
 
-fn ask(control: SocketAddrV4, method: &str, target: &str) -> Result<String, String> {
+pub(super) fn ask(control: SocketAddrV4, method: &str, target: &str) -> Result<String, String> {
     let mut stream = TcpStream::connect(control).map_err(text)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
     let request = format!("{method} {target} HTTP/1.1\r\nHost: {control}\r\n\r\n");

@@ -48,6 +48,10 @@ pub struct Plan {
     /// How often the server is killed and started again, in place of `--restarts`
     #[arg(long, requires = "data_dir", default_value_t = 0)]
     pub kills: u32,
+    /// How often another process takes over from the server, in seconds; 0: never. Without restarts
+    /// no client may notice
+    #[arg(long, default_value_t = 0.0, conflicts_with = "soak")]
+    pub upgrade_every: f64,
     /// By how much anything may be late, in seconds, stops and restarts aside
     #[arg(long, default_value_t = 10.0)]
     pub slack: f64,

@@ -14,6 +14,7 @@ pub(super) struct Deeds {
     pub(super) client_stops: u32,
     pub(super) drains: u32,
     pub(super) kills: u32,
+    pub(super) upgrades: u32,
     pub(super) clock_steps: u32,
     pub(super) reloads: u32,
     pub(super) rotations: u32,
@@ -175,10 +176,11 @@ pub(super) fn print(seed: u64, logs: &Logs, verdict: &Verdict, deeds: &Deeds) {
         verdict.counts.excused,
     );
     println!(
-        "server: stopped {}, drained {}, killed {}, wall clock stepped {}; processes of clients: stopped {}; {} clients had everything at the end",
+        "server: stopped {}, drained {}, killed {}, upgraded {}, wall clock stepped {}; processes of clients: stopped {}; {} clients had everything at the end",
         deeds.server_stops,
         deeds.drains,
         deeds.kills,
+        deeds.upgrades,
         deeds.clock_steps,
         deeds.client_stops,
         verdict.counts.complete,

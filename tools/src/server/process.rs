@@ -14,6 +14,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal};
 
 use super::Description;
+use super::running::Running;
 use crate::{measure, net};
 
 /// Longest time until a server accepts its first connection.
@@ -36,7 +37,7 @@ pub struct Server {
     pub second: SocketAddrV4,
     /// The address of the application behind it, if it has one.
     behind: SocketAddrV4,
-    child: Option<Child>,
+    running: Option<Running>,
     application: Option<Child>,
     dir: PathBuf,
 }
@@ -59,7 +60,7 @@ impl Server {
                 address,
                 second: address,
                 behind: address,
-                child: None,
+                running: None,
                 application: None,
                 dir: PathBuf::new(),
             });
@@ -77,7 +78,7 @@ impl Server {
             address,
             second,
             behind,
-            child: None,
+            running: None,
             application: None,
             dir,
         };
@@ -105,7 +106,8 @@ impl Server {
             let application = self.spawn(&self.description.application, cpu_beside, &log)?;
             self.application = Some(application);
         }
-        self.child = Some(self.spawn(&self.description.command, cpu, &log)?);
+        let child = self.spawn(&self.description.command, cpu, &log)?;
+        self.running = Some(Running::new(&child)?);
         Ok(())
     }
 
@@ -135,17 +137,25 @@ impl Server {
 
     /// Sends a signal to the process that was started.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        match self.child.as_ref().map(Pid::from_child) {
-            Some(pid) => Ok(rustix::process::kill_process(pid, signal)?),
+        match &self.running {
+            Some(running) => running.signal(signal),
             None => Ok(()),
         }
     }
 
     /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
-        match &mut self.child {
-            Some(child) => child.try_wait(),
+        match &mut self.running {
+            Some(running) => running.ended(),
             None => Ok(None),
+        }
+    }
+
+    /// Has it hand over to a new process of the same program, which is the server from then on.
+    pub fn upgrade(&mut self, patience: Duration) -> Result<(), String> {
+        match &mut self.running {
+            Some(running) => running.upgrade(patience),
+            None => Err("it was not started here".into()),
         }
     }
 
@@ -174,10 +184,7 @@ impl Server {
         }
         for address in addresses {
             while TcpStream::connect(address).is_err() {
-                let ended = match &mut self.child {
-                    Some(child) => child.try_wait().ok().flatten(),
-                    None => None,
-                };
+                let ended = self.ended().ok().flatten();
                 if ended.is_some() || Instant::now() > deadline {
                     let log = self.output();
                     return Err(format!("{} did not start: {log}", self.description.name));
@@ -190,8 +197,8 @@ impl Server {
 
     /// Its processes: the one that was started and all below it.
     pub fn processes(&self) -> Vec<u32> {
-        match &self.child {
-            Some(child) => measure::descendants(child.id()),
+        match &self.running {
+            Some(running) => measure::descendants(running.id()),
             None => Vec::new(),
         }
     }
@@ -199,18 +206,24 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        for child in [self.child.take(), self.application.take()] {
-            let Some(mut child) = child else {
-                continue;
-            };
-            for process in measure::descendants(child.id()).into_iter().rev() {
-                if let Some(pid) = Pid::from_raw(process as i32) {
-                    // One that has ended meanwhile is as it should be.
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
-                }
-            }
-            let _ = child.wait();
+        if let Some(mut running) = self.running.take() {
+            kill_all(running.id());
+            // What cannot be awaited has ended.
+            let _ = running.wait();
             let _ = fs::remove_dir_all(&self.dir);
+        }
+        if let Some(mut application) = self.application.take() {
+            kill_all(application.id());
+            let _ = application.wait();
+        }
+    }
+}
+
+/// Kills a process and all below it. One that has ended meanwhile is as it should be.
+fn kill_all(root: u32) {
+    for process in measure::descendants(root).into_iter().rev() {
+        if let Some(pid) = Pid::from_raw(process as i32) {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
 }
