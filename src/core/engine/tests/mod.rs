@@ -1,6 +1,7 @@
 //! The engine as its caller sees it: bytes in, bytes out, and time.
 
 mod ends;
+mod frozen;
 mod kick;
 mod lines;
 mod pace;

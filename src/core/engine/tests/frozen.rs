@@ -1,0 +1,731 @@
+//! An engine that is frozen and thawed, in every state of a connection: what is thawed makes the same
+//! calls of its sockets as what was frozen.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::IoSlice;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::support::{START_S, config, other_rules, token};
+use crate::base::time::Time;
+use crate::config::{Config, Cors};
+use crate::engine::{Access, ConnId, Engine, Sent, State, Wire};
+use crate::frozen::damage::{damage, damaged};
+use crate::frozen::{Freezer, ThawError, Thawer};
+use crate::log::{History, How, Identity};
+use crate::ws::{Opcode, unmask};
+
+const MAX_CONNECTIONS: usize = 40;
+
+/// Sockets with limited room, and the calls of them.
+#[derive(Default)]
+struct Sockets {
+    /// Bytes that a socket takes; any number if it is not here.
+    room: HashMap<u32, usize>,
+    calls: Vec<(u32, String)>,
+}
+
+impl Wire for Sockets {
+    fn send(&mut self, index: u32, slices: &[IoSlice<'_>]) -> Sent {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.calls.push((index, text));
+        match self.room.get_mut(&index) {
+            Some(room) if *room < bytes.len() => Sent::Some(std::mem::take(room)),
+            _ => Sent::All,
+        }
+    }
+
+    fn shutdown(&mut self, index: u32) {
+        self.calls.push((index, "shutdown".to_owned()));
+    }
+
+    fn has_unread(&mut self, _: u32) -> bool {
+        false
+    }
+}
+
+impl Sockets {
+    /// All that was sent, by connection.
+    fn sent(&self) -> BTreeMap<u32, String> {
+        let mut sent = BTreeMap::new();
+        for (index, text) in &self.calls {
+            *sent.entry(*index).or_insert_with(String::new) += text;
+        }
+        sent
+    }
+}
+
+fn state_of(engine: &Engine) -> Vec<u8> {
+    let mut freezer = Freezer::new(Vec::new());
+    engine.freeze(&mut freezer).unwrap();
+    freezer.into_inner()
+}
+
+fn thawed(config: &Config, state: &[u8]) -> Result<Engine, ThawError> {
+    let mut thawer = Thawer::new(state);
+    let engine = Engine::thaw(config, MAX_CONNECTIONS, 99, &mut thawer)?;
+    thawer.finish()?;
+    engine.check();
+    Ok(engine)
+}
+
+/// An engine at a time, with its sockets.
+struct Server {
+    config: Config,
+    engine: Engine,
+    sockets: Sockets,
+    now_ms: u64,
+}
+
+impl Server {
+    fn new(config: Config) -> Server {
+        let engine = Engine::new(&config, MAX_CONNECTIONS, 7);
+        Server::of(config, engine)
+    }
+
+    /// A server whose log is saved.
+    fn saved(config: Config) -> Server {
+        let date_ms = START_S * 1_000;
+        let history = History::new(Identity::new([1, 2, 3]), &config, MAX_CONNECTIONS, date_ms);
+        let engine = Engine::with_history(&config, MAX_CONNECTIONS, 7, history, How::Clean);
+        Server::of(config, engine)
+    }
+
+    fn of(config: Config, engine: Engine) -> Server {
+        let mut server = Server {
+            now_ms: engine.now().0 + 1_000,
+            config,
+            engine,
+            sockets: Sockets::default(),
+        };
+        server.pass(0);
+        server
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now_ms += ms;
+        tick(&mut self.engine, &mut self.sockets, self.now_ms);
+    }
+
+    /// Sends bytes on a new connection.
+    fn ask(&mut self, bytes: impl AsRef<[u8]>) -> ConnId {
+        let id = self.engine.accept(Access::Trusted).unwrap();
+        self.send(id, bytes);
+        id
+    }
+
+    /// Sends a GET on a new connection, whose socket takes so many bytes.
+    fn get(&mut self, target: &str, room: Option<usize>) -> ConnId {
+        let id = self.engine.accept(Access::Trusted).unwrap();
+        self.sockets.room.extend(room.map(|room| (id.index, room)));
+        self.send(id, format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        id
+    }
+
+    /// Opens a WebSocket.
+    fn socket(&mut self, target: &str) -> ConnId {
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        let id = self.ask(request);
+        assert_eq!(self.engine.state(id), Some(State::Streaming));
+        id
+    }
+
+    fn send(&mut self, id: ConnId, bytes: impl AsRef<[u8]>) {
+        self.engine.input(id, bytes.as_ref(), &mut self.sockets);
+    }
+
+    fn publish(&mut self, channel: &str, text: &str) -> ConnId {
+        self.ask(publish(channel, text))
+    }
+
+    fn state(&self, id: ConnId) -> State {
+        self.engine.state(id).unwrap()
+    }
+
+    /// Freezes and thaws the engine, and does the same with both. Returns what that sent.
+    fn hand_over(mut self, then: impl Fn(&mut Engine, &mut Sockets, u64)) -> BTreeMap<u32, String> {
+        let state = state_of(&self.engine);
+        let mut copy = thawed(&self.config, &state).unwrap();
+        assert!(state_of(&copy) == state, "not the same when frozen again");
+        assert!(copy.connections().eq(self.engine.connections()));
+        let sockets = [(); 2].map(|()| Sockets {
+            room: self.sockets.room.clone(),
+            calls: Vec::new(),
+        });
+        let [mut before, mut after] = sockets;
+        then(&mut self.engine, &mut before, self.now_ms);
+        then(&mut copy, &mut after, self.now_ms);
+        assert_eq!(before.calls, after.calls, "frozen, thawed");
+        let stats = [&self.engine, &copy].map(|engine| format!("{:?}", engine.stats()));
+        assert_eq!(stats[0], stats[1], "frozen, thawed");
+        assert!(
+            state_of(&copy) == state_of(&self.engine),
+            "not the same afterwards"
+        );
+        before.sent()
+    }
+}
+
+/// One pass of the loop.
+fn tick(engine: &mut Engine, sockets: &mut Sockets, now_ms: u64) {
+    engine.set_now(Time(now_ms), START_S * 1_000 + now_ms);
+    while let Some(id) = engine.next_deferred() {
+        engine.resume(id, sockets);
+    }
+    engine.continue_deferred(sockets);
+    engine.deliver(1_000, sockets);
+    engine.expire(1_000, sockets);
+    engine.release_drained(1_000);
+    while engine.next_close().is_some() {}
+}
+
+fn publish(channel: &str, text: &str) -> String {
+    let length = text.len();
+    format!("POST /publish/{channel} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{text}")
+}
+
+/// A text frame as a client sends it.
+fn text_frame(text: &str) -> Vec<u8> {
+    assert!(text.len() < 126);
+    let mask = [1, 2, 3, 4];
+    let mut payload = text.as_bytes().to_vec();
+    unmask(&mut payload, mask, 0);
+    let _ = Opcode::Text;
+    let mut frame = vec![0x81, 0x80 | text.len() as u8];
+    frame.extend_from_slice(&mask);
+    frame.extend_from_slice(&payload);
+    frame
+}
+
+/// A message is published, and time passes until every hold, stream and timeout has ended.
+fn live_on(engine: &mut Engine, sockets: &mut Sockets, now_ms: u64) {
+    let id = engine.accept(Access::Trusted).unwrap();
+    engine.input(id, publish("a", "later").as_bytes(), sockets);
+    for after_ms in [0, 16, 500, 1_000, 20_000, 100_000, 4_000_000] {
+        tick(engine, sockets, now_ms + after_ms);
+    }
+}
+
+#[test]
+fn empty_engine() {
+    let sent = Server::new(Config::default()).hand_over(live_on);
+    assert!(sent[&0].contains("200 OK"));
+}
+
+#[test]
+fn idle_connection_and_one_before_its_first_request() {
+    let mut server = Server::new(Config::default());
+    let idle = server.get("/healthz", None);
+    let fresh = server.ask("");
+    assert_eq!(
+        [server.state(idle), server.state(fresh)],
+        [State::Idle, State::Head]
+    );
+    server.hand_over(|engine, sockets, now_ms| {
+        engine.input(idle, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", sockets);
+        live_on(engine, sockets, now_ms);
+    });
+}
+
+#[test]
+fn head_that_arrives_in_part() {
+    let request = b"GET /poll/a?since=earliest HTTP/1.1\r\nHost: h\r\nX: y\r\n\r\n";
+    for cut in 1..request.len() {
+        let mut server = Server::new(Config::default());
+        let id = server.ask(&request[..cut]);
+        assert_eq!(server.state(id), State::Head);
+        let sent = server.hand_over(|engine, sockets, _| {
+            engine.input(id, &request[cut..], sockets);
+        });
+        assert!(sent[&id.index].contains("\"messages\":[]"), "{cut}");
+    }
+}
+
+#[test]
+fn body_that_arrives_in_part() {
+    let counted = publish("a", "text");
+    let chunked = "POST /publish/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   2;x=y\r\nte\r\n2\r\nxt\r\n0\r\nT: u\r\n\r\n";
+    for request in [counted.as_bytes(), chunked.as_bytes()] {
+        let head = memchr::memmem::find(request, b"\r\n\r\n").unwrap() + 4;
+        for cut in head..request.len() {
+            let mut server = Server::new(Config::default());
+            let id = server.ask(&request[..cut]);
+            assert_eq!(server.state(id), State::Body);
+            let sent = server.hand_over(|engine, sockets, now_ms| {
+                engine.input(id, &request[cut..], sockets);
+                engine.input(id, b"GET /poll/a HTTP/1.1\r\nHost: h\r\n\r\n", sockets);
+                live_on(engine, sockets, now_ms);
+            });
+            assert!(sent[&id.index].contains("\"data\":\"text\""), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn body_that_does_not_come() {
+    let mut server = Server::new(Config::default());
+    let id = server.ask("POST /publish/a HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab");
+    let sent = server.hand_over(live_on);
+    assert!(sent[&id.index].starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn held_polls_of_every_kind() {
+    let cors = ["https://one.example", "https://two.example"];
+    let mut server = Server::new(Config {
+        cors: Cors::Origins(cors.map(str::to_owned).to_vec()),
+        ..Config::default()
+    });
+    let targets = [
+        "/long-poll/a",
+        "/long-poll/a,b?hold=3",
+        "/long-poll/a?early=1",
+        "/long-poll/a?callback=f.g",
+        "/long-poll/a?limit=1",
+        "/long-poll/a?linger=400",
+    ];
+    let polls = targets.map(|target| server.get(target, None));
+    let origin =
+        server.ask("GET /long-poll/a HTTP/1.1\r\nHost: h\r\nOrigin: https://two.example\r\n\r\n");
+    let old = server.ask("GET /long-poll/a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let last = server.ask("GET /long-poll/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    for id in polls.into_iter().chain([origin, old, last]) {
+        assert_eq!(server.state(id), State::Held);
+    }
+    // One gives up its hold, and its next request has arrived in part.
+    server.send(polls[0], "GET /lo");
+    let sent = server.hand_over(|engine, sockets, now_ms| {
+        engine.input(polls[0], b"ng-poll/b HTTP/1.1\r\nHost: h\r\n\r\n", sockets);
+        live_on(engine, sockets, now_ms);
+    });
+    assert!(sent[&polls[3].index].contains("f.g({"));
+    assert!(sent[&origin.index].contains("Allow-Origin: https://two.example"));
+    assert!(sent[&last.index].contains("Connection: close"));
+}
+
+#[test]
+fn poll_that_lingers() {
+    let mut server = Server::new(Config::default());
+    let polls = [(); 2].map(|()| server.get("/long-poll/a,b?linger=400", None));
+    server.publish("a", "first");
+    server.pass(1);
+    assert_eq!(server.state(polls[0]), State::Held);
+    let sent = server.hand_over(live_on);
+    for id in polls {
+        let text = &sent[&id.index];
+        assert!(text.contains("first") && text.contains("later"), "{text}");
+    }
+}
+
+#[test]
+fn lingering_poll_with_a_gap_and_an_end() {
+    let mut config = Config::default();
+    config.history.max_messages = 1;
+    let mut server = Server::new(config);
+    let poll = server.get("/long-poll/a,b?linger=400&callback=f", Some(0));
+    server.publish("b", "one");
+    server.pass(1);
+    let ended =
+        server.ask("POST /publish/b?end=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(server.state(ended), State::Idle);
+    server.hand_over(|engine, sockets, now_ms| {
+        sockets.room.clear();
+        engine.writable(poll, sockets);
+        live_on(engine, sockets, now_ms);
+    });
+}
+
+#[test]
+fn streams_of_every_kind() {
+    let mut server = Server::new(Config::default());
+    let targets = [
+        "/sse/a",
+        "/sse/a,b?envelope=1",
+        "/ndjson/a",
+        "/frame/a?callback=f",
+        "/ndjson/a?pace=5",
+    ];
+    let streams = targets.map(|target| server.get(target, None));
+    let old = server.ask("GET /sse/a HTTP/1.0\r\n\r\n");
+    let sockets = ["/ws/a", "/ws/a?raw=1&publish=1"].map(|target| server.socket(target));
+    server.publish("a", "before");
+    server.pass(1);
+    for id in streams.into_iter().chain([old]).chain(sockets) {
+        assert_eq!(server.state(id), State::Streaming);
+    }
+    let sent = server.hand_over(live_on);
+    for id in streams.into_iter().chain([old]).chain(sockets) {
+        assert!(sent[&id.index].contains("later"), "{id:?}");
+    }
+}
+
+#[test]
+fn streams_whose_frames_are_half_sent() {
+    let mut server = Server::new(Config::default());
+    let streams = [(); 3].map(|()| server.get("/sse/a,b", None));
+    for (id, room) in streams.into_iter().zip([0, 7, 30]) {
+        server.sockets.room.insert(id.index, room);
+    }
+    server.publish("a", "before");
+    server.pass(1);
+    let sent = server.hand_over(|engine, sockets, now_ms| {
+        sockets.room.insert(streams[1].index, 3);
+        engine.writable(streams[1], sockets);
+        sockets.room.clear();
+        for id in streams {
+            engine.writable(id, sockets);
+        }
+        live_on(engine, sockets, now_ms);
+    });
+    for id in streams {
+        assert!(sent[&id.index].contains("later"));
+    }
+    assert!(sent[&streams[0].index].contains("before"));
+}
+
+#[test]
+fn response_that_is_half_sent() {
+    let mut server = Server::new(Config::default());
+    let id = server.get("/encke.js", Some(100));
+    server.send(id, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+    let sent = server.hand_over(|engine, sockets, now_ms| {
+        sockets.room.clear();
+        engine.writable(id, sockets);
+        live_on(engine, sockets, now_ms);
+    });
+    assert!(sent[&id.index].contains("export") && sent[&id.index].contains("ok\n"));
+}
+
+#[test]
+fn client_that_takes_nothing_any_more() {
+    let mut server = Server::new(Config::default());
+    let id = server.get("/encke.js", Some(100));
+    server.hand_over(|engine, sockets, now_ms| {
+        live_on(engine, sockets, now_ms);
+        assert_eq!(engine.state(id), None);
+    });
+}
+
+#[test]
+fn message_of_a_socket_that_arrives_in_part() {
+    let frame = text_frame(r#"{"publish":"a","data":"mine"}"#);
+    let [first, second] = [&frame[..], &frame[..]].map(<[u8]>::to_vec);
+    let mut split = second;
+    // A text in two frames: the first is not the last, and the second continues it.
+    split[0] = 0x01;
+    let mut end = text_frame("");
+    end[0] = 0x80;
+    let ping = [0x89, 0x82, 1, 2, 3, 4, b'h' ^ 1, b'i' ^ 2];
+    let whole = [&first[..], &ping, &split, &ping, &end].concat();
+    for cut in 1..whole.len() {
+        let mut server = Server::new(Config::default());
+        let id = server.socket("/ws/a");
+        server.send(id, &whole[..cut]);
+        let sent = server.hand_over(|engine, sockets, now_ms| {
+            engine.input(id, &whole[cut..], sockets);
+            live_on(engine, sockets, now_ms);
+        });
+        assert!(sent[&id.index].contains("later"), "{cut}");
+    }
+}
+
+#[test]
+fn closing_connections() {
+    let mut server = Server::new(Config::default());
+    let closed = server.ask("GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let refused = server.ask("NONSENSE\r\n\r\n");
+    for id in [closed, refused] {
+        assert_eq!(server.state(id), State::Closing);
+    }
+    server.hand_over(|engine, sockets, now_ms| {
+        engine.eof(closed, sockets);
+        live_on(engine, sockets, now_ms);
+    });
+}
+
+#[test]
+fn pipeline_that_waits_for_its_turn() {
+    let mut server = Server::new(Config::default());
+    let ids = [(); 2].map(|()| server.ask("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(99)));
+    let sent = server.hand_over(live_on);
+    for id in ids {
+        assert!(sent[&id.index].matches("200 OK").count() > 10);
+    }
+}
+
+#[test]
+fn listings_and_searches_that_take_long() {
+    let mut config = config();
+    config.max_channels = 10_000;
+    let mut server = Server::new(config);
+    for number in 0..9_000 {
+        let draft = crate::message::Draft::new(
+            crate::message::ChannelName::parse(format!("c/{number}").into_bytes()).unwrap(),
+            crate::message::Data::from("x"),
+        );
+        server.engine.submit(draft).unwrap();
+    }
+    let listing = server.get("/channels?prefix=c/8&limit=3", None);
+    let search = server.get("/connections?sub=ann", None);
+    assert_eq!(server.state(listing), State::Deferred);
+    server.pass(0);
+    assert_eq!(server.state(listing), State::Deferred);
+    let sent = server.hand_over(live_on);
+    assert!(sent[&listing.index].contains("c/8"));
+    assert!(server_answer(&sent, search).contains("\"connections\":0") || sent.len() > 1);
+}
+
+/// What a connection was sent, if anything.
+fn server_answer(sent: &BTreeMap<u32, String>, id: ConnId) -> &str {
+    sent.get(&id.index).map_or("", |text| text)
+}
+
+#[test]
+fn requests_that_publish_by_lines() {
+    let head = "POST /publish/a?lines=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let acks = "POST /publish?lines=1&ack=1 HTTP/1.1\r\nHost: h\r\nIdempotency-Key: k\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    // More than are taken in one tick.
+    let many = format!("{:x}\r\n{}\r\n", 6_000, "x\n".repeat(3_000));
+    let mut server = Server::new(Config::default());
+    let plain = server.ask(format!("{head}4\r\none\n\r\n6\r\ntwo"));
+    let waiting = server.ask(format!("{head}{many}"));
+    let with_acks = server.ask(format!(
+        "{acks}1f\r\n{{\"channel\":\"b\",\"data\":\"first\"}}\n\r\n5\r\n{{\"cha\r\n"
+    ));
+    let broken = server.ask(format!("{head}{many}zz\r\n"));
+    for id in [plain, waiting, with_acks, broken] {
+        assert_eq!(server.state(id), State::Body);
+    }
+    let sent = server.hand_over(|engine, sockets, now_ms| {
+        engine.input(plain, b"\r\n.\r\n0\r\n\r\n", sockets);
+        engine.input(
+            with_acks,
+            b"1a\r\nnnel\":\"b\",\"data\":\"second\"}\r\n0\r\n\r\n",
+            sockets,
+        );
+        live_on(engine, sockets, now_ms);
+    });
+    assert!(sent[&plain.index].contains("{\"published\":3"));
+    assert!(sent[&waiting.index].contains("408"));
+    assert!(sent[&broken.index].contains("400"));
+    assert!(!sent[&with_acks.index].is_empty());
+}
+
+#[test]
+fn publishers_that_wait_for_the_log() {
+    let mut server = Server::saved(Config::default());
+    let one = server.publish("a", "one");
+    let several =
+        server.ask([publish("a", "two"), publish("a,b", "no"), publish("b", "3")].concat());
+    server.send(several, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+    let socket = server.socket("/ws/a");
+    server.send(socket, text_frame(r#"{"publish":"a","data":4,"ref":"r"}"#));
+    server.send(socket, text_frame(r#"{"channels":["b"],"ref":5}"#));
+    let lines = server.ask(
+        "POST /publish/a?lines=1&ack=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+         5\r\nline\n\r\n",
+    );
+    assert_eq!(server.state(one), State::Publishing);
+    let first = server.engine.take_unsaved().unwrap().up_to;
+    server.publish("b", "six");
+    let sent = server.hand_over(|engine, sockets, now_ms| {
+        engine.saved(first, sockets);
+        tick(engine, sockets, now_ms);
+        let rest = engine.take_unsaved();
+        live_on(engine, sockets, now_ms);
+        if let Some(rest) = rest {
+            engine.saved(rest.up_to, sockets);
+        }
+    });
+    assert!(sent[&one.index].contains("200 OK"));
+    assert!(sent[&several.index].contains("400") && sent[&several.index].contains("ok\n"));
+    assert!(
+        sent[&socket.index].contains("\"ref\":\"r\"") && sent[&socket.index].contains("\"ref\":5")
+    );
+    assert!(sent[&lines.index].contains("\"id\""));
+}
+
+#[test]
+fn tokens_blocks_and_reviews() {
+    let mut server = Server::new(config());
+    let ann = token("ann", 600, "**", "**");
+    let with_token = |target: &str| {
+        format!("GET {target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ann}\r\n\r\n")
+    };
+    let stream = server.engine.accept(Access::Public).unwrap();
+    server.send(stream, with_token("/sse/a"));
+    let poll = server.engine.accept(Access::Public).unwrap();
+    server.send(poll, with_token("/long-poll/a?hold=100"));
+    server.socket(&format!("/ws/a?token={ann}"));
+    server.ask("DELETE /connections?sub=eve&block=60 HTTP/1.1\r\nHost: h\r\n\r\n");
+    server.pass(20);
+    // Another key: the review has not begun.
+    server.config.tokens = other_rules();
+    server.engine.reconfigure(&server.config.clone());
+    let sent = server.hand_over(live_on);
+    assert!(sent[&stream.index].contains("event: expired"));
+}
+
+#[test]
+fn token_that_expires() {
+    let mut server = Server::new(config());
+    let ann = token("ann", 60, "**", "**");
+    let stream = server.engine.accept(Access::Public).unwrap();
+    let request = format!("GET /sse/a HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ann}\r\n\r\n");
+    server.send(stream, request);
+    let sent = server.hand_over(|engine, sockets, now_ms| tick(engine, sockets, now_ms + 60_000));
+    assert!(sent[&stream.index].contains("event: expired"));
+}
+
+#[test]
+fn drain_that_is_under_way() {
+    let mut server = Server::new(Config {
+        drain_delay: Duration::from_millis(100),
+        ..Config::default()
+    });
+    let polls = [(); 9].map(|()| server.get("/long-poll/a", None));
+    server.engine.begin_drain();
+    for ms in [0, 200] {
+        server.pass(ms);
+    }
+    server.engine.accept(Access::Trusted);
+    let sent = server.hand_over(|engine, sockets, now_ms| {
+        for after_ms in (0..9_000).step_by(100) {
+            tick(engine, sockets, now_ms + after_ms);
+        }
+        assert!(engine.is_draining());
+    });
+    assert!(
+        polls
+            .iter()
+            .all(|id| sent[&id.index].contains("\"retry\":"))
+    );
+}
+
+#[test]
+fn changed_settings_are_those_of_a_reload() {
+    let mut server = Server::new(config());
+    let ann = token("ann", 600, "**", "**");
+    for target in ["/sse/a", "/long-poll/a?hold=100"] {
+        let id = server.engine.accept(Access::Public).unwrap();
+        server.send(
+            id,
+            format!("GET {target} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {ann}\r\n\r\n"),
+        );
+    }
+    let trusted = server.get("/sse/a", None);
+    let state = state_of(&server.engine);
+    let others = Config {
+        tokens: other_rules(),
+        heartbeat: Duration::from_secs(3),
+        ..config()
+    };
+    let mut thawed = thawed(&others, &state).unwrap();
+    server.engine.reconfigure(&others);
+    let [mut before, mut after] = [Sockets::default(), Sockets::default()];
+    live_on(&mut server.engine, &mut before, server.now_ms);
+    live_on(&mut thawed, &mut after, server.now_ms);
+    assert_eq!(before.calls, after.calls, "reloaded, thawed");
+    assert!(
+        after.sent()[&0].contains("expired") && !after.sent()[&trusted.index].contains("expired")
+    );
+    assert_eq!(thawed.stats().reloads.done, 0);
+}
+
+#[test]
+fn more_connections_than_there_may_be_are_refused_with_a_word() {
+    let mut server = Server::new(Config::default());
+    for _ in 0..3 {
+        server.get("/sse/a", None);
+    }
+    let state = state_of(&server.engine);
+    let mut thawer = Thawer::new(&state[..]);
+    match Engine::thaw(&server.config, 2, 1, &mut thawer) {
+        Err(ThawError::Exceeds(why)) => assert!(why.contains("--max-connections"), "{why}"),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was thawed"),
+    }
+}
+
+/// An engine with a connection of nearly every kind.
+fn all_kinds() -> Server {
+    let mut server = Server::saved(Config {
+        anonymous: Some(vec!["**".parse().unwrap()]),
+        ..config()
+    });
+    let ann = token("ann", 600, "**", "**");
+    for target in [
+        "/long-poll/a?linger=400&callback=f",
+        "/long-poll/a,b?limit=2",
+        "/sse/a,b",
+        "/ndjson/a?pace=5",
+    ] {
+        let token = format!("Authorization: Bearer {ann}\r\n");
+        server.ask(format!("GET {target} HTTP/1.1\r\nHost: h\r\n{token}\r\n"));
+    }
+    let blocked = server.get("/sse/a", None);
+    server.sockets.room.insert(blocked.index, 9);
+    server.publish("a", "one");
+    server.pass(1);
+    let socket = server.socket("/ws/a,b");
+    server.send(socket, text_frame(r#"{"publish":"a","data":4,"ref":"r"}"#));
+    server.send(socket, text_frame(r#"{"channels":["b"],"ref":5}"#));
+    let half = server.socket("/ws/b");
+    server.send(half, &text_frame("half a message")[..11]);
+    server.ask("GET /poll/a HTTP/1.1\r\nHo");
+    server.ask("POST /publish/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nab");
+    server.ask(
+        "POST /publish/a?lines=1&ack=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+         9\r\nline\nhalf",
+    );
+    server.ask("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n".repeat(40));
+    server.ask("GET /connections?sub=ann HTTP/1.1\r\nHost: h\r\n\r\n");
+    server.ask("DELETE /connections?sub=eve&block=60 HTTP/1.1\r\nHost: h\r\n\r\n");
+    server
+}
+
+#[test]
+fn all_kinds_together() {
+    let mut server = all_kinds();
+    let mark = server.engine.take_unsaved().unwrap().up_to;
+    server.hand_over(|engine, sockets, now_ms| {
+        engine.saved(mark, sockets);
+        live_on(engine, sockets, now_ms);
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// A damage that no checksum shows is refused, or what is thawed lives on.
+    #[test]
+    fn damaged_state_is_refused_or_lives(damages in prop::collection::vec(damage(), 1..4)) {
+        let server = all_kinds();
+        let state = damaged(&state_of(&server.engine), 0, damages);
+        let Ok(mut engine) = thawed(&server.config, &state) else {
+            return Ok(());
+        };
+        let again = state_of(&engine);
+        prop_assert!(thawed(&server.config, &again).is_ok());
+        let mut sockets = Sockets::default();
+        let connections: Vec<_> = engine.connections().collect();
+        for (id, _) in connections {
+            engine.writable(id, &mut sockets);
+            engine.input(id, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", &mut sockets);
+        }
+        let now_ms = engine.now().0.min(1 << 40);
+        if engine.accept(Access::Trusted).is_some() {
+            tick(&mut engine, &mut sockets, now_ms);
+            for after_ms in [16, 1_000, 100_000] {
+                tick(&mut engine, &mut sockets, now_ms + after_ms);
+            }
+        }
+    }
+}
