@@ -13,6 +13,7 @@ mod judged;
 mod params;
 mod server;
 mod syntax;
+mod thaw;
 mod token;
 mod tree;
 mod ws;
@@ -22,6 +23,7 @@ pub use body::body;
 pub use entry::entry;
 pub use head::head;
 pub use params::params;
+pub use thaw::thaw;
 pub use token::token;
 pub use ws::ws;
 

@@ -59,3 +59,8 @@ fn ws() {
 fn entry() {
     all_of("entry", encke_fuzz::entry);
 }
+
+#[test]
+fn thaw() {
+    all_of("thaw", encke_fuzz::thaw);
+}

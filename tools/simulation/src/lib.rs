@@ -51,7 +51,7 @@ mod wire;
 mod world;
 
 pub use chance::Chance;
-pub use life::{Fate, live, live_chosen, retrace};
+pub use life::{Fate, live, live_chosen, retrace, state_after};
 pub use run::{Run, Verdict};
 pub use tally::Tally;
 pub use world::World;

@@ -9,6 +9,7 @@ use std::sync::Once;
 
 use crate::chance::Chance;
 use crate::tally::Tally;
+use crate::twins::state_of;
 use crate::world::World;
 
 /// How much of the trace is kept of a failure.
@@ -64,6 +65,20 @@ pub fn live(seed: u64, steps: u64, traced: bool) -> Result<Tally, Fate> {
         }
         world.end();
     })
+}
+
+/// The state of the engine of a world after so many steps, as it is handed over.
+///
+/// # Panics
+///
+/// The world broke a rule before.
+pub fn state_after(seed: u64, steps: u64) -> Vec<u8> {
+    let mut world = World::new(Chance::seeded(seed), false);
+    for _ in 0..steps {
+        world.step();
+    }
+    world.close(usize::MAX);
+    state_of(&world.engine)
 }
 
 /// Lives a world that is decided by bytes: its settings by the first, then a step by each eight.

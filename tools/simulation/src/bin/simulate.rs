@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use encke_simulation::{Fate, Run, Tally, Verdict, live, retrace};
+use encke_simulation::{Fate, Run, Tally, Verdict, live, retrace, state_after};
 
 /// Lives simulated worlds: the whole engine with fake sockets, clients and time, all by chance from
 /// a seed. Exits with 1 if a world broke a rule.
@@ -29,6 +29,9 @@ struct Options {
     /// Live the world that the fuzz target `engine` makes of this file, and show what happened last
     #[arg(long, conflicts_with_all = ["seeds", "first", "seed", "steps"])]
     input: Option<PathBuf>,
+    /// Write the state of the server of this one world after its steps, as it is handed over, to a file
+    #[arg(long, requires = "seed", value_name = "FILE")]
+    state: Option<PathBuf>,
     /// Threads [default: as many as processors]
     #[arg(long)]
     jobs: Option<usize>,
@@ -53,7 +56,16 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        (None, Some(seed)) => show(live(seed, options.steps, true)),
+        (None, Some(seed)) => match &options.state {
+            Some(file) => match std::fs::write(file, state_after(seed, options.steps)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{}: {error}", file.display());
+                    ExitCode::FAILURE
+                }
+            },
+            None => show(live(seed, options.steps, true)),
+        },
         (None, None) => run(&options),
     }
 }

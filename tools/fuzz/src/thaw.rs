@@ -1,0 +1,119 @@
+//! The state of another server: whatever it is, it is refused, or the engine lives on with it.
+
+use std::io::IoSlice;
+
+use encke_core::base::record;
+use encke_core::base::time::Time;
+use encke_core::config::Config;
+use encke_core::engine::{Access, Engine, Sent, Wire};
+use encke_core::frozen::{Freezer, ThawError, Thawer};
+
+/// Connections of the engine that is thawed.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Bytes of a record before its value: a length, and a checksum that the value is to have.
+const HEAD_BYTES: usize = record::HEAD_BYTES;
+
+/// Ticks that are lived, and the time from one to the next, which grows.
+const STEPS_MS: [u64; 6] = [0, 1, 100, 5_000, 100_000, 4_000_000];
+
+/// The records in bytes, with the checksums that they should have: so a change meets the checks behind.
+fn repaired(mut bytes: &[u8]) -> Vec<u8> {
+    let mut state = Vec::new();
+    while bytes.len() > HEAD_BYTES {
+        let length = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
+        let rest = &bytes[HEAD_BYTES..];
+        let (value, rest) = rest.split_at(length.clamp(1, rest.len()));
+        record::append(&mut state, |out| out.extend_from_slice(value));
+        bytes = rest;
+    }
+    state
+}
+
+/// Sockets of which some take only a part.
+struct Sockets;
+
+impl Wire for Sockets {
+    fn send(&mut self, index: u32, slices: &[IoSlice<'_>]) -> Sent {
+        let bytes: usize = slices.iter().map(|slice| slice.len()).sum();
+        assert!(bytes > 0, "an empty send");
+        match index % 4 {
+            0 => Sent::Some(bytes / 2),
+            1 if bytes > 1_000 => Sent::Failed,
+            _ => Sent::All,
+        }
+    }
+
+    fn shutdown(&mut self, _: u32) {}
+
+    fn has_unread(&mut self, index: u32) -> bool {
+        index.is_multiple_of(3)
+    }
+}
+
+fn thawed(config: &Config, state: &[u8]) -> Result<Engine, ThawError> {
+    let mut thawer = Thawer::new(state);
+    let engine = Engine::thaw(config, MAX_CONNECTIONS, 1, &mut thawer)?;
+    thawer.finish()?;
+    Ok(engine)
+}
+
+fn frozen(engine: &Engine) -> Vec<u8> {
+    let mut freezer = Freezer::new(Vec::new());
+    engine.freeze(&mut freezer).expect("memory takes all");
+    freezer.into_inner()
+}
+
+/// A state, whose checksums are repaired.
+pub fn thaw(bytes: &[u8]) {
+    let config = Config {
+        max_channels: 100,
+        page: false,
+        ..Config::default()
+    };
+    let Ok(mut engine) = thawed(&config, &repaired(bytes)) else {
+        return;
+    };
+    engine.check();
+    let state = frozen(&engine);
+    let again = thawed(&config, &state).expect("what was thawed can be thawed again");
+    assert_eq!(frozen(&again), state, "not the same when frozen again");
+
+    let wire = &mut Sockets;
+    let mut now_ms = engine.now().0;
+    for (step, ms) in STEPS_MS.into_iter().enumerate() {
+        now_ms = now_ms.saturating_add(ms);
+        engine.set_now(Time(now_ms), 1_800_000_000_000);
+        let connections: Vec<_> = engine.connections().collect();
+        for (id, _) in connections {
+            match (id.index as usize + step) % 4 {
+                0 => engine.writable(id, wire),
+                1 => engine.input(id, b"GET /poll/a HTTP/1.1\r\nHost: h\r\n\r\n", wire),
+                2 => engine.input(id, b"0\r\n\r\n", wire),
+                _ if step == 5 => engine.eof(id, wire),
+                _ => {}
+            }
+        }
+        if let Some(unsaved) = engine.take_unsaved() {
+            engine.saved(unsaved.up_to, wire);
+        }
+        if let Some(id) = engine.accept(Access::Trusted) {
+            engine.input(
+                id,
+                b"POST /publish/a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx",
+                wire,
+            );
+        }
+        if let Some(id) = engine.next_deferred() {
+            engine.resume(id, wire);
+        }
+        engine.continue_deferred(wire);
+        engine.deliver(100, wire);
+        engine.expire(100, wire);
+        engine.release_drained(100);
+        while engine.next_close().is_some() {}
+        let _ = (engine.next_due(), engine.has_work());
+    }
+    let state = frozen(&engine);
+    assert!(thawed(&config, &state).is_ok(), "it cannot be handed over");
+}
