@@ -209,14 +209,14 @@ impl World {
         }
         let stream_bytes = client.stream_bytes;
         let is_socket = client.commands.is_some();
-        let heard_at = client.heard_at;
+        let (heard_at, read_at) = (client.heard_at, client.read_at);
         let parked = client.parked().expect("a stream");
         let pace_ms = parked.pace_ms;
-        // What its client has published is answered first.
-        let age = age + if is_socket { save_ms } else { 0 };
+        // What its client has published is answered first, and it may have done so when it was late.
+        let answered_at = if is_socket { read_at + save_ms } else { 0 };
         let opened_at = parked.session.parked.as_ref().expect("observed").at;
         ensure!(
-            now < opened_at + age + ROUNDING_MS,
+            now < (opened_at + age).max(answered_at) + ROUNDING_MS,
             Deadline,
             "{index} is an old stream"
         );

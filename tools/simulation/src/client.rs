@@ -50,6 +50,8 @@ pub(crate) struct Client {
     /// All bytes written, and all that the engine has read.
     pub(crate) written: u64,
     pub(crate) read: u64,
+    /// When the engine has read last.
+    pub(crate) read_at: u64,
     /// The client's side is ended, after what is in the kernel.
     pub(crate) fin: bool,
     /// Its end was told to the engine.
@@ -107,6 +109,7 @@ impl Client {
             kernel: VecDeque::new(),
             written: 0,
             read: 0,
+            read_at: 0,
             fin: false,
             fin_told: false,
             unread: false,

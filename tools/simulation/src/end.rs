@@ -79,6 +79,9 @@ impl World {
                 Deadline,
                 "the drain does not end"
             );
+            if self.chance.u8(..3) == 0 {
+                self.hand_over(false);
+            }
             self.settle();
             if self.engine.is_drained() {
                 break;

@@ -203,6 +203,7 @@ impl World {
         self.known_before.clone_from(&self.known);
         let id = self.client(index).id;
         let wants = self.engine.wants_input(id);
+        let now = self.now;
         let client = self.client(index);
         if !wants {
             client.unread = false;
@@ -211,6 +212,7 @@ impl World {
         let length = client.kernel.len().min(most);
         let bytes: Vec<u8> = client.kernel.drain(..length).collect();
         client.read += length as u64;
+        client.read_at = now;
         client.unread = !client.kernel.is_empty() || client.fin;
         if !bytes.is_empty() {
             self.say(|| format!("{index} reads {:?}", lossy(&bytes)));

@@ -27,6 +27,7 @@ impl From<&Conn> for FrozenConn {
         FrozenConn {
             reader: conn.reader.freeze(),
             generation: conn.generation,
+            // fault: measure-begins-again
             measure: conn.measure,
             // fault: end-is-not-handed-over
             ends_at: conn.ends_at.0,

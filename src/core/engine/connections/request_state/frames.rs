@@ -49,7 +49,6 @@ impl<'m> FreezingFrames<'m> {
     ) -> FrozenFrame<'f> {
         let next = self.numbers.len() as u32;
         let number = *self.numbers.entry(Arc::as_ptr(frame)).or_insert(next);
-        // fault: shared-frame-is-frozen-twice
         if number < next {
             return FrozenFrame::Earlier(number);
         }

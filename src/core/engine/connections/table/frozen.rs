@@ -104,21 +104,20 @@ pub(in crate::engine) fn freeze<W: Write>(
     state.put_all(table.map(|(index, conn)| {
         let index = index as u32;
         let request = conn.request.as_deref();
+        // fault: kept-token-is-not-handed-over
+        let token = holders.token(index);
         FrozenConnection {
             index,
             conn: FrozenConn::from(conn),
             // fault: holder-is-not-handed-over
             origin: holders.of(index).into(),
-            // fault: kept-token-is-not-handed-over
-            token: holders
-                .token(index)
-                .map(|token| FrozenToken::from(&**token)),
+            token: token.map(|token| FrozenToken::from(&**token)),
             request: request.map(|request| request_state::freeze(request, &mut frames)),
         }
     }))?;
     // fault: deadlines-are-not-handed-over
     state.put_all(connections.wheel.freeze())?;
-    // fault: deferred-input-is-forgotten
+    // fault: deferred-input-turns-round
     state.put_all(&connections.deferred_input)?;
     stats::freeze(&connections.stats, state)
 }

@@ -24,7 +24,6 @@ impl<'l> From<&'l Listing> for FrozenListing<'l> {
             prefix: &listing.prefix,
             after: listing.after.as_deref(),
             limit: listing.limit as u16,
-            // fault: listing-skips-what-is-left
             slot: listing.slot as u32,
             found: listing.found.iter().map(|name| &**name).collect(),
         }

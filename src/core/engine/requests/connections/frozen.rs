@@ -30,7 +30,6 @@ impl<'s> From<&'s Search> for FrozenSearch<'s> {
             channel: search.channel.as_ref().map(ChannelName::borrowed),
             block_s: search.block_s,
             next: search.next,
-            // fault: search-counts-anew
             found: search.found as u32,
         }
     }

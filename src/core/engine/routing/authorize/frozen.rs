@@ -26,7 +26,6 @@ pub(in crate::engine) fn freeze<W: Write>(
     state: &mut Freezer<W>,
 ) -> io::Result<()> {
     state.put(&FrozenAuthorizer {
-        // fault: earlier-rights-are-not-handed-over
         rights: FrozenRights::from(&authorizer.rights),
         token_cookie: authorizer.token_cookie.as_deref(),
         changes: authorizer.changes,
@@ -44,10 +43,10 @@ pub(in crate::engine) fn thaw<R: Read>(
     let frozen: FrozenAuthorizer<'_> = state.take()?;
     let earlier = Rights::try_from(frozen.rights)?;
     let mut authorizer = Authorizer::new(config, seed);
+    // fault: change-of-rights-is-not-noticed
     let has_changed = earlier != authorizer.rights;
     let is_the_same = !has_changed && frozen.token_cookie == config.token_cookie.as_deref();
     // What was judged before is judged again.
-    // fault: changes-since-are-not-noticed
     authorizer.changes = frozen.changes.wrapping_add(u32::from(!is_the_same));
     authorizer.tokens = Tokens::thaw(config.tokens.clone(), seed, state)?;
     Ok((authorizer, has_changed.then_some(earlier)))
