@@ -91,7 +91,7 @@ export function connection(http, transports, on) {
       return {};
     }
   };
-  let { name = '', until = 0 } = remember();
+  let { name, until = 0 } = remember();
   let place = Math.max(0, transports.indexOf(name));
 
   /** @type {any} */

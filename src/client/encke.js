@@ -75,7 +75,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
    */
   function say(state, why, retryInMs, transport = connection?.used() || encke.transport) {
     if (state === 'waiting' && globalThis.navigator?.onLine === false) state = 'offline';
-    if (encke.state === 'closed' || state === encke.state && transport === encke.transport && !why) return;
+    if (over.signal.aborted || state === encke.state && transport === encke.transport && !why) return;
     Object.assign(encke, { state, transport });
     const detail = { state, transport, why, retryInMs };
     if (role === LEADER) tabs?.tell({ state: detail });
@@ -307,17 +307,19 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
    */
   function refused(error, sub) {
     const isUnknown = error.status === 401 && options.token;
-    if (sub && !isUnknown) return sub._fail(error);
-    if (!isUnknown && members()[0]) {
-      tabs?.abandon();
-      return true;
-    }
-    if (!isUnknown && subs.size > 1 && !hasSplit) {
-      // One of them is refused. Each finds out by itself.
-      drop();
-      hasSplit = true;
-      subs.forEach(fetchUp);
-      return;
+    if (!isUnknown) {
+      if (sub) return sub._fail(error);
+      if (members()[0]) {
+        tabs?.abandon();
+        return true;
+      }
+      if (subs.size > 1 && !hasSplit) {
+        // One of them is refused. Each finds out by itself.
+        drop();
+        hasSplit = true;
+        subs.forEach(fetchUp);
+        return;
+      }
     }
     const all = [...subs];
     reset();
@@ -343,7 +345,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
         refresh();
       });
       subs.add(sub);
-      const why = encke.state === 'closed' ? encke.state
+      const why = over.signal.aborted ? 'closed'
         : channelsOf([...subs])[MAX_CHANNELS] && `more than ${MAX_CHANNELS} channels`;
       if (why) queueMicrotask(() => sub._fail(new EnckeError(why, 400)));
       refresh();

@@ -38,26 +38,6 @@ function claims(token) {
   }
 }
 
-/**
- * Gives up after the longest time of a poll.
- * @template T
- * @param {AbortSignal} signal gives up, too
- * @param {(signal: AbortSignal) => Promise<T>} run
- */
-async function within(signal, run) {
-  const control = new AbortController();
-  const stop = () => control.abort();
-  const timer = setTimeout(stop, POLL_MS);
-  signal.addEventListener('abort', stop, control);
-  try {
-    return await run(control.signal);
-  } finally {
-    clearTimeout(timer);
-    // The listener goes with it.
-    stop();
-  }
-}
-
 /** @param {string} name */
 export const encoded = (name) => {
   // It would be the address of something else.
@@ -115,8 +95,10 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
       /** @type {Record<string, string>} */
       const headers = { ...typeof added === 'function' ? await added() : added, ...init.headers };
       const parameters = new URLSearchParams(query);
-      if (used && isFar && !init.method) parameters.set('token', used);
-      else if (used) headers.Authorization = `Bearer ${used}`;
+      if (used) {
+        if (isFar && !init.method) parameters.set('token', used);
+        else headers.Authorization = `Bearer ${used}`;
+      }
       const response = await get(`${url}${path}?${parameters}`, { cache: 'no-store', ...init, headers });
       const { status } = response;
       if (response.ok) return response;
@@ -158,13 +140,24 @@ export function http(url, { token: given, headers: added, fetch: get = fetch }, 
     /** Whom the token is for. */
     subject: async () => claims(await theToken(0)).sub || '',
     /**
-     * A poll: the batch after a cursor, at once.
+     * A poll: the batch after a cursor, at once. Gives up after the longest time of one.
      * @param {string[]} channels
      * @param {string} since
-     * @param {AbortSignal} signal
+     * @param {AbortSignal} signal gives up, too
      * @returns {Promise<import('./types.js').Batch>}
      */
-    batch: (channels, since, signal) =>
-      within(signal, async (signal) => (await receive('poll', channels, { since }, signal)).json()),
+    async batch(channels, since, signal) {
+      const control = new AbortController();
+      const stop = () => control.abort();
+      const timer = setTimeout(stop, POLL_MS);
+      signal.addEventListener('abort', stop, control);
+      try {
+        return await (await receive('poll', channels, { since }, control.signal)).json();
+      } finally {
+        clearTimeout(timer);
+        // The listener goes with it.
+        stop();
+      }
+    },
   };
 }

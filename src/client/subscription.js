@@ -150,11 +150,7 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
       const place = id || cursor;
       // What tells of an end may tell nothing else, and so be where it is already.
       const isOld = place && (end || ended[0] ? isAfter(sub.at, place) : !isAfter(place, sub.at));
-      if (isOld || isBehind || sub._isDone) return;
-      if (queue.length > MAX_WAITING) {
-        isBehind = true;
-        return;
-      }
+      if (isOld || sub._isDone || (isBehind ||= queue[MAX_WAITING])) return;
       if (place) sub.at = place;
       ended.forEach(over.add, over);
       // A message opens its channel again.

@@ -69,9 +69,7 @@ export function tabs(name, on) {
 
   line.onmessage = ({ data }) => {
     if (isLeader) {
-      if (data.join) members.set(data.join, data);
-      else members.delete(data.leave);
-      if (data.join || data.leave) on.changed();
+      if (data.join ? members.set(data.join, data) : members.delete(data.leave)) on.changed();
     } else if (data.roll) join();
     else if (data.alone?.includes(id)) on.role(ALONE);
     else on.told(data);
@@ -94,7 +92,7 @@ export function tabs(name, on) {
   return {
     enter: join,
     /** Of the leader: the others that follow something. */
-    members: () => [...members.values()].filter(({ at }) => at),
+    members: () => [...members.values()].filter((one) => one.at),
     /** Of the leader. */
     tell,
     /** Of the leader: relays what its connection brought. @param {StreamObject} object */

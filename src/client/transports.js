@@ -18,7 +18,7 @@
  */
 
 /** The events of encke's own in an event stream. */
-const OWN = ['cursor', 'gap', 'end', 'expired'];
+const OWN = /^(cursor|gap|end|expired)$/;
 
 /**
  * The lines of a response that goes on.
@@ -55,7 +55,7 @@ async function sse(link) {
     }
     const { event, data, retry, '': comment } = fields;
     fields = {};
-    if (OWN.includes(event)) link.take({ [event]: true, cursor: data, retry: +retry, heartbeat: +comment?.slice(10) });
+    if (OWN.test(event)) link.take({ [event]: true, cursor: data, retry: +retry, heartbeat: +comment?.slice(10) });
     else if (data) link.take(JSON.parse(data));
     else if (retry) link.take({ retry: +retry });
   });
