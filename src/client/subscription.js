@@ -149,8 +149,8 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
       const { id, channel, cursor, end, ended = [] } = object;
       const place = id || cursor;
       // What tells of an end may tell nothing else, and so be where it is already.
-      const isOld = place && (end || ended[0] ? isAfter(sub.at, place) : !isAfter(place, sub.at));
-      if (isOld || sub._isDone || (isBehind ||= queue[MAX_WAITING])) return;
+      const isNew = !place || isAfter(place, sub.at) || place === sub.at && (end || ended[0]);
+      if (!isNew || sub._isDone || (isBehind ||= queue[MAX_WAITING])) return;
       if (place) sub.at = place;
       ended.forEach(over.add, over);
       // A message opens its channel again.

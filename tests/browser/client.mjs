@@ -531,6 +531,24 @@ export const client = {
     }
   },
 
+  'client: a batch may tell a gap and the end': async () => {
+    let count = 0;
+    const server = await fake((request, response) => {
+      count += 1;
+      response.end('{"cursor":"e-4","messages":[],"gap":true,"end":true}');
+    });
+    for (const transport of ['poll', 'long-poll']) {
+      const client = connect(server.url, { transports: [transport] });
+      const log = [];
+      client.subscribe('c', { since: 'd-9', onGap: () => log.push('gap'), onEnd: () => log.push('end') });
+      await until(`${transport}: its end`, () => log.includes('end'));
+      assert.deepEqual(log, ['gap', 'end'], transport);
+      client.close();
+    }
+    assert.equal(count, 2);
+    await server.end();
+  },
+
   'client: channels that are complete end it, in each way': async () => {
     const message = '{"id":"e-1","channel":"c","data":"x"}';
     const sse = `: heartbeat 15000\nretry: 1000\nid: e-0\nevent: cursor\ndata: e-0\n\nid: e-1\ndata: ${message}\n\n`;
