@@ -327,7 +327,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     all.forEach((sub) => sub._fail(error));
   }
 
-  const encke = Object.assign(new EventTarget(), publisher(http.ask), {
+  const encke = Object.assign(new EventTarget(), publisher(http.ask, over.signal), {
     /** connecting, open, waiting, offline, suspended, unauthorized, refused, closed; idle without subscriptions */
     state: 'idle',
     /** The transport in use, of whichever tab. */

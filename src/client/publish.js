@@ -2,7 +2,7 @@
 //
 // Owns what a body is, and how often it is sent: with one key, so that it is published once.
 
-import { encoded } from './http.js';
+import { EnckeError, encoded } from './http.js';
 import { backoff, sleep } from './later.js';
 
 /** @typedef {import('./types.js').PublishOptions} PublishOptions */
@@ -15,8 +15,11 @@ const GATHER_MS = 10;
 /** If more characters than these wait to be published, no more lines are taken. */
 const MAX_WAITING = 100_000;
 
-/** @param {ReturnType<import('./http.js').http>['ask']} ask */
-export function publisher(ask) {
+/**
+ * @param {ReturnType<import('./http.js').http>['ask']} ask
+ * @param {AbortSignal} over the client is closed
+ */
+export function publisher(ask, over) {
   /**
    * @param {string} path
    * @param {Record<string, string>} query
@@ -26,6 +29,7 @@ export function publisher(ask) {
    */
   async function post(path, query, body, signal, key = `${Math.random()}${Date.now()}`) {
     for (let failures = 1; ; failures += 1) {
+      if (over.aborted) throw new EnckeError('closed', 400);
       try {
         return await (await ask(path, query, { method: 'POST', body, headers: { 'Idempotency-Key': key }, signal })).json();
       } catch (error) {

@@ -549,6 +549,23 @@ export const client = {
     await server.end();
   },
 
+  'client: it publishes nothing once it is closed, and repeats nothing': () => through(async ({ encke, faults, client }) => {
+    faults.mode = 503;
+    const repeated = client.publish('c', 'one');
+    await until('it has failed once', () => faults.requests.length === 1);
+    client.close();
+    await assert.rejects(repeated, { message: 'closed', status: 400 });
+    faults.mode = 'pass';
+    await assert.rejects(client.publish('c', 'two'), { message: 'closed', status: 400 });
+    await assert.rejects(client.publishLines('c', ['three']), { message: 'closed', status: 400 });
+    assert.equal(faults.requests.length, 1);
+    // What is under way is not broken off.
+    const other = connect(faults.url);
+    const under = other.publish('c', 'four');
+    other.close();
+    assert.equal((await under).channel, 'c');
+  }),
+
   'client: channels that are complete end it, in each way': async () => {
     const message = '{"id":"e-1","channel":"c","data":"x"}';
     const sse = `: heartbeat 15000\nretry: 1000\nid: e-0\nevent: cursor\ndata: e-0\n\nid: e-1\ndata: ${message}\n\n`;
