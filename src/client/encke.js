@@ -39,7 +39,10 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   // A WebSocket sends no fields of an application's own.
   const canSocket = globalThis.WebSocket && !options.headers && !options.fetch;
   const { transports = Object.keys(TRANSPORTS).filter((name) => canSocket || name !== 'ws'), signal, hidden, share = true } = options;
-  for (const name of transports) if (!TRANSPORTS[name]) throw new EnckeError(`no transport ${name}`, 400);
+  for (const name of transports) {
+    // A package's module comes from a file, and so from no server.
+    if (!TRANSPORTS[name] || !/^http/.test(base.href)) throw new EnckeError(`no ${name} to ${base}`, 400);
+  }
 
   /** @type {Set<Subscription>} */
   const subs = new Set();

@@ -566,6 +566,14 @@ export const client = {
     assert.equal((await under).channel, 'c');
   }),
 
+  'client: what can never be a server is refused at once': () => {
+    // So is the address of a package's module, where none is given.
+    const url = new URL('.', import.meta.url);
+    assert.throws(() => connect(url), { message: `no sse to ${url}`, status: 400 });
+    assert.throws(() => connect(), { status: 400 });
+    assert.throws(() => connect('ws://127.0.0.1/'), { status: 400 });
+  },
+
   'client: channels that are complete end it, in each way': async () => {
     const message = '{"id":"e-1","channel":"c","data":"x"}';
     const sse = `: heartbeat 15000\nretry: 1000\nid: e-0\nevent: cursor\ndata: e-0\n\nid: e-1\ndata: ${message}\n\n`;
