@@ -2,9 +2,10 @@
 //!
 //! Owns which ends a batch or the opening of a stream tells. A reader is done when it has received
 //! the ends of all its channels: it is told so, and nothing more comes. One that follows several
-//! channels is told of each that ends before the others. Nothing here is on the path of a message:
-//! it is asked where an end or a gap is among the items, and where a reader begins on channels that
-//! have ended.
+//! channels is told of each that ends before the others. An end may be evicted before it is told, so
+//! behind a gap a reader is told of all that have ended. Nothing here is on the path of a message: it
+//! is asked where an end or a gap is among the items, and where a reader begins on channels that have
+//! ended.
 
 use super::start::Start;
 use crate::engine::routing::{Names, Since};
@@ -52,26 +53,30 @@ pub(super) fn among(
     cursor: Seq,
     items: &[Item],
 ) -> Told {
-    match hub.are_done(followed, cursor) {
-        true => Told::All,
+    let followed: Channels = followed.collect();
+    if hub.are_done(followed.iter().copied(), cursor) {
+        return Told::All;
+    }
+    match items.iter().any(|item| matches!(item, Item::Gap(_))) {
+        true => Told::of(hub.done_among(&followed, cursor).into_iter()),
         false => Told::of(ended_among(items)),
     }
 }
 
 /// What the response to a poll tells that is answered at once. `known` are those of its channels that
-/// exist; `cursor` is that of the batch, which holds `items`.
+/// exist; `cursor` is that of the batch, which holds `items` and may tell a gap.
 #[inline]
 pub(super) fn at_poll(
     hub: &Hub,
     known: &[u32],
     (names, since): (&Names<'_>, Since),
     cursor: Seq,
-    items: &[Item],
+    (items, gap): (&[Item], bool),
 ) -> Told {
     let has_ended = |&channel: &u32| hub.channel(channel).has_ended();
     match known.iter().any(has_ended) {
         false => Told::Nothing,
-        true => at_poll_of_ended(hub, known, (names, since), cursor, items),
+        true => at_poll_of_ended(hub, known, (names, since), cursor, (items, gap)),
     }
 }
 
@@ -81,14 +86,14 @@ fn at_poll_of_ended(
     known: &[u32],
     (names, since): (&Names<'_>, Since),
     cursor: Seq,
-    items: &[Item],
+    (items, gap): (&[Item], bool),
 ) -> Told {
     if known.len() == names.len() && hub.are_done(known.iter().copied(), cursor) {
         return Told::All;
     }
     match since {
         // Earlier ends it was told before.
-        Since::After(_) => Told::of(ended_among(items)),
+        Since::After(_) if !gap => Told::of(ended_among(items)),
         _ => Told::of(hub.done_among(known, cursor).into_iter()),
     }
 }

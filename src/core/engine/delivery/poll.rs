@@ -85,7 +85,7 @@ pub(in crate::engine) fn open(
         false => last,
     };
     let asked = (request.names, request.params.since);
-    let ends = ends::at_poll(&delivery.hub, &known, asked, cursor, &items);
+    let ends = ends::at_poll(&delivery.hub, &known, asked, cursor, (&items, gap));
     let is_empty = items.is_empty() && !gap && ends.is_nothing();
     let hold_ms = match is_empty && request.receive != Receive::Poll {
         true => hold_ms(delivery, request),

@@ -292,8 +292,9 @@ fn deliver_mixed(
                 break;
             }
             Item::Gap(_) | Item::End { .. } => {
-                let is_done = hub.are_done(hub.followed(&conn.reader), item.seq());
-                frames.push(notice(hub, transport, options, *item, is_done));
+                let followed: Channels = hub.followed(&conn.reader).collect();
+                let is_done = hub.are_done(followed.iter().copied(), item.seq());
+                frames.push(notice(hub, transport, options, *item, &followed, is_done));
                 gaps += u64::from(matches!(item, Item::Gap(_)));
                 done_at = is_done.then_some(item.seq());
             }
@@ -359,29 +360,36 @@ fn end_at_gap(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     delivery.flush(index, wire);
 }
 
-/// The frame that tells a stream of a gap, or of the end of one of its channels. If its reader is
-/// done, it is the last.
+/// The frame that tells a stream which follows these channels of a gap, or of the end of one of them.
+/// If its reader is done, it is the last.
 #[cold]
 fn notice(
     hub: &Hub,
     transport: Transport,
     options: Options,
     item: Item,
+    followed: &[u32],
     is_done: bool,
 ) -> Arc<Frame> {
     let cursor = hub.id(item.seq());
-    let ended;
-    let first = match item {
-        Item::End { channel, .. } if !is_done => {
-            ended = [hub.channel(channel).name()];
-            let channels = &ended[..];
-            Some(Event::Ended { cursor, channels })
-        }
-        Item::Gap(_) => Some(Event::Gap(cursor)),
-        Item::End { .. } | Item::Message { .. } => None,
+    let ended = match item {
+        Item::End { channel, .. } => Channels::from_elem(channel, 1),
+        _ => hub.done_among(followed, item.seq()),
     };
-    let last = is_done.then_some(Event::End(cursor));
-    let events: Vec<Event<'_>> = first.into_iter().chain(last).collect();
+    let names: Vec<&str> = ended
+        .iter()
+        .map(|&channel| hub.channel(channel).name())
+        .collect();
+    let mut events = Vec::new();
+    if let Item::Gap(_) = item {
+        events.push(Event::Gap(cursor));
+    }
+    if is_done {
+        events.push(Event::End(cursor));
+    } else if !names.is_empty() {
+        let channels = &names[..];
+        events.push(Event::Ended { cursor, channels });
+    }
     shapes::pieces(transport, options, &events, is_done, hub.frame_meter())
 }
 
