@@ -127,6 +127,7 @@ export interface Encke extends EventTarget {
   publishLines(
     channel: string, lines: Iterable<unknown> | AsyncIterable<unknown>, options?: Omit<PublishOptions, 'key'>,
   ): Promise<PublishedLines>;
+  /** Ends all subscriptions, for good. From then on nothing is published. */
   close(): void;
   addEventListener(type: 'state', listener: (event: StateEvent) => void, options?: boolean | AddEventListenerOptions): void;
   addEventListener(
@@ -139,7 +140,7 @@ export interface Encke extends EventTarget {
 }
 
 /**
- * A client of the server at `url`; by default the one that this module came from. It connects when there is something
- * to follow.
+ * A client of the server at `url`; by default the one that this module came from, which is none for a package in Node:
+ * this throws then. It connects when there is something to follow.
  */
 export function connect(url?: string | URL, options?: Options): Encke;

@@ -146,12 +146,14 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
 
     /** @param {StreamObject} object */
     _push(object) {
-      const { id, channel, cursor, end, ended = [] } = object;
+      const { id, channel, cursor, end, ended = [], gap } = object;
       const place = id || cursor;
       // What tells of an end may tell nothing else, and so be where it is already.
       const isNew = !place || isAfter(place, sub.at) || place === sub.at && (end || ended[0]);
       if (!isNew || sub._isDone || (isBehind ||= queue[MAX_WAITING])) return;
       if (place) sub.at = place;
+      // What is lost may have opened a channel again. Those that have ended are told after it.
+      if (gap) over.clear();
       ended.forEach(over.add, over);
       // A message opens its channel again.
       over.delete(channel);

@@ -531,24 +531,6 @@ export const client = {
     }
   },
 
-  'client: a batch may tell a gap and the end': async () => {
-    let count = 0;
-    const server = await fake((request, response) => {
-      count += 1;
-      response.end('{"cursor":"e-4","messages":[],"gap":true,"end":true}');
-    });
-    for (const transport of ['poll', 'long-poll']) {
-      const client = connect(server.url, { transports: [transport] });
-      const log = [];
-      client.subscribe('c', { since: 'd-9', onGap: () => log.push('gap'), onEnd: () => log.push('end') });
-      await until(`${transport}: its end`, () => log.includes('end'));
-      assert.deepEqual(log, ['gap', 'end'], transport);
-      client.close();
-    }
-    assert.equal(count, 2);
-    await server.end();
-  },
-
   'client: it publishes nothing once it is closed, and repeats nothing': () => through(async ({ encke, faults, client }) => {
     faults.mode = 503;
     const repeated = client.publish('c', 'one');
@@ -572,6 +554,46 @@ export const client = {
     assert.throws(() => connect(url), { message: `no sse to ${url}`, status: 400 });
     assert.throws(() => connect(), { status: 400 });
     assert.throws(() => connect('ws://127.0.0.1/'), { status: 400 });
+  },
+
+  'client: a batch may tell a gap and the end': async () => {
+    let count = 0;
+    const server = await fake((request, response) => {
+      count += 1;
+      response.end('{"cursor":"e-4","messages":[],"gap":true,"end":true}');
+    });
+    for (const transport of ['poll', 'long-poll']) {
+      const client = connect(server.url, { transports: [transport] });
+      const log = [];
+      client.subscribe('c', { since: 'd-9', onGap: () => log.push('gap'), onEnd: () => log.push('end') });
+      await until(`${transport}: its end`, () => log.includes('end'));
+      assert.deepEqual(log, ['gap', 'end'], transport);
+      client.close();
+    }
+    assert.equal(count, 2);
+    await server.end();
+  },
+
+  'client: a gap may hide that a channel was opened again': async () => {
+    const batches = [
+      '{"cursor":"e-2","messages":[],"ended":["a","b"]}',
+      '{"cursor":"e-4","messages":[],"gap":true,"ended":["b"]}',
+      '{"cursor":"e-6","messages":[],"ended":["c"]}',
+      '{"cursor":"e-7","messages":[{"id":"e-7","channel":"a","data":"x"}]}',
+      '{"cursor":"e-8","messages":[],"ended":["a"]}',
+    ];
+    const server = await fake((request, response) => {
+      response.end(batches.shift() || '{"cursor":"e-8","messages":[]}');
+    });
+    const client = connect(server.url, { transports: ['poll'] });
+    const log = [];
+    client.subscribe('a,b,c', {
+      since: 'e-0', onMessage: ({ data }) => log.push(data), onGap: () => log.push('gap'), onEnd: () => log.push('end'),
+    });
+    await until('its end', () => log.includes('end'));
+    assert.deepEqual(log, ['gap', 'x', 'end']);
+    client.close();
+    await server.end();
   },
 
   'client: channels that are complete end it, in each way': async () => {
