@@ -18,10 +18,11 @@ pub(crate) struct Socket {
     /// A send failed.
     pub(crate) failed: bool,
     pub(crate) shut: bool,
-    /// Offered and not taken: what must be offered next.
+    /// Offered and not taken.
     pub(crate) rest: Vec<u8>,
-    /// Whether several frames were offered at once: only the first begun must be continued.
-    several: bool,
+    /// How much of it must be offered next: of several frames that were offered at once, only the
+    /// first begun must be continued.
+    begun: usize,
     /// The client's bytes are in the kernel, not yet read by the engine.
     pub(crate) has_unread: bool,
     /// The engine has looked for such bytes last when there were none.
@@ -92,21 +93,11 @@ impl Wire for SimWire {
         assert!(!socket.failed, "bytes after a send failed");
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
         assert!(!bytes.is_empty(), "an empty send");
-        if socket.rest.is_empty() {
-            socket.offered.extend_from_slice(&bytes);
-        } else {
-            let whole = bytes.len() == socket.rest.len();
-            let partial = socket.several && bytes.len() < socket.rest.len();
-            if let Some(more) = bytes.strip_prefix(&socket.rest[..]) {
-                // What was answered meanwhile comes behind it.
-                socket.offered.extend_from_slice(more);
-            } else {
-                assert!(
-                    (whole || partial) && socket.rest.starts_with(&bytes),
-                    "after a short write comes something else than its rest"
-                );
-            }
-        }
+        let begun = &socket.rest[..socket.begun];
+        let more = bytes.strip_prefix(begun);
+        // What was answered meanwhile comes behind it.
+        let more = more.expect("after a short write comes something else than its rest");
+        socket.offered.extend_from_slice(more);
         if socket.broken {
             socket.failed = true;
             return Sent::Failed;
@@ -123,13 +114,18 @@ impl Wire for SimWire {
         }
         if taken == bytes.len() {
             socket.rest.clear();
-            socket.several = false;
+            socket.begun = 0;
             return Sent::All;
         }
         if socket.rest.is_empty() {
             socket.progress_at = now;
-            socket.several = slices.len() > 1;
         }
+        let ends = slices.iter().scan(0, |end, slice| {
+            *end += slice.len();
+            Some(*end)
+        });
+        let mut ends = ends.skip_while(|&end| end <= taken);
+        socket.begun = ends.next().expect("a frame is begun") - taken;
         socket.blocks += 1;
         socket.rest = bytes[taken..].to_vec();
         Sent::Some(taken)
