@@ -6,6 +6,7 @@
 //! is not before its record is written. Of every restart: what was answered for is there.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 
 use encke_core::base::record;
 use encke_core::base::time::Time;
@@ -16,6 +17,7 @@ use encke_core::log::{Health, History, How, Identity, Mark};
 use encke_core::message::Seq;
 
 use crate::model::Said;
+use crate::request::Kind;
 use crate::rule::ensure;
 use crate::setup::pick;
 use crate::twins::Twins;
@@ -75,7 +77,7 @@ impl Disk {
         }
     }
 
-    /// Whether the record of a message, or of a deletion, is written and told.
+    /// Whether the record of a message is written and told.
     fn is_told(&self, is_it: impl Fn(&What) -> bool) -> bool {
         let mut found = self
             .learnt
@@ -172,13 +174,31 @@ impl World {
         );
     }
 
-    /// A deletion is answered: it is written.
-    pub(crate) fn check_deletion_saved(&self, channel: usize) {
+    /// How many records the log of this process has.
+    pub(crate) fn records(&self) -> usize {
+        self.disk.as_ref().map_or(0, |disk| disk.taken)
+    }
+
+    /// The deletion that a client has asked for last is done: its record, if it has one, is taken.
+    pub(crate) fn deleted(&mut self, index: u32) {
+        let taken = self.records();
+        let client = self.clients[index as usize].as_mut();
+        let request = client.and_then(|client| client.requests.last_mut());
+        if let Some(Kind::Delete(_, records)) = request.map(|request| &mut request.kind) {
+            records.end = taken;
+        }
+    }
+
+    /// A deletion is answered: what it recorded is written.
+    pub(crate) fn check_deletion_saved(&self, channel: usize, records: &Range<usize>) {
         let Some(disk) = &self.disk else { return };
-        let is_it =
-            |what: &What| matches!(what, What::Delete { channel: other, .. } if *other == channel);
+        let mut of_it = disk.learnt.iter().filter(|learnt| {
+            let is_of_channel =
+                matches!(learnt.what, What::Delete { channel: other, .. } if other == channel);
+            is_of_channel && records.contains(&learnt.place)
+        });
         ensure!(
-            disk.is_told(is_it),
+            of_it.next().is_none_or(|learnt| learnt.place < disk.told),
             Undelivered,
             "the deletion of channel {channel} is acknowledged, and not saved"
         );

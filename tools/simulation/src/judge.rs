@@ -153,7 +153,7 @@ impl World {
             }
             Kind::Publish(said, _) => Purpose::Publish(said.channel),
             Kind::Batch(lines) => Purpose::Batch(channels(lines)),
-            Kind::Delete(_) | Kind::Search(_) => Purpose::Control,
+            Kind::Delete(..) | Kind::Search(_) => Purpose::Control,
             // Judged more than once, while it lasts.
             Kind::Lines(_) | Kind::Other => return None,
         };

@@ -120,9 +120,9 @@ impl World {
                 let count = body()[member].as_u64().expect("a number");
                 self.found(&search, count);
             }
-            (Kind::Delete(channel), 204) => {
+            (Kind::Delete(channel, records), 204) => {
                 match self.is_saved() {
-                    true => self.check_deletion_saved(channel),
+                    true => self.check_deletion_saved(channel, &records),
                     false => self.model.delete(channel),
                 }
                 self.tally.deletes += 1;

@@ -4,7 +4,7 @@
 
 use encke_core::engine::{Access, State};
 use encke_core::hub::Refusal;
-use encke_core::message::{ChannelName, Data, Draft, DraftKind, EventName, IdempotencyKey};
+use encke_core::message::{ChannelName, Data, Draft, DraftKind, EventName, IdempotencyKey, Seq};
 use encke_oracle::log::{Since, Transport};
 
 use crate::client::Client;
@@ -240,7 +240,16 @@ impl World {
     fn other(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
         let channel = self.chance.usize(..self.setup.names.len());
         let name = &self.setup.names[channel];
-        request::other(&mut self.chance, manner, name, channel)
+        // What has never had a message has nothing to be deleted, and a deletion then has no record.
+        let hub = self.engine.hub();
+        let items = hub
+            .find(name)
+            .map(|channel| hub.channel(channel).newest_item());
+        let records = match items.is_some_and(|newest| newest > Seq::ZERO) {
+            true => self.records(),
+            false => usize::MAX,
+        };
+        request::other(&mut self.chance, manner, name, channel, records)
     }
 
     fn receive(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
@@ -451,10 +460,11 @@ impl World {
             },
         };
         let channel = self.chance.usize(..self.setup.names.len());
-        let asked = request::delete(&manner, &self.setup.names[channel], channel);
+        let asked = request::delete(&manner, &self.setup.names[channel], channel, self.records());
         self.write(index, asked);
         self.send(index, usize::MAX);
         self.read(index, 70_000);
+        self.deleted(index);
     }
 
     /// So much of what a client wrote arrives in the server's kernel.

@@ -2,6 +2,8 @@
 //!
 //! Owns the bytes of requests and what is to be remembered of each to judge its answer.
 
+use std::ops::Range;
+
 use base64::Engine;
 use encke_core::message::{Data, DraftKind};
 use encke_oracle::log::Transport;
@@ -102,7 +104,9 @@ pub(crate) enum Kind {
     Publish(Said, Option<String>),
     Batch(Vec<Said>),
     Lines(Lines),
-    Delete(usize),
+    /// A deletion of the history of a channel. If any of these records of the log is one, the first
+    /// that is comes not after its own.
+    Delete(usize, Range<usize>),
     Search(Search),
     /// Anything that says nothing about messages.
     Other,
@@ -522,9 +526,20 @@ fn with_body(
     manner.finish(kind, method, head, &chunked)
 }
 
-pub(crate) fn delete(manner: &Manner, name: &str, channel: usize) -> (Request, Vec<u8>) {
+/// Its records come after the first `records` of the log.
+pub(crate) fn delete(
+    manner: &Manner,
+    name: &str,
+    channel: usize,
+    records: usize,
+) -> (Request, Vec<u8>) {
     let head = manner.head("DELETE", &format!("/channels/{}", encoded(name)));
-    manner.finish(Kind::Delete(channel), "DELETE", head, b"")
+    manner.finish(
+        Kind::Delete(channel, records..usize::MAX),
+        "DELETE",
+        head,
+        b"",
+    )
 }
 
 /// A request about the connections of a subject.
@@ -546,10 +561,11 @@ pub(crate) fn other(
     manner: &Manner,
     name: &str,
     channel: usize,
+    records: usize,
 ) -> (Request, Vec<u8>) {
     let show = format!("/channels/{}", encoded(name));
     let (method, target, kind) = match chance.u8(..8) {
-        0 | 1 => return delete(manner, name, channel),
+        0 | 1 => return delete(manner, name, channel, records),
         2 => ("GET", show.as_str(), Kind::Other),
         3 => (
             pick(chance, &["GET", "HEAD"]),
