@@ -385,7 +385,8 @@ impl Engine {
     /// age and the removal of idle channels, each within a budget of its own.
     pub fn expire(&mut self, budget: usize, wire: &mut impl Wire) {
         requests::review(&self.requests, &mut self.delivery);
-        delivery::expire(&mut self.delivery, budget, wire);
+        let unsaved = self.requests.log.unsaved_end();
+        delivery::expire(&mut self.delivery, budget, unsaved, wire);
         self.debug_check();
     }
 

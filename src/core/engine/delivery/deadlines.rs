@@ -12,6 +12,7 @@ use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::Problem;
 use crate::engine::stats::CloseReason;
 use crate::http1::status;
+use crate::log::Mark;
 use crate::ws::CloseCode;
 
 /// Old messages and unused channels dropped per call.
@@ -21,10 +22,16 @@ const SWEEP: usize = 256;
 /// limits and evicted.
 const RECONFIGURED: usize = 1_024;
 
-/// Does what is due, for at most `budget` connections.
-pub(in crate::engine) fn expire(delivery: &mut Delivery, mut budget: usize, wire: &mut impl Wire) {
+/// Does what is due, for at most `budget` connections. `unsaved` is the end of the log, if that is not
+/// saved.
+pub(in crate::engine) fn expire(
+    delivery: &mut Delivery,
+    mut budget: usize,
+    unsaved: Option<Mark>,
+    wire: &mut impl Wire,
+) {
     while let Some(index) = delivery.connections.expire(&mut budget) {
-        on_deadline(delivery, index, wire);
+        on_deadline(delivery, index, unsaved, wire);
     }
     publishing::expire(delivery, wire);
     delivery.hub.continue_reconfigure(RECONFIGURED);
@@ -32,7 +39,7 @@ pub(in crate::engine) fn expire(delivery: &mut Delivery, mut budget: usize, wire
     delivery.hub.forget_idle(SWEEP);
 }
 
-fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+fn on_deadline(delivery: &mut Delivery, index: u32, unsaved: Option<Mark>, wire: &mut impl Wire) {
     let now = delivery.now();
     let Delivery {
         connections, hub, ..
@@ -47,7 +54,9 @@ fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
             connections.arm_ms(index, TICK_MS);
         }
         State::Idle => close_idle(delivery, index, wire),
-        State::Body if conn.line_upload().is_some() => lines::on_deadline(delivery, index, wire),
+        State::Body if conn.line_upload().is_some() => {
+            lines::on_deadline(delivery, index, unsaved, wire);
+        }
         State::Head if !conn.has_input() => close_idle(delivery, index, wire),
         State::Head => time_out(
             delivery,

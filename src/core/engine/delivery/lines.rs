@@ -1,28 +1,35 @@
 //! The last answer to a request that publishes by lines, where that is an error.
 //!
 //! Owns its form: a response, or the last line of the acknowledgements. It says how many messages
-//! were published before. What a line is and whether it may be published is decided where requests
-//! are.
+//! were published before, and so it waits until they are saved. What a line is and whether it may be
+//! published is decided where requests are.
 
 use super::acknowledgements::{framing, write_error};
-use super::publishing::wait_behind;
-use super::settle::{refuse_as, settle};
+use super::publishing::{wait, wait_behind};
+use super::settle::{last_response, refuse_as, settle};
 use super::state::Delivery;
-use crate::engine::connections::{LineUpload, State, Wire};
+use super::waiting::Answer;
+use crate::engine::connections::{Flags, LineUpload, State, Wire};
 use crate::engine::response::Problem;
 use crate::engine::stats::Endpoint;
 use crate::http1::status;
+use crate::log::Mark;
 
 /// Ends a request by lines whose time is up: its client was too slow, the server drains, or the right
-/// to publish has ended.
-pub(super) fn on_deadline(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+/// to publish has ended. `unsaved` is the end of the log, if that is not saved.
+pub(super) fn on_deadline(
+    delivery: &mut Delivery,
+    index: u32,
+    unsaved: Option<Mark>,
+    wire: &mut impl Wire,
+) {
     let problem = may_go_on(delivery, index).err().unwrap_or_else(|| {
         let detail = "no line end came within --body-timeout";
         Problem::new(status::REQUEST_TIMEOUT, detail)
     });
     let request = delivery.connections[index].request.as_mut();
     if let Some(upload) = request.and_then(|request| request.lines.take()) {
-        refuse(delivery, index, &upload, problem);
+        refuse(delivery, index, upload, problem, unsaved);
         delivery.flush(index, wire);
     }
     settle(delivery, index, wire);
@@ -45,17 +52,22 @@ pub(in crate::engine) fn may_go_on(delivery: &Delivery, index: u32) -> Result<()
     }
 }
 
-/// Ends a request by lines with an error: nothing more is read from its connection.
+/// Ends a request by lines with an error: nothing more is read from its connection. `unsaved` is a
+/// place in the log that is not saved, and behind all that the request has published.
 pub(in crate::engine) fn refuse(
     delivery: &mut Delivery,
     index: u32,
-    upload: &LineUpload,
+    upload: Box<LineUpload>,
     problem: Problem,
+    unsaved: Option<Mark>,
 ) {
     let published = upload.published;
     let problem = problem.after_publishing(published);
     if !upload.plan.has_acks {
-        return refuse_as(Endpoint::Publish, delivery, index, &problem, &upload.head);
+        return match unsaved.filter(|_| upload.newest.is_some()) {
+            Some(mark) => refuse_when_saved(delivery, index, upload, &problem, mark),
+            None => refuse_as(Endpoint::Publish, delivery, index, &problem, &upload.head),
+        };
     }
     let requests = &mut delivery.connections.stats.requests;
     requests.count(Endpoint::Publish, problem.status);
@@ -67,4 +79,30 @@ pub(in crate::engine) fn refuse(
     }
     write_error(&mut delivery.response.out, framing, &problem, published);
     delivery.connections.enter(index, State::Closing);
+}
+
+/// Keeps the response with an error until the log is saved up to a place. The request is kept beside
+/// it, for the response that it gets if that takes too long.
+#[cold]
+fn refuse_when_saved(
+    delivery: &mut Delivery,
+    index: u32,
+    upload: Box<LineUpload>,
+    problem: &Problem,
+    mark: Mark,
+) {
+    let before = delivery.response.out.len();
+    let context = last_response(delivery, &upload.head);
+    delivery.response.problem(problem, &context);
+    let written = delivery.response.out.split_off(before);
+    let connections = &mut delivery.connections;
+    let requests = &mut connections.stats.requests;
+    requests.count(Endpoint::Publish, problem.status);
+    connections.holders.clear(index);
+    connections[index].flags.insert(Flags::CLOSE);
+    let request = connections.request_state(index);
+    request.input = Vec::new();
+    request.lines = Some(upload);
+    request.update_charge();
+    wait(delivery, index, mark, Answer::Written(written));
 }

@@ -150,6 +150,10 @@ fn answer(
             if is_draining {
                 conn.flags.insert(Flags::CLOSE);
             }
+            if let Some(request) = conn.request.as_mut() {
+                // They were refused.
+                request.lines = None;
+            }
             connections.enter(index, State::Idle);
         }
         State::Streaming | State::Body => {}
@@ -164,6 +168,9 @@ fn answer(
 
 fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool) {
     let framing = acknowledgements::framing(delivery, index);
+    if !is_saved && acknowledgements::is_refused(delivery, index) {
+        return acknowledgements::write_not_saved(delivery, index, &not_saved());
+    }
     let Delivery {
         connections,
         response,

@@ -46,13 +46,7 @@ pub(super) fn refuse_as(
     problem: &Problem,
     head: &[u8],
 ) {
-    let heads = &delivery.response.heads;
-    let context = ResponseContext {
-        keep_alive: KeepAlive::Close,
-        head_only: is_head(head),
-        origin: http1::origins(head).find_map(|origin| heads.echoed(origin)),
-        callback: None,
-    };
+    let context = last_response(delivery, head);
     delivery.response.problem(problem, &context);
     let connections = &mut delivery.connections;
     connections.stats.requests.count(endpoint, problem.status);
@@ -65,6 +59,17 @@ pub(super) fn refuse_as(
         request.upload = None;
         request.lines = None;
         request.update_charge();
+    }
+}
+
+/// How the last response of a connection is written, to a request of which this was read.
+pub(super) fn last_response<'b>(delivery: &Delivery, head: &'b [u8]) -> ResponseContext<'b> {
+    let heads = &delivery.response.heads;
+    ResponseContext {
+        keep_alive: KeepAlive::Close,
+        head_only: is_head(head),
+        origin: http1::origins(head).find_map(|origin| heads.echoed(origin)),
+        callback: None,
     }
 }
 

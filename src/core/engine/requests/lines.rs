@@ -147,10 +147,14 @@ pub(super) fn proceed(
             }
             let request = delivery.connections.request_state(index);
             let upload = request.lines.take().expect("it was kept");
-            refuse_lines(delivery, index, &upload, Problem::no_room());
+            let mark = unsaved(requests, upload.newest);
+            refuse_lines(delivery, index, upload, Problem::no_room(), mark);
         }
-        Ok(Step::Done) => finish(requests, delivery, index, &mut upload),
-        Err(problem) => refuse_lines(delivery, index, &upload, problem),
+        Ok(Step::Done) => finish(requests, delivery, index, upload),
+        Err(problem) => {
+            let mark = unsaved(requests, upload.newest);
+            refuse_lines(delivery, index, upload, problem, mark);
+        }
     }
     Some(taken)
 }
@@ -378,10 +382,18 @@ fn unsaved(requests: &Requests, message: Option<MessageId>) -> Option<Mark> {
 
 /// Ends a request whose lines are all published: publishes the end of the channel, if it asks for
 /// that, and answers.
-fn finish(requests: &mut Requests, delivery: &mut Delivery, index: u32, upload: &mut LineUpload) {
-    let ended = match publish_end(requests, delivery, upload) {
+fn finish(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    mut upload: Box<LineUpload>,
+) {
+    let ended = match publish_end(requests, delivery, &upload) {
         Ok(ended) => ended,
-        Err(problem) => return refuse_lines(delivery, index, upload, problem),
+        Err(problem) => {
+            let mark = unsaved(requests, upload.newest);
+            return refuse_lines(delivery, index, upload, problem, mark);
+        }
     };
     delivery.connections.holders.clear(index);
     if let Some(ended) = ended {

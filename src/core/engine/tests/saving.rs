@@ -258,6 +258,69 @@ fn lines_are_delivered_at_once_and_the_request_is_answered_when_saved() {
 }
 
 #[test]
+fn error_of_lines_counts_what_is_saved() {
+    let mut server = server();
+    let batch = by_lines("").replace("/news?", "?");
+    let (id, _) = server.ask(Access::Trusted, &batch);
+    let lines = "{\"channel\":\"a\",\"data\":1}\nbad\n";
+    assert_eq!(server.ask_again(id, chunk(lines)), "");
+    assert_eq!(server.engine.state(id), Some(State::Publishing));
+    // Nothing more is read from it.
+    assert_eq!(server.ask_again(id, chunk(lines)), "");
+    let mark = take(&mut server);
+    server.saved(mark);
+    let told = server.take(id);
+    assert_eq!(status(&told), "400");
+    assert!(told.contains("line 2") && told.contains("\"published\":1"));
+    assert!(told.contains("Connection: close"), "{told}");
+    assert_eq!(server.engine.state(id), Some(State::Closing));
+    assert_eq!(server.engine.buffered_bytes(), 0);
+    assert_eq!(server.engine.delivery.connections.line_requests.used(), 0);
+
+    // One whose lines are all saved, or that has none, is refused at once.
+    for first in ["{\"channel\":\"a\",\"data\":2}\n", ""] {
+        let (id, _) = server.ask(Access::Trusted, &batch);
+        if !first.is_empty() {
+            assert_eq!(server.ask_again(id, chunk(first)), "");
+            let mark = take(&mut server);
+            server.saved(mark);
+        }
+        let told = server.ask_again(id, chunk("bad\n"));
+        assert_eq!(status(&told), "400");
+    }
+}
+
+#[test]
+fn error_of_lines_that_are_not_saved_in_time_counts_none() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, &by_lines(""));
+    assert_eq!(server.ask_again(id, chunk("one\n")), "");
+    assert_eq!(server.ask_again(id, "no chunk\r\n"), "");
+    assert_eq!(server.engine.state(id), Some(State::Publishing));
+    server.pass(5_000);
+    let told = server.take(id);
+    assert_eq!(status(&told), "503");
+    assert!(!told.contains("\"published\""), "{told}");
+    assert_eq!(told.matches("HTTP/1.1").count(), 1, "{told}");
+    assert_eq!(server.engine.state(id), Some(State::Closing));
+    assert_eq!(server.engine.delivery.connections.line_requests.used(), 0);
+}
+
+#[test]
+fn error_of_lines_at_a_deadline_waits_for_the_log() {
+    let mut server = server();
+    let (id, _) = server.ask(Access::Trusted, &by_lines(""));
+    assert_eq!(server.ask_again(id, chunk("one\n")), "");
+    server.pass(30_000);
+    assert_eq!(server.take(id), "");
+    let mark = take(&mut server);
+    server.saved(mark);
+    let told = server.take(id);
+    assert_eq!(status(&told), "408");
+    assert!(told.contains("\"published\":1"), "{told}");
+}
+
+#[test]
 fn acknowledgements_wait_for_the_log_in_their_order() {
     let mut server = server();
     let (id, head) = server.ask(Access::Trusted, &by_lines("&ack=1"));
