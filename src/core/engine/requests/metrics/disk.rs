@@ -44,7 +44,8 @@ pub(super) fn encode(disk: &DiskGauges, encoder: &mut DescriptorEncoder<'_>) -> 
         ),
         (
             "disk_cut_bytes",
-            "Bytes of saved history that were cut off at the start, from the first damage on",
+            "Bytes of saved history that were cut off at the start: damaged records, and what follows \
+             them in their segments",
             disk.cut_bytes,
             MetricType::Gauge,
         ),
