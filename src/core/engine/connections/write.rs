@@ -235,6 +235,11 @@ fn rearm(connections: &mut Connections, index: u32) {
         // fault: block-outlives-itself
         State::Streaming => {
             connections.arm_stream(index);
+            // Nothing but the pace of a stream may keep it paused after a write.
+            let conn = &mut connections[index];
+            if conn.reader.is_paused() && conn.reader.pace_ms == 0 {
+                conn.reader.end_pause();
+            }
             // While it was blocked nothing was read.
             connections.restart_message(index);
             if has_input {

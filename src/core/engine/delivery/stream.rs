@@ -11,7 +11,8 @@ use super::shapes;
 use super::start::{ReceiveRequest, Start, check_names, open_channels};
 use super::state::Delivery;
 use crate::base::meter::Frame;
-use crate::engine::connections::{Flags, State, Wire, write_frames};
+use crate::base::wheel::TICK_MS;
+use crate::engine::connections::{Connections, Flags, State, Wire, write_frames};
 use crate::engine::response::{Framing, Problem, ResponseWriter};
 use crate::engine::routing::{Params, Since};
 use crate::http1::status;
@@ -294,6 +295,13 @@ fn deliver_mixed(
             Item::Gap(_) | Item::End { .. } => {
                 let followed: Channels = hub.followed(&conn.reader).collect();
                 let is_done = hub.are_done(followed.iter().copied(), item.seq());
+                if is_done && conn.awaits_log() {
+                    if frames.is_empty() {
+                        return pause_for_answers(connections, index);
+                    }
+                    items = &items[..frames.len()];
+                    break;
+                }
                 frames.push(notice(hub, transport, options, *item, &followed, is_done));
                 gaps += u64::from(matches!(item, Item::Gap(_)));
                 done_at = is_done.then_some(item.seq());
@@ -348,6 +356,14 @@ fn write_items(
             }
         }
     }
+}
+
+/// Lets a stream that is done wait until the log has answered what its client has published. Its end
+/// comes behind that.
+#[cold]
+fn pause_for_answers(connections: &mut Connections, index: u32) {
+    connections[index].reader.pause();
+    connections.arm_ms(index, TICK_MS);
 }
 
 /// Ends a stream whose next item is a gap, which it can report in no other way.

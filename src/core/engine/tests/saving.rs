@@ -1,7 +1,7 @@
 //! A log that is saved, as publishers see it.
 
 use super::support::{Server, config, status};
-use crate::engine::{Access, State};
+use crate::engine::{Access, ConnId, State};
 use crate::log::{Health, Mark};
 
 const PUBLISH: &str = "POST /publish/news HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
@@ -504,4 +504,47 @@ fn retry_of_a_last_message_publishes_the_end_that_is_missing() {
     // Again it changes nothing.
     assert_eq!(status(&server.ask_again(id, publish("?end=1"))), "200");
     assert_eq!(server.engine.newest().0, 2);
+}
+
+/// A socket that follows and publishes, and a text frame of its client.
+fn socket(server: &mut Server) -> ConnId {
+    let (id, response) = server.ask(
+        Access::Trusted,
+        "GET /ws/a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+    );
+    assert_eq!(status(&response), "101");
+    id
+}
+
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | text.len() as u8, 0, 0, 0, 0];
+    frame.extend(text.as_bytes());
+    frame
+}
+
+#[test]
+fn socket_that_ends_its_channel_is_answered_before_it_is_closed() {
+    for end in [
+        r#"{"publish":"a","data":1,"end":true,"ref":7}"#,
+        r#"{"publish":"a","end":true,"ref":7}"#,
+    ] {
+        let mut server = server();
+        let id = socket(&mut server);
+        assert_eq!(server.ask_again(id, frame(end)), "");
+        server.pass(0);
+        let received = server.take(id);
+        assert!(!received.contains("\"end\""), "{received}");
+        server.pass(100);
+        assert_eq!(server.take(id), "");
+        let mark = take(&mut server);
+        server.saved(mark);
+        let answer = server.take(id);
+        assert!(answer.contains("\"ref\":7"), "{answer}");
+        server.pass(16);
+        server.pass(0);
+        let last = server.take(id);
+        assert!(last.contains("\"end\":true"), "{last}");
+        assert_ne!(server.engine.state(id), Some(State::Streaming));
+    }
 }
