@@ -15,6 +15,9 @@ const KEPT_BYTES: usize = 16 << 10;
 /// The longest message of a socket that only receives, before it is refused like any other.
 const MAX_REFUSED_BYTES: usize = 1 << 10;
 
+/// Why a socket is closed for whose client's messages there is no memory.
+pub(super) const NO_ROOM: &str = "the memory for unfinished messages is spent";
+
 /// Processes bytes of a client up to the end of the next message or control frame. Returns how many
 /// were taken.
 pub(super) fn next_frame(
@@ -66,8 +69,7 @@ pub(super) fn next_frame(
     } else if !delivery.connections[index].is_duplex() {
         // Nothing counts after a close frame.
     } else if !has_room {
-        let reason = "the memory for unfinished messages is spent";
-        close_socket(delivery, index, CloseCode::NoRoom, reason);
+        close_socket(delivery, index, CloseCode::NoRoom, NO_ROOM);
     } else {
         let connections = &mut delivery.connections;
         let request = connections.request_state(index);

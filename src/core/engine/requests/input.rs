@@ -4,15 +4,16 @@
 //! the one before is written or waits to be. It never decides what a request means.
 
 use super::execute::{authorize, handle_request, invite_body, refuse_before_body};
-use super::frames::{execute_delayed, next_frame};
+use super::frames::{NO_ROOM, execute_delayed, next_frame};
 use super::lines;
 use super::state::Requests;
 use crate::engine::connections::{ConnId, Flags, State, Upload, Wire};
-use crate::engine::delivery::{Delivery, give_up_hold, refuse, settle, wait_behind};
+use crate::engine::delivery::{Delivery, close_socket, give_up_hold, refuse, settle, wait_behind};
 use crate::engine::response::Problem;
 use crate::engine::routing::{Route, is_by_lines};
 use crate::engine::stats::CloseReason;
 use crate::http1::{self, Decoder, Framing, Head, Outcome, Scan, Version};
+use crate::ws::CloseCode;
 
 /// Requests of one connection processed in one tick.
 const PIPELINE_BUDGET: usize = 32;
@@ -54,7 +55,7 @@ pub(in crate::engine) fn input(
             let done = process_input(requests, delivery, index, bytes, wire);
             buffer_input(delivery, index, &bytes[done..], wire);
         }
-        Some(_) if !has_room => connections.close(index, CloseReason::NoRoom, &mut delivery.hub),
+        Some(_) if !has_room => end_without_room(delivery, index),
         Some(request) => {
             request.input.extend_from_slice(bytes);
             process_buffered(requests, delivery, index, wire);
@@ -193,11 +194,25 @@ fn buffer_input(delivery: &mut Delivery, index: u32, rest: &[u8], wire: &mut imp
     }
     if !connections.buffers.has_room(rest.len()) {
         delivery.flush(index, wire);
-        return delivery.close(index, CloseReason::NoRoom);
+        return end_without_room(delivery, index);
     }
     let request = connections.request_state(index);
     request.input.extend_from_slice(rest);
     request.update_charge();
+}
+
+/// Ends a connection for whose input there is no room. A WebSocket that is between two frames is told
+/// so.
+fn end_without_room(delivery: &mut Delivery, index: u32) {
+    let conn = &mut delivery.connections[index];
+    if conn.is_blocked() || !conn.is_duplex() {
+        return delivery.close(index, CloseReason::NoRoom);
+    }
+    if let Some(request) = conn.request.as_mut() {
+        request.input = Vec::new();
+        request.delayed_command = None;
+    }
+    close_socket(delivery, index, CloseCode::NoRoom, NO_ROOM);
 }
 
 /// Counts and discards unexpected input on a stream; closes the connection above

@@ -548,3 +548,28 @@ fn socket_that_ends_its_channel_is_answered_before_it_is_closed() {
         assert_ne!(server.engine.state(id), Some(State::Streaming));
     }
 }
+
+#[test]
+fn socket_without_room_for_its_commands_is_told_so() {
+    let mut small = config();
+    small.max_buffer_bytes = 8_000;
+    small.max_head_bytes = 1_000;
+    let mut server = Server::with_history(&small);
+    let id = socket(&mut server);
+    server.ask_again(id, frame(r#"{"publish":"a","data":1}"#));
+    // It waits for the publish, and everything behind it.
+    server.ask_again(id, frame(r#"{"channels":["b"]}"#));
+    let more: Vec<u8> = (0..400)
+        .flat_map(|_| frame(r#"{"channels":["b"]}"#))
+        .collect();
+    let mut received = String::new();
+    for part in more.chunks(900) {
+        if server.engine.state(id) == Some(State::Streaming) {
+            received += &server.ask_again(id, part);
+        }
+    }
+    assert_eq!(server.engine.state(id), Some(State::Closing));
+    // 1011, which is not UTF-8.
+    let close = received.split("\u{fffd}").last();
+    assert_eq!(close, Some("the memory for unfinished messages is spent"));
+}
