@@ -77,6 +77,8 @@ struct Plan {
     fault: Option<Fault>,
     /// Syncs alone fail.
     of_syncs: Option<Errno>,
+    /// The thread panics at a sync.
+    syncs_panic: bool,
     /// Syncs alone take until the other end of this is dropped.
     hang: Option<Receiver<()>>,
 }
@@ -116,6 +118,14 @@ impl Faulty {
             ..Plan::default()
         };
         release
+    }
+
+    /// The thread that syncs panics from now on.
+    pub(super) fn panic_at_syncs(&self) {
+        *self.0.lock().unwrap() = Plan {
+            syncs_panic: true,
+            ..Plan::default()
+        };
     }
 
     /// All operations fail from now on.
@@ -186,6 +196,8 @@ impl Files for Faulty {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         self.check()?;
+        let panics = self.0.lock().unwrap().syncs_panic;
+        assert!(!panics, "as the test wants");
         let hang = self.0.lock().unwrap().hang.clone();
         if let Some(hang) = hang {
             let _ = hang.recv();

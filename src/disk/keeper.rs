@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub(super) enum Done {
     Read(io::Result<Vec<u8>>),
     /// The segment was removed; or the files, where they could not be synced.
     Removed(u64, Result<(), (io::Error, Vec<Arc<File>>)>),
+    /// The thread has panicked, and does nothing more.
+    Lost,
 }
 
 /// The thread.
@@ -43,10 +46,15 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Does what comes until no more can come. `done` tells the writer, whose job it makes of it.
+    /// Does what comes until no more can come, or until it panics. `job` makes of a result what the
+    /// writer is told.
     pub(super) fn run<J>(self, tasks: &Receiver<Task>, jobs: &Sender<J>, job: impl Fn(Done) -> J) {
         for task in tasks {
-            if jobs.send(job(self.carry_out(task))).is_err() {
+            // What a task leaves half done is what a crash would leave. The hook has said why.
+            let done = catch_unwind(AssertUnwindSafe(|| self.carry_out(task)));
+            let is_lost = done.is_err();
+            let is_told = jobs.send(job(done.unwrap_or(Done::Lost))).is_ok();
+            if is_lost || !is_told {
                 return;
             }
         }

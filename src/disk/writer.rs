@@ -398,6 +398,9 @@ impl Writer {
                 self.synced(result);
                 self.let_go();
             }
+            // Nothing is synced or removed any more, so this thread ends in the same way, which refuses
+            // publishes.
+            Done::Lost => panic!("the thread that syncs saved history has panicked"),
         }
         self.write_pending();
     }

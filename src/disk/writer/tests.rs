@@ -288,6 +288,19 @@ fn thread_that_panics_is_told_once() {
 }
 
 #[test]
+fn keeper_that_panics_is_told_once() {
+    let mut world = World::new(DataSync::Second, DataFull::Refuse);
+    world.files.panic_at_syncs();
+    world.hand_over(0, 5);
+    world.wait_saved();
+    world.wait_health(Health::Fails);
+    assert!(world.saver.next_report().is_none());
+    world.files.heal();
+    let (trust, read) = world.finish(4);
+    assert_eq!((trust, read), (Trust::Answered, entries(0..5, 100)));
+}
+
+#[test]
 fn end_does_not_wait_for_a_disk_that_hangs() {
     let mut world = World::new(DataSync::Second, DataFull::Refuse);
     world.hand_over(0, 5);
