@@ -9,7 +9,7 @@ use super::settle::settle;
 use super::state::Delivery;
 use super::waiting::{Answer, Waiting};
 use crate::engine::connections::{Flags, State, Wire, write_behind};
-use crate::engine::response::Problem;
+use crate::engine::response::{KeepAlive, Problem};
 use crate::http1::status;
 use crate::log::Mark;
 use crate::ws::{self, Opcode};
@@ -121,7 +121,8 @@ fn answer(
         delivery.connections.defer_input(index);
     }
     let ends = !is_saved && matches!(answer, Answer::Acknowledgements { .. });
-    write(delivery, index, answer, is_saved);
+    let closes = is_last && delivery.drain.is_some();
+    write(delivery, index, answer, is_saved, closes);
     let next = delivery.publishing.front();
     if !ends && next.is_some_and(|next| next.id == id && is_ready(next)) {
         return;
@@ -166,7 +167,9 @@ fn answer(
     settle(delivery, index, wire);
 }
 
-fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool) {
+/// Appends the response to one publisher. `closes`: it is the last of its connection, as the server
+/// drains.
+fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool, closes: bool) {
     let framing = acknowledgements::framing(delivery, index);
     if !is_saved && acknowledgements::is_refused(delivery, index) {
         return acknowledgements::write_not_saved(delivery, index, &not_saved());
@@ -182,10 +185,13 @@ fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool) {
     }
     match answer {
         Answer::Http {
-            context,
+            mut context,
             endpoint,
             json,
         } => {
+            if closes {
+                context.keep_alive = KeepAlive::Close;
+            }
             let status = match (&json, is_saved) {
                 (_, false) => {
                     let problem = not_saved();

@@ -162,8 +162,29 @@ fn drain_waits_for_publishers() {
     let mark = take(&mut server);
     assert!(!server.engine.is_drained());
     server.saved(mark);
-    assert_eq!(status(&server.take(id)), "200");
+    let answer = server.take(id);
+    assert_eq!(status(&answer), "200");
+    assert!(answer.contains("Connection: close\r\n"), "{answer}");
     assert_eq!(server.engine.state(id), Some(State::Closing));
+}
+
+#[test]
+fn drain_closes_behind_the_last_publisher_that_is_not_saved() {
+    let mut server = server();
+    // HTTP/1.0 is told so in words.
+    let kept = PUBLISH.replace("1.1", "1.0\r\nConnection: keep-alive");
+    let (id, _) = server.ask(Access::Trusted, &[PUBLISH, PUBLISH].concat());
+    let (old, _) = server.ask(Access::Trusted, &kept);
+    server.engine.begin_drain();
+    server.engine.set_log_health(Health::Fails);
+    server.pass(5_000);
+    let answers = server.take(id);
+    let (first, last) = answers.split_at(answers.rfind("HTTP/1.1").expect("an answer"));
+    assert_eq!((status(first), status(last)), ("503", "503"));
+    assert!(!first.contains("Connection: close"), "{first}");
+    assert!(last.contains("Connection: close"), "{last}");
+    let answer = server.take(old);
+    assert!(!answer.contains("keep-alive"), "{answer}");
 }
 
 #[test]
