@@ -300,9 +300,17 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]; the message is handed back.
+    /// See [`Refusal`]; the message is handed back. One that the log does not take now is to be
+    /// submitted again, and is not counted as refused.
     pub fn submit<'n>(&mut self, message: Draft<'n>) -> Result<Published, (Refusal, Draft<'n>)> {
-        self.requests.log.publish(&mut self.delivery.hub, message)
+        let Engine {
+            requests, delivery, ..
+        } = self;
+        let published = requests.log.publish(&mut delivery.hub, message);
+        if let Err((refusal, _)) = &published {
+            requests.log.take_back(refusal);
+        }
+        published
     }
 
     /// The place up to which the log has to be saved before the publisher of a message may be

@@ -223,6 +223,14 @@ impl Log {
         }
     }
 
+    /// Does not count a refusal of its own: what was refused is kept, and published later.
+    #[cold]
+    pub(crate) fn take_back(&mut self, refusal: &Refusal) {
+        if let Log::Saved(saved) = self {
+            saved.take_back(refusal);
+        }
+    }
+
     /// The place up to which the log has to be saved before the publisher of a message is answered;
     /// `None` if it is.
     #[inline]

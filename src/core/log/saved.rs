@@ -158,6 +158,15 @@ impl Saved {
         Refusal::LogBusy
     }
 
+    /// Does not count the refusal that came last.
+    pub(super) fn take_back(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::LogBusy => self.refused.busy -= 1,
+            Refusal::LogFails => self.refused.failing -= 1,
+            _ => {}
+        }
+    }
+
     /// Publishes that were refused since the start.
     pub fn refused(&self) -> Refused {
         self.refused

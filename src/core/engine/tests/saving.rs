@@ -2,7 +2,9 @@
 
 use super::support::{Server, config, status};
 use crate::engine::{Access, ConnId, State};
+use crate::hub::Refusal;
 use crate::log::{Health, Mark};
+use crate::message::{ChannelName, Data, Draft};
 
 const PUBLISH: &str = "POST /publish/news HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
 
@@ -185,6 +187,24 @@ fn drain_closes_behind_the_last_publisher_that_is_not_saved() {
     assert!(last.contains("Connection: close"), "{last}");
     let answer = server.take(old);
     assert!(!answer.contains("keep-alive"), "{answer}");
+}
+
+#[test]
+fn producer_that_waits_for_the_log_is_not_refused() {
+    let mut server = server();
+    server.engine.set_log_health(Health::Fails);
+    let mut draft = Draft::new(
+        ChannelName::parse("news".as_bytes()).expect("a name"),
+        Data::from("x"),
+    );
+    for _ in 0..3 {
+        let (refusal, again) = server.engine.submit(draft).expect_err("nothing is taken");
+        assert!(matches!(refusal, Refusal::LogFails));
+        draft = again;
+    }
+    assert_eq!(server.engine.requests.log.refused().failing, 0);
+    assert_eq!(status(&server.ask(Access::Trusted, PUBLISH).1), "503");
+    assert_eq!(server.engine.requests.log.refused().failing, 1);
 }
 
 #[test]
