@@ -208,6 +208,7 @@ fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool, cl
                 }
             };
             stats.requests.count(endpoint, status);
+            log::debug!(target: "encke::access", "connection {index}: {status} for what was to be saved");
         }
         Answer::Written(bytes) => response.out.extend_from_slice(&bytes),
         Answer::Acknowledgements { piece, .. } if is_saved => {

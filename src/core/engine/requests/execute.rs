@@ -364,6 +364,12 @@ pub(super) fn await_log(
     mark: Mark,
     json: Option<Vec<u8>>,
 ) {
+    log::debug!(
+        target: "encke::access",
+        "connection {index}: {:?} {} waits to be saved",
+        head.method,
+        head.path.escape_ascii(),
+    );
     let answer = Answer::Http {
         context: context.without_callback(),
         endpoint: endpoint_of(Route::of(head.path)),
