@@ -133,6 +133,7 @@ fn rich() -> Twin {
         Op::Leave(2),
         Op::Forget(1),
         Op::Publish(1, 7),
+        Op::Forget(0),
     ] {
         twin.apply(op);
     }
@@ -153,6 +154,8 @@ fn rich() -> Twin {
         };
         twin.log.publish(&mut twin.hub, draft).unwrap();
     }
+    let unused = twin.hub.open_all([name("unused")].iter()).unwrap();
+    twin.hub.enqueue_idle(unused[0]);
     twin
 }
 

@@ -47,6 +47,9 @@ pub(super) fn check(hub: &Hub) {
     let by_age: Vec<Seq> = by_age.map(|key| hub.messages[key as usize].seq()).collect();
     assert!(by_age.is_sorted_by(|one, other| one < other));
     assert_eq!(by_age.len(), hub.messages.len());
+    let times = hub.ages.iter(&hub.messages);
+    let times: Vec<_> = times.map(|key| hub.messages[key as usize].at()).collect();
+    assert!(times.is_sorted() && times.last().is_none_or(|&last| last <= hub.now()));
 }
 
 fn check_ring(hub: &Hub, index: u32, channel: &Channel) {
@@ -76,10 +79,10 @@ fn check_lists(hub: &Hub, index: u32, channel: &Channel) {
     for &at in waiting.iter().chain(&ready) {
         let subscription = &hub.subscriptions[at as usize];
         assert_eq!(subscription.channel, index);
-        assert!(
-            subscription.sibling == NONE
-                || hub.subscriptions.contains(subscription.sibling as usize)
-        );
+        if subscription.sibling != NONE {
+            let sibling = &hub.subscriptions[subscription.sibling as usize];
+            assert_eq!(sibling.follower, subscription.follower);
+        }
     }
     let entries = channel.ring().into_iter().flat_map(|ring| &ring.entries);
     let pending: u32 = entries.map(|entry| entry.pending).sum();
