@@ -114,9 +114,16 @@ impl World {
     /// Another process goes on, after a rest; this one ends without a word.
     fn become_other(self, sync: DataSync, full: DataFull, max_history_bytes: u64) -> World {
         let World {
-            saver, files, dir, ..
+            mut saver,
+            files,
+            dir,
+            ..
         } = self;
         let (frozen, lock) = saver.freeze().unwrap();
+        // News that was not looked at yet.
+        while let Some(report) = saver.next_report() {
+            assert!(matches!(report.event, Event::Usage | Event::AtRest));
+        }
         let before = content(&dir);
         let store = Store::thaw(
             files.clone(),
