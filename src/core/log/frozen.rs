@@ -15,7 +15,7 @@ use crate::frozen::{self, Bytes, Freezer, ThawError, Thawer};
 use crate::hub::Hub;
 use crate::message::{Epoch, Seq};
 
-const LOG: ThawError = ThawError::Damaged("the log is none");
+const LOG: ThawError = ThawError::Damaged("the log is not valid");
 const RECORDS: ThawError = ThawError::Damaged("the records of the log are none");
 
 /// Bytes of records that are written as one value.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claims::{MAX_PATTERNS, MAX_SUBJECT_BYTES};
 use super::{Invalid, KeyId, Rules, Token, Tokens};
-use crate::frozen::{Freezer, ThawError, Thawer};
+use crate::frozen::{Count, Freezer, ThawError, Thawer};
 use crate::pattern::Pattern;
 
 /// The blocked subjects of one record.
@@ -18,10 +18,10 @@ const BLOCKS_PER_RECORD: usize = 256;
 
 #[derive(Serialize, Deserialize)]
 struct FrozenCounts {
-    verified: u64,
-    cached: u64,
-    checks: u64,
-    refused: [u64; Invalid::NAMES.len()],
+    verified: Count,
+    cached: Count,
+    checks: Count,
+    refused: [Count; Invalid::NAMES.len()],
     /// Records with blocked subjects that follow.
     records: u32,
 }
@@ -40,10 +40,10 @@ impl Tokens {
         let blocks: Vec<(&str, u64)> = self.blocks.iter().collect();
         let records = blocks.chunks(BLOCKS_PER_RECORD);
         state.put(&FrozenCounts {
-            verified: self.verified,
-            cached: self.cached,
-            checks: self.checks,
-            refused: self.refused,
+            verified: Count(self.verified),
+            cached: Count(self.cached),
+            checks: Count(self.checks),
+            refused: self.refused.map(Count),
             records: records.len() as u32,
         })?;
         for blocks in records {
@@ -65,10 +65,10 @@ impl Tokens {
     ) -> Result<Tokens, ThawError> {
         let counts: FrozenCounts = state.take()?;
         let mut tokens = Tokens {
-            verified: counts.verified,
-            cached: counts.cached,
-            checks: counts.checks,
-            refused: counts.refused,
+            verified: counts.verified.0,
+            cached: counts.cached.0,
+            checks: counts.checks.0,
+            refused: counts.refused.map(|Count(count)| count),
             ..Tokens::new(rules, seed)
         };
         let mut count = 0;

@@ -136,8 +136,12 @@ impl Conn {
         let state = self.state;
         let request = self.request.as_deref();
         let has = |part: fn(&RequestState) -> bool| request.is_some_and(part);
-        let is_arriving = has(|request| request.upload.is_some() != request.lines.is_some());
-        let has_body = has(|request| request.upload.is_some() || request.lines.is_some());
+        let (has_upload, has_lines) = (
+            has(|request| request.upload.is_some()),
+            has(|request| request.lines.is_some()),
+        );
+        // The error of a request by lines may wait until what it counts is saved.
+        let ends_by_lines = state == State::Publishing && self.flags.contains(Flags::CLOSE);
         let is_queued = self.reader.is_queued();
         let is_placed = is_queued || self.reader.is_paused() || self.is_blocked();
         let rules = [
@@ -164,11 +168,15 @@ impl Conn {
                 "a connection is parked by the transport of others",
             ),
             (
-                !self.reader.is_paused() || self.reader.pace_ms > 0,
+                // A socket also waits so, for the answer to what ended its channel.
+                !self.reader.is_paused() || self.reader.pace_ms > 0 || self.is_duplex(),
                 "a reader is paused that has no pace",
             ),
             (
-                has_body == (state == State::Body) && (is_arriving || !has_body),
+                match state {
+                    State::Body => has_upload != has_lines,
+                    _ => !has_upload && (!has_lines || ends_by_lines),
+                },
                 "a body is arriving exactly in state Body",
             ),
             (

@@ -552,6 +552,57 @@ fn publishers_that_wait_for_the_log() {
     assert!(sent[&lines.index].contains("\"id\""));
 }
 
+/// The error counts what is saved, and says so when it is, or when that has taken too long.
+#[test]
+fn errors_of_lines_that_wait_for_the_log() {
+    for is_saved in [true, false] {
+        let mut server = Server::saved(Config::default());
+        let lines = server.ask(
+            "POST /publish?lines=1 HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+             1b\r\n{\"channel\":\"a\",\"data\":1}\nb\n\r\n",
+        );
+        assert_eq!(server.state(lines), State::Publishing);
+        let mark = server.engine.take_unsaved().unwrap().up_to;
+        let sent = server.hand_over(|engine, sockets, now_ms| {
+            if is_saved {
+                engine.saved(mark, sockets);
+            }
+            live_on(engine, sockets, now_ms);
+        });
+        let told = &sent[&lines.index];
+        assert_eq!(told.contains("\"published\":1"), is_saved, "{told}");
+        assert_eq!(told.contains(" 503 "), !is_saved, "{told}");
+    }
+}
+
+/// It pauses until its client has the answer: before that, and after it until the next tick.
+#[test]
+fn sockets_that_end_their_only_channel() {
+    for is_saved in [false, true] {
+        let mut server = Server::saved(Config::default());
+        let socket = server.socket("/ws/a");
+        server.send(
+            socket,
+            text_frame(r#"{"publish":"a","data":1,"end":true,"ref":"r"}"#),
+        );
+        server.pass(0);
+        let mark = server.engine.take_unsaved().unwrap().up_to;
+        if is_saved {
+            server.engine.saved(mark, &mut server.sockets);
+        }
+        assert_eq!(server.state(socket), State::Streaming);
+        let sent = server.hand_over(|engine, sockets, now_ms| {
+            engine.saved(mark, sockets);
+            for after_ms in [0, 16, 32, 48] {
+                tick(engine, sockets, now_ms + after_ms);
+            }
+        });
+        let told = &sent[&socket.index];
+        assert_eq!(told.contains("\"ref\":\"r\""), !is_saved, "{told}");
+        assert!(told.contains("\"end\":true"), "{told}");
+    }
+}
+
 #[test]
 fn tokens_blocks_and_reviews() {
     let mut server = Server::new(config());

@@ -11,7 +11,7 @@ use crate::base::time::Time;
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::message::{ChannelName, Seq};
 
-const CHANNEL: ThawError = ThawError::Damaged("a channel is none");
+const CHANNEL: ThawError = ThawError::Damaged("a channel is not valid");
 
 /// The frozen form of a [`Channel`].
 #[derive(Serialize, Deserialize)]

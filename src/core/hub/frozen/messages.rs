@@ -11,7 +11,7 @@ use crate::base::time::Time;
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::message::{EventName, FrozenData, IdempotencyKey, Seq};
 
-const MESSAGE: ThawError = ThawError::Damaged("a message is none");
+const MESSAGE: ThawError = ThawError::Damaged("a message is not valid");
 
 /// The most messages, as their places are numbers of 31 bits.
 const MAX_MESSAGES: usize = 1 << 31;
@@ -69,7 +69,9 @@ impl Hub {
             }
         }
         if next.is_some() != next_unexamined.is_some() {
-            return Err(ThawError::Damaged("the next message to examine is none"));
+            return Err(ThawError::Damaged(
+                "the next message to examine is not valid",
+            ));
         }
         self.ages.next = next;
         self.check_channels()

@@ -43,6 +43,9 @@ use crate::message::{ChannelName, Epoch, Seq};
 /// The highest number of a message: beyond it there would be no room for those that follow.
 const MAX_SEQ: Seq = Seq(1 << 62);
 
+/// The latest time: beyond it deadlines would have no place on a wheel.
+const MAX_NOW: Time = Time(1 << 50);
+
 const QUEUES: ThawError = ThawError::Damaged("a queue of channels is not one");
 
 /// What there is one of.
@@ -220,8 +223,10 @@ impl Hub {
         state: &mut Thawer<R>,
     ) -> Result<Hub, ThawError> {
         let head: Head = state.take()?;
-        if head.head > MAX_SEQ || !head.epoch.is_known() {
-            return Err(ThawError::Damaged("the head of the hub is none"));
+        if head.head > MAX_SEQ || head.now > MAX_NOW || !head.epoch.is_known() {
+            return Err(ThawError::Damaged(
+                "the epoch, number or time is out of range",
+            ));
         }
         let policies = Policies::new(config);
         let has_same_policies = policies.freeze() == state.take()?;
@@ -232,7 +237,7 @@ impl Hub {
         hub.thaw_floors(state)?;
         hub.thaw_channels(config.max_channels, state)?;
         if has_same_policies && !hub.has_valid_policies() {
-            return Err(ThawError::Damaged("a channel has a policy that is none"));
+            return Err(ThawError::Damaged("a channel has an unknown policy"));
         }
         let fitting = hub.limits.max_total_bytes / Stored::OVERHEAD_BYTES;
         hub.messages.reserve(head.stored.min(fitting));
@@ -272,7 +277,7 @@ impl Hub {
             limits: Limits::new(config),
             now: head.now,
             counts: head.counts.into(),
-            fan_out_ms: fan_out_ms.ok_or(ThawError::Damaged("a histogram is none"))?,
+            fan_out_ms: fan_out_ms.ok_or(ThawError::Damaged("a histogram is not valid"))?,
         })
     }
 
@@ -281,7 +286,7 @@ impl Hub {
         let mut values = state.take_all();
         while let Some(up_to) = values.take()? {
             let floor = floors.next().filter(|_| up_to <= self.head);
-            *floor.ok_or(ThawError::Damaged("a floor of names is none"))? = up_to;
+            *floor.ok_or(ThawError::Damaged("a floor of names is not valid"))? = up_to;
         }
         match floors.next() {
             None => Ok(()),
@@ -352,7 +357,7 @@ impl Hub {
         while let Some(FrozenLoss { channel, up_to }) = values.take()? {
             let losses = self.unsaved_losses.as_mut();
             let losses = losses.filter(|_| up_to <= self.head);
-            let losses = losses.ok_or(ThawError::Damaged("a loss is none"))?;
+            let losses = losses.ok_or(ThawError::Damaged("a loss is not valid"))?;
             let channel = channel.into_owned();
             losses.push(Loss { channel, up_to });
         }

@@ -17,9 +17,9 @@ use super::super::{Channel, Hub, Reader};
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::message::Seq;
 
-const SUBSCRIPTION: ThawError = ThawError::Damaged("a subscription is none");
-const READER: ThawError = ThawError::Damaged("a reader is none");
-const LISTS: ThawError = ThawError::Damaged("a list of readers is none");
+const SUBSCRIPTION: ThawError = ThawError::Damaged("a subscription is not valid");
+const READER: ThawError = ThawError::Damaged("a reader is not valid");
+const LISTS: ThawError = ThawError::Damaged("a list of readers is not valid");
 
 /// The frozen form of a [`Reader`]. Which channels it follows is in the state of the hub, by its
 /// follower.

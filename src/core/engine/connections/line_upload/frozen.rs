@@ -99,7 +99,7 @@ pub(in crate::engine::connections) fn thaw(
         && key.is_none_or(IdempotencyKey::has_room_for_parts)
         && decoder.is_done() == (end != BodyEnd::Open);
     if !is_possible {
-        return Err(ThawError::Damaged("a request by lines is none"));
+        return Err(ThawError::Damaged("a request by lines is not valid"));
     }
     let mut counted = Charge::new(open);
     counted.set(1);

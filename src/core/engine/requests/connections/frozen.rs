@@ -42,7 +42,7 @@ impl TryFrom<FrozenSearch<'_>> for Search {
         let is_block = |block_s: u64| (1..=MAX_BLOCK_S).contains(&block_s);
         let is_subject = (1..=MAX_SUBJECT_BYTES).contains(&frozen.subject.len());
         if !is_subject || !frozen.block_s.is_none_or(is_block) {
-            return Err(ThawError::Damaged("a search is for nobody"));
+            return Err(ThawError::Damaged("a search has no subject"));
         }
         Ok(Search {
             action: match frozen.ends {

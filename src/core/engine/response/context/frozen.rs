@@ -42,7 +42,7 @@ impl TryFrom<FrozenContext> for ResponseContext<'static> {
         let keep_alive = ALL.get(usize::from(frozen.keep_alive)).copied();
         Ok(ResponseContext {
             keep_alive: keep_alive
-                .ok_or(ThawError::Damaged("a connection stays open in no way"))?,
+                .ok_or(ThawError::Damaged("a connection has an unknown keep-alive"))?,
             head_only: frozen.head_only,
             origin: frozen.origin,
             callback: None,

@@ -80,7 +80,7 @@ impl TryFrom<&FrozenRule<'_>> for Rule {
             Publish::Anyone,
             Publish::Nobody,
         ];
-        const DAMAGED: ThawError = ThawError::Damaged("a right is of nobody");
+        const DAMAGED: ThawError = ThawError::Damaged("a right has an unknown holder");
         let subscribe = frozen.subscribe.map(|number| {
             let subscribe = SUBSCRIBES.get(usize::from(number)).copied();
             subscribe.ok_or(DAMAGED)
