@@ -23,7 +23,7 @@ pub use body::body;
 pub use entry::entry;
 pub use head::head;
 pub use params::params;
-pub use thaw::thaw;
+pub use thaw::{is_thawed, thaw};
 pub use token::token;
 pub use ws::ws;
 

@@ -66,13 +66,18 @@ fn frozen(engine: &Engine) -> Vec<u8> {
 
 /// A state, whose checksums are repaired.
 pub fn thaw(bytes: &[u8]) {
+    is_thawed(bytes);
+}
+
+/// As [`thaw()`]. Returns whether there is an engine with this state.
+pub fn is_thawed(bytes: &[u8]) -> bool {
     let config = Config {
         max_channels: 100,
         page: false,
         ..Config::default()
     };
     let Ok(mut engine) = thawed(&config, &repaired(bytes)) else {
-        return;
+        return false;
     };
     engine.check();
     let state = frozen(&engine);
@@ -116,4 +121,5 @@ pub fn thaw(bytes: &[u8]) {
     }
     let state = frozen(&engine);
     assert!(thawed(&config, &state).is_ok(), "it cannot be handed over");
+    true
 }

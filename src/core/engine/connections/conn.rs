@@ -169,7 +169,9 @@ impl Conn {
             ),
             (
                 // A socket also waits so, for the answer to what ended its channel.
-                !self.reader.is_paused() || self.reader.pace_ms > 0 || self.is_duplex(),
+                !self.reader.is_paused()
+                    || (self.reader.pace_ms > 0 && state != State::Held)
+                    || self.is_duplex(),
                 "a reader is paused that has no pace",
             ),
             (

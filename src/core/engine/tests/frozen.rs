@@ -624,6 +624,29 @@ fn tokens_blocks_and_reviews() {
     assert!(sent[&stream.index].contains("event: expired"));
 }
 
+/// A connection that is parked while the review is under way is no reason for it.
+#[test]
+fn newcomer_is_not_reviewed() {
+    let mut server = Server::new(Config {
+        anonymous: Some(vec!["a".parse().unwrap()]),
+        ..config()
+    });
+    let request = |token: &str| format!("GET /sse/a HTTP/1.1\r\nHost: h\r\n{token}\r\n");
+    let anonymous = server.engine.accept(Access::Public).unwrap();
+    server.send(anonymous, request(""));
+    server.config = config();
+    server.engine.reconfigure(&config());
+    let ann = token("ann", 600, "**", "**");
+    let newcomer = server.engine.accept(Access::Public).unwrap();
+    server.send(
+        newcomer,
+        request(&format!("Authorization: Bearer {ann}\r\n")),
+    );
+    let sent = server.hand_over(live_on);
+    assert!(sent[&anonymous.index].contains("event: expired"));
+    assert!(sent[&newcomer.index].contains("later"));
+}
+
 #[test]
 fn token_that_expires() {
     let mut server = Server::new(config());

@@ -31,7 +31,6 @@ pub(in crate::engine::delivery) fn freeze<W: Write>(
         })?;
         let mut parked: Vec<u32> = change.parked.iter().copied().collect();
         parked.sort_unstable();
-        // fault: newcomers-are-reviewed-after-thawing
         state.put_all(parked)?;
     }
     Ok(())
