@@ -154,8 +154,10 @@ fn rich() -> Twin {
         };
         twin.log.publish(&mut twin.hub, draft).unwrap();
     }
-    let unused = twin.hub.open_all([name("unused")].iter()).unwrap();
-    twin.hub.enqueue_idle(unused[0]);
+    let names = [name("unused"), name("idle")];
+    for channel in twin.hub.open_all(names.iter()).unwrap() {
+        twin.hub.enqueue_idle(channel);
+    }
     twin
 }
 
@@ -202,6 +204,30 @@ fn channels_and_readers_beyond_the_limits_are_refused() {
 
 /// Readers with their followers.
 type Readers = Vec<(u32, Reader)>;
+
+#[test]
+fn other_limits_hold_as_after_a_reload() {
+    let twin = rich();
+    let used = twin.hub.meter().used();
+    let state = twin.freeze();
+    let with = |max_total_bytes: usize| {
+        let mut config = twin.config.clone();
+        config.history.max_total_bytes = max_total_bytes;
+        Twin::thaw(&config, &state).unwrap().0
+    };
+    let hub = with(twin.config.history.max_total_bytes);
+    assert!(!hub.is_reconfiguring());
+    let limit = 2 * twin.config.history.max_total_bytes;
+    assert_eq!(with(limit).meter().limit(), limit, "raised at once");
+    let mut hub = with(used / 2);
+    assert_eq!(hub.meter().limit(), used, "lowered step by step");
+    assert!(hub.is_reconfiguring());
+    for _ in 0..100 {
+        hub.continue_reconfigure(1);
+        check(&hub);
+    }
+    assert!(hub.meter().limit() < used && hub.meter().used() < used);
+}
 
 #[test]
 fn readers_of_others_are_refused() {
@@ -316,7 +342,7 @@ fn state_with_any_other_byte_is_refused_or_gives_a_hub_that_works() {
     let values = values(&state);
     for (place, value) in values.iter().enumerate().filter(|&(at, _)| at != FLOORS) {
         for (at, &byte) in value.iter().enumerate() {
-            for new in [byte.wrapping_sub(1), byte.wrapping_add(1), 0, 3, 255] {
+            for new in [byte.wrapping_sub(1), byte.wrapping_add(1), 0, 3, 100, 255] {
                 let mut values = values.clone();
                 values[place][at] = new;
                 try_out(&twin.config, &state_of(&values));

@@ -40,6 +40,7 @@ pub(super) fn check(hub: &Hub) {
         .map(|(_, stored)| stored.footprint())
         .sum();
     assert_eq!(hub.meter().used(), bytes);
+    assert!(bytes <= hub.meter().limit());
     assert_eq!(channels().map(Channel::bytes).sum::<usize>(), bytes);
     let ends = hub.messages.iter().filter(|(_, stored)| stored.is_end());
     assert_eq!(hub.ends, ends.count());
