@@ -123,6 +123,31 @@ fn service_reads_its_file_if_it_is_there_and_reloads() {
     assert!(manifest.contains(asset));
 }
 
+/// As systemd runs it: it expands `$$`.
+#[test]
+fn service_is_stopped_by_a_command_that_waits_for_its_end() {
+    let unit = fs::read_to_string(file("tools/systemd/encke.service")).unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStop="));
+    let script = line.unwrap().strip_prefix("-/bin/sh -c '").unwrap();
+    let script = script.strip_suffix('\'').unwrap().replace("$$", "$");
+    let stop = |pid: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &script]).env("MAINPID", pid);
+        command.spawn().unwrap()
+    };
+    let mut service = Service::start(Vec::new(), &["--listen=127.0.0.1:0", "--drain-delay=1h"]);
+    service.expect("READY=1");
+    let mut command = stop(&service.encke.child.id().to_string());
+    service.expect_stopping();
+    service.expect("WATCHDOG=1");
+    assert!(command.try_wait().unwrap().is_none(), "it does not wait");
+    service.stop();
+    service.encke.wait();
+    assert!(command.wait().unwrap().success());
+    // The main process has ended by itself.
+    assert!(stop("").wait().unwrap().success());
+}
+
 /// A passed socket: its name, where it listens, and itself.
 struct Passed {
     name: &'static str,
