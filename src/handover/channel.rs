@@ -142,6 +142,13 @@ impl Channel {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
+    /// From here on the other process cannot say anything: it finds that this end is closed. What it has
+    /// said can still be received, and this process can still say something.
+    pub(super) fn close_to_words(&self) {
+        // It fails only if it is closed already.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
+    }
+
     /// Says something.
     ///
     /// # Errors

@@ -225,14 +225,21 @@ impl TakeOver {
     ///
     /// # Errors
     ///
-    /// It does not come.
+    /// It does not come, and cannot come any more.
     pub(crate) fn taken(&self) -> Result<Go, TakeOverError> {
+        let hear = |waiting: &mut Waiting<'_>| match self.channel.receive(waiting)?.0 {
+            Message::Go(go) => Ok(go),
+            other => Err(other.instead_of("go")),
+        };
         let go = self.wait(|waiting| {
             self.channel.send(&Message::Taken, &[], waiting)?;
-            match self.channel.receive(waiting)?.0 {
-                Message::Go(go) => Ok(go),
-                other => Err(other.instead_of("go")),
-            }
+            hear(waiting)
+        });
+        let go = go.or_else(|fault| {
+            // Either the word was sent by now, and the old process has ended by it, or it cannot be sent:
+            // there is no moment at which neither of them serves.
+            self.channel.close_to_words();
+            Waiting::until(Instant::now(), hear).map_err(|_| fault)
         });
         go.map_err(|fault| TakeOverError::new("the old process serves on", fault))
     }

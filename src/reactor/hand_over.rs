@@ -218,6 +218,10 @@ impl Reactor {
         if self.inbox.is_drain_requested() {
             return Err(Failure::Drained);
         }
+        // Its own deadline is later: until then it hears the word.
+        if Instant::now() >= attempt.until() {
+            return Err(broken(Fault::TimedOut));
+        }
         let reload = self.inbox.take_noted_reload();
         let sent = Waiting::until(attempt.until(), |waiting| {
             channel.send(&Message::Go(Go { reload }), &[], waiting)

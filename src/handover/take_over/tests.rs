@@ -187,3 +187,21 @@ fn word_to_serve_is_needed() {
     drop(old);
     assert!(take_over.taken().is_err());
 }
+
+/// Of a word that comes at the last moment, both processes know whether it counts.
+#[test]
+fn word_is_heard_or_cannot_be_said() {
+    let go = || Message::Go(Go { reload: true });
+    // It waits in the queue when this side gives up.
+    let (old, take_over) = taking_over();
+    old.say(Message::Descriptors { count: 0 }, &[]);
+    old.say(go(), &[]);
+    assert!(take_over.taken().unwrap().reload);
+
+    // This side has given up.
+    let (old, mut take_over) = taking_over();
+    take_over.until = Instant::now();
+    assert!(take_over.taken().is_err());
+    let said = Waiting::until(Instant::now(), |waiting| old.0.send(&go(), &[], waiting));
+    assert!(matches!(said, Err(Fault::Ended)), "{said:?}");
+}
