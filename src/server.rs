@@ -18,7 +18,7 @@ use crate::handover::{Listening, Program, Stage, TakeOver, TakeOverError};
 use crate::inbox::{self, Handle, Inbox, Publisher};
 use crate::producer::stdin::Lines;
 use crate::producer::{Producer, Rest};
-use crate::reactor::{Input, Listener, Reactor};
+use crate::reactor::{End, Input, Listener, Reactor};
 use encke_core::config::{Address, Config, ConfigError};
 use encke_core::engine::Engine;
 use encke_core::log::{History, How, Identity};
@@ -63,6 +63,8 @@ pub enum Error {
     Data(DataError),
     /// Another server cannot be taken over: it serves on.
     TakeOver(TakeOverError),
+    /// Everything was handed over to a process that has ended at once: nobody serves.
+    Lost,
     /// A system call that the reactor needs failed.
     System(&'static str, io::Error),
 }
@@ -74,6 +76,9 @@ impl fmt::Display for Error {
             Error::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Error::Data(error) => write!(f, "--data-dir: {error}"),
             Error::TakeOver(error) => error.fmt(f),
+            Error::Lost => f.write_str(
+                "the process that has taken over has ended at once: nobody serves any more",
+            ),
             Error::System(what, error) => write!(f, "{what}: {error}"),
         }
     }
@@ -85,6 +90,7 @@ impl std::error::Error for Error {
             Error::Config(error) => Some(error),
             Error::Data(error) => Some(error),
             Error::TakeOver(error) => Some(error),
+            Error::Lost => None,
             Error::Bind(_, error) | Error::System(_, error) => Some(error),
         }
     }
@@ -257,7 +263,7 @@ impl Server {
     /// # Errors
     ///
     /// The system call of the poll failed. Or this server should take over another one, and that serves
-    /// on.
+    /// on. Or the process that has taken over has ended at once.
     pub fn run(self) -> Result<(), Error> {
         // Producers learn that the server is closed when the last receiver of their queue is
         // dropped.
@@ -268,9 +274,11 @@ impl Server {
             log::warn!("standard input is not read any more: there is no --stdin");
         }
         reactor.arrive().map_err(Error::TakeOver)?;
-        reactor
-            .run()
-            .map_err(|error| Error::System("the poll failed", error))
+        match reactor.run() {
+            Ok(End::Drained | End::HandedOver) => Ok(()),
+            Ok(End::Lost) => Err(Error::Lost),
+            Err(error) => Err(Error::System("the poll failed", error)),
+        }
     }
 }
 

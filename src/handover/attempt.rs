@@ -121,6 +121,14 @@ impl Attempt {
         Ending(self.ended)
     }
 
+    /// Ends a new process that was told to serve and has ended, or is about to.
+    pub(crate) fn lose(self) {
+        self.channel.close();
+        // The thread ends the process, and has nothing to log.
+        drop(self.end);
+        Ending(self.ended).wait();
+    }
+
     /// Lets the new process go on by itself: it serves, and hears that this one has said so to whom it
     /// concerns.
     pub(crate) fn succeed(self) {

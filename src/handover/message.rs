@@ -51,6 +51,8 @@ pub(crate) enum Message {
     Taken,
     /// Old to new: from here on the new process serves, and the old one never again.
     Go(Go),
+    /// New to old, after `Go`: it serves.
+    Serving,
 }
 
 /// What the old process says first. Descriptors follow: standard input, then those of `opened`.
@@ -123,6 +125,7 @@ impl Message {
             Message::Descriptors { .. } => "descriptors",
             Message::Taken => "taken",
             Message::Go(_) => "go",
+            Message::Serving => "serving",
         }
     }
 }

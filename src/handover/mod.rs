@@ -15,6 +15,7 @@
 //! descriptors, 253 a packet          ──►  watches them
 //!                                    ◄──  taken
 //! go                                 ──►  serves
+//!                                    ◄──  serving
 //! ends
 //! ```
 //!
@@ -31,7 +32,9 @@
 //! Invariants:
 //! - *Only one of them ever reads a socket*, or standard input, or writes to the directory of history.
 //!   `go` is the moment: whatever happens before, the old process serves on, and the new one changes
-//!   nothing that it shares with it.
+//!   nothing that it shares with it. Whatever happens after, the old process never serves again: if the
+//!   new one ends before it says `serving`, the old one ends too, with an error, so that a service manager
+//!   starts encke again.
 //! - *Every step has a deadline*, from one budget: `--upgrade-timeout`.
 //! - *Neither side trusts the other's bytes*: what cannot be read ends the attempt.
 

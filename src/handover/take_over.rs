@@ -244,6 +244,14 @@ impl TakeOver {
         go.map_err(|fault| TakeOverError::new("the old process serves on", fault))
     }
 
+    /// Tells the old process that this one serves.
+    pub(crate) fn serving(&self) {
+        // It waits only for a moment, and may have gone.
+        let _ = Waiting::until(Instant::now(), |waiting| {
+            self.channel.send(&Message::Serving, &[], waiting)
+        });
+    }
+
     /// What to watch, to know when the old process has gone.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.channel.into_fd()

@@ -4,16 +4,16 @@
 //! Owns the order. While the new process starts, everything goes on. Then what takes long comes to rest:
 //! the threads that save history, and the one of standard input. Then, between two ticks, the loop stops,
 //! writes its state, sends it with all descriptors, and says `go`. Nothing of that changes the state, so
-//! that the loop can go on at any point before.
+//! that the loop can go on at any point before. It never goes on after that.
 
 use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Reactor;
-use super::upgrade::{Means, time};
+use super::upgrade::{End, Means, time};
 use crate::handover::{
     self, Attempt, FORMATS, Failure, Fault, Go, Hello, Message, Program, Stage, Started, Waiting,
 };
@@ -22,6 +22,10 @@ use encke_core::engine::UpgradeResult;
 
 /// Bytes of the state that are written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// How long the new process may take to say that it serves. It has everything by then: a longer silence
+/// only says that the machine is busy.
+const SERVING_TIMEOUT: Duration = Duration::from_secs(1);
 
 const UNDER_WAY: &str = "upgrade: one is under way already";
 
@@ -227,13 +231,31 @@ impl Reactor {
             channel.send(&Message::Go(Go { reload }), &[], waiting)
         });
         sent.map_err(broken)?;
-        self.leave(&started, count, stopped);
+        let until = Instant::now() + SERVING_TIMEOUT;
+        match Waiting::until(until, |waiting| channel.receive(waiting)) {
+            Err(Fault::Ended) => self.lose(&started),
+            _ => self.leave(&started, count, stopped),
+        }
         Ok(())
+    }
+
+    /// The new process was told to serve, and has ended. It may have read and written, so that this one
+    /// cannot go on: it ends with an error.
+    fn lose(&mut self, started: &Started) {
+        self.upgrade.end = Some(End::Lost);
+        if let Some(attempt) = self.upgrade.attempt.take() {
+            attempt.lose();
+        }
+        log::error!(
+            "upgrade: process {}, encke {}, was told to serve and has ended",
+            started.pid,
+            started.version
+        );
     }
 
     /// The new process serves: this one says so, and ends.
     fn leave(&mut self, started: &Started, count: usize, stopped: Instant) {
-        self.upgrade.is_handed_over = true;
+        self.upgrade.end = Some(End::HandedOver);
         self.upgrade.notify(Stage::Done { pid: started.pid });
         if let Some(attempt) = self.upgrade.attempt.take() {
             attempt.succeed();

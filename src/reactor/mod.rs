@@ -26,6 +26,7 @@ mod upgrade;
 
 pub(crate) use frozen::Input;
 pub(crate) use listen::Listener;
+pub(crate) use upgrade::End;
 
 use std::collections::VecDeque;
 use std::io;
@@ -245,13 +246,13 @@ impl Reactor {
     }
 
     /// Runs until a drain is over, or everything is handed over to another process.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(mut self) -> io::Result<End> {
         while !self.engine.is_drained() {
             self.tick()?;
-            if self.upgrade.is_done() {
+            if let Some(end) = self.upgrade.end {
                 // Everything is the other process's: nothing is closed, removed or saved.
                 mem::forget(self);
-                return Ok(());
+                return Ok(end);
             }
         }
         self.upgrade.finish();
@@ -260,7 +261,7 @@ impl Reactor {
             "drained; {} connections were left",
             self.engine.connection_count()
         );
-        Ok(())
+        Ok(End::Drained)
     }
 
     fn finish_saving(&mut self) {

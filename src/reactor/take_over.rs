@@ -118,6 +118,7 @@ impl Reactor {
             "upgrade: took {count} connections over from encke {version}; nobody was served for {} ms",
             pause.as_millis()
         );
+        take_over.serving();
         let mut then = Some(then);
         let run = move || {
             if let Some(then) = then.take() {

@@ -19,7 +19,19 @@ pub(super) struct Upgrade {
     pub(super) started: Option<Started>,
     /// The last one, if it has failed.
     pub(super) ending: Option<Ending>,
-    pub(super) is_handed_over: bool,
+    /// How the loop ends, once everything is handed over: it closes nothing.
+    pub(super) end: Option<End>,
+}
+
+/// How a loop has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// A drain is over.
+    Drained,
+    /// Another process serves.
+    HandedOver,
+    /// Another process was told to serve, and has ended: nobody serves.
+    Lost,
 }
 
 /// What the program around the server gives for it.
@@ -39,7 +51,7 @@ impl Upgrade {
             attempt: None,
             started: None,
             ending: None,
-            is_handed_over: false,
+            end: None,
         }
     }
 
@@ -51,11 +63,6 @@ impl Upgrade {
     /// When the one that is under way is to end.
     pub(super) fn until(&self) -> Option<Instant> {
         self.attempt.as_ref().map(Attempt::until)
-    }
-
-    /// Whether everything is handed over: the loop ends, and closes nothing.
-    pub(super) fn is_done(&self) -> bool {
-        self.is_handed_over
     }
 
     /// Waits, at the end of this process, until the process of an upgrade that has failed is gone.

@@ -185,3 +185,25 @@ fn settings_that_are_wrong_by_now() {
     watched.server.upgrade();
     watched.kept.ask();
 }
+
+/// It may have answered: the old process cannot go on. Its code has a service manager start encke again.
+#[test]
+fn program_that_ends_when_it_is_to_serve() {
+    for (last, code) in [("", Some(1)), ("serving", Some(0))] {
+        let mut server = Server::start(&[]);
+        let mut kept = Kept::open(&server.address);
+        server.install_fake(&format!("hello ready state descriptors taken go {last}"));
+        kept.ask();
+        server.signal(rustix::process::Signal::USR2);
+        let (ended, lines) = server.encke.finish();
+        let lines = lines.join("\n");
+        assert_eq!(ended, code, "{lines}");
+        let is_said = lines.contains("was told to serve and has ended");
+        assert_eq!(is_said, last.is_empty(), "{lines}");
+        assert!(!lines.contains("serves on"), "{lines}");
+        if let Ok(pid) = fs::read_to_string(server.directory.path("pid")) {
+            let is_there = Path::new("/proc").join(&pid).exists();
+            assert!(!(last.is_empty() && is_there), "{pid} is there");
+        }
+    }
+}

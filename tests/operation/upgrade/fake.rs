@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! hello state descriptors   hear what comes next: all of it
-//! ready taken               say it
+//! go                        hear it, and let go of everything
+//! ready taken serving       say it
 //! format-9                  say that it is ready for a format that was not offered
 //! refuse                    say that it refuses
 //! garbage long nothing      say what is no message: no JSON, too much of it, an unknown word
@@ -44,6 +45,8 @@ fn program() {
             "ready" => say(json!({"ready": {"version": "9.9.9", "format": 1}}).to_string()),
             "format-9" => say(json!({"ready": {"version": "9.9.9", "format": 9}}).to_string()),
             "taken" => say(json!("taken").to_string()),
+            "go" => assert!(hear()["go"].is_object()),
+            "serving" => say(json!("serving").to_string()),
             "refuse" => say(json!({"refused": {"reason": "it is Sunday"}}).to_string()),
             "garbage" => say("\0\u{1}{".into()),
             "long" => say(format!("\"{}\"", "x".repeat(100_000))),
