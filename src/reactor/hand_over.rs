@@ -27,6 +27,13 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// only says that the machine is busy.
 const SERVING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long nobody may be served for an upgrade, once the state is written. Connections take some
+/// microseconds each, so that a process that is not done by then hangs, or the machine does.
+const PAUSE_LIMIT: Duration = Duration::from_secs(3);
+
+/// Bytes of the state for which a second is added to that.
+const BYTES_A_SECOND: u64 = 100_000_000;
+
 const UNDER_WAY: &str = "upgrade: one is under way already";
 
 impl Reactor {
@@ -194,8 +201,9 @@ impl Reactor {
             callbacks.run_readable();
             !inbox.is_drain_requested()
         };
+        let until = attempt.until().min(Instant::now() + pause_limit(bytes));
         let mut waiting = Waiting {
-            until: attempt.until(),
+            until,
             meanwhile: &mut meanwhile,
         };
         let channel = attempt.channel();
@@ -223,11 +231,11 @@ impl Reactor {
             return Err(Failure::Drained);
         }
         // Its own deadline is later: until then it hears the word.
-        if Instant::now() >= attempt.until() {
+        if Instant::now() >= until {
             return Err(broken(Fault::TimedOut));
         }
         let reload = self.inbox.take_noted_reload();
-        let sent = Waiting::until(attempt.until(), |waiting| {
+        let sent = Waiting::until(until, |waiting| {
             channel.send(&Message::Go(Go { reload }), &[], waiting)
         });
         sent.map_err(broken)?;
@@ -296,5 +304,21 @@ impl Reactor {
 
     fn count_upgrade(&mut self, result: UpgradeResult) {
         self.engine.gauges().upgrades.results[result as usize] += 1;
+    }
+}
+
+/// How long the new process may take with a state of so many bytes.
+fn pause_limit(bytes: u64) -> Duration {
+    PAUSE_LIMIT + Duration::from_millis(bytes / (BYTES_A_SECOND / 1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pause_is_longer_for_a_large_state() {
+        assert_eq!(pause_limit(0), Duration::from_secs(3));
+        assert_eq!(pause_limit(250_000_000), Duration::from_millis(5_500));
     }
 }

@@ -163,6 +163,14 @@ fn program_that_hangs_at_any_step() {
     assert!(watched.server.metric("encke_upgrade_seconds_count") >= 2.0);
 }
 
+/// Nobody is served meanwhile: that ends long before an attempt has to.
+#[test]
+fn pause_ends_by_itself() {
+    let mut watched = Watched::start(&["--upgrade-timeout=1h"]);
+    let words = "the time is up, before it had taken over";
+    watched.fails_with("hello ready hang", "timeout", words);
+}
+
 #[test]
 fn settings_that_are_wrong_by_now() {
     let directory = crate::Directory::new();
