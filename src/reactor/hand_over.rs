@@ -276,11 +276,18 @@ impl Reactor {
         );
         // A signal that came too late is for the new process.
         self.callbacks.run_readable();
-        if self.inbox.is_drain_requested()
-            && let Some(pid) = Pid::from_raw(started.pid as i32)
-        {
-            // It fails only if the process has ended.
-            let _ = kill_process(pid, Signal::TERM);
+        let Some(pid) = Pid::from_raw(started.pid as i32) else {
+            return;
+        };
+        let late = [
+            (self.inbox.take_noted_reload(), Signal::HUP),
+            (self.inbox.is_drain_requested(), Signal::TERM),
+        ];
+        for (is_late, signal) in late {
+            if is_late {
+                // It fails only if the process has ended.
+                let _ = kill_process(pid, signal);
+            }
         }
     }
 
