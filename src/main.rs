@@ -86,7 +86,7 @@ fn run(
         false => systemd::notify_ready(),
         // The manager takes no notice of this process before the old one has named it.
         true => server.when_taken_over(move |reload| {
-            systemd::notify_ready();
+            systemd::notify_taken_over();
             if reload {
                 reloader.request();
             }

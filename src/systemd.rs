@@ -98,6 +98,16 @@ pub(crate) fn notify_ready() {
     notify(&[NotifyState::Ready]);
 }
 
+/// Notifies the manager that this process has taken over, and lives: what it has said so far came before
+/// it was the main process, and was not heard.
+pub(crate) fn notify_taken_over() {
+    let mut state = vec![NotifyState::Ready];
+    if sd_notify::watchdog_enabled().is_some() {
+        state.push(NotifyState::Watchdog);
+    }
+    notify(&state);
+}
+
 /// Notifies the manager of an upgrade: it reloads, until it is ready again or another process is the
 /// main one.
 pub(crate) fn notify_upgrade(stage: Stage) {
