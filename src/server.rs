@@ -123,6 +123,10 @@ impl Server {
         let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
             .map_err(|error| Error::System("cannot create a poll", error))?;
         let listeners = listen(&config, &mut Vec::new())?;
+        for listener in &listeners {
+            let prepared = listener.prepare(&config);
+            prepared.map_err(|error| Error::Bind(listener.address.clone(), error))?;
+        }
         let addresses = add_all(&mut reactor, listeners)?;
         // Last: from here on the directory is one in use, which only an end makes clean again.
         if let Some(opened) = opened {

@@ -144,18 +144,9 @@ impl TakeOver {
     }
 
     /// The sockets on which the old process listens and that it has opened itself. Those that are not
-    /// taken out are closed when this process serves.
+    /// taken out are given up when this process serves.
     pub(crate) fn opened(&mut self) -> &mut Vec<(Listening, OwnedFd)> {
         &mut self.opened
-    }
-
-    /// The addresses of those that are left, for a log.
-    pub(crate) fn remaining(&self) -> Vec<String> {
-        let keys = self.opened.iter().filter_map(|(opened, _)| match opened {
-            Listening::Here { key, .. } => Some(key.clone()),
-            Listening::Inherited { .. } => None,
-        });
-        keys.collect()
     }
 
     /// Chooses a format that both know.

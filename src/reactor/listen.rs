@@ -85,6 +85,15 @@ impl Listener {
         }
     }
 
+    /// Sets the options of a socket that a service manager has passed to this process. Where another process
+    /// has handed it over, [`Listener::own`] does, later.
+    pub(crate) fn prepare(&self, config: &Config) -> io::Result<()> {
+        match self.opened {
+            Listening::Inherited { .. } => self.reconfigure(config),
+            Listening::Here { .. } => Ok(()),
+        }
+    }
+
     /// What another process has to know of it.
     pub(super) fn opened(&self) -> Listening {
         let mut opened = self.opened.clone();
@@ -107,6 +116,22 @@ impl Listener {
             && let Err(error) = file.set_mode(mode)
         {
             log::warn!("{} keeps its mode: {error}", self.address);
+        }
+    }
+
+    /// Gives up a socket that another process has handed over and that no setting names any more. The file
+    /// of a unix socket is removed.
+    pub(super) fn abandon(opened: &Listening, fd: &OwnedFd) {
+        let Listening::Here { key, file } = opened else {
+            return;
+        };
+        log::info!("not listening on {key} any more");
+        let address = SockRef::from(fd).local_addr().ok();
+        let path = address.as_ref().and_then(SockAddr::as_pathname);
+        if let (Some(path), Some(id)) = (path, file) {
+            let mut file = SocketFile::of_other(path, *id);
+            file.own();
+            drop(file);
         }
     }
 
@@ -147,7 +172,8 @@ impl Listener {
     }
 
     /// Listens on an address, with the socket options that `config` asks for. `is_control` says whether
-    /// it is one of [`Config::control`].
+    /// it is one of [`Config::control`]. One that was opened by a service manager keeps its options until
+    /// [`Listener::prepare`].
     pub(crate) fn bind(
         address: &Address,
         access: Access,
@@ -231,9 +257,6 @@ fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<Socket
                 ));
             }
             let socket = Socket::from(inherited.as_fd().try_clone_to_owned()?);
-            if ip_address.is_some() {
-                set_tcp_options(&socket, config.write_timeout)?;
-            }
             Ok((socket, None))
         }
         Address::Proxied(_) => Err(io::Error::other("`proxy:` is given twice")),

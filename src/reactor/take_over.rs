@@ -8,6 +8,7 @@ use mio::Poll;
 use super::arrival::{Arrival, Thawed, receive};
 use super::frozen::Input;
 use super::gate::AcceptGate;
+use super::listen::Listener;
 use super::notices::RateLimitedWarnings;
 use super::{Parts, Reactor};
 use crate::handover::{TakeOver, TakeOverError};
@@ -89,16 +90,16 @@ impl Reactor {
             return Ok(());
         };
         let Arrival {
-            take_over,
+            mut take_over,
             head,
             config,
             then,
         } = *arrival;
         let version = take_over.version().to_owned();
-        for address in take_over.remaining() {
-            log::info!("not listening on {address} any more");
-        }
         // From here on there is no other process to fall back to: nothing below fails for good.
+        for (opened, fd) in take_over.opened().drain(..) {
+            Listener::abandon(&opened, &fd);
+        }
         for listener in &mut self.listeners {
             listener.own(&config);
         }

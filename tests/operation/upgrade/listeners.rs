@@ -71,5 +71,6 @@ fn addresses_that_have_changed_are_closed_and_bound() {
     assert_eq!(status(&server.address), 200);
     let client = std::os::unix::net::UnixStream::connect(&before);
     assert!(client.is_err(), "nobody listens there any more");
+    assert!(!before.exists(), "its file is still there");
     kept.ask();
 }
