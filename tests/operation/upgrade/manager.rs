@@ -109,12 +109,17 @@ struct Update {
 }
 
 impl Update {
-    /// `pids` is what the manager says, line by line, the last one for ever.
+    /// `pids` is what the manager says, line by line, the last one for ever: the main process, the state of
+    /// the service (active), and since when it is in that (1).
     fn new(pids: &str) -> Update {
         let directory = Directory::new();
         std::fs::write(directory.path("pids"), pids).unwrap();
         let systemctl = format!(
-            "#!/bin/sh\ncd '{}'\ncase $1 in show) ;; *) exit 0 ;; esac\nhead -n 1 pids\n\
+            "#!/bin/sh\ncd '{}'\ncase $1 in show) ;; *) exit 0 ;; esac\n\
+             read -r pid state since < pids\n\
+             echo \"MainPID=$pid\"\n\
+             echo \"ActiveState=${{state:-active}}\"\n\
+             echo \"StateChangeTimestampMonotonic=${{since:-1}}\"\n\
              if [ \"$(wc -l < pids)\" -gt 1 ]; then sed -i 1d pids; fi\n",
             directory.0.display()
         );
@@ -160,8 +165,21 @@ fn update_of_the_package_upgrades_what_runs() {
 fn update_of_the_package_leaves_what_does_not_run() {
     assert_eq!(Update::new("0\n").run(&["configure", "0.1.0"]), "");
     // The process has ended in the meantime.
-    let said = Update::new("999999999\n0\n").run(&["configure", "0.1.0"]);
+    let said = Update::new("999999999\n0 inactive 2\n").run(&["configure", "0.1.0"]);
     assert!(!said.contains("still the old one"), "{said}");
+}
+
+/// It does not wait for what comes later.
+#[test]
+fn update_of_the_package_says_at_once_that_an_upgrade_has_failed() {
+    let mut process = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = process.id();
+    let update = Update::new(&format!(
+        "{pid}\n{pid}\n{pid} reloading 2\n{pid} active 3\n1\n"
+    ));
+    let said = update.run(&["configure", "0.1.0"]);
+    assert!(said.contains("still the old one"), "{said}");
+    process.wait().unwrap();
 }
 
 #[test]
