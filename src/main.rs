@@ -16,10 +16,14 @@ use encke::handover::{Program, TakeOver};
 use encke::{Error, Server};
 use logging::Logger;
 use reload::Reloader;
-use signals::Signals;
+use signals::{EarlyUpgrade, Signals};
 
 fn main() -> ExitCode {
-    // First, as it is about standard input.
+    let early = match EarlyUpgrade::catch() {
+        Ok(early) => early,
+        Err(error) => return fail(&Error::System("cannot catch signals", error)),
+    };
+    // Before anything else reads standard input.
     let take_over = match TakeOver::is_wanted().then(TakeOver::from_stdin).transpose() {
         Ok(take_over) => take_over,
         Err(error) => return fail(&error),
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
         }
     };
     let logger = Logger::install(&loaded.options.log);
-    match run(arguments, loaded, logger, take_over) {
+    match run(arguments, loaded, logger, early, take_over) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
@@ -59,6 +63,7 @@ fn run(
     arguments: Arguments,
     loaded: Loaded,
     logger: &'static Logger,
+    early: EarlyUpgrade,
     take_over: Option<TakeOver>,
 ) -> Result<(), Error> {
     for warning in &loaded.warnings {
@@ -68,7 +73,8 @@ fn run(
     let program =
         program.map_err(|error| Error::System("cannot find the program that runs", error))?;
     // Before the addresses are bound, because a supervisor may send signals from then on.
-    let signals = Signals::catch().map_err(|error| Error::System("cannot catch signals", error))?;
+    let signals = Signals::catch(early);
+    let signals = signals.map_err(|error| Error::System("cannot catch signals", error))?;
     let is_upgrade = take_over.is_some();
     let mut server = match take_over {
         Some(take_over) => Server::take_over(take_over, loaded.config().clone())?,

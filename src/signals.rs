@@ -4,6 +4,8 @@
 //! at once, in the signal handler, so that it also ends a reactor that hangs. SIGHUP reloads the
 //! settings, SIGUSR2 begins an upgrade.
 //!
+//! SIGUSR2 would end a process that has only begun to start: it is caught first, and noted.
+//!
 //! The handler writes to a socket pair that the reactor watches. A thread that waits for signals
 //! would be as short, but it would be a second thread, and each command would take two wake-ups.
 
@@ -11,9 +13,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::SigId;
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -23,14 +26,33 @@ use encke::{Error, Server};
 use crate::reload::Reloader;
 use crate::systemd;
 
+/// Requests of an upgrade while the process starts. The other signals end a process that starts.
+pub(crate) struct EarlyUpgrade {
+    is_requested: Arc<AtomicBool>,
+    handler: SigId,
+}
+
+impl EarlyUpgrade {
+    /// Notes them from here on.
+    pub(crate) fn catch() -> io::Result<EarlyUpgrade> {
+        let is_requested = Arc::new(AtomicBool::new(false));
+        let handler = register(SIGUSR2, Arc::clone(&is_requested))?;
+        Ok(EarlyUpgrade {
+            is_requested,
+            handler,
+        })
+    }
+}
+
 /// Caught signals, which a server handles later.
 pub(crate) struct Signals {
     caught: SignalDelivery<UnixStream, SignalOnly>,
+    is_upgrade_requested: bool,
 }
 
 impl Signals {
     /// Catches signals from here on.
-    pub(crate) fn catch() -> io::Result<Signals> {
+    pub(crate) fn catch(early: EarlyUpgrade) -> io::Result<Signals> {
         let is_second = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             // In this order: at the first signal the flag is not set yet when the shutdown checks
@@ -41,7 +63,12 @@ impl Signals {
         let (read, write) = UnixStream::pair()?;
         let all = [SIGTERM, SIGINT, SIGHUP, SIGUSR2];
         let caught = SignalDelivery::with_pipe(read, write, SignalOnly, all)?;
-        Ok(Signals { caught })
+        // One that comes in between is noted twice, and asks for one upgrade.
+        signal_hook::low_level::unregister(early.handler);
+        Ok(Signals {
+            caught,
+            is_upgrade_requested: early.is_requested.load(Ordering::Relaxed),
+        })
     }
 
     /// Lets the server handle the signals, including those that were caught before.
@@ -49,6 +76,9 @@ impl Signals {
         let source = self.caught.get_read().try_clone();
         let source = source.map_err(|error| Error::System("cannot catch signals", error))?;
         let handle = server.handle();
+        if self.is_upgrade_requested {
+            handle.upgrade();
+        }
         server.watch(OwnedFd::from(source), move || {
             for signal in self.caught.pending() {
                 match signal {

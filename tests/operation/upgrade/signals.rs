@@ -1,12 +1,14 @@
 //! Signals while an upgrade is under way.
 
 use std::fs;
+use std::io::Write;
+use std::process::Command;
 
 use rustix::process::Signal;
 
 use super::{Kept, Server, wait_until};
-use crate::Directory;
-use crate::child::ENCKE;
+use crate::child::{ENCKE, Encke};
+use crate::{Directory, run};
 
 #[test]
 fn second_request_is_ignored_with_a_word() {
@@ -88,4 +90,24 @@ fn reload_meanwhile_is_carried_out_by_both() {
     fs::write(old, "no-page = true").unwrap();
     server.line_with("reload: new settings are in force");
     assert_eq!(server.address.status("GET", "/", b""), 404);
+}
+
+/// By default it would end the process.
+#[test]
+fn request_while_the_process_starts_is_carried_out_later() {
+    let directory = Directory::new();
+    let file = directory.path("encke.toml");
+    run("mkfifo", &[file.to_str().unwrap()]);
+    let mut command = Command::new(ENCKE);
+    let option = format!("--config={}", file.display());
+    let listen = "--listen=127.0.0.1:0";
+    let encke = Encke::start(command.args([listen, "--upgrade-timeout=100ms", &option]));
+    // It waits for its reader, which waits for what is written.
+    let mut settings = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    encke.signal(Signal::USR2);
+    settings.write_all(b"hold = 3").unwrap();
+    drop(settings);
+    while !encke.line().contains("upgrade: starting") {}
+    // The new one waits for its settings for ever.
+    while !encke.line().contains("this process serves on") {}
 }
