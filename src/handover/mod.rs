@@ -27,6 +27,7 @@
 //! failure    why an upgrade fails
 //! attempt    the old side: a thread that starts the new process and ends it if anything fails
 //! take_over  the new side
+//! victim     which of the two the kernel ends where memory does not suffice
 //! ```
 //!
 //! Invariants:
@@ -45,6 +46,7 @@ mod memory;
 mod message;
 mod program;
 mod take_over;
+mod victim;
 
 pub(crate) use attempt::{Attempt, Ending, Started, report};
 pub(crate) use channel::{Fault, Waiting};

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use super::channel::{Channel, Fault, Waiting};
 use super::message::{FORMATS, Go, Hello, Listening, Message, Ready};
+use super::victim::Victim;
 use super::{memory, program};
 use crate::inherit::inherit;
 use encke_core::config::Address;
@@ -48,6 +49,7 @@ pub struct TakeOver {
     hello: Hello,
     opened: Vec<(Listening, OwnedFd)>,
     inherited: [Vec<Address>; 2],
+    victim: Option<Victim>,
 }
 
 /// What the old process has handed over: the memory of the state, and how many descriptors follow.
@@ -74,8 +76,9 @@ impl TakeOver {
         let channel =
             channel.map_err(|error| TakeOverError::new("cannot take over a server", error))?;
         let heard = Waiting::until(Instant::now() + HELLO_TIMEOUT, |waiting| {
-            let (take_over, stdin) = TakeOver::hear(channel, waiting)?;
+            let (mut take_over, stdin) = TakeOver::hear(channel, waiting)?;
             rustix::stdio::dup2_stdin(stdin)?;
+            take_over.victim = Some(Victim::begin());
             Ok(take_over)
         });
         heard.map_err(|fault: Fault| TakeOverError::new("cannot take over a server", fault))
@@ -114,6 +117,7 @@ impl TakeOver {
             hello,
             opened,
             inherited,
+            victim: None,
         };
         Ok((take_over, stdin))
     }
@@ -237,6 +241,9 @@ impl TakeOver {
 
     /// Tells the old process that this one serves.
     pub(crate) fn serving(&self) {
+        if let Some(Err(error)) = self.victim.as_ref().map(Victim::end) {
+            log::warn!("cannot set the OOM score back, so that it stays 1000: {error}");
+        }
         // It waits only for a moment, and may have gone.
         let _ = Waiting::until(Instant::now(), |waiting| {
             self.channel.send(&Message::Serving, &[], waiting)

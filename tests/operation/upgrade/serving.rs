@@ -1,10 +1,13 @@
 //! What goes along beside connections.
 
+use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use rustix::process::Signal;
+
 use super::{Kept, Server};
-use crate::Directory;
+use crate::{Directory, run};
 
 #[test]
 fn half_a_line_of_standard_input_goes_along() {
@@ -41,7 +44,7 @@ fn counts_go_on_and_descriptors_do_not_grow() {
     server.upgrade();
     let descriptors = |server: &Server| {
         let path = format!("/proc/{}/fd", server.pid.as_raw_nonzero());
-        std::fs::read_dir(path).unwrap().count()
+        fs::read_dir(path).unwrap().count()
     };
     // The one in which the list is read.
     let before = descriptors(&server);
@@ -56,4 +59,31 @@ fn counts_go_on_and_descriptors_do_not_grow() {
         super::wait_until(|| descriptors(&server) <= before);
     }
     assert!(server.metric("encke_connections_handed_over_total") >= f64::from(UPGRADES - 1) * 20.0);
+}
+
+/// Where memory does not suffice, the kernel is to end the new process, as long as the old one serves.
+#[test]
+fn new_process_is_the_first_to_be_ended_until_it_serves() {
+    let directory = Directory::new();
+    let file = directory.path("encke.toml");
+    run("mkfifo", &[file.to_str().unwrap()]);
+    let mut server = Server::start(&[]);
+    let score = |pid: u32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    let before = score(server.pid.as_raw_nonzero().get() as u32);
+    let pid = directory.path("pid");
+    let script = format!(
+        "#!/bin/sh\necho $$ > '{}'\nexec '{}' \"$@\" --config='{}'\n",
+        pid.display(),
+        crate::child::ENCKE,
+        file.display()
+    );
+    server.install(server.executable("waiting", &script));
+    server.signal(Signal::USR2);
+    // It has opened its settings, and waits for what they are.
+    let settings = fs::OpenOptions::new().write(true).open(&file).unwrap();
+    let pid = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    assert_eq!(score(pid), "1000\n");
+    drop(settings);
+    server.become_other();
+    assert_eq!(score(pid), before);
 }
