@@ -61,29 +61,65 @@ fn counts_go_on_and_descriptors_do_not_grow() {
     assert!(server.metric("encke_connections_handed_over_total") >= f64::from(UPGRADES - 1) * 20.0);
 }
 
+/// A new process that has opened its settings, and waits for what they are.
+struct Waiting {
+    settings: fs::File,
+    pid: u32,
+}
+
+impl Waiting {
+    /// Begins an upgrade of a server to it.
+    fn start(server: &Server) -> Waiting {
+        let [file, pid] = ["settings", "pid"].map(|name| server.directory.path(name));
+        run("mkfifo", &[file.to_str().unwrap()]);
+        let script = format!(
+            "#!/bin/sh\necho $$ > '{}'\nexec '{}' \"$@\" --config='{}'\n",
+            pid.display(),
+            crate::child::ENCKE,
+            file.display()
+        );
+        server.install(server.executable("waiting", &script));
+        server.signal(Signal::USR2);
+        // It waits for its reader.
+        let settings = fs::OpenOptions::new().write(true).open(file).unwrap();
+        let pid = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+        Waiting { settings, pid }
+    }
+}
+
 /// Where memory does not suffice, the kernel is to end the new process, as long as the old one serves.
 #[test]
 fn new_process_is_the_first_to_be_ended_until_it_serves() {
-    let directory = Directory::new();
-    let file = directory.path("encke.toml");
-    run("mkfifo", &[file.to_str().unwrap()]);
-    let mut server = Server::start(&[]);
     let score = |pid: u32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
-    let before = score(server.pid.as_raw_nonzero().get() as u32);
-    let pid = directory.path("pid");
-    let script = format!(
-        "#!/bin/sh\necho $$ > '{}'\nexec '{}' \"$@\" --config='{}'\n",
-        pid.display(),
-        crate::child::ENCKE,
-        file.display()
-    );
-    server.install(server.executable("waiting", &script));
-    server.signal(Signal::USR2);
-    // It has opened its settings, and waits for what they are.
-    let settings = fs::OpenOptions::new().write(true).open(&file).unwrap();
-    let pid = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    let mut server = Server::start(&[]);
+    let before = score(server.encke.child.id());
+    let Waiting { settings, pid } = Waiting::start(&server);
     assert_eq!(score(pid), "1000\n");
     drop(settings);
     server.become_other();
     assert_eq!(score(pid), before);
+}
+
+/// It must not serve by itself, and leaves what is saved as it is.
+#[test]
+fn new_process_ends_where_the_old_one_was_killed() {
+    let data = Directory::new();
+    let option = format!("--data-dir={}", data.path("data").display());
+    let mut server = Server::start(&[&option]);
+    let publish = |server: &Server| server.address.status("POST", "/publish/news", b"kept");
+    assert_eq!(publish(&server), 200);
+    let Waiting { settings, .. } = Waiting::start(&server);
+    server.signal(Signal::KILL);
+    drop(settings);
+    // The log ends with the last process that has it.
+    let (code, lines) = server.encke.finish();
+    assert_eq!(code, None);
+    let lines = lines.join("\n");
+    assert!(lines.contains("nothing is handed over"), "{lines}");
+    assert!(!lines.contains("took"), "{lines}");
+    drop(server);
+
+    let server = Server::start(&[&option]);
+    let mut reader = server.address.open("/ndjson/news?since=-10");
+    reader.read_to("kept");
 }
