@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::SigId;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2, SIGXFSZ};
 use signal_hook::flag::{register, register_conditional_shutdown};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
@@ -60,6 +60,9 @@ impl Signals {
             register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
             register(signal, Arc::clone(&is_second))?;
         }
+        // A file that would exceed the limit of the process is an error of its write. By default the
+        // signal ends the process.
+        register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let (read, write) = UnixStream::pair()?;
         let all = [SIGTERM, SIGINT, SIGHUP, SIGUSR2];
         let caught = SignalDelivery::with_pipe(read, write, SignalOnly, all)?;

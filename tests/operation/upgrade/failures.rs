@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, prlimit};
+
 use super::{Kept, Server};
 
 /// Streams and idle connections over an upgrade that fails for a reason that the log names.
@@ -69,6 +71,24 @@ fn program_that_cannot_be_started() {
     watched.fails("failed", "cannot start");
     watched.server.install("/");
     watched.fails("failed", "cannot start");
+}
+
+/// The memory of the state counts as a file.
+#[test]
+fn state_that_exceeds_the_limit_for_files() {
+    let mut watched = Watched::start(&[]);
+    let limit = Rlimit {
+        current: Some(1 << 20),
+        maximum: None,
+    };
+    prlimit(Some(watched.server.pid), Resource::Fsize, limit).unwrap();
+    for channel in ["a", "b", "c"] {
+        let target = format!("/publish/{channel}");
+        let body = vec![b'x'; 600 << 10];
+        let published = watched.server.address.status("POST", &target, &body);
+        assert_eq!(published, 200);
+    }
+    watched.fails("failed", "File too large");
 }
 
 #[test]
