@@ -4,10 +4,11 @@
 //! many of them share, and the drain. It never parses a request, except for the origin of one that it
 //! refuses.
 //!
-//! Calls run one way: `deliver`, `deadlines` → `publishing` → `settle` → `poll`, `stream` → `state`, and
-//! `deadlines` → `duplex` → `stream`.
+//! Calls run one way: `deliver`, `deadlines` → `publishing` → `settle` → `poll`, `stream` → `state`,
+//! `poll` → `batch`, and `deadlines` → `duplex` → `stream`.
 
 mod acknowledgements;
+mod batch;
 mod deadlines;
 mod deliver;
 mod drain;

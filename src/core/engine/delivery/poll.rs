@@ -5,6 +5,9 @@
 
 use std::sync::Arc;
 
+use super::batch::{
+    Batch, batch_of, empty_cursor, has_gap, message_count, write_items, write_objects,
+};
 use super::ends::{self, Told};
 use super::linger;
 use super::retry_advice::{held_retry_ms, poll_retry_ms, spread_ms};
@@ -13,7 +16,6 @@ use super::shapes;
 use super::start::{ReceiveRequest, check_names, check_subscribers, open_channels};
 use super::state::Delivery;
 use crate::base::meter::Frame;
-use crate::encode::{Ends, Envelope};
 use crate::engine::connections::{
     Conn, Flags, LingerBatch, ResponseOptions, State, Wire, write_shared,
 };
@@ -22,17 +24,6 @@ use crate::engine::routing::Receive;
 use crate::hub::{Channels, Item, Take};
 use crate::message::Seq;
 use crate::transport::{Event, Options, Transport};
-
-/// The members of a batch beside its messages.
-#[derive(Clone, Debug, Default)]
-struct Batch {
-    cursor: Seq,
-    more: bool,
-    gap: bool,
-    ends: Told,
-    retry_ms: Option<u32>,
-    spread_ms: Option<u32>,
-}
 
 /// Opens a poll: writes its response, or parks it.
 pub(in crate::engine) fn open(
@@ -296,35 +287,6 @@ fn shared_empty(delivery: &mut Delivery) -> Arc<Frame> {
     frame
 }
 
-/// The batch of these items.
-fn batch_of(delivery: &Delivery, index: u32, items: &[Item], more: bool) -> Batch {
-    let audiences = items.iter().map(|item| match *item {
-        Item::Message { key, .. } => delivery.hub.message(key).subscribers(),
-        Item::Gap(_) | Item::End { .. } => 0,
-    });
-    Batch {
-        cursor: match items.last() {
-            Some(last) => last.seq(),
-            None => empty_cursor(delivery, index),
-        },
-        more,
-        gap: has_gap(items),
-        ends: Told::Nothing,
-        retry_ms: None,
-        spread_ms: spread_ms(audiences.max().unwrap_or(0)),
-    }
-}
-
-/// The cursor of a response without items. Nothing is pending, unless the right to receive it has
-/// ended: then the cursor is before that.
-fn empty_cursor(delivery: &Delivery, index: u32) -> Seq {
-    let conn = &delivery.connections[index];
-    match conn.has_expired(delivery.now()) && delivery.hub.has_pending(&conn.reader) {
-        true => conn.reader.cursor,
-        false => delivery.hub.head(),
-    }
-}
-
 /// Writes the response to a held poll and ends its hold: what it has accumulated, else `items`.
 fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
     let is_draining = delivery.drain.is_some();
@@ -483,65 +445,6 @@ fn end_hold(delivery: &mut Delivery, index: u32) {
     connections.enter(index, State::Idle);
 }
 
-/// Writes a batch with the messages among these items. It counts nothing, as the bytes may be
-/// shared.
-fn write_items(
-    delivery: &mut Delivery,
-    index: u32,
-    context: &ResponseContext<'_>,
-    batch: &Batch,
-    items: &[Item],
-    part: ResponsePart,
-) {
-    let mut objects = std::mem::take(&mut delivery.frames);
-    objects.clear();
-    for item in items {
-        if let Item::Message { key, .. } = *item {
-            objects.push(shapes::object(&mut delivery.hub, key));
-        }
-    }
-    write_objects(delivery, index, context, batch, objects.iter(), part);
-    objects.clear();
-    delivery.frames = objects;
-}
-
-fn write_objects<'o>(
-    delivery: &mut Delivery,
-    index: u32,
-    context: &ResponseContext<'_>,
-    batch: &Batch,
-    objects: impl Iterator<Item = &'o Arc<Frame>>,
-    part: ResponsePart,
-) {
-    let framing = delivery.framing(index, Transport::LongPoll);
-    let Delivery {
-        connections,
-        hub,
-        response,
-        ..
-    } = delivery;
-    let ended: Vec<&str>;
-    let envelope = Envelope {
-        cursor: hub.id(batch.cursor),
-        more: batch.more,
-        gap: batch.gap,
-        ends: match &batch.ends {
-            Told::Nothing => Ends::None,
-            Told::All => Ends::All,
-            Told::Of(channels) => {
-                let names = channels.iter().map(|&channel| hub.channel(channel).name());
-                ended = names.collect();
-                Ends::Of(&ended)
-            }
-        },
-        retry_ms: batch.retry_ms,
-        spread_ms: batch.spread_ms,
-    };
-    let objects = objects.map(|object| object.bytes());
-    connections.stats.completed += u64::from(batch.ends.is_all());
-    response.batch(context, &envelope, objects, part, framing);
-}
-
 /// What the response to a held poll may still take.
 pub(super) fn room(conn: &Conn, max_batch: Take) -> Take {
     let messages = conn.options().map_or(max_batch.messages, |options| {
@@ -554,13 +457,4 @@ pub(super) fn room(conn: &Conn, max_batch: Take) -> Take {
         messages,
         ..max_batch
     }
-}
-
-fn has_gap(items: &[Item]) -> bool {
-    items.iter().any(|item| matches!(item, Item::Gap(_)))
-}
-
-fn message_count(items: &[Item]) -> usize {
-    let is_message = |item: &&Item| matches!(item, Item::Message { .. });
-    items.iter().filter(is_message).count()
 }
