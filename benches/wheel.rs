@@ -5,7 +5,7 @@ mod support;
 use support::Bencher;
 
 use criterion::{BatchSize, BenchmarkId, Throughput};
-use encke_core::base::wheel::{TICK_MS, Wheel};
+use encke_core::base::wheel::{SLOT_MS, Wheel};
 
 const SIZES: [u32; 3] = [1_000, 100_000, 1_000_000];
 
@@ -98,7 +98,7 @@ fn expire(criterion: &mut Bencher) {
                     now_ms = wheel
                         .next_due_ms()
                         .expect("keys are armed")
-                        .max(now_ms + TICK_MS);
+                        .max(now_ms + SLOT_MS);
                 }
             });
         });

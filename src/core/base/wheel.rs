@@ -28,8 +28,8 @@ pub use frozen::FrozenDeadline;
 
 use super::list::{LinkTable, Links, List};
 
-/// Length of a tick of the wheel, its resolution.
-pub const TICK_MS: u64 = 16;
+/// The time that a slot of the wheel covers, one of its ticks: its resolution.
+pub const SLOT_MS: u64 = 16;
 
 const SLOTS: usize = 4096;
 const REVOLUTION_TICKS: u64 = SLOTS as u64;
@@ -76,7 +76,7 @@ impl Wheel {
     pub fn arm(&mut self, key: u32, deadline_ms: u64) {
         assert!(key < u32::MAX, "u32::MAX is not a key");
         // fault: deadline-rounds-down
-        let deadline = deadline_ms.div_ceil(TICK_MS).min(MAX_TICK);
+        let deadline = deadline_ms.div_ceil(SLOT_MS).min(MAX_TICK);
         self.nodes.grow_to_hold(key);
 
         let slot = self.nodes.at(key).slot;
@@ -104,13 +104,13 @@ impl Wheel {
 
     /// The deadline of `key` in ms since the server's start, rounded up to its tick.
     pub fn deadline_ms(&self, key: u32) -> Option<u64> {
-        Some(self.armed_node(key)?.deadline() * TICK_MS)
+        Some(self.armed_node(key)?.deadline() * SLOT_MS)
     }
 
     /// As [`Wheel::deadline_ms`]; of a key that [`Wheel::expire`] has returned and that is not armed
     /// again, the deadline for which it was returned.
     pub fn last_deadline_ms(&self, key: u32) -> Option<u64> {
-        Some(self.nodes.0.get(key as usize)?.deadline() * TICK_MS)
+        Some(self.nodes.0.get(key as usize)?.deadline() * SLOT_MS)
     }
 
     /// The earliest time, in ms since the server's start, at which [`Wheel::expire`] may
@@ -118,14 +118,14 @@ impl Wheel {
     ///
     /// Reads at most 65 words, however many keys are armed.
     pub fn next_due_ms(&self) -> Option<u64> {
-        Some(self.next_visit()?.saturating_mul(TICK_MS))
+        Some(self.next_visit()?.saturating_mul(SLOT_MS))
     }
 
     /// Whether [`Wheel::expire`] would have a key to return or to relink at `now_ms`. After a call
     /// that returned `None`, this tells whether the budget was the reason.
     pub fn has_due(&self, now_ms: u64) -> bool {
         self.next_visit()
-            .is_some_and(|visit| visit <= now_ms / TICK_MS)
+            .is_some_and(|visit| visit <= now_ms / SLOT_MS)
     }
 
     /// Disarms and returns the next key whose deadline is not after `now_ms`; `None` if there is no
@@ -136,7 +136,7 @@ impl Wheel {
     /// after `now_ms` is returned again by a following call. `now_ms` should never go back;
     /// if it does, no key is returned early.
     pub fn expire(&mut self, now_ms: u64, budget: &mut usize) -> Option<u32> {
-        let now = now_ms / TICK_MS;
+        let now = now_ms / SLOT_MS;
         if now >= self.cursor + REVOLUTION_TICKS {
             // More than a revolution behind: one revolution visits every slot. The order of the
             // slots no longer follows time; nothing depends on it.

@@ -17,7 +17,7 @@ use slab::Slab;
 use super::stored::Stored;
 use crate::base::list::List;
 use crate::base::time::Time;
-use crate::base::wheel::{TICK_MS, Wheel};
+use crate::base::wheel::{SLOT_MS, Wheel};
 use crate::message::Seq;
 
 /// All messages by age, and the deadlines of channels.
@@ -93,7 +93,7 @@ impl Ages {
     /// Makes a channel due at once.
     pub(super) fn arm_now(&mut self, channel: u32, now: Time) {
         // Deadlines are rounded up to a tick of the wheel.
-        self.arm(channel, Time(now.0.saturating_sub(TICK_MS)));
+        self.arm(channel, Time(now.0.saturating_sub(SLOT_MS)));
     }
 
     /// Removes the deadline of a channel, if it has one.

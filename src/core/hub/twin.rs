@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 use super::*;
-use crate::base::wheel::TICK_MS;
+use crate::base::wheel::SLOT_MS;
 use crate::config::{History, Policy};
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::log::{Log, Memory};
@@ -354,7 +354,7 @@ impl Twin {
                 && index < self.hub.resolved
             {
                 let at = self.published[oldest.seq.0 as usize - 1].at;
-                let due = at.after_ms(max_age_ms + 2 * TICK_MS);
+                let due = at.after_ms(max_age_ms + 2 * SLOT_MS);
                 let is_late = due <= self.now && oldest.pending == 0;
                 assert!(!is_late, "{:?} is late", oldest.seq);
                 let is_trimmed_later = oldest.pending > 0 || channel.running;
@@ -636,7 +636,7 @@ impl Twin {
         let is_examined = self.hub.ages.is_examined(&self.hub.messages, oldest.seq);
         assert!(!is_examined || deadline.is_some(), "nobody looks again");
         let is_unresolved = index >= self.hub.resolved;
-        let is_looked_at = deadline.is_some_and(|at| at <= self.now.after_ms(2 * TICK_MS));
+        let is_looked_at = deadline.is_some_and(|at| at <= self.now.after_ms(2 * SLOT_MS));
         if self.exceeds(place, channel) && !channel.running && !is_unresolved && !is_looked_at {
             assert!(oldest.pending > 0, "kept over the limit without need");
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_TICK, NOT_ARMED, REVOLUTION_TICKS, TICK_MS, Wheel, slot_of};
+use super::{MAX_TICK, NOT_ARMED, REVOLUTION_TICKS, SLOT_MS, Wheel, slot_of};
 use crate::base::time::Time;
 
 /// The frozen form of one deadline of a [`Wheel`].
@@ -39,7 +39,7 @@ impl Wheel {
     pub fn thaw(keys: usize, next_tick: u64, now: Time) -> Option<Wheel> {
         let mut wheel = Wheel::with_capacity(keys);
         wheel.cursor = next_tick;
-        (next_tick <= MAX_TICK.min(now.0 / TICK_MS)).then_some(wheel)
+        (next_tick <= MAX_TICK.min(now.0 / SLOT_MS)).then_some(wheel)
     }
 
     /// Adds a deadline of a wheel that is thawed. Returns its key, which the caller checks before it

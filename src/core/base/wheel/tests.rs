@@ -4,10 +4,10 @@ use super::*;
 use crate::base::time::Time;
 
 const KEYS: u32 = 40;
-const REVOLUTION_MS: u64 = REVOLUTION_TICKS * TICK_MS;
+const REVOLUTION_MS: u64 = REVOLUTION_TICKS * SLOT_MS;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// The time at which ticks exceed 32 bits, after some two years.
-const TICKS_OUTGROW_32_BITS_MS: u64 = (1 << 32) * TICK_MS;
+const TICKS_OUTGROW_32_BITS_MS: u64 = (1 << 32) * SLOT_MS;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -140,10 +140,10 @@ impl Pair {
     fn check(&self) {
         for (key, deadline_ms) in (0..).zip(&self.twin) {
             assert_eq!(self.wheel.is_armed(key), deadline_ms.is_some());
-            let rounded_ms = deadline_ms.map(|ms| ms.next_multiple_of(TICK_MS));
+            let rounded_ms = deadline_ms.map(|ms| ms.next_multiple_of(SLOT_MS));
             assert_eq!(self.wheel.deadline_ms(key), rounded_ms);
             if let Some(last_ms) = self.last[key as usize] {
-                let rounded_ms = last_ms.next_multiple_of(TICK_MS);
+                let rounded_ms = last_ms.next_multiple_of(SLOT_MS);
                 assert_eq!(self.wheel.last_deadline_ms(key), Some(rounded_ms));
             }
         }
@@ -151,7 +151,7 @@ impl Pair {
         let next_ms = self.wheel.next_due_ms();
         assert_eq!(next_ms.is_some(), earliest_ms.is_some());
         if let (Some(next_ms), Some(earliest_ms)) = (next_ms, earliest_ms) {
-            let rounded_ms = earliest_ms.next_multiple_of(TICK_MS);
+            let rounded_ms = earliest_ms.next_multiple_of(SLOT_MS);
             assert!(next_ms <= rounded_ms.max(self.expired_ms));
             assert!(self.wheel.has_due(next_ms));
             assert!(next_ms == 0 || !self.wheel.has_due(next_ms - 1));
@@ -161,7 +161,7 @@ impl Pair {
 
     fn check_slots(&self) {
         let wheel = &self.wheel;
-        assert!(wheel.cursor <= self.expired_ms / TICK_MS);
+        assert!(wheel.cursor <= self.expired_ms / SLOT_MS);
         let mut listed = 0;
         for (slot, list) in wheel.slots.iter().enumerate() {
             let on_map = wheel.occupied[slot / 64] >> (slot % 64) & 1 == 1;
@@ -169,7 +169,7 @@ impl Pair {
             for key in list.iter(&wheel.nodes) {
                 let node = wheel.nodes.at(key);
                 assert_eq!(usize::from(node.slot), slot);
-                let expired = self.expired_ms / TICK_MS;
+                let expired = self.expired_ms / SLOT_MS;
                 assert!(wheel.visit_of(slot) <= node.deadline().max(expired));
                 listed += 1;
             }
@@ -180,7 +180,7 @@ impl Pair {
 
 /// The rounding rule, implemented independently for the twin.
 fn is_due(deadline_ms: u64, now_ms: u64) -> bool {
-    deadline_ms <= now_ms - now_ms % TICK_MS
+    deadline_ms <= now_ms - now_ms % SLOT_MS
 }
 
 proptest! {
@@ -215,7 +215,7 @@ proptest! {
         }
         let mut wakes = 0;
         while let Some(next_ms) = pair.wheel.next_due_ms() {
-            assert!(next_ms + TICK_MS > pair.now_ms);
+            assert!(next_ms + SLOT_MS > pair.now_ms);
             pair.now_ms = pair.now_ms.max(next_ms);
             pair.expire(usize::MAX);
             wakes += 1;
@@ -310,7 +310,7 @@ fn far_deadline_is_visited_once_per_turn_and_twice_per_jump() {
     let mut wheel = Wheel::with_capacity(500);
     let keys = 0..500;
     for key in keys.clone() {
-        wheel.arm(key, 30 * DAY_MS + u64::from(key) * TICK_MS);
+        wheel.arm(key, 30 * DAY_MS + u64::from(key) * SLOT_MS);
     }
     let mut now_ms = 0;
     for _ in 0..100 {
@@ -328,11 +328,11 @@ fn deadlines_before_and_after_ticks_outgrow_32_bits() {
     let edge_ms = TICKS_OUTGROW_32_BITS_MS;
     let mut wheel = Wheel::with_capacity(4);
     drain(&mut wheel, edge_ms - 1000);
-    wheel.arm(0, edge_ms - TICK_MS);
+    wheel.arm(0, edge_ms - SLOT_MS);
     wheel.arm(1, edge_ms);
-    wheel.arm(2, edge_ms + TICK_MS);
+    wheel.arm(2, edge_ms + SLOT_MS);
     wheel.arm(3, edge_ms + 400 * DAY_MS);
-    for (key, at_ms) in [(0, edge_ms - TICK_MS), (1, edge_ms), (2, edge_ms + TICK_MS)] {
+    for (key, at_ms) in [(0, edge_ms - SLOT_MS), (1, edge_ms), (2, edge_ms + SLOT_MS)] {
         assert_eq!(wheel.next_due_ms(), Some(at_ms));
         assert_eq!(drain(&mut wheel, at_ms - 1).0, Vec::<u32>::new());
         assert_eq!(drain(&mut wheel, at_ms).0, [key]);
@@ -350,14 +350,14 @@ fn wheel_left_alone_for_years_is_not_early() {
     let now_ms = 5 * 365 * DAY_MS;
     wheel.arm(0, now_ms + 1000);
     assert_eq!(drain(&mut wheel, now_ms).0, Vec::<u32>::new());
-    assert_eq!(drain(&mut wheel, now_ms + 1000 + TICK_MS).0, [0]);
+    assert_eq!(drain(&mut wheel, now_ms + 1000 + SLOT_MS).0, [0]);
 }
 
 #[test]
 fn last_representable_tick_does_not_overflow() {
     let mut wheel = Wheel::with_capacity(1);
     wheel.arm(0, u64::MAX);
-    assert_eq!(wheel.deadline_ms(0), Some(MAX_TICK * TICK_MS));
+    assert_eq!(wheel.deadline_ms(0), Some(MAX_TICK * SLOT_MS));
     assert_eq!(drain(&mut wheel, 1000 * 365 * DAY_MS).0, Vec::<u32>::new());
     assert_eq!(drain(&mut wheel, u64::MAX).0, [0]);
     wheel.arm(0, u64::MAX);
@@ -400,8 +400,8 @@ fn deadlines_that_none_can_have_are_refused() {
         wheel.thaw_deadline(keys, deadline)
     };
     assert_eq!(thaw(8, 0, 0), Some(7));
-    assert_eq!(thaw(8, 1, TICK_MS), Some(7));
-    assert_eq!(thaw(8, 1, TICK_MS - 1), None);
+    assert_eq!(thaw(8, 1, SLOT_MS), Some(7));
+    assert_eq!(thaw(8, 1, SLOT_MS - 1), None);
     assert_eq!(thaw(8, MAX_TICK + 1, u64::MAX), None);
     assert_eq!(thaw(7, 0, 0), None);
 }

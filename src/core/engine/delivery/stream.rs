@@ -11,7 +11,7 @@ use super::shapes;
 use super::start::{ReceiveRequest, Start, check_names, open_channels};
 use super::state::Delivery;
 use crate::base::meter::Frame;
-use crate::base::wheel::TICK_MS;
+use crate::base::wheel::SLOT_MS;
 use crate::engine::connections::{Connections, Flags, State, Wire, write_frames};
 use crate::engine::response::{Framing, Problem, ResponseWriter};
 use crate::engine::routing::{Params, Since};
@@ -363,7 +363,7 @@ fn write_items(
 #[cold]
 fn pause_for_answers(connections: &mut Connections, index: u32) {
     connections[index].reader.pause();
-    connections.arm_ms(index, TICK_MS);
+    connections.arm_ms(index, SLOT_MS);
 }
 
 /// Ends a stream whose next item is a gap, which it can report in no other way.
