@@ -1,7 +1,7 @@
 //! Counted bytes: every buffer whose size depends on a client is charged to a [`Meter`].
 //!
-//! Owns the count of bytes in use, their limit, and [`Frame`], the type of shared bytes, which
-//! releases its bytes when its last reference is dropped. It never refuses a charge: callers
+//! Owns the count of bytes in use, their limit, and [`SharedBytes`], the type of shared bytes,
+//! which releases its bytes when its last reference is dropped. It never refuses a charge: callers
 //! check [`Meter::has_room`] first and decide how to refuse.
 
 use std::ops::Range;
@@ -73,18 +73,18 @@ impl Meter {
 /// The payload is the bytes without the chunk framing of HTTP/1.1 around them: an HTTP/1.0
 /// connection is sent the payload alone.
 #[derive(Debug)]
-pub struct Frame {
+pub struct SharedBytes {
     bytes: Box<[u8]>,
     payload: Range<usize>,
     meter: Arc<Meter>,
 }
 
-impl Frame {
-    /// A frame of these bytes, all of them payload, which are charged to the meter.
-    pub fn new(bytes: impl Into<Box<[u8]>>, meter: &Arc<Meter>) -> Arc<Frame> {
+impl SharedBytes {
+    /// These bytes, all of them payload, which are charged to the meter.
+    pub fn new(bytes: impl Into<Box<[u8]>>, meter: &Arc<Meter>) -> Arc<SharedBytes> {
         let bytes = bytes.into();
         let payload = 0..bytes.len();
-        Frame::with_payload(bytes, payload, meter)
+        SharedBytes::with_payload(bytes, payload, meter)
     }
 
     /// Takes bytes whose payload is a range of them, and charges the meter for all.
@@ -92,11 +92,11 @@ impl Frame {
         bytes: impl Into<Box<[u8]>>,
         payload: Range<usize>,
         meter: &Arc<Meter>,
-    ) -> Arc<Frame> {
+    ) -> Arc<SharedBytes> {
         let bytes = bytes.into();
         debug_assert!(bytes.get(payload.clone()).is_some(), "a range of the bytes");
         meter.charge(bytes.len());
-        Arc::new(Frame {
+        Arc::new(SharedBytes {
             bytes,
             payload,
             meter: Arc::clone(meter),
@@ -119,7 +119,7 @@ impl Frame {
     }
 }
 
-impl Drop for Frame {
+impl Drop for SharedBytes {
     fn drop(&mut self) {
         self.meter.release(self.bytes.len());
     }
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn last_holder_releases_the_bytes() {
         let meter = Meter::new(10);
-        let frame = Frame::new(*b"12345678", &meter);
+        let frame = SharedBytes::new(*b"12345678", &meter);
         let other = Arc::clone(&frame);
         assert_eq!(meter.used(), 8);
         assert!(meter.has_room(2));

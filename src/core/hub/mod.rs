@@ -61,7 +61,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::base::histogram::Histogram;
-use crate::base::meter::{Frame, Meter};
+use crate::base::meter::{Meter, SharedBytes};
 use crate::base::queue::Queue;
 use crate::base::time::Time;
 use crate::config::Config;
@@ -446,8 +446,8 @@ impl Hub {
         &mut self,
         key: u32,
         shape: Shape,
-        encode: impl FnOnce(&Content<'_>, &Arc<Meter>) -> Arc<Frame>,
-    ) -> Arc<Frame> {
+        encode: impl FnOnce(&Content<'_>, &Arc<Meter>) -> Arc<SharedBytes>,
+    ) -> Arc<SharedBytes> {
         if let Some(frame) = self.messages[key as usize].frame(shape) {
             return Arc::clone(frame);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use crate::base::list::{LinkTable, Links};
-use crate::base::meter::Frame;
+use crate::base::meter::SharedBytes;
 use crate::base::time::Time;
 use crate::message::{Data, Draft, EventName, IdempotencyKey, Seq};
 
@@ -29,7 +29,7 @@ impl Shape {
 
 /// A stored message.
 pub struct Stored {
-    pub(super) frames: [Option<Arc<Frame>>; Shape::COUNT as usize],
+    pub(super) frames: [Option<Arc<SharedBytes>>; Shape::COUNT as usize],
     pub(super) data: Data,
     pub(super) event: Option<EventName>,
     pub(super) key: Option<IdempotencyKey>,
@@ -97,7 +97,7 @@ impl Stored {
     }
 
     /// Its bytes in a shape, if somebody needed them before.
-    pub fn frame(&self, shape: Shape) -> Option<&Arc<Frame>> {
+    pub fn frame(&self, shape: Shape) -> Option<&Arc<SharedBytes>> {
         self.frames[usize::from(shape.0)].as_ref()
     }
 
@@ -106,7 +106,7 @@ impl Stored {
         self.is_end = true;
     }
 
-    pub(super) fn set_frame(&mut self, shape: Shape, frame: Arc<Frame>) {
+    pub(super) fn set_frame(&mut self, shape: Shape, frame: Arc<SharedBytes>) {
         self.frames[usize::from(shape.0)] = Some(frame);
     }
 

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::line_upload::LineUpload;
-use crate::base::meter::{Charge, Frame, Meter};
+use crate::base::meter::{Charge, Meter, SharedBytes};
 use crate::base::time::Time;
 use crate::http1::{self, Decoder, Error, Outcome, Progress, Scan};
 use crate::hub::Item;
@@ -143,7 +143,7 @@ impl UnfinishedMessage {
 
 /// The unsent part of one frame.
 pub(in crate::engine) struct UnsentFrame {
-    pub(in crate::engine) frame: Arc<Frame>,
+    pub(in crate::engine) frame: Arc<SharedBytes>,
     /// The bytes of the frame that are still to be sent.
     pub(in crate::engine) rest: Range<usize>,
 }
@@ -166,7 +166,7 @@ pub(in crate::engine) struct LingeredMessage {
     pub(in crate::engine) channel: u32,
     /// Bytes of its data.
     pub(in crate::engine) bytes: usize,
-    pub(in crate::engine) object: Arc<Frame>,
+    pub(in crate::engine) object: Arc<SharedBytes>,
 }
 
 /// The messages that a lingering poll has accumulated.

@@ -11,7 +11,7 @@ use super::request_state::UnsentFrame;
 use super::state::State;
 use super::table::Connections;
 use super::wire::{Sent, Wire};
-use crate::base::meter::Frame;
+use crate::base::meter::SharedBytes;
 use crate::engine::stats::CloseReason;
 use crate::hub::{Hub, Item};
 
@@ -33,7 +33,7 @@ pub(in crate::engine) fn write(
         Sent::Some(taken) => {
             let rest = &bytes[taken..];
             if connections.buffers.has_room(rest.len()) {
-                let frame = Frame::new(rest, &connections.buffers);
+                let frame = SharedBytes::new(rest, &connections.buffers);
                 suspend_writes(connections, index, frame, 0..rest.len(), hub);
             } else {
                 // A truncated response is useless, so the connection is closed; the client repeats the
@@ -64,7 +64,7 @@ pub(in crate::engine) fn write_behind(
     // fault: overtakes-what-is-unsent
     let all = [before, bytes].concat();
     let rest = 0..all.len();
-    let frame = Frame::new(all, &connections.buffers);
+    let frame = SharedBytes::new(all, &connections.buffers);
     let request = connections[index].request.as_mut();
     request.expect("it had the frame").unsent = Some(UnsentFrame { frame, rest });
 }
@@ -73,7 +73,7 @@ pub(in crate::engine) fn write_behind(
 pub(in crate::engine) fn write_shared(
     connections: &mut Connections,
     index: u32,
-    frame: Arc<Frame>,
+    frame: Arc<SharedBytes>,
     hub: &mut Hub,
     wire: &mut impl Wire,
 ) -> bool {
@@ -95,14 +95,14 @@ pub(in crate::engine) fn write_frames(
     connections: &mut Connections,
     index: u32,
     items: &[Item],
-    frames: &[Arc<Frame>],
+    frames: &[Arc<SharedBytes>],
     hub: &mut Hub,
     wire: &mut impl Wire,
 ) {
     debug_assert_eq!(items.len(), frames.len());
     let Some(last) = items.last() else { return };
     let chunked = !connections[index].flags.contains(Flags::HTTP10);
-    let part = |frame: &Arc<Frame>| match chunked {
+    let part = |frame: &Arc<SharedBytes>| match chunked {
         true => 0..frame.bytes().len(),
         false => frame.payload(),
     };
@@ -155,7 +155,7 @@ pub(in crate::engine) fn write_frames(
 fn keep_unsent(
     connections: &mut Connections,
     index: u32,
-    frame: Arc<Frame>,
+    frame: Arc<SharedBytes>,
     rest: Range<usize>,
     hub: &mut Hub,
 ) {
@@ -170,7 +170,7 @@ fn keep_unsent(
 fn suspend_writes(
     connections: &mut Connections,
     index: u32,
-    frame: Arc<Frame>,
+    frame: Arc<SharedBytes>,
     rest: Range<usize>,
     hub: &mut Hub,
 ) {

@@ -9,7 +9,7 @@ use super::ends::Told;
 use super::retry_advice::spread_ms;
 use super::shapes;
 use super::state::Delivery;
-use crate::base::meter::Frame;
+use crate::base::meter::SharedBytes;
 use crate::encode::{Ends, Envelope};
 use crate::engine::response::{ResponseContext, ResponsePart};
 use crate::hub::Item;
@@ -83,7 +83,7 @@ pub(super) fn write_objects<'o>(
     index: u32,
     context: &ResponseContext<'_>,
     batch: &Batch,
-    objects: impl Iterator<Item = &'o Arc<Frame>>,
+    objects: impl Iterator<Item = &'o Arc<SharedBytes>>,
     part: ResponsePart,
 ) {
     let framing = delivery.framing(index, Transport::LongPoll);

@@ -15,7 +15,7 @@ use super::right;
 use super::shapes;
 use super::start::{ReceiveRequest, check_names, check_subscribers, open_channels};
 use super::state::Delivery;
-use crate::base::meter::Frame;
+use crate::base::meter::SharedBytes;
 use crate::engine::connections::{
     Conn, Flags, LingerBatch, ResponseOptions, State, Wire, write_shared,
 };
@@ -214,7 +214,7 @@ fn shared_response(
     items: &[Item],
     messages: usize,
     more: bool,
-) -> Option<Arc<Frame>> {
+) -> Option<Arc<SharedBytes>> {
     // A gap without messages has a `retry` of its own for each reader.
     if messages == 0 || !is_plain(delivery, index) {
         return None;
@@ -245,7 +245,12 @@ fn is_plain(delivery: &Delivery, index: u32) -> bool {
 }
 
 /// The response with several items, shared by all polls for which the same items are pending.
-fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) -> Arc<Frame> {
+fn shared_batch(
+    delivery: &mut Delivery,
+    index: u32,
+    items: &[Item],
+    more: bool,
+) -> Arc<SharedBytes> {
     let date_s = delivery.response.heads.date_s();
     if let Some((same, and_more, at_s, frame)) = &delivery.shared.batch
         // fault: answer-of-others
@@ -264,14 +269,14 @@ fn shared_batch(delivery: &mut Delivery, index: u32, items: &[Item], more: bool)
         items,
         ResponsePart::Whole,
     );
-    let frame = Frame::new(&delivery.response.out[..], delivery.hub.frame_meter());
+    let frame = SharedBytes::new(&delivery.response.out[..], delivery.hub.frame_meter());
     delivery.response.clear();
     delivery.shared.batch = Some((items.to_vec(), more, date_s, Arc::clone(&frame)));
     frame
 }
 
 /// The empty response, shared by all polls whose holds end before the next message.
-fn shared_empty(delivery: &mut Delivery) -> Arc<Frame> {
+fn shared_empty(delivery: &mut Delivery) -> Arc<SharedBytes> {
     let (head, date_s) = (delivery.hub.head(), delivery.response.heads.date_s());
     if let Some((at, at_s, frame)) = &delivery.shared.empty
         // fault: stale-empty-answer
@@ -423,7 +428,12 @@ pub(super) fn end_linger(delivery: &mut Delivery, index: u32, wire: &mut impl Wi
 
 /// Ends a hold with a response that connections share.
 #[inline]
-fn end_hold_with(delivery: &mut Delivery, index: u32, frame: Arc<Frame>, wire: &mut impl Wire) {
+fn end_hold_with(
+    delivery: &mut Delivery,
+    index: u32,
+    frame: Arc<SharedBytes>,
+    wire: &mut impl Wire,
+) {
     end_hold(delivery, index);
     let Delivery {
         connections, hub, ..

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::retry_advice::spread_ms;
-use crate::base::meter::{Frame, Meter};
+use crate::base::meter::{Meter, SharedBytes};
 use crate::encode;
 use crate::engine::response::{BodyLength, Framing, Heads, ResponseContext};
 use crate::hub::{Audience, Hub, Shape};
@@ -30,11 +30,11 @@ const _: () = assert!(
 );
 
 /// A message's JSON object, encoded unless it is cached.
-pub(super) fn object(hub: &mut Hub, key: u32) -> Arc<Frame> {
+pub(super) fn object(hub: &mut Hub, key: u32) -> Arc<SharedBytes> {
     hub.frame(key, OBJECT, |content, meter| {
         let mut out = Vec::new();
         encode::object(&mut out, content);
-        Frame::new(out, meter)
+        SharedBytes::new(out, meter)
     })
 }
 
@@ -46,7 +46,7 @@ pub(super) fn message(
     key: u32,
     transport: Transport,
     options: Options,
-) -> Arc<Frame> {
+) -> Arc<SharedBytes> {
     let audience = hub.message(key).subscribers();
     hub.frame(key, shape(transport, options), |content, meter| {
         let event = &Event::Message {
@@ -69,9 +69,9 @@ fn piece(
     options: Options,
     event: &Event<'_>,
     meter: &Arc<Meter>,
-) -> Arc<Frame> {
+) -> Arc<SharedBytes> {
     let (out, payload) = framed(transport, options, event);
-    Frame::with_payload(out, payload, meter)
+    SharedBytes::with_payload(out, payload, meter)
 }
 
 /// The piece of a stream that encodes several events; with the end of the stream if `is_last`.
@@ -81,7 +81,7 @@ pub(super) fn pieces(
     events: &[Event<'_>],
     is_last: bool,
     meter: &Arc<Meter>,
-) -> Arc<Frame> {
+) -> Arc<SharedBytes> {
     let mut out = Vec::new();
     let framing = Framing::shared(transport);
     let payload = framing.piece(&mut out, |out| {
@@ -92,7 +92,7 @@ pub(super) fn pieces(
     if is_last {
         framing.end(&mut out);
     }
-    Frame::with_payload(out, payload, meter)
+    SharedBytes::with_payload(out, payload, meter)
 }
 
 /// The body that encodes an event, for a response whose head was sent early.
@@ -101,10 +101,10 @@ fn body(
     options: Options,
     event: &Event<'_>,
     meter: &Arc<Meter>,
-) -> Arc<Frame> {
+) -> Arc<SharedBytes> {
     let (mut out, payload) = framed(transport, options, event);
     Framing::shared(transport).end(&mut out);
-    Frame::with_payload(out, payload, meter)
+    SharedBytes::with_payload(out, payload, meter)
 }
 
 /// An event with the framing that connections share, and the range of its payload.
@@ -122,11 +122,11 @@ pub(super) fn answer(
     event: &Event<'_>,
     cursor: MessageId,
     meter: &Arc<Meter>,
-) -> Arc<Frame> {
+) -> Arc<SharedBytes> {
     let (mut out, mut body) = (Vec::new(), Vec::new());
     transport.encode(event, Options::empty(), &mut body);
     let length = BodyLength::Known(body.len());
     heads.batch(&mut out, &ResponseContext::SHARED, Some(cursor), length);
     out.extend_from_slice(&body);
-    Frame::new(out, meter)
+    SharedBytes::new(out, meter)
 }

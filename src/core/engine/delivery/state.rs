@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::drain::Drain;
 use super::review::Review;
 use super::waiting::Publishing;
-use crate::base::meter::Frame;
+use crate::base::meter::SharedBytes;
 use crate::base::time::{Time, millis};
 use crate::config::Config;
 use crate::engine::connections::{Connections, Wire, write};
@@ -52,10 +52,10 @@ impl Settings {
 pub(super) struct SharedResponses {
     /// The newest response to an expired hold, with the head of the sequence and the second it is
     /// for.
-    pub(super) empty: Option<(Seq, u64, Arc<Frame>)>,
+    pub(super) empty: Option<(Seq, u64, Arc<SharedBytes>)>,
     /// The newest response with several messages, with those, whether there are more, and the
     /// second.
-    pub(super) batch: Option<(Vec<Item>, bool, u64, Arc<Frame>)>,
+    pub(super) batch: Option<(Vec<Item>, bool, u64, Arc<SharedBytes>)>,
 }
 
 /// Connections, channels, and all that is needed to bring messages from one to the other.
@@ -76,7 +76,7 @@ pub(in crate::engine) struct Delivery {
     pub(super) shared: SharedResponses,
     /// Buffers that are reused from tick to tick.
     pub(super) items: Vec<Item>,
-    pub(super) frames: Vec<Arc<Frame>>,
+    pub(super) frames: Vec<Arc<SharedBytes>>,
 }
 
 impl Delivery {

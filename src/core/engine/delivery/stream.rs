@@ -10,7 +10,7 @@ use super::right;
 use super::shapes;
 use super::start::{ReceiveRequest, Start, check_names, open_channels};
 use super::state::Delivery;
-use crate::base::meter::Frame;
+use crate::base::meter::SharedBytes;
 use crate::base::wheel::SLOT_MS;
 use crate::engine::connections::{Connections, Flags, State, Wire, write_frames};
 use crate::engine::response::{Framing, Problem, ResponseWriter};
@@ -386,7 +386,7 @@ fn notice(
     item: Item,
     followed: &[u32],
     is_done: bool,
-) -> Arc<Frame> {
+) -> Arc<SharedBytes> {
     let cursor = hub.id(item.seq());
     let ended = match item {
         Item::End { channel, .. } => Channels::from_elem(channel, 1),

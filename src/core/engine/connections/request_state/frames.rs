@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::meter::{Frame, Meter};
+use crate::base::meter::{Meter, SharedBytes};
 use crate::frozen::{Bytes, ThawError};
 
 /// The frozen form of a frame.
@@ -30,7 +30,7 @@ pub(in crate::engine::connections) enum FrozenFrame<'f> {
 /// Freezes frames: each once, however many hold it.
 pub(in crate::engine::connections) struct FreezingFrames<'m> {
     meters: [&'m Arc<Meter>; 2],
-    numbers: HashMap<*const Frame, u32>,
+    numbers: HashMap<*const SharedBytes, u32>,
 }
 
 impl<'m> FreezingFrames<'m> {
@@ -45,7 +45,7 @@ impl<'m> FreezingFrames<'m> {
     /// The frozen form of a frame. All frames of a state are frozen and thawed in one order.
     pub(in crate::engine::connections) fn freeze<'f>(
         &mut self,
-        frame: &'f Arc<Frame>,
+        frame: &'f Arc<SharedBytes>,
     ) -> FrozenFrame<'f> {
         let next = self.numbers.len() as u32;
         let number = *self.numbers.entry(Arc::as_ptr(frame)).or_insert(next);
@@ -66,7 +66,7 @@ impl<'m> FreezingFrames<'m> {
 /// Thaws frames.
 pub(in crate::engine::connections) struct ThawingFrames<'m> {
     meters: [&'m Arc<Meter>; 2],
-    frames: Vec<Arc<Frame>>,
+    frames: Vec<Arc<SharedBytes>>,
 }
 
 impl<'m> ThawingFrames<'m> {
@@ -86,7 +86,7 @@ impl<'m> ThawingFrames<'m> {
     pub(in crate::engine::connections) fn thaw(
         &mut self,
         frozen: FrozenFrame<'_>,
-    ) -> Result<Arc<Frame>, ThawError> {
+    ) -> Result<Arc<SharedBytes>, ThawError> {
         let frame = match frozen {
             FrozenFrame::Earlier(number) => self.frames.get(number as usize).cloned(),
             FrozenFrame::New {
@@ -98,7 +98,7 @@ impl<'m> ThawingFrames<'m> {
                 let is_within = start <= end && end <= bytes.len() as u64;
                 let payload = start as usize..end as usize;
                 let meter = meter.filter(|_| is_within);
-                let frame = meter.map(|meter| Frame::with_payload(bytes, payload, meter));
+                let frame = meter.map(|meter| SharedBytes::with_payload(bytes, payload, meter));
                 self.frames.extend(frame.clone());
                 frame
             }
@@ -116,8 +116,8 @@ mod tests {
         let meters = [Meter::new(100), Meter::new(100)];
         let [first, second] = &meters;
         let frames = [
-            Frame::with_payload(*b"[one]", 1..4, first),
-            Frame::new(*b"two", second),
+            SharedBytes::with_payload(*b"[one]", 1..4, first),
+            SharedBytes::new(*b"two", second),
         ];
         let mut freezing = FreezingFrames::new([first, second]);
         let order = [0, 1, 0, 1, 1];
