@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Throughput};
 use encke::Data;
 use encke_core::encode::{Ends, Envelope, batch, jsonp, object};
-use encke_core::message::{Content, Epoch, MessageId, Seq};
+use encke_core::message::{Epoch, MessageId, MessageRef, Seq};
 use encke_core::transport::{Event, Options, Transport};
 
 const SIZES: [usize; 3] = [100, 2 << 10, 64 << 10];
@@ -70,7 +70,7 @@ fn messages(criterion: &mut Bencher) {
         let mut group = criterion.benchmark_group(format!("encode/{name}"));
         for bytes in SIZES {
             for (kind, data) in samples(bytes) {
-                let content = Content {
+                let content = MessageRef {
                     id: id(),
                     channel: support::CHANNEL,
                     event: None,

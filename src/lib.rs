@@ -15,8 +15,8 @@ pub use encke_core::config::{
     self, Address, Config, ConfigError, Cors, DataFull, DataSync, History, Inherited, Saving,
 };
 pub use encke_core::message::{
-    ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, Json, JsonError, KeyError,
-    NameError,
+    ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, IdempotencyKeyError, Json,
+    JsonError, NameError,
 };
 pub use encke_core::{pattern, tokens};
 pub use inbox::{

@@ -21,7 +21,7 @@ use crate::producer::{Producer, Rest};
 use crate::reactor::{End, Input, Listener, Reactor};
 use encke_core::config::{Address, Config, ConfigError};
 use encke_core::engine::Engine;
-use encke_core::log::{History, How, Identity};
+use encke_core::log::{History, Identity, LogEnding};
 use encke_core::message::Epoch;
 
 /// Descriptors reserved for listeners, the poll, the log, and the embedding program.
@@ -366,9 +366,9 @@ fn restore(dir: &Path, config: &Config, max_connections: usize) -> Result<(Engin
     let opened = opened.map_err(Error::Data)?;
     history.go_on_after(opened.newest);
     let how = match opened.trust {
-        Trust::All => How::Clean,
-        Trust::Answered => How::Crashed,
-        Trust::Doubtful => How::TailLost(Epoch::from_seed(random())),
+        Trust::All => LogEnding::Clean,
+        Trust::Answered => LogEnding::Crashed,
+        Trust::Doubtful => LogEnding::TailLost(Epoch::from_seed(random())),
     };
     let engine = Engine::with_history(config, max_connections, random(), history, how);
     let how = match opened.trust {

@@ -16,7 +16,7 @@ use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use encke::{Address, Config, Data, Handle, History, Publisher, Server};
 use encke_core::base::time::Time;
 use encke_core::engine::{Access, ConnId, Engine, Sent, Wire};
-use encke_core::log::{self, How, Identity};
+use encke_core::log::{self, Identity, LogEnding};
 use encke_core::message::{ChannelName, Draft};
 use encke_core::tokens::Rules;
 use rustix::time::{ClockId, clock_gettime};
@@ -156,7 +156,7 @@ impl World {
         let config = World::config();
         let identity = Identity::new([1, 2, 3]);
         let history = log::History::new(identity, &config, max_connections, 0);
-        let engine = Engine::with_history(&config, max_connections, 1, history, How::Clean);
+        let engine = Engine::with_history(&config, max_connections, 1, history, LogEnding::Clean);
         World {
             now_ms: engine.now().0,
             engine,

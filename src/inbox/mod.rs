@@ -345,7 +345,9 @@ mod tests {
     use mio::{Poll, Token};
 
     use super::*;
-    use encke_core::message::{Epoch, EventError, Json, KeyError, MessageId, NameError, Seq};
+    use encke_core::message::{
+        Epoch, EventError, IdempotencyKeyError, Json, MessageId, NameError, Seq,
+    };
 
     fn inbox(queue: usize, max_body_bytes: usize) -> (Publisher, Handle, Inbox) {
         let poll = Poll::new().unwrap();
@@ -497,9 +499,12 @@ mod tests {
             ),
             (
                 message().idempotency_key(format!("{longest}k")),
-                PublishError::Key(KeyError),
+                PublishError::Key(IdempotencyKeyError),
             ),
-            (message().idempotency_key(""), PublishError::Key(KeyError)),
+            (
+                message().idempotency_key(""),
+                PublishError::Key(IdempotencyKeyError),
+            ),
             (
                 message().event("a\nb").idempotency_key("k"),
                 PublishError::Event(EventError::LineEnd),

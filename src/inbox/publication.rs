@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use encke_core::hub::Published;
 use encke_core::message::{
-    ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, KeyError, NameError,
+    ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, IdempotencyKeyError, NameError,
 };
 
 /// A message for a channel, under construction.
@@ -150,7 +150,7 @@ pub enum PublishError {
     Event(#[from] EventError),
     /// The idempotency key is refused.
     #[error("{0}")]
-    Key(#[from] KeyError),
+    Key(#[from] IdempotencyKeyError),
     /// The queue is full (`try_publish` alone).
     #[error("the producers' queue is full")]
     Full,

@@ -35,7 +35,7 @@ pub(crate) mod samples {
     use serde_json::Value;
     use serde_json::value::RawValue;
 
-    use crate::message::{ChannelName, Content, Data, Epoch, EventName, MessageId, Seq};
+    use crate::message::{ChannelName, Data, Epoch, EventName, MessageId, MessageRef, Seq};
 
     /// Text made of what has broken encoders before.
     pub(crate) fn text() -> impl Strategy<Value = String> {
@@ -176,8 +176,8 @@ pub(crate) mod samples {
     }
 
     impl Sample {
-        pub(crate) fn content(&self) -> Content<'_> {
-            Content {
+        pub(crate) fn content(&self) -> MessageRef<'_> {
+            MessageRef {
                 id: self.id,
                 channel: &self.channel,
                 event: self.event.as_ref(),

@@ -2,13 +2,13 @@
 //!
 //! Owns the names and the order of the objects' members. Every object is one line.
 
-use crate::message::{Content, Data, MessageId, escape_separators};
+use crate::message::{Data, MessageId, MessageRef, escape_separators};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// Appends `{"id":"…","channel":"…","data":…}`, with `"encoding":"base64"` if the data is bytes
 /// and `"event"` if it is named.
-pub fn object(out: &mut Vec<u8>, content: &Content<'_>) {
+pub fn object(out: &mut Vec<u8>, content: &MessageRef<'_>) {
     out.extend_from_slice(b"{\"id\":\"");
     content.id.write(out);
     out.extend_from_slice(b"\",\"channel\":");
@@ -151,7 +151,7 @@ mod tests {
     fn members_and_their_order() {
         let named = EventName::parse(b"e").unwrap();
         let write = |is_named: bool, data: Data| {
-            let content = Content {
+            let content = MessageRef {
                 id: id(7),
                 channel: "a/\"b\"",
                 event: named.as_ref().filter(|_| is_named),

@@ -35,7 +35,7 @@ use crate::base::time::Time;
 use crate::config::Config;
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Published, Refusal};
-use crate::log::{EntryError, Health, History, How, Log, Mark, Memory, Unsaved};
+use crate::log::{EntryError, Health, History, Log, LogEnding, Mark, Memory, Unsaved};
 use crate::message::{Draft, Epoch, Seq};
 use connections::Connections;
 use delivery::Delivery;
@@ -112,7 +112,7 @@ impl Engine {
         max_connections: usize,
         seed: u64,
         history: History,
-        how: How,
+        how: LogEnding,
     ) -> Engine {
         let mut random = fastrand::Rng::with_seed(seed);
         let (hub, log) = history.finish(how);

@@ -66,7 +66,8 @@ use crate::base::queue::Queue;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::message::{
-    ChannelName, Content, Data, Draft, DraftKind, Epoch, EventName, IdempotencyKey, MessageId, Seq,
+    ChannelName, Data, Draft, DraftKind, Epoch, EventName, IdempotencyKey, MessageId, MessageRef,
+    Seq,
 };
 
 use ages::Ages;
@@ -431,9 +432,9 @@ impl Hub {
     }
 
     /// The parts of a stored message that encoders need.
-    pub fn content(&self, key: u32) -> Content<'_> {
+    pub fn content(&self, key: u32) -> MessageRef<'_> {
         let stored = &self.messages[key as usize];
-        Content {
+        MessageRef {
             id: self.id(stored.seq()),
             channel: self.channels[stored.channel() as usize].name(),
             event: stored.event(),
@@ -446,7 +447,7 @@ impl Hub {
         &mut self,
         key: u32,
         shape: Shape,
-        encode: impl FnOnce(&Content<'_>, &Arc<Meter>) -> Arc<SharedBytes>,
+        encode: impl FnOnce(&MessageRef<'_>, &Arc<Meter>) -> Arc<SharedBytes>,
     ) -> Arc<SharedBytes> {
         if let Some(frame) = self.messages[key as usize].frame(shape) {
             return Arc::clone(frame);

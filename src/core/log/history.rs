@@ -67,9 +67,9 @@ impl Identity {
     }
 }
 
-/// How the log ended, of which the entries are.
+/// How the log ended from which history is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum LogEnding {
     /// All that it ever said is there: numbers go on.
     Clean,
     /// All that was answered for is there, but readers may have received more: numbers skip ahead, and
@@ -164,15 +164,15 @@ impl History {
     }
 
     /// The hub and the log that follow what was added.
-    pub(crate) fn finish(self, how: How) -> (Hub, Log) {
+    pub(crate) fn finish(self, how: LogEnding) -> (Hub, Log) {
         let (epoch, newest) = match how {
-            How::Clean => (self.identity.epoch, self.newest),
+            LogEnding::Clean => (self.identity.epoch, self.newest),
             // fault: numbers-do-not-skip
-            How::Crashed => {
+            LogEnding::Crashed => {
                 let skipped = self.newest.0.saturating_add(SKIPPED);
                 (self.identity.epoch, Seq(skipped))
             }
-            How::TailLost(epoch) => (epoch, self.newest),
+            LogEnding::TailLost(epoch) => (epoch, self.newest),
         };
         let hub = self.restore.finish(epoch, newest);
         let log = Saved::new(epoch, newest, self.date_ms);

@@ -25,7 +25,7 @@ mod saved;
 mod tests;
 
 pub use entry::EntryError;
-pub use history::{History, How, Identity};
+pub use history::{History, Identity, LogEnding};
 pub use memory::Memory;
 pub use saved::{Health, Mark, Refused, Saved, Unsaved};
 

@@ -28,7 +28,7 @@ use super::{Data, Draft, DraftKind};
 /// # Errors
 ///
 /// There is no message, or a line is refused; the error is that of the first such line.
-pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Draft<'static>>, LineError> {
+pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Draft<'static>>, LinesError> {
     let body = without_mark(body);
     let mut drafts = Vec::new();
     let mut start = 0;
@@ -36,15 +36,15 @@ pub fn parse(body: &[u8], max_message_bytes: usize) -> Result<Vec<Draft<'static>
     for (index, end) in ends.enumerate() {
         match parse_line(&body[start..end], max_message_bytes) {
             Ok(draft) => drafts.extend(draft),
-            Err(fault) => {
+            Err(error) => {
                 let number = index + 1;
-                return Err(LineError::At { number, fault });
+                return Err(LinesError::At { number, error });
             }
         }
         start = end + 1;
     }
     if drafts.is_empty() {
-        return Err(LineError::NoLine);
+        return Err(LinesError::NoLine);
     }
     Ok(drafts)
 }
@@ -58,23 +58,23 @@ pub fn without_mark(text: &[u8]) -> &[u8] {
 ///
 /// # Errors
 ///
-/// See [`LineFault`].
+/// See [`LineError`].
 pub fn parse_line(
     line: &[u8],
     max_message_bytes: usize,
-) -> Result<Option<Draft<'static>>, LineFault> {
-    let text = std::str::from_utf8(line).map_err(|_| LineFault::NotUtf8)?;
+) -> Result<Option<Draft<'static>>, LineError> {
+    let text = std::str::from_utf8(line).map_err(|_| LineError::NotUtf8)?;
     match text.trim_ascii_start().bytes().next() {
         None => return Ok(None),
         // Serde would also accept an array of the members.
         Some(b'{') => {}
-        Some(_) => return Err(LineFault::NotObject),
+        Some(_) => return Err(LineError::NotObject),
     }
     // Before serde parses the members, because its error for a name would not contain the escape.
     if let Some(unpaired) = UnpairedSurrogate::find(line) {
-        return Err(LineFault::Surrogate(unpaired));
+        return Err(LineError::Surrogate(unpaired));
     }
-    let members = serde_json::from_str::<Members<'_>>(text).map_err(json_fault)?;
+    let members = serde_json::from_str::<Members<'_>>(text).map_err(json_error)?;
     let kind = members.kind()?;
     let data = members.data()?;
     // JSON counts as it was sent, as it does in a message by itself: to escape line separators
@@ -84,14 +84,14 @@ pub fn parse_line(
         Data::Text(_) | Data::Binary(_) => data.len(),
     };
     if bytes > max_message_bytes {
-        return Err(LineFault::TooLarge { max_message_bytes });
+        return Err(LineError::TooLarge { max_message_bytes });
     }
     let event = members.event.as_deref().unwrap_or_default();
     let event = EventName::parse(event.as_bytes())?;
     let channel = members.channel.into_string();
     let name = ChannelName::parse(channel.clone().into_bytes());
     Ok(Some(Draft {
-        channel: name.map_err(|error| LineFault::Channel { channel, error })?,
+        channel: name.map_err(|error| LineError::Channel { channel, error })?,
         data,
         event,
         key: None,
@@ -117,7 +117,7 @@ fn present<'de, D: Deserializer<'de>>(source: D) -> Result<Option<&'de RawValue>
 }
 
 impl Members<'_> {
-    fn kind(&self) -> Result<DraftKind, LineFault> {
+    fn kind(&self) -> Result<DraftKind, LineError> {
         kind(
             self.data.is_some(),
             self.end,
@@ -125,7 +125,7 @@ impl Members<'_> {
         )
     }
 
-    fn data(&self) -> Result<Data, LineFault> {
+    fn data(&self) -> Result<Data, LineError> {
         match self.data {
             Some(raw) => data(raw, self.encoding.as_deref()),
             None => Ok(Data::Text("".into())),
@@ -139,12 +139,12 @@ impl Members<'_> {
 /// # Errors
 ///
 /// There is no data, and the object is not an end alone.
-pub fn kind(has_data: bool, ends: bool, is_described: bool) -> Result<DraftKind, LineFault> {
+pub fn kind(has_data: bool, ends: bool, is_described: bool) -> Result<DraftKind, LineError> {
     match (has_data, ends) {
         (true, false) => Ok(DraftKind::Message),
         (true, true) => Ok(DraftKind::Last),
         (false, true) if !is_described => Ok(DraftKind::End),
-        (false, _) => Err(LineFault::NoData),
+        (false, _) => Err(LineError::NoData),
     }
 }
 
@@ -153,8 +153,8 @@ pub fn kind(has_data: bool, ends: bool, is_described: bool) -> Result<DraftKind,
 ///
 /// # Errors
 ///
-/// See [`LineFault`].
-pub fn data(data: &RawValue, encoding: Option<&str>) -> Result<Data, LineFault> {
+/// See [`LineError`].
+pub fn data(data: &RawValue, encoding: Option<&str>) -> Result<Data, LineError> {
     let json = data.get();
     let is_string = json.starts_with('"');
     match encoding {
@@ -163,16 +163,16 @@ pub fn data(data: &RawValue, encoding: Option<&str>) -> Result<Data, LineFault> 
         Some("base64") if is_string => {
             let bytes = STANDARD
                 .decode(&*string(json)?)
-                .map_err(LineFault::Base64)?;
+                .map_err(LineError::Base64)?;
             Ok(Data::Binary(bytes.into()))
         }
-        Some("base64") => Err(LineFault::NotString),
-        Some(_) => Err(LineFault::Encoding),
+        Some("base64") => Err(LineError::NotString),
+        Some(_) => Err(LineError::Encoding),
     }
 }
 
 /// The text of a JSON string, which is valid but for its escapes.
-fn string(json: &str) -> Result<Box<str>, LineFault> {
+fn string(json: &str) -> Result<Box<str>, LineError> {
     // Nearly every text is what is between the quotes.
     if memchr(b'\\', json.as_bytes()).is_none() {
         let text = json
@@ -180,32 +180,32 @@ fn string(json: &str) -> Result<Box<str>, LineFault> {
             .and_then(|rest| rest.strip_suffix('"'));
         return Ok(text.unwrap_or_default().into());
     }
-    serde_json::from_str(json).map_err(json_fault)
+    serde_json::from_str(json).map_err(json_error)
 }
 
 /// The reason for which a body is refused.
 #[derive(Debug, Error)]
-pub enum LineError {
+pub enum LinesError {
     /// There are only empty lines.
     #[error("there is no message; send one {{\"channel\":…,\"data\":…}} per line")]
     NoLine,
     /// A line is refused.
-    #[error("line {number}: {fault}")]
+    #[error("line {number}: {error}")]
     At {
         /// Its number, from 1; empty lines count.
         number: usize,
         /// The reason.
-        fault: LineFault,
+        error: LineError,
     },
 }
 
-impl LineError {
+impl LinesError {
     /// Whether a message is too large (413); otherwise the body is malformed (400).
     pub fn is_too_large(&self) -> bool {
         matches!(
             self,
-            LineError::At {
-                fault: LineFault::TooLarge { .. },
+            LinesError::At {
+                error: LineError::TooLarge { .. },
                 ..
             }
         )
@@ -214,7 +214,7 @@ impl LineError {
 
 /// The reason for which a line is refused.
 #[derive(Debug, Error)]
-pub enum LineFault {
+pub enum LineError {
     /// Not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
@@ -267,10 +267,10 @@ pub enum LineFault {
 }
 
 /// Converts serde's error, without its line number, which is not that of the body.
-fn json_fault(error: serde_json::Error) -> LineFault {
+fn json_error(error: serde_json::Error) -> LineError {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
-    LineFault::Json {
+    LineError::Json {
         column: error.column(),
         cause: text.strip_suffix(&position).unwrap_or(&text).to_owned(),
     }

@@ -26,8 +26,8 @@ pub use id::{Cursor, Epoch, MessageId, Seq};
 pub(crate) use json::json_depth;
 pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};
 pub use names::{
-    ChannelName, EventError, EventName, IdempotencyKey, KeyError, MAX_KEY_BYTES_WITH_PARTS,
-    NameError,
+    ChannelName, EventError, EventName, IdempotencyKey, IdempotencyKeyError,
+    MAX_KEY_BYTES_WITH_PARTS, NameError,
 };
 
 /// A message to be published. It has no id yet.
@@ -81,7 +81,7 @@ impl<'a> Draft<'a> {
 
 /// A published message, borrowed from the history: everything that an encoder needs.
 #[derive(Clone, Copy, Debug)]
-pub struct Content<'a> {
+pub struct MessageRef<'a> {
     /// Its id.
     pub id: MessageId,
     /// The name of its channel.

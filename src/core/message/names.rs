@@ -178,11 +178,11 @@ impl IdempotencyKey {
     ///
     /// # Errors
     ///
-    /// See [`KeyError`].
-    pub fn parse(key: &[u8]) -> Result<IdempotencyKey, KeyError> {
+    /// See [`IdempotencyKeyError`].
+    pub fn parse(key: &[u8]) -> Result<IdempotencyKey, IdempotencyKeyError> {
         match std::str::from_utf8(key) {
             Ok(key) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Ok(IdempotencyKey(key.into())),
-            _ => Err(KeyError),
+            _ => Err(IdempotencyKeyError),
         }
     }
 
@@ -209,7 +209,7 @@ impl Deref for IdempotencyKey {
 /// An idempotency key is refused: it is empty, longer than 255 bytes or not UTF-8.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("Idempotency-Key must be 1 to 255 bytes of UTF-8")]
-pub struct KeyError;
+pub struct IdempotencyKeyError;
 
 #[cfg(test)]
 mod tests {
@@ -287,7 +287,7 @@ mod tests {
         }
         let too_long = [b'k'; MAX_KEY_BYTES + 1];
         for bad in [&b""[..], b"\xff", &too_long] {
-            assert_eq!(IdempotencyKey::parse(bad), Err(KeyError));
+            assert_eq!(IdempotencyKey::parse(bad), Err(IdempotencyKeyError));
         }
     }
 

@@ -4,7 +4,7 @@
 
 use bitflags::bitflags;
 
-use crate::message::{Content, MessageId};
+use crate::message::{MessageId, MessageRef};
 
 bitflags! {
     /// The options of its transport that a request may choose.
@@ -58,7 +58,7 @@ pub enum Event<'m> {
     /// A message.
     Message {
         /// The message.
-        content: &'m Content<'m>,
+        content: &'m MessageRef<'m>,
         /// Time over which polling clients with this response spread their next requests, in
         /// milliseconds.
         spread_ms: Option<u32>,

@@ -80,11 +80,11 @@ fn empty(cursor: MessageId) -> Envelope<'static> {
 mod tests {
     use super::*;
     use crate::encode::samples::id;
-    use crate::message::{Content, Data};
+    use crate::message::{Data, MessageRef};
 
     #[test]
     fn batch_of_each_event() {
-        let content = Content {
+        let content = MessageRef {
             id: id(5),
             channel: "a",
             event: None,

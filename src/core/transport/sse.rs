@@ -11,7 +11,7 @@ use memchr::memchr2;
 use super::description::{Description, Kind};
 use super::event::{Event, Options};
 use crate::encode::{ended_object, object, write_base64};
-use crate::message::{Content, Data, MessageId};
+use crate::message::{Data, MessageId, MessageRef};
 
 pub(super) static DESCRIPTION: Description = Description {
     name: "sse",
@@ -88,13 +88,13 @@ fn data(out: &mut Vec<u8>, data: &Data) {
 }
 
 /// The message's whole [`object`] as the data.
-fn envelope(out: &mut Vec<u8>, content: &Content<'_>) {
+fn envelope(out: &mut Vec<u8>, content: &MessageRef<'_>) {
     out.extend_from_slice(b"data: ");
     object(out, content);
     out.push(b'\n');
 }
 
-fn id_and_name(out: &mut Vec<u8>, content: &Content<'_>) {
+fn id_and_name(out: &mut Vec<u8>, content: &MessageRef<'_>) {
     id_line(out, content.id);
     if let Some(name) = content.event {
         out.extend_from_slice(b"event: ");
@@ -261,7 +261,7 @@ mod tests {
         encode(&Event::Close { cursor, retry_ms }, Options::empty(), out);
     }
 
-    fn message(out: &mut Vec<u8>, content: &Content<'_>, options: Options) {
+    fn message(out: &mut Vec<u8>, content: &MessageRef<'_>, options: Options) {
         let spread_ms = None;
         encode(&Event::Message { content, spread_ms }, options, out);
     }

@@ -11,7 +11,8 @@ use std::fmt;
 use encke_core::encode::object;
 use encke_core::message::lines::{parse, parse_line, without_mark};
 use encke_core::message::{
-    ChannelName, Content, Data, Draft, DraftKind, Epoch, EventName, MAX_JSON_DEPTH, MessageId, Seq,
+    ChannelName, Data, Draft, DraftKind, Epoch, EventName, MAX_JSON_DEPTH, MessageId, MessageRef,
+    Seq,
 };
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -156,7 +157,7 @@ fn comes_back(draft: &Draft<'_>) {
     let mut written = Vec::new();
     object(
         &mut written,
-        &Content {
+        &MessageRef {
             id,
             channel: &draft.channel,
             event: draft.event.as_ref(),

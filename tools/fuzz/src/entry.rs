@@ -8,7 +8,7 @@ use encke_core::base::record;
 use encke_core::config::Config;
 use encke_core::engine::Engine;
 use encke_core::log::entry::Entry;
-use encke_core::log::{History, How, Identity};
+use encke_core::log::{History, Identity, LogEnding};
 
 const MAX_CONNECTIONS: usize = 1;
 const DATE_MS: u64 = 1_800_000_000_000;
@@ -62,7 +62,7 @@ fn kept(entries: &[&[u8]]) -> (usize, usize, usize) {
     for entry in entries {
         let _ = history.replay(entry);
     }
-    let mut engine = Engine::with_history(&config, MAX_CONNECTIONS, 1, history, How::Crashed);
+    let mut engine = Engine::with_history(&config, MAX_CONNECTIONS, 1, history, LogEnding::Crashed);
     engine.check();
     let unsaved = engine
         .take_unsaved()

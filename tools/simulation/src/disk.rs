@@ -13,7 +13,7 @@ use encke_core::base::time::Time;
 use encke_core::engine::Engine;
 use encke_core::hub::Take;
 use encke_core::log::entry::Entry;
-use encke_core::log::{Health, History, How, Identity, Mark};
+use encke_core::log::{Health, History, Identity, LogEnding, Mark};
 use encke_core::message::Seq;
 
 use crate::model::Said;
@@ -105,7 +105,7 @@ impl World {
         let random = [(); 3].map(|()| self.chance.u64(..));
         let identity = Identity::new(random);
         self.disk = Some(Disk::new(identity));
-        self.start_engine(How::Clean);
+        self.start_engine(LogEnding::Clean);
         self.model.begin_epoch(self.engine.hub().epoch().as_str());
     }
 
@@ -302,13 +302,13 @@ impl World {
         let how = match self.chance.u8(..5) {
             0 => {
                 self.save_all();
-                How::Clean
+                LogEnding::Clean
             }
             1 => {
                 let epoch = Identity::new([self.chance.u64(..), 0, 0]).epoch;
-                How::TailLost(epoch)
+                LogEnding::TailLost(epoch)
             }
-            _ => How::Crashed,
+            _ => LogEnding::Crashed,
         };
         self.tally.restarts += 1;
         self.say(|| format!("restart: {how:?}"));
@@ -323,11 +323,11 @@ impl World {
         self.lose_unwritten(how);
         self.disk.as_mut().expect("a disk").started_at = head;
         self.start_engine(how);
-        if let How::TailLost(epoch) = how {
+        if let LogEnding::TailLost(epoch) = how {
             self.model.change_epoch(epoch.as_str());
         }
         let kept = self.kept();
-        let is_new = matches!(how, How::TailLost(_));
+        let is_new = matches!(how, LogEnding::TailLost(_));
         self.model.restored(&kept, is_new);
         self.model.restart(self.engine.hub().head().0);
         // The ages of what is restored are by the calendar, which may have been set.
@@ -338,15 +338,15 @@ impl World {
 
     /// A part of the records that the engine was not told of is gone; where the tail is lost, a part
     /// of all.
-    fn lose_unwritten(&mut self, how: How) {
+    fn lose_unwritten(&mut self, how: LogEnding) {
         let untold = {
             let disk = self.disk.as_ref().expect("a disk");
             disk.written - disk.told
         };
         let lost = match how {
-            How::Clean => 0,
-            How::Crashed => self.chance.usize(..=untold),
-            How::TailLost(_) => self.chance.usize(..=untold + 20),
+            LogEnding::Clean => 0,
+            LogEnding::Crashed => self.chance.usize(..=untold),
+            LogEnding::TailLost(_) => self.chance.usize(..=untold + 20),
         };
         let disk = self.disk.as_mut().expect("a disk");
         let mut left = lost;
@@ -366,11 +366,11 @@ impl World {
         }
         let there = match how {
             // What is there is looked at.
-            How::TailLost(_) => 0,
+            LogEnding::TailLost(_) => 0,
             _ => disk.written - lost,
         };
         for learnt in &disk.learnt {
-            if let (What::Message(seq), How::Crashed) = (&learnt.what, how)
+            if let (What::Message(seq), LogEnding::Crashed) = (&learnt.what, how)
                 && learnt.place >= there
             {
                 self.model.unaccept(*seq);
@@ -398,7 +398,7 @@ impl World {
     }
 
     /// Starts an engine from what is written.
-    fn start_engine(&mut self, how: How) {
+    fn start_engine(&mut self, how: LogEnding) {
         let disk = self.disk.as_mut().expect("a disk");
         let (config, max_connections) = (&self.setup.config, self.setup.max_connections);
         let mut history = History::new(disk.identity, config, max_connections, self.wall_ms);
@@ -406,7 +406,7 @@ impl World {
         for (_, entry) in disk.segments.iter().flat_map(|segment| records(segment)) {
             history.replay(entry).expect("an entry that was written");
         }
-        if let How::TailLost(epoch) = how {
+        if let LogEnding::TailLost(epoch) = how {
             disk.identity.epoch = epoch;
         }
         let seed = pick(&mut self.chance, &[1, 2, 3]);

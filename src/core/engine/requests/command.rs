@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::engine::response::Problem;
 use crate::engine::routing::{Names, Since, distinct_names, since};
-use crate::message::lines::{self, LineFault};
+use crate::message::lines::{self, LineError};
 use crate::message::{ChannelName, Data, Draft, Epoch, EventName, IdempotencyKey};
 
 /// The longest `ref`, in bytes of JSON, without the quotes of a string.
@@ -156,8 +156,8 @@ impl<'a> Members<'a> {
     }
 }
 
-fn refused(fault: LineFault) -> Problem {
-    Problem::bad(fault.to_string())
+fn refused(error: LineError) -> Problem {
+    Problem::bad(error.to_string())
 }
 
 fn channel_name(Text(name): Text<'_>) -> Result<ChannelName<'_>, Problem> {

@@ -20,7 +20,7 @@ use crate::engine::routing::{Identity, Operation, Route, publish_to};
 use crate::http1::{self, Decoder, Head, Outcome, Scan, status};
 use crate::hub::{Hub, Published};
 use crate::log::Mark;
-use crate::message::lines::{LineBuffer, LineFault, parse_line, without_mark};
+use crate::message::lines::{LineBuffer, LineError, parse_line, without_mark};
 use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
 
 /// Lines of one connection that are taken before other requests of the same tick are looked at; empty
@@ -353,11 +353,11 @@ fn draft(
         } else {
             line
         };
-        return parse_line(line, max_bytes).map_err(|fault| match fault {
-            LineFault::TooLarge { .. } => {
-                Problem::new(status::CONTENT_TOO_LARGE, fault.to_string())
+        return parse_line(line, max_bytes).map_err(|error| match error {
+            LineError::TooLarge { .. } => {
+                Problem::new(status::CONTENT_TOO_LARGE, error.to_string())
             }
-            fault => Problem::bad(fault.to_string()),
+            error => Problem::bad(error.to_string()),
         });
     };
     let data = match plan.is_json {

@@ -13,7 +13,7 @@ use crate::config::{Config, Cors};
 use crate::engine::{Access, ConnId, Engine, Sent, State, Wire};
 use crate::frozen::damage::{damage, damaged};
 use crate::frozen::{Freezer, ThawError, Thawer};
-use crate::log::{History, How, Identity};
+use crate::log::{History, Identity, LogEnding};
 use crate::ws::{Opcode, unmask};
 
 const MAX_CONNECTIONS: usize = 40;
@@ -89,7 +89,7 @@ impl Server {
     fn saved(config: Config) -> Server {
         let date_ms = START_S * 1_000;
         let history = History::new(Identity::new([1, 2, 3]), &config, MAX_CONNECTIONS, date_ms);
-        let engine = Engine::with_history(&config, MAX_CONNECTIONS, 7, history, How::Clean);
+        let engine = Engine::with_history(&config, MAX_CONNECTIONS, 7, history, LogEnding::Clean);
         Server::of(config, engine)
     }
 

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::engine::{Access, ConnId, Engine, Sent, Wire};
-use crate::log::{History, How, Identity, Mark};
+use crate::log::{History, Identity, LogEnding, Mark};
 use crate::tokens::{Key, Rules, Signer, SystemRandom};
 
 /// The time of day at which a test begins, in seconds since 1970.
@@ -93,7 +93,7 @@ impl Server {
     pub(super) fn with_history(config: &Config) -> Server {
         let date_ms = START_S * 1_000;
         let history = History::new(Identity::new([1, 2, 3]), config, 20_000, date_ms);
-        let engine = Engine::with_history(config, 20_000, 7, history, How::Clean);
+        let engine = Engine::with_history(config, 20_000, 7, history, LogEnding::Clean);
         let now_ms = engine.now().0;
         let mut server = Server {
             engine,

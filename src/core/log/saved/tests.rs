@@ -11,7 +11,7 @@ use crate::config::{Config, History as Limits, Policy};
 use crate::frozen::damage::{damage, damaged, state_of, values};
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Item, Published, Refusal, Take};
-use crate::log::{Health, History, How, Identity, Log, Mark};
+use crate::log::{Health, History, Identity, Log, LogEnding, Mark};
 use crate::message::{ChannelName, Data, Draft, DraftKind, Epoch, IdempotencyKey, Seq};
 
 /// More names than there is room for channels. The policies are `latest` and `persist = false`.
@@ -129,7 +129,7 @@ impl World {
     fn new() -> World {
         let config = config();
         let identity = Identity::new([1, 2, 3]);
-        let (hub, log) = History::new(identity, &config, 8, DATE_MS).finish(How::Clean);
+        let (hub, log) = History::new(identity, &config, 8, DATE_MS).finish(LogEnding::Clean);
         World {
             config,
             identity,
@@ -217,7 +217,7 @@ impl World {
             }
             Op::End => {
                 self.save(false);
-                self.restart(How::Clean);
+                self.restart(LogEnding::Clean);
             }
             Op::Kill(is_written) => {
                 let saved = self.log.as_saved().unwrap();
@@ -228,7 +228,7 @@ impl World {
                 let log = &self.log;
                 self.messages.retain(|message| log.is_saved(message.mark));
                 self.deleted.retain(|&(_, _, mark)| log.is_saved(mark));
-                self.restart(How::Crashed);
+                self.restart(LogEnding::Crashed);
             }
             Op::LoseTail(kept) => {
                 self.save(false);
@@ -236,7 +236,7 @@ impl World {
                 let kept = kept.index(last.len() + 1);
                 last.truncate(kept);
                 let epoch = Epoch::from_seed(self.log.newest().0 + 10);
-                self.restart(How::TailLost(epoch));
+                self.restart(LogEnding::TailLost(epoch));
             }
         }
     }
@@ -337,7 +337,7 @@ impl World {
     }
 
     /// Starts again from the segments, with what is in memory gone.
-    fn restart(&mut self, how: How) {
+    fn restart(&mut self, how: LogEnding) {
         let kept = self.kept();
         let newest = self.log.newest();
         let mut history = History::new(self.identity, &self.config, 8, self.date_ms);
@@ -349,7 +349,7 @@ impl World {
             }
             segment.truncate(read);
         }
-        if let (How::Clean, Some(last)) = (how, self.messages.last()) {
+        if let (LogEnding::Clean, Some(last)) = (how, self.messages.last()) {
             assert!(history.newest() >= last.seq, "the newest number is lost");
         }
         // Saved beside the log at each start.
@@ -367,7 +367,7 @@ impl World {
         }
         assert_eq!(self.log.newest(), self.hub.head());
         assert!(self.log.newest() >= newest);
-        if let How::TailLost(epoch) = how {
+        if let LogEnding::TailLost(epoch) = how {
             // Cursors of the epoch before are foreign, so only what is kept can be missed.
             self.identity.epoch = epoch;
             let is_here =
@@ -690,7 +690,7 @@ fn clock_that_steps_keeps_no_message_for_ever() {
                 panic!("a record was written");
             };
             history.replay(entry).unwrap();
-            history.finish(How::Clean).0
+            history.finish(LogEnding::Clean).0
         };
         assert_eq!(
             hub.message_count(),

@@ -17,7 +17,7 @@ fn json_is_measured_before_its_separators_are_escaped() {
     assert!(parse_line(line.as_bytes(), json.len()).is_ok());
     assert!(matches!(
         parse_line(line.as_bytes(), json.len() - 1),
-        Err(LineFault::TooLarge { .. })
+        Err(LineError::TooLarge { .. })
     ));
 }
 
@@ -138,7 +138,7 @@ fn each_malformed_line_names_its_fault() {
     }
     assert!(matches!(
         parse_line(b"{\"\xff\"", MAX),
-        Err(LineFault::NotUtf8)
+        Err(LineError::NotUtf8)
     ));
 }
 
@@ -200,7 +200,7 @@ fn bodies_are_parsed_line_by_line() {
     for empty in ["", "\n", " \r\n\r\n\t", "\u{feff}"] {
         assert!(matches!(
             parse(empty.as_bytes(), MAX),
-            Err(LineError::NoLine)
+            Err(LinesError::NoLine)
         ));
     }
     let error = parse(format!("{line}\r\n\n{line}\n{{}}\n!").as_bytes(), MAX).unwrap_err();
