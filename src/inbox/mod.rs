@@ -316,7 +316,7 @@ impl Inbox {
                 log::debug!("a producer's message for {channel:?} is dropped: too many channels");
                 Err(PublishError::TooManyChannels)
             }
-            Err((Refusal::TooLarge, draft)) => {
+            Err((Refusal::ExceedsTotalMemory, draft)) => {
                 let channel = &*draft.channel;
                 log::debug!(
                     "a producer's message for {channel:?} is dropped: it exceeds \
@@ -324,7 +324,7 @@ impl Inbox {
                 );
                 Err(PublishError::ExceedsTotalMemory)
             }
-            Err((Refusal::MessageTooLarge { max_bytes, .. }, draft)) => {
+            Err((Refusal::TooLargeForChannel { max_bytes, .. }, draft)) => {
                 let channel = &*draft.channel;
                 log::debug!(
                     "a producer's message for {channel:?} is dropped: it has more than {max_bytes} \
@@ -405,7 +405,7 @@ mod tests {
         let (publisher, _, mut inbox) = inbox(1, 100);
         let (publication, receipt) = Publication::new("a", "12345").with_receipt();
         publisher.send(publication).unwrap();
-        inbox.drain(1, |draft| Err((Refusal::TooLarge, draft)));
+        inbox.drain(1, |draft| Err((Refusal::ExceedsTotalMemory, draft)));
         assert_eq!(receipt.wait(), Err(PublishError::ExceedsTotalMemory));
     }
 

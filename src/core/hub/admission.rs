@@ -64,7 +64,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::MessageTooLarge`] where it is larger than the policy of its channel allows.
+    /// [`Refusal::TooLargeForChannel`] where it is larger than the policy of its channel allows.
     #[inline]
     pub(super) fn check_size(
         &mut self,
@@ -83,7 +83,7 @@ impl Hub {
     fn refuse_size(&mut self, channel: u32, place: usize) -> Refusal {
         self.counts.messages_too_large += 1;
         let max_bytes = self.rules(channel).max_message_bytes;
-        Refusal::MessageTooLarge {
+        Refusal::TooLargeForChannel {
             max_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX),
             place: u16::try_from(place).unwrap_or(u16::MAX),
         }

@@ -130,11 +130,11 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Refusal::TooLarge`] where the limit is below `bytes`; [`Refusal::Busy`] where the oldest
-    /// messages are pending.
+    /// [`Refusal::ExceedsTotalMemory`] where the limit is below `bytes`; [`Refusal::Busy`] where
+    /// the oldest messages are pending.
     pub(super) fn ensure_room(&mut self, bytes: usize) -> Result<(), Refusal> {
         if bytes > self.meter.limit() {
-            return Err(Refusal::TooLarge);
+            return Err(Refusal::ExceedsTotalMemory);
         }
         while !self.meter.has_room(bytes) {
             if !self.evict_oldest() {

@@ -193,8 +193,8 @@ pub struct Room {
 }
 
 /// The reason for which the hub, or the log before it, refuses a publish or a subscription.
-/// [`Refusal::TooLarge`] and [`Refusal::MessageTooLarge`] are permanent; a retry after another
-/// reason may succeed.
+/// [`Refusal::ExceedsTotalMemory`] and [`Refusal::TooLargeForChannel`] are permanent; a retry after
+/// another reason may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The log is saved more slowly than messages are published.
@@ -206,9 +206,9 @@ pub enum Refusal {
     /// There are as many channels as allowed.
     TooManyChannels,
     /// The message takes more memory than all messages together may (`--history-total-bytes`).
-    TooLarge,
+    ExceedsTotalMemory,
     /// A message is larger than the policy of its channel allows.
-    MessageTooLarge {
+    TooLargeForChannel {
         /// The most bytes of a message's data.
         max_bytes: u32,
         /// Its place, from 0, among the messages that were published together.

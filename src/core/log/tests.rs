@@ -174,7 +174,11 @@ fn each_refusal_leaves_log_and_hub_as_they_were() {
     let batch = world.log.publish_all(&mut world.hub, drafts.collect());
     refusals.push(batch.unwrap_err());
     world.check();
-    let expected = [Refusal::TooLarge, Refusal::Busy, Refusal::TooManyChannels];
+    let expected = [
+        Refusal::ExceedsTotalMemory,
+        Refusal::Busy,
+        Refusal::TooManyChannels,
+    ];
     assert_eq!(refusals, expected);
     assert_eq!(world.log.newest(), Seq(3));
 }

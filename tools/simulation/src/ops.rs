@@ -414,7 +414,7 @@ impl World {
             let done = self.engine.submit(draft);
             self.watch_history();
             self.say(|| format!("publish {said:?} as {key:?}: {done:?}"));
-            if let Err((Refusal::MessageTooLarge { max_bytes, .. }, draft)) = &done {
+            if let Err((Refusal::TooLargeForChannel { max_bytes, .. }, draft)) = &done {
                 self.tally.too_large += 1;
                 let max = self.rules(said.channel).max_message_bytes;
                 ensure!(

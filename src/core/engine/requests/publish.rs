@@ -68,7 +68,7 @@ pub(super) fn publish_batch(
 
 /// Says which message of a batch is too large; otherwise as for one message.
 fn refuse_batch(refusal: Refusal) -> Problem {
-    let Refusal::MessageTooLarge { max_bytes, place } = refusal else {
+    let Refusal::TooLargeForChannel { max_bytes, place } = refusal else {
         return refusal.into();
     };
     let number = u32::from(place) + 1;

@@ -149,12 +149,12 @@ impl From<Refusal> for Problem {
                  received yet; publish again shortly",
                 1,
             ),
-            Refusal::TooLarge => Problem::new(
+            Refusal::ExceedsTotalMemory => Problem::new(
                 413,
                 "this takes more memory than all messages together may (--history-total-bytes); \
                  publish less at once",
             ),
-            Refusal::MessageTooLarge { max_bytes, .. } => Problem::new(
+            Refusal::TooLargeForChannel { max_bytes, .. } => Problem::new(
                 413,
                 format!(
                     "a message to this channel has at most {max_bytes} bytes \
