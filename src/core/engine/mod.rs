@@ -475,7 +475,7 @@ impl Engine {
         [
             connections.next_due(),
             hub.next_history_expiry(),
-            hub.next_forgetting(),
+            hub.next_idle_expiry(),
             publishing.next_due(),
             drain.and_then(|drain| drain.next_due(connections.now())),
         ]

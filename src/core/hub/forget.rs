@@ -24,15 +24,15 @@ impl Hub {
     /// Forgets channels that stayed unused, at most `budget` of them.
     pub fn forget_idle(&mut self, budget: usize) {
         for _ in 0..budget {
-            match self.next_forgetting() {
-                Some(due) if due <= self.now => self.evict_idle(),
+            match self.next_idle_expiry() {
+                Some(due) if due <= self.now => self.forget_first_idle(),
                 _ => break,
             };
         }
     }
 
     /// When the next channel may have to be forgotten.
-    pub fn next_forgetting(&self) -> Option<Time> {
+    pub fn next_idle_expiry(&self) -> Option<Time> {
         let (_, seen) = self.idle.front()?;
         Some(seen.after_ms(GRACE_MS))
     }
@@ -53,7 +53,7 @@ impl Hub {
             if !is_full(self) {
                 return Ok(());
             }
-            self.evict_idle();
+            self.forget_first_idle();
         }
         if is_full(self) {
             self.counts.too_many_channels += 1;
@@ -63,7 +63,7 @@ impl Hub {
     }
 
     /// Removes the first channel from the queue, and forgets it if it is still unused.
-    fn evict_idle(&mut self) {
+    fn forget_first_idle(&mut self) {
         let Some((index, _)) = self.idle.pop_front() else {
             return;
         };

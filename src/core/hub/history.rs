@@ -162,7 +162,7 @@ impl Hub {
 
     /// Deletes the messages of a channel, pending ones too. Readers that had not received all of
     /// them get a gap.
-    pub fn forget(&mut self, channel: u32) {
+    pub fn delete_history(&mut self, channel: u32) {
         let keys = self.channels[channel as usize].clear();
         for key in keys {
             let is_end = self.remove(key);

@@ -18,7 +18,8 @@
 //!   has reached the channel's newest item, else in `ready`; so a message moves all waiting readers
 //!   by one splice.
 //! - *Pending is kept.* A message that a queued reader needs next is not evicted: its `pending`
-//!   count is above zero. Only [`Hub::forget`] removes it, or a newer message that replaces it.
+//!   count is above zero. Only [`Hub::delete_history`] removes it, or a newer message that replaces
+//!   it.
 //! - *A policy at any time.* A channel has the index of its policy, or, during a reload, its name is
 //!   looked up.
 

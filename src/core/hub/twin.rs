@@ -220,7 +220,7 @@ impl Twin {
             }
             Op::Forget(channel) => {
                 if let Some(index) = self.hub.find(CHANNELS[channel]) {
-                    self.hub.forget(index);
+                    self.hub.delete_history(index);
                     self.forgotten[channel] = self.hub.head();
                 }
             }
@@ -760,7 +760,7 @@ fn message_is_charged_the_same_to_channel_and_meter() {
     let channel = hub.find("a").unwrap();
     assert_eq!(hub.channel(channel).bytes(), 3 * expected);
     assert_eq!(hub.meter().used(), 3 * expected);
-    hub.forget(channel);
+    hub.delete_history(channel);
     assert_eq!(hub.meter().used(), 0);
 }
 
@@ -811,7 +811,7 @@ fn newer_message_replaces_one_that_is_pending() {
 
     // A lost newest message is a gap, until a newer one comes.
     reader.cursor = other;
-    hub.forget(channels[0]);
+    hub.delete_history(channels[0]);
     assert_eq!(items(&hub, &reader), (vec![newest], true));
     hub.enqueue(&mut reader);
     let newer = publish(&mut hub, "a");

@@ -207,7 +207,7 @@ impl Log {
     /// [`Refusal::LogBusy`] and [`Refusal::LogFails`]; nothing is deleted then.
     pub fn delete(&mut self, hub: &mut Hub, channel: u32) -> Result<(), Refusal> {
         self.admit()?;
-        hub.forget(channel);
+        hub.delete_history(channel);
         if let Log::Saved(saved) = self {
             saved.lose(hub, channel);
         }

@@ -59,7 +59,7 @@ fn portrait(hub: &Hub) -> String {
     channels.sort();
     let run: Vec<_> = hub.run.iter().map(name).collect();
     let idle: Vec<_> = hub.idle.iter().map(|(i, at)| (name(i), at)).collect();
-    let times = (hub.next_history_expiry(), hub.next_forgetting());
+    let times = (hub.next_history_expiry(), hub.next_idle_expiry());
     let bytes = (hub.meter().used(), hub.meter().limit(), hub.channel_bytes());
     format!(
         "{:?} {channels:#?} {run:?} {idle:?} {times:?} {bytes:?} {:?} {:?} {:?}",
@@ -283,7 +283,7 @@ fn exercise(hub: &mut Hub, readers: &mut [Reader], log: &mut Log) {
         hub.expire_history(3);
         hub.forget_idle(3);
         if let Some(channel) = hub.find(ending) {
-            hub.forget(channel);
+            hub.delete_history(channel);
         }
         check(hub);
     }
