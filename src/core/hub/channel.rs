@@ -142,9 +142,9 @@ impl Channel {
     }
 
     /// The mean time between its messages, and the time of the newest.
-    pub fn rhythm(&self) -> Option<(u32, Time)> {
+    pub fn publish_interval(&self) -> Option<(u32, Time)> {
         let ring = self.ring()?;
-        ring.rhythm()
+        ring.publish_interval()
     }
 
     /// The numbers of its messages.

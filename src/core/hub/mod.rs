@@ -476,7 +476,7 @@ impl Hub {
     pub fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
         let key = message.key.as_deref()?;
         let ring = self.channels[self.find(&message.channel)? as usize].ring()?;
-        let stored = &self.messages[ring.find_by_key(key)? as usize];
+        let stored = &self.messages[ring.find_by_idempotency_key(key)? as usize];
         Some(Published {
             id: self.id(stored.seq()),
             subscribers: stored.subscribers(),
@@ -590,13 +590,13 @@ impl Hub {
         );
         let subscribers = channel.audience().total();
         let ring = channel.ring_mut();
-        ring.beat(self.now);
+        ring.record_arrival(self.now);
         self.meter.charge(bytes);
-        let name = message.key.as_deref().map(Box::from);
+        let idempotency_key = message.key.as_deref().map(Box::from);
         let stored = Stored::new(message, bytes, seq, index, self.now, subscribers);
         let key = self.messages.insert(stored) as u32;
         self.ages.push(&mut self.messages, key);
-        ring.push(seq, key, bytes, name);
+        ring.push(seq, key, bytes, idempotency_key);
         if channel.has_ended {
             self.reopen(index);
         }
@@ -623,13 +623,15 @@ impl Hub {
         let channel = &mut self.channels[index as usize];
         channel.has_ended = true;
         let subscribers = channel.audience().total();
-        let name = end.key.as_deref().map(Box::from);
+        let idempotency_key = end.key.as_deref().map(Box::from);
         let mut stored = Stored::new(end, bytes, seq, index, self.now, subscribers);
         stored.set_end();
         let key = self.messages.insert(stored) as u32;
         self.ages.push(&mut self.messages, key);
         let channel = &mut self.channels[index as usize];
-        channel.ring_mut().push_end(seq, key, bytes, name);
+        channel
+            .ring_mut()
+            .push_end(seq, key, bytes, idempotency_key);
         self.wake(index);
         self.trim(index);
         Published {
@@ -674,9 +676,9 @@ fn footprint(message: &Draft<'_>) -> usize {
 /// The same, of its parts.
 #[inline(always)]
 fn footprint_of(data: &Data, event: Option<&EventName>, key: Option<&IdempotencyKey>) -> usize {
-    let named = event.map_or(0, |event| event.len());
-    let keyed = key.map_or(0, |key| 2 * key.len() + 48);
-    data.len() + named + keyed + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
+    let event_bytes = event.map_or(0, |event| event.len());
+    let key_bytes = key.map_or(0, |key| 2 * key.len() + 48);
+    data.len() + event_bytes + key_bytes + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
 }
 
 /// The same, and the bytes of the end after it.

@@ -288,7 +288,7 @@ impl Hub {
         if channel.ready.is_empty() {
             channel.running = false;
             let was_woken = std::mem::replace(&mut channel.woken, false);
-            if let Some((_, newest)) = channel.rhythm().filter(|_| was_woken) {
+            if let Some((_, newest)) = channel.publish_interval().filter(|_| was_woken) {
                 self.fan_out_ms.record(self.now.since_ms(newest));
             }
             self.trim(index);

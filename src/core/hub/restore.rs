@@ -163,10 +163,10 @@ impl Restore {
             let mut ring = Ring::default();
             for (seq, key) in gathered.messages {
                 let stored = &self.hub.messages[key as usize];
-                let named = stored.idempotency_key().map(Box::from);
+                let idempotency_key = stored.idempotency_key().map(Box::from);
                 match stored.is_end() {
-                    false => ring.push(seq, key, stored.footprint(), named),
-                    true => ring.push_end(seq, key, stored.footprint(), named),
+                    false => ring.push(seq, key, stored.footprint(), idempotency_key),
+                    true => ring.push_end(seq, key, stored.footprint(), idempotency_key),
                 }
             }
             let channel = &mut self.hub.channels[index];

@@ -18,9 +18,9 @@ pub(super) struct Ring {
     bytes: usize,
     /// Whether the last entry is the end of the channel.
     has_end: bool,
-    keys: HashMap<Box<str>, u32>,
-    pub(super) beat_at: Option<Time>,
-    pub(super) mean_ms: u32,
+    by_idempotency_key: HashMap<Box<str>, u32>,
+    pub(super) newest_at: Option<Time>,
+    pub(super) mean_interval_ms: u32,
 }
 
 /// The place of a message, or of the end of the channel, in a ring.
@@ -52,21 +52,39 @@ impl Ring {
     pub(super) const ENTRY_BYTES: usize = 2 * size_of::<Entry>();
 
     /// Appends a message.
-    pub(super) fn push(&mut self, seq: Seq, key: u32, bytes: usize, named: Option<Box<str>>) {
+    pub(super) fn push(
+        &mut self,
+        seq: Seq,
+        key: u32,
+        bytes: usize,
+        idempotency_key: Option<Box<str>>,
+    ) {
         debug_assert!(key < Entry::END);
-        self.push_tagged(seq, key, bytes, named);
+        self.push_tagged(seq, key, bytes, idempotency_key);
     }
 
     /// Appends the end of the channel, which is stored like a message.
-    pub(super) fn push_end(&mut self, seq: Seq, key: u32, bytes: usize, named: Option<Box<str>>) {
+    pub(super) fn push_end(
+        &mut self,
+        seq: Seq,
+        key: u32,
+        bytes: usize,
+        idempotency_key: Option<Box<str>>,
+    ) {
         debug_assert!(!self.has_end);
-        self.push_tagged(seq, key | Entry::END, bytes, named);
+        self.push_tagged(seq, key | Entry::END, bytes, idempotency_key);
         self.has_end = true;
     }
 
     /// On the path of every message.
     #[inline(always)]
-    fn push_tagged(&mut self, seq: Seq, tagged_key: u32, bytes: usize, named: Option<Box<str>>) {
+    fn push_tagged(
+        &mut self,
+        seq: Seq,
+        tagged_key: u32,
+        bytes: usize,
+        idempotency_key: Option<Box<str>>,
+    ) {
         debug_assert!(self.entries.back().is_none_or(|last| last.seq < seq));
         let key = tagged_key & !Entry::END;
         self.entries.push_back(Entry {
@@ -75,8 +93,8 @@ impl Ring {
             pending: 0,
         });
         self.bytes += bytes;
-        if let Some(name) = named {
-            self.keys.insert(name, key);
+        if let Some(idempotency_key) = idempotency_key {
+            self.by_idempotency_key.insert(idempotency_key, key);
         }
     }
 
@@ -118,17 +136,17 @@ impl Ring {
     }
 
     /// Releases the bytes and the idempotency key of a message that is no longer an entry.
-    pub(super) fn release(&mut self, bytes: usize, named: Option<&str>) {
+    pub(super) fn release(&mut self, bytes: usize, idempotency_key: Option<&str>) {
         self.bytes -= bytes;
-        if let Some(name) = named {
+        if let Some(idempotency_key) = idempotency_key {
             // fault: key-outlives-its-message
-            self.keys.remove(name);
+            self.by_idempotency_key.remove(idempotency_key);
         }
     }
 
     /// The mean time between messages, and when the newest came.
-    pub(super) fn rhythm(&self) -> Option<(u32, Time)> {
-        Some((self.mean_ms, self.beat_at?))
+    pub(super) fn publish_interval(&self) -> Option<(u32, Time)> {
+        Some((self.mean_interval_ms, self.newest_at?))
     }
 
     /// The bytes of all messages.
@@ -137,8 +155,8 @@ impl Ring {
     }
 
     /// The slab key of the message published with this idempotency key.
-    pub(super) fn find_by_key(&self, name: &str) -> Option<u32> {
-        self.keys.get(name).copied()
+    pub(super) fn find_by_idempotency_key(&self, idempotency_key: &str) -> Option<u32> {
+        self.by_idempotency_key.get(idempotency_key).copied()
     }
 
     /// The index of the first message after a cursor; the length if there is none.
@@ -154,12 +172,12 @@ impl Ring {
     }
 
     /// Records that a message came: the interval is an exponential mean over about eight messages.
-    pub(super) fn beat(&mut self, now: Time) {
-        if let Some(before) = self.beat_at {
+    pub(super) fn record_arrival(&mut self, now: Time) {
+        if let Some(before) = self.newest_at {
             let gap_ms = u32::try_from(now.since_ms(before)).unwrap_or(u32::MAX);
-            let mean = u64::from(self.mean_ms);
-            self.mean_ms = ((mean * 7 + u64::from(gap_ms)) / 8) as u32;
+            let mean = u64::from(self.mean_interval_ms);
+            self.mean_interval_ms = ((mean * 7 + u64::from(gap_ms)) / 8) as u32;
         }
-        self.beat_at = Some(now);
+        self.newest_at = Some(now);
     }
 }

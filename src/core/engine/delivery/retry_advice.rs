@@ -15,7 +15,7 @@ const RETURNS_PER_MS: u32 = 20;
 const RETRY_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
 
 /// Advice for a poll of channels that had fewer than two messages.
-const UNKNOWN_RHYTHM_MS: u64 = 5_000;
+const UNKNOWN_INTERVAL_MS: u64 = 5_000;
 
 /// Advice for a client that is refused for load.
 pub(in crate::engine) const REFUSED_RETRY_MS: std::ops::RangeInclusive<u32> = 2_000..=10_000;
@@ -34,11 +34,13 @@ pub(super) fn poll_retry_ms(delivery: &mut Delivery, channels: &[u32]) -> u32 {
         return drain_retry_ms(delivery);
     }
     let now = delivery.now();
-    let rhythms = channels.iter().filter_map(|&channel| {
-        let (mean_ms, newest) = delivery.hub.channel(channel).rhythm()?;
-        Some(u64::from(mean_ms).max(now.since_ms(newest)))
+    let intervals = channels.iter().filter_map(|&channel| {
+        let (mean_interval_ms, newest) = delivery.hub.channel(channel).publish_interval()?;
+        Some(u64::from(mean_interval_ms).max(now.since_ms(newest)))
     });
-    let base = rhythms.min().map_or(UNKNOWN_RHYTHM_MS, |rhythm| rhythm / 2);
+    let base = intervals
+        .min()
+        .map_or(UNKNOWN_INTERVAL_MS, |interval| interval / 2);
     // Scale the interval by load: ×1 when idle, ×4 when saturated.
     let factor = 1_000 + 3 * u64::from(delivery.gauges.load_permille.min(1_000));
     let advised = (base * factor / 1_000).clamp(*RETRY_MS.start(), *RETRY_MS.end());

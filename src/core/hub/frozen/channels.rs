@@ -22,8 +22,8 @@ struct FrozenChannel<'c> {
     name: &'c str,
     evicted_up_to: Seq,
     /// When its newest message came, and the mean time between messages.
-    beat_at: Option<Time>,
-    mean_ms: u32,
+    newest_at: Option<Time>,
+    mean_interval_ms: u32,
     woken: bool,
     is_floor_saved: bool,
     has_ended: bool,
@@ -38,8 +38,8 @@ impl Hub {
                 index: index as u32,
                 name: channel.name(),
                 evicted_up_to: channel.evicted_up_to,
-                beat_at: ring.and_then(|ring| ring.beat_at),
-                mean_ms: ring.map_or(0, |ring| ring.mean_ms),
+                newest_at: ring.and_then(|ring| ring.newest_at),
+                mean_interval_ms: ring.map_or(0, |ring| ring.mean_interval_ms),
                 woken: channel.woken,
                 is_floor_saved: channel.is_floor_saved,
                 has_ended: channel.has_ended,
@@ -87,8 +87,8 @@ impl Hub {
         let &FrozenChannel {
             name,
             evicted_up_to,
-            beat_at,
-            mean_ms,
+            newest_at,
+            mean_interval_ms,
             woken,
             is_floor_saved,
             has_ended,
@@ -96,13 +96,13 @@ impl Hub {
             ..
         } = frozen;
         let name = ChannelName::parse(name.as_bytes()).map_err(|_| CHANNEL)?;
-        if evicted_up_to > self.head || beat_at > Some(self.now) {
+        if evicted_up_to > self.head || newest_at > Some(self.now) {
             return Err(CHANNEL);
         }
         let mut channel = Channel::new(&name, evicted_up_to, policy);
-        if beat_at.is_some() || mean_ms > 0 {
+        if newest_at.is_some() || mean_interval_ms > 0 {
             let ring = channel.ring_mut();
-            (ring.beat_at, ring.mean_ms) = (beat_at, mean_ms);
+            (ring.newest_at, ring.mean_interval_ms) = (newest_at, mean_interval_ms);
         }
         channel.woken = woken;
         channel.is_floor_saved = is_floor_saved;

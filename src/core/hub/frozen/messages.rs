@@ -105,7 +105,7 @@ impl Hub {
             Some(key) => Some(IdempotencyKey::parse(key.as_bytes()).ok()?),
         };
         let bytes = footprint_of(&data, event.as_ref(), key.as_ref());
-        let named = key.as_deref().map(Box::from);
+        let idempotency_key = key.as_deref().map(Box::from);
         let place = self.messages.insert(Stored {
             frames: Default::default(),
             data,
@@ -123,8 +123,10 @@ impl Hub {
         self.meter.charge(bytes);
         self.ends += usize::from(is_end);
         match is_end {
-            false => channel.ring_mut().push(seq, place, bytes, named),
-            true => channel.ring_mut().push_end(seq, place, bytes, named),
+            false => channel.ring_mut().push(seq, place, bytes, idempotency_key),
+            true => channel
+                .ring_mut()
+                .push_end(seq, place, bytes, idempotency_key),
         }
         Some(place)
     }

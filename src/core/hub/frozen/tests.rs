@@ -50,7 +50,7 @@ fn portrait(hub: &Hub) -> String {
                 channel.running,
                 channel.woken,
                 channel.has_ended(),
-                channel.rhythm(),
+                channel.publish_interval(),
                 hub.rules(index as u32),
                 hub.ages.deadline(index as u32),
             )
