@@ -42,7 +42,7 @@ impl Hub {
 
     fn is_any_full(&mut self, channels: &[u32]) -> bool {
         let is_full = |&channel: &u32| {
-            let readers = self.channels[channel as usize].audience().total();
+            let readers = self.channels[channel as usize].reader_counts().total();
             // fault: one-subscriber-too-many
             readers >= self.rules(channel).max_subscribers
         };

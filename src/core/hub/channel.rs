@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 
 use slab::Slab;
 
-use super::audience::Audience;
+use super::reader_counts::ReaderCounts;
 use super::ring::{Entry, Ring};
 use super::subscription::Subscription;
 use crate::base::list::List;
@@ -29,7 +29,7 @@ pub struct Channel {
     /// Queued subscriptions whose reader has items pending.
     pub(super) ready: List,
     pub(super) waiting_count: u32,
-    audience: Audience,
+    reader_counts: ReaderCounts,
     /// Whether it is in the hub's run queue.
     pub(super) running: bool,
     /// Whether a message made its readers ready since its turns began.
@@ -53,7 +53,7 @@ impl Channel {
             waiting: List::new(),
             ready: List::new(),
             waiting_count: 0,
-            audience: Audience::default(),
+            reader_counts: ReaderCounts::default(),
             running: false,
             woken: false,
             idle: false,
@@ -74,12 +74,12 @@ impl Channel {
     }
 
     /// How many readers follow it.
-    pub fn audience(&self) -> &Audience {
-        &self.audience
+    pub fn reader_counts(&self) -> &ReaderCounts {
+        &self.reader_counts
     }
 
-    pub(super) fn audience_mut(&mut self) -> &mut Audience {
-        &mut self.audience
+    pub(super) fn reader_counts_mut(&mut self) -> &mut ReaderCounts {
+        &mut self.reader_counts
     }
 
     /// The number of the newest message evicted from it. The loss stands in the sequence there: a
@@ -138,7 +138,7 @@ impl Channel {
 
     /// Whether it has neither reader nor message.
     pub(super) fn is_unused(&self) -> bool {
-        self.ring.is_none() && self.audience.total() == 0
+        self.ring.is_none() && self.reader_counts.total() == 0
     }
 
     /// The mean time between its messages, and the time of the newest.

@@ -25,7 +25,6 @@
 
 mod admission;
 mod ages;
-mod audience;
 mod channel;
 mod floors;
 mod forget;
@@ -36,6 +35,7 @@ mod items;
 mod loss;
 mod names;
 mod policies;
+mod reader_counts;
 mod readers;
 mod reload;
 mod restore;
@@ -45,12 +45,12 @@ mod subscription;
 #[cfg(test)]
 mod twin;
 
-pub use audience::Audience;
 pub use channel::Channel;
 pub use floors::Standing;
 pub use frozen::FrozenReader;
 pub use items::{Item, Take};
 pub use loss::Loss;
+pub use reader_counts::ReaderCounts;
 pub use readers::Reader;
 pub use restore::{Restore, Restored};
 pub use stored::{Shape, Stored};
@@ -90,7 +90,7 @@ pub struct Hub {
     names: Names,
     subscriptions: Slab<Subscription>,
     /// Readers that follow a channel.
-    readers: Audience,
+    readers: ReaderCounts,
     messages: Slab<Stored>,
     /// How many of them are ends of channels.
     ends: usize,
@@ -252,7 +252,7 @@ impl Hub {
             slots_used: 0,
             names: Names::new(keys),
             subscriptions: Slab::with_capacity(max_readers),
-            readers: Audience::default(),
+            readers: ReaderCounts::default(),
             messages: Slab::new(),
             ends: 0,
             ages: Ages::new(config.max_channels),
@@ -403,7 +403,7 @@ impl Hub {
     }
 
     /// How many readers there are, by class.
-    pub fn readers(&self) -> &Audience {
+    pub fn readers(&self) -> &ReaderCounts {
         &self.readers
     }
 
@@ -498,7 +498,7 @@ impl Hub {
         let channel = &self.channels[index as usize];
         channel.has_ended.then(|| Published {
             id: self.id(channel.newest_item()),
-            subscribers: channel.audience().total(),
+            subscribers: channel.reader_counts().total(),
         })
     }
 
@@ -588,7 +588,7 @@ impl Hub {
             &*message.channel,
             "room for another channel"
         );
-        let subscribers = channel.audience().total();
+        let subscribers = channel.reader_counts().total();
         let ring = channel.ring_mut();
         ring.record_arrival(self.now);
         self.meter.charge(bytes);
@@ -622,7 +622,7 @@ impl Hub {
         self.meter.charge(bytes);
         let channel = &mut self.channels[index as usize];
         channel.has_ended = true;
-        let subscribers = channel.audience().total();
+        let subscribers = channel.reader_counts().total();
         let idempotency_key = end.key.as_deref().map(Box::from);
         let mut stored = Stored::new(end, bytes, seq, index, self.now, subscribers);
         stored.set_end();

@@ -52,7 +52,7 @@ impl Reader {
         self.first != NONE
     }
 
-    /// The class by which it is counted while it follows channels; see [`super::Audience`].
+    /// The class by which it is counted while it follows channels; see [`super::ReaderCounts`].
     pub fn class(&self) -> u8 {
         self.class
     }
@@ -87,8 +87,8 @@ impl Reader {
 
 impl Hub {
     /// Makes a reader follow channels, and counts it by `class`, a number below
-    /// [`Audience::CLASSES`](super::Audience::CLASSES). It is not queued yet. `fresh`: evictions
-    /// before its first message are no gaps.
+    /// [`ReaderCounts::CLASSES`](super::ReaderCounts::CLASSES). It is not queued yet. `fresh`:
+    /// evictions before its first message are no gaps.
     pub fn follow(
         &mut self,
         reader: &mut Reader,
@@ -108,7 +108,9 @@ impl Hub {
         for &channel in channels.iter().rev() {
             let subscription = Subscription::new(follower, channel, reader.first, fresh);
             reader.first = self.subscriptions.insert(subscription) as u32;
-            self.channels[channel as usize].audience_mut().add(class);
+            self.channels[channel as usize]
+                .reader_counts_mut()
+                .add(class);
         }
     }
 
@@ -145,8 +147,8 @@ impl Hub {
             let gone = self.subscriptions.remove(reader.first as usize);
             reader.first = gone.sibling;
             let channel = &mut self.channels[gone.channel as usize];
-            // fault: audience-not-left
-            channel.audience_mut().remove(reader.class);
+            // fault: reader-stays-counted
+            channel.reader_counts_mut().remove(reader.class);
             if channel.is_unused() {
                 self.enqueue_idle(gone.channel);
             }

@@ -669,7 +669,7 @@ impl Twin {
             "ready readers have their turn to come"
         );
         assert_eq!(
-            channel.audience().total() as usize,
+            channel.reader_counts().total() as usize,
             self.readers.iter().filter(follows).count()
         );
         for entry in channel.ring().into_iter().flat_map(|ring| &ring.entries) {

@@ -179,7 +179,7 @@ impl Saved {
         let seq = self.newest;
         if hub.persists(room.channel()) {
             let channel = hub.channel(room.channel());
-            let (subscribers, floor) = (channel.audience().total(), channel.evicted_up_to());
+            let (subscribers, floor) = (channel.reader_counts().total(), channel.evicted_up_to());
             let date_ms = self.date_ms;
             self.append(|out| {
                 entry::write_message(out, seq, date_ms, subscribers, floor, draft);

@@ -12,7 +12,7 @@ use super::retry_advice::spread_ms;
 use crate::base::meter::{Meter, SharedBytes};
 use crate::encode;
 use crate::engine::response::{BodyLength, Framing, Heads, ResponseContext};
-use crate::hub::{Audience, Hub, Shape};
+use crate::hub::{Hub, ReaderCounts, Shape};
 use crate::message::MessageId;
 use crate::transport::{Event, Kind, Options, Transport};
 
@@ -25,7 +25,7 @@ fn shape(transport: Transport, options: Options) -> Shape {
 }
 
 const _: () = assert!(
-    1 + Transport::VARIANTS == Shape::COUNT && Transport::ALL.len() == Audience::CLASSES,
+    1 + Transport::VARIANTS == Shape::COUNT && Transport::ALL.len() == ReaderCounts::CLASSES,
     "the hub has room for as many shapes and classes as there are"
 );
 

@@ -13,7 +13,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use crate::base::decimal;
 use crate::engine::response::Problem;
 use crate::engine::routing::{decoded, parameters};
-use crate::hub::{Audience, Channel, Hub};
+use crate::hub::{Channel, Hub, ReaderCounts};
 use crate::log::Log;
 use crate::message::Seq;
 use crate::transport::Transport;
@@ -40,7 +40,7 @@ struct State<'c> {
 }
 
 /// How many connections follow a channel: in all, and by the name of each transport.
-struct Subscribers<'c>(&'c Audience);
+struct Subscribers<'c>(&'c ReaderCounts);
 
 impl Serialize for Subscribers<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -141,7 +141,7 @@ fn state_of(hub: &Hub, channel: u32) -> State<'_> {
     let channel = hub.channel(channel);
     State {
         channel: channel.name(),
-        subscribers: Subscribers(channel.audience()),
+        subscribers: Subscribers(channel.reader_counts()),
         messages: channel.len(),
         bytes: channel.bytes(),
         oldest: channel.oldest().map(|seq| id(hub, seq)),

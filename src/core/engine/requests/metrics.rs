@@ -21,7 +21,7 @@ use crate::engine::connections::{State, States};
 use crate::engine::delivery::Delivery;
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::stats::{CloseReason, ConnectionLimit, Reloads, Stats};
-use crate::hub::{Audience, Counts};
+use crate::hub::{Counts, ReaderCounts};
 use crate::log;
 use crate::tokens::{self, Invalid};
 use crate::transport::Transport;
@@ -33,7 +33,7 @@ struct Snapshot {
     stats: Stats,
     counts: Counts,
     fan_out_ms: Histogram,
-    readers: Audience,
+    readers: ReaderCounts,
     states: States,
     process: ProcessGauges,
     tokens: tokens::Counts,

@@ -24,11 +24,11 @@ use serde::{Deserialize, Serialize};
 use slab::Slab;
 
 use super::ages::Ages;
-use super::audience::Audience;
 use super::frames::FrameCache;
 use super::loss::Loss;
 use super::names::Names;
 use super::policies::Policies;
+use super::reader_counts::ReaderCounts;
 use super::stored::Stored;
 use super::{Counts, DURATIONS_MS, Hub, Limits};
 use crate::base::histogram::FrozenHistogram;
@@ -260,7 +260,7 @@ impl Hub {
             slots_used: head.slots_used.min(config.max_channels),
             names: Names::new(head.name_keys),
             subscriptions: Slab::new(),
-            readers: Audience::default(),
+            readers: ReaderCounts::default(),
             messages: Slab::new(),
             ends: 0,
             ages: Ages::new(config.max_channels),

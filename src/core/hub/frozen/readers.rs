@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use serde::{Deserialize, Serialize};
 use slab::Slab;
 
-use super::super::audience::Audience;
+use super::super::reader_counts::ReaderCounts;
 use super::super::readers::Place;
 use super::super::subscription::{NONE, Subscription};
 use super::super::{Channel, Hub, Reader};
@@ -87,7 +87,7 @@ impl FrozenReader {
     ///
     /// [`ThawError::Damaged`] where its class is none.
     pub fn thaw(self) -> Result<Reader, ThawError> {
-        if usize::from(self.class) >= Audience::CLASSES {
+        if usize::from(self.class) >= ReaderCounts::CLASSES {
             return Err(READER);
         }
         Ok(Reader {
@@ -267,7 +267,7 @@ impl Hub {
         while at != NONE {
             let subscription = &self.subscriptions[at as usize];
             let channel = &mut self.channels[subscription.channel as usize];
-            channel.audience_mut().add(reader.class);
+            channel.reader_counts_mut().add(reader.class);
             followed += 1;
             at = subscription.sibling;
         }

@@ -46,7 +46,7 @@ fn portrait(hub: &Hub) -> String {
                 channel.evicted_up_to(),
                 followers(&channel.waiting),
                 followers(&channel.ready),
-                channel.audience(),
+                channel.reader_counts(),
                 channel.running,
                 channel.woken,
                 channel.has_ended(),

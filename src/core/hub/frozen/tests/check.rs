@@ -89,5 +89,5 @@ fn check_lists(hub: &Hub, index: u32, channel: &Channel) {
     let pending: u32 = entries.map(|entry| entry.pending).sum();
     assert!(pending as usize <= ready.len());
     let followed = hub.subscriptions.iter().filter(|(_, s)| s.channel == index);
-    assert_eq!(channel.audience().total() as usize, followed.count());
+    assert_eq!(channel.reader_counts().total() as usize, followed.count());
 }

@@ -5,9 +5,9 @@
 
 /// How many readers follow a channel, by class.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Audience([u32; Audience::CLASSES]);
+pub struct ReaderCounts([u32; ReaderCounts::CLASSES]);
 
-impl Audience {
+impl ReaderCounts {
     /// How many classes there are. Every channel has a count for each.
     pub const CLASSES: usize = 5;
 
@@ -16,7 +16,7 @@ impl Audience {
         self.0.iter().sum()
     }
 
-    /// The readers of one class, a number below [`Audience::CLASSES`].
+    /// The readers of one class, a number below [`ReaderCounts::CLASSES`].
     pub fn of(&self, class: u8) -> u32 {
         self.0[usize::from(class)]
     }
