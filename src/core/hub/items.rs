@@ -55,7 +55,8 @@ struct Source {
 
 impl Hub {
     /// Appends the items of `channels` after `cursor` to `items`, lowest number first, and returns
-    /// whether there are more than `take` allows. A channel marked fresh has no gap.
+    /// whether there are more than `take` allows. A channel whose earlier losses are ignored has no
+    /// gap.
     pub fn collect(
         &self,
         channels: impl Iterator<Item = (u32, bool)>,
@@ -64,7 +65,9 @@ impl Hub {
         items: &mut Vec<Item>,
     ) -> bool {
         let mut room = take;
-        let mut sources = channels.map(|(channel, fresh)| self.source(channel, fresh, cursor));
+        let mut sources = channels.map(|(channel, ignores_earlier_losses)| {
+            self.source(channel, ignores_earlier_losses, cursor)
+        });
         let Some(mut first) = sources.next() else {
             return false;
         };
@@ -119,7 +122,7 @@ impl Hub {
     }
 
     #[inline]
-    fn source(&self, index: u32, fresh: bool, cursor: Seq) -> Source {
+    fn source(&self, index: u32, ignores_earlier_losses: bool, cursor: Seq) -> Source {
         let channel = &self.channels[index as usize];
         let place = channel.ring().map_or(0, |ring| ring.after(cursor));
         let mut source = Source {
@@ -128,7 +131,8 @@ impl Hub {
             next: None,
         };
         // fault: gap-off-by-one
-        if channel.evicted_up_to() > cursor && !fresh && !self.conceals_loss(index) {
+        if channel.evicted_up_to() > cursor && !ignores_earlier_losses && !self.conceals_loss(index)
+        {
             source.next = Some(Item::Gap(channel.evicted_up_to()));
         } else {
             self.step(&mut source);

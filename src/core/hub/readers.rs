@@ -87,15 +87,15 @@ impl Reader {
 
 impl Hub {
     /// Makes a reader follow channels, and counts it by `class`, a number below
-    /// [`ReaderCounts::CLASSES`](super::ReaderCounts::CLASSES). It is not queued yet. `fresh`:
-    /// evictions before its first message are no gaps.
+    /// [`ReaderCounts::CLASSES`](super::ReaderCounts::CLASSES). It is not queued yet.
+    /// `ignores_earlier_losses`: evictions before its first message are no gaps.
     pub fn follow(
         &mut self,
         reader: &mut Reader,
         follower: u32,
         channels: &[u32],
         class: u8,
-        fresh: bool,
+        ignores_earlier_losses: bool,
     ) {
         assert!(
             !reader.is_following(),
@@ -106,7 +106,8 @@ impl Hub {
             self.readers.add(class);
         }
         for &channel in channels.iter().rev() {
-            let subscription = Subscription::new(follower, channel, reader.first, fresh);
+            let subscription =
+                Subscription::new(follower, channel, reader.first, ignores_earlier_losses);
             reader.first = self.subscriptions.insert(subscription) as u32;
             self.channels[channel as usize]
                 .reader_counts_mut()
@@ -115,23 +116,25 @@ impl Hub {
     }
 
     /// Makes a reader that is not queued follow other channels. It keeps its class. A channel that it
-    /// already follows keeps its `fresh` flag. A new channel is fresh only if all channels that it
-    /// followed before are.
+    /// already follows keeps its flag `ignores_earlier_losses`. A new channel has it only if all
+    /// channels that it followed before have it.
     pub fn refollow(&mut self, reader: &mut Reader, follower: u32, channels: &[u32]) {
         let followed = self.subscriptions_of(reader);
-        let fresh: Vec<(u32, bool)> = followed.map(|(_, s)| (s.channel, s.fresh)).collect();
-        let is_all_fresh = !fresh.is_empty() && fresh.iter().all(|&(_, fresh)| fresh);
+        let flags: Vec<(u32, bool)> = followed
+            .map(|(_, s)| (s.channel, s.ignores_earlier_losses))
+            .collect();
+        let all_ignore = !flags.is_empty() && flags.iter().all(|&(_, ignores)| ignores);
         let class = reader.class;
         self.unfollow(reader);
-        self.follow(reader, follower, channels, class, is_all_fresh);
+        self.follow(reader, follower, channels, class, all_ignore);
         let mut at = reader.first;
         while at != NONE {
             let subscription = &mut self.subscriptions[at as usize];
-            let before = fresh
+            let before = flags
                 .iter()
                 .find(|&&(channel, _)| channel == subscription.channel);
-            if let Some(&(_, fresh)) = before {
-                subscription.fresh = fresh;
+            if let Some(&(_, ignores)) = before {
+                subscription.ignores_earlier_losses = ignores;
             }
             at = subscription.sibling;
         }
@@ -169,8 +172,8 @@ impl Hub {
             // fault: wrong-list
             if reader.cursor >= channel.newest_item() {
                 // It has caught up, even if there was no message: from now on evictions are gaps.
-                // fault: fresh-for-ever
-                subscription.fresh = false;
+                // fault: earlier-losses-ignored-for-ever
+                subscription.ignores_earlier_losses = false;
                 channel.waiting.push_back(&mut self.subscriptions, at);
                 channel.waiting_count += 1;
             } else {
@@ -243,21 +246,22 @@ impl Hub {
     pub fn pending_items(&self, reader: &Reader, take: Take, items: &mut Vec<Item>) -> bool {
         let followed = self
             .subscriptions_of(reader)
-            .map(|(_, s)| (s.channel, s.fresh));
+            .map(|(_, s)| (s.channel, s.ignores_earlier_losses));
         self.collect(followed, reader.cursor, take, items)
     }
 
-    /// Clears `fresh` for channels of which the reader has now received a message, or caught up:
-    /// later evictions are gaps for it.
-    pub fn clear_fresh(&mut self, reader: &Reader, items: &[Item]) {
+    /// Clears `ignores_earlier_losses` for channels of which the reader has now received a message,
+    /// or caught up: later evictions are gaps for it.
+    pub fn stop_ignoring_losses(&mut self, reader: &Reader, items: &[Item]) {
         let mut at = reader.first;
         while at != NONE {
             let caught_up = {
                 let s = &self.subscriptions[at as usize];
-                s.fresh && self.channels[s.channel as usize].newest_item() <= reader.cursor
+                s.ignores_earlier_losses
+                    && self.channels[s.channel as usize].newest_item() <= reader.cursor
             };
             let s = &self.subscriptions[at as usize];
-            let seen = s.fresh
+            let seen = s.ignores_earlier_losses
                 && items.iter().any(|item| match item {
                     Item::Message { key, .. } => {
                         self.messages[*key as usize].channel() == s.channel
@@ -265,7 +269,7 @@ impl Hub {
                     Item::Gap(_) | Item::End { .. } => false,
                 });
             let s = &mut self.subscriptions[at as usize];
-            s.fresh = s.fresh && !seen && !caught_up;
+            s.ignores_earlier_losses = s.ignores_earlier_losses && !seen && !caught_up;
             at = s.sibling;
         }
     }

@@ -18,18 +18,23 @@ pub(super) struct Subscription {
     pub(super) sibling: u32,
     /// Evictions before its first message of this channel are not reported as gaps: the reader asked
     /// for all history or its newest part, or got a gap already. Ends with that message.
-    pub(super) fresh: bool,
+    pub(super) ignores_earlier_losses: bool,
 }
 
 impl Subscription {
     /// A subscription that is in no list.
-    pub(super) fn new(follower: u32, channel: u32, sibling: u32, fresh: bool) -> Subscription {
+    pub(super) fn new(
+        follower: u32,
+        channel: u32,
+        sibling: u32,
+        ignores_earlier_losses: bool,
+    ) -> Subscription {
         Subscription {
             links: Links::default(),
             follower,
             channel,
             sibling,
-            fresh,
+            ignores_earlier_losses,
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) enum Op {
     Publish(usize, usize),
     /// End a channel, after a message of so many bytes or without one.
     End(usize, Option<usize>),
-    /// Follow these channels from this many messages back; fresh or not.
+    /// Follow these channels from this many messages back; whether earlier losses are ignored.
     Follow(Vec<usize>, u64, bool),
     /// A reader follows other channels, from where it is.
     Change(usize, Vec<usize>),
@@ -81,7 +81,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         2 => (0..4usize, proptest::option::of(0..40usize))
             .prop_map(|(channel, bytes)| Op::End(channel, bytes)),
         2 => (proptest::sample::subsequence(vec![0, 1, 2, 3], 1..=4), 0..12u64, any::<bool>())
-            .prop_map(|(channels, back, fresh)| Op::Follow(channels, back, fresh)),
+            .prop_map(|(channels, back, ignores)| Op::Follow(channels, back, ignores)),
         1 => (0..8usize, proptest::sample::subsequence(vec![0, 1, 2, 3], 0..=4))
             .prop_map(|(place, channels)| Op::Change(place, channels)),
         6 => (1..4usize, proptest::bool::weighted(0.2)).prop_map(|(n, block)| Op::Serve(n, block)),
@@ -202,15 +202,15 @@ impl Twin {
         match op {
             Op::Publish(channel, bytes) => self.publish(channel, Some(bytes), false),
             Op::End(channel, bytes) => self.publish(channel, bytes, true),
-            Op::Follow(channels, back, fresh) => self.follow(channels, back, fresh),
+            Op::Follow(channels, back, ignores) => self.follow(channels, back, ignores),
             Op::Change(place, channels) => self.change(place, channels),
             Op::Serve(most, block) => self.serve(most, block),
             Op::Unblock(place) => {
-                if let Some((reader, _, fresh)) = self.readers.get_mut(place)
+                if let Some((reader, _, ignored)) = self.readers.get_mut(place)
                     && !reader.is_queued()
                 {
                     self.hub.enqueue(reader);
-                    retain_behind(&self.hub, reader.cursor, fresh);
+                    retain_behind(&self.hub, reader.cursor, ignored);
                 }
             }
             Op::Leave(place) => {
@@ -400,7 +400,7 @@ impl Twin {
         }
     }
 
-    fn follow(&mut self, channels: Vec<usize>, back: u64, fresh: bool) {
+    fn follow(&mut self, channels: Vec<usize>, back: u64, ignores_earlier_losses: bool) {
         if self.readers.len() == MAX_READERS {
             return;
         }
@@ -408,10 +408,16 @@ impl Twin {
         let place = self.readers.len();
         self.readers
             .push((Reader::default(), Vec::new(), Vec::new()));
-        self.join(place, channels, cursor, fresh);
+        self.join(place, channels, cursor, ignores_earlier_losses);
     }
 
-    fn join(&mut self, place: usize, channels: Vec<usize>, cursor: Seq, fresh: bool) {
+    fn join(
+        &mut self,
+        place: usize,
+        channels: Vec<usize>,
+        cursor: Seq,
+        ignores_earlier_losses: bool,
+    ) {
         let names = channels.iter().map(|&channel| name(CHANNELS[channel]));
         let names: Vec<_> = names.collect();
         let opened = self
@@ -422,12 +428,21 @@ impl Twin {
             cursor,
             ..Reader::default()
         };
-        self.hub
-            .follow(&mut reader, place as u32, &opened, 1, fresh);
+        self.hub.follow(
+            &mut reader,
+            place as u32,
+            &opened,
+            1,
+            ignores_earlier_losses,
+        );
         self.hub.enqueue(&mut reader);
-        let mut fresh = if fresh { channels.clone() } else { Vec::new() };
-        retain_behind(&self.hub, reader.cursor, &mut fresh);
-        self.readers[place] = (reader, channels, fresh);
+        let mut ignored = if ignores_earlier_losses {
+            channels.clone()
+        } else {
+            Vec::new()
+        };
+        retain_behind(&self.hub, reader.cursor, &mut ignored);
+        self.readers[place] = (reader, channels, ignored);
     }
 
     /// All readers leave, and all messages and channels go in time.
@@ -451,21 +466,21 @@ impl Twin {
     fn change(&mut self, place: usize, channels: Vec<usize>) {
         let names = channels.iter().map(|&channel| name(CHANNELS[channel]));
         let names: Vec<_> = names.collect();
-        let Some((reader, before, fresh)) = self.readers.get_mut(place) else {
+        let Some((reader, before, ignored)) = self.readers.get_mut(place) else {
             return;
         };
         let opened = self.hub.open_all(names.iter()).expect("there is room");
         self.hub.dequeue(reader);
         self.hub.refollow(reader, place as u32, &opened);
         self.hub.enqueue(reader);
-        let is_all_fresh = !before.is_empty() && before.iter().all(|each| fresh.contains(each));
-        let is_fresh = |each: &usize| match before.contains(each) {
-            true => fresh.contains(each),
-            false => is_all_fresh,
+        let all_ignored = !before.is_empty() && before.iter().all(|each| ignored.contains(each));
+        let is_ignored = |each: &usize| match before.contains(each) {
+            true => ignored.contains(each),
+            false => all_ignored,
         };
-        let mut now_fresh: Vec<usize> = channels.iter().copied().filter(is_fresh).collect();
-        retain_behind(&self.hub, reader.cursor, &mut now_fresh);
-        (*before, *fresh) = (channels, now_fresh);
+        let mut now_ignored: Vec<usize> = channels.iter().copied().filter(is_ignored).collect();
+        retain_behind(&self.hub, reader.cursor, &mut now_ignored);
+        (*before, *ignored) = (channels, now_ignored);
     }
 
     /// Followers are named by their places, so the last, which takes the place, joins anew.
@@ -493,10 +508,10 @@ impl Twin {
                 bytes: usize::MAX,
             };
             let mut items = Vec::new();
-            let (reader, channels, fresh) = &self.readers[place];
+            let (reader, channels, ignored) = &self.readers[place];
             let more = self.hub.pending_items(reader, take, &mut items);
-            let owed = self.owed_naively(reader.cursor, channels, fresh);
-            let (reader, _, fresh) = &mut self.readers[place];
+            let owed = self.owed_naively(reader.cursor, channels, ignored);
+            let (reader, _, ignored) = &mut self.readers[place];
             let is_message = |item: &&Item| matches!(item, Item::Message { .. });
             let beyond = owed.iter().filter(is_message).nth(most);
             let given = owed.iter().take_while(|item| Some(*item) != beyond);
@@ -507,9 +522,9 @@ impl Twin {
             );
             assert_eq!(more, beyond.is_some(), "all that is owed, or more is said");
             reader.cursor = items.last().map_or(self.hub.head(), Item::seq);
-            self.hub.clear_fresh(reader, &items);
+            self.hub.stop_ignoring_losses(reader, &items);
             let cursor = reader.cursor;
-            fresh.retain(|&place| {
+            ignored.retain(|&place| {
                 let index = self.hub.find(CHANNELS[place]).expect("it is followed");
                 let seen = items.iter().any(|item| {
                     let number = item.seq().0 as usize;
@@ -525,7 +540,7 @@ impl Twin {
     }
 
     /// Everything after a cursor in these channels, losses included, by looking at all messages.
-    fn owed_naively(&self, cursor: Seq, channels: &[usize], fresh: &[usize]) -> Vec<Item> {
+    fn owed_naively(&self, cursor: Seq, channels: &[usize], ignored: &[usize]) -> Vec<Item> {
         let mut items = Vec::new();
         for &place in channels {
             let index = self.hub.find(CHANNELS[place]).expect("it is followed");
@@ -533,7 +548,7 @@ impl Twin {
             // With `latest`, a message replaces what is lost before it too.
             let is_replaced = self.is_latest(place) && !channel.is_empty();
             let is_lost = channel.evicted_up_to() > cursor && !is_replaced;
-            if is_lost && !fresh.contains(&place) {
+            if is_lost && !ignored.contains(&place) {
                 items.push(Item::Gap(channel.evicted_up_to()));
             }
             for message in &self.published {

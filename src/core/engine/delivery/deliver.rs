@@ -90,7 +90,7 @@ fn serve_ready(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) -> usi
         _ if items.is_empty() => {
             let conn = &mut connections[index];
             conn.reader.cursor = hub.head();
-            hub.clear_fresh(&conn.reader, &[]);
+            hub.stop_ignoring_losses(&conn.reader, &[]);
             if state == State::Streaming {
                 stream::tell_evicted_ends(delivery, index, wire);
             }

@@ -59,7 +59,13 @@ pub(in crate::engine) fn follow(
             let begin = start(hub, Receive::Park(conn.transport()), names, since);
             let class = conn.reader.class();
             hub.unfollow(&mut conn.reader);
-            hub.follow(&mut conn.reader, index, &channels, class, begin.fresh);
+            hub.follow(
+                &mut conn.reader,
+                index,
+                &channels,
+                class,
+                begin.ignores_earlier_losses,
+            );
             (begin.cursor, begin.gap)
         }
     };

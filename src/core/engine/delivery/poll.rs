@@ -44,13 +44,13 @@ pub(in crate::engine) fn open(
     };
     let start = request.start;
     let mut known = Channels::new();
-    // The newest loss that is not among the items: of channels that are unknown, or whose losses
-    // `fresh` hides.
+    // The newest loss that is not among the items: of channels that are unknown, or whose
+    // earlier losses are ignored.
     let mut floor = Seq::ZERO;
     for name in request.names {
         let channel = delivery.hub.find(name);
         known.extend(channel);
-        if channel.is_none() || start.fresh {
+        if channel.is_none() || start.ignores_earlier_losses {
             floor = floor.max(delivery.hub.evicted_up_to(name));
         }
     }
@@ -62,16 +62,18 @@ pub(in crate::engine) fn open(
     };
     let mut items = std::mem::take(&mut delivery.items);
     items.clear();
-    let followed = known.iter().map(|&channel| (channel, start.fresh));
+    let followed = known
+        .iter()
+        .map(|&channel| (channel, start.ignores_earlier_losses));
     let more = delivery
         .hub
         .collect(followed, start.cursor, take, &mut items);
-    let is_lost = floor > start.cursor && !start.fresh;
+    let is_lost = floor > start.cursor && !start.ignores_earlier_losses;
     let gap = start.gap || is_lost || has_gap(&items);
     // fault: cursor-beyond-the-batch
     let last = items.last().map_or(delivery.hub.head(), Item::seq);
     // The next request is not told of losses before this one.
-    let cursor = match (is_lost || start.fresh) && !more {
+    let cursor = match (is_lost || start.ignores_earlier_losses) && !more {
         true => last.max(floor),
         false => last,
     };

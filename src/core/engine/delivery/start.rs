@@ -14,7 +14,7 @@ pub(in crate::engine) struct Start {
     pub(super) cursor: Seq,
     /// Earlier evictions are not reported as gaps: the request asks for all history or its newest
     /// part, or the gap is reported already (`gap`).
-    pub(super) fresh: bool,
+    pub(super) ignores_earlier_losses: bool,
     /// The client's cursor is of another epoch, or ahead of ours: a gap is reported first, then all
     /// history is sent.
     pub(super) gap: bool,
@@ -29,7 +29,11 @@ pub(in crate::engine) fn start(
     since: Since,
 ) -> Start {
     let head = hub.head();
-    let at = |cursor, fresh, gap| Start { cursor, fresh, gap };
+    let at = |cursor, ignores_earlier_losses, gap| Start {
+        cursor,
+        ignores_earlier_losses,
+        gap,
+    };
     match since {
         Since::Absent if receive == Receive::Poll => at(Seq::ZERO, true, false),
         Since::Earliest => at(Seq::ZERO, true, false),

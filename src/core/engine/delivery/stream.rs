@@ -130,7 +130,13 @@ pub(in crate::engine) fn open(
     conn.reader.cursor = start.cursor;
     conn.reader.pace_ms = params.pace_ms;
     let class = transport.number();
-    hub.follow(&mut conn.reader, index, &channels, class, start.fresh);
+    hub.follow(
+        &mut conn.reader,
+        index,
+        &channels,
+        class,
+        start.ignores_earlier_losses,
+    );
     right::grant(delivery, index, request.identity);
     delivery.connections.arm_stream(index);
     if start.gap && ends_at_gap(transport, params.options) {
@@ -343,7 +349,7 @@ fn write_items(
     frames.clear();
     let conn = &connections[index];
     if conn.state() == State::Streaming {
-        hub.clear_fresh(&conn.reader, items);
+        hub.stop_ignoring_losses(&conn.reader, items);
         if !conn.is_blocked() {
             let has_request = conn.request.is_some();
             connections.arm_stream(index);

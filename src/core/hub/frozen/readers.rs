@@ -43,7 +43,7 @@ enum FrozenPlace {
 struct FrozenSubscription {
     follower: u32,
     channel: u32,
-    fresh: bool,
+    ignores_earlier_losses: bool,
     /// The one after it is of the same reader.
     has_sibling: bool,
 }
@@ -112,7 +112,7 @@ impl Hub {
             FrozenSubscription {
                 follower: subscription.follower,
                 channel: subscription.channel,
-                fresh: subscription.fresh,
+                ignores_earlier_losses: subscription.ignores_earlier_losses,
                 has_sibling: subscription.sibling != NONE,
             }
         }))?;
@@ -180,7 +180,8 @@ impl Hub {
                 true => subscriptions.vacant_key() as u32 + 1,
                 false => NONE,
             };
-            let subscription = Subscription::new(follower, channel, sibling, frozen.fresh);
+            let subscription =
+                Subscription::new(follower, channel, sibling, frozen.ignores_earlier_losses);
             subscriptions.insert(subscription);
             before = Some(frozen);
         }

@@ -317,7 +317,7 @@ fn serve(hub: &mut Hub, readers: &mut [Reader]) {
         let mut items = Vec::new();
         hub.pending_items(reader, take, &mut items);
         reader.cursor = items.last().map_or(hub.head(), Item::seq);
-        hub.clear_fresh(reader, &items);
+        hub.stop_ignoring_losses(reader, &items);
         hub.is_done(reader);
         hub.enqueue(reader);
     }
