@@ -226,7 +226,7 @@ fn origins_that_no_browser_is_at_are_recognised() {
     }
 }
 
-/// The naive twin: scheme, host and port of an origin, each in normal form, by splitting strings.
+/// The naive model: scheme, host and port of an origin, each in normal form, by splitting strings.
 fn naive(text: &str) -> (String, String, String) {
     let lower = text.to_lowercase();
     let (scheme, rest) = lower.split_once("://").expect("a scheme");

@@ -248,7 +248,7 @@ mod tests {
     struct Pair {
         table: Table,
         lists: [List; LISTS],
-        twins: [VecDeque<u32>; LISTS],
+        models: [VecDeque<u32>; LISTS],
     }
 
     impl Pair {
@@ -256,7 +256,7 @@ mod tests {
             Pair {
                 table: Table::new(),
                 lists: [const { List::new() }; LISTS],
-                twins: Default::default(),
+                models: Default::default(),
             }
         }
 
@@ -265,11 +265,11 @@ mod tests {
                 Op::PushBack(list, index) => {
                     self.unlink(index);
                     self.lists[list].push_back(&mut self.table, index);
-                    self.twins[list].push_back(index);
+                    self.models[list].push_back(index);
                 }
                 Op::PopFront(list) => {
                     let popped = self.lists[list].pop_front(&mut self.table);
-                    assert_eq!(popped, self.twins[list].pop_front());
+                    assert_eq!(popped, self.models[list].pop_front());
                 }
                 Op::Unlink(index) => self.unlink(index),
                 Op::Append(to, from) if to != from => {
@@ -277,40 +277,40 @@ mod tests {
                     self.table.writes = 0;
                     to_list.append(&mut self.table, from_list);
                     assert!(self.table.writes <= 2);
-                    let [to_twin, from_twin] = self.twins.get_disjoint_mut([to, from]).unwrap();
-                    to_twin.append(from_twin);
+                    let [to_model, from_model] = self.models.get_disjoint_mut([to, from]).unwrap();
+                    to_model.append(from_model);
                 }
                 Op::Append(..) => {}
             }
         }
 
         fn unlink(&mut self, index: u32) {
-            let Some(list) = self.twins.iter().position(|twin| twin.contains(&index)) else {
+            let Some(list) = self.models.iter().position(|model| model.contains(&index)) else {
                 return;
             };
-            self.twins[list].retain(|&member| member != index);
+            self.models[list].retain(|&member| member != index);
             self.lists[list].unlink(&mut self.table, index);
         }
 
         fn check(&self) {
-            for (list, twin) in self.lists.iter().zip(&self.twins) {
-                assert_eq!(list.is_empty(), twin.is_empty());
-                assert_eq!(list.front(), twin.front().copied());
-                assert_eq!(list.back(), twin.back().copied());
+            for (list, model) in self.lists.iter().zip(&self.models) {
+                assert_eq!(list.is_empty(), model.is_empty());
+                assert_eq!(list.front(), model.front().copied());
+                assert_eq!(list.back(), model.back().copied());
                 // At most one entry too many is taken, so that a cycle fails the test and does not
                 // hang it.
-                let forwards = list.iter(&self.table).take(twin.len() + 1);
-                assert!(forwards.eq(twin.iter().copied()));
+                let forwards = list.iter(&self.table).take(model.len() + 1);
+                assert!(forwards.eq(model.iter().copied()));
                 let backwards =
                     iter::successors(list.back(), |&index| member(self.table.links(index).prev));
                 assert!(
                     backwards
-                        .take(twin.len() + 1)
-                        .eq(twin.iter().rev().copied())
+                        .take(model.len() + 1)
+                        .eq(model.iter().rev().copied())
                 );
             }
             for index in 0..ENTRIES {
-                let listed = self.twins.iter().any(|twin| twin.contains(&index));
+                let listed = self.models.iter().any(|model| model.contains(&index));
                 assert!(listed || !self.table.links(index).has_neighbour());
             }
         }

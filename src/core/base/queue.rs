@@ -88,22 +88,22 @@ mod tests {
     proptest! {
         #[test]
         fn queue_is_a_deque(turns in proptest::collection::vec((0..2_000usize, 0..2_000usize), 0..20)) {
-            let (mut queue, mut twin) = (Queue::new(), VecDeque::new());
+            let (mut queue, mut model) = (Queue::new(), VecDeque::new());
             let mut next = 0_u32;
             for (pushed, popped) in turns {
                 for _ in 0..pushed {
                     queue.push_back(next);
-                    twin.push_back(next);
+                    model.push_back(next);
                     next += 1;
                 }
                 for _ in 0..popped {
-                    prop_assert_eq!(queue.pop_front(), twin.pop_front());
+                    prop_assert_eq!(queue.pop_front(), model.pop_front());
                 }
-                prop_assert_eq!(queue.front(), twin.front());
-                prop_assert_eq!(queue.len(), twin.len());
-                prop_assert_eq!(queue.is_empty(), twin.is_empty());
-                prop_assert!(queue.iter().eq(&twin));
-                prop_assert!(queue.blocks.len() <= twin.len() / BLOCK + 2);
+                prop_assert_eq!(queue.front(), model.front());
+                prop_assert_eq!(queue.len(), model.len());
+                prop_assert_eq!(queue.is_empty(), model.is_empty());
+                prop_assert!(queue.iter().eq(&model));
+                prop_assert!(queue.blocks.len() <= model.len() / BLOCK + 2);
             }
         }
     }

@@ -124,7 +124,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// The naive twin: one byte after the other.
+    /// The naive model: one byte after the other.
     fn naive_decode(raw: &[u8]) -> Option<Vec<u8>> {
         let mut decoded = Vec::new();
         let mut bytes = raw.iter();

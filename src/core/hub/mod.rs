@@ -33,6 +33,8 @@ mod frozen;
 mod history;
 mod items;
 mod loss;
+#[cfg(test)]
+mod model;
 mod names;
 mod policies;
 mod reader_counts;
@@ -42,8 +44,6 @@ mod restore;
 mod ring;
 mod stored;
 mod subscription;
-#[cfg(test)]
-mod twin;
 
 pub use channel::Channel;
 pub use floors::Standing;

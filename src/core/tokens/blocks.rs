@@ -82,27 +82,27 @@ mod tests {
         ) {
             const MAX: usize = 5;
             let mut blocks = Blocks::default();
-            let mut twin: Vec<(u64, String)> = Vec::new();
+            let mut model: Vec<(u64, String)> = Vec::new();
             let mut date_ms = 0;
             for (name, number, is_block) in steps {
                 let subject = format!("user-{name}");
                 if is_block {
                     let until_ms = date_ms + number;
                     blocks.block_within(MAX, &subject, until_ms);
-                    twin.retain(|(_, blocked)| *blocked != subject);
-                    twin.sort();
-                    if twin.len() >= MAX {
-                        twin.remove(0);
+                    model.retain(|(_, blocked)| *blocked != subject);
+                    model.sort();
+                    if model.len() >= MAX {
+                        model.remove(0);
                     }
-                    twin.push((until_ms, subject));
+                    model.push((until_ms, subject));
                 } else {
                     date_ms += number / 4;
-                    twin.retain(|(until_ms, _)| *until_ms > date_ms);
-                    let is_blocked = twin.iter().any(|(_, blocked)| *blocked == subject);
+                    model.retain(|(until_ms, _)| *until_ms > date_ms);
+                    let is_blocked = model.iter().any(|(_, blocked)| *blocked == subject);
                     prop_assert_eq!(blocks.is_blocked(&subject, date_ms), is_blocked);
                 }
-                prop_assert_eq!(blocks.len(), twin.len());
-                prop_assert_eq!(blocks.ends.len(), twin.len());
+                prop_assert_eq!(blocks.len(), model.len());
+                prop_assert_eq!(blocks.ends.len(), model.len());
             }
         }
     }

@@ -171,9 +171,9 @@ mod tests {
     }
 
     /// All tokens with their names, the oldest first, and their bytes counted anew each time.
-    struct Twin(Vec<(u8, Arc<Token>)>);
+    struct Model(Vec<(u8, Arc<Token>)>);
 
-    impl Twin {
+    impl Model {
         fn bytes(&self) -> usize {
             let each = self.0.iter();
             each.map(|(_, token)| OVERHEAD_BYTES + 100 + token.bytes())
@@ -190,23 +190,23 @@ mod tests {
             let (max_entries, max_bytes) = (5, 4 * (OVERHEAD_BYTES + 100 + token(200, 0).bytes()));
             let mut cache = Cache::with_limits((1, 2), max_entries, max_bytes);
             cache.first = first;
-            let mut twin = Twin(Vec::new());
+            let mut model = Model(Vec::new());
             for (time, (name, subject_bytes)) in steps.into_iter().enumerate() {
                 let text = text(name);
-                let known = twin.0.iter().find(|(other, _)| *other == name);
+                let known = model.0.iter().find(|(other, _)| *other == name);
                 prop_assert_eq!(cache.get(&text), known.map(|(_, token)| token));
                 if known.is_none() {
                     let token = token(subject_bytes, time as u64);
                     cache.insert(&text, token.clone());
-                    twin.0.push((name, token));
-                    while twin.0.len() > max_entries || twin.bytes() > max_bytes {
-                        twin.0.remove(0);
+                    model.0.push((name, token));
+                    while model.0.len() > max_entries || model.bytes() > max_bytes {
+                        model.0.remove(0);
                     }
                 } else if subject_bytes == 0 {
                     cache.clear();
-                    twin.0.clear();
+                    model.0.clear();
                 }
-                prop_assert_eq!((cache.len(), cache.bytes()), (twin.0.len(), twin.bytes()));
+                prop_assert_eq!((cache.len(), cache.bytes()), (model.0.len(), model.bytes()));
                 prop_assert_eq!(cache.table.len(), cache.len());
             }
         }

@@ -54,10 +54,10 @@ fn start_ms() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// The wheel and its naive twin: a `Vec` of deadlines in ms, which is searched as a whole.
+/// The wheel and its naive model: a `Vec` of deadlines in ms, which is searched as a whole.
 struct Pair {
     wheel: Wheel,
-    twin: Vec<Option<u64>>,
+    model: Vec<Option<u64>>,
     /// The deadline that each key had last.
     last: Vec<Option<u64>>,
     now_ms: u64,
@@ -68,7 +68,7 @@ impl Pair {
     fn new(start_ms: u64) -> Pair {
         let mut pair = Pair {
             wheel: Wheel::with_capacity(KEYS as usize),
-            twin: vec![None; KEYS as usize],
+            model: vec![None; KEYS as usize],
             last: vec![None; KEYS as usize],
             now_ms: start_ms,
             expired_ms: 0,
@@ -82,12 +82,12 @@ impl Pair {
             Op::Arm(key, ahead_ms) => {
                 let deadline_ms = self.now_ms.saturating_add_signed(ahead_ms);
                 self.wheel.arm(key, deadline_ms);
-                self.twin[key as usize] = Some(deadline_ms);
+                self.model[key as usize] = Some(deadline_ms);
                 self.last[key as usize] = Some(deadline_ms);
             }
             Op::Cancel(key) => {
                 self.wheel.cancel(key);
-                self.twin[key as usize] = None;
+                self.model[key as usize] = None;
             }
             Op::Advance(ms) => self.now_ms += ms,
             Op::Expire(budget) => self.expire(budget),
@@ -112,7 +112,7 @@ impl Pair {
         assert_eq!(wheel.next_due_ms(), self.wheel.next_due_ms());
         self.wheel = wheel;
         // What a key had that is not armed is forgotten.
-        for (last, armed) in self.last.iter_mut().zip(&self.twin) {
+        for (last, armed) in self.last.iter_mut().zip(&self.model) {
             *last = last.filter(|_| armed.is_some());
         }
     }
@@ -121,14 +121,14 @@ impl Pair {
         let now_ms = self.now_ms;
         let mut unspent = budget;
         while let Some(key) = self.wheel.expire(now_ms, &mut budget) {
-            let deadline_ms = self.twin[key as usize].take();
+            let deadline_ms = self.model[key as usize].take();
             assert!(deadline_ms.expect("armed") <= now_ms, "early");
             assert!(budget < unspent, "free of charge");
             unspent = budget;
         }
         self.expired_ms = now_ms;
 
-        let due = self.twin.iter().flatten().any(|&ms| is_due(ms, now_ms));
+        let due = self.model.iter().flatten().any(|&ms| is_due(ms, now_ms));
         if budget > 0 {
             assert!(!due, "late");
             assert!(!self.wheel.has_due(now_ms));
@@ -138,7 +138,7 @@ impl Pair {
     }
 
     fn check(&self) {
-        for (key, deadline_ms) in (0..).zip(&self.twin) {
+        for (key, deadline_ms) in (0..).zip(&self.model) {
             assert_eq!(self.wheel.is_armed(key), deadline_ms.is_some());
             let rounded_ms = deadline_ms.map(|ms| ms.next_multiple_of(SLOT_MS));
             assert_eq!(self.wheel.deadline_ms(key), rounded_ms);
@@ -147,7 +147,7 @@ impl Pair {
                 assert_eq!(self.wheel.last_deadline_ms(key), Some(rounded_ms));
             }
         }
-        let earliest_ms = self.twin.iter().flatten().min();
+        let earliest_ms = self.model.iter().flatten().min();
         let next_ms = self.wheel.next_due_ms();
         assert_eq!(next_ms.is_some(), earliest_ms.is_some());
         if let (Some(next_ms), Some(earliest_ms)) = (next_ms, earliest_ms) {
@@ -174,11 +174,11 @@ impl Pair {
                 listed += 1;
             }
         }
-        assert_eq!(listed, self.twin.iter().flatten().count());
+        assert_eq!(listed, self.model.iter().flatten().count());
     }
 }
 
-/// The rounding rule, implemented independently for the twin.
+/// The rounding rule, implemented independently for the model.
 fn is_due(deadline_ms: u64, now_ms: u64) -> bool {
     deadline_ms <= now_ms - now_ms % SLOT_MS
 }
@@ -221,7 +221,7 @@ proptest! {
             wakes += 1;
             assert!(wakes <= 8 * ahead_ms.len());
         }
-        assert!(pair.twin.iter().all(Option::is_none));
+        assert!(pair.model.iter().all(Option::is_none));
     }
 }
 

@@ -226,7 +226,7 @@ mod tests {
         ) {
             let subjects = ["a", "b", "c"];
             let mut holders = Holders::new((1, 2));
-            let mut twin = BTreeMap::new();
+            let mut model = BTreeMap::new();
             for (index, kind, key) in sets {
                 let origin = match kind {
                     0 => Origin::Anonymous,
@@ -238,12 +238,12 @@ mod tests {
                     },
                 };
                 holders.set(index, origin);
-                twin.insert(index, (kind, key, origin));
+                model.insert(index, (kind, key, origin));
                 for index in 0..8 {
-                    let expected = twin.get(&index).map_or(Origin::Anonymous, |set| set.2);
+                    let expected = model.get(&index).map_or(Origin::Anonymous, |set| set.2);
                     prop_assert_eq!(holders.of(index), expected);
                 }
-                let tokens = twin.values().filter(|(kind, ..)| *kind >= 2);
+                let tokens = model.values().filter(|(kind, ..)| *kind >= 2);
                 let entries: BTreeSet<_> = tokens.map(|(kind, key, _)| (kind, key)).collect();
                 prop_assert_eq!(holders.len(), entries.len());
             }

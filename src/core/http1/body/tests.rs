@@ -195,7 +195,7 @@ fn cut<'b>(bytes: &'b [u8], places: &[usize]) -> Vec<&'b [u8]> {
         .collect()
 }
 
-/// The naive twin: reads a whole chunked body line by line. `None` if it is not complete.
+/// The naive model: reads a whole chunked body line by line. `None` if it is not complete.
 fn naive(input: &[u8]) -> Option<Result<(Vec<u8>, usize), ()>> {
     /// A line without its CR LF, and what follows.
     #[expect(clippy::type_complexity, reason = "three outcomes, used in one place")]
@@ -319,7 +319,7 @@ proptest! {
         match naive(&input) {
             Some(Ok((body, length))) => prop_assert_eq!(whole, Ok((body, length, true))),
             Some(Err(())) => prop_assert!(whole.is_err()),
-            // The twin sees a line only once it has ended, so it may refuse later.
+            // The model sees a line only once it has ended, so it may refuse later.
             None => prop_assert!(!matches!(whole, Ok((_, _, true)))),
         }
     }

@@ -659,7 +659,7 @@ fn mixed_head() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-    /// The naive twin of the check of line ends: a CR without its LF is never accepted, so equal
+    /// The naive model of the check of line ends: a CR without its LF is never accepted, so equal
     /// numbers of both mean that no LF is bare.
     #[test]
     fn bare_lf_is_found_wherever_it_stands(

@@ -4,7 +4,7 @@ mod check;
 
 use proptest::prelude::*;
 
-use super::super::twin::{CHANNELS, Op, Twin, history, name, op, policies};
+use super::super::model::{CHANNELS, Op, Pair, history, name, op, policies};
 use super::super::*;
 use crate::config::Policy;
 use crate::frozen::ThawError;
@@ -86,8 +86,8 @@ proptest! {
         before in proptest::collection::vec(op(), 1..60),
         after in proptest::collection::vec(op().prop_filter("it stays", keeps_configuration), 1..60),
     ) {
-        let mut one = Twin::new(history, policies.clone());
-        let mut other = Twin::new(history, policies);
+        let mut one = Pair::new(history, policies.clone());
+        let mut other = Pair::new(history, policies);
         for op in before {
             other.apply(op.clone());
             one.apply(op);
@@ -107,7 +107,7 @@ proptest! {
 }
 
 /// A hub with some of everything, and its log and readers.
-fn rich() -> Twin {
+fn rich() -> Pair {
     let policy = |pattern: &str| Policy::of(pattern.parse().unwrap());
     let policies = vec![
         Policy {
@@ -120,11 +120,11 @@ fn rich() -> Twin {
         },
     ];
     let history = crate::config::History::default();
-    let mut twin = Twin::new(history, policies);
+    let mut pair = Pair::new(history, policies);
     for (place, channel) in [0, 1, 1, 2, 3, 3, 2].into_iter().enumerate() {
-        twin.apply(Op::Follow(vec![channel, 3], place as u64, place % 2 == 0));
-        twin.apply(Op::Publish(channel, place));
-        twin.apply(Op::Pass(50));
+        pair.apply(Op::Follow(vec![channel, 3], place as u64, place % 2 == 0));
+        pair.apply(Op::Publish(channel, place));
+        pair.apply(Op::Pass(50));
     }
     for op in [
         Op::Serve(2, true),
@@ -135,7 +135,7 @@ fn rich() -> Twin {
         Op::Publish(1, 7),
         Op::Forget(0),
     ] {
-        twin.apply(op);
+        pair.apply(op);
     }
     let contents = [
         (
@@ -152,50 +152,50 @@ fn rich() -> Twin {
             key: key.map(|key| IdempotencyKey::parse(key.as_bytes()).unwrap()),
             ..Draft::new(name("d"), data)
         };
-        twin.log.publish(&mut twin.hub, draft).unwrap();
+        pair.log.publish(&mut pair.hub, draft).unwrap();
     }
     let names = [name("unused"), name("idle")];
-    for channel in twin.hub.open_all(names.iter()).unwrap() {
-        twin.hub.enqueue_idle(channel);
+    for channel in pair.hub.open_all(names.iter()).unwrap() {
+        pair.hub.enqueue_idle(channel);
     }
-    twin
+    pair
 }
 
 #[test]
 fn contents_and_keys_come_back() {
-    let mut twin = rich();
+    let mut pair = rich();
     let contents = |hub: &Hub| {
         let contents = hub.messages.iter().map(|(key, _)| hub.content(key as u32));
         let mut contents: Vec<_> = contents.map(|content| format!("{content:?}")).collect();
         contents.sort();
         contents
     };
-    let before = contents(&twin.hub);
-    twin.hand_over();
-    assert_eq!(contents(&twin.hub), before);
+    let before = contents(&pair.hub);
+    pair.hand_over();
+    assert_eq!(contents(&pair.hub), before);
     let draft = Draft {
         key: Some(IdempotencyKey::parse(b"key").unwrap()),
         ..Draft::new(name("d"), Data::from("again"))
     };
-    let first = twin.hub.published_before(&draft).unwrap();
-    assert_eq!(first.id.seq.0, twin.hub.head().0 - 2);
+    let first = pair.hub.published_before(&draft).unwrap();
+    assert_eq!(first.id.seq.0, pair.hub.head().0 - 2);
 }
 
 #[test]
 fn channels_and_readers_beyond_the_limits_are_refused() {
-    let twin = rich();
-    let state = twin.freeze();
+    let pair = rich();
+    let state = pair.freeze();
     let config = Config {
         max_channels: 3,
-        ..twin.config.clone()
+        ..pair.config.clone()
     };
-    let refused = Twin::thaw(&config, &state).map(|_| ());
+    let refused = Pair::thaw(&config, &state).map(|_| ());
     let Err(ThawError::Exceeds(why)) = refused else {
         panic!("{refused:?}");
     };
     assert!(why.contains("--max-channels must be 4 at least"), "{why}");
     let mut state = crate::frozen::Thawer::new(&state[..]);
-    let refused = Hub::thaw(&twin.config, 5, &mut state).map(|_| ());
+    let refused = Hub::thaw(&pair.config, 5, &mut state).map(|_| ());
     let Err(ThawError::Exceeds(why)) = refused else {
         panic!("{refused:?}");
     };
@@ -207,17 +207,17 @@ type Readers = Vec<(u32, Reader)>;
 
 #[test]
 fn other_limits_hold_as_after_a_reload() {
-    let twin = rich();
-    let used = twin.hub.meter().used();
-    let state = twin.freeze();
+    let pair = rich();
+    let used = pair.hub.meter().used();
+    let state = pair.freeze();
     let with = |max_total_bytes: usize| {
-        let mut config = twin.config.clone();
+        let mut config = pair.config.clone();
         config.history.max_total_bytes = max_total_bytes;
-        Twin::thaw(&config, &state).unwrap().0
+        Pair::thaw(&config, &state).unwrap().0
     };
-    let hub = with(twin.config.history.max_total_bytes);
+    let hub = with(pair.config.history.max_total_bytes);
     assert!(!hub.is_reconfiguring());
-    let limit = 2 * twin.config.history.max_total_bytes;
+    let limit = 2 * pair.config.history.max_total_bytes;
     assert_eq!(with(limit).meter().limit(), limit, "raised at once");
     let mut hub = with(used / 2);
     assert_eq!(hub.meter().limit(), used, "lowered step by step");
@@ -231,12 +231,12 @@ fn other_limits_hold_as_after_a_reload() {
 
 #[test]
 fn readers_of_others_are_refused() {
-    let twin = rich();
+    let pair = rich();
     let mut bytes = crate::frozen::Freezer::new(Vec::new());
-    twin.hub.freeze(&mut bytes).unwrap();
+    pair.hub.freeze(&mut bytes).unwrap();
     let bytes = bytes.into_inner();
-    let thaw = || Hub::thaw(&twin.config, 8, &mut crate::frozen::Thawer::new(&bytes[..])).unwrap();
-    let frozen: Vec<FrozenReader> = twin.readers.iter().map(|(r, ..)| r.freeze()).collect();
+    let thaw = || Hub::thaw(&pair.config, 8, &mut crate::frozen::Thawer::new(&bytes[..])).unwrap();
+    let frozen: Vec<FrozenReader> = pair.readers.iter().map(|(r, ..)| r.freeze()).collect();
     let adopt = |change: &dyn Fn(&mut Readers)| {
         let readers = frozen.iter().map(|one| one.thaw().unwrap());
         let mut readers: Readers = (0..).zip(readers).collect();
@@ -326,7 +326,7 @@ fn serve(hub: &mut Hub, readers: &mut [Reader]) {
 
 /// A state is refused, or gives a hub that works.
 fn try_out(config: &Config, state: &[u8]) {
-    if let Ok((mut hub, mut readers, mut log)) = Twin::thaw(config, state) {
+    if let Ok((mut hub, mut readers, mut log)) = Pair::thaw(config, state) {
         check(&hub);
         exercise(&mut hub, &mut readers, &mut log);
     }
@@ -337,15 +337,15 @@ const FLOORS: usize = 2;
 
 #[test]
 fn state_with_any_other_byte_is_refused_or_gives_a_hub_that_works() {
-    let twin = rich();
-    let state = twin.freeze();
+    let pair = rich();
+    let state = pair.freeze();
     let values = values(&state);
     for (place, value) in values.iter().enumerate().filter(|&(at, _)| at != FLOORS) {
         for (at, &byte) in value.iter().enumerate() {
             for new in [byte.wrapping_sub(1), byte.wrapping_add(1), 0, 3, 100, 255] {
                 let mut values = values.clone();
                 values[place][at] = new;
-                try_out(&twin.config, &state_of(&values));
+                try_out(&pair.config, &state_of(&values));
             }
         }
     }
@@ -353,14 +353,14 @@ fn state_with_any_other_byte_is_refused_or_gives_a_hub_that_works() {
 
 #[test]
 fn damaged_state_is_refused_or_gives_a_hub_that_works() {
-    let twin = rich();
-    let state = twin.freeze();
+    let pair = rich();
+    let state = pair.freeze();
     let config = ProptestConfig::with_cases(1_000);
     let damages = proptest::collection::vec(damage(), 1..4);
     proptest!(config, |(damages in damages, max_channels in 4..20usize)| {
         let config = Config {
             max_channels,
-            ..twin.config.clone()
+            ..pair.config.clone()
         };
         try_out(&config, &damaged(&state, FLOORS, damages));
     });
@@ -368,7 +368,7 @@ fn damaged_state_is_refused_or_gives_a_hub_that_works() {
 
 #[test]
 fn undamaged_state_works() {
-    let twin = rich();
-    assert!(Twin::thaw(&twin.config, &twin.freeze()).is_ok());
-    try_out(&twin.config, &twin.freeze());
+    let pair = rich();
+    assert!(Pair::thaw(&pair.config, &pair.freeze()).is_ok());
+    try_out(&pair.config, &pair.freeze());
 }

@@ -1,5 +1,5 @@
-//! The hub beside its naive twin: every message ever published in one vector, and every question
-//! answered by looking at all of them.
+//! The hub beside a naive model of it: every message ever published in one vector, and every
+//! question answered by looking at all of them.
 
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A message, or the end of a channel, as the twin keeps it.
+/// A message, or the end of a channel, as the model keeps it.
 struct Message {
     seq: Seq,
     channel: usize,
@@ -106,7 +106,7 @@ struct Message {
     is_end: bool,
 }
 
-pub(super) struct Twin {
+pub(super) struct Pair {
     pub(super) log: Log,
     pub(super) hub: Hub,
     /// Each with its channels, and with those whose earlier losses are no gap to it.
@@ -120,8 +120,8 @@ pub(super) struct Twin {
     now: Time,
 }
 
-impl Twin {
-    pub(super) fn new(history: History, policies: Vec<Policy>) -> Twin {
+impl Pair {
+    pub(super) fn new(history: History, policies: Vec<Policy>) -> Pair {
         let config = Config {
             history,
             policies,
@@ -129,7 +129,7 @@ impl Twin {
             ..Config::default()
         };
         let log = Log::Memory(Memory::new(Epoch::from_seed(1)));
-        Twin {
+        Pair {
             hub: Hub::new(&config, MAX_READERS, log.epoch(), (1, 2)),
             log,
             readers: Vec::new(),
@@ -279,7 +279,7 @@ impl Twin {
     }
 
     fn take_over(&mut self, state: &[u8]) {
-        let (hub, readers, log) = Twin::thaw(&self.config, state).unwrap();
+        let (hub, readers, log) = Pair::thaw(&self.config, state).unwrap();
         (self.hub, self.log) = (hub, log);
         for ((before, ..), reader) in self.readers.iter_mut().zip(readers) {
             *before = reader;
@@ -312,10 +312,10 @@ impl Twin {
 
     /// Expires messages: none before its time, and, if the budget was large, all in time.
     fn expire(&mut self, budget: usize) {
-        let losses = |twin: &Twin| {
+        let losses = |pair: &Pair| {
             let channels = CHANNELS.iter().map(|name| {
-                let index = twin.hub.find(name)?;
-                Some((index, twin.hub.channel(index).evicted_up_to()))
+                let index = pair.hub.find(name)?;
+                Some((index, pair.hub.channel(index).evicted_up_to()))
             });
             channels.collect::<Vec<_>>()
         };
@@ -705,7 +705,7 @@ impl Twin {
     }
 }
 
-impl Twin {
+impl Pair {
     /// The newest messages of several channels together, beside all that are stored.
     fn check_newest(&self) {
         let hub = &self.hub;
@@ -743,13 +743,13 @@ proptest! {
         policies in policies(),
         ops in proptest::collection::vec(op(), 1..120),
     ) {
-        let mut twin = Twin::new(history, policies);
+        let mut pair = Pair::new(history, policies);
         for op in ops {
-            twin.apply(op);
-            twin.check();
-            twin.check_newest();
+            pair.apply(op);
+            pair.check();
+            pair.check_newest();
         }
-        twin.end();
+        pair.end();
     }
 }
 
