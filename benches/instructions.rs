@@ -25,7 +25,7 @@ use support::{CHANNEL, World, browser_get, get, handshake, name, post, text};
 const CLIENTS: usize = 100;
 
 /// The date at which tokens are verified.
-const DATE_MS: u64 = 1_800_000_000_000;
+const UNIX_MS: u64 = 1_800_000_000_000;
 
 const SECRET: &[u8] = b"a secret of more than 32 bytes, and of no use elsewhere";
 const RSA: &[u8] = include_bytes!("../src/core/tokens/fixtures/rsa.pem");
@@ -272,7 +272,7 @@ fn token(key: &[u8], private: &[u8], is_seen: bool) -> (Tokens, String) {
     };
     let mut tokens = Tokens::new(rules, (1, 2));
     if is_seen {
-        assert!(tokens.verify(token.as_bytes(), DATE_MS).is_ok());
+        assert!(tokens.verify(token.as_bytes(), UNIX_MS).is_ok());
     }
     (tokens, token)
 }
@@ -283,7 +283,7 @@ fn token(key: &[u8], private: &[u8], is_seen: bool) -> (Tokens, String) {
 #[bench::rs256_seen(token(RSA, RSA_PRIVATE, true))]
 #[bench::hs256_first(token(SECRET, SECRET, false))]
 fn verify_token((mut tokens, token): (Tokens, String)) -> (Tokens, String) {
-    assert!(tokens.verify(black_box(token.as_bytes()), DATE_MS).is_ok());
+    assert!(tokens.verify(black_box(token.as_bytes()), UNIX_MS).is_ok());
     (tokens, token)
 }
 

@@ -113,7 +113,7 @@ fn latest(seconds: u64) {
             engine.writable(id, &mut socket);
             engine.deliver(256, &mut socket);
         }
-        engine.expire(256, &mut socket);
+        engine.serve_deadlines(256, &mut socket);
     }
     let SlowSocket {
         newest,
@@ -187,7 +187,7 @@ fn measure_reload(world: &mut World, config: &Config, what: &str) {
     };
     while is_due(world) {
         let start = now();
-        world.engine.expire(256, &mut world.sink);
+        world.engine.serve_deadlines(256, &mut world.sink);
         let tick = now() - start;
         (ticks, longest, spent) = (ticks + 1, longest.max(tick), spent + tick);
     }

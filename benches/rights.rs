@@ -80,7 +80,7 @@ fn stream(signer: &Signer, subject: &str, seconds: u64) -> Vec<u8> {
 fn tick(world: &mut World, ms: u64) -> Duration {
     world.pass(ms);
     let start = now();
-    world.engine.expire(BUDGET, &mut world.sink);
+    world.engine.serve_deadlines(BUDGET, &mut world.sink);
     while world.engine.next_close().is_some() {}
     now() - start
 }

@@ -360,8 +360,8 @@ fn restore(dir: &Path, config: &Config, max_connections: usize) -> Result<(Engin
     let identity = Identity::new([random(), random(), random()]);
     let locked = disk::lock(dir, config, identity).map_err(Error::Data)?;
     let date = SystemTime::now().duration_since(UNIX_EPOCH);
-    let date_ms = date.map_or(0, |date| date.as_millis() as u64);
-    let mut history = History::new(locked.identity(), config, max_connections, date_ms);
+    let unix_ms = date.map_or(0, |date| date.as_millis() as u64);
+    let mut history = History::new(locked.identity(), config, max_connections, unix_ms);
     let opened = locked.read(|entry| history.replay(entry).is_ok());
     let opened = opened.map_err(Error::Data)?;
     history.go_on_after(opened.newest);

@@ -87,8 +87,8 @@ fn rules(key_file: &Path) -> Rules {
     }
 }
 
-fn verify(rules: Rules, token: &str, date_ms: u64) -> Result<Arc<Token>, Invalid> {
-    Tokens::new(rules, (1, 2)).verify(token.as_bytes(), date_ms)
+fn verify(rules: Rules, token: &str, unix_ms: u64) -> Result<Arc<Token>, Invalid> {
+    Tokens::new(rules, (1, 2)).verify(token.as_bytes(), unix_ms)
 }
 
 fn now_ms() -> u64 {

@@ -203,8 +203,8 @@ impl World {
     /// Lets time pass, and nothing else.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
-        let date_ms = 1_800_000_000_000 + self.now_ms;
-        self.engine.set_now(Time(self.now_ms), date_ms);
+        let unix_ms = 1_800_000_000_000 + self.now_ms;
+        self.engine.set_now(Time(self.now_ms), unix_ms);
     }
 
     /// A new connection with its first request.
@@ -247,7 +247,7 @@ impl World {
     /// Does all that is due.
     pub(crate) fn expire(&mut self) {
         while self.engine.has_work() {
-            self.engine.expire(256, &mut self.sink);
+            self.engine.serve_deadlines(256, &mut self.sink);
         }
     }
 

@@ -87,7 +87,7 @@ const RESUME_BUDGET: usize = 64;
 const DELIVER_BUDGET: usize = 256;
 
 /// Deadlines served in one tick.
-const EXPIRE_BUDGET: usize = 256;
+const DEADLINE_BUDGET: usize = 256;
 
 /// Connections whose release is scheduled in one tick of a drain.
 const RELEASE_BUDGET: usize = 4_096;
@@ -287,7 +287,8 @@ impl Reactor {
         self.resume_requests();
         self.engine.deliver(DELIVER_BUDGET, &mut self.sockets);
         self.save();
-        self.engine.expire(EXPIRE_BUDGET, &mut self.sockets);
+        self.engine
+            .serve_deadlines(DEADLINE_BUDGET, &mut self.sockets);
         self.engine.release_drained(RELEASE_BUDGET);
         self.close();
         self.continue_upgrade();

@@ -57,8 +57,8 @@ use requests::Requests;
 /// 3. continues what earlier ticks left: [`next_deferred`](Engine::next_deferred) and
 ///    [`resume`](Engine::resume), [`continue_deferred`](Engine::continue_deferred). A connection
 ///    for which these are called may want input again, without a readiness event;
-/// 4. calls [`deliver`](Engine::deliver), then [`expire`](Engine::expire), in this order: a message
-///    never loses to a deadline of its own reader. Then
+/// 4. calls [`deliver`](Engine::deliver), then [`serve_deadlines`](Engine::serve_deadlines), in
+///    this order: a message never loses to a deadline of its own reader. Then
 ///    [`release_drained`](Engine::release_drained);
 /// 5. closes the sockets that [`next_close`](Engine::next_close) returns, last of all: until then
 ///    no index is reused, so no event of this tick meets another connection;
@@ -195,11 +195,11 @@ impl Engine {
 
     /// Sets the time: since the start, and the Unix time in milliseconds. Time never goes back: an
     /// earlier one counts as the present.
-    pub fn set_now(&mut self, now: Time, date_ms: u64) {
+    pub fn set_now(&mut self, now: Time, unix_ms: u64) {
         self.checks_before = self.requests.authorizer.tokens().checks();
-        self.delivery.set_now(now, date_ms);
+        self.delivery.set_now(now, unix_ms);
         if let Some(saved) = self.requests.log.as_saved() {
-            saved.set_date(date_ms);
+            saved.set_date(unix_ms);
         }
     }
 
@@ -391,10 +391,10 @@ impl Engine {
 
     /// Serves deadlines of at most `budget` connections, and continues reviews, reloads, eviction by
     /// age and the removal of idle channels, each within a budget of its own.
-    pub fn expire(&mut self, budget: usize, wire: &mut impl Wire) {
+    pub fn serve_deadlines(&mut self, budget: usize, wire: &mut impl Wire) {
         requests::review(&self.requests, &mut self.delivery);
         let unsaved = self.requests.log.unsaved_end();
-        delivery::expire(&mut self.delivery, budget, unsaved, wire);
+        delivery::serve_deadlines(&mut self.delivery, budget, unsaved, wire);
         self.debug_check();
     }
 
@@ -404,9 +404,9 @@ impl Engine {
     /// No connection is closed. Deadlines that are set stay, and new ones are by the new settings. A
     /// message that is being delivered is sent to all its readers in the same bytes, whose head is by
     /// the settings in force when it was first delivered. Channels take their new limits and
-    /// policies, and parked connections are reviewed, in [`Engine::expire`], within a budget per
-    /// call; until then [`Engine::has_work`]. Connections whose right to receive is gone end like
-    /// those whose token expires.
+    /// policies, and parked connections are reviewed, in [`Engine::serve_deadlines`], within a
+    /// budget per call; until then [`Engine::has_work`]. Connections whose right to receive is gone
+    /// end like those whose token expires.
     pub fn reconfigure(&mut self, config: &Config) {
         requests::reconfigure(&mut self.requests, &mut self.delivery, config);
         let reloads = &mut self.delivery.connections.stats.reloads;

@@ -35,7 +35,7 @@ struct Head {
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct FrozenSaved {
-    date_ms: u64,
+    unix_ms: u64,
     #[serde(deserialize_with = "frozen::count")]
     appended: u64,
     saved: u64,
@@ -102,7 +102,7 @@ impl Log {
 impl Saved {
     fn freeze_head(&self) -> FrozenSaved {
         FrozenSaved {
-            date_ms: self.date_ms,
+            unix_ms: self.unix_ms,
             appended: self.appended.0,
             saved: self.saved.0,
             saved_seq: self.saved_seq,
@@ -126,7 +126,7 @@ impl Saved {
         frozen: FrozenSaved,
         state: &mut Thawer<R>,
     ) -> Result<Saved, ThawError> {
-        let mut log = Saved::new(head.epoch, head.newest, frozen.date_ms);
+        let mut log = Saved::new(head.epoch, head.newest, frozen.unix_ms);
         log.appended = Mark(frozen.appended);
         log.saved = Mark(frozen.saved);
         log.saved_seq = frozen.saved_seq;

@@ -84,18 +84,18 @@ pub enum LogEnding {
 pub struct History {
     identity: Identity,
     restore: Restore,
-    date_ms: u64,
+    unix_ms: u64,
     newest: Seq,
 }
 
 impl History {
-    /// No history yet, for an engine with these settings and at most `max_connections`. `date_ms` is
-    /// the wall clock, in milliseconds since 1970.
+    /// No history yet, for an engine with these settings and at most `max_connections`. `unix_ms`
+    /// is the wall clock, in milliseconds since 1970.
     pub fn new(
         identity: Identity,
         config: &Config,
         max_connections: usize,
-        date_ms: u64,
+        unix_ms: u64,
     ) -> History {
         let Identity { epoch, name_keys } = identity;
         let mut hub = Hub::new(config, max_connections, epoch, name_keys);
@@ -103,7 +103,7 @@ impl History {
         History {
             identity,
             restore: Restore::new(hub),
-            date_ms,
+            unix_ms,
             newest: Seq::ZERO,
         }
     }
@@ -152,7 +152,7 @@ impl History {
             draft,
         } = message;
         // A message of the future, by a clock that went back since, begins its age now.
-        let age_ms = self.date_ms.saturating_sub(at_ms);
+        let age_ms = self.unix_ms.saturating_sub(at_ms);
         let at = Time(START.0.saturating_sub(age_ms));
         self.restore.message(Restored {
             seq,
@@ -175,7 +175,7 @@ impl History {
             LogEnding::TailLost(epoch) => (epoch, self.newest),
         };
         let hub = self.restore.finish(epoch, newest);
-        let log = Saved::new(epoch, newest, self.date_ms);
+        let log = Saved::new(epoch, newest, self.unix_ms);
         (hub, Log::Saved(Box::new(log)))
     }
 }

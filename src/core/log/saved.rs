@@ -65,7 +65,7 @@ pub struct Saved {
     pub(super) epoch: Epoch,
     pub(super) newest: Seq,
     /// The wall clock, in milliseconds since 1970.
-    pub(super) date_ms: u64,
+    pub(super) unix_ms: u64,
     /// Records that were not taken yet.
     pub(super) records: Vec<u8>,
     /// The end of `records`.
@@ -91,11 +91,11 @@ pub struct Refused {
 
 impl Saved {
     /// A log of an epoch whose newest number is `newest`, and of which everything is saved.
-    pub(super) fn new(epoch: Epoch, newest: Seq, date_ms: u64) -> Saved {
+    pub(super) fn new(epoch: Epoch, newest: Seq, unix_ms: u64) -> Saved {
         Saved {
             epoch,
             newest,
-            date_ms,
+            unix_ms,
             records: Vec::new(),
             appended: Mark::default(),
             in_flight: VecDeque::new(),
@@ -116,8 +116,8 @@ impl Saved {
     }
 
     /// Sets the wall clock, in milliseconds since 1970.
-    pub fn set_date(&mut self, date_ms: u64) {
-        self.date_ms = date_ms;
+    pub fn set_date(&mut self, unix_ms: u64) {
+        self.unix_ms = unix_ms;
     }
 
     /// Whether it can be saved.
@@ -180,9 +180,9 @@ impl Saved {
         if hub.persists(room.channel()) {
             let channel = hub.channel(room.channel());
             let (subscribers, floor) = (channel.reader_counts().total(), channel.evicted_up_to());
-            let date_ms = self.date_ms;
+            let unix_ms = self.unix_ms;
             self.append(|out| {
-                entry::write_message(out, seq, date_ms, subscribers, floor, draft);
+                entry::write_message(out, seq, unix_ms, subscribers, floor, draft);
             });
         } else {
             self.append(|out| entry::write_lose(out, &draft.channel, seq));

@@ -45,15 +45,15 @@ impl Blocks {
     }
 
     /// Whether a subject is blocked at a date. Some of the blocks that have ended are removed.
-    pub(super) fn is_blocked(&mut self, subject: &str, date_ms: u64) -> bool {
+    pub(super) fn is_blocked(&mut self, subject: &str, unix_ms: u64) -> bool {
         for _ in 0..MAX_REMOVED {
             match self.ends.first() {
-                Some((until_ms, _)) if *until_ms <= date_ms => self.remove_first(),
+                Some((until_ms, _)) if *until_ms <= unix_ms => self.remove_first(),
                 _ => break,
             }
         }
         let until_ms = self.until_ms.get(subject);
-        until_ms.is_some_and(|until_ms| date_ms < *until_ms)
+        until_ms.is_some_and(|until_ms| unix_ms < *until_ms)
     }
 
     /// The subjects and their dates, the one that ends first before all others.
@@ -83,11 +83,11 @@ mod tests {
             const MAX: usize = 5;
             let mut blocks = Blocks::default();
             let mut model: Vec<(u64, String)> = Vec::new();
-            let mut date_ms = 0;
+            let mut unix_ms = 0;
             for (name, number, is_block) in steps {
                 let subject = format!("user-{name}");
                 if is_block {
-                    let until_ms = date_ms + number;
+                    let until_ms = unix_ms + number;
                     blocks.block_within(MAX, &subject, until_ms);
                     model.retain(|(_, blocked)| *blocked != subject);
                     model.sort();
@@ -96,10 +96,10 @@ mod tests {
                     }
                     model.push((until_ms, subject));
                 } else {
-                    date_ms += number / 4;
-                    model.retain(|(until_ms, _)| *until_ms > date_ms);
+                    unix_ms += number / 4;
+                    model.retain(|(until_ms, _)| *until_ms > unix_ms);
                     let is_blocked = model.iter().any(|(_, blocked)| *blocked == subject);
-                    prop_assert_eq!(blocks.is_blocked(&subject, date_ms), is_blocked);
+                    prop_assert_eq!(blocks.is_blocked(&subject, unix_ms), is_blocked);
                 }
                 prop_assert_eq!(blocks.len(), model.len());
                 prop_assert_eq!(blocks.ends.len(), model.len());

@@ -168,8 +168,8 @@ impl Tokens {
     /// # Errors
     ///
     /// The reason for which it is refused.
-    pub fn verify(&mut self, token: &[u8], date_ms: u64) -> Result<Arc<Token>, Invalid> {
-        let verified = self.find(token, date_ms);
+    pub fn verify(&mut self, token: &[u8], unix_ms: u64) -> Result<Arc<Token>, Invalid> {
+        let verified = self.find(token, unix_ms);
         if let Err(reason) = &verified {
             self.refused[reason.index()] += 1;
         }
@@ -181,9 +181,9 @@ impl Tokens {
     /// # Errors
     ///
     /// The reason for which it is refused now.
-    pub fn verify_again(&mut self, token: &Token, date_ms: u64) -> Result<(), Invalid> {
+    pub fn verify_again(&mut self, token: &Token, unix_ms: u64) -> Result<(), Invalid> {
         let verified = match self.has_key(token.key) {
-            true => self.check_now(token, date_ms),
+            true => self.check_now(token, unix_ms),
             false => Err(Invalid::Key),
         };
         if let Err(reason) = &verified {
@@ -192,26 +192,26 @@ impl Tokens {
         verified
     }
 
-    fn find(&mut self, text: &[u8], date_ms: u64) -> Result<Arc<Token>, Invalid> {
+    fn find(&mut self, text: &[u8], unix_ms: u64) -> Result<Arc<Token>, Invalid> {
         if let Some(token) = self.cache.get(text) {
             let token = token.clone();
             // fault: cache-ignores-the-date
-            self.check_now(&token, date_ms)?;
+            self.check_now(&token, unix_ms)?;
             self.cached += 1;
             return Ok(token);
         }
         let token = Arc::new(self.rules.verify(text, &mut self.checks)?);
-        self.check_now(&token, date_ms)?;
+        self.check_now(&token, unix_ms)?;
         self.verified += 1;
         self.cache.insert(text, token.clone());
         Ok(token)
     }
 
     /// Judges what changes with time.
-    fn check_now(&mut self, token: &Token, date_ms: u64) -> Result<(), Invalid> {
-        token.check_dates(date_ms)?;
+    fn check_now(&mut self, token: &Token, unix_ms: u64) -> Result<(), Invalid> {
+        token.check_dates(unix_ms)?;
         match &token.subject {
-            Some(subject) if self.blocks.is_blocked(subject, date_ms) => Err(Invalid::Blocked),
+            Some(subject) if self.blocks.is_blocked(subject, unix_ms) => Err(Invalid::Blocked),
             _ => Ok(()),
         }
     }

@@ -41,13 +41,13 @@ impl Token {
     }
 
     /// Judges its dates: `exp` exactly, `nbf` with 5 s of leeway.
-    pub(super) fn check_dates(&self, date_ms: u64) -> Result<(), Invalid> {
-        if date_ms >= self.expires_at_ms {
-            let ago_ms = date_ms - self.expires_at_ms;
+    pub(super) fn check_dates(&self, unix_ms: u64) -> Result<(), Invalid> {
+        if unix_ms >= self.expires_at_ms {
+            let ago_ms = unix_ms - self.expires_at_ms;
             return Err(Invalid::Expired { ago_ms });
         }
-        if date_ms.saturating_add(NOT_BEFORE_LEEWAY_MS) < self.not_before_ms {
-            let in_ms = self.not_before_ms - date_ms;
+        if unix_ms.saturating_add(NOT_BEFORE_LEEWAY_MS) < self.not_before_ms {
+            let in_ms = self.not_before_ms - unix_ms;
             return Err(Invalid::NotYet { in_ms });
         }
         Ok(())

@@ -11,7 +11,7 @@ use encke_core::log::entry::Entry;
 use encke_core::log::{History, Identity, LogEnding};
 
 const MAX_CONNECTIONS: usize = 1;
-const DATE_MS: u64 = 1_800_000_000_000;
+const UNIX_MS: u64 = 1_800_000_000_000;
 
 /// Reads bytes as an entry, and as a file.
 pub fn entry(bytes: &[u8]) {
@@ -58,7 +58,7 @@ fn kept(entries: &[&[u8]]) -> (usize, usize, usize) {
         ..Config::default()
     };
     let identity = Identity::new([1, 2, 3]);
-    let mut history = History::new(identity, &config, MAX_CONNECTIONS, DATE_MS);
+    let mut history = History::new(identity, &config, MAX_CONNECTIONS, UNIX_MS);
     for entry in entries {
         let _ = history.replay(entry);
     }

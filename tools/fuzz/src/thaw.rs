@@ -114,7 +114,7 @@ pub fn is_thawed(bytes: &[u8]) -> bool {
         }
         engine.continue_deferred(wire);
         engine.deliver(100, wire);
-        engine.expire(100, wire);
+        engine.serve_deadlines(100, wire);
         engine.release_drained(100);
         while engine.next_close().is_some() {}
         let _ = (engine.next_due(), engine.has_work());

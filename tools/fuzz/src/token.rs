@@ -14,7 +14,7 @@ use ring::hmac;
 
 use crate::tree::Tree;
 
-const DATE_MS: u64 = 1_700_000_000_000;
+const UNIX_MS: u64 = 1_700_000_000_000;
 
 const SECRET: &[u8] = b"a secret of more than 32 bytes, and of no use elsewhere";
 const PUBLIC: [&str; 3] = [
@@ -51,10 +51,10 @@ fn server() -> Tokens {
 /// Verifies a text twice: the second time it may be in the cache.
 fn verify(text: &[u8]) -> Result<Token, Invalid> {
     let mut tokens = server();
-    let first = tokens.verify(text, DATE_MS);
+    let first = tokens.verify(text, UNIX_MS);
     assert_eq!(
         first,
-        tokens.verify(text, DATE_MS),
+        tokens.verify(text, UNIX_MS),
         "the cache says otherwise"
     );
     let counts = tokens.counts();
@@ -238,7 +238,7 @@ fn patterns(value: &Tree) -> Option<Vec<Pattern>> {
 
 impl Slow {
     fn is_good(&self) -> bool {
-        let now = DATE_MS / 1_000;
+        let now = UNIX_MS / 1_000;
         self.is_audience && self.is_issuer && now < self.exp && self.nbf <= now + 5
     }
 
@@ -281,7 +281,7 @@ fn key(file: &[u8]) {
             keys,
             ..Rules::default()
         };
-        let verified = Tokens::new(rules, (1, 2)).verify(token.as_bytes(), DATE_MS);
+        let verified = Tokens::new(rules, (1, 2)).verify(token.as_bytes(), UNIX_MS);
         assert!(verified.is_ok(), "{verified:?}");
     }
 }

@@ -274,8 +274,8 @@ impl Twins {
         assert_eq!(asked(&self.engine), asked(frozen), "thawed, frozen");
     }
 
-    pub(crate) fn set_now(&mut self, now: Time, date_ms: u64) {
-        self.both(|engine| engine.set_now(now, date_ms));
+    pub(crate) fn set_now(&mut self, now: Time, unix_ms: u64) {
+        self.both(|engine| engine.set_now(now, unix_ms));
         if let Some(frozen) = &self.frozen {
             let [thawed, frozen] = [&self.engine, frozen].map(|engine| engine.stats());
             assert_eq!(
@@ -359,8 +359,9 @@ impl Twins {
         on_both!(self, wire, |engine, wire| engine.deliver(budget, wire))
     }
 
-    pub(crate) fn expire(&mut self, budget: usize, wire: &mut impl Wire) {
-        on_both!(self, wire, |engine, wire| engine.expire(budget, wire))
+    pub(crate) fn serve_deadlines(&mut self, budget: usize, wire: &mut impl Wire) {
+        on_both!(self, wire, |engine, wire| engine
+            .serve_deadlines(budget, wire))
     }
 
     /// A message that is encoded before keeps its head in the frozen one.

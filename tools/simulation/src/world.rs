@@ -297,7 +297,7 @@ impl World {
             self.wire.socket(index).has_unread = has_unread;
         }
         self.review();
-        self.engine.expire(budget, &mut self.wire);
+        self.engine.serve_deadlines(budget, &mut self.wire);
         self.after();
     }
 

@@ -21,7 +21,7 @@ use crate::tokens::{KeyId, Token};
 
 /// Where the right of a connection to receive comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Origin<'h> {
+pub(in crate::engine) enum CredentialRef<'h> {
     /// No credential is needed.
     Anonymous,
     /// The publish key.
@@ -35,9 +35,9 @@ pub(in crate::engine) enum Origin<'h> {
     },
 }
 
-impl<'h> From<&'h Token> for Origin<'h> {
-    fn from(token: &'h Token) -> Origin<'h> {
-        Origin::Token {
+impl<'h> From<&'h Token> for CredentialRef<'h> {
+    fn from(token: &'h Token) -> CredentialRef<'h> {
+        CredentialRef::Token {
             subject: token.subject.as_deref(),
             key: token.key,
         }
@@ -56,8 +56,8 @@ struct Holder {
 }
 
 impl Holder {
-    fn origin(&self) -> Origin<'_> {
-        Origin::Token {
+    fn credential(&self) -> CredentialRef<'_> {
+        CredentialRef::Token {
             subject: self.subject.as_deref(),
             key: self.key,
         }
@@ -89,15 +89,15 @@ impl Holders {
     }
 
     /// Records where the right of a connection comes from.
-    pub(in crate::engine) fn set(&mut self, index: u32, origin: Origin<'_>) {
+    pub(in crate::engine) fn set(&mut self, index: u32, credential: CredentialRef<'_>) {
         // Nothing is allocated as long as all connections are anonymous.
-        if origin == Origin::Anonymous && self.is_anonymous(index) {
+        if credential == CredentialRef::Anonymous && self.is_anonymous(index) {
             return;
         }
-        let number = match origin {
-            Origin::Anonymous => ANONYMOUS,
-            Origin::Publisher => PUBLISHER,
-            Origin::Token { .. } => self.enter(origin),
+        let number = match credential {
+            CredentialRef::Anonymous => ANONYMOUS,
+            CredentialRef::Publisher => PUBLISHER,
+            CredentialRef::Token { .. } => self.enter(credential),
         };
         if self.of.len() <= index as usize {
             self.of.resize(index as usize + 1, ANONYMOUS);
@@ -110,14 +110,14 @@ impl Holders {
     #[inline]
     pub(in crate::engine) fn clear(&mut self, index: u32) {
         if !self.is_anonymous(index) {
-            self.set(index, Origin::Anonymous);
+            self.set(index, CredentialRef::Anonymous);
             self.drop_token(index);
         }
     }
 
-    /// Keeps the token of a connection, whose origin is set, until the connection ends.
+    /// Keeps the token of a connection, whose credential is set, until the connection ends.
     pub(in crate::engine) fn keep_token(&mut self, index: u32, token: Arc<Token>) {
-        debug_assert!(!self.is_anonymous(index), "the origin is set first");
+        debug_assert!(!self.is_anonymous(index), "the credential is set first");
         self.tokens.insert(index, token);
     }
 
@@ -140,23 +140,23 @@ impl Holders {
     }
 
     /// Where the right of a connection comes from.
-    pub(in crate::engine) fn of(&self, index: u32) -> Origin<'_> {
+    pub(in crate::engine) fn of(&self, index: u32) -> CredentialRef<'_> {
         match self.of.get(index as usize).copied().unwrap_or(ANONYMOUS) {
-            ANONYMOUS => Origin::Anonymous,
-            PUBLISHER => Origin::Publisher,
-            entry => self.entries[entry as usize].origin(),
+            ANONYMOUS => CredentialRef::Anonymous,
+            PUBLISHER => CredentialRef::Publisher,
+            entry => self.entries[entry as usize].credential(),
         }
     }
 
     /// Counts one more connection of an entry, added if need be.
-    fn enter(&mut self, origin: Origin<'_>) -> u32 {
-        let hash = hash(self.hasher, origin);
-        let is_same = |&entry: &u32| self.entries[entry as usize].origin() == origin;
+    fn enter(&mut self, credential: CredentialRef<'_>) -> u32 {
+        let hash = hash(self.hasher, credential);
+        let is_same = |&entry: &u32| self.entries[entry as usize].credential() == credential;
         if let Some(&entry) = self.index.find(hash, is_same) {
             self.entries[entry as usize].connections += 1;
             return entry;
         }
-        let Origin::Token { subject, key } = origin else {
+        let CredentialRef::Token { subject, key } = credential else {
             unreachable!("only tokens have entries");
         };
         let entry = self.entries.insert(Holder {
@@ -165,7 +165,7 @@ impl Holders {
             connections: 1,
         }) as u32;
         let (hasher, entries) = (self.hasher, &self.entries);
-        let rehash = |&entry: &u32| self::hash(hasher, entries[entry as usize].origin());
+        let rehash = |&entry: &u32| self::hash(hasher, entries[entry as usize].credential());
         self.index.insert_unique(hash, entry, rehash);
         entry
     }
@@ -180,14 +180,14 @@ impl Holders {
         if holder.connections > 0 {
             return;
         }
-        let hash = hash(self.hasher, holder.origin());
+        let hash = hash(self.hasher, holder.credential());
         if let Ok(found) = self.index.find_entry(hash, |&entry| entry == number) {
             found.remove();
         }
         self.entries.remove(number as usize);
         let (hasher, entries) = (self.hasher, &self.entries);
         if self.index.len() < self.index.capacity() / 4 {
-            let rehash = |&entry: &u32| self::hash(hasher, entries[entry as usize].origin());
+            let rehash = |&entry: &u32| self::hash(hasher, entries[entry as usize].credential());
             self.index.shrink_to(2 * self.index.len(), rehash);
         }
     }
@@ -203,8 +203,8 @@ impl Holders {
     }
 }
 
-fn hash(mut hasher: SipHasher13, origin: Origin<'_>) -> u64 {
-    if let Origin::Token { subject, key } = origin {
+fn hash(mut hasher: SipHasher13, credential: CredentialRef<'_>) -> u64 {
+    if let CredentialRef::Token { subject, key } = credential {
         hasher.write_u64(key.0);
         hasher.write(subject.unwrap_or_default().as_bytes());
     }
@@ -228,19 +228,19 @@ mod tests {
             let mut holders = Holders::new((1, 2));
             let mut model = BTreeMap::new();
             for (index, kind, key) in sets {
-                let origin = match kind {
-                    0 => Origin::Anonymous,
-                    1 => Origin::Publisher,
-                    2 => Origin::Token { subject: None, key: KeyId(key) },
-                    _ => Origin::Token {
+                let credential = match kind {
+                    0 => CredentialRef::Anonymous,
+                    1 => CredentialRef::Publisher,
+                    2 => CredentialRef::Token { subject: None, key: KeyId(key) },
+                    _ => CredentialRef::Token {
                         subject: Some(subjects[kind as usize - 3]),
                         key: KeyId(key),
                     },
                 };
-                holders.set(index, origin);
-                model.insert(index, (kind, key, origin));
+                holders.set(index, credential);
+                model.insert(index, (kind, key, credential));
                 for index in 0..8 {
-                    let expected = model.get(&index).map_or(Origin::Anonymous, |set| set.2);
+                    let expected = model.get(&index).map_or(CredentialRef::Anonymous, |set| set.2);
                     prop_assert_eq!(holders.of(index), expected);
                 }
                 let tokens = model.values().filter(|(kind, ..)| *kind >= 2);

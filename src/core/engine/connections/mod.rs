@@ -22,7 +22,7 @@ mod write;
 
 pub use conn::{Access, ConnId};
 pub(super) use conn::{Conn, Flags};
-pub(super) use holders::Origin;
+pub(super) use holders::CredentialRef;
 pub(super) use line_upload::{BodyEnd, LinePlan, LineUpload};
 pub(super) use request_state::{
     LingerBatch, LingeredMessage, ResponseOptions, UnfinishedMessage, Upload,

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::ends::Told;
+use super::ends::EndsNotice;
 use super::retry_advice::spread_ms;
 use super::shapes;
 use super::state::Delivery;
@@ -22,7 +22,7 @@ pub(super) struct Batch {
     pub(super) cursor: Seq,
     pub(super) more: bool,
     pub(super) gap: bool,
-    pub(super) ends: Told,
+    pub(super) ends: EndsNotice,
     pub(super) retry_ms: Option<u32>,
     pub(super) spread_ms: Option<u32>,
 }
@@ -40,7 +40,7 @@ pub(super) fn batch_of(delivery: &Delivery, index: u32, items: &[Item], more: bo
         },
         more,
         gap: has_gap(items),
-        ends: Told::Nothing,
+        ends: EndsNotice::Nothing,
         retry_ms: None,
         spread_ms: spread_ms(audiences.max().unwrap_or(0)),
     }
@@ -99,9 +99,9 @@ pub(super) fn write_objects<'o>(
         more: batch.more,
         gap: batch.gap,
         ends: match &batch.ends {
-            Told::Nothing => Ends::None,
-            Told::All => Ends::All,
-            Told::Of(channels) => {
+            EndsNotice::Nothing => Ends::None,
+            EndsNotice::All => Ends::All,
+            EndsNotice::Of(channels) => {
                 let names = channels.iter().map(|&channel| hub.channel(channel).name());
                 ended = names.collect();
                 Ends::Of(&ended)

@@ -24,7 +24,7 @@ const RECONFIGURED: usize = 1_024;
 
 /// Does what is due, for at most `budget` connections. `unsaved` is the end of the log, if that is not
 /// saved.
-pub(in crate::engine) fn expire(
+pub(in crate::engine) fn serve_deadlines(
     delivery: &mut Delivery,
     mut budget: usize,
     unsaved: Option<Mark>,
@@ -165,7 +165,7 @@ mod tests {
 
         // More than are served in one tick, and the next tick comes late.
         engine.set_now(Time(millis(config.idle_timeout)), 75_000);
-        engine.expire(1_000, &mut wire);
+        engine.serve_deadlines(1_000, &mut wire);
         while let Some(id) = engine.next_deferred() {
             engine.resume(id, &mut wire);
         }
@@ -189,7 +189,7 @@ mod tests {
         for timeout in [config.head_timeout, config.idle_timeout] {
             now = now.after_ms(millis(timeout));
             engine.set_now(now, 75_000);
-            engine.expire(1_000, &mut wire);
+            engine.serve_deadlines(1_000, &mut wire);
             assert_eq!(engine.next_close(), None);
             engine.input(id, request, &mut wire);
         }
@@ -197,7 +197,7 @@ mod tests {
 
         wire.has_unread = false;
         engine.set_now(now.after_ms(millis(config.idle_timeout)), 75_000);
-        engine.expire(1_000, &mut wire);
+        engine.serve_deadlines(1_000, &mut wire);
         assert_eq!(engine.next_close(), Some(id.index));
     }
 
@@ -222,7 +222,7 @@ mod tests {
         wire.is_full = false;
         engine.writable(id, &mut wire);
         engine.set_now(Time(millis(config.body_timeout) + SLOT_MS), 0);
-        engine.expire(1_000, &mut wire);
+        engine.serve_deadlines(1_000, &mut wire);
         assert_eq!(engine.state(id), Some(State::Closing));
     }
 }

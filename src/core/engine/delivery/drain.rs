@@ -160,7 +160,7 @@ mod tests {
         for ms in (0..=DRAIN_MS).step_by(50) {
             engine.set_now(start.after_ms(ms), 0);
             let before = sink.answers();
-            engine.expire(CLIENTS, &mut sink);
+            engine.serve_deadlines(CLIENTS, &mut sink);
             if sink.answers() > before {
                 last_answer = start.after_ms(ms);
             }
@@ -198,7 +198,7 @@ mod tests {
             if engine.is_drained() {
                 break;
             }
-            engine.expire(10, &mut sink);
+            engine.serve_deadlines(10, &mut sink);
             engine.release_drained(CLIENTS);
             while engine.next_close().is_some() {}
             now = now.after_ms(50);

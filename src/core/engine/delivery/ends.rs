@@ -14,7 +14,7 @@ use crate::message::Seq;
 
 /// What a reader is told of the ends of its channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum EndsNotice {
     /// Nothing.
     #[default]
     Nothing,
@@ -24,22 +24,22 @@ pub(super) enum Told {
     Of(Box<[u32]>),
 }
 
-impl Told {
+impl EndsNotice {
     /// Whether it is nothing, as nearly always.
     pub(super) fn is_nothing(&self) -> bool {
-        matches!(self, Told::Nothing)
+        matches!(self, EndsNotice::Nothing)
     }
 
     /// Whether the reader is done.
     pub(super) fn is_all(&self) -> bool {
-        matches!(self, Told::All)
+        matches!(self, EndsNotice::All)
     }
 
-    fn of(channels: impl Iterator<Item = u32>) -> Told {
+    fn of(channels: impl Iterator<Item = u32>) -> EndsNotice {
         let channels: Box<[u32]> = channels.collect();
         match channels.is_empty() {
-            true => Told::Nothing,
-            false => Told::Of(channels),
+            true => EndsNotice::Nothing,
+            false => EndsNotice::Of(channels),
         }
     }
 }
@@ -52,14 +52,14 @@ pub(super) fn among(
     followed: impl Iterator<Item = u32>,
     cursor: Seq,
     items: &[Item],
-) -> Told {
+) -> EndsNotice {
     let followed: Channels = followed.collect();
     if hub.are_done(followed.iter().copied(), cursor) {
-        return Told::All;
+        return EndsNotice::All;
     }
     match items.iter().any(|item| matches!(item, Item::Gap(_))) {
-        true => Told::of(hub.done_among(&followed, cursor).into_iter()),
-        false => Told::of(ended_among(items)),
+        true => EndsNotice::of(hub.done_among(&followed, cursor).into_iter()),
+        false => EndsNotice::of(ended_among(items)),
     }
 }
 
@@ -72,10 +72,10 @@ pub(super) fn at_poll(
     (names, since): (&Names<'_>, Since),
     cursor: Seq,
     (items, gap): (&[Item], bool),
-) -> Told {
+) -> EndsNotice {
     let has_ended = |&channel: &u32| hub.channel(channel).has_ended();
     match known.iter().any(has_ended) {
-        false => Told::Nothing,
+        false => EndsNotice::Nothing,
         true => at_poll_of_ended(hub, known, (names, since), cursor, (items, gap)),
     }
 }
@@ -87,14 +87,14 @@ fn at_poll_of_ended(
     (names, since): (&Names<'_>, Since),
     cursor: Seq,
     (items, gap): (&[Item], bool),
-) -> Told {
+) -> EndsNotice {
     if known.len() == names.len() && hub.are_done(known.iter().copied(), cursor) {
-        return Told::All;
+        return EndsNotice::All;
     }
     match since {
         // Earlier ends it was told before.
-        Since::After(_) if !gap => Told::of(ended_among(items)),
-        _ => Told::of(hub.done_among(known, cursor).into_iter()),
+        Since::After(_) if !gap => EndsNotice::of(ended_among(items)),
+        _ => EndsNotice::of(hub.done_among(known, cursor).into_iter()),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::hub::Hub;
 #[derive(Serialize, Deserialize)]
 struct FrozenDelivery<'d> {
     random: u64,
-    date_ms: u64,
+    unix_ms: u64,
     drain: Option<FrozenDrain>,
     gauges: FrozenGauges,
     #[serde(borrow)]
@@ -42,7 +42,7 @@ pub(in crate::engine) fn freeze<W: Write>(
     state.put(&FrozenDelivery {
         // fault: random-numbers-begin-again
         random: delivery.random.get_seed(),
-        date_ms: delivery.date_ms,
+        unix_ms: delivery.unix_ms,
         // fault: drain-is-forgotten
         drain: delivery.drain.as_ref().map(FrozenDrain::from),
         gauges: FrozenGauges::from(&delivery.gauges),
@@ -67,12 +67,12 @@ pub(in crate::engine) fn thaw<R: Read>(
     let frozen: FrozenDelivery<'_> = state.take()?;
     let random = fastrand::Rng::with_seed(frozen.random);
     let heads = Heads::thaw(config, frozen.origins)?;
-    let (date_ms, gauges) = (frozen.date_ms, ProcessGauges::try_from(frozen.gauges)?);
+    let (unix_ms, gauges) = (frozen.unix_ms, ProcessGauges::try_from(frozen.gauges)?);
     let drain = frozen.drain.map(|frozen| drain::thaw(frozen, capacity));
     let mut delivery = Delivery::new(config, connections, hub, random);
     delivery.response.heads = heads;
-    delivery.response.heads.set_date(date_ms / 1_000);
-    delivery.date_ms = date_ms;
+    delivery.response.heads.set_date(unix_ms / 1_000);
+    delivery.unix_ms = unix_ms;
     delivery.gauges = gauges;
     delivery.drain = drain;
     let mut waiting_of = HashMap::new();

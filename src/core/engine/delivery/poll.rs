@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::batch::{
     Batch, batch_of, empty_cursor, has_gap, message_count, write_items, write_objects,
 };
-use super::ends::{self, Told};
+use super::ends::{self, EndsNotice};
 use super::linger;
 use super::retry_advice::{held_retry_ms, poll_retry_ms, spread_ms};
 use super::right;
@@ -317,7 +317,7 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
         false => ResponsePart::Whole,
     };
     let messages = lingered.messages.len() + message_count(items);
-    let ends = told(delivery, index, &lingered, items);
+    let ends = ends_notice(delivery, index, &lingered, items);
     let is_barren_gap = messages == 0 && (lingered.gap || has_gap(items)) && !ends.is_all();
     let retry_ms = match is_draining || is_barren_gap {
         true => Some(held_retry_ms(delivery, index)),
@@ -356,13 +356,18 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
 }
 
 /// What the response to a held poll tells of ends: with what it has accumulated, else with `items`.
-fn told(delivery: &Delivery, index: u32, lingered: &LingerBatch, items: &[Item]) -> Told {
+fn ends_notice(
+    delivery: &Delivery,
+    index: u32,
+    lingered: &LingerBatch,
+    items: &[Item],
+) -> EndsNotice {
     let ends = match lingered.is_empty() {
         true => items,
         false => &lingered.ends[..],
     };
     if ends.iter().all(|item| matches!(item, Item::Message { .. })) {
-        return Told::Nothing;
+        return EndsNotice::Nothing;
     }
     let cursor = match lingered.is_empty() {
         true => items.last().map_or(Seq::ZERO, Item::seq),

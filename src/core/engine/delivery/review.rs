@@ -14,7 +14,7 @@ pub(super) use frozen::{freeze, thaw};
 use std::collections::{HashSet, VecDeque};
 
 use crate::config::Subscribe;
-use crate::engine::connections::{Access, Connections, Origin};
+use crate::engine::connections::{Access, Connections, CredentialRef};
 use crate::engine::routing::Rights;
 use crate::hub::Hub;
 use crate::pattern::PATTERNS_PER_CHANNEL;
@@ -128,7 +128,7 @@ fn review(
     if !keeps_right(rights, earlier, connections, hub, index) {
         return connections.revoke(index);
     }
-    if let Origin::Token { key, .. } = connections.holders.of(index)
+    if let CredentialRef::Token { key, .. } = connections.holders.of(index)
         && !earlier.is_some_and(|earlier| rights.still_trusts(key, earlier))
     {
         // It stays for channels that are for anyone, and may not ask for more.
@@ -149,19 +149,21 @@ fn keeps_right(
     if conn.access == Access::Trusted {
         return true;
     }
-    let origin = connections.holders.of(index);
-    if origin == Origin::Publisher {
+    let credential = connections.holders.of(index);
+    if credential == CredentialRef::Publisher {
         return earlier.is_some_and(|earlier| rights.publish_key() == earlier.publish_key());
     }
     let mut channels = hub.followed(&conn.reader);
     channels.all(|channel| {
         let name = hub.channel(channel).name();
-        match (rights.subscribe(name), origin) {
+        match (rights.subscribe(name), credential) {
             (Subscribe::Anyone, _) => true,
-            (Subscribe::Token, Origin::Token { key, .. }) => earlier.is_some_and(|earlier| {
-                // fault: removed-key-is-trusted
-                earlier.subscribe(name) == Subscribe::Token && rights.still_trusts(key, earlier)
-            }),
+            (Subscribe::Token, CredentialRef::Token { key, .. }) => {
+                earlier.is_some_and(|earlier| {
+                    // fault: removed-key-is-trusted
+                    earlier.subscribe(name) == Subscribe::Token && rights.still_trusts(key, earlier)
+                })
+            }
             (Subscribe::Token | Subscribe::Nobody, _) => false,
         }
     })

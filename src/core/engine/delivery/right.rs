@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::state::Delivery;
 use crate::base::time::Time;
-use crate::engine::connections::Origin;
+use crate::engine::connections::CredentialRef;
 use crate::engine::routing::Identity;
 use crate::tokens::Token;
 
@@ -31,13 +31,13 @@ pub(super) fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) ->
 }
 
 fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<Time> {
-    let origin = match identity {
-        Identity::Anonymous => Origin::Anonymous,
-        Identity::Publisher => Origin::Publisher,
-        Identity::Token(token) => Origin::from(&**token),
+    let credential = match identity {
+        Identity::Anonymous => CredentialRef::Anonymous,
+        Identity::Publisher => CredentialRef::Publisher,
+        Identity::Token(token) => CredentialRef::from(&**token),
     };
     let connections = &mut delivery.connections;
-    connections.holders.set(index, origin);
+    connections.holders.set(index, credential);
     if let Identity::Token(token) = identity
         && connections[index].is_duplex()
     {
@@ -54,7 +54,7 @@ fn grant_by(delivery: &mut Delivery, index: u32, identity: &Identity) -> Option<
 
 /// The time after which a token ends a connection: at its expiry, or shortly before.
 fn left_ms(delivery: &mut Delivery, token: &Token) -> u64 {
-    let left_ms = token.expires_at_ms.saturating_sub(delivery.date_ms);
+    let left_ms = token.expires_at_ms.saturating_sub(delivery.unix_ms);
     let spread_ms = MAX_SPREAD_MS.min(left_ms / SPREAD_DIVISOR);
     // fault: right-outlives-its-token
     left_ms - delivery.random.u64(0..=spread_ms)

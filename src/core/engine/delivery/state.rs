@@ -69,7 +69,7 @@ pub(in crate::engine) struct Delivery {
     pub(in crate::engine) review: Review,
     pub(in crate::engine) gauges: ProcessGauges,
     /// The Unix time, in milliseconds.
-    pub(in crate::engine) date_ms: u64,
+    pub(in crate::engine) unix_ms: u64,
     /// Responses that wait for the log.
     pub(in crate::engine) publishing: Publishing,
     pub(super) settings: Settings,
@@ -95,7 +95,7 @@ impl Delivery {
             drain: None,
             review: Review::default(),
             gauges: ProcessGauges::default(),
-            date_ms: 0,
+            unix_ms: 0,
             settings: Settings::of(config),
             shared: SharedResponses::default(),
             items: Vec::new(),
@@ -119,12 +119,12 @@ impl Delivery {
     }
 
     /// Sets the time: since the start, and of day in milliseconds since 1970.
-    pub(in crate::engine) fn set_now(&mut self, now: Time, date_ms: u64) {
+    pub(in crate::engine) fn set_now(&mut self, now: Time, unix_ms: u64) {
         let now = now.max(self.now());
         self.connections.set_now(now);
         self.hub.set_now(now);
-        self.date_ms = date_ms;
-        self.response.heads.set_date(date_ms / 1_000);
+        self.unix_ms = unix_ms;
+        self.response.heads.set_date(unix_ms / 1_000);
     }
 
     /// Starts a drain, unless one is under way.

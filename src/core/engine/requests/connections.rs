@@ -7,7 +7,7 @@ mod frozen;
 pub(super) use frozen::FrozenSearch;
 
 use crate::base::decimal;
-use crate::engine::connections::Origin;
+use crate::engine::connections::CredentialRef;
 use crate::engine::delivery::Delivery;
 use crate::engine::response::Problem;
 use crate::engine::routing::{decoded, parameters};
@@ -115,7 +115,7 @@ impl Search {
         } = delivery;
         let wanted = Some(&*self.subject);
         match connections.holders.of(index) {
-            Origin::Token { subject, .. } if subject == wanted => {}
+            CredentialRef::Token { subject, .. } if subject == wanted => {}
             _ => return false,
         }
         let conn = &connections[index];

@@ -17,7 +17,7 @@ use crate::engine::delivery::{
 use crate::engine::response::{
     BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
 };
-use crate::engine::routing::{Circumstances, Operation, Route, callback_of, publish_to};
+use crate::engine::routing::{AuthorizationContext, Operation, Route, callback_of, publish_to};
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method, status};
 use crate::hub::Refusal;
@@ -81,14 +81,14 @@ pub(super) fn authorize<'b>(
     head: &Head<'b>,
     route: Option<Route<'b>>,
 ) -> Result<Operation<'b>, Problem> {
-    let circumstances = Circumstances {
+    let context = AuthorizationContext {
         access: delivery.connections[index].access,
         heads: &delivery.response.heads,
         epoch: delivery.hub.epoch(),
         is_draining: delivery.drain.is_some(),
-        date_ms: delivery.date_ms,
+        unix_ms: delivery.unix_ms,
     };
-    requests.authorizer.authorize(head, route, circumstances)
+    requests.authorizer.authorize(head, route, context)
 }
 
 /// Refuses a request whose body is not taken: what follows it is not read as requests.
@@ -235,7 +235,7 @@ fn execute<'b>(
             response.json(context, &listing.finish(hub));
         }
         Operation::ShowChannel(name) => response.json(context, &show_channel(hub, &name)?),
-        Operation::ForgetChannel(name) => {
+        Operation::DeleteHistory(name) => {
             requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
             delete_history(&mut requests.log, hub, &name)?;
             if let Some(mark) = requests.log.unsaved_end() {
@@ -328,7 +328,7 @@ fn find_connections(
 ) -> Result<Reply, Problem> {
     let mut search = Search::new(head.query, action)?;
     if let Some((subject, block_s)) = search.block() {
-        let until_ms = delivery.date_ms.saturating_add(block_s * 1_000);
+        let until_ms = delivery.unix_ms.saturating_add(block_s * 1_000);
         // fault: block-is-ignored
         requests.authorizer.tokens_mut().block(subject, until_ms);
     }

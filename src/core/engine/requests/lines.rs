@@ -11,7 +11,7 @@ use super::publish::write_published;
 use super::socket::identity;
 use super::state::Requests;
 use crate::base::meter::Charge;
-use crate::engine::connections::{BodyEnd, Flags, LinePlan, LineUpload, Origin, State};
+use crate::engine::connections::{BodyEnd, CredentialRef, Flags, LinePlan, LineUpload, State};
 use crate::engine::delivery::{
     Delivery, acknowledge, framing_of_acknowledgements, may_go_on, refuse_lines,
 };
@@ -119,9 +119,9 @@ fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) {
     let holders = &mut delivery.connections.holders;
     match identity {
         Identity::Anonymous => holders.clear(index),
-        Identity::Publisher => holders.set(index, Origin::Publisher),
+        Identity::Publisher => holders.set(index, CredentialRef::Publisher),
         Identity::Token(token) => {
-            holders.set(index, Origin::from(&**token));
+            holders.set(index, CredentialRef::from(&**token));
             holders.keep_token(index, std::sync::Arc::clone(token));
         }
     }

@@ -212,7 +212,7 @@ pub(super) fn identity(
     index: u32,
 ) -> Result<Identity, Problem> {
     let holders = &delivery.connections.holders;
-    let (origin, token) = (holders.of(index), holders.token(index));
+    let (credential, token) = (holders.of(index), holders.token(index));
     let authorizer = &mut requests.authorizer;
-    authorizer.identify_parked(origin, token, delivery.date_ms)
+    authorizer.identify_parked(credential, token, delivery.unix_ms)
 }

@@ -20,7 +20,7 @@ use super::publication::{PublishParams, idempotency_key, key_of_lines};
 use super::rights::Rights;
 use super::route::{Names, Receive, Route, channel_name, channel_names};
 use crate::config::Config;
-use crate::engine::connections::{self as parked, Access};
+use crate::engine::connections::{Access, CredentialRef};
 use crate::engine::response::{Heads, Problem};
 use crate::http1::{Head, Method, status};
 use crate::message::{ChannelName, Epoch, EventName, IdempotencyKey};
@@ -56,7 +56,7 @@ pub(in crate::engine) enum Operation<'b> {
     },
     Channels,
     ShowChannel(ChannelName<'b>),
-    ForgetChannel(ChannelName<'b>),
+    DeleteHistory(ChannelName<'b>),
     CountConnections,
     EndConnections,
     Healthz,
@@ -82,14 +82,14 @@ pub(in crate::engine) struct Authorizer {
 
 /// The state of the server that a judgement depends on.
 #[derive(Clone, Copy)]
-pub(in crate::engine) struct Circumstances<'e> {
+pub(in crate::engine) struct AuthorizationContext<'e> {
     /// The rights that the listener gives the connection.
     pub(in crate::engine) access: Access,
     pub(in crate::engine) heads: &'e Heads,
     pub(in crate::engine) epoch: &'e Epoch,
     pub(in crate::engine) is_draining: bool,
     /// The Unix time, in milliseconds.
-    pub(in crate::engine) date_ms: u64,
+    pub(in crate::engine) unix_ms: u64,
 }
 
 impl Authorizer {
@@ -139,9 +139,9 @@ impl Authorizer {
         &mut self,
         head: &Head<'b>,
         route: Option<Route<'b>>,
-        now: Circumstances<'_>,
+        context: AuthorizationContext<'_>,
     ) -> Result<Operation<'b>, Problem> {
-        let access = now.access;
+        let access = context.access;
         let route = match route {
             Some(route) if route.is_page() && !self.has_page && head.method != Method::Options => {
                 return Err(not_found());
@@ -163,36 +163,36 @@ impl Authorizer {
         let identity = match head.method {
             // Browsers send no credential with a preflight.
             Method::Options => Identity::Anonymous,
-            _ => self.identify(head, &route, now)?,
+            _ => self.identify(head, &route, context)?,
         };
         // The client is the same for everyone: a page of any origin may load it.
         if route != Route::Client {
-            self.check_origin(head, &route, now, &identity)?;
+            self.check_origin(head, &route, context, &identity)?;
         }
         if head.method == Method::Options {
             return Ok(Operation::Preflight(route));
         }
-        self.operation(route, head, now, identity)
+        self.operation(route, head, context, identity)
     }
 
     fn operation<'b>(
         &self,
         route: Route<'b>,
         head: &Head<'b>,
-        now: Circumstances<'_>,
+        context: AuthorizationContext<'_>,
         identity: Identity,
     ) -> Result<Operation<'b>, Problem> {
         if route.is_publish() {
-            return self.publication(route, head, now, identity);
+            return self.publication(route, head, context, identity);
         }
-        if route.is_control() && now.access == Access::Guarded {
+        if route.is_control() && context.access == Access::Guarded {
             permit::control(&self.rights, &identity, head.authorization.and_then(bearer))?;
         }
         Ok(match route {
             Route::Receive(receive, names) => {
                 let names = channel_names(names)?;
-                permit::receive(&self.rights, &identity, now.access, &names)?;
-                let mut params = Params::parse(head, receive, now.epoch)?;
+                permit::receive(&self.rights, &identity, context.access, &names)?;
+                let mut params = Params::parse(head, receive, context.epoch)?;
                 if receive.is_duplex() {
                     params.handshake = Some(Handshake::of(head, &names, params.options)?.into());
                 }
@@ -205,7 +205,7 @@ impl Authorizer {
             }
             Route::Channels => Operation::Channels,
             Route::Channel(name) if head.method == Method::Delete => {
-                Operation::ForgetChannel(channel_name(name)?)
+                Operation::DeleteHistory(channel_name(name)?)
             }
             Route::Channel(name) => Operation::ShowChannel(channel_name(name)?),
             Route::Connections if head.method == Method::Delete => Operation::EndConnections,
@@ -225,7 +225,7 @@ impl Authorizer {
         &self,
         route: Route<'b>,
         head: &Head<'b>,
-        now: Circumstances<'_>,
+        context: AuthorizationContext<'_>,
         identity: Identity,
     ) -> Result<Operation<'b>, Problem> {
         let channel = match route {
@@ -236,11 +236,11 @@ impl Authorizer {
         permit::publish(
             &self.rights,
             &identity,
-            now.access,
+            context.access,
             channel.as_deref(),
             given,
         )?;
-        if now.is_draining {
+        if context.is_draining {
             return Err(Problem::unavailable(
                 "the server is draining; publish to another",
                 1,
@@ -290,20 +290,20 @@ impl Authorizer {
         &mut self,
         head: &Head<'_>,
         route: &Route<'_>,
-        now: Circumstances<'_>,
+        context: AuthorizationContext<'_>,
     ) -> Result<Identity, Problem> {
-        if self.has_publish_key(head, now.access) {
+        if self.has_publish_key(head, context.access) {
             return Ok(Identity::Publisher);
         }
         if !self.tokens.has_keys() || !route.takes_token() {
             return Ok(Identity::Anonymous);
         }
         let cookie_name = self.token_cookie.as_deref();
-        match credential::token(head, cookie_name, now.heads.allows_any()) {
+        match credential::token(head, cookie_name, context.heads.allows_any()) {
             None => Ok(Identity::Anonymous),
-            Some(token) => match self.tokens.verify(&token, now.date_ms) {
+            Some(token) => match self.tokens.verify(&token, context.unix_ms) {
                 Ok(token) => Ok(Identity::Token(token)),
-                Err(_) if self.is_meant_as_key(head, now.access) => {
+                Err(_) if self.is_meant_as_key(head, context.access) => {
                     Err(permit::neither_key_nor_token())
                 }
                 Err(reason) => Err(permit::invalid_token(&reason)),
@@ -319,16 +319,16 @@ impl Authorizer {
     /// 401 for a token that is accepted no more.
     pub(in crate::engine) fn identify_parked(
         &mut self,
-        origin: parked::Origin<'_>,
+        credential: CredentialRef<'_>,
         token: Option<&Arc<Token>>,
-        date_ms: u64,
+        unix_ms: u64,
     ) -> Result<Identity, Problem> {
-        let verified = match (origin, token) {
-            (parked::Origin::Anonymous, _) => return Ok(Identity::Anonymous),
-            (parked::Origin::Publisher, _) => return Ok(Identity::Publisher),
-            (parked::Origin::Token { .. }, None) => Err(Invalid::Key),
-            (parked::Origin::Token { .. }, Some(token)) => {
-                self.tokens.verify_again(token, date_ms).map(|()| token)
+        let verified = match (credential, token) {
+            (CredentialRef::Anonymous, _) => return Ok(Identity::Anonymous),
+            (CredentialRef::Publisher, _) => return Ok(Identity::Publisher),
+            (CredentialRef::Token { .. }, None) => Err(Invalid::Key),
+            (CredentialRef::Token { .. }, Some(token)) => {
+                self.tokens.verify_again(token, unix_ms).map(|()| token)
             }
         };
         match verified {
@@ -374,10 +374,10 @@ impl Authorizer {
         &self,
         head: &Head<'_>,
         route: &Route<'_>,
-        now: Circumstances<'_>,
+        context: AuthorizationContext<'_>,
         identity: &Identity,
     ) -> Result<(), Problem> {
-        let heads = now.heads;
+        let heads = context.heads;
         let Some(origin) = head.origin else {
             return Ok(());
         };
@@ -385,11 +385,11 @@ impl Authorizer {
         // own origin sent the request. The credential is needed because a page can have its own
         // name resolved to this machine (DNS rebinding): the browser then takes the two for one
         // origin.
-        let is_proof = self.is_proof(route, now.access, identity);
+        let is_proof = self.is_proof(route, context.access, identity);
         let is_own_page = head.is_from_same_origin && is_proof;
         let has_token = is_proof && identity.token().is_some();
         if is_own_page
-            || self.is_own_origin(head, origin, now.access, has_token)
+            || self.is_own_origin(head, origin, context.access, has_token)
             || heads.allows(origin)
         {
             return Ok(());
@@ -455,15 +455,15 @@ mod tests {
         let Ok(http1::Outcome::Complete { head, .. }) = outcome else {
             panic!("{text}");
         };
-        let now = Circumstances {
+        let context = AuthorizationContext {
             access,
             heads: &Heads::new(&Config::default()),
             epoch: &Epoch::from_seed(0),
             is_draining: false,
-            date_ms: 0,
+            unix_ms: 0,
         };
         let route = Route::of(head.path);
-        authorizer.authorize(&head, route, now).is_ok()
+        authorizer.authorize(&head, route, context).is_ok()
     }
 
     /// A page can have its own name resolved to this machine, and then is of one origin with it.

@@ -13,7 +13,8 @@ mod rights;
 mod route;
 
 pub(super) use authorize::{
-    Authorizer, Circumstances, Operation, freeze as freeze_authorizer, thaw as thaw_authorizer,
+    AuthorizationContext, Authorizer, Operation, freeze as freeze_authorizer,
+    thaw as thaw_authorizer,
 };
 pub(super) use params::{Params, Since, callback_of, decoded, parameters, since};
 pub(super) use permit::{Identity, publish_to, receive as receive_from, serves_publishing};

@@ -26,7 +26,7 @@ fn lingering_poll_ends_with_the_gap_that_stands_for_the_end() {
     let request = b"POST /publish/a?end=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
     engine.input(publisher, request, &mut wire);
     engine.set_now(Time(2_000), 2_000);
-    engine.expire(1_000, &mut wire);
+    engine.serve_deadlines(1_000, &mut wire);
     assert_eq!(engine.state(poll), Some(State::Held));
 
     wire.is_full = false;
@@ -96,7 +96,7 @@ fn end_that_is_evicted_is_told_with_its_gap_to_a_held_poll() {
     let request = b"POST /publish/a?end=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
     engine.input(publisher, request, &mut wire);
     engine.set_now(Time(2_000), 2_000);
-    engine.expire(1_000, &mut wire);
+    engine.serve_deadlines(1_000, &mut wire);
     wire.is_full = false;
     engine.writable(poll, &mut wire);
     engine.deliver(1_000, &mut wire);

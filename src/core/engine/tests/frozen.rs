@@ -87,8 +87,8 @@ impl Server {
 
     /// A server whose log is saved.
     fn saved(config: Config) -> Server {
-        let date_ms = START_S * 1_000;
-        let history = History::new(Identity::new([1, 2, 3]), &config, MAX_CONNECTIONS, date_ms);
+        let unix_ms = START_S * 1_000;
+        let history = History::new(Identity::new([1, 2, 3]), &config, MAX_CONNECTIONS, unix_ms);
         let engine = Engine::with_history(&config, MAX_CONNECTIONS, 7, history, LogEnding::Clean);
         Server::of(config, engine)
     }
@@ -179,7 +179,7 @@ fn tick(engine: &mut Engine, sockets: &mut Sockets, now_ms: u64) {
     }
     engine.continue_deferred(sockets);
     engine.deliver(1_000, sockets);
-    engine.expire(1_000, sockets);
+    engine.serve_deadlines(1_000, sockets);
     engine.release_drained(1_000);
     while engine.next_close().is_some() {}
 }

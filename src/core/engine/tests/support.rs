@@ -91,8 +91,8 @@ impl Server {
 
     /// A server whose log is saved.
     pub(super) fn with_history(config: &Config) -> Server {
-        let date_ms = START_S * 1_000;
-        let history = History::new(Identity::new([1, 2, 3]), config, 20_000, date_ms);
+        let unix_ms = START_S * 1_000;
+        let history = History::new(Identity::new([1, 2, 3]), config, 20_000, unix_ms);
         let engine = Engine::with_history(config, 20_000, 7, history, LogEnding::Clean);
         let now_ms = engine.now().0;
         let mut server = Server {
@@ -122,11 +122,11 @@ impl Server {
     /// Lets time pass, and does what is due.
     pub(super) fn pass(&mut self, ms: u64) {
         self.now_ms += ms;
-        let date_ms = START_S * 1_000 + self.now_ms - 1_000;
-        self.engine.set_now(Time(self.now_ms), date_ms);
+        let unix_ms = START_S * 1_000 + self.now_ms - 1_000;
+        self.engine.set_now(Time(self.now_ms), unix_ms);
         while self.engine.continue_deferred(&mut self.received).is_some() {}
         self.engine.deliver(100_000, &mut self.received);
-        self.engine.expire(100_000, &mut self.received);
+        self.engine.serve_deadlines(100_000, &mut self.received);
         while let Some(index) = self.engine.next_close() {
             self.received.0.remove(&index);
         }

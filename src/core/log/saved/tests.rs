@@ -18,7 +18,7 @@ use crate::message::{ChannelName, Data, Draft, DraftKind, Epoch, IdempotencyKey,
 const CHANNELS: [&str; 6] = ["a", "b", "c", "d", "latest", "volatile"];
 
 /// The wall clock at the start.
-const DATE_MS: u64 = 1_800_000_000_000;
+const UNIX_MS: u64 = 1_800_000_000_000;
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -108,7 +108,7 @@ struct World {
     log: Log,
     hub: Hub,
     now: Time,
-    date_ms: u64,
+    unix_ms: u64,
     /// The records of each segment.
     segments: Vec<Vec<u8>>,
     /// The records that are to be carried over as soon as the log is saved up to a place.
@@ -129,14 +129,14 @@ impl World {
     fn new() -> World {
         let config = config();
         let identity = Identity::new([1, 2, 3]);
-        let (hub, log) = History::new(identity, &config, 8, DATE_MS).finish(LogEnding::Clean);
+        let (hub, log) = History::new(identity, &config, 8, UNIX_MS).finish(LogEnding::Clean);
         World {
             config,
             identity,
             now: hub.now(),
             log,
             hub,
-            date_ms: DATE_MS,
+            unix_ms: UNIX_MS,
             segments: vec![Vec::new()],
             carried: None,
             messages: Vec::new(),
@@ -289,9 +289,9 @@ impl World {
 
     fn pass(&mut self, ms: u64) {
         self.now = self.now.after_ms(ms);
-        self.date_ms += ms;
+        self.unix_ms += ms;
         self.hub.set_now(self.now);
-        self.log.as_saved().unwrap().set_date(self.date_ms);
+        self.log.as_saved().unwrap().set_date(self.unix_ms);
         self.hub.expire_history(1_000);
         self.hub.forget_idle(1_000);
     }
@@ -340,7 +340,7 @@ impl World {
     fn restart(&mut self, how: LogEnding) {
         let kept = self.kept();
         let newest = self.log.newest();
-        let mut history = History::new(self.identity, &self.config, 8, self.date_ms);
+        let mut history = History::new(self.identity, &self.config, 8, self.unix_ms);
         for segment in &mut self.segments {
             let mut read = 0;
             while let record::Read::Record { entry, rest } = record::read(&segment[read..]) {
@@ -671,18 +671,18 @@ fn identity_comes_back_from_its_bytes() {
 #[test]
 fn clock_that_steps_keeps_no_message_for_ever() {
     for (published_ms, restored_ms, is_kept) in [
-        (DATE_MS, DATE_MS + 19_999, true),
-        (DATE_MS, DATE_MS + 20_000, false),
-        (DATE_MS, u64::MAX, false),
-        (DATE_MS, 0, true),
-        (u64::MAX, DATE_MS, true),
-        (0, DATE_MS, false),
+        (UNIX_MS, UNIX_MS + 19_999, true),
+        (UNIX_MS, UNIX_MS + 20_000, false),
+        (UNIX_MS, u64::MAX, false),
+        (UNIX_MS, 0, true),
+        (u64::MAX, UNIX_MS, true),
+        (0, UNIX_MS, false),
     ] {
         let mut world = World::new();
         world.log.as_saved().unwrap().set_date(published_ms);
         world.apply(Op::Publish(0, 1, None));
         world.save(false);
-        world.date_ms = restored_ms;
+        world.unix_ms = restored_ms;
         world.messages.clear();
         let hub = {
             let mut history = History::new(world.identity, &world.config, 8, restored_ms);

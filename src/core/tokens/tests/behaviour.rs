@@ -5,8 +5,8 @@ use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
 use super::*;
 use crate::tokens::{Counts, MAX_PATTERNS, MAX_TOKEN_BYTES};
 
-fn verify(tokens: &mut Tokens, token: &str, date_ms: u64) -> String {
-    reason(tokens.verify(token.as_bytes(), date_ms))
+fn verify(tokens: &mut Tokens, token: &str, unix_ms: u64) -> String {
+    reason(tokens.verify(token.as_bytes(), unix_ms))
 }
 
 /// A good token whose `exp` is `seconds` from now, of this subject.

@@ -178,7 +178,7 @@ proptest! {
         }).collect();
         let mut tokens = tokens(&[SECRET]);
         let mut blocks: Vec<(String, u64)> = Vec::new();
-        let mut date_ms = NOW;
+        let mut unix_ms = NOW;
         for (index, what, seconds) in steps {
             let subject = format!("user-{}", index % 3);
             match what {
@@ -188,14 +188,14 @@ proptest! {
                     blocks.push((subject, NOW + seconds * 1_000));
                 }
                 1 => tokens.replace(rules(&[SECRET])),
-                2 => date_ms += seconds * 100,
+                2 => unix_ms += seconds * 100,
                 _ => {
                     let mut fresh = self::tokens(&[SECRET]);
                     for (subject, until_ms) in &blocks {
                         fresh.block(subject, *until_ms);
                     }
                     let text = texts[index].as_bytes();
-                    prop_assert_eq!(tokens.verify(text, date_ms), fresh.verify(text, date_ms));
+                    prop_assert_eq!(tokens.verify(text, unix_ms), fresh.verify(text, unix_ms));
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::base::time::Time;
 use crate::base::wheel::{FrozenDeadline, Wheel};
 use crate::config::Config;
 use crate::engine::connections::conn::{Access, Conn, Flags, FrozenConn};
-use crate::engine::connections::holders::Origin;
+use crate::engine::connections::holders::CredentialRef;
 use crate::engine::connections::request_state::{
     self, FreezingFrames, FrozenRequest, ThawingFrames,
 };
@@ -39,7 +39,7 @@ struct FrozenTable {
 struct FrozenConnection<'c> {
     index: u32,
     conn: FrozenConn,
-    origin: FrozenOrigin<'c>,
+    credential: FrozenCredential<'c>,
     #[serde(borrow)]
     token: Option<FrozenToken<'c>>,
     #[serde(borrow)]
@@ -47,18 +47,18 @@ struct FrozenConnection<'c> {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-enum FrozenOrigin<'h> {
+enum FrozenCredential<'h> {
     Anonymous,
     Publisher,
     Token { subject: Option<&'h str>, key: u64 },
 }
 
-impl<'h> From<Origin<'h>> for FrozenOrigin<'h> {
-    fn from(origin: Origin<'h>) -> FrozenOrigin<'h> {
-        match origin {
-            Origin::Anonymous => FrozenOrigin::Anonymous,
-            Origin::Publisher => FrozenOrigin::Publisher,
-            Origin::Token { subject, key } => FrozenOrigin::Token {
+impl<'h> From<CredentialRef<'h>> for FrozenCredential<'h> {
+    fn from(credential: CredentialRef<'h>) -> FrozenCredential<'h> {
+        match credential {
+            CredentialRef::Anonymous => FrozenCredential::Anonymous,
+            CredentialRef::Publisher => FrozenCredential::Publisher,
+            CredentialRef::Token { subject, key } => FrozenCredential::Token {
                 subject,
                 key: key.0,
             },
@@ -66,12 +66,12 @@ impl<'h> From<Origin<'h>> for FrozenOrigin<'h> {
     }
 }
 
-impl<'h> From<FrozenOrigin<'h>> for Origin<'h> {
-    fn from(frozen: FrozenOrigin<'h>) -> Origin<'h> {
+impl<'h> From<FrozenCredential<'h>> for CredentialRef<'h> {
+    fn from(frozen: FrozenCredential<'h>) -> CredentialRef<'h> {
         match frozen {
-            FrozenOrigin::Anonymous => Origin::Anonymous,
-            FrozenOrigin::Publisher => Origin::Publisher,
-            FrozenOrigin::Token { subject, key } => Origin::Token {
+            FrozenCredential::Anonymous => CredentialRef::Anonymous,
+            FrozenCredential::Publisher => CredentialRef::Publisher,
+            FrozenCredential::Token { subject, key } => CredentialRef::Token {
                 subject,
                 key: KeyId(key),
             },
@@ -110,7 +110,7 @@ pub(in crate::engine) fn freeze<W: Write>(
             index,
             conn: FrozenConn::from(conn),
             // fault: holder-is-not-handed-over
-            origin: holders.of(index).into(),
+            credential: holders.of(index).into(),
             token: token.map(|token| FrozenToken::from(&**token)),
             request: request.map(|request| request_state::freeze(request, &mut frames)),
         }
@@ -193,7 +193,7 @@ fn thaw_table<R: Read>(
         connections.states.enter(conn.state());
         let place = connections.table.insert(conn);
         debug_assert_eq!(place, index as usize, "an empty table is filled in order");
-        thaw_right(connections, index, frozen.origin, frozen.token)?;
+        thaw_right(connections, index, frozen.credential, frozen.token)?;
     }
     let is_whole = connections.table.len() == end as usize
         && connections.table.len() - holes.len() == count as usize;
@@ -211,15 +211,15 @@ fn thaw_table<R: Read>(
 fn thaw_right(
     connections: &mut Connections,
     index: u32,
-    origin: FrozenOrigin<'_>,
+    credential: FrozenCredential<'_>,
     token: Option<FrozenToken<'_>>,
 ) -> Result<(), ThawError> {
-    if let FrozenOrigin::Token { subject, .. } = origin
+    if let FrozenCredential::Token { subject, .. } = credential
         && subject.is_some_and(|subject| subject.len() > MAX_SUBJECT_BYTES)
     {
         return Err(ThawError::Damaged("a subject is too long"));
     }
-    connections.holders.set(index, origin.into());
+    connections.holders.set(index, credential.into());
     if let Some(token) = token {
         let token = Arc::<Token>::try_from(token)?;
         if connections.holders.is_anonymous(index) {

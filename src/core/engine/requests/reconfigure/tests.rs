@@ -65,7 +65,7 @@ impl Server {
 
     fn is_open_at(&mut self, id: ConnId, now: Time) -> bool {
         self.engine.set_now(now, 0);
-        self.engine.expire(100, &mut self.wire);
+        self.engine.serve_deadlines(100, &mut self.wire);
         while self.engine.next_close().is_some() {}
         self.engine.state(id).is_some()
     }
@@ -210,7 +210,7 @@ fn review_of_rights_takes_several_turns_where_there_are_many_policies() {
     let mut ticks = 0;
     while server.engine.has_work() {
         ticks += 1;
-        server.engine.expire(100, &mut server.wire);
+        server.engine.serve_deadlines(100, &mut server.wire);
         while server.engine.next_close().is_some() {}
     }
     assert!((3..100).contains(&ticks), "{ticks}");
