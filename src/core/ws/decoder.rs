@@ -116,7 +116,7 @@ impl Default for Control {
 
 impl Decoder {
     /// Whether it is between two messages: no part of a frame or message has arrived.
-    pub fn is_between(&self) -> bool {
+    pub fn is_at_boundary(&self) -> bool {
         self.header_bytes == 0 && self.frame.is_none() && self.kind.is_none()
     }
 
@@ -127,7 +127,7 @@ impl Decoder {
 
     /// Gives back memory beyond `bytes`. It must be between two messages.
     pub fn shrink_to(&mut self, bytes: usize) {
-        debug_assert!(self.is_between(), "the message is unfinished");
+        debug_assert!(self.is_at_boundary(), "the message is unfinished");
         self.message.clear();
         self.message.shrink_to(bytes);
     }

@@ -157,7 +157,7 @@ impl ResponseReader {
     }
 
     /// Whether everything up to here was complete responses.
-    pub fn is_between(&self) -> bool {
+    pub fn is_at_boundary(&self) -> bool {
         self.state == State::Head && (self.pending.is_empty() || self.is_given)
     }
 
@@ -229,7 +229,7 @@ impl ResponseReader {
                 self.state = State::Head;
                 Ok(true)
             }
-            _ if self.is_between() => Ok(false),
+            _ if self.is_at_boundary() => Ok(false),
             state => Err(Error::new(format!(
                 "the connection ended inside a response ({state:?})"
             ))),

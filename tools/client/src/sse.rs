@@ -61,7 +61,7 @@ impl Blocks {
     }
 
     /// Whether no block has arrived in part.
-    pub fn is_between(&self) -> bool {
+    pub fn is_at_boundary(&self) -> bool {
         self.line.is_empty() && self.block == Block::default()
     }
 }

@@ -143,13 +143,13 @@ impl StreamDecoder {
     }
 
     /// Whether nothing has arrived in part.
-    pub fn is_between(&self) -> bool {
-        self.line.is_empty() && self.blocks.is_between() && self.frames.is_between()
+    pub fn is_at_boundary(&self) -> bool {
+        self.line.is_empty() && self.blocks.is_at_boundary() && self.frames.is_at_boundary()
     }
 
     /// Whether the last event said that the stream ends.
     pub fn is_closed(&self) -> bool {
-        self.is_closed && self.is_between()
+        self.is_closed && self.is_at_boundary()
     }
 
     fn take_line(&mut self, bytes: &mut &[u8]) -> Result<Option<String>, Error> {

@@ -79,7 +79,7 @@ pub struct Frames {
 
 impl Frames {
     /// Whether nothing has arrived in part.
-    pub fn is_between(&self) -> bool {
+    pub fn is_at_boundary(&self) -> bool {
         self.pending.is_empty()
     }
 
@@ -186,7 +186,7 @@ mod tests {
                     seen.push(frame);
                 }
             }
-            assert!(frames.is_between());
+            assert!(frames.is_at_boundary());
             assert_eq!(seen[4].close_code(), Some((1001, &b"bye"[..])));
             let seen = seen.into_iter().map(|frame| (frame.opcode, frame.payload));
             assert!(seen.eq(expected.clone()), "cut at {cut}");

@@ -250,7 +250,7 @@ impl Client {
         });
         self.responses = responses;
         ensure!(
-            self.is_between() || self.answered < self.requests.len(),
+            self.is_at_boundary() || self.answered < self.requests.len(),
             Nonsense,
             "bytes that answer nothing"
         );
@@ -469,8 +469,8 @@ impl Client {
         }
     }
 
-    pub(crate) fn is_between(&self) -> bool {
-        self.responses.is_between()
+    pub(crate) fn is_at_boundary(&self) -> bool {
+        self.responses.is_at_boundary()
     }
 }
 

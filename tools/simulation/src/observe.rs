@@ -341,7 +341,7 @@ impl World {
         }
         let client_is_stray = client.decoder.is_some();
         ensure!(
-            client.is_between() || client_is_stray,
+            client.is_at_boundary() || client_is_stray,
             Dropped,
             "closed in the middle of an answer"
         );

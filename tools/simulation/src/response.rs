@@ -57,8 +57,8 @@ impl Default for Responses {
 
 impl Responses {
     /// Whether it stands between two responses.
-    pub(crate) fn is_between(&self) -> bool {
-        self.reader.is_between()
+    pub(crate) fn is_at_boundary(&self) -> bool {
+        self.reader.is_at_boundary()
     }
 
     /// Takes bytes; `is_head(n)` says whether the n-th request was HEAD. `on` returns whether to go

@@ -3,7 +3,7 @@
 //! Owns the decoder of a client whose message has arrived in part, and the answers to control
 //! frames. What a message asks for is executed in `socket`.
 
-use super::socket::{self, Sent};
+use super::socket::{self, ClientMessage};
 use super::state::Requests;
 use crate::engine::connections::UnfinishedMessage;
 use crate::engine::delivery::{Delivery, close_socket, echo_close};
@@ -63,7 +63,7 @@ pub(super) fn next_frame(
             return bytes.len();
         }
     };
-    if decoder.is_between() {
+    if decoder.is_at_boundary() {
         decoder.shrink_to(KEPT_BYTES);
         requests.decoder = Some(decoder);
     } else if !delivery.connections[index].is_duplex() {
@@ -94,7 +94,7 @@ pub(super) fn execute_delayed(requests: &mut Requests, delivery: &mut Delivery, 
         return;
     };
     if !is_over(requests, delivery, index) {
-        socket::execute(requests, delivery, index, Sent::Text(&text));
+        socket::execute(requests, delivery, index, ClientMessage::Text(&text));
     }
 }
 
@@ -120,11 +120,11 @@ fn handle(requests: &mut Requests, delivery: &mut Delivery, index: u32, event: E
     match event {
         Event::Text(text) => {
             delivery.connections.spend(text.len());
-            socket::execute(requests, delivery, index, Sent::Text(text));
+            socket::execute(requests, delivery, index, ClientMessage::Text(text));
         }
         Event::Binary(bytes) => {
             delivery.connections.spend(bytes.len());
-            socket::execute(requests, delivery, index, Sent::Binary(bytes));
+            socket::execute(requests, delivery, index, ClientMessage::Binary(bytes));
         }
         Event::Ping(payload) => {
             let now = delivery.now();

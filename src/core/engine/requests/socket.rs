@@ -25,7 +25,7 @@ pub(super) const ONLY_RECEIVES: &str =
 
 /// A message of a client.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Sent<'s> {
+pub(super) enum ClientMessage<'s> {
     Text(&'s str),
     Binary(&'s [u8]),
 }
@@ -35,24 +35,24 @@ pub(super) fn execute(
     requests: &mut Requests,
     delivery: &mut Delivery,
     index: u32,
-    sent: Sent<'_>,
+    message: ClientMessage<'_>,
 ) {
     let options = delivery.connections[index].transport_options;
-    match (sent, options.contains(Options::RAW)) {
-        (Sent::Text(text), false) => answer(requests, delivery, index, text),
-        (Sent::Binary(_), false) => {
+    match (message, options.contains(Options::RAW)) {
+        (ClientMessage::Text(text), false) => answer(requests, delivery, index, text),
+        (ClientMessage::Binary(_), false) => {
             let reason = "commands are text; bytes are published with raw=1 and publish=1";
             close_socket(delivery, index, CloseCode::Refused, reason);
         }
         (_, true) if options.only_receives() => {
             close_socket(delivery, index, CloseCode::Refused, ONLY_RECEIVES);
         }
-        (sent, true) => publish_raw(requests, delivery, index, sent),
+        (message, true) => publish_raw(requests, delivery, index, message),
     }
 }
 
-/// What a command has done.
-enum Done<'t> {
+/// The result of a command.
+enum Executed<'t> {
     Followed(Names<'static>, Followed),
     Published(ChannelName<'t>, Published),
 }
@@ -67,8 +67,8 @@ fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &s
         request.delayed_command = Some(text.into());
         return request.update_charge();
     }
-    let done = command.and_then(|command| obey(requests, delivery, index, command));
-    if let Ok(Done::Published(channel, published)) = &done
+    let executed = command.and_then(|command| execute_command(requests, delivery, index, command));
+    if let Ok(Executed::Published(channel, published)) = &executed
         && let Some(mark) = requests.log.unsaved(published.id.seq)
     {
         let mut object = Vec::new();
@@ -80,14 +80,14 @@ fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &s
     let out = &mut delivery.response.out;
     let before = out.len();
     ws::write(out, Opcode::Text, |out| {
-        match &done {
-            Ok(Done::Followed(names, followed)) => write_followed(out, names, *followed),
-            Ok(Done::Published(channel, published)) => write_accepted(out, channel, published),
+        match &executed {
+            Ok(Executed::Followed(names, followed)) => write_followed(out, names, *followed),
+            Ok(Executed::Published(channel, published)) => write_accepted(out, channel, published),
             Err(problem) => write_error(out, problem),
         }
         end_command(out, reference);
     });
-    if let Ok(Done::Followed(_, Followed { gap, .. })) = done {
+    if let Ok(Executed::Followed(_, Followed { gap, .. })) = executed {
         if let Some(gap) = gap {
             ws::write(out, Opcode::Text, |out| gap_object(out, gap));
         }
@@ -100,21 +100,21 @@ fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &s
 }
 
 /// Executes a command.
-fn obey<'t>(
+fn execute_command<'t>(
     requests: &mut Requests,
     delivery: &mut Delivery,
     index: u32,
     command: Command<'t>,
-) -> Result<Done<'t>, Problem> {
+) -> Result<Executed<'t>, Problem> {
     match command {
         Command::Follow { names, since } => {
-            let followed = change(requests, delivery, index, &names, since)?;
-            Ok(Done::Followed(names, followed))
+            let followed = change_channels(requests, delivery, index, &names, since)?;
+            Ok(Executed::Followed(names, followed))
         }
         Command::Publish(draft) => {
             let channel = draft.channel.clone();
             let published = publish(requests, delivery, index, draft)?;
-            Ok(Done::Published(channel, published))
+            Ok(Executed::Published(channel, published))
         }
     }
 }
@@ -137,7 +137,7 @@ fn write_followed(out: &mut Vec<u8>, names: &Names<'_>, followed: Followed) {
 }
 
 /// Makes a socket follow other channels.
-fn change(
+fn change_channels(
     requests: &mut Requests,
     delivery: &mut Delivery,
     index: u32,
@@ -175,10 +175,15 @@ fn publish(
 }
 
 /// Publishes what a raw socket sends to the channel that it follows. A refusal ends it.
-fn publish_raw(requests: &mut Requests, delivery: &mut Delivery, index: u32, sent: Sent<'_>) {
-    let data = match sent {
-        Sent::Text(text) => Data::from(text),
-        Sent::Binary(bytes) => Data::from(bytes),
+fn publish_raw(
+    requests: &mut Requests,
+    delivery: &mut Delivery,
+    index: u32,
+    message: ClientMessage<'_>,
+) {
+    let data = match message {
+        ClientMessage::Text(text) => Data::from(text),
+        ClientMessage::Binary(bytes) => Data::from(bytes),
     };
     let reader = &delivery.connections[index].reader;
     let mut followed = delivery.hub.followed(reader);

@@ -45,7 +45,7 @@ fn decode<'b>(pieces: impl IntoIterator<Item = &'b [u8]>) -> (Vec<Seen>, bool) {
             }
         }
     }
-    (seen, decoder.is_between())
+    (seen, decoder.is_at_boundary())
 }
 
 /// The same, naively: a frame is looked at only when all of it is there. A fault of a frame that is
