@@ -103,7 +103,7 @@ mod tests {
         }
 
         /// Takes the command, if there is one.
-        fn obey(&self, taken: &mut Vec<usize>) {
+        fn take_command(&self, taken: &mut Vec<usize>) {
             if std::mem::take(&mut *self.command.lock().unwrap()) {
                 taken.push(COMMAND);
             }
@@ -114,7 +114,7 @@ mod tests {
             std::mem::take(&mut *self.woken.lock().unwrap())
         }
 
-        fn drain(&self, taken: &mut Vec<usize>) {
+        fn take_messages(&self, taken: &mut Vec<usize>) {
             while let Some(message) = self.queue.lock().unwrap().pop_front() {
                 taken.push(message);
             }
@@ -158,8 +158,8 @@ mod tests {
     fn answering_before_draining_loses_nothing() {
         model(|shared, taken| {
             shared.bell.answer();
-            shared.obey(taken);
-            shared.drain(taken);
+            shared.take_command(taken);
+            shared.take_messages(taken);
         });
     }
 
@@ -168,8 +168,8 @@ mod tests {
     #[should_panic(expected = "the reactor sleeps, and has not taken each")]
     fn draining_before_answering_loses_a_message() {
         model(|shared, taken| {
-            shared.obey(taken);
-            shared.drain(taken);
+            shared.take_command(taken);
+            shared.take_messages(taken);
             shared.bell.answer();
         });
     }
@@ -178,9 +178,9 @@ mod tests {
     #[should_panic(expected = "the reactor sleeps, and has not taken each")]
     fn answering_between_the_queues_loses_a_command() {
         model(|shared, taken| {
-            shared.obey(taken);
+            shared.take_command(taken);
             shared.bell.answer();
-            shared.drain(taken);
+            shared.take_messages(taken);
         });
     }
 
@@ -188,8 +188,8 @@ mod tests {
     #[should_panic(expected = "the reactor sleeps, and has not taken each")]
     fn bell_that_is_never_answered_wakes_once() {
         model(|shared, taken| {
-            shared.obey(taken);
-            shared.drain(taken);
+            shared.take_command(taken);
+            shared.take_messages(taken);
         });
     }
 }

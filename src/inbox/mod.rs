@@ -8,14 +8,14 @@
 //!
 //! Invariant: the reactor answers the doorbell before it reads either queue.
 
-mod control;
+mod commands;
 mod doorbell;
 mod frozen;
 mod publication;
 mod shared;
 
-pub(crate) use control::Control;
-pub use control::{Handle, ReloadError, Reloading};
+pub(crate) use commands::ServerCommand;
+pub use commands::{Handle, ReloadError, Reloading};
 pub(crate) use frozen::Waiting;
 pub use publication::{Accepted, Publication, PublishError, Receipt};
 
@@ -124,7 +124,7 @@ pub(crate) struct Inbox {
     is_stalled: bool,
     /// Receipts of messages that have their numbers and are not saved yet, in the order of these.
     unsaved: VecDeque<(Mark, ReceiptSender, Published)>,
-    commands: Receiver<Control>,
+    commands: Receiver<ServerCommand>,
     /// Whether the queues may contain items that the doorbell does not announce.
     is_signalled: bool,
 }
@@ -145,7 +145,7 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
         queue: sender,
         shared: Arc::clone(&shared),
     };
-    let (handle, commands) = control::channel(&shared, config);
+    let (handle, commands) = commands::channel(&shared, config);
     let inbox = Inbox {
         queue: receiver,
         shared,
@@ -182,7 +182,7 @@ impl Inbox {
     }
 
     /// Answers the doorbell: items that are sent from here on ring it again. Call it in each tick
-    /// before [`Inbox::next_command`] and [`Inbox::drain`].
+    /// before [`Inbox::next_command`] and [`Inbox::take_messages`].
     pub(crate) fn answer(&self) {
         if self.is_signalled {
             self.shared.bell.answer();
@@ -190,12 +190,12 @@ impl Inbox {
     }
 
     /// The next command, if there is one.
-    pub(crate) fn next_command(&self) -> Option<Control> {
+    pub(crate) fn next_command(&self) -> Option<ServerCommand> {
         if self.shared.drain.swap(false, Ordering::Acquire) {
-            return Some(Control::Drain);
+            return Some(ServerCommand::Drain);
         }
         if self.shared.upgrade.swap(false, Ordering::Acquire) {
-            return Some(Control::Upgrade);
+            return Some(ServerCommand::Upgrade);
         }
         self.commands.try_recv().ok()
     }
@@ -254,7 +254,7 @@ impl Inbox {
 
     /// Passes at most `budget` messages to `submit`. If there is no memory for one, it is kept for
     /// the next call, and those behind it wait.
-    pub(crate) fn drain(
+    pub(crate) fn take_messages(
         &mut self,
         budget: usize,
         mut submit: impl FnMut(Draft<'static>) -> Submitted,
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(publisher.try_publish("third", "x"), Err(PublishError::Full));
 
         for _ in 0..3 {
-            inbox.drain(10, |draft| {
+            inbox.take_messages(10, |draft| {
                 assert_eq!(&*draft.channel, "first");
                 Err((Refusal::Busy, draft))
             });
@@ -391,7 +391,7 @@ mod tests {
             assert_eq!(inbox.len(), 2);
         }
         let mut order = Vec::new();
-        inbox.drain(10, |draft| {
+        inbox.take_messages(10, |draft| {
             order.push(draft.channel.to_string());
             accept(order.len() as u64)
         });
@@ -405,7 +405,7 @@ mod tests {
         let (publisher, _, mut inbox) = inbox(1, 100);
         let (publication, receipt) = Publication::new("a", "12345").with_receipt();
         publisher.send(publication).unwrap();
-        inbox.drain(1, |draft| Err((Refusal::ExceedsTotalMemory, draft)));
+        inbox.take_messages(1, |draft| Err((Refusal::ExceedsTotalMemory, draft)));
         assert_eq!(receipt.wait(), Err(PublishError::ExceedsTotalMemory));
     }
 
@@ -417,7 +417,7 @@ mod tests {
             handle.shutdown();
         }
         inbox.answer();
-        assert!(matches!(inbox.next_command(), Some(Control::Drain)));
+        assert!(matches!(inbox.next_command(), Some(ServerCommand::Drain)));
         assert!(inbox.next_command().is_none(), "one drain is enough");
         assert_eq!(inbox.len(), 1);
         assert!(inbox.has_work(), "the message is still queued");
@@ -433,11 +433,14 @@ mod tests {
         };
         let error = handle.reload(config(0)).unwrap_err();
         assert!(matches!(error, ReloadError::Config(error) if error.option == "--max-body-bytes"));
-        assert!(matches!(inbox.next_command(), Some(Control::ReloadFailed)));
+        assert!(matches!(
+            inbox.next_command(),
+            Some(ServerCommand::ReloadFailed)
+        ));
 
         let reloading = handle.reload(config(4)).unwrap();
         assert_eq!(reloading.needs_restart(), ["--queue"]);
-        let Some(Control::Reload(config, in_force)) = inbox.next_command() else {
+        let Some(ServerCommand::Reload(config, in_force)) = inbox.next_command() else {
             panic!("no settings");
         };
         assert_eq!((config.queue, config.max_body_bytes), (9, 4));
@@ -462,7 +465,7 @@ mod tests {
         assert_eq!(full, ReloadError::Busy);
         assert!(taken > 1);
         handle.shutdown();
-        assert!(matches!(inbox.next_command(), Some(Control::Drain)));
+        assert!(matches!(inbox.next_command(), Some(ServerCommand::Drain)));
         drop(inbox);
         let closed = handle.reload(Config::default()).unwrap_err();
         assert_eq!(closed, ReloadError::Closed);
@@ -473,11 +476,11 @@ mod tests {
         let (publisher, handle, mut inbox) = inbox(2, 100);
         publisher.publish("before", "x").unwrap();
         handle.shutdown();
-        assert!(matches!(inbox.next_command(), Some(Control::Drain)));
+        assert!(matches!(inbox.next_command(), Some(ServerCommand::Drain)));
         inbox.close();
         assert_eq!(publisher.publish("after", "x"), Err(PublishError::Closed));
         let mut taken = 0;
-        inbox.drain(10, |_| {
+        inbox.take_messages(10, |_| {
             taken += 1;
             accept(taken)
         });

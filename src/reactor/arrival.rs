@@ -92,7 +92,7 @@ pub(super) fn receive(
     thawer.finish().map_err(failed)?;
     frozen::compare(&state.records, &engine).map_err(failed)?;
     let is_known = |id| engine.state(id).is_some();
-    if !state.unread.iter().copied().all(is_known) {
+    if !state.deferred_reads.iter().copied().all(is_known) {
         return Err(failed(ThawError::Damaged("a deferred read")));
     }
     let sockets = arriving.finish();

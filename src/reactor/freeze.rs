@@ -17,9 +17,9 @@ impl Reactor {
     pub(super) fn freeze(&mut self, stopped: Instant, out: impl Write) -> io::Result<Option<File>> {
         let mut state = Freezer::new(out);
         // One that is closed meanwhile is taken out of the list when its turn comes.
-        let unread = self.unread.iter();
-        let unread = unread.filter(|&&id| self.engine.state(id).is_some());
-        let unread: Vec<_> = unread.map(|id| (id.index, id.generation)).collect();
+        let deferred_reads = self.deferred_reads.iter();
+        let deferred_reads = deferred_reads.filter(|&&id| self.engine.state(id).is_some());
+        let deferred_reads: Vec<_> = deferred_reads.map(|id| (id.index, id.generation)).collect();
         let since = |moment: Instant| moment.elapsed().as_nanos() as u64;
         let now_ns = monotonic_ns()?;
         let (disk, lock) = match &self.saving {
@@ -36,12 +36,12 @@ impl Reactor {
             paused_until_ms: self.gate.next_due().map(|until| until.0),
             sockets: self.sockets.records().count() as u64,
             addresses: self.addresses.records().count() as u64,
-            unread: unread.len() as u64,
+            deferred_reads: deferred_reads.len() as u64,
             waiting: self.inbox.waiting().count() as u64,
         })?;
         put_list(&mut state, self.sockets.records())?;
         put_list(&mut state, self.addresses.records())?;
-        put_list(&mut state, unread.into_iter())?;
+        put_list(&mut state, deferred_reads.into_iter())?;
         for draft in self.inbox.waiting() {
             state.put(&Waiting::of(draft))?;
         }

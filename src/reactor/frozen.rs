@@ -37,7 +37,7 @@ pub(super) struct Head {
     pub(super) paused_until_ms: Option<u64>,
     pub(super) sockets: u64,
     pub(super) addresses: u64,
-    pub(super) unread: u64,
+    pub(super) deferred_reads: u64,
     /// Messages of producers that wait.
     pub(super) waiting: u64,
 }
@@ -50,7 +50,7 @@ pub(super) struct State {
     pub(super) head: Head,
     pub(super) records: Vec<Record>,
     pub(super) addresses: Vec<(u32, IpAddr)>,
-    pub(super) unread: VecDeque<ConnId>,
+    pub(super) deferred_reads: VecDeque<ConnId>,
     pub(super) waiting: Vec<Draft<'static>>,
     pub(super) input: Input,
     pub(super) disk: Option<disk::Frozen>,
@@ -84,8 +84,8 @@ pub(super) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<State, ThawError> {
     let head: Head = state.take()?;
     let records = take_list(state, head.sockets)?;
     let addresses = take_list(state, head.addresses)?;
-    let unread: Vec<(u32, u32)> = take_list(state, head.unread)?;
-    let unread = unread
+    let deferred_reads: Vec<(u32, u32)> = take_list(state, head.deferred_reads)?;
+    let deferred_reads = deferred_reads
         .into_iter()
         .map(|(index, generation)| ConnId { index, generation });
     let mut waiting = Vec::new();
@@ -96,7 +96,7 @@ pub(super) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<State, ThawError> {
         head,
         records,
         addresses,
-        unread: unread.collect(),
+        deferred_reads: deferred_reads.collect(),
         waiting,
         input: state.take()?,
         disk: state.take()?,

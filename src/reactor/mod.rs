@@ -41,7 +41,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::disk::Saver;
 use crate::handover::Failure;
-use crate::inbox::{Control, Inbox};
+use crate::inbox::{Inbox, ServerCommand};
 use crate::producer::Producer;
 use addresses::Addresses;
 use arrival::Arrival;
@@ -117,7 +117,7 @@ pub(crate) struct Reactor {
     addresses: Addresses,
     inbox: Inbox,
     /// Connections with a deferred read, each once.
-    unread: VecDeque<ConnId>,
+    deferred_reads: VecDeque<ConnId>,
     buffer: Box<[u8]>,
     /// The moment of the engine's first time.
     started: Instant,
@@ -139,7 +139,7 @@ struct Parts {
     sockets: Sockets,
     gate: AcceptGate,
     addresses: Addresses,
-    unread: VecDeque<ConnId>,
+    deferred_reads: VecDeque<ConnId>,
     started: Instant,
     first_time: Time,
     warnings: RateLimitedWarnings,
@@ -166,7 +166,7 @@ impl Reactor {
             sockets: Sockets::new(registry, max_connections),
             gate: AcceptGate::new(),
             addresses: Addresses::new(config.max_connections_per_address),
-            unread: VecDeque::new(),
+            deferred_reads: VecDeque::new(),
             started: Instant::now(),
             first_time: engine.now(),
             warnings: RateLimitedWarnings::default(),
@@ -192,7 +192,7 @@ impl Reactor {
             gate: parts.gate,
             addresses: parts.addresses,
             inbox,
-            unread: parts.unread,
+            deferred_reads: parts.deferred_reads,
             buffer: vec![0; READ_BYTES].into(),
             started: parts.started,
             saving: None,
@@ -302,7 +302,7 @@ impl Reactor {
         let has_work = self.engine.has_work()
             || self.inbox.has_work()
             || self.can_accept()
-            || !self.unread.is_empty();
+            || !self.deferred_reads.is_empty();
         let timeout = match has_work {
             true => Some(Duration::ZERO),
             false => self.until_due(before),
@@ -382,11 +382,11 @@ impl Reactor {
         self.take_reports();
         for _ in 0..COMMAND_BUDGET {
             match self.inbox.next_command() {
-                Some(Control::Drain) => self.drain(),
-                Some(Control::Upgrade) => self.begin_upgrade(),
+                Some(ServerCommand::Drain) => self.drain(),
+                Some(ServerCommand::Upgrade) => self.begin_upgrade(),
                 // The sender that is dropped here says that the settings are in force.
-                Some(Control::Reload(config, _in_force)) => self.reconfigure(&config),
-                Some(Control::ReloadFailed) => self.engine.record_failed_reload(),
+                Some(ServerCommand::Reload(config, _in_force)) => self.reconfigure(&config),
+                Some(ServerCommand::ReloadFailed) => self.engine.record_failed_reload(),
                 None => break,
             }
         }
@@ -420,7 +420,7 @@ impl Reactor {
 
     fn take_messages(&mut self) {
         let engine = &mut self.engine;
-        self.inbox.drain(INBOX_BUDGET, |draft| {
+        self.inbox.take_messages(INBOX_BUDGET, |draft| {
             let published = engine.submit(draft)?;
             Ok((published, engine.unsaved(&published)))
         });

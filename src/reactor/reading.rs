@@ -62,20 +62,20 @@ impl Reactor {
 
     /// Defers a read for which there will be no event.
     pub(super) fn read_later(&mut self, id: ConnId) {
-        if self.engine.wants_input(id) && self.sockets.mark_unread(id) {
-            self.unread.push_back(id);
+        if self.engine.wants_input(id) && self.sockets.defer_read(id) {
+            self.deferred_reads.push_back(id);
         }
     }
 
     /// Resumes reads that earlier ticks deferred. Runs before new events, so that clients with
     /// large responses cannot use up `SPENT_BYTES` in each tick and starve the deferred ones.
     pub(super) fn resume_reads(&mut self) {
-        for _ in 0..RESUME_BUDGET.min(self.unread.len()) {
+        for _ in 0..RESUME_BUDGET.min(self.deferred_reads.len()) {
             if self.engine.spent_bytes() > SPENT_BYTES {
                 return;
             }
-            if let Some(id) = self.unread.pop_front() {
-                self.sockets.clear_unread(id);
+            if let Some(id) = self.deferred_reads.pop_front() {
+                self.sockets.clear_deferred_read(id);
                 self.read(id, true);
             }
         }

@@ -25,7 +25,7 @@ struct Socket {
     address: u32,
     watches_writes: bool,
     /// Whether the reactor's queue of deferred reads contains the connection.
-    is_unread: bool,
+    is_read_deferred: bool,
     /// Whether a PROXY protocol header must come first and has not arrived yet.
     awaits_header: bool,
 }
@@ -84,7 +84,7 @@ impl Sockets {
             generation: id.generation,
             address,
             watches_writes: false,
-            is_unread: false,
+            is_read_deferred: false,
             awaits_header: false,
         });
         let token = Token(id.to_token());
@@ -99,15 +99,15 @@ impl Sockets {
     }
 
     /// Records that a read of the connection is deferred, and returns whether none was before.
-    pub(super) fn mark_unread(&mut self, id: ConnId) -> bool {
+    pub(super) fn defer_read(&mut self, id: ConnId) -> bool {
         self.find(id)
-            .is_some_and(|socket| !std::mem::replace(&mut socket.is_unread, true))
+            .is_some_and(|socket| !std::mem::replace(&mut socket.is_read_deferred, true))
     }
 
     /// Records that no read of the connection is deferred.
-    pub(super) fn clear_unread(&mut self, id: ConnId) {
+    pub(super) fn clear_deferred_read(&mut self, id: ConnId) {
         if let Some(socket) = self.find(id) {
-            socket.is_unread = false;
+            socket.is_read_deferred = false;
         }
     }
 

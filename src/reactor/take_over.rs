@@ -53,7 +53,7 @@ impl Reactor {
             warnings: RateLimitedWarnings::since(&engine),
             gate: AcceptGate::paused_until(state.head.paused_until_ms.map(Time)),
             addresses,
-            unread: state.unread,
+            deferred_reads: state.deferred_reads,
             started,
             first_time,
         };

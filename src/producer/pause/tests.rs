@@ -24,7 +24,7 @@ fn published(inbox: &mut Inbox, count: usize) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
         inbox.on_wake();
-        inbox.drain(100, |draft| {
+        inbox.take_messages(100, |draft| {
             let Data::Text(text) = &draft.data else {
                 panic!("no text");
             };

@@ -38,7 +38,7 @@ impl Record {
     }
 
     /// Whether the queue of deferred reads has its connection.
-    pub(in crate::reactor) fn is_unread(&self) -> bool {
+    pub(in crate::reactor) fn is_read_deferred(&self) -> bool {
         self.flags & IS_UNREAD != 0
     }
 }
@@ -112,7 +112,7 @@ impl<'r> Arriving<'r> {
             generation: record.generation,
             address: record.address,
             watches_writes: record.flags & WATCHES_WRITES != 0,
-            is_unread: record.is_unread(),
+            is_read_deferred: record.is_read_deferred(),
             awaits_header: record.flags & AWAITS_HEADER != 0,
             fd,
         };
@@ -155,7 +155,7 @@ impl Sockets {
                 generation: socket.generation,
                 address: socket.address,
                 flags: flag(socket.watches_writes, WATCHES_WRITES)
-                    | flag(socket.is_unread, IS_UNREAD)
+                    | flag(socket.is_read_deferred, IS_UNREAD)
                     | flag(socket.awaits_header, AWAITS_HEADER),
             })
         })

@@ -17,7 +17,7 @@ const CAPACITY: usize = 16;
 
 /// A command to the reactor.
 #[derive(Debug)]
-pub(crate) enum Control {
+pub(crate) enum ServerCommand {
     /// Drain, and end.
     Drain,
     /// Hand everything over to a new process.
@@ -31,7 +31,7 @@ pub(crate) enum Control {
 /// Stops a server, or changes its settings, from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    queue: Sender<Control>,
+    queue: Sender<ServerCommand>,
     shared: Arc<Shared>,
     /// The settings with which the server was bound.
     bound: Arc<Config>,
@@ -92,7 +92,7 @@ impl Handle {
         let needs_restart = config.keep_fixed(&self.bound);
         let (sender, in_force) = crossbeam_channel::bounded(1);
         let checked = config.check().map_err(ReloadError::Config);
-        match checked.and_then(|()| self.send(Control::Reload(config.into(), sender))) {
+        match checked.and_then(|()| self.send(ServerCommand::Reload(config.into(), sender))) {
             Ok(()) => Ok(Reloading {
                 needs_restart,
                 in_force,
@@ -109,10 +109,10 @@ impl Handle {
     pub fn record_failed_reload(&self) {
         // If the queue is full, this failure is not counted. If the server has ended, there is
         // nothing to count.
-        let _ = self.send(Control::ReloadFailed);
+        let _ = self.send(ServerCommand::ReloadFailed);
     }
 
-    fn send(&self, command: Control) -> Result<(), ReloadError> {
+    fn send(&self, command: ServerCommand) -> Result<(), ReloadError> {
         let sent = self.queue.try_send(command);
         self.shared.wake();
         sent.map_err(|error| match error {
@@ -139,7 +139,7 @@ impl Reloading {
 
 /// Creates a queue of commands for a server that is bound with `config`: the handle that sends, and
 /// the receiver of the reactor.
-pub(super) fn channel(shared: &Arc<Shared>, config: &Config) -> (Handle, Receiver<Control>) {
+pub(super) fn channel(shared: &Arc<Shared>, config: &Config) -> (Handle, Receiver<ServerCommand>) {
     let (queue, commands) = crossbeam_channel::bounded(CAPACITY);
     let handle = Handle {
         queue,
