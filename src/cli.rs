@@ -19,7 +19,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use encke::config::{SETTINGS, Setting};
 
 use crate::systemd::Sockets;
-use arguments::{WORD, Word};
+use arguments::{MODE, Mode};
 pub(crate) use load::Loaded;
 use load::{Given, Start};
 use values::one_line;
@@ -29,7 +29,7 @@ const BAD_OPTION: u8 = 2;
 /// The command line, the environment and the inherited sockets.
 #[derive(Debug)]
 pub(crate) struct Arguments {
-    word: Word,
+    mode: Mode,
     start: Start,
 }
 
@@ -90,7 +90,7 @@ impl Arguments {
             .map(|setting| given(setting, &matches))
             .collect::<Result<_, _>>()?;
         Ok(Arguments {
-            word: matches.get_one(WORD).copied().unwrap_or_default(),
+            mode: matches.get_one(MODE).copied().unwrap_or_default(),
             start: Start { given, inherited },
         })
     }
@@ -102,9 +102,9 @@ impl Arguments {
     /// The reason to exit instead: an error, or the report of `encke check`.
     pub(crate) fn start(&self) -> Result<Loaded, Exit> {
         let loaded = self.start.load(values::resolve).map_err(Exit::Refused)?;
-        match self.word {
-            Word::Serve => Ok(loaded),
-            Word::Check => Err(Exit::Printed(check::report(&loaded))),
+        match self.mode {
+            Mode::Serve => Ok(loaded),
+            Mode::Check => Err(Exit::Printed(check::report(&loaded))),
         }
     }
 
@@ -160,7 +160,7 @@ fn exit(error: clap::Error) -> Exit {
     };
     let reason = std::error::Error::source(&error).map(ToString::to_string);
     match (context(ContextKind::InvalidValue), reason) {
-        // The word is the only argument whose value clap checks.
+        // The mode is the only argument whose value clap checks.
         (Some(value), Some(reason)) => Exit::refused("argument", format!("{value:?}: {reason}")),
         _ => {
             let text = error.to_string();

@@ -32,11 +32,11 @@ program at the path of this one, which takes over every connection; if it does n
 Exit codes: 0 drained, 1 could not run, 2 bad option, 128 + N ended by a second signal N.";
 
 /// The argument that says what to do.
-pub(super) const WORD: &str = "word";
+pub(super) const MODE: &str = "mode";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum Mode {
     /// Run a server: the default.
     #[default]
     Serve,
@@ -46,9 +46,9 @@ pub(super) enum Word {
 
 /// The command line: `serve` or `check`, and one option per setting; or `token`, and its own options.
 pub(super) fn command() -> Command {
-    let word = Arg::new(WORD)
+    let mode = Arg::new(MODE)
         .value_name("COMMAND")
-        .value_parser(word)
+        .value_parser(mode)
         .hide(true);
     Command::new("encke")
         .version(version())
@@ -65,7 +65,7 @@ pub(super) fn command() -> Command {
         .disable_help_subcommand(true)
         .args_conflicts_with_subcommands(true)
         .subcommand(token())
-        .arg(word)
+        .arg(mode)
         .args(SETTINGS.iter().map(arg))
 }
 
@@ -177,10 +177,10 @@ fn heading(group: Group) -> &'static str {
     }
 }
 
-fn word(text: &str) -> Result<Word, String> {
+fn mode(text: &str) -> Result<Mode, String> {
     match text {
-        "serve" => Ok(Word::Serve),
-        "check" => Ok(Word::Check),
+        "serve" => Ok(Mode::Serve),
+        "check" => Ok(Mode::Check),
         _ => Err(
             "the commands are serve, check and token; everything else is an --option; \
                   give a channel for standard input as --stdin=CHANNEL"
