@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Exit {
     /// Help or version was requested.
     Shown(clap::Error),
-    /// What was asked for: whole lines.
+    /// The output that was requested: whole lines.
     Printed(String),
     /// An error, in one line without a line end.
     Refused(String),
@@ -112,14 +112,14 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// What is wrong, in one line.
+    /// The error, in one line.
     pub(crate) fn reload(&self) -> Result<Loaded, String> {
         self.start.load(values::unresolved)
     }
 }
 
-/// What the command line says of a setting, or else the environment. An empty variable counts as
-/// absent, because compose files and units also set variables without a value.
+/// The texts of a setting: of the command line, or else of the environment. An empty variable
+/// counts as absent, because compose files and units also set variables without a value.
 fn given(setting: &'static Setting, matches: &ArgMatches) -> Result<Given, Exit> {
     if let Some(texts) = matches.get_many::<String>(setting.option) {
         return Ok(Given::CommandLine(split(setting, texts.cloned().collect())));

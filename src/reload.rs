@@ -19,7 +19,7 @@ use crate::systemd;
 /// Requests that are known at a time: the one that is under way, and one after it.
 const MAX_REQUESTS: usize = 2;
 
-/// Reads the settings again when it is told to.
+/// Reads the settings again on request.
 #[derive(Clone)]
 pub(crate) struct Reloader {
     shared: Arc<Shared>,

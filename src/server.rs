@@ -373,7 +373,7 @@ fn restore(dir: &Path, config: &Config, max_connections: usize) -> Result<(Engin
     let engine = Engine::with_history(config, max_connections, random(), history, how);
     let how = match opened.trust {
         Trust::All => "",
-        Trust::Answered => " after a crash, with every message that was answered for",
+        Trust::Answered => " after a crash, with every acknowledged message",
         Trust::Doubtful => " and may lack messages: every reader is told of a gap",
     };
     log::info!(
@@ -421,7 +421,7 @@ mod tests {
         let other = Server::bind(config.clone()).unwrap();
         config.saving.dir = Some(dir.0.clone());
 
-        // One that never runs.
+        // A server that never runs.
         let server = Server::bind(config.clone()).unwrap();
         assert!(!ends_cleanly(&dir));
         drop(server);

@@ -31,10 +31,10 @@ settings and the files of keys again; if anything is wrong, the old settings sta
 program at the path of this one, which takes over every connection; if it does not, this one serves on.
 Exit codes: 0 drained, 1 could not run, 2 bad option, 128 + N ended by a second signal N.";
 
-/// The argument that says what to do.
+/// The argument for the mode.
 pub(super) const MODE: &str = "mode";
 
-/// What to do.
+/// What the process is to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Run a server: the default.

@@ -100,7 +100,7 @@ fn line(setting: &Setting, loaded: &Loaded) -> String {
     }
 }
 
-/// What is served at each address.
+/// The endpoints that each address serves.
 fn addresses(loaded: &Loaded) -> Vec<String> {
     let config = loaded.config();
     let has_tokens = !config.tokens.keys.is_empty();

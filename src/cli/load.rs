@@ -26,17 +26,17 @@ const STDIN: &str = "--stdin";
 const LOG: &str = "--log";
 const POLICIES: &str = "[[channels]]";
 
-/// What the process was told at its start. The file of settings and the files of keys are read
+/// The arguments of the process. The file of settings and the files of keys are read
 /// whenever it is loaded.
 #[derive(Debug)]
 pub(super) struct Start {
-    /// What is said of each setting, in the order of [`SETTINGS`].
+    /// The texts of each setting, in the order of [`SETTINGS`].
     pub(super) given: Vec<Given>,
     /// Sockets that another process opened.
     pub(super) inherited: Sockets,
 }
 
-/// What the start of the process says of one setting.
+/// Where the text of one setting came from, and the text.
 #[derive(Clone, Debug)]
 pub(super) enum Given {
     /// Nothing.
@@ -83,7 +83,7 @@ pub(crate) struct Loaded {
     pub(crate) options: Options,
     /// How the lines of standard input are published. `None`: standard input is not read.
     pub(crate) stdin: Option<Lines>,
-    /// What seems to be a mistake, each in one line.
+    /// Probable mistakes, each in one line.
     pub(crate) warnings: Vec<String>,
     /// Where each value comes from, in the order of [`SETTINGS`].
     pub(super) sources: Vec<Source>,
@@ -109,7 +109,7 @@ impl Start {
     ///
     /// # Errors
     ///
-    /// What is wrong, in one line: `FILE:LINE: key: …` or `--option: …`.
+    /// The error, in one line: `FILE:LINE: key: …` or `--option: …`.
     pub(super) fn load(&self, resolve: Resolve) -> Result<Loaded, String> {
         let mut options = Options::default();
         let default_listen = std::mem::take(&mut options.config.listen);

@@ -38,7 +38,7 @@ impl TempDir {
         TempDir(path)
     }
 
-    /// A copy of it as it is.
+    /// A copy of the directory.
     pub(super) fn copy(&self) -> TempDir {
         let copy = TempDir::new();
         fs::create_dir(&copy.0).unwrap();
@@ -56,7 +56,7 @@ impl Drop for TempDir {
     }
 }
 
-/// What becomes of an operation.
+/// The result that an operation is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Errno(Errno),
@@ -79,7 +79,7 @@ struct Plan {
     of_syncs: Option<Errno>,
     /// The thread panics at a sync.
     syncs_panic: bool,
-    /// Syncs alone take until the other end of this is dropped.
+    /// Only syncs are affected: each lasts until the other end of this channel is dropped.
     hang: Option<Receiver<()>>,
 }
 
@@ -110,7 +110,7 @@ impl Faulty {
         };
     }
 
-    /// All syncs hang from now on, until what is returned is dropped.
+    /// All syncs hang from now on, until the returned sender is dropped.
     pub(super) fn hang_syncs(&self) -> Sender<()> {
         let (release, hang) = bounded(0);
         *self.0.lock().unwrap() = Plan {
@@ -137,7 +137,7 @@ impl Faulty {
         };
     }
 
-    /// None fails any more.
+    /// No operation fails from now on.
     pub(super) fn heal(&self) {
         *self.0.lock().unwrap() = Plan::default();
     }
@@ -262,7 +262,7 @@ pub(super) fn open(dir: &TempDir, sync: DataSync) -> (Opened, Vec<Vec<u8>>) {
     open_on(Arc::new(System), &dir.0, &config(sync), BOOT)
 }
 
-/// An identity of its own for each seed.
+/// A different identity for each seed.
 pub(super) fn identity(seed: u64) -> Identity {
     Identity {
         epoch: Epoch::from_seed(seed),
@@ -279,7 +279,7 @@ pub(super) fn records(entries: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Entries of a number each, and of so many bytes.
+/// One entry for each number, each of so many bytes.
 pub(super) fn entries(numbers: std::ops::Range<u64>, bytes: usize) -> Vec<Vec<u8>> {
     let entry = |number: u64| {
         let mut entry = number.to_le_bytes().to_vec();
@@ -289,7 +289,7 @@ pub(super) fn entries(numbers: std::ops::Range<u64>, bytes: usize) -> Vec<Vec<u8
     numbers.map(entry).collect()
 }
 
-/// The head as it is in a directory.
+/// The head in a directory.
 pub(super) fn head(dir: &TempDir) -> head::Head {
     head::Head::read(&dir.0).unwrap().unwrap().unwrap()
 }

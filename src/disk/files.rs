@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The mode of new files: what is published is nobody else's business.
+/// The mode of new files: other users may not read what is published.
 const MODE: u32 = 0o600;
 
 /// Operations on files. Each is that of the system.

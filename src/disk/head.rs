@@ -37,16 +37,16 @@ pub(super) struct Head {
     pub(super) end: End,
 }
 
-/// How the last process ended, as far as it could say.
+/// How the last process ended, as it has recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It saved everything, and said so.
+    /// Cleanly: it saved everything.
     Clean,
-    /// It runs, or it ended without a word. The boot of its machine.
+    /// It runs, or it was killed. With the boot of its machine.
     Open(String),
 }
 
-/// The reason for which the file does not tell anything.
+/// The reason for which the file cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
     /// A newer encke wrote it, in this format.

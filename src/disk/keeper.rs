@@ -1,4 +1,4 @@
-//! The thread that does what may take long: it syncs files, reads old segments and removes them.
+//! The thread for slow operations: it syncs files, reads old segments and removes them.
 //!
 //! Owns nothing but its queue: the writer says what to do, and gets the result. So a publish never
 //! waits for a sync, unless `--data-sync always` says so.
@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::files::Files;
 use super::segment::{self, Segment};
 
-/// Something to do.
+/// A task.
 pub(super) enum Task {
     /// Sync files, and see whether the newest segment is still at its path.
     Sync {
@@ -46,8 +46,8 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Does what comes until no more can come, or until it panics. `job` makes of a result what the
-    /// writer is told.
+    /// Runs tasks until their queue is closed, or until it panics. `job` makes a job for the writer
+    /// of each result.
     pub(super) fn run<J>(self, tasks: &Receiver<Task>, jobs: &Sender<J>, job: impl Fn(Done) -> J) {
         for task in tasks {
             // What a task leaves half done is what a crash would leave. The hook has said why.
@@ -94,7 +94,7 @@ impl Keeper {
         self.files.sync_dir(&self.dir)
     }
 
-    /// Removes a file. One that somebody else has removed is gone too.
+    /// Removes a file. It is no error if it is gone already.
     fn remove(&self, path: &Path) -> io::Result<()> {
         match self.files.remove(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

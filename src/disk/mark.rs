@@ -1,9 +1,10 @@
-//! The file `saved`: how far the messages go that were answered for.
+//! The file `saved`: up to which message publishers were answered.
 //!
 //! Owns its format: one line of text of a constant size, which is overwritten in place and so needs
 //! no room on a full disk. It is written after the records, a few milliseconds later. So if records
-//! before the mark are missing, messages that were answered for are lost: the end of a file was cut off,
-//! which nothing else tells. A record behind the mark that is not whole is what a killed process left.
+//! before the mark are missing, acknowledged messages are lost: the end of a file was cut off,
+//! which nothing else would show. An incomplete record behind the mark is the last write of a
+//! process that was killed.
 
 use std::fs;
 use std::io::{self, Write};

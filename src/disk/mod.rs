@@ -8,7 +8,7 @@
 //! open      lock, head, mark; segments are read, damage is cut off
 //! store     the directory as it is written
 //! writer    the thread that writes, retries, and plans what else is to be done
-//! keeper    the thread that does what may take long: syncs, reads old segments, removes them
+//! keeper    the thread for slow operations: syncs, reads old segments, removes them
 //! ```
 //!
 //! The reactor hands over the records of a tick, and gets a report when they are written. At most one

@@ -1,6 +1,6 @@
 //! The start: the directory is locked and read, and what is damaged is cut off.
 //!
-//! Owns the decision how far what was read can be believed. It passes entries on and does not know
+//! Owns the decision how far the segments can be trusted. It passes entries on and does not know
 //! what they mean.
 //!
 //! Invariants:
@@ -53,7 +53,7 @@ pub enum DataError {
     /// The directory, or a file in it that has to be readable, cannot be used.
     #[error("{}: {error}; give a --data-dir that encke can read and write", path.display())]
     Io {
-        /// What was to be used.
+        /// The path that was to be used.
         path: PathBuf,
         /// The error of the system.
         error: io::Error,
@@ -67,19 +67,19 @@ impl DataError {
     }
 }
 
-/// How far what was read can be believed.
+/// How far the segments that were read can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// It is all that there was: the last process ended cleanly, or there was none.
+    /// Everything is there: the last process ended cleanly, or there was none.
     All,
-    /// Every message that was answered for is there. Readers may have seen others.
+    /// Every acknowledged message is there. Readers may have received others.
     Answered,
-    /// Messages that were answered for may be missing.
+    /// Acknowledged messages may be missing.
     Doubtful,
 }
 
-/// What a start has read. It is saved how the log goes on before anything else is: see
-/// [`Store::begin`].
+/// The result of opening the directory. Before anything else is written, the head says how the log
+/// goes on: see [`Store::begin`].
 pub(crate) struct Opened {
     pub(super) store: Store,
     pub(crate) trust: Trust,
@@ -93,8 +93,8 @@ pub(crate) struct Opened {
 pub(crate) struct ReadCounts {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
-    /// Bytes that were cut off because they, or bytes before them, were damaged. What a killed process
-    /// left of its last write is none.
+    /// Bytes that were cut off because they, or bytes before them, were damaged. The incomplete
+    /// last write of a process that was killed is not damage.
     pub(crate) cut_bytes: u64,
 }
 
@@ -103,7 +103,7 @@ struct Part {
     number: u64,
     /// The bytes up to its last good record; 0 without its title.
     bytes: u64,
-    /// Those that it has.
+    /// The bytes that the file has.
     file_bytes: u64,
     /// Whether something is missing in it, or before it.
     is_faulty: bool,
@@ -114,7 +114,7 @@ pub(crate) struct Locked {
     files: Arc<dyn Files>,
     dir: PathBuf,
     lock: File,
-    /// What the last process left.
+    /// The head that the last process left.
     last: Option<Head>,
     identity: Identity,
     boot: String,
@@ -175,8 +175,8 @@ impl Locked {
         self.identity
     }
 
-    /// Reads all entries in order, and passes them to `each`, which refuses what it cannot read. What
-    /// follows a refused or damaged one in its segment is cut off.
+    /// Reads all entries in order, and passes them to `each`, which refuses what it cannot read.
+    /// The segment is cut off at a refused or damaged entry.
     ///
     /// # Errors
     ///
@@ -220,13 +220,13 @@ impl Locked {
         })
     }
 
-    /// How far the segments can be believed.
+    /// How far the segments can be trusted.
     fn trust(&self, parts: &[Part], mark: Option<Mark>) -> Trust {
         let Some(last) = &self.last else {
             // A new directory, or one without its head: no cursor is of this epoch.
             return Trust::All;
         };
-        // Wherever it is: readers are told.
+        // Wherever the damage is, readers get a gap.
         if parts.iter().any(|part| part.is_faulty) {
             return Trust::Doubtful;
         }
@@ -281,8 +281,8 @@ impl Locked {
                 Ok((bytes, stop, self.files.len(&file)?))
             };
             let (bytes, stop, file_bytes) = read().map_err(DataError::io(&path))?;
-            // What a write that was cut short has left at the end, behind the mark, was not answered
-            // for. Such a write leaves no other bytes than its own.
+            // The rest of an interrupted write, behind the mark, was not acknowledged. Such a write
+            // leaves no other bytes than its own.
             let is_unanswered = Some(number) == last
                 && mark.is_some_and(|mark| (mark.segment, mark.bytes) <= (number, bytes));
             let is_next = parts.last().is_none_or(|part| part.number + 1 == number);
@@ -318,7 +318,8 @@ impl Locked {
         if parts.iter().any(|part| part.is_faulty)
             && let Some(last) = &self.last
         {
-            // What is wrong is gone afterwards: a start that comes before this one has begun must know.
+            // The cut removes the evidence, so the head records the doubt first: this process may
+            // be killed before its start is over.
             let end = End::Open(NO_BOOT.into());
             let head = Head {
                 end,

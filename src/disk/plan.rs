@@ -20,11 +20,12 @@ pub(super) struct Plan {
     segment_bytes: u64,
     /// The bytes of history in memory, as of the last hand-over.
     history_bytes: u64,
-    /// New bytes that were written and have paid for nothing yet.
+    /// New bytes that were written since they last paid for a removal; see [`USUAL_PRICE`].
     credit: u64,
 }
 
-/// New bytes that pay for a segment, as a part of its bytes: usually, and close to the bound.
+/// Divisors of a segment's bytes: so many new bytes must be written before the segment may be
+/// removed. The second is for a directory close to its bound.
 const USUAL_PRICE: u64 = 2;
 const LOW_PRICE: u64 = 8;
 
@@ -77,7 +78,7 @@ impl Plan {
         if self.credit < price {
             return false;
         }
-        // What was not needed by now will not be: a credit without bounds would pay for a herd.
+        // Without a limit, the credit of a long time could remove many segments at once.
         self.credit = (self.credit - price).min(2 * self.segment_bytes);
         true
     }

@@ -1,4 +1,4 @@
-//! What the writer tells the reactor.
+//! The reports of the writer to the reactor.
 //!
 //! Owns the kinds of reports, and the state of the directory that comes with each.
 

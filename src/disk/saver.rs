@@ -31,8 +31,8 @@ const TASKS: usize = 4;
 /// Reports that can wait: of a hand-over, of records to judge, and news.
 const REPORTS: usize = 16;
 
-/// How long the end may take. A disk that takes longer hangs: then the end is that of a crash, in which
-/// nothing is lost that was answered for.
+/// How long the end may take. A disk that takes longer hangs: then the process ends as in a crash,
+/// which loses no acknowledged message.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Saves history, by threads of its own.
@@ -45,7 +45,7 @@ pub(crate) struct Saver {
     ended: Receiver<Infallible>,
     /// Whether a hand-over is under way.
     is_busy: bool,
-    /// Whether it is told that the thread has panicked.
+    /// Whether the panic of the thread was reported.
     is_lost: bool,
     /// Chunks that were judged, and those of which the writer knows.
     judged: u64,
@@ -192,7 +192,7 @@ impl Saver {
     }
 
     /// Notes that a chunk of old records was judged, and that so many of its bytes will be handed over
-    /// again. `None`: it cannot be judged, so what it says is lost.
+    /// again. `None`: it cannot be judged, so its records are lost.
     pub(crate) fn judged(&mut self, bytes: Option<u64>) {
         self.judged += 1;
         self.carried_bytes += bytes.unwrap_or(0);
@@ -279,7 +279,7 @@ impl Saver {
             return;
         };
         let until = Instant::now() + END_TIMEOUT;
-        // Where the thread has panicked, there is nobody to take it.
+        // If the thread has panicked, the job is not received.
         let _ = self.jobs.send_deadline(Job::End(last), until);
         match self.ended.recv_deadline(until) {
             // One that panicked has said so.

@@ -105,7 +105,7 @@ pub(super) fn read(
 }
 
 /// Whole records of a segment from a place on, up to [`READ_BYTES`] or one record. Empty: there is
-/// none before `end`. Checksums are not compared: who reads the entries does that.
+/// none before `end`. Checksums are not compared: the reader of the entries does that.
 ///
 /// # Errors
 ///

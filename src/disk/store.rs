@@ -50,7 +50,7 @@ pub(super) struct Store {
     unsynced: Vec<Arc<File>>,
 }
 
-/// What a start has found in the directory, or made of it.
+/// The directory as a start has found it, or made it.
 pub(super) struct Found {
     pub(super) dir: PathBuf,
     pub(super) lock: File,
@@ -58,7 +58,7 @@ pub(super) struct Found {
     pub(super) segments: VecDeque<Segment>,
     /// The newest number that was given.
     pub(super) newest: Seq,
-    /// What the head is to say.
+    /// The head to be written.
     pub(super) head: Head,
 }
 
@@ -149,7 +149,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Nothing was written that counts: the same records may be written again.
+    /// No record was written: the same records may be written again.
     pub(super) fn write(&mut self, records: &[u8], newest: Seq) -> io::Result<()> {
         self.begin()?;
         let (file, segment) = self.segment_for(records.len() as u64)?;
@@ -311,8 +311,8 @@ impl Store {
         self.segments.retain(|segment| segment.number != number);
     }
 
-    /// Notes that what was saved may not be what is on the medium: the next start tells every reader
-    /// of a gap.
+    /// Notes that saved records may be missing on the medium: after the next start every reader
+    /// gets a gap.
     pub(super) fn doubt(&mut self) {
         if self.head.end != End::Open(NO_BOOT.into()) {
             self.head.end = End::Open(NO_BOOT.into());
@@ -333,8 +333,8 @@ impl Store {
         self.begin()
     }
 
-    /// Empties the directory, because it is out of date. The head goes first: without it, nothing that
-    /// is there is believed.
+    /// Empties the directory, because it is out of date. The head goes first: without it, a start
+    /// trusts no segment.
     pub(super) fn clear(&mut self) -> io::Result<()> {
         let is_gone = |removed: io::Result<()>| match removed {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,4 +1,4 @@
-//! What is done to the directory: writes, retries, syncs, and what is removed.
+//! Changes of the directory: writes, retries, syncs and removals.
 //!
 //! Owns the order of these, in a state machine behind a lock. A thread drives it. The reactor writes by
 //! itself where that takes a few microseconds: a small write to the page cache, while nothing else is
@@ -50,7 +50,7 @@ const MAX_DIRECT_BYTES: usize = 256 << 10;
 const SLOW_WRITE: Duration = Duration::from_millis(1);
 const PAUSE_FACTOR: u32 = 20;
 
-/// What the writer is told.
+/// A task of the writer.
 pub(super) enum Job {
     /// Save what was published.
     Write(Batch),
@@ -64,7 +64,7 @@ pub(super) enum Job {
     End(Option<Batch>),
 }
 
-/// What the reactor hands over at a time.
+/// The records and tasks that the reactor hands over at a time.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) records: Vec<u8>,
@@ -78,14 +78,14 @@ pub(super) struct Batch {
     pub(super) history: HistoryBytes,
 }
 
-/// What fails at present, each by itself.
+/// The operations that fail at present.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Faults {
     write: bool,
     sync: bool,
 }
 
-/// An old segment that is on its way out.
+/// An old segment that is about to be removed.
 #[derive(Clone, Copy, Debug)]
 struct Leaving {
     segment: Segment,
@@ -122,7 +122,7 @@ pub(super) struct Writer {
     direct_from: Option<Instant>,
     mark_at: Option<Instant>,
     wake: Box<dyn Fn() + Send>,
-    /// What is handed over and not written.
+    /// The batch that is handed over and not written.
     pending: Option<Batch>,
     faults: Faults,
     is_forgotten: bool,
@@ -135,7 +135,7 @@ pub(super) struct Writer {
     last_sync: Option<Instant>,
     /// Whether the keeper syncs, for whatever reason.
     is_syncing: bool,
-    /// Whether it was told to for its own sake.
+    /// Whether the keeper was asked to sync, rather than syncing as a part of another task.
     sync_is_sent: bool,
     leaving: Option<Leaving>,
     /// Chunks that were given to the reactor to judge.
@@ -183,7 +183,7 @@ impl Writer {
         }
     }
 
-    /// Drives it, on a thread of its own, until the end.
+    /// Runs the writer on the present thread, until the end.
     pub(super) fn run(writer: &Mutex<Writer>, jobs: &Receiver<Job>) {
         // A thread that panicked has said so; what it left is no worse than after a crash.
         let lock = || writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -216,8 +216,8 @@ impl Writer {
         due.into_iter().flatten().min()
     }
 
-    /// Writes on the thread of the reactor, if that takes no time to speak of; the report is there then.
-    /// Returns whether something is due that the thread does not know of.
+    /// Writes on the thread of the reactor, if that takes a few microseconds; the report is there
+    /// then. Returns whether something is due that the thread does not know of.
     ///
     /// # Errors
     ///
@@ -269,7 +269,8 @@ impl Writer {
         self.write_pending();
     }
 
-    /// Notes that the next start cannot know what is missing.
+    /// Records that messages may be missing without a trace: the next start tells every reader of a
+    /// gap.
     fn doubt(&mut self) {
         self.store.doubt();
         // If it fails, the next write tries again.
@@ -410,8 +411,8 @@ impl Writer {
         match result {
             Ok(()) => self.works(|faults| faults.sync = false),
             Err((error, files)) => {
-                // The system may have dropped what it could not write: a later sync that succeeds does
-                // not tell.
+                // The system may have dropped what it could not write: a later sync that succeeds
+                // does not show that.
                 if !files.is_empty() {
                     self.doubt();
                     self.store.give_back_unsynced(files);
@@ -443,7 +444,7 @@ impl Writer {
         }
     }
 
-    /// Reads the next records of the segment that is on its way out.
+    /// Reads the next records of the segment that is about to be removed.
     fn read_on(&mut self) {
         if let Some(Leaving { segment, at, .. }) = self.leaving {
             self.send(Task::Read { segment, at });
@@ -473,7 +474,7 @@ impl Writer {
         }
     }
 
-    /// Lets the keeper remove the segment that is on its way out.
+    /// Lets the keeper remove the segment that is about to be removed.
     fn remove(&mut self) {
         let Some(leaving) = self.leaving else {
             return;
@@ -487,7 +488,7 @@ impl Writer {
         self.send(Task::Remove { number, files });
     }
 
-    /// Gives the keeper something to do. Returns whether it is there.
+    /// Gives the keeper a task. Returns whether the keeper runs.
     fn send(&self, task: Task) -> bool {
         let tasks = self.tasks.as_ref();
         tasks.is_some_and(|tasks| tasks.send(task).is_ok())
@@ -532,7 +533,7 @@ impl Writer {
         }
     }
 
-    /// Uses the directory no more, and empties it, so that the next start does not believe it.
+    /// Stops using the directory, and empties it, so that the next start does not read old history.
     fn forget(&mut self) {
         self.is_forgotten = true;
         self.faults = Faults::default();
@@ -605,8 +606,8 @@ impl Writer {
         };
         let is_needed = !matches!(event, Event::Usage);
         let report = Report { event, usage };
-        // Of mere news the last matters, and there is always a next one: at the latest with the next
-        // hand-over.
+        // Of reports of usage only the last matters, and there is always a next one: at the latest
+        // with the next hand-over.
         match is_needed {
             true => drop(self.reports.send(report)),
             false => drop(self.reports.try_send(report)),

@@ -159,7 +159,7 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
 }
 
 impl Inbox {
-    /// What another thread calls to wake the reactor.
+    /// A function by which another thread wakes the reactor.
     pub(crate) fn bell(&self) -> impl Fn() + Send + 'static {
         let shared = Arc::clone(&self.shared);
         move || shared.wake()

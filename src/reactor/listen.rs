@@ -29,7 +29,7 @@ const KEEPALIVE_INTERVAL: [Duration; 2] = [Duration::from_secs(1), Duration::fro
 /// The longest `TCP_USER_TIMEOUT`: the kernel takes it as an `int`, in milliseconds.
 const MAX_USER_TIMEOUT: Duration = Duration::from_millis(i32::MAX as u64);
 
-/// What is known of the queue of a listening socket.
+/// Whether the queue of a listening socket may have connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
     /// Nothing waits in it. An event ends this.

@@ -205,7 +205,7 @@ impl Reactor {
         }
     }
 
-    /// What other threads call to wake the loop.
+    /// A function by which other threads wake the loop.
     pub(crate) fn bell(&self) -> impl Fn() + Send + 'static {
         self.inbox.bell()
     }

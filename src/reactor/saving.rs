@@ -1,6 +1,8 @@
-//! What the reactor does for saved history: it hands over what a tick has published, and takes reports.
+//! The reactor's part in saving history: it hands over what a tick has published, and takes
+//! reports.
 //!
-//! Owns the way between the engine, which says what is to be saved, and the thread that saves it.
+//! Owns the hand-over between the engine, whose records are to be saved, and the thread that saves
+//! them.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +12,7 @@ use crate::disk::{Event, Frozen, Health, HistoryBytes, Saver, Usage};
 use encke_core::engine::{DiskGauges, Engine};
 use encke_core::log::{Health as LogHealth, Mark};
 
-/// The saving of history.
+/// The state of saving history.
 pub(super) struct Saving {
     saver: Saver,
     /// The end of what is handed over.

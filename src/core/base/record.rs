@@ -13,7 +13,7 @@ pub const HEAD_BYTES: usize = 8;
 /// that were not written.
 pub const MAX_ENTRY_BYTES: usize = 1 << 30;
 
-/// What comes next in the bytes of a file.
+/// The next record of a file, as far as its bytes are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read<'b> {
     /// A whole record.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::pattern::Pattern;
 
-/// What holds for the channels whose names match a pattern.
+/// Limits and rights of the channels whose names match a pattern.
 ///
 /// ```
 /// use encke_core::config::{Config, Policy};

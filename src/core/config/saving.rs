@@ -17,7 +17,7 @@ pub struct Saving {
 }
 
 /// When what was written is synced, so that a power failure does not lose it. A message that was
-/// answered for survives a crash of the process in any case.
+/// acknowledged survives a crash of the process in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataSync {
     /// About once a second while there is something to sync. What a power failure loses is told to

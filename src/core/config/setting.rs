@@ -164,7 +164,7 @@ pub enum Kind {
     },
 }
 
-/// What is special about a [`Kind::Text`].
+/// A further rule for a [`Kind::Text`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextForm {
     /// Nothing.

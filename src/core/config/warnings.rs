@@ -5,7 +5,7 @@
 use super::{Config, Cors, DataFull, DataSync, Policy, Saving, Subscribe};
 
 impl Config {
-    /// What seems to be a mistake, each in one line.
+    /// Probable mistakes, each in one line.
     ///
     /// ```
     /// use encke_core::config::{Config, Policy};

@@ -6,8 +6,8 @@
 //!
 //! A state is a sequence of records ([`crate::base::record`]): a length, a checksum, and one value in
 //! the encoding of postcard 1; or, of a sequence, a byte that says whether more records of it follow,
-//! and many values. There is no other structure: who reads takes the values in the order in which they
-//! were written.
+//! and many values. There is no other structure: the reader takes the values in the order in which
+//! they were written.
 //!
 //! Invariants:
 //! - *Nothing is trusted.* Bytes that are no state of this format give a [`ThawError`]; they never

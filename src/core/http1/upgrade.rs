@@ -12,7 +12,7 @@ const KEY_BYTES: usize = 24;
 const SUBPROTOCOL: &[u8] = b"encke";
 
 bitflags! {
-    /// What the fields say.
+    /// The content of the fields.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     struct Says: u8 {
         /// `Upgrade` names `websocket`.

@@ -640,7 +640,7 @@ impl Hub {
         }
     }
 
-    /// What holds for a channel. During a reload, of one that still has the index of an earlier
+    /// The rules of a channel. During a reload, of one that still has the index of an earlier
     /// configuration, by its name.
     #[inline]
     fn rules(&self, index: u32) -> &Rules {

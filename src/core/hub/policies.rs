@@ -12,7 +12,7 @@ use crate::pattern::Pattern;
 /// The index of channels without a policy. There are at most 255 policies, 0 to 254.
 pub(super) const NO_POLICY: u8 = u8::MAX;
 
-/// What holds for a channel.
+/// The limits and properties of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Rules {
     pub(super) max_messages: usize,

@@ -39,7 +39,7 @@ impl Hub {
             || self.frames.meter().limit() != self.limits.max_frame_bytes
     }
 
-    /// Does a part of what a new configuration takes. Each channel and each message that is evicted
+    /// Applies a part of a new configuration. Each channel and each message that is evicted
     /// takes 1 of the budget; the comparison of a name with eight patterns 1 more.
     pub fn continue_reconfigure(&mut self, mut budget: usize) {
         if !self.is_reconfiguring() {
@@ -81,8 +81,8 @@ impl Hub {
         }
     }
 
-    /// Moves the limits of all channels together to where they shall be, as far as the budget
-    /// allows what is over to be evicted.
+    /// Moves the limits of all channels together towards their new values, as far as the budget
+    /// allows the excess to be evicted.
     pub(super) fn approach_limits(&mut self, budget: &mut usize) {
         let max_bytes = self.limits.max_total_bytes;
         while *budget > 0 && self.meter.used() > max_bytes && self.evict_oldest() {

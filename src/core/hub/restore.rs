@@ -33,7 +33,7 @@ pub struct Restored<'e> {
     pub subscribers: u32,
     /// The number of the newest message that its channel had evicted by then.
     pub floor: Seq,
-    /// What was published.
+    /// The message or end that was published.
     pub draft: Draft<'e>,
 }
 

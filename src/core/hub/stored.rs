@@ -96,7 +96,7 @@ impl Stored {
         self.event.as_ref()
     }
 
-    /// Its bytes in a shape, if somebody needed them before.
+    /// Its bytes in a shape, if they are cached.
     pub fn frame(&self, shape: Shape) -> Option<&Arc<SharedBytes>> {
         self.frames[usize::from(shape.0)].as_ref()
     }

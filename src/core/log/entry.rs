@@ -40,7 +40,7 @@ const FLOOR: u8 = 1 << 4;
 const END: u8 = 1 << 5;
 const RESERVED: u8 = !(TYPE | EVENT | KEY | FLOOR | END);
 
-/// What the log says.
+/// One event of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry<'e> {
     /// A message was published, or the end of a channel.
@@ -73,7 +73,7 @@ pub struct Message<'e> {
     pub subscribers: u32,
     /// The number of the newest message that its channel had evicted by then.
     pub floor: Seq,
-    /// What was published.
+    /// The message or end that was published.
     pub draft: Draft<'e>,
 }
 
@@ -269,7 +269,7 @@ fn data(kind: u8, bytes: &[u8]) -> Option<Data> {
     }
 }
 
-/// What is left to read of an entry.
+/// The rest of an entry that is being read.
 struct Bytes<'e>(&'e [u8]);
 
 impl<'e> Bytes<'e> {

@@ -18,7 +18,7 @@ const SKIPPED: u64 = 1 << 32;
 /// for longer than the 30 days that this is at least.
 const START: Time = Time(1 << 32);
 
-/// What a saved log keeps the same for as long as it lives.
+/// The properties of a saved log that never change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The epoch of its numbers.
@@ -70,13 +70,13 @@ impl Identity {
 /// How the log ended from which history is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogEnding {
-    /// All that it ever said is there: numbers go on.
+    /// All its records are there: numbers go on.
     Clean,
-    /// All that was answered for is there, but readers may have received more: numbers skip ahead, and
-    /// a cursor within what is skipped is current.
+    /// All acknowledged messages are there, but readers may have received more: numbers skip ahead,
+    /// and a cursor within what is skipped is current.
     Crashed,
-    /// What was answered for may be missing: history goes on in this epoch, and every cursor of the
-    /// one before is told a gap.
+    /// Acknowledged messages may be missing: history goes on in this epoch, and every reader with a
+    /// cursor of the one before gets a gap.
     TailLost(Epoch),
 }
 

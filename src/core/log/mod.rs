@@ -1,9 +1,9 @@
 //! The log: it numbers the messages, and the hub applies them in this order.
 //!
-//! Owns the kinds of log, and the one way of a message, or of the end of a channel, from a publisher
-//! into the hub, for HTTP and producers alike; the encoding of what a log says, and history that is
-//! read back from it. Whether a publisher has the right to publish is decided before. It has no
-//! socket, file, thread or clock.
+//! Owns the kinds of log, and the only path of a message, or of the end of a channel, from a
+//! publisher into the hub, for HTTP and producers alike; the encoding of its entries, and history
+//! that is read back from it. Whether a publisher has the right to publish is decided before. It
+//! has no socket, file, thread or clock.
 //!
 //! Invariants:
 //! - *Refused before numbered.* An earlier publish with the same key, and room for the message, are

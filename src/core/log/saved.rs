@@ -1,13 +1,13 @@
-//! A log that is saved: it numbers messages like one in memory, and keeps the records of what it says
-//! until they are saved.
+//! A log that is saved: it numbers messages like one in memory, and keeps its records until they
+//! are saved.
 //!
 //! Owns the records that are not saved yet, and the decision which of the saved ones still hold. It
 //! saves nothing: another thread takes the records, and says up to where it has written them.
 //!
-//! What has a number has a record, a message without content where its policy has `persist = false`:
-//! then only the number is kept, so that its loss is told after a restart. Losses have records where
-//! nothing else says that they are lost: a deletion at once, a forgotten channel when it is forgotten,
-//! and an eviction when the first record of an evicted message goes ([`Saved::carry`]).
+//! Every number has a record. If the policy of a message has `persist = false`, its record has the
+//! number alone, so that readers get a gap after a restart. Losses have records where nothing else
+//! says that they are lost: a deletion at once, a forgotten channel when it is forgotten, and an
+//! eviction when the first record of an evicted message goes ([`Saved::carry`]).
 //!
 //! Invariants:
 //! - *Appended before answered.* A publisher is answered when the log is saved up to the [`Mark`] that

@@ -133,7 +133,7 @@ impl Members<'_> {
     }
 }
 
-/// What an object publishes, with or without `data`, with `"end":true` or without. `is_described`:
+/// What a line publishes, with or without `data`, with `"end":true` or without. `is_described`:
 /// it has members that say something about the data.
 ///
 /// # Errors

@@ -46,7 +46,7 @@ pub struct Draft<'a> {
     pub kind: DraftKind,
 }
 
-/// What a [`Draft`] publishes.
+/// Whether a [`Draft`] publishes a message, the end of a channel, or both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DraftKind {
     /// A message.

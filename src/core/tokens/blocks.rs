@@ -12,7 +12,8 @@ const MAX_SUBJECTS: usize = 65_536;
 /// The most entries that one call removes because they have ended.
 const MAX_REMOVED: usize = 16;
 
-/// Blocked subjects. Trees, not hash tables: those who choose subjects cannot make them slow.
+/// Blocked subjects. They are trees and not hash tables, so that chosen subjects cannot make them
+/// slow.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     until_ms: BTreeMap<Arc<str>, u64>,

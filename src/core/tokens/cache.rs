@@ -25,7 +25,7 @@ const MAX_ENTRIES: usize = 65_536;
 /// The most bytes of all entries, overhead included.
 const MAX_BYTES: usize = 16 << 20;
 
-/// The bytes of a token that are hashed: 96 bits of its signature, which nobody can choose.
+/// The bytes of a token that are hashed: 96 bits of its signature, which a client cannot choose.
 const TAIL_BYTES: usize = 16;
 
 /// Bytes of an entry beside its token and its text: a place in the queue and a slot in the table, each

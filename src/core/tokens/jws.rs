@@ -16,7 +16,7 @@ pub const MAX_TOKEN_BYTES: usize = 4_096;
 /// A token, taken apart.
 #[derive(Debug)]
 pub(super) struct Jws<'a> {
-    /// What the signature signs: the first two parts, as they came.
+    /// The signed bytes: the first two parts, as they came.
     pub(super) signed: &'a [u8],
     /// The algorithm of the header, if it is one that a key could have.
     pub(super) algorithm: Option<Algorithm>,
@@ -93,7 +93,7 @@ fn read_header(text: &[u8]) -> Result<(Option<Algorithm>, Option<Box<str>>), Inv
             "it is encrypted, and only signed ones are read",
         ));
     }
-    // RFC 7515, section 4.1.11: who does not understand what is critical must refuse it.
+    // RFC 7515, section 4.1.11: a recipient must refuse critical extensions that it does not know.
     if header.get("crit").is_some() || header.get("b64").is_some() {
         return Err(Invalid::Form(
             "crit and b64 in its header are not supported",

@@ -36,7 +36,7 @@ struct Inner {
     fingerprint: [u8; 32],
 }
 
-/// What a JWKS says of a key beside its material.
+/// The properties of a key in a JWKS beside its material.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Label {
     /// The `kid` by which tokens choose it.
@@ -58,7 +58,7 @@ pub(super) enum KeyMaterial<'a> {
     Rsa { n: &'a [u8], e: &'a [u8] },
 }
 
-/// What `ring` needs to verify.
+/// The form of a key that `ring` verifies with.
 enum Verifier {
     Secret(hmac::Key),
     Ed25519([u8; 32]),

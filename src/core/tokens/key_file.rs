@@ -1,7 +1,7 @@
 //! The file of a key: which of the forms it has.
 //!
-//! Owns the distinction, where a mistake would be grave: whoever knows a public key could sign
-//! tokens if it were taken for a secret. So whatever looks like a key of another form is an error,
+//! Owns the distinction, where a mistake would be grave: if a public key were taken for a secret,
+//! anyone who knows it could sign tokens. So whatever looks like a key of another form is an error,
 //! and not a secret.
 
 use base64::Engine;

@@ -1,4 +1,4 @@
-//! Tokens: signed JWTs (RFC 7519) that say who asks and what is granted.
+//! Tokens: signed JWTs (RFC 7519) that name a subject and the channels it may use.
 //!
 //! Owns the keys, the verification, the cache of verified tokens, and the blocked subjects. It never
 //! sees a request or a connection, and has no clock: the date is an argument, in milliseconds since
@@ -47,7 +47,7 @@ use cache::Cache;
 use claims::Claims;
 use jws::Jws;
 
-/// What tokens are judged by.
+/// The rules for tokens: keys, and the claims that are required.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// The keys of the files, in their order, at most 64. Without any there are no tokens.
@@ -85,7 +85,7 @@ impl Rules {
     }
 }
 
-/// What happened to tokens since the start, and what is kept of them.
+/// Counters of verified and refused tokens since the start, and the sizes of the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Calls that found a good token by checking its signature.
@@ -227,7 +227,7 @@ impl Tokens {
         self.checks
     }
 
-    /// What happened to tokens since the start, and what is kept of them.
+    /// Counters of verified and refused tokens since the start, and the sizes of the cache.
     pub fn counts(&self) -> Counts {
         Counts {
             verified: self.verified,

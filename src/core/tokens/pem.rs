@@ -29,7 +29,7 @@ pub(super) struct Block<'a> {
     text: String,
 }
 
-/// What begins a block.
+/// The beginning of a block.
 const BEGIN: &str = "-----BEGIN ";
 
 /// Whether a file is meant as PEM: something in it begins a block, be it in quotes or behind a name.

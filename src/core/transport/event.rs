@@ -16,7 +16,7 @@ bitflags! {
         const ENVELOPE = 1 << 1;
         /// The data of messages is sent alone (`raw=1`).
         const RAW = 1 << 2;
-        /// What the client sends is published as it is (`publish=1`).
+        /// Messages of the client are published unchanged (`publish=1`).
         const PUBLISH = 1 << 3;
     }
 }
@@ -49,8 +49,8 @@ pub enum Event<'m> {
         cursor: MessageId,
         /// When to come back if the stream breaks, in milliseconds.
         retry_ms: u32,
-        /// The longest silence of the stream, in milliseconds. A client that hears nothing for
-        /// longer can tell that the connection is dead.
+        /// The longest time between two events of the stream, in milliseconds. A client that hears
+        /// nothing for longer can tell that the connection is dead.
         heartbeat_ms: u64,
         /// The page that a forever frame delivers to.
         target: Target<'m>,

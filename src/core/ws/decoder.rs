@@ -26,7 +26,7 @@ enum Kind {
     Binary,
 }
 
-/// What a client has sent.
+/// A message or control frame of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'d> {
     /// A whole text.

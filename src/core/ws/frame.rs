@@ -4,7 +4,7 @@
 
 use super::close::{CloseCode, MAX_REASON_BYTES};
 
-/// What a frame carries.
+/// The kind of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// The next part of a message.

@@ -1,4 +1,4 @@
-//! What is wrong with a file.
+//! The error of a file.
 //!
 //! Owns the form of its one line. Keys and values may contain anything, so they are made printable
 //! here.
@@ -8,7 +8,7 @@ use std::fmt;
 /// Longer keys and texts are cut: an error is one line that a log can take.
 pub(super) const MAX_SHOWN_CHARS: usize = 400;
 
-/// What is wrong with a file: `LINE: KEY: what is wrong; what is allowed`.
+/// The error of a file: `LINE: KEY: what is wrong; what is allowed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
     /// The line, from 1.

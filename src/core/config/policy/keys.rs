@@ -19,7 +19,7 @@ pub struct PolicyKey {
     pub name: &'static str,
     /// The kind of its values, and their field.
     pub kind: PolicyKind,
-    /// What holds where it is not given, in words.
+    /// The effect of leaving it out, in words.
     pub unset: &'static str,
     /// Its meaning, in one line.
     pub help: &'static str,

@@ -2,9 +2,8 @@
 //! of its token.
 //!
 //! Owns a number for each connection, and an entry for each pair of subject and key that such
-//! numbers name. Without keys for tokens there is none of it. A connection whose client may ask for
-//! more while it is parked has its whole token here as well, because what it asks for is judged by
-//! it.
+//! numbers name. A server without keys for tokens stores neither. If the client of a parked
+//! connection may ask for more, its whole token is here as well, to authorize what it asks for.
 //!
 //! Invariant: *no entry without a connection.* Each entry counts the connections that name it, and
 //! goes with the last, so there are never more entries than connections.

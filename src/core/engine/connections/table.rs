@@ -61,7 +61,7 @@ pub(in crate::engine) struct Connections {
     states: States,
     wheel: Wheel,
     timeouts: Timeouts,
-    /// The silence after which a stream gets a heartbeat.
+    /// The time without a write after which a stream gets a heartbeat.
     heartbeat_ms: u64,
     /// Counts the bytes of unfinished requests and unsent responses.
     pub(in crate::engine) buffers: Arc<Meter>,
@@ -258,7 +258,7 @@ impl Connections {
         self.arm_ms(index, self.timeouts.write_ms);
     }
 
-    /// The longest silence of a stream of this pace, in milliseconds.
+    /// The longest time between two writes to a stream of this pace, in milliseconds.
     pub(in crate::engine) fn silence_ms(&self, pace_ms: u16) -> u64 {
         self.heartbeat_ms.max(u64::from(pace_ms))
     }

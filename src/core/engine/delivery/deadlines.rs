@@ -22,8 +22,8 @@ const SWEEP: usize = 256;
 /// limits and evicted.
 const RECONFIGURED: usize = 1_024;
 
-/// Does what is due, for at most `budget` connections. `unsaved` is the end of the log, if that is not
-/// saved.
+/// Handles the deadlines that have passed, of at most `budget` connections. `unsaved` is the end of
+/// the log, if that is not saved.
 pub(in crate::engine) fn serve_deadlines(
     delivery: &mut Delivery,
     mut budget: usize,

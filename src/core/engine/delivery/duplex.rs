@@ -11,7 +11,7 @@ use crate::engine::routing::{Names, Receive, Since};
 use crate::message::MessageId;
 use crate::ws::{self, CloseCode, Opcode};
 
-/// What a stream follows after a change.
+/// The position of a stream after it follows other channels.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Followed {
     /// The cursor from which it goes on.
@@ -100,7 +100,7 @@ pub(in crate::engine) fn close(delivery: &mut Delivery, index: u32, code: CloseC
     leave(delivery, index);
 }
 
-/// Ends a stream whose client has sent a close frame, with the same code.
+/// Ends a stream after its client's close frame, with the same code.
 pub(in crate::engine) fn echo_close(delivery: &mut Delivery, index: u32, code: Option<u16>) {
     ws::write(&mut delivery.response.out, Opcode::Close, |out| {
         let code = code.map(u16::to_be_bytes);

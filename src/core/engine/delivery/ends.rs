@@ -1,18 +1,18 @@
-//! The ends of channels, as readers are told of them.
+//! The ends of channels in responses to readers.
 //!
 //! Owns which ends a batch or the opening of a stream tells. A reader is done when it has received
-//! the ends of all its channels: it is told so, and nothing more comes. One that follows several
-//! channels is told of each that ends before the others. An end may be evicted before it is told, so
-//! behind a gap a reader is told of all that have ended. Nothing here is on the path of a message: it
-//! is asked where an end or a gap is among the items, and where a reader begins on channels that have
-//! ended.
+//! the ends of all its channels: its response says so, and nothing more comes. A reader of several
+//! channels gets each end that comes before the others. An end may be evicted before it is told, so
+//! behind a gap a reader is told of all that have ended. Nothing here is on the path of a message:
+//! it is asked where an end or a gap is among the items, and where a reader begins on channels that
+//! have ended.
 
 use super::start::Start;
 use crate::engine::routing::{Names, Since};
 use crate::hub::{Channels, Hub, Item};
 use crate::message::Seq;
 
-/// What a reader is told of the ends of its channels.
+/// The ends of its channels that a response reports to a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum EndsNotice {
     /// Nothing.
@@ -44,8 +44,8 @@ impl EndsNotice {
     }
 }
 
-/// What a held poll that follows `followed` is told with these items, after which its client is at
-/// `cursor`.
+/// The ends that the response to a held poll with these items reports. The poll follows `followed`,
+/// and its client is at `cursor` afterwards.
 #[cold]
 pub(super) fn among(
     hub: &Hub,
@@ -63,8 +63,8 @@ pub(super) fn among(
     }
 }
 
-/// What the response to a poll tells that is answered at once. `known` are those of its channels that
-/// exist; `cursor` is that of the batch, which holds `items` and may tell a gap.
+/// The ends that the response to a poll reports that is answered at once. `known` are those of its
+/// channels that exist; `cursor` is that of the batch, which holds `items` and may tell a gap.
 #[inline]
 pub(super) fn at_poll(
     hub: &Hub,

@@ -91,7 +91,7 @@ pub(in crate::engine) fn open(
     let messages = message_count(&items);
     // An immediate response without messages invites an endless loop of requests: a gap does so for
     // a client whose requests reach two servers in turn that do not know each other's cursors.
-    // So does one who is done and does not know it.
+    // So does a client that keeps polling after all its channels have ended.
     let is_immediate = request.receive == Receive::Poll || gap || ends.is_all();
     let is_barren = messages == 0 && is_immediate;
     let batch = Batch {
@@ -355,7 +355,8 @@ fn respond(delivery: &mut Delivery, index: u32, items: &[Item], more: bool) {
     end_hold(delivery, index);
 }
 
-/// What the response to a held poll tells of ends: with what it has accumulated, else with `items`.
+/// The ends that the response to a held poll reports: those it has accumulated, else those among
+/// `items`.
 fn ends_notice(
     delivery: &Delivery,
     index: u32,
@@ -462,7 +463,7 @@ fn end_hold(delivery: &mut Delivery, index: u32) {
     connections.enter(index, State::Idle);
 }
 
-/// What the response to a held poll may still take.
+/// The room that the response to a held poll has left.
 pub(super) fn room(conn: &Conn, max_batch: Take) -> Take {
     let messages = conn.options().map_or(max_batch.messages, |options| {
         let lingered = options.lingered.messages.len();

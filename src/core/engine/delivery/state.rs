@@ -1,4 +1,4 @@
-//! What delivery works on: connections, the hub, the response under way, and random numbers.
+//! The state of delivery: connections, the hub, the response under way, and random numbers.
 //!
 //! Owns these, and the small steps that every other file of the module takes with them.
 

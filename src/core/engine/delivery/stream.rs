@@ -71,7 +71,7 @@ pub(in crate::engine) fn open(
     let is_over = ends::are_over(&delivery.hub, request.names, start);
     if is_over && transport.describe().resumes_by_itself && matches!(params.since, Since::After(_))
     {
-        // It has the end, and comes back by itself, until it is told not to.
+        // The client has the end already. It reconnects by itself until it gets a 204.
         delivery.response.no_content(request.context);
         return Ok(status::NO_CONTENT);
     }
@@ -108,7 +108,8 @@ pub(in crate::engine) fn open(
     };
     write_head(delivery, format, request);
     write_opening(delivery, format, params, start);
-    // It is told of earlier ends again, since its client may follow a channel for the first time.
+    // Ends before the cursor are reported again: the client may follow a channel for the first
+    // time.
     let ended = delivery.hub.done_among(&channels, start.cursor);
     if !ended.is_empty() {
         write_ended(delivery, format, &ended, start.cursor);

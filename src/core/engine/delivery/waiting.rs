@@ -30,7 +30,7 @@ pub(super) struct Waiting {
     pub(super) answer: Answer,
 }
 
-/// What is answered.
+/// The response that waits.
 pub(in crate::engine) enum Answer {
     /// A request: 200 with this JSON, or 204.
     Http {

@@ -1,4 +1,4 @@
-//! What the client of a WebSocket asks for in a frame.
+//! The commands that the client of a WebSocket sends in frames.
 //!
 //! Owns the members of a command. It executes none.
 
@@ -21,7 +21,7 @@ const MAX_GIVEN: usize = 1_024;
 /// The characters of what is wrong that a refusal repeats.
 const MAX_REPEATED_CHARS: usize = 300;
 
-/// What is asked for.
+/// A command.
 #[derive(Debug)]
 pub(super) enum Command<'t> {
     /// To follow these channels instead of the present ones.

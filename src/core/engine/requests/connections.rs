@@ -21,7 +21,7 @@ const TICK_BUDGET: usize = 16_384;
 /// The longest block, in seconds: 30 days.
 const MAX_BLOCK_S: u64 = 30 * 24 * 3_600;
 
-/// What is done with the connections that are found.
+/// Whether the connections that are found are counted or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     /// They are counted.

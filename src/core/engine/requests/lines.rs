@@ -1,7 +1,8 @@
 //! Publishing by lines: each line of a body is published when its line end arrives.
 //!
-//! Owns the way of a line from the body to the log, what the request is answered, and when its rights
-//! are judged again: it may last for hours. A bad line ends it, and what came before stays published.
+//! Owns the path of a line from the body to the log, the response to the request, and when its
+//! rights are judged again: it may last for hours. A bad line ends it, and the lines before stay
+//! published.
 //!
 //! Invariant: *a line is published at once or never.* A line that arrived waits only for its turn, or
 //! until the acknowledgements before it are read.
@@ -90,7 +91,7 @@ pub(super) fn begin(
     proceed(requests, delivery, index, upload, rest).unwrap_or(rest.len())
 }
 
-/// What an operation to publish by lines asks for, and who asks.
+/// The plan of a request to publish by lines, and the identity that its credential proved.
 fn plan(operation: Operation<'_>, head: &Head<'_>) -> (LinePlan, Identity) {
     let Operation::PublishByLines {
         channel,
@@ -159,7 +160,7 @@ pub(super) fn proceed(
     Some(taken)
 }
 
-/// What a request by lines waits for after a step.
+/// The state of a request by lines after a step.
 enum Step {
     /// Its turn: more lines are there.
     Waits,

@@ -1,7 +1,7 @@
 //! `/metrics`: the engine's counters in the Prometheus text format.
 //!
 //! Owns the names and the help of metrics. The counters themselves are plain numbers, counted
-//! where things happen and copied here when somebody asks.
+//! where things happen and copied here for each scrape.
 
 mod disk;
 mod upgrades;

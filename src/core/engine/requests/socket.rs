@@ -1,4 +1,4 @@
-//! What the clients of WebSockets ask for: other channels, and publishing.
+//! The commands of clients of WebSockets: to follow other channels, and to publish.
 //!
 //! Owns the answers to their messages. A refused command gets an error object, and the connection
 //! stays open. On a raw socket, which has no error objects, and for binary frames, which cannot be
@@ -210,7 +210,8 @@ fn shortened(text: &str) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
-/// What the credential of a parked socket, or of a request that publishes by lines, still proves.
+/// The identity that the credential of a parked socket, or of a request that publishes by lines,
+/// proves now.
 pub(super) fn identity(
     requests: &mut Requests,
     delivery: &Delivery,

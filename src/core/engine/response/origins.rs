@@ -103,7 +103,7 @@ impl Origins {
         origin.filter(|_| self.are_several())
     }
 
-    /// What responses say to clients whose origin is not echoed.
+    /// The CORS origin in responses to clients whose origin is not echoed.
     pub(super) fn common(&self) -> CommonOrigin<'_> {
         let mut allowed = self.places.iter().flatten();
         match (allowed.next(), allowed.next()) {

@@ -15,11 +15,11 @@ use crate::hub::Refusal;
 pub(in crate::engine) struct Problem {
     pub(in crate::engine) status: u16,
     detail: Cow<'static, str>,
-    /// What few refusals have: a refusal is moved often.
+    /// Parts that few refusals have. They are boxed because a refusal is moved often.
     more: Option<Box<More>>,
 }
 
-/// What only some refusals say.
+/// The parts that only some refusals have.
 #[derive(Clone, Debug, Default)]
 struct More {
     /// Header fields that only this refusal has.
@@ -86,7 +86,7 @@ impl Problem {
         encode::problem(out, title, self.status, &self.detail);
     }
 
-    /// What is to be done, in words.
+    /// The reason and what to do about it, in words.
     pub(in crate::engine) fn detail(&self) -> &str {
         &self.detail
     }

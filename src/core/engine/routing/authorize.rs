@@ -280,12 +280,12 @@ impl Authorizer {
         }
     }
 
-    /// What the credential of a request proves.
+    /// The identity that the credential of a request proves.
     ///
     /// # Errors
     ///
-    /// 401 for a token that is not valid, also where none is needed: a client that meant to be
-    /// somebody is never treated as anonymous.
+    /// 401 for a token that is not valid, also where none is needed: a client that sends a
+    /// credential is never treated as anonymous.
     fn identify(
         &mut self,
         head: &Head<'_>,
@@ -311,8 +311,8 @@ impl Authorizer {
         }
     }
 
-    /// What the credential of a parked connection proves now. `token` is the one that was kept of
-    /// it.
+    /// The identity that the credential of a parked connection proves now. `token` is the one that
+    /// was kept of it.
     ///
     /// # Errors
     ///

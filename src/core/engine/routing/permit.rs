@@ -13,7 +13,7 @@ use crate::engine::connections::Access;
 use crate::engine::response::Problem;
 use crate::tokens::{Invalid, Token};
 
-/// What the credential of a request proves.
+/// The identity that the credential of a request proves.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum Identity {
     /// It has none.
