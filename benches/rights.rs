@@ -1,5 +1,5 @@
-//! Rights of many parked connections: a subject's connections are ended, tokens expire together, and
-//! a reload changes what holds for a million channels.
+//! Rights of many parked connections: a subject's connections are ended, tokens expire together,
+//! and a reload changes what holds for a million channels.
 //!
 //! No criterion: it prints its figures once, times of the processor. Without `--bench` (as under
 //! `cargo test --benches`) it does the same with fewer, as a check that it works.

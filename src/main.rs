@@ -1,4 +1,5 @@
-//! The `encke` binary: options, log, signals, server, standard input if `--stdin` is given, and upgrades.
+//! The `encke` binary: options, log, signals, server, standard input if `--stdin` is given, and
+//! upgrades.
 //!
 //! Owns the process: its exit code, its log and its threads. Everything else is in the library.
 

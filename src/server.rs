@@ -97,8 +97,8 @@ impl std::error::Error for Error {
 }
 
 impl Server {
-    /// Reads the saved history, if there is any, and listens on the addresses of `config`. Raises the
-    /// soft file limit of the process to the hard one.
+    /// Reads the saved history, if there is any, and listens on the addresses of `config`. Raises
+    /// the soft file limit of the process to the hard one.
     ///
     /// # Errors
     ///
@@ -152,9 +152,9 @@ impl Server {
         })
     }
 
-    /// Takes over a running server of another process: its connections, its history and its listening
-    /// sockets. It listens in addition where `config` says and the other one does not. It serves when it
-    /// [runs](Server::run); until then the other one can, and does where this fails.
+    /// Takes over a running server of another process: its connections, its history and its
+    /// listening sockets. It listens in addition where `config` says and the other one does not. It
+    /// serves when it [runs](Server::run); until then the other one can, and does where this fails.
     ///
     /// # Errors
     ///
@@ -243,21 +243,22 @@ impl Server {
         Ok(())
     }
 
-    /// Allows upgrades: [`Handle::upgrade`] starts `program`, whose standard input is then not that of
-    /// this process but a socket, by which it takes everything over ([`TakeOver::from_stdin`],
-    /// [`Server::take_over`]). If it does, [`Server::run`] returns, and this process is to end at once: its
-    /// sockets are left open, so that none of them is closed twice. If it does not, this server serves on,
-    /// and logs why. `notify` is called on the reactor's thread; it must not block.
+    /// Allows upgrades: [`Handle::upgrade`] starts `program`, whose standard input is then not that
+    /// of this process but a socket, by which it takes everything over ([`TakeOver::from_stdin`],
+    /// [`Server::take_over`]). If it does, [`Server::run`] returns, and this process is to end at
+    /// once: its sockets are left open, so that none of them is closed twice. If it does not, this
+    /// server serves on, and logs why. `notify` is called on the reactor's thread; it must not
+    /// block.
     ///
-    /// Publishers of other threads than that of [`Server::read_stdin`] are not handed over: to allow
-    /// upgrades is for a program that has none.
+    /// Publishers of other threads than that of [`Server::read_stdin`] are not handed over: to
+    /// allow upgrades is for a program that has none.
     pub fn upgrade_to(&mut self, program: Program, notify: impl FnMut(Stage) + Send + 'static) {
         self.reactor.upgrade_to(program, Box::new(notify));
     }
 
-    /// Calls `run` on the reactor's thread when this server has taken over another one, and the process
-    /// of that has said so to whom it concerns. Its argument says whether the settings may have changed
-    /// since they were read, so that they are to be read again. It must not block.
+    /// Calls `run` on the reactor's thread when this server has taken over another one, and the
+    /// process of that has said so to whom it concerns. Its argument says whether the settings may
+    /// have changed since they were read, so that they are to be read again. It must not block.
     pub fn when_taken_over(&mut self, run: impl FnOnce(bool) + Send + 'static) {
         self.reactor.when_taken_over(Box::new(run));
     }
@@ -266,8 +267,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The system call of the poll failed. Or this server should take over another one, and that serves
-    /// on. Or the process that has taken over has ended at once.
+    /// The system call of the poll failed. Or this server should take over another one, and that
+    /// serves on. Or the process that has taken over has ended at once.
     pub fn run(self) -> Result<(), Error> {
         // Producers learn that the server is closed when the last receiver of their queue is
         // dropped.

@@ -60,8 +60,8 @@ impl Signals {
             register_conditional_shutdown(signal, 128 + signal, Arc::clone(&is_second))?;
             register(signal, Arc::clone(&is_second))?;
         }
-        // A file that would exceed the limit of the process is an error of its write. By default the
-        // signal ends the process.
+        // A file that would exceed the limit of the process is an error of its write. By default
+        // the signal ends the process.
         register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let (read, write) = UnixStream::pair()?;
         let all = [SIGTERM, SIGINT, SIGHUP, SIGUSR2];

@@ -83,7 +83,8 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<OwnedFd> {
 }
 
 impl Sockets {
-    /// Sockets that an old process hands over: those for receivers, and those of the control surface.
+    /// Sockets that an old process hands over: those for receivers, and those of the control
+    /// surface.
     pub(crate) fn of([listen, control]: [Vec<Address>; 2]) -> Sockets {
         Sockets {
             is_any: !listen.is_empty() || !control.is_empty(),
@@ -98,8 +99,8 @@ pub(crate) fn notify_ready() {
     notify(&[NotifyState::Ready]);
 }
 
-/// Notifies the manager that this process has taken over, and lives: what it has said so far came before
-/// it was the main process, and was not heard.
+/// Notifies the manager that this process has taken over, and lives: what it has said so far came
+/// before it was the main process, and was not heard.
 pub(crate) fn notify_taken_over() {
     let mut state = vec![NotifyState::Ready];
     if sd_notify::watchdog_enabled().is_some() {
@@ -108,8 +109,8 @@ pub(crate) fn notify_taken_over() {
     notify(&state);
 }
 
-/// Notifies the manager of an upgrade: it reloads, until it is ready again or another process is the
-/// main one.
+/// Notifies the manager of an upgrade: it reloads, until it is ready again or another process is
+/// the main one.
 pub(crate) fn notify_upgrade(stage: Stage) {
     match stage {
         Stage::Begun => notify_reloading(),

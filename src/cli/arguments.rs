@@ -44,7 +44,8 @@ pub(super) enum Mode {
     Check,
 }
 
-/// The command line: `serve` or `check`, and one option per setting; or `token`, and its own options.
+/// The command line: `serve` or `check`, and one option per setting; or `token`, and its own
+/// options.
 pub(super) fn command() -> Command {
     let mode = Arg::new(MODE)
         .value_name("COMMAND")

@@ -38,8 +38,8 @@ pub(super) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> 
     Ok(found.collect())
 }
 
-/// Accepts every host name without looking for its addresses: where they are not used, a name server
-/// that does not answer is no reason to refuse them.
+/// Accepts every host name without looking for its addresses: where they are not used, a name
+/// server that does not answer is no reason to refuse them.
 pub(super) fn unresolved(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let ip = host.parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Ok(vec![SocketAddr::new(ip, port)])

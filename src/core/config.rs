@@ -2,9 +2,9 @@
 //!
 //! Owns the meaning and the defaults of the settings; in `table`, their names, ranges and help; in
 //! `setting` and `value`, how texts are parsed; in `file`, the format of a file of settings; in
-//! `policy`, what holds for channels by name; in `check`, the rules for combinations; in `warnings`,
-//! the combinations that are allowed and have no effect. It never reads the command line, the
-//! environment or a file: `cli`, in the binary, does.
+//! `policy`, what holds for channels by name; in `check`, the rules for combinations; in
+//! `warnings`, the combinations that are allowed and have no effect. It never reads the command
+//! line, the environment or a file: `cli`, in the binary, does.
 
 mod address;
 mod check;
@@ -65,7 +65,8 @@ pub struct Config {
     pub tokens: tokens::Rules,
     /// The cookie in which a token may come. `None`: cookies are not looked at.
     pub token_cookie: Option<String>,
-    /// Channels from which anyone may receive. `None`: all if there are no keys of tokens, else none.
+    /// Channels from which anyone may receive. `None`: all if there are no keys of tokens, else
+    /// none.
     pub anonymous: Option<Vec<Pattern>>,
     /// Origins whose pages may read responses.
     pub cors: Cors,
@@ -123,8 +124,8 @@ pub struct Config {
     pub drain: Duration,
     /// Time for which a drain still accepts connections.
     pub drain_delay: Duration,
-    /// Time within which a new process must have taken everything over, so that the old one does not
-    /// serve on.
+    /// Time within which a new process must have taken everything over, so that the old one does
+    /// not serve on.
     pub upgrade_timeout: Duration,
 }
 

@@ -1,8 +1,8 @@
 //! The file `head`: what a start has to know before it reads the messages.
 //!
-//! Owns its format, in text: that of the directory, the identity of the log, how surely messages were
-//! saved, how the last process ended, and a checksum. It is replaced as a whole, so it is either the old
-//! one or the new one.
+//! Owns its format, in text: that of the directory, the identity of the log, how surely messages
+//! were saved, how the last process ended, and a checksum. It is replaced as a whole, so it is
+//! either the old one or the new one.
 
 use std::fmt;
 use std::fs;

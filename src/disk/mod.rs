@@ -1,8 +1,8 @@
 //! Saved history: the directory, and the threads that write it.
 //!
-//! Owns the files of `--data-dir`: what is written when, what is read at the start, and what is removed.
-//! It moves the bytes of records and decides nothing about messages: which of them still hold is for
-//! the log to say.
+//! Owns the files of `--data-dir`: what is written when, what is read at the start, and what is
+//! removed. It moves the bytes of records and decides nothing about messages: which of them still
+//! hold is for the log to say.
 //!
 //! ```text
 //! open      lock, head, mark; segments are read, damage is cut off
@@ -11,8 +11,8 @@
 //! keeper    the thread for slow operations: syncs, reads old segments, removes them
 //! ```
 //!
-//! The reactor hands over the records of a tick, and gets a report when they are written. At most one
-//! hand-over is under way; the next one takes all that has gathered meanwhile.
+//! The reactor hands over the records of a tick, and gets a report when they are written. At most
+//! one hand-over is under way; the next one takes all that has gathered meanwhile.
 
 #[cfg(test)]
 mod faulty;
@@ -58,7 +58,8 @@ pub(crate) fn lock(dir: &Path, config: &Config, identity: Identity) -> Result<Lo
     Locked::new(Arc::new(System), dir, config, head::this_boot(), identity)
 }
 
-/// Starts to save in a directory that was read. The log goes on in this epoch, after this number. `wake` wakes the reactor when there is a report.
+/// Starts to save in a directory that was read. The log goes on in this epoch, after this number.
+/// `wake` wakes the reactor when there is a report.
 ///
 /// # Errors
 ///
@@ -80,8 +81,9 @@ pub(crate) fn start(
     )
 }
 
-/// Goes on in a directory where another process has left, whose lock is handed over. It rests, so that
-/// nothing changes as long as that may come back. `wake` wakes the reactor when there is a report.
+/// Goes on in a directory where another process has left, whose lock is handed over. It rests, so
+/// that nothing changes as long as that may come back. `wake` wakes the reactor when there is a
+/// report.
 ///
 /// # Errors
 ///

@@ -122,8 +122,8 @@ pub(crate) struct Locked {
 }
 
 impl Locked {
-    /// Creates the directory if there is none, locks it, and reads its head. `identity` is that of a
-    /// new history.
+    /// Creates the directory if there is none, locks it, and reads its head. `identity` is that of
+    /// a new history.
     pub(super) fn new(
         files: Arc<dyn Files>,
         dir: &Path,
@@ -180,8 +180,8 @@ impl Locked {
     ///
     /// # Errors
     ///
-    /// The directory cannot be listed, or a file not be read: then nothing is changed. Or a file cannot
-    /// be changed.
+    /// The directory cannot be listed, or a file not be read: then nothing is changed. Or a file
+    /// cannot be changed.
     pub(crate) fn read(self, each: impl FnMut(&[u8]) -> bool) -> Result<Opened, DataError> {
         let mark = Mark::read(&self.dir).unwrap_or_else(|error| {
             log::error!("{}: {error}", self.dir.join(super::mark::NAME).display());
@@ -252,7 +252,8 @@ impl Locked {
         }
     }
 
-    /// Reads the segments. Nothing is changed before all are read: an error of the system is no damage.
+    /// Reads the segments. Nothing is changed before all are read: an error of the system is no
+    /// damage.
     fn read_segments(
         &self,
         mark: Option<Mark>,
@@ -311,8 +312,8 @@ impl Locked {
         Ok((parts, counts))
     }
 
-    /// Cuts segments behind their last good records, and closes the gaps between their numbers, so that
-    /// the next start finds nothing wrong.
+    /// Cuts segments behind their last good records, and closes the gaps between their numbers, so
+    /// that the next start finds nothing wrong.
     fn mend(&self, parts: Vec<Part>) -> Result<VecDeque<Segment>, DataError> {
         let mut good = VecDeque::new();
         if parts.iter().any(|part| part.is_faulty)

@@ -1,8 +1,9 @@
 //! When the oldest segment is to go.
 //!
-//! Owns the bound of the directory: twice `--history-total-bytes`, as it is in force, and two segments. A segment goes when
-//! more is on disk than can hold. Its records that hold are written again, which
-//! is paid for by new ones: so it cannot happen over and over while nothing is published.
+//! Owns the bound of the directory: twice `--history-total-bytes`, as it is in force, and two
+//! segments. A segment goes when more is on disk than can hold. Its records that hold are written
+//! again, which is paid for by new ones: so it cannot happen over and over while nothing is
+//! published.
 
 /// The bytes of history in memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,7 +68,8 @@ impl Plan {
 
     /// Whether the oldest segment, of so many bytes, goes now, as there are `total_bytes` on disk.
     pub(super) fn lets_go(&mut self, segment_bytes: u64, total_bytes: u64) -> bool {
-        // History has fewer bytes on disk than in memory. What is beyond them costs time at the start.
+        // History has fewer bytes on disk than in memory. What is beyond them costs time at the
+        // start.
         let usual = self.history_bytes + self.history_bytes / 4 + 2 * self.segment_bytes;
         let bound = 2 * self.max_history_bytes;
         let price = match () {

@@ -85,8 +85,8 @@ impl Saver {
         })
     }
 
-    /// Starts the threads where another process has left. They rest, so that nothing changes as long as
-    /// that may come back.
+    /// Starts the threads where another process has left. They rest, so that nothing changes as
+    /// long as that may come back.
     pub(super) fn go_on(
         files: Arc<dyn Files>,
         store: Store,
@@ -191,8 +191,8 @@ impl Saver {
         self.judged != self.judged_before
     }
 
-    /// Notes that a chunk of old records was judged, and that so many of its bytes will be handed over
-    /// again. `None`: it cannot be judged, so its records are lost.
+    /// Notes that a chunk of old records was judged, and that so many of its bytes will be handed
+    /// over again. `None`: it cannot be judged, so its records are lost.
     pub(crate) fn judged(&mut self, bytes: Option<u64>) {
         self.judged += 1;
         self.carried_bytes += bytes.unwrap_or(0);
@@ -200,8 +200,8 @@ impl Saver {
     }
 
     /// Hands over records. `newest` is the newest number that was given, `history` how much
-    /// there is in memory. Call it if [`Saver::is_idle`]. Returns whether they are written already, so that
-    /// there is a report.
+    /// there is in memory. Call it if [`Saver::is_idle`]. Returns whether they are written already,
+    /// so that there is a report.
     pub(crate) fn hand_over(
         &mut self,
         records: Vec<u8>,
@@ -234,8 +234,8 @@ impl Saver {
         is_written || is_lost
     }
 
-    /// Lets nothing begin any more, so that another process can take over, or lets it go on. There is a
-    /// report when nothing is under way.
+    /// Lets nothing begin any more, so that another process can take over, or lets it go on. There
+    /// is a report when nothing is under way.
     pub(crate) fn rest(&self, is_wanted: bool) {
         // Where the thread has panicked, there is never such a report.
         let _ = self.jobs.send(Job::Rest(is_wanted));
@@ -263,8 +263,8 @@ impl Saver {
         writer.unwrap_or_else(PoisonError::into_inner).freeze()
     }
 
-    /// Saves the last records, ends the directory cleanly, and waits for the threads, unless the disk
-    /// hangs. `newest` is the newest number that was given.
+    /// Saves the last records, ends the directory cleanly, and waits for the threads, unless the
+    /// disk hangs. `newest` is the newest number that was given.
     pub(crate) fn finish(mut self, records: Vec<u8>, newest: Seq) {
         let last = Batch {
             records,

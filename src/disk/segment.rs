@@ -1,7 +1,7 @@
 //! A segment: a file of records, in the order in which they were saved.
 //!
-//! Owns the names of segments, their first bytes, and reading them. Segments are numbered from 1; the
-//! numbers that exist are not dense, because the oldest segments are removed.
+//! Owns the names of segments, their first bytes, and reading them. Segments are numbered from 1;
+//! the numbers that exist are not dense, because the oldest segments are removed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -48,8 +48,8 @@ pub(super) enum Stop {
     Damaged,
 }
 
-/// Passes the entries of a segment to `each`, which refuses what it cannot read. Returns the bytes up
-/// to the last good record, and what follows.
+/// Passes the entries of a segment to `each`, which refuses what it cannot read. Returns the bytes
+/// up to the last good record, and what follows.
 ///
 /// # Errors
 ///

@@ -1,12 +1,13 @@
 //! The directory of saved history, as it is written: segments, the mark and the head.
 //!
-//! Owns the files and their sizes. It is told what to write and when; it knows no thread and no time.
+//! Owns the files and their sizes. It is told what to write and when; it knows no thread and no
+//! time.
 //!
 //! Invariants:
-//! - *A record is whole or not there.* Where a write fails, the segment ends at its last good record,
-//!   and the next write begins there.
-//! - *Head before numbers.* No number is given before the head says that a process runs, and the mark
-//!   after which number it goes on.
+//! - *A record is whole or not there.* Where a write fails, the segment ends at its last good
+//!   record, and the next write begins there.
+//! - *Head before numbers.* No number is given before the head says that a process runs, and the
+//!   mark after which number it goes on.
 //! - *Records before the mark*: see `mark`.
 
 use std::collections::VecDeque;
@@ -118,8 +119,8 @@ impl Store {
         self.is_head_written = false;
     }
 
-    /// Writes the head and the mark, if that is still to be done: the head first, so that the mark never
-    /// hides damage from a start that does not know of it. No number may be given before: a
+    /// Writes the head and the mark, if that is still to be done: the head first, so that the mark
+    /// never hides damage from a start that does not know of it. No number may be given before: a
     /// start after a crash would give it again.
     pub(super) fn begin(&mut self) -> io::Result<()> {
         if !self.is_head_written {
@@ -320,8 +321,8 @@ impl Store {
         }
     }
 
-    /// Ends cleanly: everything is on the medium, and the head says so. `newest` is the newest number
-    /// that was given.
+    /// Ends cleanly: everything is on the medium, and the head says so. `newest` is the newest
+    /// number that was given.
     pub(super) fn end(&mut self, newest: Seq) -> io::Result<()> {
         self.sync_all()?;
         self.newest = self.newest.max(newest);

@@ -1,18 +1,20 @@
 //! Changes of the directory: writes, retries, syncs and removals.
 //!
-//! Owns the order of these, in a state machine behind a lock. A thread drives it. The reactor writes by
-//! itself where that takes a few microseconds: a small write to the page cache, while nothing else is
-//! under way. To hand such a write to another thread and to wait for it takes several times as long.
-//! Each hand-over is answered by a report, and there is one when writing begins to fail and works again.
+//! Owns the order of these, in a state machine behind a lock. A thread drives it. The reactor
+//! writes by itself where that takes a few microseconds: a small write to the page cache, while
+//! nothing else is under way. To hand such a write to another thread and to wait for it takes
+//! several times as long. Each hand-over is answered by a report, and there is one when writing
+//! begins to fail and works again.
 //!
 //! Invariants:
-//! - *The reactor waits for no sync.* It writes only if there is none under way that may make a write wait,
-//!   and never with `--data-sync always`. A write of its own may still wait, where the system has no room
-//!   in its page cache or the disk hangs: that is the price of its speed. After one that took long it
-//!   leaves the next ones to the thread.
-//! - *What was handed over is kept until it is written.* Nothing is given up because a write failed.
-//! - *A segment goes after its records were judged*: they were read, handed to the reactor, and those
-//!   that still hold are saved again, synced if `--data-sync` syncs.
+//! - *The reactor waits for no sync.* It writes only if there is none under way that may make a
+//!   write wait, and never with `--data-sync always`. A write of its own may still wait, where the
+//!   system has no room in its page cache or the disk hangs: that is the price of its speed. After
+//!   one that took long it leaves the next ones to the thread.
+//! - *What was handed over is kept until it is written.* Nothing is given up because a write
+//!   failed.
+//! - *A segment goes after its records were judged*: they were read, handed to the reactor, and
+//!   those that still hold are saved again, synced if `--data-sync` syncs.
 
 use std::fs::File;
 use std::io;
@@ -44,9 +46,9 @@ const MARK_INTERVAL: Duration = Duration::from_millis(20);
 /// The largest write of the reactor.
 const MAX_DIRECT_BYTES: usize = 256 << 10;
 
-/// A write of the reactor that takes longer is the last one for a while: for so many times as long. So
-/// on a disk that is slow it waits for no more than a small part of its time. One that hangs can stop it
-/// once, for as long as it hangs.
+/// A write of the reactor that takes longer is the last one for a while: for so many times as long.
+/// So on a disk that is slow it waits for no more than a small part of its time. One that hangs can
+/// stop it once, for as long as it hangs.
 const SLOW_WRITE: Duration = Duration::from_millis(1);
 const PAUSE_FACTOR: u32 = 20;
 
@@ -70,7 +72,8 @@ pub(super) struct Batch {
     pub(super) records: Vec<u8>,
     /// The newest number that was given when it was handed over.
     pub(super) newest: Seq,
-    /// How many chunks of old records were judged by then, and the bytes of `records` that are theirs.
+    /// How many chunks of old records were judged by then, and the bytes of `records` that are
+    /// theirs.
     pub(super) judged: u64,
     pub(super) carried_bytes: u64,
     /// Whether a chunk could not be judged.
@@ -277,8 +280,8 @@ impl Writer {
         let _ = self.store.begin();
     }
 
-    /// Writes what is pending, unless it has to wait: for the time of the next attempt while writing
-    /// fails, or for a segment that is about to go where there would be too many bytes.
+    /// Writes what is pending, unless it has to wait: for the time of the next attempt while
+    /// writing fails, or for a segment that is about to go where there would be too many bytes.
     fn write_pending(&mut self) {
         let Some(batch) = &self.pending else {
             return;
@@ -399,8 +402,8 @@ impl Writer {
                 self.synced(result);
                 self.let_go();
             }
-            // Nothing is synced or removed any more, so this thread ends in the same way, which refuses
-            // publishes.
+            // Nothing is synced or removed any more, so this thread ends in the same way, which
+            // refuses publishes.
             Done::Lost => panic!("the thread that syncs saved history has panicked"),
         }
         self.write_pending();

@@ -1,7 +1,8 @@
-//! The old side: a thread that starts the new process, introduces itself, and waits until it is ready.
+//! The old side: a thread that starts the new process, introduces itself, and waits until it is
+//! ready.
 //!
-//! Owns the new process: unless everything was handed over to it, it is killed and awaited, and the log
-//! says why. The thread does what may block, so that the old process serves on meanwhile.
+//! Owns the new process: unless everything was handed over to it, it is killed and awaited, and the
+//! log says why. The thread does what may block, so that the old process serves on meanwhile.
 
 use std::convert::Infallible;
 use std::mem;
@@ -50,8 +51,8 @@ pub(crate) struct Started {
 }
 
 impl Attempt {
-    /// Starts a program and says hello, with the descriptors that go with it. `bell` is rung when there
-    /// is news.
+    /// Starts a program and says hello, with the descriptors that go with it. `bell` is rung when
+    /// there is news.
     ///
     /// # Errors
     ///
@@ -129,8 +130,8 @@ impl Attempt {
         Ending(self.ended).wait();
     }
 
-    /// Lets the new process go on by itself: it serves, and hears that this one has said so to whom it
-    /// concerns.
+    /// Lets the new process go on by itself: it serves, and hears that this one has said so to whom
+    /// it concerns.
     pub(crate) fn succeed(self) {
         self.channel.close();
         // The thread waits for what never comes, until this process ends.

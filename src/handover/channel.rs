@@ -142,8 +142,8 @@ impl Channel {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
-    /// From here on the other process cannot say anything: it finds that this end is closed. What it has
-    /// said can still be received, and this process can still say something.
+    /// From here on the other process cannot say anything: it finds that this end is closed. What
+    /// it has said can still be received, and this process can still say something.
     pub(super) fn close_to_words(&self) {
         // It fails only if it is closed already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
@@ -227,7 +227,8 @@ impl Channel {
                     let message = message.map_err(|error| Fault::Unreadable(error.to_string()))?;
                     return Ok((message, descriptors));
                 }
-                // The other end was closed with packets in it: said once, and behind it what that has sent.
+                // The other end was closed with packets in it: said once, and behind it what that
+                // has sent.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN, waiting)?,
                 Err(errno) => return Err(errno.into()),
@@ -235,7 +236,8 @@ impl Channel {
         }
     }
 
-    /// Sends descriptors in packets as large as may be. The other process has to take them meanwhile.
+    /// Sends descriptors in packets as large as may be. The other process has to take them
+    /// meanwhile.
     ///
     /// # Errors
     ///

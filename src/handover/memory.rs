@@ -1,7 +1,7 @@
 //! The memory in which the state goes from one process to the other.
 //!
-//! Owns its seals: once it is written, neither process can change it, so that what was checked stays as
-//! it is.
+//! Owns its seals: once it is written, neither process can change it, so that what was checked
+//! stays as it is.
 
 use std::fs::File;
 use std::io::{self, Seek};

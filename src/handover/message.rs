@@ -1,7 +1,8 @@
 //! What the two processes say to each other.
 //!
-//! Owns the text of messages: JSON, so that a field that a later version adds does not keep an earlier
-//! one from reading the rest. What is not known is an error only where it is a whole message.
+//! Owns the text of messages: JSON, so that a field that a later version adds does not keep an
+//! earlier one from reading the rest. What is not known is an error only where it is a whole
+//! message.
 
 use serde::{Deserialize, Serialize};
 
@@ -109,8 +110,8 @@ pub(crate) struct Ready {
 /// What the old process says last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Go {
-    /// Whether the settings are to be read again, because they may have changed since the new process read
-    /// them.
+    /// Whether the settings are to be read again, because they may have changed since the new
+    /// process read them.
     pub(crate) reload: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The hand-over of a running server to a new process: an upgrade that no client notices.
 //!
-//! Owns what two processes say to each other, the socket between them, the start of the new process, and
-//! the memory in which the state goes. It knows neither connections nor messages: what goes along is
-//! for the reactor to say.
+//! Owns what two processes say to each other, the socket between them, the start of the new
+//! process, and the memory in which the state goes. It knows neither connections nor messages: what
+//! goes along is for the reactor to say.
 //!
 //! ```text
 //! old                                     new
@@ -31,11 +31,11 @@
 //! ```
 //!
 //! Invariants:
-//! - *Only one of them ever reads a socket*, or standard input, or writes to the directory of history.
-//!   `go` is the moment: whatever happens before, the old process serves on, and the new one changes
-//!   nothing that it shares with it. Whatever happens after, the old process never serves again: if the
-//!   new one ends before it says `serving`, the old one ends too, with an error, so that a service manager
-//!   starts encke again.
+//! - *Only one of them ever reads a socket*, or standard input, or writes to the directory of
+//!   history. `go` is the moment: whatever happens before, the old process serves on, and the new
+//!   one changes nothing that it shares with it. Whatever happens after, the old process never
+//!   serves again: if the new one ends before it says `serving`, the old one ends too, with an
+//!   error, so that a service manager starts encke again.
 //! - *Every step has a deadline*, from one budget: `--upgrade-timeout`.
 //! - *Neither side trusts the other's bytes*: what cannot be read ends the attempt.
 

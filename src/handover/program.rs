@@ -1,7 +1,8 @@
 //! What an upgrade starts: the program at the path from which this process was started.
 //!
-//! Owns the search for that path. It is looked for at the start, while the program that runs is still
-//! there, and used as it is: where a package manager has put another file there, that one is run.
+//! Owns the search for that path. It is looked for at the start, while the program that runs is
+//! still there, and used as it is: where a package manager has put another file there, that one is
+//! run.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -16,8 +17,8 @@ use std::process::{Child, Command};
 /// The variable that tells a process that its standard input is the socket of an upgrade.
 pub(super) const VARIABLE: &str = "ENCKE_TAKE_OVER";
 
-/// Variables of the service manager that are for the old process alone: its sockets are handed over, and
-/// the watchdog is told of another process.
+/// Variables of the service manager that are for the old process alone: its sockets are handed
+/// over, and the watchdog is told of another process.
 const OF_OLD_PROCESS: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
 /// A program and its arguments.
@@ -28,8 +29,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program that runs, at the path by which it was started, and its arguments: `encke` is looked
-    /// for in `PATH`, and a link is kept as it is. Call it at the start.
+    /// The program that runs, at the path by which it was started, and its arguments: `encke` is
+    /// looked for in `PATH`, and a link is kept as it is. Call it at the start.
     ///
     /// # Errors
     ///
@@ -71,7 +72,8 @@ impl Program {
     }
 }
 
-/// The path by which a program was started that calls itself `name`. `running` is the file that runs.
+/// The path by which a program was started that calls itself `name`. `running` is the file that
+/// runs.
 fn find(name: &OsStr, running: &Path, path: Option<&OsStr>) -> PathBuf {
     let here = env::current_dir().unwrap_or_default();
     let candidates: Vec<PathBuf> = match name.as_bytes().contains(&b'/') {

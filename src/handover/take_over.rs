@@ -1,7 +1,7 @@
 //! The new side: a process whose standard input is the socket of an upgrade.
 //!
-//! Owns what it is told before it is ready. Everything that it shares with the old process it leaves as
-//! it is until it hears `go`.
+//! Owns what it is told before it is ready. Everything that it shares with the old process it
+//! leaves as it is until it hears `go`.
 
 use std::env;
 use std::ffi::OsString;
@@ -64,8 +64,8 @@ impl TakeOver {
         env::var_os(program::VARIABLE).is_some_and(|value| !value.is_empty())
     }
 
-    /// Hears what there is to take over, and gives this process the standard input of the old one. Call
-    /// it before anything else reads standard input.
+    /// Hears what there is to take over, and gives this process the standard input of the old one.
+    /// Call it before anything else reads standard input.
     ///
     /// # Errors
     ///
@@ -123,7 +123,8 @@ impl TakeOver {
     }
 
     /// The sockets that a service manager had passed to the old process, for
-    /// [`Config::listen`](crate::Config::listen) and for [`Config::control`](crate::Config::control).
+    /// [`Config::listen`](crate::Config::listen) and for
+    /// [`Config::control`](crate::Config::control).
     pub fn inherited(&self) -> [Vec<Address>; 2] {
         self.inherited.clone()
     }
@@ -147,8 +148,8 @@ impl TakeOver {
         Some(OsString::from_vec(bytes).into())
     }
 
-    /// The sockets on which the old process listens and that it has opened itself. Those that are not
-    /// taken out are given up when this process serves.
+    /// The sockets on which the old process listens and that it has opened itself. Those that are
+    /// not taken out are given up when this process serves.
     pub(crate) fn opened(&mut self) -> &mut Vec<(Listening, OwnedFd)> {
         &mut self.opened
     }
@@ -231,8 +232,8 @@ impl TakeOver {
             hear(waiting)
         });
         let go = go.or_else(|fault| {
-            // Either the word was sent by now, and the old process has ended by it, or it cannot be sent:
-            // there is no moment at which neither of them serves.
+            // Either the word was sent by now, and the old process has ended by it, or it cannot be
+            // sent: there is no moment at which neither of them serves.
             self.channel.close_to_words();
             Waiting::until(Instant::now(), hear).map_err(|_| fault)
         });

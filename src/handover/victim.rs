@@ -1,7 +1,7 @@
 //! Which of the two processes the kernel ends where memory does not suffice for both.
 //!
-//! Owns the OOM score of the new process: until it is told to serve it is the first to be ended, so that
-//! the old one serves on.
+//! Owns the OOM score of the new process: until it is told to serve it is the first to be ended, so
+//! that the old one serves on.
 
 use std::fs;
 use std::io;

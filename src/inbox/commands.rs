@@ -65,25 +65,27 @@ impl Handle {
         self.shared.wake();
     }
 
-    /// Begins an upgrade: see [`Server::upgrade_to`](crate::Server::upgrade_to). It does nothing while one
-    /// is under way.
+    /// Begins an upgrade: see [`Server::upgrade_to`](crate::Server::upgrade_to). It does nothing
+    /// while one is under way.
     pub fn upgrade(&self) {
         self.shared.upgrade.store(true, Ordering::Release);
         self.shared.wake();
     }
 
-    /// Notes that new settings are about to be read. If an upgrade is under way, the new process, which
-    /// has read its settings before, reads them again.
+    /// Notes that new settings are about to be read. If an upgrade is under way, the new process,
+    /// which has read its settings before, reads them again.
     pub fn note_reload(&self) {
         self.shared.reload_noted.store(true, Ordering::Release);
     }
 
-    /// Gives the server new settings, all or none. No connection is closed, but for those whose right
-    /// to receive is gone, which end like those whose token expires. Deadlines that are set stay.
+    /// Gives the server new settings, all or none. No connection is closed, but for those whose
+    /// right to receive is gone, which end like those whose token expires. Deadlines that are set
+    /// stay.
     ///
     /// Settings that cannot change while a server runs keep the values with which it was bound:
     /// addresses, [`Config::unix_mode`], [`Config::saving`], [`Config::max_channels`],
-    /// [`Config::max_connections`] and [`Config::queue`]. [`Reloading::needs_restart`] names those that were to change.
+    /// [`Config::max_connections`] and [`Config::queue`]. [`Reloading::needs_restart`] names those
+    /// that were to change.
     ///
     /// # Errors
     ///

@@ -116,9 +116,9 @@ pub(crate) type Submitted = Result<(Published, Option<Mark>), (Refusal, Draft<'s
 pub(crate) struct Inbox {
     queue: Receiver<Submission>,
     shared: Arc<Shared>,
-    /// Messages before those in the queue: one for which there was no memory, and more only where the
-    /// queue was emptied so that a producer can pause. Later messages wait in the queue, and producers
-    /// wait for space in the queue.
+    /// Messages before those in the queue: one for which there was no memory, and more only where
+    /// the queue was emptied so that a producer can pause. Later messages wait in the queue, and
+    /// producers wait for space in the queue.
     held: VecDeque<Submission>,
     /// Whether there was no memory for the first of them.
     is_stalled: bool,

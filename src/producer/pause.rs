@@ -1,7 +1,7 @@
 //! A producer that can be stopped between two bytes, and goes on, here or in another process.
 //!
-//! Owns the thread, and the descriptor that it reads. It waits for bytes and for the word to stop at
-//! once, so that it takes no byte that it does not hand over.
+//! Owns the thread, and the descriptor that it reads. It waits for bytes and for the word to stop
+//! at once, so that it takes no byte that it does not hand over.
 
 use std::fs::File;
 use std::io::{self, BufRead, PipeReader, PipeWriter, Read, Write};
@@ -44,8 +44,8 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    /// Starts a thread that publishes the lines of a descriptor, after what another one has left. If
-    /// it `is_paused`, [`Producer::go_on`] lets it begin. `bell` is rung when it has paused.
+    /// Starts a thread that publishes the lines of a descriptor, after what another one has left.
+    /// If it `is_paused`, [`Producer::go_on`] lets it begin. `bell` is rung when it has paused.
     ///
     /// # Errors
     ///

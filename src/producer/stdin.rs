@@ -174,8 +174,8 @@ struct Cutter {
 }
 
 impl Cutter {
-    /// The next line, of at most `max` bytes; `None` at the end of the input. After an error it may be
-    /// called again, and reads on.
+    /// The next line, of at most `max` bytes; `None` at the end of the input. After an error it may
+    /// be called again, and reads on.
     fn next(&mut self, input: &mut impl BufRead, max: usize) -> std::io::Result<Option<Cut<'_>>> {
         let part = &mut self.part;
         if !part.is_begun {

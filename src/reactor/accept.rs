@@ -57,7 +57,8 @@ impl Reactor {
                 self.reject_without_descriptor(listener_index, now);
             }
             // The socket does not listen any more: a process that shares it has shut it down. Every
-            // further call would fail likewise. The kernel may report the one shutdown by two events.
+            // further call would fail likewise. The kernel may report the one shutdown by two
+            // events.
             Err(error @ (Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSOCK | Errno::BADF)) => {
                 listener.readiness = Readiness::Ended;
                 log::error!("{} cannot be accepted from: {error}", listener.address);

@@ -57,7 +57,8 @@ impl Addresses {
         counts.map(|(index, (address, _))| (index as u32, *address))
     }
 
-    /// Counts one connection more of an address that another process has counted, whatever the limit.
+    /// Counts one connection more of an address that another process has counted, whatever the
+    /// limit.
     pub(super) fn add_again(&mut self, address: IpAddr) -> u32 {
         let index = *self
             .indices

@@ -44,7 +44,8 @@ impl Callbacks {
         });
     }
 
-    /// Calls `run` whenever `source` has become readable. `first_token` is the token of the first one.
+    /// Calls `run` whenever `source` has become readable. `first_token` is the token of the first
+    /// one.
     pub(super) fn watch(
         &mut self,
         source: OwnedFd,

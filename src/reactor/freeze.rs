@@ -12,8 +12,8 @@ use crate::inbox::Waiting;
 use encke_core::frozen::Freezer;
 
 impl Reactor {
-    /// Writes the state of a loop that stopped at a moment. Returns the file that locks the directory of
-    /// saved history, which goes along before the sockets.
+    /// Writes the state of a loop that stopped at a moment. Returns the file that locks the
+    /// directory of saved history, which goes along before the sockets.
     pub(super) fn freeze(&mut self, stopped: Instant, out: impl Write) -> io::Result<Option<File>> {
         let mut state = Freezer::new(out);
         // One that is closed meanwhile is taken out of the list when its turn comes.

@@ -1,7 +1,7 @@
 //! The state of the loop as it is handed over, and the engine's with it.
 //!
-//! Owns what is written, in which order. First comes what is needed to watch the sockets, which arrive
-//! while the rest is read.
+//! Owns what is written, in which order. First comes what is needed to watch the sockets, which
+//! arrive while the rest is read.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

@@ -1,10 +1,10 @@
-//! The old side of an upgrade: when it begins, what is waited for, and the moment in which everything is
-//! handed over.
+//! The old side of an upgrade: when it begins, what is waited for, and the moment in which
+//! everything is handed over.
 //!
-//! Owns the order. While the new process starts, everything goes on. Then what takes long comes to rest:
-//! the threads that save history, and the one of standard input. Then, between two ticks, the loop stops,
-//! writes its state, sends it with all descriptors, and says `go`. Nothing of that changes the state, so
-//! that the loop can go on at any point before. It never goes on after that.
+//! Owns the order. While the new process starts, everything goes on. Then what takes long comes to
+//! rest: the threads that save history, and the one of standard input. Then, between two ticks, the
+//! loop stops, writes its state, sends it with all descriptors, and says `go`. Nothing of that
+//! changes the state, so that the loop can go on at any point before. It never goes on after that.
 
 use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,8 +23,8 @@ use encke_core::engine::UpgradeResult;
 /// Bytes of the state that are written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// How long the new process may take to say that it serves. It has everything by then: a longer silence
-/// only says that the machine is busy.
+/// How long the new process may take to say that it serves. It has everything by then: a longer
+/// silence only says that the machine is busy.
 const SERVING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long nobody may be served for an upgrade, once the state is written. Connections take some
@@ -247,8 +247,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// The new process was told to serve, and has ended. It may have read and written, so that this one
-    /// cannot go on: it ends with an error.
+    /// The new process was told to serve, and has ended. It may have read and written, so that this
+    /// one cannot go on: it ends with an error.
     fn lose(&mut self, started: &Started) {
         self.upgrade.end = Some(End::Lost);
         if let Some(attempt) = self.upgrade.attempt.take() {

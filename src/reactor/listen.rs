@@ -85,8 +85,8 @@ impl Listener {
         }
     }
 
-    /// Sets the options of a socket that a service manager has passed to this process. Where another process
-    /// has handed it over, [`Listener::own`] does, later.
+    /// Sets the options of a socket that a service manager has passed to this process. Where
+    /// another process has handed it over, [`Listener::own`] does, later.
     pub(crate) fn prepare(&self, config: &Config) -> io::Result<()> {
         match self.opened {
             Listening::Inherited { .. } => self.reconfigure(config),
@@ -119,8 +119,8 @@ impl Listener {
         }
     }
 
-    /// Gives up a socket that another process has handed over and that no setting names any more. The file
-    /// of a unix socket is removed.
+    /// Gives up a socket that another process has handed over and that no setting names any more.
+    /// The file of a unix socket is removed.
     pub(super) fn abandon(opened: &Listening, fd: &OwnedFd) {
         let Listening::Here { key, file } = opened else {
             return;
@@ -171,9 +171,9 @@ impl Listener {
         Ok(Some(listener))
     }
 
-    /// Listens on an address, with the socket options that `config` asks for. `is_control` says whether
-    /// it is one of [`Config::control`]. One that was opened by a service manager keeps its options until
-    /// [`Listener::prepare`].
+    /// Listens on an address, with the socket options that `config` asks for. `is_control` says
+    /// whether it is one of [`Config::control`]. One that was opened by a service manager keeps its
+    /// options until [`Listener::prepare`].
     pub(crate) fn bind(
         address: &Address,
         access: Access,

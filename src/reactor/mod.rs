@@ -66,8 +66,8 @@ const EVENTS: usize = 256;
 /// The read buffer; a connection that fills it is read again in the next tick.
 const READ_BYTES: usize = 64 << 10;
 
-/// Work, as bytes of responses, after which no more requests are read in one tick: a budget by count
-/// alone would let large responses and checks of signatures take too long.
+/// Work, as bytes of responses, after which no more requests are read in one tick: a budget by
+/// count alone would let large responses and checks of signatures take too long.
 const SPENT_BYTES: usize = 4 << 20;
 
 /// Commands of other threads taken in one tick.
@@ -484,8 +484,8 @@ impl Reactor {
     }
 }
 
-/// Also a server that never ran, or whose poll failed, ends saved history cleanly; one that panics does
-/// not, nor one that has not taken over from another process.
+/// Also a server that never ran, or whose poll failed, ends saved history cleanly; one that panics
+/// does not, nor one that has not taken over from another process.
 impl Drop for Reactor {
     fn drop(&mut self) {
         if !thread::panicking() && self.arrival.is_none() {

@@ -1,7 +1,7 @@
 //! Reading from connections, and the reads that are left to a later tick.
 //!
-//! Owns how often a connection is read in a tick. What is not read then is remembered, because no event
-//! announces it again.
+//! Owns how often a connection is read in a tick. What is not read then is remembered, because no
+//! event announces it again.
 
 use super::sockets::Read;
 use super::{RESUME_BUDGET, Reactor, SPENT_BYTES};

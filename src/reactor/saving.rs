@@ -18,13 +18,14 @@ pub(super) struct Saving {
     /// The end of what is handed over.
     up_to: Mark,
     health: Health,
-    /// Whether everything that takes long was at rest since that was wanted: nothing is handed over from
-    /// then on.
+    /// Whether everything that takes long was at rest since that was wanted: nothing is handed over
+    /// from then on.
     has_rested: bool,
 }
 
 impl Saving {
-    /// History that is saved by `saver`. The start has read so many records, and cut off so many bytes.
+    /// History that is saved by `saver`. The start has read so many records, and cut off so many
+    /// bytes.
     pub(super) fn new(
         saver: Saver,
         engine: &mut Engine,
@@ -124,8 +125,8 @@ impl Saving {
         self.saver.judged(carried.is_ok().then_some(bytes));
     }
 
-    /// Hands over what was published, unless the last hand-over is under way: then the next one takes
-    /// this too. Returns whether there are reports already.
+    /// Hands over what was published, unless the last hand-over is under way: then the next one
+    /// takes this too. Returns whether there are reports already.
     pub(super) fn save(&mut self, engine: &mut Engine) -> bool {
         if !self.saver.is_idle() || self.has_rested {
             return false;

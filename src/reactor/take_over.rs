@@ -1,7 +1,8 @@
 //! The new side of an upgrade: a loop that goes on where that of another process has stopped.
 //!
-//! Owns the order: everything is rebuilt and checked, then it says that it has taken everything, then it
-//! waits for the word to serve. Until that comes it changes nothing that both processes share.
+//! Owns the order: everything is rebuilt and checked, then it says that it has taken everything,
+//! then it waits for the word to serve. Until that comes it changes nothing that both processes
+//! share.
 
 use mio::Poll;
 
@@ -18,8 +19,8 @@ use encke_core::config::Config;
 use encke_core::engine::UpgradeResult;
 
 impl Reactor {
-    /// A loop that takes everything over, but for the listening sockets. Returns it with what is left of
-    /// standard input.
+    /// A loop that takes everything over, but for the listening sockets. Returns it with what is
+    /// left of standard input.
     ///
     /// # Errors
     ///
@@ -75,8 +76,8 @@ impl Reactor {
         }
     }
 
-    /// Says that everything is taken, and waits until this process is to serve; nothing where there is no
-    /// other process.
+    /// Says that everything is taken, and waits until this process is to serve; nothing where there
+    /// is no other process.
     ///
     /// # Errors
     ///

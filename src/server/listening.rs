@@ -1,7 +1,7 @@
 //! The listening sockets of a server.
 //!
-//! Owns which addresses are listened on, and what is served at each. A socket that another process hands
-//! over is taken where its address is still given.
+//! Owns which addresses are listened on, and what is served at each. A socket that another process
+//! hands over is taken where its address is still given.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -21,9 +21,9 @@ const USUAL_LABELS: [&str; 3] = ["instance", "job", "le"];
 
 /// Series that this traffic need not move. A bucket may stay empty, and the sum of durations below
 /// its unit is 0, but not the count. Some states are shorter than a turn of the loop. Some refusals
-/// take a crowd, or a burst within one turn. Two are of channels with policies, of which this server
-/// has none. Some are of a start with history, of faults of a disk, or of upgrades, which have tests of
-/// their own.
+/// take a crowd, or a burst within one turn. Two are of channels with policies, of which this
+/// server has none. Some are of a start with history, of faults of a disk, or of upgrades, which
+/// have tests of their own.
 const EXCUSED: [&str; 15] = [
     "_bucket{",
     "_sum",

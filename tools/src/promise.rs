@@ -1,11 +1,11 @@
 //! Whether encke keeps its promise on a bad day: many clients that come, go, stall and come back,
-//! publishers that retry, a server that is stopped, drained, killed and started again, or upgraded; and a
-//! verdict computed from what each of them wrote down.
+//! publishers that retry, a server that is stopped, drained, killed and started again, or upgraded;
+//! and a verdict computed from what each of them wrote down.
 //!
 //! `conduct` starts the server, processes of clients (`crowd`) and threads of publishers
 //! (`publisher`), and does things to them. Half of the clients have tokens (`pass`), whose keys are
-//! changed and whose connections are ended (`operator`). Each keeps a log; the crate `encke-oracle` judges the
-//! logs. `soak` watches memory and counters of a long run.
+//! changed and whose connections are ended (`operator`). Each keeps a log; the crate `encke-oracle`
+//! judges the logs. `soak` watches memory and counters of a long run.
 
 mod client;
 mod conduct;

@@ -1,5 +1,5 @@
-//! What saved history costs: encke with a directory beside encke without one, measured in turn in one
-//! run; and what a start with much history takes.
+//! What saved history costs: encke with a directory beside encke without one, measured in turn in
+//! one run; and what a start with much history takes.
 //!
 //! Owns the loads of publishers and the ratios. What each server is given, and for how long, is the
 //! same.

@@ -1,16 +1,16 @@
 //! Records: entries as bytes of a file, one after another.
 //!
-//! Owns the frame around an entry, `length u32 | CRC-32 u32 | entry`, both numbers little-endian. The
-//! checksum (CRC-32 of IEEE 802.3) is that of the length and the entry, so that a length that was
-//! damaged is noticed too. It never looks into an entry, and knows no file.
+//! Owns the frame around an entry, `length u32 | CRC-32 u32 | entry`, both numbers little-endian.
+//! The checksum (CRC-32 of IEEE 802.3) is that of the length and the entry, so that a length that
+//! was damaged is noticed too. It never looks into an entry, and knows no file.
 
 use crc32fast::Hasher;
 
 /// The bytes of a record beyond its entry.
 pub const HEAD_BYTES: usize = 8;
 
-/// The most bytes of an entry. A longer length is damage, so that a reader never waits for gigabytes
-/// that were not written.
+/// The most bytes of an entry. A longer length is damage, so that a reader never waits for
+/// gigabytes that were not written.
 pub const MAX_ENTRY_BYTES: usize = 1 << 30;
 
 /// The next record of a file, as far as its bytes are there.
@@ -25,7 +25,8 @@ pub enum Read<'b> {
     },
     /// Nothing: the bytes end here.
     End,
-    /// The beginning of a record. The rest is missing: it follows in the file, or was never written.
+    /// The beginning of a record. The rest is missing: it follows in the file, or was never
+    /// written.
     Cut {
         /// The bytes that the whole record has; [`HEAD_BYTES`] where not even its head is there.
         needed: usize,
@@ -34,8 +35,8 @@ pub enum Read<'b> {
     Damaged,
 }
 
-/// The bytes of the record at the beginning of `bytes`, as its head says, which may be damaged. `None`:
-/// not even its head is there.
+/// The bytes of the record at the beginning of `bytes`, as its head says, which may be damaged.
+/// `None`: not even its head is there.
 pub fn length(bytes: &[u8]) -> Option<usize> {
     let (head, _) = bytes.split_first_chunk::<HEAD_BYTES>()?;
     let [a, b, c, d, ..] = *head;

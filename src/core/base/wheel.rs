@@ -5,11 +5,11 @@
 //! keys one by one, within the caller's budget.
 //!
 //! In this module a *tick* is a unit of time, 16 ms, and not a pass of the reactor's loop. There is
-//! one level of 4,096 slots of one tick each: a revolution takes 65.5 s. A key with a later deadline
-//! is in the last slot and is visited once per revolution. If a deadline is postponed, only its
-//! number changes: the key stays in its slot and is relinked when that slot fires. A connection
-//! whose deadline is postponed at each read therefore costs one relink per revolution, not one per
-//! read.
+//! one level of 4,096 slots of one tick each: a revolution takes 65.5 s. A key with a later
+//! deadline is in the last slot and is visited once per revolution. If a deadline is postponed,
+//! only its number changes: the key stays in its slot and is relinked when that slot fires. A
+//! connection whose deadline is postponed at each read therefore costs one relink per revolution,
+//! not one per read.
 //!
 //! Invariants:
 //! - *Never early*: a deadline is rounded up to its tick, the current time is rounded down. A key
@@ -107,8 +107,8 @@ impl Wheel {
         Some(self.armed_node(key)?.deadline() * SLOT_MS)
     }
 
-    /// As [`Wheel::deadline_ms`]; of a key that [`Wheel::expire`] has returned and that is not armed
-    /// again, the deadline for which it was returned.
+    /// As [`Wheel::deadline_ms`]; of a key that [`Wheel::expire`] has returned and that is not
+    /// armed again, the deadline for which it was returned.
     pub fn last_deadline_ms(&self, key: u32) -> Option<u64> {
         Some(self.nodes.0.get(key as usize)?.deadline() * SLOT_MS)
     }

@@ -47,15 +47,16 @@ pub struct Policy {
     pub create: Create,
     /// Maximum number of connections that are parked on a channel. `None`: no limit.
     pub max_subscribers: Option<u32>,
-    /// Maximum bytes of a message. `None`: [`Config::max_body_bytes`](super::Config) alone limits it.
+    /// Maximum bytes of a message. `None`: [`Config::max_body_bytes`](super::Config) alone limits
+    /// it.
     pub max_message_bytes: Option<usize>,
-    /// Whether messages are saved, where history is. If not, a restart loses them; their numbers are
-    /// saved all the same, so that readers are told a gap.
+    /// Whether messages are saved, where history is. If not, a restart loses them; their numbers
+    /// are saved all the same, so that readers are told a gap.
     pub persist: bool,
     /// Whether only the newest message is kept and pending for readers. A newer message replaces an
-    /// older one, even if readers have not received it: they get the newer one, and no gap. A newest
-    /// message that is evicted or deleted is a gap as always, until a newer one comes. An idempotency
-    /// key is remembered as long as its message is kept.
+    /// older one, even if readers have not received it: they get the newer one, and no gap. A
+    /// newest message that is evicted or deleted is a gap as always, until a newer one comes. An
+    /// idempotency key is remembered as long as its message is kept.
     pub latest: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Settings and policies as lines of a file.
 //!
-//! Owns the reverse of `file`: what is printed here is read there as the same value. Secrets are not
-//! printed.
+//! Owns the reverse of `file`: what is printed here is read there as the same value. Secrets are
+//! not printed.
 
 use super::{Kind, Options, POLICY_KEYS, Policy, PolicyKind, Setting};
 

@@ -1,7 +1,7 @@
 //! The settings that a running server cannot change.
 //!
-//! Owns what becomes of them in a reload: they keep their values. The rows of `table` say which they
-//! are.
+//! Owns what becomes of them in a reload: they keep their values. The rows of `table` say which
+//! they are.
 
 use super::Config;
 

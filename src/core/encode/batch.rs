@@ -45,8 +45,9 @@ pub struct Envelope<'e> {
     pub spread_ms: Option<u32>,
 }
 
-/// Appends `{"cursor":"…","messages":[…]}`, with `gap`, `more`, `end`, `ended`, `retry` and `spread`
-/// where they say something. `objects` are message objects, as [`object`](super::object()) writes them.
+/// Appends `{"cursor":"…","messages":[…]}`, with `gap`, `more`, `end`, `ended`, `retry` and
+/// `spread` where they say something. `objects` are message objects, as [`object`](super::object())
+/// writes them.
 pub fn batch<'o>(
     out: &mut Vec<u8>,
     envelope: &Envelope<'_>,

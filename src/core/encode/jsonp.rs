@@ -3,8 +3,8 @@
 //! Owns how JSON becomes part of a script, and the check of the function's name that a client may
 //! put into one.
 //!
-//! Invariant: *script-safe.* `<`, `>`, `&`, U+2028 and U+2029 are always escaped. In JSON they occur
-//! only inside strings, so escaping does not change the value.
+//! Invariant: *script-safe.* `<`, `>`, `&`, U+2028 and U+2029 are always escaped. In JSON they
+//! occur only inside strings, so escaping does not change the value.
 
 use memchr::memmem;
 

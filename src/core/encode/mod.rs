@@ -4,8 +4,8 @@
 //! appends to a `Vec<u8>`; none does I/O, reads a clock, writes an HTTP head or knows a transport.
 //!
 //! Invariants:
-//! - *No injection.* Published data, event names and channel names cannot add a JSON member or start
-//!   a script: each is escaped inside its own field.
+//! - *No injection.* Published data, event names and channel names cannot add a JSON member or
+//!   start a script: each is escaped inside its own field.
 //! - *One line.* A message's JSON object never holds a raw CR, LF, U+0085, U+2028 or U+2029: some
 //!   line readers cut at any of them.
 

@@ -100,8 +100,8 @@ impl Engine {
         }
     }
 
-    /// An engine that goes on with the history of a saved log, which ended as `how` says. The settings
-    /// and `max_connections` are those that the history was made with.
+    /// An engine that goes on with the history of a saved log, which ended as `how` says. The
+    /// settings and `max_connections` are those that the history was made with.
     ///
     /// Its clock does not start at 0 but at [`Engine::now`]. Before the first connection, what
     /// [`Engine::newest`] and [`Hub::epoch`] say must be saved beside the log: a further start must
@@ -141,13 +141,13 @@ impl Engine {
         requests::freeze(&self.requests, state)
     }
 
-    /// Makes an engine of the state of another, in place of which it goes on: with the same clock, the
-    /// same ids of connections, and the rest of each write that was not complete.
+    /// Makes an engine of the state of another, in place of which it goes on: with the same clock,
+    /// the same ids of connections, and the rest of each write that was not complete.
     ///
-    /// The settings may be others; then they take effect as by [`Engine::reconfigure`]. `seed` keys the
-    /// hashes whose order nobody sees. What is left out of a state, and made again when it is needed:
-    /// encoded messages that no connection holds, verified tokens, the capacity of buffers beyond what
-    /// is in them.
+    /// The settings may be others; then they take effect as by [`Engine::reconfigure`]. `seed` keys
+    /// the hashes whose order nobody sees. What is left out of a state, and made again when it is
+    /// needed: encoded messages that no connection holds, verified tokens, the capacity of buffers
+    /// beyond what is in them.
     ///
     /// # Errors
     ///
@@ -203,10 +203,10 @@ impl Engine {
         }
     }
 
-    /// The work done for single connections in this tick, in bytes written. Other work is converted:
-    /// a check of a signature counts as 64 KiB, and what clients of WebSockets send counts too,
-    /// because it is parsed even if nothing is answered. Bytes that connections share are not
-    /// counted. The caller stops reading requests when this exceeds its budget.
+    /// The work done for single connections in this tick, in bytes written. Other work is
+    /// converted: a check of a signature counts as 64 KiB, and what clients of WebSockets send
+    /// counts too, because it is parsed even if nothing is answered. Bytes that connections share
+    /// are not counted. The caller stops reading requests when this exceeds its budget.
     pub fn spent_bytes(&self) -> usize {
         let checks = self.requests.authorizer.tokens().checks() - self.checks_before;
         let checked_bytes = (checks as usize).saturating_mul(BYTES_PER_CHECK);
@@ -319,8 +319,9 @@ impl Engine {
         self.requests.log.unsaved(published.id.seq)
     }
 
-    /// Takes the records that were appended to the log since the last call, to be saved in this order.
-    /// `None` if there are none, or the log is in memory. To be called at the end of each tick.
+    /// Takes the records that were appended to the log since the last call, to be saved in this
+    /// order. `None` if there are none, or the log is in memory. To be called at the end of each
+    /// tick.
     pub fn take_unsaved(&mut self) -> Option<Unsaved> {
         self.requests.log.as_saved()?.take(&mut self.delivery.hub)
     }
@@ -355,8 +356,8 @@ impl Engine {
         self.debug_check();
     }
 
-    /// Sets whether the log can be saved. As long as it cannot, publishes and `/readyz` are refused;
-    /// what was published before waits.
+    /// Sets whether the log can be saved. As long as it cannot, publishes and `/readyz` are
+    /// refused; what was published before waits.
     pub fn set_log_health(&mut self, health: Health) {
         if let Some(saved) = self.requests.log.as_saved() {
             saved.set_health(health);
@@ -369,9 +370,9 @@ impl Engine {
         self.answer_publishers(wire);
     }
 
-    /// Appends to the log again what holds of saved records, which are to be removed: whole records,
-    /// oldest first. When the log is saved up to the returned place, they may be. `None` where the log
-    /// is in memory.
+    /// Appends to the log again what holds of saved records, which are to be removed: whole
+    /// records, oldest first. When the log is saved up to the returned place, they may be. `None`
+    /// where the log is in memory.
     ///
     /// # Errors
     ///
@@ -389,8 +390,8 @@ impl Engine {
         self.debug_check();
     }
 
-    /// Serves deadlines of at most `budget` connections, and continues reviews, reloads, eviction by
-    /// age and the removal of idle channels, each within a budget of its own.
+    /// Serves deadlines of at most `budget` connections, and continues reviews, reloads, eviction
+    /// by age and the removal of idle channels, each within a budget of its own.
     pub fn serve_deadlines(&mut self, budget: usize, wire: &mut impl Wire) {
         requests::review(&self.requests, &mut self.delivery);
         let unsaved = self.requests.log.unsaved_end();
@@ -401,9 +402,9 @@ impl Engine {
     /// Takes new settings, which were checked, between two ticks. The caller keeps those that are
     /// [`Fixed`](crate::config::Reload::Fixed) as they were.
     ///
-    /// No connection is closed. Deadlines that are set stay, and new ones are by the new settings. A
-    /// message that is being delivered is sent to all its readers in the same bytes, whose head is by
-    /// the settings in force when it was first delivered. Channels take their new limits and
+    /// No connection is closed. Deadlines that are set stay, and new ones are by the new settings.
+    /// A message that is being delivered is sent to all its readers in the same bytes, whose head
+    /// is by the settings in force when it was first delivered. Channels take their new limits and
     /// policies, and parked connections are reviewed, in [`Engine::serve_deadlines`], within a
     /// budget per call; until then [`Engine::has_work`]. Connections whose right to receive is gone
     /// end like those whose token expires.

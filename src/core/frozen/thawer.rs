@@ -52,8 +52,8 @@ impl<R: Read> Thawer<R> {
         }
     }
 
-    /// Begins to read the values that one [`put_all`](super::Freezer::put_all) wrote. Nothing else can
-    /// be taken before [`Values::take`] has returned `None`.
+    /// Begins to read the values that one [`put_all`](super::Freezer::put_all) wrote. Nothing else
+    /// can be taken before [`Values::take`] has returned `None`.
     pub fn take_all(&mut self) -> Values<'_, R> {
         self.record.clear();
         Values {

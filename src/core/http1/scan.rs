@@ -85,8 +85,8 @@ impl Scan {
         (self.0 & !REQUEST_LINE_ENDED) as usize
     }
 
-    /// That of a head of which exactly these bytes were searched; `None` where a search would not have
-    /// ended there.
+    /// That of a head of which exactly these bytes were searched; `None` where a search would not
+    /// have ended there.
     pub fn over(bytes: &[u8]) -> Option<Scan> {
         let mut scan = Scan::default();
         let is_short = bytes.len() <= Scan::MAX_BYTES;

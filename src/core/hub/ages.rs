@@ -4,8 +4,8 @@
 //!
 //! Each message is examined once: when it has the lowest age at which any channel evicts. In a
 //! server without policies on ages that is the age of all, so the message is evicted then. If its
-//! channel keeps it for longer, the channel gets a deadline. So a publish pays nothing for ages, and
-//! every message is examined in O(1), whatever the policies.
+//! channel keeps it for longer, the channel gets a deadline. So a publish pays nothing for ages,
+//! and every message is examined in O(1), whatever the policies.
 //!
 //! Invariants:
 //! - *Examined in order*: messages before `next` are examined, those from it on are not.

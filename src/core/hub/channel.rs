@@ -194,9 +194,9 @@ impl Channel {
         Some(oldest.key())
     }
 
-    /// Removes the oldest message if there is a newer one, which replaces it: the readers that needed
-    /// it next need the newer one, and nothing is lost. Returns its key. The end of the channel
-    /// replaces no message.
+    /// Removes the oldest message if there is a newer one, which replaces it: the readers that
+    /// needed it next need the newer one, and nothing is lost. Returns its key. The end of the
+    /// channel replaces no message.
     pub(super) fn pop_replaced(&mut self) -> Option<u32> {
         let ring = self.ring.as_deref_mut()?;
         // fault: end-replaces-the-newest
@@ -212,7 +212,8 @@ impl Channel {
         Some(replaced.key())
     }
 
-    /// Removes all messages and the end, pending or not, and returns their keys. Readers get a gap instead.
+    /// Removes all messages and the end, pending or not, and returns their keys. Readers get a gap
+    /// instead.
     pub(super) fn clear(&mut self) -> Vec<u32> {
         // fault: deletion-is-not-noted
         self.evicted_up_to = self.newest_item();

@@ -1,8 +1,8 @@
 //! Floors, as a log that is saved needs them: what of its records still holds.
 //!
 //! A floor is the number of the newest message that a channel, or a bucket of names of forgotten
-//! channels, has evicted. Owns the questions about them, and the list of losses of channels that were
-//! forgotten. It decides nothing: the log writes its records.
+//! channels, has evicted. Owns the questions about them, and the list of losses of channels that
+//! were forgotten. It decides nothing: the log writes its records.
 
 use super::loss::Loss;
 use super::{Channel, Hub};

@@ -43,8 +43,9 @@ impl Hub {
         self.ages.arm_now(index, self.now);
     }
 
-    /// Evicts messages past their age, and what channels still keep beyond their limits. Each message
-    /// that is evicted takes 1 of the budget, and so does each channel that is looked at in vain.
+    /// Evicts messages past their age, and what channels still keep beyond their limits. Each
+    /// message that is evicted takes 1 of the budget, and so does each channel that is looked at in
+    /// vain.
     pub fn expire_history(&mut self, mut budget: usize) {
         let mut held = Vec::new();
         while budget > 0
@@ -115,8 +116,8 @@ impl Hub {
         }
     }
 
-    /// Removes the oldest message of a channel: because it is replaced, or else it is evicted unless
-    /// it is pending. Returns whether it was removed.
+    /// Removes the oldest message of a channel: because it is replaced, or else it is evicted
+    /// unless it is pending. Returns whether it was removed.
     fn drop_oldest(&mut self, index: u32, latest: bool) -> bool {
         if latest && let Some(key) = self.channels[index as usize].pop_replaced() {
             self.counts.replaced += 1;
@@ -197,8 +198,8 @@ impl Hub {
         }
     }
 
-    /// Removes a message or an end that is no longer in the ring of its channel. Returns whether it is
-    /// an end.
+    /// Removes a message or an end that is no longer in the ring of its channel. Returns whether it
+    /// is an end.
     fn remove(&mut self, key: u32) -> bool {
         self.ages.remove(&mut self.messages, key);
         let gone = self.messages.remove(key as usize);

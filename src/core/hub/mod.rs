@@ -12,16 +12,16 @@
 //! - *A reader is a cursor.* Pending for it are exactly the items of its channels after its cursor,
 //!   lowest number first: messages, the ends of channels, and gaps, which stand in the sequence at
 //!   the number of the newest message evicted.
-//! - *An end is the newest item of its channel*, or gone: a message that is published after it opens
-//!   the channel again. Whether a reader is done follows from its cursor and its channels.
+//! - *An end is the newest item of its channel*, or gone: a message that is published after it
+//!   opens the channel again. Whether a reader is done follows from its cursor and its channels.
 //! - *The list is derived.* A queued subscription is in its channel's `waiting` list if the cursor
 //!   has reached the channel's newest item, else in `ready`; so a message moves all waiting readers
 //!   by one splice.
 //! - *Pending is kept.* A message that a queued reader needs next is not evicted: its `pending`
 //!   count is above zero. Only [`Hub::delete_history`] removes it, or a newer message that replaces
 //!   it.
-//! - *A policy at any time.* A channel has the index of its policy, or, during a reload, its name is
-//!   looked up.
+//! - *A policy at any time.* A channel has the index of its policy, or, during a reload, its name
+//!   is looked up.
 
 mod admission;
 mod ages;
@@ -483,8 +483,8 @@ impl Hub {
         })
     }
 
-    /// The end of a channel that has ended already, for a publish of nothing but its end; `None` for
-    /// every other publish.
+    /// The end of a channel that has ended already, for a publish of nothing but its end; `None`
+    /// for every other publish.
     #[inline]
     pub fn ended_before(&self, message: &Draft<'_>) -> Option<Published> {
         match message.kind {
@@ -506,8 +506,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]. Old messages may have been evicted, idle channels forgotten, and the channel
-    /// created; it is then idle.
+    /// See [`Refusal`]. Old messages may have been evicted, idle channels forgotten, and the
+    /// channel created; it is then idle.
     #[inline]
     pub fn make_room(&mut self, message: &Draft<'_>) -> Result<Room, Refusal> {
         self.make_room_of(message, footprint(message))
@@ -656,8 +656,8 @@ impl Hub {
         self.policies.rules(self.policies.resolve(name))
     }
 
-    /// Splices all waiting readers onto the ready list: O(1) however many they are. It is on the path
-    /// of every message.
+    /// Splices all waiting readers onto the ready list: O(1) however many they are. It is on the
+    /// path of every message.
     #[inline(always)]
     fn wake(&mut self, index: u32) {
         let channel = &mut self.channels[index as usize];

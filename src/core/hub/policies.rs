@@ -3,7 +3,8 @@
 //! Owns the table of rules, and which of them is for which name. A channel keeps the index of its
 //! policy, so that only its creation and a reload compare its name with patterns.
 //!
-//! Invariant: every index has rules; that of no policy, and any other without one, has the server's.
+//! Invariant: every index has rules; that of no policy, and any other without one, has the
+//! server's.
 
 use crate::base::time::millis;
 use crate::config::{Config, Create, Policy};

@@ -115,8 +115,8 @@ impl Hub {
         }
     }
 
-    /// Makes a reader that is not queued follow other channels. It keeps its class. A channel that it
-    /// already follows keeps its flag `ignores_earlier_losses`. A new channel has it only if all
+    /// Makes a reader that is not queued follow other channels. It keeps its class. A channel that
+    /// it already follows keeps its flag `ignores_earlier_losses`. A new channel has it only if all
     /// channels that it followed before have it.
     pub fn refollow(&mut self, reader: &mut Reader, follower: u32, channels: &[u32]) {
         let followed = self.subscriptions_of(reader);

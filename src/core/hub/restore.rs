@@ -1,9 +1,10 @@
 //! Restoring: a hub becomes what the entries of a log say, in whatever order they come.
 //!
-//! Owns the way from entries to channels with sorted messages. Entries of old messages may come after
-//! those of newer ones, and some come twice. So messages are gathered as they come; a channel is
-//! sorted and trimmed when it has an eighth more than it may keep, all channels together likewise,
-//! and everything at the end. What is restored takes little more memory than it is allowed.
+//! Owns the way from entries to channels with sorted messages. Entries of old messages may come
+//! after those of newer ones, and some come twice. So messages are gathered as they come; a channel
+//! is sorted and trimmed when it has an eighth more than it may keep, all channels together
+//! likewise, and everything at the end. What is restored takes little more memory than it is
+//! allowed.
 //!
 //! Invariants:
 //! - *No order.* The result does not depend on the order of the entries.
@@ -122,8 +123,8 @@ impl Restore {
         }
     }
 
-    /// The messages of a channel up to a number are lost. `is_saved` says whether the log has a record
-    /// of that for the channel.
+    /// The messages of a channel up to a number are lost. `is_saved` says whether the log has a
+    /// record of that for the channel.
     pub fn lose(&mut self, name: &ChannelName<'_>, up_to: Seq, is_saved: bool) {
         if up_to == Seq::ZERO {
             return;
@@ -184,8 +185,9 @@ impl Restore {
         hub
     }
 
-    /// The bucket of a channel that is not there gets its floor. Where no record of it is in the log,
-    /// one is to be written: records of some of its lost messages may go before those of others.
+    /// The bucket of a channel that is not there gets its floor. Where no record of it is in the
+    /// log, one is to be written: records of some of its lost messages may go before those of
+    /// others.
     fn forget_at_end(&mut self, name: Box<str>, floor: Floor) {
         let before = self.hub.names.evicted_up_to(&name);
         self.hub.names.raise_floor(&name, floor.up_to);
@@ -229,9 +231,9 @@ impl Restore {
         Some(index)
     }
 
-    /// Drops the channel whose newest message is the oldest, if that is before `seq`. Returns whether
-    /// there was one: it makes room for a channel in use since. Channels that were forgotten may be
-    /// back, where that was not saved.
+    /// Drops the channel whose newest message is the oldest, if that is before `seq`. Returns
+    /// whether there was one: it makes room for a channel in use since. Channels that were
+    /// forgotten may be back, where that was not saved.
     fn drop_channel_before(&mut self, seq: Seq) -> Option<()> {
         let newest =
             |gathered: &Gathered| (!gathered.messages.is_empty()).then_some(gathered.newest);
@@ -307,8 +309,8 @@ impl Restore {
         self.hub.messages[key as usize].is_end()
     }
 
-    /// How many of the oldest messages are over the limits of their channel. The end, if `ends` is 1,
-    /// takes no place among them.
+    /// How many of the oldest messages are over the limits of their channel. The end, if `ends` is
+    /// 1, takes no place among them.
     fn over(&self, kept: &[(Seq, u32)], ends: usize, rules: &Rules) -> usize {
         let mut bytes = 0_usize;
         let newest = kept.iter().rev().take(rules.max_messages + ends);

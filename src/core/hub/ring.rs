@@ -1,7 +1,7 @@
 //! The messages of one channel, oldest first, by their keys.
 //!
-//! Owns their order, how many readers need each of them next, and the mean interval between them. It
-//! knows stored messages only by their keys and sizes.
+//! Owns their order, how many readers need each of them next, and the mean interval between them.
+//! It knows stored messages only by their keys and sizes.
 //!
 //! Invariants: numbers rise from front to back; the end of the channel is the last entry, or there
 //! is none.

@@ -16,8 +16,8 @@ pub(super) struct Subscription {
     pub(super) channel: u32,
     /// The next of the same reader.
     pub(super) sibling: u32,
-    /// Evictions before its first message of this channel are not reported as gaps: the reader asked
-    /// for all history or its newest part, or got a gap already. Ends with that message.
+    /// Evictions before its first message of this channel are not reported as gaps: the reader
+    /// asked for all history or its newest part, or got a gap already. Ends with that message.
     pub(super) ignores_earlier_losses: bool,
 }
 

@@ -10,9 +10,9 @@
 //! forget   number u64 | channel
 //! ```
 //!
-//! Bits 0 and 1 of the flags are the type of the data; bits 2, 3 and 4 say that there is an event, a
-//! key, a floor; bit 5 that it is no message but the end of its channel, which has neither data nor an
-//! event. Those above it are 0.
+//! Bits 0 and 1 of the flags are the type of the data; bits 2, 3 and 4 say that there is an event,
+//! a key, a floor; bit 5 that it is no message but the end of its channel, which has neither data
+//! nor an event. Those above it are 0.
 //!
 //! Invariant: *one encoding.* Bytes that are read as an entry are the bytes that it is written as.
 

@@ -1,8 +1,8 @@
 //! The frozen form of a log.
 //!
-//! Owns its encoding. Of a log that is saved, the records that nobody took yet are in it; those that
-//! are in flight are not, as the log gave them away: who took them has them saved, or hands them over.
-//! Until [`Saved::saved`] is called, the log knows that they are not saved.
+//! Owns its encoding. Of a log that is saved, the records that nobody took yet are in it; those
+//! that are in flight are not, as the log gave them away: who took them has them saved, or hands
+//! them over. Until [`Saved::saved`] is called, the log knows that they are not saved.
 
 use std::io::{self, Read, Write};
 

@@ -9,12 +9,13 @@
 //! - *Refused before numbered.* An earlier publish with the same key, and room for the message, are
 //!   looked at first. A message that has a number is applied: applying it cannot fail. A refused
 //!   publish takes no number.
-//! - *Dense.* Numbers of an epoch are 1, 2, 3, …, in the order in which the hub applies them, but for
-//!   those that are skipped after a crash. The messages of a batch have consecutive numbers. The end
-//!   of a channel has a number of its own, after that of the message with which it was published.
+//! - *Dense.* Numbers of an epoch are 1, 2, 3, …, in the order in which the hub applies them, but
+//!   for those that are skipped after a crash. The messages of a batch have consecutive numbers.
+//!   The end of a channel has a number of its own, after that of the message with which it was
+//!   published.
 //! - *The log is ahead of the hub, never behind.* [`Log::newest`] is the number given last;
-//!   [`Hub::head`] is the number applied last. They are equal whenever no publish is under way: what
-//!   is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
+//!   [`Hub::head`] is the number applied last. They are equal whenever no publish is under way:
+//!   what is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
 
 pub mod entry;
 mod frozen;
@@ -89,8 +90,8 @@ impl Log {
         })
     }
 
-    /// Publishes the end that belongs to an earlier message, unless something was published after that:
-    /// a crash may have come between the two.
+    /// Publishes the end that belongs to an earlier message, unless something was published after
+    /// that: a crash may have come between the two.
     #[cold]
     fn complete<'n>(
         &mut self,

@@ -10,10 +10,10 @@
 //! eviction when the first record of an evicted message goes ([`Saved::carry`]).
 //!
 //! Invariants:
-//! - *Appended before answered.* A publisher is answered when the log is saved up to the [`Mark`] that
-//!   the record of its message has.
-//! - *Nothing that holds goes.* The records that [`Saved::carry`] appends say all that holds of those
-//!   that it was given.
+//! - *Appended before answered.* A publisher is answered when the log is saved up to the [`Mark`]
+//!   that the record of its message has.
+//! - *Nothing that holds goes.* The records that [`Saved::carry`] appends say all that holds of
+//!   those that it was given.
 
 use std::collections::VecDeque;
 
@@ -214,8 +214,8 @@ impl Saved {
         (self.appended > self.saved).then_some(self.appended)
     }
 
-    /// Takes the records that were appended since the last call, those of channels that were forgotten
-    /// meanwhile among them; `None` if there are none.
+    /// Takes the records that were appended since the last call, those of channels that were
+    /// forgotten meanwhile among them; `None` if there are none.
     pub fn take(&mut self, hub: &mut Hub) -> Option<Unsaved> {
         if hub.has_unsaved_losses() {
             for loss in hub.take_unsaved_losses() {
@@ -291,7 +291,8 @@ impl Saved {
                 self.append_record(bytes);
                 hub.set_floor_saved(channel);
             }
-            // Later records may be of messages that are lost, too, and must not come back without it.
+            // Later records may be of messages that are lost, too, and must not come back without
+            // it.
             Standing::Lost {
                 floor,
                 is_saved: false,

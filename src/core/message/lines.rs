@@ -1,6 +1,6 @@
 //! Messages published as NDJSON: one object per line, with `channel` and `data` and, optionally,
-//! `event`, `"encoding":"base64"` and `"end":true`. With the latter `data` may be left out: the line
-//! is then the end of its channel alone.
+//! `event`, `"encoding":"base64"` and `"end":true`. With the latter `data` may be left out: the
+//! line is then the end of its channel alone.
 //!
 //! Owns the form of a line. It never publishes.
 //!

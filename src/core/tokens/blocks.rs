@@ -1,7 +1,8 @@
 //! Subjects whose tokens are refused until a date.
 //!
-//! Owns the table and its limit. When it is full, the block that ends first makes room for a new one,
-//! so that the newest word of an operator always holds, and a long block outlasts many short ones.
+//! Owns the table and its limit. When it is full, the block that ends first makes room for a new
+//! one, so that the newest word of an operator always holds, and a long block outlasts many short
+//! ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 //! Owns its entries and their limits. It judges nothing, and is told only of verified tokens.
 //!
 //! An entry is found by a keyed hash of the last bytes of its token, which are a part of its
-//! signature, and then compared byte by byte. So no collision can pass one token for another, and the
-//! cost hardly depends on the length: a hash of the whole token, by which alone one could be
+//! signature, and then compared byte by byte. So no collision can pass one token for another, and
+//! the cost hardly depends on the length: a hash of the whole token, by which alone one could be
 //! recognised, would take three times as many instructions.
 //!
 //! The oldest entry goes first, used or not. Most tokens live for minutes, so the oldest are those
@@ -28,9 +28,9 @@ const MAX_BYTES: usize = 16 << 20;
 /// The bytes of a token that are hashed: 96 bits of its signature, which a client cannot choose.
 const TAIL_BYTES: usize = 16;
 
-/// Bytes of an entry beside its token and its text: a place in the queue and a slot in the table, each
-/// twice, as both may be twice as large as what is in them; the counts of the `Arc`; and what the
-/// allocator adds for the two.
+/// Bytes of an entry beside its token and its text: a place in the queue and a slot in the table,
+/// each twice, as both may be twice as large as what is in them; the counts of the `Arc`; and what
+/// the allocator adds for the two.
 const OVERHEAD_BYTES: usize =
     2 * (size_of::<Entry>() + size_of::<u32>() + 1) + 2 * size_of::<usize>() + 2 * ALLOCATION_BYTES;
 

@@ -1,5 +1,5 @@
-//! Tokens in a state that is handed over: the blocked subjects, the counts, and tokens that are kept
-//! for connections.
+//! Tokens in a state that is handed over: the blocked subjects, the counts, and tokens that are
+//! kept for connections.
 //!
 //! Owns their forms. Keys are settings, and cached tokens are verified again, so neither is there.
 

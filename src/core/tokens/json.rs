@@ -1,4 +1,5 @@
-//! JSON objects, read strictly: as the RFCs of tokens and keys ask, and more strictly than JSON does.
+//! JSON objects, read strictly: as the RFCs of tokens and keys ask, and more strictly than JSON
+//! does.
 //!
 //! Owns the rule that a member is there once. Values stay texts until they are read, so what is
 //! not read costs nothing, and no depth of nesting is recursion.

@@ -17,15 +17,15 @@ use super::key_material;
 /// The most reasons in an error.
 const MAX_REASONS: usize = 3;
 
-/// Whether a file is meant as a JWK set or a JWK: it is a JSON object, or something in it is a member
-/// `kty` or `keys`, be it in quotes or behind a name. A secret may begin with a brace too.
+/// Whether a file is meant as a JWK set or a JWK: it is a JSON object, or something in it is a
+/// member `kty` or `keys`, be it in quotes or behind a name. A secret may begin with a brace too.
 pub(super) fn is_json(file: &[u8]) -> bool {
     let has = |word: &str| memmem::find(file, word.as_bytes()).is_some();
     has("\"kty") || has("\"keys\"") || Object::parse(file).is_ok()
 }
 
-/// Reads the keys of a set, or the only one of a JWK alone. The texts are warnings: what was skipped,
-/// and why.
+/// Reads the keys of a set, or the only one of a JWK alone. The texts are warnings: what was
+/// skipped, and why.
 pub(super) fn parse(file: &[u8]) -> Result<(Vec<Key>, Vec<String>), KeyError> {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     let set = Object::parse(file).map_err(|fault| {

@@ -17,8 +17,8 @@ use super::{jwks, key_material, pem};
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
 impl Key {
-    /// Reads the file of a key: a secret of at least 32 bytes (HS256; a final LF or CRLF is not part
-    /// of it), public keys in PEM (Ed25519, P-256, RSA of 2,048 to 8,192 bits), or a JWK set
+    /// Reads the file of a key: a secret of at least 32 bytes (HS256; a final LF or CRLF is not
+    /// part of it), public keys in PEM (Ed25519, P-256, RSA of 2,048 to 8,192 bits), or a JWK set
     /// (RFC 7517). At most 1 MiB. The texts are warnings: keys of the set that are skipped.
     ///
     /// # Errors
@@ -87,8 +87,8 @@ pub(super) fn check_is_secret(file: &[u8]) -> Result<(), KeyError> {
     Ok(())
 }
 
-/// Whether a text is the base64 of a key, as some providers show it to be copied: of either alphabet,
-/// with or without padding, in one line or several, in quotes or not.
+/// Whether a text is the base64 of a key, as some providers show it to be copied: of either
+/// alphabet, with or without padding, in one line or several, in quotes or not.
 fn is_base64_of_der(text: &[u8]) -> bool {
     let standard = text.iter().filter_map(|byte| match byte {
         b'-' => Some(b'+'),

@@ -1,13 +1,13 @@
 //! Tokens: signed JWTs (RFC 7519) that name a subject and the channels it may use.
 //!
-//! Owns the keys, the verification, the cache of verified tokens, and the blocked subjects. It never
-//! sees a request or a connection, and has no clock: the date is an argument, in milliseconds since
-//! 1970.
+//! Owns the keys, the verification, the cache of verified tokens, and the blocked subjects. It
+//! never sees a request or a connection, and has no clock: the date is an argument, in milliseconds
+//! since 1970.
 //!
 //! Invariants:
 //! - *The algorithm belongs to the key*, never to the token.
-//! - *Nothing of a token is believed before its signature is verified*: its form, its algorithm, its
-//!   key and its signature are checked in this order, and then its claims.
+//! - *Nothing of a token is believed before its signature is verified*: its form, its algorithm,
+//!   its key and its signature are checked in this order, and then its claims.
 //! - *Dates and blocks are judged at each call*, whether the token is in the cache or not.
 //! - *Only good tokens are kept.* What is refused leaves nothing but a count.
 
@@ -132,8 +132,8 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// A verification without cached tokens or blocks. The seed keys the hash of the cache, so it is
-    /// to be random, and kept secret.
+    /// A verification without cached tokens or blocks. The seed keys the hash of the cache, so it
+    /// is to be random, and kept secret.
     pub fn new(rules: Rules, seed: (u64, u64)) -> Tokens {
         Tokens {
             rules,

@@ -32,7 +32,8 @@ pub(super) struct Block<'a> {
 /// The beginning of a block.
 const BEGIN: &str = "-----BEGIN ";
 
-/// Whether a file is meant as PEM: something in it begins a block, be it in quotes or behind a name.
+/// Whether a file is meant as PEM: something in it begins a block, be it in quotes or behind a
+/// name.
 pub(super) fn is_pem(file: &[u8]) -> bool {
     memmem::find(file, BEGIN.as_bytes()).is_some()
 }
@@ -130,8 +131,8 @@ fn rsa_public_key(der: &[u8]) -> Result<KeyMaterial<'_>, KeyError> {
     key_material::rsa(n.as_bytes(), e.as_bytes()).map_err(KeyError::Unfit)
 }
 
-/// Whether a file is one whole DER sequence that begins with a number or a sequence, as all forms of
-/// keys do, and as one in millions of random secrets does.
+/// Whether a file is one whole DER sequence that begins with a number or a sequence, as all forms
+/// of keys do, and as one in millions of random secrets does.
 pub(super) fn is_der(file: &[u8]) -> bool {
     let whole = der::asn1::AnyRef::from_der(file);
     let is_key = |value: &[u8]| matches!(value.first(), Some(0x02 | 0x30));

@@ -70,12 +70,13 @@ impl Signer {
         }
     }
 
-    /// Signs claims, a JSON object, as a token that a server accepts, if its key, audience and issuer
-    /// are right.
+    /// Signs claims, a JSON object, as a token that a server accepts, if its key, audience and
+    /// issuer are right.
     ///
     /// # Errors
     ///
-    /// The claims are such that a server would refuse them, or the token would be longer than 4 KiB.
+    /// The claims are such that a server would refuse them, or the token would be longer than 4
+    /// KiB.
     pub fn sign(&self, claims: &str, kid: Option<&str>) -> Result<String, SignError> {
         Claims::parse(claims.as_bytes(), KeyId(0))?;
         let alg = self.algorithm().name();

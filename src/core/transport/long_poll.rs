@@ -1,7 +1,7 @@
 //! Long polls: a request that is held until there is something to respond with.
 //!
-//! Owns the response body for one event. A response with several messages is written by the engine, of
-//! the objects that polls and long polls share.
+//! Owns the response body for one event. A response with several messages is written by the engine,
+//! of the objects that polls and long polls share.
 
 use super::description::{Description, Kind};
 use super::event::{Event, Options};

@@ -8,10 +8,10 @@
 //! Invariants:
 //! - *Every transport encodes every event.* No match over transports or events has a wildcard arm,
 //!   so a new one compiles only when all its bytes are decided.
-//! - *No injection.* Published data, event names and channel names cannot begin an event, a field of
-//!   one, or a script: each is escaped or split inside its own field.
-//! - *The same bytes for all.* An event's bytes depend on the event and on [`Options`], never on the
-//!   connection.
+//! - *No injection.* Published data, event names and channel names cannot begin an event, a field
+//!   of one, or a script: each is escaped or split inside its own field.
+//! - *The same bytes for all.* An event's bytes depend on the event and on [`Options`], never on
+//!   the connection.
 
 mod description;
 mod event;

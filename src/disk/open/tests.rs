@@ -28,8 +28,8 @@ fn only_segment(dir: &TempDir) -> PathBuf {
     segment::path(&dir.0, 1)
 }
 
-/// Each of the last 4,096 bytes is cut and flipped. After a crash as after a clean end it is noticed,
-/// what is before it is read, and the next start finds nothing wrong.
+/// Each of the last 4,096 bytes is cut and flipped. After a crash as after a clean end it is
+/// noticed, what is before it is read, and the next start finds nothing wrong.
 #[test]
 fn every_cut_and_every_flip_of_the_tail_is_noticed() {
     for is_clean in [true, false] {

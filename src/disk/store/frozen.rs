@@ -32,8 +32,8 @@ pub(crate) struct Frozen {
 }
 
 impl Store {
-    /// What another process has to know, and the file that holds the lock, once more. The mark has to be
-    /// written.
+    /// What another process has to know, and the file that holds the lock, once more. The mark has
+    /// to be written.
     pub(in crate::disk) fn freeze(&self) -> io::Result<(Frozen, File)> {
         let segments = self.segments.iter();
         let frozen = Frozen {
@@ -48,8 +48,8 @@ impl Store {
         Ok((frozen, self.lock.try_clone()?))
     }
 
-    /// Goes on where another process was. Nothing is written. If the directory is not used any more, its
-    /// files may be anything.
+    /// Goes on where another process was. Nothing is written. If the directory is not used any
+    /// more, its files may be anything.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The rest of the writer, in which another process can take its place.
 //!
-//! Owns when that is: everything that was handed over is written, the mark is, and the keeper has nothing
-//! to do. A segment that is on its way out goes before.
+//! Owns when that is: everything that was handed over is written, the mark is, and the keeper has
+//! nothing to do. A segment that is on its way out goes before.
 
 use std::fs::File;
 use std::io;

@@ -43,8 +43,8 @@ impl Record {
     }
 }
 
-/// Checks records: their order, and what they refer to. Returns them with addresses of this process,
-/// which count them.
+/// Checks records: their order, and what they refer to. Returns them with addresses of this
+/// process, which count them.
 ///
 /// # Errors
 ///

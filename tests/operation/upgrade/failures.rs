@@ -214,7 +214,8 @@ fn settings_that_are_wrong_by_now() {
     watched.kept.ask();
 }
 
-/// It may have answered: the old process cannot go on. Its code has a service manager start encke again.
+/// It may have answered: the old process cannot go on. Its code has a service manager start encke
+/// again.
 #[test]
 fn program_that_ends_when_it_is_to_serve() {
     for (last, code) in [("", Some(1)), ("serving", Some(0))] {

@@ -109,8 +109,8 @@ struct Update {
 }
 
 impl Update {
-    /// `pids` is what the manager says, line by line, the last one for ever: the main process, the state of
-    /// the service (active), and since when it is in that (1).
+    /// `pids` is what the manager says, line by line, the last one for ever: the main process, the
+    /// state of the service (active), and since when it is in that (1).
     fn new(pids: &str) -> Update {
         let directory = Directory::new();
         std::fs::write(directory.path("pids"), pids).unwrap();

@@ -1,7 +1,7 @@
 //! SIGUSR2: another process takes everything over, or this one serves on.
 //!
-//! encke is started by a link, which a test lets point to something else: to a program that speaks the
-//! protocol up to a point (`fake`), to none, or to encke again.
+//! encke is started by a link, which a test lets point to something else: to a program that speaks
+//! the protocol up to a point (`fake`), to none, or to encke again.
 
 mod failures;
 mod fake;

@@ -87,7 +87,8 @@ impl Waiting {
     }
 }
 
-/// Where memory does not suffice, the kernel is to end the new process, as long as the old one serves.
+/// Where memory does not suffice, the kernel is to end the new process, as long as the old one
+/// serves.
 #[test]
 fn new_process_is_the_first_to_be_ended_until_it_serves() {
     let score = |pid: u32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();

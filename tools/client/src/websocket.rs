@@ -1,7 +1,7 @@
 //! WebSocket frames as a client reads and writes them (RFC 6455, section 5).
 //!
-//! Owns the bytes of frames. What the server sends must be whole messages, unmasked, with lengths in
-//! their shortest form.
+//! Owns the bytes of frames. What the server sends must be whole messages, unmasked, with lengths
+//! in their shortest form.
 
 use crate::Error;
 

@@ -1,8 +1,8 @@
 //! Entries and records of a saved log: any bytes are read without harm, and what is read is written
 //! as it was.
 //!
-//! The bytes are read as an entry, as the records of a file, and as entries of a history, which goes
-//! on from them.
+//! The bytes are read as an entry, as the records of a file, and as entries of a history, which
+//! goes on from them.
 
 use encke_core::base::record;
 use encke_core::config::Config;

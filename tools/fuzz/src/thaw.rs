@@ -17,7 +17,8 @@ const HEAD_BYTES: usize = record::HEAD_BYTES;
 /// Ticks that are lived, and the time from one to the next, which grows.
 const STEPS_MS: [u64; 6] = [0, 1, 100, 5_000, 100_000, 4_000_000];
 
-/// The records in bytes, with the checksums that they should have: so a change meets the checks behind.
+/// The records in bytes, with the checksums that they should have: so a change meets the checks
+/// behind.
 fn repaired(mut bytes: &[u8]) -> Vec<u8> {
     let mut state = Vec::new();
     while bytes.len() > HEAD_BYTES {

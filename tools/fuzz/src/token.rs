@@ -1,8 +1,9 @@
-//! Tokens, claims, headers and the files of keys, by the first byte of the input: `t`, `c`, `h`, `k`.
+//! Tokens, claims, headers and the files of keys, by the first byte of the input: `t`, `c`, `h`,
+//! `k`.
 //!
-//! Claims and headers are signed by the secret of the server, so that what is behind the signature is
-//! reached too. They are held against a reader that knows only JSON. A token that is not signed here
-//! must be refused, unless it is one of the seeds: nobody can sign for a key that he has not.
+//! Claims and headers are signed by the secret of the server, so that what is behind the signature
+//! is reached too. They are held against a reader that knows only JSON. A token that is not signed
+//! here must be refused, unless it is one of the seeds: nobody can sign for a key that he has not.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -74,8 +75,8 @@ fn verify(text: &[u8]) -> Result<Token, Invalid> {
     first.map(|token| Token::clone(&token))
 }
 
-/// A token that someone made. What is accepted has the three parts of a compact JWS, a header with an
-/// algorithm of ours, and claims that the slow reader takes.
+/// A token that someone made. What is accepted has the three parts of a compact JWS, a header with
+/// an algorithm of ours, and claims that the slow reader takes.
 fn any(text: &[u8]) {
     let Ok(token) = verify(text) else {
         return;

@@ -136,8 +136,8 @@ pub enum Event {
         /// The hold that it asks for, in milliseconds.
         hold_ms: u32,
     },
-    /// The request has a right to receive that ends at this time, in microseconds, or before: what it
-    /// opens ends with it, however long it was to be held.
+    /// The request has a right to receive that ends at this time, in microseconds, or before: what
+    /// it opens ends with it, however long it was to be held.
     Lapses(u64),
     /// It has sent a further request, which gives up the hold.
     Nudged,

@@ -104,7 +104,8 @@ pub struct Logs {
     pub client_stops: Vec<Vec<Span>>,
     /// When the run ended.
     pub end: u64,
-    /// Whether history outlives the server. Then what was answered for is never lost, and ids go on.
+    /// Whether history outlives the server. Then what was answered for is never lost, and ids go
+    /// on.
     pub keeps_history: bool,
 }
 
@@ -141,10 +142,12 @@ impl Conditions<'_> {
 }
 
 impl Logs {
-    /// Whether a message of this id may have gone with the server, of which readers may have received it: it was
-    /// not answered for when the server ended. A server may be late by `slack`, in microseconds.
+    /// Whether a message of this id may have gone with the server, of which readers may have
+    /// received it: it was not answered for when the server ended. A server may be late by `slack`,
+    /// in microseconds.
     pub fn may_be_unsaved(&self, publish: &Publish, id: Id, slack: u64) -> bool {
-        // A publisher that hangs up at once is not answered, and is done before the message is read.
+        // A publisher that hangs up at once is not answered, and is done before the message is
+        // read.
         let done = publish.done + slack;
         // A retry may have been answered with another id.
         let is_answered = publish.outcome == Outcome::Accepted(id);

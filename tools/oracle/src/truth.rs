@@ -23,8 +23,8 @@ pub struct Known {
     pub begun: u64,
     /// When its publisher had the response; none if it never had one.
     pub acked: Option<u64>,
-    /// Whether readers must get it: not if it may have gone with a server that was killed before it was
-    /// answered for. Such a message may still have been in history, and have displaced others.
+    /// Whether readers must get it: not if it may have gone with a server that was killed before it
+    /// was answered for. Such a message may still have been in history, and have displaced others.
     pub is_owed: bool,
 }
 
@@ -76,8 +76,8 @@ impl Truth {
         self.retention.accept(publish.channel, id.seq);
     }
 
-    /// A message that was accepted turns out to be lost before anybody was answered for it: it never
-    /// was.
+    /// A message that was accepted turns out to be lost before anybody was answered for it: it
+    /// never was.
     pub fn unaccept(&mut self, epoch: u64, seq: u64) {
         for ((of, _), known) in &mut self.channels {
             if *of == epoch {

@@ -212,7 +212,8 @@ impl World {
         let (heard_at, read_at) = (client.heard_at, client.read_at);
         let parked = client.parked().expect("a stream");
         let pace_ms = parked.pace_ms;
-        // What its client has published is answered first, and it may have done so when it was late.
+        // What its client has published is answered first, and it may have done so when it was
+        // late.
         let answered_at = if is_socket { read_at + save_ms } else { 0 };
         let opened_at = parked.session.parked.as_ref().expect("observed").at;
         ensure!(

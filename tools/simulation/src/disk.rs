@@ -1,9 +1,10 @@
 //! A log that is saved: what a disk does with it, and restarts.
 //!
-//! Owns the records that were taken and are written, said to be, or not yet; the segments that a start
-//! reads; and the end of processes and machines. The model learns of messages from the records, as
-//! readers may receive them before their publishers are answered. What must hold of every answer: it
-//! is not before its record is written. Of every restart: what was answered for is there.
+//! Owns the records that were taken and are written, said to be, or not yet; the segments that a
+//! start reads; and the end of processes and machines. The model learns of messages from the
+//! records, as readers may receive them before their publishers are answered. What must hold of
+//! every answer: it is not before its record is written. Of every restart: what was answered for is
+//! there.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
@@ -336,8 +337,8 @@ impl World {
         self.check_history();
     }
 
-    /// A part of the records that the engine was not told of is gone; where the tail is lost, a part
-    /// of all.
+    /// A part of the records that the engine was not told of is gone; where the tail is lost, a
+    /// part of all.
     fn lose_unwritten(&mut self, how: LogEnding) {
         let untold = {
             let disk = self.disk.as_ref().expect("a disk");

@@ -1,7 +1,7 @@
 //! What is known of requests that publish by lines.
 //!
-//! Owns which of their lines are published. Where they are acknowledged, the server says so; else the
-//! numbers that were given while it read such a request are those of its lines.
+//! Owns which of their lines are published. Where they are acknowledged, the server says so; else
+//! the numbers that were given while it read such a request are those of its lines.
 
 use serde_json::Value;
 

@@ -177,7 +177,8 @@ impl Model {
         self.newest[channel].is_end = false;
     }
 
-    /// Whether a reader that has everything up to a number is done with channels, as far as is known.
+    /// Whether a reader that has everything up to a number is done with channels, as far as is
+    /// known.
     pub(crate) fn is_done(&self, channels: &[usize], seq: u64) -> bool {
         let has_end = |&channel: &usize| self.end_of(channel).is_some_and(|end| end <= seq);
         !self.is_short_of_channels && !channels.is_empty() && channels.iter().all(has_end)
@@ -235,8 +236,8 @@ impl Model {
         }
     }
 
-    /// A publisher is answered that its message has this number. Returns whether it is the first that
-    /// is.
+    /// A publisher is answered that its message has this number. Returns whether it is the first
+    /// that is.
     pub(crate) fn claim(&mut self, seq: u64, said: &Said) -> bool {
         let Some(accepted) = self.messages.get_mut(&seq) else {
             return false;

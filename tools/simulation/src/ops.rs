@@ -240,7 +240,8 @@ impl World {
     fn other(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
         let channel = self.chance.usize(..self.setup.names.len());
         let name = &self.setup.names[channel];
-        // What has never had a message has nothing to be deleted, and a deletion then has no record.
+        // What has never had a message has nothing to be deleted, and a deletion then has no
+        // record.
         let hub = self.engine.hub();
         let items = hub
             .find(name)

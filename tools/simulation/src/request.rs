@@ -396,8 +396,8 @@ fn line(said: &Said, names: &[String]) -> String {
     format!("{{\"channel\":{channel},{}}}", members(said))
 }
 
-/// A request that publishes by lines: texts to one channel, or lines of a batch. Where ends `may_repeat`
-/// in one call, the server says which of them got a number.
+/// A request that publishes by lines: texts to one channel, or lines of a batch. Where ends
+/// `may_repeat` in one call, the server says which of them got a number.
 pub(crate) fn publish_by_lines(
     chance: &mut Chance,
     manner: &Manner,
@@ -445,8 +445,8 @@ pub(crate) fn publish_by_lines(
             lines.push((number, said));
         }
     }
-    // Which lines of a retry are published again, only acknowledgements say; nothing does of the end
-    // after the last line.
+    // Which lines of a retry are published again, only acknowledgements say; nothing does of the
+    // end after the last line.
     let has_acks = key.is_some() || chance.bool() || may_repeat;
     let ends = key.is_none() && chance.u8(..3) == 0 && !may_repeat;
     let mut query = vec!["lines=1".to_owned()];

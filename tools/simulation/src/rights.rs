@@ -1,7 +1,7 @@
 //! Who may what: a naive reader of the settings and of tokens.
 //!
-//! Owns this judgement, and shares no code with the server's: neither its patterns, nor its keys, nor
-//! its table of blocked subjects.
+//! Owns this judgement, and shares no code with the server's: neither its patterns, nor its keys,
+//! nor its table of blocked subjects.
 
 use std::rc::Rc;
 

@@ -1,7 +1,7 @@
 //! Tokens as clients send them, and where in a request.
 //!
-//! Owns the keys of a world, the claims of its tokens as they were signed, and the three places of a
-//! credential. Whether a token is good is judged in `rights`.
+//! Owns the keys of a world, the claims of its tokens as they were signed, and the three places of
+//! a credential. Whether a token is good is judged in `rights`.
 
 use std::rc::Rc;
 use std::sync::LazyLock;

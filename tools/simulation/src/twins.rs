@@ -1,12 +1,13 @@
 //! The engine of a world, and beside it one that was there before it was frozen and thawed.
 //!
-//! Owns both. A server is handed over at any tick: the engine is frozen, the world goes on with what is
-//! thawed, and looks at it with all its rules as before. The one that was frozen goes on too, with the
-//! same calls: both must return the same, and make the same calls of [`Wire`].
+//! Owns both. A server is handed over at any tick: the engine is frozen, the world goes on with
+//! what is thawed, and looks at it with all its rules as before. The one that was frozen goes on
+//! too, with the same calls: both must return the same, and make the same calls of [`Wire`].
 //!
-//! The two go apart where that is allowed: places of connections that have ended are given out again in
-//! another order, a response that was encoded before a reload keeps its head as long as somebody holds
-//! it, and metrics tell how much of caches is filled. From there on the thawed one is alone.
+//! The two go apart where that is allowed: places of connections that have ended are given out
+//! again in another order, a response that was encoded before a reload keeps its head as long as
+//! somebody holds it, and metrics tell how much of caches is filled. From there on the thawed one
+//! is alone.
 
 use std::fmt;
 use std::io::IoSlice;
@@ -124,8 +125,8 @@ fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
     slices.iter().flat_map(|slice| slice.to_vec()).collect()
 }
 
-/// Whether two sends are the same but for the dates of heads: a head that others share may have been
-/// written a second before.
+/// Whether two sends are the same but for the dates of heads: a head that others share may have
+/// been written a second before.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || (one.len() == other.len() && dateless(one) == dateless(other))
 }
@@ -215,8 +216,9 @@ impl Twins {
         }
     }
 
-    /// Freezes the engine, all of whose closed sockets are closed, and goes on with what is thawed. If
-    /// the settings are the same, nobody can tell: if `beside`, the one before goes on beside it.
+    /// Freezes the engine, all of whose closed sockets are closed, and goes on with what is thawed.
+    /// If the settings are the same, nobody can tell: if `beside`, the one before goes on beside
+    /// it.
     pub(crate) fn hand_over(
         &mut self,
         config: &Config,

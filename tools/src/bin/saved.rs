@@ -6,8 +6,8 @@ use clap::Parser;
 use encke_tools::part::Part;
 use encke_tools::saved::{self, Plan};
 
-/// encke with `--data-dir` beside encke without: publishes a second, delays, and the time of a start.
-/// Exit code 1 if a mark is missed. Only on loopback.
+/// encke with `--data-dir` beside encke without: publishes a second, delays, and the time of a
+/// start. Exit code 1 if a mark is missed. Only on loopback.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Options {

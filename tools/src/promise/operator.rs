@@ -70,8 +70,8 @@ impl Operator {
         fs::write(settings(&self.dir), settings_text).map_err(text)
     }
 
-    /// Changes the history that channels keep, and the keys if they are to be `rotated`, and has the
-    /// server read that.
+    /// Changes the history that channels keep, and the keys if they are to be `rotated`, and has
+    /// the server read that.
     pub(super) fn reload(&mut self, server: &Server, is_rotated: bool) -> Result<(), String> {
         self.keeps_more = !self.keeps_more;
         self.newest_key += u64::from(is_rotated);

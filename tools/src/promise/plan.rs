@@ -72,8 +72,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether clients have tokens. Those of a soak have none, so that all can be counted, and those
-    /// of a server with a wrong calendar would hardly ever be good.
+    /// Whether clients have tokens. Those of a soak have none, so that all can be counted, and
+    /// those of a server with a wrong calendar would hardly ever be good.
     pub(super) fn has_tokens(&self) -> bool {
         !self.soak && self.faketime.is_none()
     }

@@ -287,8 +287,8 @@ impl Publisher<'_> {
         lines.len()
     }
 
-    /// Publishes lines as they come, on one request that may break off, and reads which of them were
-    /// accepted.
+    /// Publishes lines as they come, on one request that may break off, and reads which of them
+    /// were accepted.
     fn publish_by_lines(&mut self) -> usize {
         let count = self.rng.usize(2..=40);
         let manner = self.manner();
@@ -320,8 +320,8 @@ impl Publisher<'_> {
         count
     }
 
-    /// Writes lines one by one, and returns the ids of those that were acknowledged, and whether all
-    /// acknowledgements were read. `written` counts the lines of which anything was written.
+    /// Writes lines one by one, and returns the ids of those that were acknowledged, and whether
+    /// all acknowledgements were read. `written` counts the lines of which anything was written.
     fn send_lines(
         &mut self,
         stream: &mut TcpStream,

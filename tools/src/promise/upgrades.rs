@@ -1,6 +1,7 @@
 //! Upgrades: another process takes over from the server, and counts on.
 //!
-//! Owns when that is, and what the counters were before. That no client notices is seen by the clients.
+//! Owns when that is, and what the counters were before. That no client notices is seen by the
+//! clients.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;

@@ -111,8 +111,8 @@ impl Publisher {
         Ok(count)
     }
 
-    /// Publishes at a rate, while a subscriber reads. Returns the times in seconds until each answer,
-    /// and until each delivery.
+    /// Publishes at a rate, while a subscriber reads. Returns the times in seconds until each
+    /// answer, and until each delivery.
     pub(super) fn paced(
         &mut self,
         rate: u32,

@@ -63,7 +63,8 @@ impl Running {
         Ok(self.status)
     }
 
-    /// Asks it to hand over to a new process, and waits until it has, or does not within `patience`.
+    /// Asks it to hand over to a new process, and waits until it has, or does not within
+    /// `patience`.
     pub(super) fn upgrade(&mut self, patience: Duration) -> Result<(), String> {
         let text = |error: io::Error| error.to_string();
         self.signal(Signal::USR2).map_err(text)?;

@@ -34,17 +34,17 @@ impl Wheel {
         })
     }
 
-    /// A wheel with capacity for the keys below `keys`, whose next tick is `next_tick`, at a time that
-    /// is not before that tick. `None` where it is.
+    /// A wheel with capacity for the keys below `keys`, whose next tick is `next_tick`, at a time
+    /// that is not before that tick. `None` where it is.
     pub fn thaw(keys: usize, next_tick: u64, now: Time) -> Option<Wheel> {
         let mut wheel = Wheel::with_capacity(keys);
         wheel.cursor = next_tick;
         (next_tick <= MAX_TICK.min(now.0 / SLOT_MS)).then_some(wheel)
     }
 
-    /// Adds a deadline of a wheel that is thawed. Returns its key, which the caller checks before it
-    /// relies on it; `None` where it is not below `keys`, has a deadline already, or the deadline is
-    /// none.
+    /// Adds a deadline of a wheel that is thawed. Returns its key, which the caller checks before
+    /// it relies on it; `None` where it is not below `keys`, has a deadline already, or the
+    /// deadline is none.
     pub fn thaw_deadline(&mut self, keys: usize, frozen: FrozenDeadline) -> Option<u32> {
         let FrozenDeadline {
             key,

@@ -273,8 +273,8 @@ impl Conn {
 
     /// Counts body bytes that a stream has sent.
     pub(in crate::engine) fn spend_stream_bytes(&mut self, bytes: usize) {
-        // The limit exists because browsers keep the whole body of a streaming response; they do not
-        // keep WebSocket messages.
+        // The limit exists because browsers keep the whole body of a streaming response; they do
+        // not keep WebSocket messages.
         if !self.has_duplex_transport() {
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.measure = self.measure.saturating_sub(bytes);

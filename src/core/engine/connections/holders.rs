@@ -191,7 +191,8 @@ impl Holders {
         }
     }
 
-    /// An upper bound of the indices that are not anonymous: one more than the largest that ever was.
+    /// An upper bound of the indices that are not anonymous: one more than the largest that ever
+    /// was.
     pub(in crate::engine) fn end(&self) -> u32 {
         self.of.len() as u32
     }

@@ -263,9 +263,9 @@ impl Connections {
         self.heartbeat_ms.max(u64::from(pace_ms))
     }
 
-    /// Sets a stream's next deadline after a write: its heartbeat or its end, whichever comes first;
-    /// of one that is paced, the end of the pause that begins. Its reader is not queued. Where its
-    /// client may be sending a message, [`Connections::arm_message`] follows.
+    /// Sets a stream's next deadline after a write: its heartbeat or its end, whichever comes
+    /// first; of one that is paced, the end of the pause that begins. Its reader is not queued.
+    /// Where its client may be sending a message, [`Connections::arm_message`] follows.
     pub(in crate::engine) fn arm_stream(&mut self, index: u32) {
         if self[index].reader.pace_ms > 0 {
             return self.begin_pause(index);
@@ -304,15 +304,15 @@ impl Connections {
         self.arm(index, heartbeat.min(ends_at));
     }
 
-    /// When the message that the client is sending on a duplex stream must be complete; `None` if it
-    /// is sending none.
+    /// When the message that the client is sending on a duplex stream must be complete; `None` if
+    /// it is sending none.
     fn message_timeout(&self, index: u32) -> Option<Time> {
         let message = self[index].request.as_ref()?.message.as_ref()?;
         Some(message.since.after_ms(self.timeouts.body_ms))
     }
 
-    /// Applies the timeout of the message that the client is sending on a duplex stream, if any. Else
-    /// the deadline stays what it is: a heartbeat is due when it was.
+    /// Applies the timeout of the message that the client is sending on a duplex stream, if any.
+    /// Else the deadline stays what it is: a heartbeat is due when it was.
     pub(in crate::engine) fn arm_message(&mut self, index: u32) {
         if let Some(timeout) = self.message_timeout(index) {
             // fault: message-postpones-the-heartbeat
@@ -504,8 +504,8 @@ impl Connections {
         }
     }
 
-    /// A connection of which an invariant of this module does not hold, and which; `None` if there is
-    /// none. The counts of states are checked as well.
+    /// A connection of which an invariant of this module does not hold, and which; `None` if there
+    /// is none. The counts of states are checked as well.
     pub(in crate::engine) fn fault(&self) -> Option<(u32, &'static str)> {
         let mut states = States::default();
         for (index, conn) in &self.table {

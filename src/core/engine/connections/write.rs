@@ -36,8 +36,8 @@ pub(in crate::engine) fn write(
                 let frame = SharedBytes::new(rest, &connections.buffers);
                 suspend_writes(connections, index, frame, 0..rest.len(), hub);
             } else {
-                // A truncated response is useless, so the connection is closed; the client repeats the
-                // request with its last cursor.
+                // A truncated response is useless, so the connection is closed; the client repeats
+                // the request with its last cursor.
                 connections.close(index, CloseReason::NoRoom, hub);
             }
         }
@@ -88,8 +88,8 @@ pub(in crate::engine) fn write_shared(
     false
 }
 
-/// Sends a stream's next frames, one for each item, and moves its cursor to the last item begun. It is
-/// on the path of every message, and its other caller is not.
+/// Sends a stream's next frames, one for each item, and moves its cursor to the last item begun. It
+/// is on the path of every message, and its other caller is not.
 #[inline(always)]
 pub(in crate::engine) fn write_frames(
     connections: &mut Connections,

@@ -1,7 +1,7 @@
 //! The acknowledgements of a request by lines: one response, which goes on while lines come.
 //!
-//! Owns how they are delimited, the error that may be the last of them, and the response of a request
-//! without them that is refused too late.
+//! Owns how they are delimited, the error that may be the last of them, and the response of a
+//! request without them that is refused too late.
 
 use super::settle::last_response;
 use super::state::Delivery;

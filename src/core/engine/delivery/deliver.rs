@@ -19,8 +19,8 @@ const STREAM_TAKE: Take = Take {
     bytes: 64 << 10,
 };
 
-/// The most that a paced stream is sent in one write: what came in its pause, nearly always. With the
-/// gaps and the ends of its channels these are as many slices as a write takes (`IOV_MAX`).
+/// The most that a paced stream is sent in one write: what came in its pause, nearly always. With
+/// the gaps and the ends of its channels these are as many slices as a write takes (`IOV_MAX`).
 const PACED_TAKE: Take = Take {
     messages: 1_024 - 2 * MAX_CHANNELS,
     bytes: 256 << 10,

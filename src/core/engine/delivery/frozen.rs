@@ -1,7 +1,7 @@
 //! Delivery in a state that is handed over.
 //!
-//! Owns the order of its parts. Responses that connections share are left out: they are made again when
-//! they are needed.
+//! Owns the order of its parts. Responses that connections share are left out: they are made again
+//! when they are needed.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};

@@ -1,8 +1,8 @@
 //! The last answer to a request that publishes by lines, where that is an error.
 //!
 //! Owns its form: a response, or the last line of the acknowledgements. It says how many messages
-//! were published before, and so it waits until they are saved. What a line is and whether it may be
-//! published is decided where requests are.
+//! were published before, and so it waits until they are saved. What a line is and whether it may
+//! be published is decided where requests are.
 
 use super::acknowledgements::{framing, write_error};
 use super::publishing::{wait, wait_behind};
@@ -15,8 +15,8 @@ use crate::engine::stats::Endpoint;
 use crate::http1::status;
 use crate::log::Mark;
 
-/// Ends a request by lines whose time is up: its client was too slow, the server drains, or the right
-/// to publish has ended. `unsaved` is the end of the log, if that is not saved.
+/// Ends a request by lines whose time is up: its client was too slow, the server drains, or the
+/// right to publish has ended. `unsaved` is the end of the log, if that is not saved.
 pub(super) fn on_deadline(
     delivery: &mut Delivery,
     index: u32,
@@ -81,8 +81,8 @@ pub(in crate::engine) fn refuse(
     delivery.connections.enter(index, State::Closing);
 }
 
-/// Keeps the response with an error until the log is saved up to a place. The request is kept beside
-/// it, for the response that it gets if that takes too long.
+/// Keeps the response with an error until the log is saved up to a place. The request is kept
+/// beside it, for the response that it gets if that takes too long.
 #[cold]
 fn refuse_when_saved(
     delivery: &mut Delivery,

@@ -1,7 +1,7 @@
 //! The messages that a lingering poll gathers after its first one.
 //!
-//! Owns what is added to its batch, and when the batch is full: the end of a channel fills it. How it
-//! is answered is in `poll`.
+//! Owns what is added to its batch, and when the batch is full: the end of a channel fills it. How
+//! it is answered is in `poll`.
 
 use super::shapes;
 use super::state::Delivery;

@@ -1,11 +1,11 @@
 //! Delivery: what parked connections are sent, and when.
 //!
 //! Owns long polls and streams from the moment they are opened, their deadlines, the responses that
-//! many of them share, and the drain. It never parses a request, except for the origin of one that it
-//! refuses.
+//! many of them share, and the drain. It never parses a request, except for the origin of one that
+//! it refuses.
 //!
-//! Calls run one way: `deliver`, `deadlines` → `publishing` → `settle` → `poll`, `stream` → `state`,
-//! `poll` → `batch`, and `deadlines` → `duplex` → `stream`.
+//! Calls run one way: `deliver`, `deadlines` → `publishing` → `settle` → `poll`, `stream` →
+//! `state`, `poll` → `batch`, and `deadlines` → `duplex` → `stream`.
 
 mod acknowledgements;
 mod batch;

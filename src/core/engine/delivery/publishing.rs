@@ -1,8 +1,9 @@
 //! Publishers that wait for the log: their responses are kept until what they asked for is saved.
 //!
-//! Owns their deadline, and the moment at which they are sent. While a request waits, its connection is
-//! in [`State::Publishing`], and only further publishes of its pipeline are processed, so that many are
-//! saved together. The answers to commands of a WebSocket wait beside what it receives, in their order.
+//! Owns their deadline, and the moment at which they are sent. While a request waits, its
+//! connection is in [`State::Publishing`], and only further publishes of its pipeline are
+//! processed, so that many are saved together. The answers to commands of a WebSocket wait beside
+//! what it receives, in their order.
 
 use super::acknowledgements;
 use super::settle::settle;
@@ -29,8 +30,8 @@ pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, a
     keep(delivery, index, mark, answer);
 }
 
-/// Sends acknowledgements of a request by lines, which goes on: at once, or when the log is saved up to
-/// a place and those before them are sent.
+/// Sends acknowledgements of a request by lines, which goes on: at once, or when the log is saved
+/// up to a place and those before them are sent.
 pub(in crate::engine) fn acknowledge(
     delivery: &mut Delivery,
     index: u32,

@@ -84,8 +84,9 @@ impl Review {
         !self.changes.is_empty()
     }
 
-    /// Looks at the next connections. Each takes 1 of the budget, and each channel that it follows 1
-    /// more, and 1 for each [`PATTERNS_PER_CHANNEL`] patterns with which the name may be compared.
+    /// Looks at the next connections. Each takes 1 of the budget, and each channel that it follows
+    /// 1 more, and 1 for each [`PATTERNS_PER_CHANNEL`] patterns with which the name may be
+    /// compared.
     pub(in crate::engine) fn advance(
         &mut self,
         rights: &Rights,

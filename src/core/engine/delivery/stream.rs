@@ -171,8 +171,8 @@ pub(super) fn leave(delivery: &mut Delivery, index: u32) {
     }
 }
 
-/// Rejects a stream (drain, limit of channels or subscribers) with an empty one that carries a retry delay and the
-/// client's own cursor, so that the client resumes without losing messages.
+/// Rejects a stream (drain, limit of channels or subscribers) with an empty one that carries a
+/// retry delay and the client's own cursor, so that the client resumes without losing messages.
 fn reject(delivery: &mut Delivery, format: Format, request: &ReceiveRequest<'_, '_>) {
     let retry_ms = rejected_retry_ms(delivery);
     write_head(delivery, format, request);
@@ -365,8 +365,8 @@ fn write_items(
     }
 }
 
-/// Lets a stream that is done wait until the log has answered what its client has published. Its end
-/// comes behind that.
+/// Lets a stream that is done wait until the log has answered what its client has published. Its
+/// end comes behind that.
 #[cold]
 fn pause_for_answers(connections: &mut Connections, index: u32) {
     connections[index].reader.pause();
@@ -383,8 +383,8 @@ fn end_at_gap(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
     delivery.flush(index, wire);
 }
 
-/// The frame that tells a stream which follows these channels of a gap, or of the end of one of them.
-/// If its reader is done, it is the last.
+/// The frame that tells a stream which follows these channels of a gap, or of the end of one of
+/// them. If its reader is done, it is the last.
 #[cold]
 fn notice(
     hub: &Hub,

@@ -1,10 +1,10 @@
 //! The responses that wait for the log.
 //!
-//! Owns their queue, in the order in which the log numbered what they answer, and their bytes, which
-//! count as unsent responses do.
+//! Owns their queue, in the order in which the log numbered what they answer, and their bytes,
+//! which count as unsent responses do.
 //!
-//! Invariant: *in order.* Places in the log rise from front to back, and so do deadlines. So the first
-//! response of a connection in the queue is the one that it gets next.
+//! Invariant: *in order.* Places in the log rise from front to back, and so do deadlines. So the
+//! first response of a connection in the queue is the one that it gets next.
 
 mod frozen;
 

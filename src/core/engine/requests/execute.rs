@@ -353,8 +353,8 @@ fn defer(
     Reply::Later(status::OK)
 }
 
-/// Keeps the response to the present request, 200 with this JSON or 204, until the log is saved up to
-/// a place.
+/// Keeps the response to the present request, 200 with this JSON or 204, until the log is saved up
+/// to a place.
 #[cold]
 pub(super) fn await_log(
     delivery: &mut Delivery,

@@ -98,9 +98,9 @@ pub(super) fn execute_delayed(requests: &mut Requests, delivery: &mut Delivery, 
     }
 }
 
-/// Whether a stream has ended, by its age or with the right of its client. Nothing that the client sends
-/// counts then; settling ends the stream. Its right may have ended after the stream did, at a time that
-/// is kept nowhere.
+/// Whether a stream has ended, by its age or with the right of its client. Nothing that the client
+/// sends counts then; settling ends the stream. Its right may have ended after the stream did, at a
+/// time that is kept nowhere.
 fn is_over(requests: &Requests, delivery: &mut Delivery, index: u32) -> bool {
     let Delivery {
         connections,

@@ -1,5 +1,5 @@
-//! The endpoints beside delivery, in a state that is handed over: the log, the rights, and responses
-//! that take more than one tick.
+//! The endpoints beside delivery, in a state that is handed over: the log, the rights, and
+//! responses that take more than one tick.
 //!
 //! Owns the order of these parts, and what new settings mean for connections that are parked.
 
@@ -81,8 +81,8 @@ pub(in crate::engine) fn freeze<W: Write>(
     state.put_all(requests.deferred.iter().map(FrozenResponse::from))
 }
 
-/// Reads what [`freeze`] wrote. If the rights have changed, parked connections are reviewed as after a
-/// reload. `seed` keys the hash of tokens.
+/// Reads what [`freeze`] wrote. If the rights have changed, parked connections are reviewed as
+/// after a reload. `seed` keys the hash of tokens.
 pub(in crate::engine) fn thaw<R: Read>(
     config: &Config,
     seed: (u64, u64),

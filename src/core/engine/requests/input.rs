@@ -201,8 +201,8 @@ fn buffer_input(delivery: &mut Delivery, index: u32, rest: &[u8], wire: &mut imp
     request.update_charge();
 }
 
-/// Ends a connection for whose input there is no room. A WebSocket that is between two frames is told
-/// so.
+/// Ends a connection for whose input there is no room. A WebSocket that is between two frames is
+/// told so.
 fn end_without_room(delivery: &mut Delivery, index: u32) {
     let conn = &mut delivery.connections[index];
     if conn.is_blocked() || !conn.is_duplex() {
@@ -268,8 +268,9 @@ fn next_request(
     }
 }
 
-/// Processes the next request behind one that waits for the log, if it is a publish that is complete:
-/// so those of a pipeline are saved together. Returns the bytes it took, or `None` if it has to wait.
+/// Processes the next request behind one that waits for the log, if it is a publish that is
+/// complete: so those of a pipeline are saved together. Returns the bytes it took, or `None` if it
+/// has to wait.
 fn next_publish(
     requests: &mut Requests,
     delivery: &mut Delivery,

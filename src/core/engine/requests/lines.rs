@@ -4,8 +4,8 @@
 //! rights are judged again: it may last for hours. A bad line ends it, and the lines before stay
 //! published.
 //!
-//! Invariant: *a line is published at once or never.* A line that arrived waits only for its turn, or
-//! until the acknowledgements before it are read.
+//! Invariant: *a line is published at once or never.* A line that arrived waits only for its turn,
+//! or until the acknowledgements before it are read.
 
 use super::execute::{authorize, await_log, context_of, invite_body, record, refuse_before_body};
 use super::publish::write_published;
@@ -24,8 +24,8 @@ use crate::log::Mark;
 use crate::message::lines::{LineBuffer, LineError, parse_line, without_mark};
 use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
 
-/// Lines of one connection that are taken before other requests of the same tick are looked at; empty
-/// ones count.
+/// Lines of one connection that are taken before other requests of the same tick are looked at;
+/// empty ones count.
 const LINES_PER_STEP: usize = 64;
 
 /// The most bytes of the acknowledgements of a step, nearly.
@@ -297,8 +297,8 @@ impl Publisher<'_> {
         Ok(true)
     }
 
-    /// Publishes a line; `None` if it is empty. Returns the channel too, if the line names it and it
-    /// may have to end.
+    /// Publishes a line; `None` if it is empty. Returns the channel too, if the line names it and
+    /// it may have to end.
     fn publish(
         &mut self,
         plan: &LinePlan,
@@ -453,8 +453,8 @@ fn publish_end(
     Ok(Some(publish(requests, delivery, end)?.id))
 }
 
-/// Whether the last line is one of an earlier request with the same key, and something was published
-/// to its channel after it: that request ended the channel, and it was opened again.
+/// Whether the last line is one of an earlier request with the same key, and something was
+/// published to its channel after it: that request ended the channel, and it was opened again.
 fn is_published_after(hub: &Hub, channel: &ChannelName<'_>, upload: &LineUpload) -> bool {
     let (Some(last), Some(index)) = (upload.last, hub.find(channel)) else {
         return false;

@@ -15,7 +15,8 @@ use crate::hub::Refusal;
 use crate::log::Log;
 use crate::ws::Decoder;
 
-/// The bytes that a response takes beyond what it repeats of its request, while it waits for the log.
+/// The bytes that a response takes beyond what it repeats of its request, while it waits for the
+/// log.
 const WAITING_BYTES: usize = 1_024;
 
 /// The state of the endpoints beside delivery.
@@ -58,7 +59,8 @@ impl Requests {
         self.max_body_bytes = config.max_body_bytes;
     }
 
-    /// Checks that there is room for a response of `bytes` to wait for the log. In memory none waits.
+    /// Checks that there is room for a response of `bytes` to wait for the log. In memory none
+    /// waits.
     #[inline]
     pub(super) fn check_room_to_wait(
         &mut self,

@@ -81,8 +81,8 @@ impl Heads {
     /// Takes new settings. Responses that are shared already keep their heads.
     pub(in crate::engine) fn reconfigure(&mut self, config: &Config) {
         let explicit = "Connection: keep-alive\r\n";
-        // One second less than the idle timeout, so that a client does not send a request just as the
-        // server closes the connection. `Connection` has to name the field (RFC 9110, 7.6.1).
+        // One second less than the idle timeout, so that a client does not send a request just as
+        // the server closes the connection. `Connection` has to name the field (RFC 9110, 7.6.1).
         self.http11 = match (millis(config.idle_timeout) / 1_000).saturating_sub(1) {
             0 => String::new(),
             timeout_s => format!("{explicit}Keep-Alive: timeout={timeout_s}\r\n"),

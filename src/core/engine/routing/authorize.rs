@@ -343,8 +343,8 @@ impl Authorizer {
             .is_some_and(|(key, given)| constant_time_eq(given, key.as_bytes()))
     }
 
-    /// Whether the credential of a request may be a wrong publish key: it has no dot, as every token
-    /// has, and the listener looks at the publish key.
+    /// Whether the credential of a request may be a wrong publish key: it has no dot, as every
+    /// token has, and the listener looks at the publish key.
     fn is_meant_as_key(&self, head: &Head<'_>, access: Access) -> bool {
         self.key_and_given(head, access)
             .is_some_and(|(_, given)| !given.contains(&b'.'))
@@ -356,8 +356,9 @@ impl Authorizer {
         self.rights.publish_key().zip(given.and_then(bearer))
     }
 
-    /// Whether the credential decides what the request may do. On a listener that requires no token,
-    /// a token decides nothing: a page that sends one would get the rights of any local client.
+    /// Whether the credential decides what the request may do. On a listener that requires no
+    /// token, a token decides nothing: a page that sends one would get the rights of any local
+    /// client.
     fn is_proof(&self, route: &Route<'_>, access: Access, identity: &Identity) -> bool {
         match identity {
             Identity::Anonymous => false,

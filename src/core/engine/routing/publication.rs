@@ -57,8 +57,8 @@ impl PublishParams {
     }
 }
 
-/// Whether a request asks to publish by lines. Nearly none does, so it is asked before the request is
-/// judged, which needs the same parameters.
+/// Whether a request asks to publish by lines. Nearly none does, so it is asked before the request
+/// is judged, which needs the same parameters.
 #[inline]
 pub(in crate::engine) fn is_by_lines(head: &Head<'_>) -> bool {
     matches!(head.method, Method::Post | Method::Put) && !head.query.is_empty() && asks_lines(head)

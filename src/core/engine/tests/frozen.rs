@@ -1,5 +1,5 @@
-//! An engine that is frozen and thawed, in every state of a connection: what is thawed makes the same
-//! calls of its sockets as what was frozen.
+//! An engine that is frozen and thawed, in every state of a connection: what is thawed makes the
+//! same calls of its sockets as what was frozen.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;

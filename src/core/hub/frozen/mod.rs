@@ -1,12 +1,12 @@
 //! The frozen form of a hub.
 //!
 //! Owns the order of its parts, and the parts that are one value each: the head, counters, limits,
-//! queues. What follows from other parts is not written: the order of messages by age is that of their
-//! numbers, rings are made of messages, bytes and readers are counted again, and in which list a
-//! reader stands says its cursor. Frames are left out, as they can be made again.
+//! queues. What follows from other parts is not written: the order of messages by age is that of
+//! their numbers, rings are made of messages, bytes and readers are counted again, and in which
+//! list a reader stands says its cursor. Frames are left out, as they can be made again.
 //!
-//! Channels keep their slots. Messages and subscriptions get other places, as nobody else knows those:
-//! in the order in which they are written.
+//! Channels keep their slots. Messages and subscriptions get other places, as nobody else knows
+//! those: in the order in which they are written.
 
 mod channels;
 mod messages;
@@ -215,8 +215,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// See [`ThawError`]. [`ThawError::Exceeds`] where a channel is in a slot, or a reader's follower a
-    /// number, beyond the limit of either.
+    /// See [`ThawError`]. [`ThawError::Exceeds`] where a channel is in a slot, or a reader's
+    /// follower a number, beyond the limit of either.
     pub fn thaw<R: Read>(
         config: &Config,
         max_readers: usize,

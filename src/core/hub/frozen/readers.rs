@@ -1,9 +1,9 @@
 //! The frozen form of readers and of their subscriptions, and how they get together again.
 //!
 //! The subscriptions of a reader are written one after another, and refer to it by its follower.
-//! After them, those in lists are named by their places in that order, channel by channel: those that
-//! wait, and those that are ready. So the lists get their order back; which of the two lists it is
-//! follows from the cursor.
+//! After them, those in lists are named by their places in that order, channel by channel: those
+//! that wait, and those that are ready. So the lists get their order back; which of the two lists
+//! it is follows from the cursor.
 
 use std::io::{self, Read, Write};
 
@@ -258,8 +258,8 @@ impl Hub {
         Ok(known)
     }
 
-    /// Counts a reader in the channels that it follows. Returns how many of its subscriptions are to
-    /// be in lists.
+    /// Counts a reader in the channels that it follows. Returns how many of its subscriptions are
+    /// to be in lists.
     fn count_reader(&mut self, reader: &Reader) -> usize {
         if reader.is_following() {
             self.readers.add(reader.class);

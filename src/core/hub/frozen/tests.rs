@@ -70,8 +70,8 @@ fn portrait(hub: &Hub) -> String {
     )
 }
 
-/// While a configuration is approached step by step, a channel's turn depends on its slot, and a new
-/// channel of a thawed hub may get another one.
+/// While a configuration is approached step by step, a channel's turn depends on its slot, and a
+/// new channel of a thawed hub may get another one.
 fn keeps_configuration(op: &Op) -> bool {
     !matches!(op, Op::Reconfigure(..) | Op::HandOver(_))
 }

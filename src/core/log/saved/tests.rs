@@ -403,8 +403,8 @@ impl World {
         self.evicted.extend(gone.map(|message| message.seq));
     }
 
-    /// A reader with any cursor gets every message after it in order, or one gap exactly where one is
-    /// missing.
+    /// A reader with any cursor gets every message after it in order, or one gap exactly where one
+    /// is missing.
     fn check(&self) {
         for (channel, name) in CHANNELS.iter().enumerate() {
             let all = self.messages.iter().filter(|one| one.channel == channel);
@@ -455,8 +455,8 @@ impl World {
                     }
                     _ => messages.iter().any(|message| is_missed(&message)),
                 };
-                // Older cursors may be told again what was lost in the epoch before; and an end may have
-                // been lost before something was published after it.
+                // Older cursors may be told again what was lost in the epoch before; and an end may
+                // have been lost before something was published after it.
                 let may_be_told = cursor < self.epoch_start
                     || all
                         .clone()

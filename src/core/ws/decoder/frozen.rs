@@ -1,7 +1,7 @@
 //! A message that has arrived in part, in a state that is handed over.
 //!
-//! Owns the form of its decoder, and the check that a decoder could have come there: what is decoded
-//! next relies on the header and the lengths.
+//! Owns the form of its decoder, and the check that a decoder could have come there: what is
+//! decoded next relies on the header and the lengths.
 
 use serde::{Deserialize, Serialize};
 

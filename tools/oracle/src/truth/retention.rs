@@ -129,8 +129,8 @@ impl Exact {
         seq < self.channels[channel as usize].replaced_before
     }
 
-    /// Whether a gap may be told for a message that is replaced, to a reader that may have been told
-    /// (`is_late`) before it was.
+    /// Whether a gap may be told for a message that is replaced, to a reader that may have been
+    /// told (`is_late`) before it was.
     pub(crate) fn may_be_told(&self, channel: u32, seq: u64, is_late: bool) -> bool {
         let kept = &self.channels[channel as usize];
         !kept.is_latest || is_late && seq <= kept.lost

@@ -29,7 +29,8 @@ struct Options {
     /// Live the world that the fuzz target `engine` makes of this file, and show what happened last
     #[arg(long, conflicts_with_all = ["seeds", "first", "seed", "steps"])]
     input: Option<PathBuf>,
-    /// Write the state of the server of this one world after its steps, as it is handed over, to a file
+    /// Write the state of the server of this one world after its steps, as it is handed over, to a
+    /// file
     #[arg(long, requires = "seed", value_name = "FILE")]
     state: Option<PathBuf>,
     /// Threads [default: as many as processors]

@@ -122,8 +122,8 @@ pub(in crate::engine) fn freeze<W: Write>(
     stats::freeze(&connections.stats, state)
 }
 
-/// Reads what [`freeze`] wrote, at the time `now`, and gives their readers back to the hub. `keys` seed
-/// the hash of subjects.
+/// Reads what [`freeze`] wrote, at the time `now`, and gives their readers back to the hub. `keys`
+/// seed the hash of subjects.
 pub(in crate::engine) fn thaw<R: Read>(
     config: &Config,
     max_connections: usize,

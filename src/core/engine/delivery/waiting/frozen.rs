@@ -92,8 +92,8 @@ impl<'a> From<&'a Answer> for FrozenAnswer<'a> {
     }
 }
 
-/// Reads what [`freeze`] wrote; what it takes is charged to `buffers`. Calls `note` with the connection
-/// of each response.
+/// Reads what [`freeze`] wrote; what it takes is charged to `buffers`. Calls `note` with the
+/// connection of each response.
 pub(in crate::engine::delivery) fn thaw<R: Read>(
     buffers: &Arc<Meter>,
     mut note: impl FnMut(ConnId),

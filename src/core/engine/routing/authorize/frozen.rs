@@ -33,8 +33,8 @@ pub(in crate::engine) fn freeze<W: Write>(
     authorizer.tokens.freeze(state)
 }
 
-/// Reads what [`freeze`] wrote, and returns the rights that were in force if they have changed. `seed`
-/// keys the hash of tokens.
+/// Reads what [`freeze`] wrote, and returns the rights that were in force if they have changed.
+/// `seed` keys the hash of tokens.
 pub(in crate::engine) fn thaw<R: Read>(
     config: &Config,
     seed: (u64, u64),
