@@ -58,7 +58,8 @@ struct Head {
     name_keys: (u64, u64),
     #[serde(deserialize_with = "frozen::count")]
     forgotten: u64,
-    counts: FrozenCounts,
+    #[serde(with = "FrozenCounts")]
+    counts: Counts,
     fan_out_ms: FrozenHistogram,
     /// The limits that it was to keep to, and those that it did keep to, in bytes.
     max_total_bytes: usize,
@@ -75,7 +76,9 @@ struct Head {
     keeps_losses: bool,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+/// The frozen form of [`Counts`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Counts")]
 struct FrozenCounts {
     #[serde(deserialize_with = "frozen::count")]
     published: u64,
@@ -95,60 +98,6 @@ struct FrozenCounts {
     missing: u64,
     #[serde(deserialize_with = "frozen::count")]
     messages_too_large: u64,
-}
-
-impl From<Counts> for FrozenCounts {
-    fn from(counts: Counts) -> FrozenCounts {
-        let Counts {
-            published,
-            ended,
-            evicted,
-            replaced,
-            busy,
-            too_many_channels,
-            too_many_subscribers,
-            missing,
-            messages_too_large,
-        } = counts;
-        FrozenCounts {
-            published,
-            ended,
-            evicted,
-            replaced,
-            busy,
-            too_many_channels,
-            too_many_subscribers,
-            missing,
-            messages_too_large,
-        }
-    }
-}
-
-impl From<FrozenCounts> for Counts {
-    fn from(counts: FrozenCounts) -> Counts {
-        let FrozenCounts {
-            published,
-            ended,
-            evicted,
-            replaced,
-            busy,
-            too_many_channels,
-            too_many_subscribers,
-            missing,
-            messages_too_large,
-        } = counts;
-        Counts {
-            published,
-            ended,
-            evicted,
-            replaced,
-            busy,
-            too_many_channels,
-            too_many_subscribers,
-            missing,
-            messages_too_large,
-        }
-    }
 }
 
 /// The loss of a channel that was forgotten, of which the log has no record.
@@ -195,7 +144,7 @@ impl Hub {
             slots_used: self.slots_used,
             name_keys: self.names.keys,
             forgotten: self.forgotten,
-            counts: self.counts.into(),
+            counts: self.counts,
             fan_out_ms: self.fan_out_ms.freeze(),
             max_total_bytes: self.limits.max_total_bytes,
             max_frame_bytes: self.limits.max_frame_bytes,
@@ -276,7 +225,7 @@ impl Hub {
             resolved: 0,
             limits: Limits::new(config),
             now: head.now,
-            counts: head.counts.into(),
+            counts: head.counts,
             fan_out_ms: fan_out_ms.ok_or(ThawError::Damaged("a histogram is not valid"))?,
         })
     }
