@@ -6,10 +6,11 @@ use super::support::Server;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::engine::connections::Sink;
-use crate::engine::{Access, Engine, State};
+use crate::engine::{Access, ConnId, Engine, State};
 
-#[test]
-fn lingering_poll_ends_with_the_gap_that_stands_for_the_end() {
+/// A poll whose socket takes nothing until the end of channel `a`, which was published meanwhile, is
+/// too old. Then it takes everything.
+fn held_poll_after_an_evicted_end(target: &str) -> (Engine, ConnId, Sink) {
     let mut config = Config::default();
     config.history.max_age = Duration::from_secs(1);
     let mut engine = Engine::new(&config, 2, 7);
@@ -18,10 +19,9 @@ fn lingering_poll_ends_with_the_gap_that_stands_for_the_end() {
         ..Sink::default()
     };
     let poll = engine.accept(Access::Trusted).expect("there is room");
-    let request = b"GET /long-poll/a?early=1&linger=5000 HTTP/1.1\r\nHost: h\r\n\r\n";
-    engine.input(poll, request, &mut wire);
+    let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    engine.input(poll, request.as_bytes(), &mut wire);
 
-    // The socket takes nothing until the end of the channel is too old.
     let publisher = engine.accept(Access::Trusted).expect("there is room");
     let request = b"POST /publish/a?end=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
     engine.input(publisher, request, &mut wire);
@@ -32,6 +32,13 @@ fn lingering_poll_ends_with_the_gap_that_stands_for_the_end() {
     wire.is_full = false;
     engine.writable(poll, &mut wire);
     engine.deliver(1_000, &mut wire);
+    (engine, poll, wire)
+}
+
+#[test]
+fn lingering_poll_ends_with_the_gap_that_stands_for_the_end() {
+    let target = "/long-poll/a?early=1&linger=5000";
+    let (engine, poll, wire) = held_poll_after_an_evicted_end(target);
     assert_ne!(engine.state(poll), Some(State::Held));
     let sent = String::from_utf8_lossy(&wire.sent);
     assert!(
@@ -82,24 +89,7 @@ fn end_that_is_evicted_is_told_with_its_gap_to_streams() {
 
 #[test]
 fn end_that_is_evicted_is_told_with_its_gap_to_a_held_poll() {
-    let mut config = Config::default();
-    config.history.max_age = Duration::from_secs(1);
-    let mut engine = Engine::new(&config, 2, 7);
-    let mut wire = Sink {
-        is_full: true,
-        ..Sink::default()
-    };
-    let poll = engine.accept(Access::Trusted).expect("there is room");
-    let request = b"GET /long-poll/a,b?early=1 HTTP/1.1\r\nHost: h\r\n\r\n";
-    engine.input(poll, request, &mut wire);
-    let publisher = engine.accept(Access::Trusted).expect("there is room");
-    let request = b"POST /publish/a?end=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";
-    engine.input(publisher, request, &mut wire);
-    engine.set_now(Time(2_000), 2_000);
-    engine.serve_deadlines(1_000, &mut wire);
-    wire.is_full = false;
-    engine.writable(poll, &mut wire);
-    engine.deliver(1_000, &mut wire);
+    let (_, _, wire) = held_poll_after_an_evicted_end("/long-poll/a,b?early=1");
     let sent = String::from_utf8_lossy(&wire.sent);
     assert!(sent.contains(r#""gap":true"#), "{sent}");
     assert!(sent.contains(ENDED), "{sent}");
