@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::{self, Child, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,14 +67,14 @@ impl Running {
     /// `patience`.
     pub(super) fn upgrade(&mut self, patience: Duration) -> Result<(), String> {
         let text = |error: io::Error| error.to_string();
+        let before = measure::descendants(process::id());
         self.signal(Signal::USR2).map_err(text)?;
         let deadline = Instant::now() + patience;
-        let mut next = None;
         loop {
-            // Without itself; when it has ended, its child has another parent.
-            let below = measure::descendants(self.id()).split_off(1);
-            next = below.last().copied().or(next);
             if let Some(status) = self.ended().map_err(text)? {
+                // It was a child of the process that has ended, which gives its children to this.
+                let mut below = measure::descendants(process::id()).into_iter();
+                let next = below.find(|next| !before.contains(next));
                 let next = next.filter(|_| status.success());
                 let pid = next.and_then(|next| Pid::from_raw(next as i32));
                 let pid = pid.ok_or(format!("no process took over: {status}"))?;
