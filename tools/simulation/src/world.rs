@@ -214,7 +214,10 @@ impl World {
         client.read += length as u64;
         client.read_at = now;
         client.unread = !client.kernel.is_empty() || client.fin;
-        if !bytes.is_empty() {
+        let has_input = !bytes.is_empty();
+        // The rest of what a client writes is still on its way: often the rest of a body.
+        let is_part = !client.unsent.is_empty() || !client.kernel.is_empty();
+        if has_input {
             self.say(|| format!("{index} reads {:?}", lossy(&bytes)));
             self.review_socket(index);
             self.engine.input(id, &bytes, &mut self.wire);
@@ -227,6 +230,9 @@ impl World {
             client.unread = false;
         }
         self.after_of(index);
+        if has_input && is_part && self.chance.u8(..3) == 0 {
+            self.hand_over(false);
+        }
     }
 
     /// As [`World::after`], with a look at a connection that may have been parked in silence.

@@ -77,7 +77,6 @@ pub(in crate::engine) fn freeze<W: Write>(
 ) -> io::Result<()> {
     requests.log.freeze(state)?;
     freeze_authorizer(&requests.authorizer, state)?;
-    // fault: listings-are-forgotten
     state.put_all(requests.deferred.iter().map(FrozenResponse::from))
 }
 
