@@ -173,6 +173,7 @@ fn heading(group: Group) -> &'static str {
         Group::Publishing => "Publishing",
         Group::Tokens => "Tokens",
         Group::History => "History",
+        Group::Nodes => "Several nodes",
         Group::Limits => "Limits",
         Group::Lifecycle => "Lifecycle",
     }

@@ -22,6 +22,7 @@ const LISTEN: &str = "--listen";
 const KEY: &str = "--publish-key";
 const KEY_FILE: &str = "--publish-key-file";
 const TOKEN_KEY_FILE: &str = "--token-key-file";
+const ENGINE_PASSWORD_FILE: &str = "--engine-password-file";
 const STDIN: &str = "--stdin";
 const LOG: &str = "--log";
 const POLICIES: &str = "[[channels]]";
@@ -234,6 +235,12 @@ impl Loaded {
             let key = values::key_from_file(&path);
             let key = key.map_err(|detail| self.refused(KEY_FILE, &detail))?;
             self.options.config.publish_key = Some(key);
+        }
+        if let Some(path) = self.options.engine_password_file.clone() {
+            let password = values::key_from_file(&path);
+            let password =
+                password.map_err(|detail| self.refused(ENGINE_PASSWORD_FILE, &detail))?;
+            self.options.config.engine.password = Some(password);
         }
         for path in self.options.token_key_files.clone() {
             let read = values::token_keys(&path);

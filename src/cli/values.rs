@@ -90,7 +90,7 @@ pub(super) fn is_readable_by_all(path: &Path) -> bool {
         .is_ok_and(|metadata| metadata.mode() & OTHERS_READ != 0)
 }
 
-/// Reads the publish key from a file; a final line end is not part of it.
+/// Reads a key or a password from a file; a final line end is not part of it.
 pub(super) fn key_from_file(path: &str) -> Result<String, String> {
     let path = Path::new(path);
     let key = read(path, open(path), MAX_KEY_BYTES)?;

@@ -2,12 +2,13 @@
 //!
 //! Owns the meaning and the defaults of the settings; in `table`, their names, ranges and help; in
 //! `setting` and `value`, how texts are parsed; in `file`, the format of a file of settings; in
-//! `policy`, what holds for channels by name; in `check`, the rules for combinations; in
+//! `policy`, what holds for channels by name; in `engine`, where the engine of several nodes is; in `check`, the rules for combinations; in
 //! `warnings`, the combinations that are allowed and have no effect. It never reads the command
 //! line, the environment or a file: `cli`, in the binary, does.
 
 mod address;
 mod check;
+mod engine;
 mod file;
 mod policy;
 mod print;
@@ -19,6 +20,7 @@ mod value;
 mod warnings;
 
 pub use address::{Address, Inherited};
+pub use engine::{EngineAddress, EngineConfig, EngineUrl};
 pub use file::{File, FileError, FileSetting};
 pub use policy::{Create, POLICY_KEYS, Policy, PolicyKey, PolicyKind, Publish, Subscribe};
 pub use saving::{DataFull, DataSync, Saving};
@@ -91,6 +93,8 @@ pub struct Config {
     pub history: History,
     /// Where history is saved beyond the process.
     pub saving: Saving,
+    /// The engine that several nodes share.
+    pub engine: EngineConfig,
     /// Policies for channels by name, at most 255: the first whose pattern matches applies.
     pub policies: Vec<Policy>,
     /// Maximum number of channels, 1 to 2^24. Their table is reserved at the start.
@@ -172,6 +176,7 @@ impl Default for Config {
             stream_max_age: Duration::from_secs(3_600),
             history: History::default(),
             saving: Saving::default(),
+            engine: EngineConfig::default(),
             policies: Vec::new(),
             max_channels: 1_000_000,
             max_connections: None,

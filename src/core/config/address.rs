@@ -1,12 +1,17 @@
 //! Addresses to listen on.
 //!
-//! Owns how they are displayed. It never opens a socket.
+//! Owns how they are displayed, and the rule for the path of a unix socket. It never opens a
+//! socket.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// `sun_path` of unix(7), less its final NUL.
+const MAX_UNIX_PATH_BYTES: usize = 107;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,4 +115,19 @@ impl fmt::Display for Address {
             Address::Proxied(inner) => write!(f, "proxy:{inner}"),
         }
     }
+}
+
+/// Checks the path of a unix socket. An error is the detail alone: the caller names the path.
+pub(super) fn check_socket_path(path: &Path) -> Result<(), String> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.first() != Some(&b'/') || bytes.contains(&0) {
+        return Err("the path starts with `/`".into());
+    }
+    if bytes.len() > MAX_UNIX_PATH_BYTES {
+        let len = bytes.len();
+        return Err(format!(
+            "{len} bytes of path; at most {MAX_UNIX_PATH_BYTES} are allowed"
+        ));
+    }
+    Ok(())
 }

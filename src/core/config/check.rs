@@ -6,17 +6,17 @@
 //! Invariant: *tables can be built from a checked configuration*. No number overflows, no table is
 //! too large to allocate, and no duration rounds to zero.
 
-use std::os::unix::ffi::OsStrExt;
-
+use super::address::check_socket_path;
+use super::engine::{check_namespace, check_node};
 use super::{Address, Config, ConfigError, Cors, POLICY_KEYS, SETTINGS};
 use crate::authority::Origin;
 use crate::tokens::MAX_KEYS;
 
-/// `sun_path` of unix(7), less its final NUL.
-const MAX_UNIX_PATH_BYTES: usize = 107;
-
 /// A channel refers to its policy by one byte.
 const MAX_POLICIES: usize = 255;
+
+/// Longer ones are mistakes.
+const MAX_PASSWORD_BYTES: usize = 4_096;
 
 /// How an error names the policies.
 const CHANNELS: &str = "[[channels]]";
@@ -37,6 +37,7 @@ impl Config {
         }
         self.check_hold()?;
         self.check_room()?;
+        self.check_engine()?;
         self.check_policies()
     }
 
@@ -181,6 +182,37 @@ impl Config {
         Err(ConfigError::beside("--hold", "--max-hold", detail))
     }
 
+    fn check_engine(&self) -> Result<(), ConfigError> {
+        let engine = &self.engine;
+        let refused = |option, detail| ConfigError::new(option, detail);
+        check_namespace(&engine.namespace)
+            .map_err(|detail| refused("--engine-namespace", detail))?;
+        if let Some(node) = &engine.node {
+            check_node(node).map_err(|detail| refused("--node", detail))?;
+        }
+        if let Some(password) = &engine.password
+            && !(1..=MAX_PASSWORD_BYTES).contains(&password.len())
+        {
+            let detail = format!("a password is 1 to {MAX_PASSWORD_BYTES} bytes");
+            return Err(refused("--engine-password-file", detail));
+        }
+        if let Some(bytes) = engine.log_bytes {
+            // Lossless: the range of the option is that of a size.
+            let log = ("--engine-log-bytes", bytes as usize);
+            check_below(("--max-body-bytes", self.max_body_bytes), log)?;
+        }
+        let Some(url) = &engine.url else {
+            return Ok(());
+        };
+        url.check().map_err(|detail| refused("--engine", detail))?;
+        if self.saving.dir.is_some() {
+            let detail = "it is not allowed beside --data-dir: the engine and the other nodes keep \
+                          the history";
+            return Err(ConfigError::beside("--engine", "--data-dir", detail.into()));
+        }
+        Ok(())
+    }
+
     /// Checks that the largest request, message and batch fit into their memory limits.
     fn check_room(&self) -> Result<(), ConfigError> {
         let buffers = ("--max-buffer-bytes", self.max_buffer_bytes);
@@ -214,17 +246,7 @@ impl Address {
             Address::Name { .. } => return Ok(()),
             Address::Tcp(_) | Address::Inherited(_) => return Ok(()),
         };
-        let bytes = path.as_os_str().as_bytes();
-        if bytes.first() != Some(&b'/') || bytes.contains(&0) {
-            return Err(format!("{self} is not allowed; the path starts with `/`"));
-        }
-        if bytes.len() > MAX_UNIX_PATH_BYTES {
-            let len = bytes.len();
-            return Err(format!(
-                "{self}: {len} bytes of path; at most {MAX_UNIX_PATH_BYTES} are allowed"
-            ));
-        }
-        Ok(())
+        check_socket_path(path).map_err(|detail| format!("{self}: {detail}"))
     }
 }
 

@@ -41,6 +41,39 @@ impl Config {
             "--data-full",
             replace(&mut self.saving.full, &running.saving.full),
         );
+        keep(
+            "--engine",
+            replace(&mut self.engine.url, &running.engine.url),
+        );
+        let password = &mut self.engine.password;
+        keep(
+            "--engine-password-file",
+            replace(password, &running.engine.password),
+        );
+        keep(
+            "--engine-namespace",
+            replace(&mut self.engine.namespace, &running.engine.namespace),
+        );
+        keep(
+            "--engine-wait",
+            replace(&mut self.engine.wait, &running.engine.wait),
+        );
+        keep(
+            "--engine-patience",
+            replace(&mut self.engine.patience, &running.engine.patience),
+        );
+        keep(
+            "--engine-ready",
+            replace(&mut self.engine.ready, &running.engine.ready),
+        );
+        keep(
+            "--engine-log-bytes",
+            replace(&mut self.engine.log_bytes, &running.engine.log_bytes),
+        );
+        keep(
+            "--node",
+            replace(&mut self.engine.node, &running.engine.node),
+        );
         keep("--queue", replace(&mut self.queue, &running.queue));
         kept
     }
@@ -63,6 +96,9 @@ mod tests {
     fn other(kind: &Kind) -> &'static str {
         match kind {
             Kind::Duration { .. } => "7s",
+            Kind::Parsed { name: "URL", .. } => "redis://other:6379",
+            Kind::Parsed { .. } => "other",
+            Kind::Number { range, .. } if !range.contains(&777) => "77",
             Kind::Number { .. } => "777",
             Kind::Flag { .. } => "true",
             Kind::Mode { .. } => "604",

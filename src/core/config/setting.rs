@@ -21,6 +21,8 @@ pub struct Options {
     pub config: Config,
     /// The file of further settings, and of [`Config::policies`].
     pub config_file: Option<String>,
+    /// The file that [`EngineConfig::password`](super::EngineConfig::password) is read from.
+    pub engine_password_file: Option<String>,
     /// The file that [`Config::publish_key`] is read from.
     pub publish_key_file: Option<String>,
     /// The files that [`Rules::keys`](crate::tokens::Rules::keys) are read from.
@@ -37,6 +39,7 @@ impl Default for Options {
         Options {
             config: Config::default(),
             config_file: None,
+            engine_password_file: None,
             publish_key_file: None,
             token_key_files: Vec::new(),
             stdin: None,
@@ -69,6 +72,7 @@ pub enum Group {
     Publishing,
     Tokens,
     History,
+    Nodes,
     Limits,
     Lifecycle,
 }
@@ -125,6 +129,17 @@ pub enum Kind {
     Directory {
         get: fn(&Config) -> Option<&Path>,
         set: fn(&mut Config, PathBuf),
+    },
+    /// A text with a syntax of its own.
+    Parsed {
+        /// The name of the value in help: `URL`.
+        name: &'static str,
+        /// The default, in the syntax of the option or in words.
+        default: &'static str,
+        /// The value as a text. `None`: it has none.
+        get: fn(&Config) -> Option<String>,
+        /// Parses and sets. An error is complete, and never contains a secret.
+        set: fn(&mut Config, &str) -> Result<(), String>,
     },
     /// One of several words, by its place among them.
     Word {
@@ -204,7 +219,7 @@ impl Setting {
             Kind::Origins { .. } => "ORIGIN",
             Kind::Patterns { .. } => "PATTERN",
             Kind::Paths { .. } => "PATH",
-            Kind::Text { name, .. } => name,
+            Kind::Parsed { name, .. } | Kind::Text { name, .. } => name,
         }
     }
 
@@ -262,7 +277,7 @@ impl Setting {
             },
             Kind::Word { words, get, .. } => words[get(&config)].into(),
             Kind::Directory { .. } | Kind::Origins { .. } | Kind::Paths { .. } => "none".into(),
-            Kind::Text { default, .. } => default.into(),
+            Kind::Parsed { default, .. } | Kind::Text { default, .. } => default.into(),
         }
     }
 
@@ -287,6 +302,7 @@ impl Setting {
             Kind::Flag { get, .. } => Some(one(get(config).to_string())),
             Kind::Mode { get, .. } => get(config).map(|mode| one(format!("{mode:03o}"))),
             Kind::Directory { get, .. } => get(config).map(|path| one(path.display().to_string())),
+            Kind::Parsed { get, .. } => get(config).map(one),
             Kind::Word { words, get, .. } => Some(one(words[get(config)].into())),
             // An inherited socket is not given as a text.
             Kind::Addresses { get, .. } => {
@@ -362,6 +378,7 @@ impl Setting {
                     place.ok_or_else(|| quote(format!("one of {}", words.join(", "))))?,
                 );
             }
+            Kind::Parsed { set, .. } => set(config, text)?,
             Kind::Addresses { set, .. } => {
                 let parse = |text: &String| {
                     let address = Address::parse(text, resolve);

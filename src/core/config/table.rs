@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use super::engine::{check_namespace, check_node};
 use super::saving::{DataFull, DataSync};
 use super::setting::Group::{
-    self, Configuration, History, Lifecycle, Limits, Listening, Publishing, Receiving, Tokens,
+    self, Configuration, History, Lifecycle, Limits, Listening, Nodes, Publishing, Receiving,
+    Tokens,
 };
 use super::setting::{Kind, Reload, Setting, TextForm, Unit};
 
@@ -20,6 +22,8 @@ pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const MAX_BYTES: u64 = 256 << 30;
 /// Tables of this many entries are reserved at the start.
 const MAX_TABLE: u64 = 1 << 24;
+/// More than any engine has.
+const MAX_REPLICAS: u64 = 100;
 pub(super) const MAX_COUNT: u64 = u32::MAX as u64;
 /// The largest `--max-body-bytes`.
 pub(super) const MAX_MESSAGE: u64 = 1 << 30;
@@ -219,6 +223,61 @@ pub static SETTINGS: &[Setting] = &[
         },
         "What to do while the directory cannot be written: refuse to publish, or forget it and keep history in \
          memory"),
+
+    fixed("--engine", Nodes,
+        Kind::Parsed {
+            name: "URL",
+            default: "none",
+            get: |config| config.engine.url.as_ref().map(ToString::to_string),
+            set: |config, text| {
+                config.engine.url = Some(text.parse()?);
+                Ok(())
+            },
+        },
+        "Redis or Valkey that several nodes share: redis://HOST:PORT, rediss://HOST:PORT, redis+unix:///PATH or \
+         redis+sentinel://HOST,HOST,HOST/NAME"),
+    fixed("--engine-password-file", Nodes,
+        text!("PATH", "none", Plain, engine_password_file),
+        "File that contains the password of the engine"),
+    fixed("--engine-namespace", Nodes,
+        Kind::Parsed {
+            name: "NAME",
+            default: "encke",
+            get: |config| Some(config.engine.namespace.clone()),
+            set: |config, text| {
+                check_namespace(text).map_err(|detail| format!("{text:?}: {detail}"))?;
+                config.engine.namespace = text.into();
+                Ok(())
+            },
+        },
+        "Beginning of all keys in the engine; nodes with the same engine and namespace are one cluster"),
+    fixed("--engine-wait", Nodes, number!(Count, 0..=MAX_REPLICAS, engine.wait),
+        "Replicas of the engine that must have a message before its publisher is answered"),
+    fixed("--engine-patience", Nodes, duration!(MS, engine.patience),
+        "Time for which a publisher waits while the engine is away"),
+    fixed("--engine-ready", Nodes, duration!(Duration::ZERO, engine.ready),
+        "Time without an answer through the engine after which this node is not ready; 0: it stays ready"),
+    fixed("--engine-log-bytes", Nodes,
+        Kind::Number {
+            unit: Unit::Bytes,
+            range: 1..=MAX_BYTES,
+            unset: "--history-total-bytes",
+            get: |config| config.engine.log_bytes,
+            set: |config, bytes| config.engine.log_bytes = Some(bytes),
+        },
+        "Maximum bytes of the log in the engine"),
+    fixed("--node", Nodes,
+        Kind::Parsed {
+            name: "NAME",
+            default: "the host name",
+            get: |config| config.engine.node.clone(),
+            set: |config, text| {
+                check_node(text).map_err(|detail| format!("{text:?}: {detail}"))?;
+                config.engine.node = Some(text.into());
+                Ok(())
+            },
+        },
+        "Name of this node in logs and metrics"),
 
     fixed("--max-channels", Limits, number!(Count, 1..=MAX_TABLE, max_channels),
         "Maximum number of channels"),

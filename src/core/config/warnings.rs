@@ -2,7 +2,7 @@
 //!
 //! Owns the texts of the warnings. `check` refuses what is not allowed.
 
-use super::{Config, Cors, DataFull, DataSync, Policy, Saving, Subscribe};
+use super::{Config, Cors, DataFull, DataSync, EngineConfig, Policy, Saving, Subscribe};
 
 impl Config {
     /// Probable mistakes, each in one line.
@@ -17,6 +17,7 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.token_warnings();
         warnings.extend(self.saving_warnings());
+        warnings.extend(self.engine_warnings());
         for (index, policy) in self.policies.iter().enumerate() {
             let pattern = &policy.pattern;
             let earlier = self.policies[..index].iter();
@@ -72,6 +73,26 @@ impl Config {
             .filter(|(_, is_given)| *is_given && dir.is_none());
         given
             .map(|(option, _)| format!("{option} has no effect: there is no --data-dir"))
+            .collect()
+    }
+
+    fn engine_warnings(&self) -> Vec<String> {
+        let default = EngineConfig::default();
+        let engine = &self.engine;
+        let given = [
+            ("--engine-password-file", engine.password.is_some()),
+            ("--engine-namespace", engine.namespace != default.namespace),
+            ("--engine-wait", engine.wait != default.wait),
+            ("--engine-patience", engine.patience != default.patience),
+            ("--engine-ready", engine.ready != default.ready),
+            ("--engine-log-bytes", engine.log_bytes.is_some()),
+            ("--node", engine.node.is_some()),
+        ];
+        let given = given
+            .iter()
+            .filter(|(_, is_given)| *is_given && engine.url.is_none());
+        given
+            .map(|(option, _)| format!("{option} has no effect: there is no --engine"))
             .collect()
     }
 
@@ -199,6 +220,12 @@ mod tests {
         let of_saving = ["--data-sync has no effect", "--data-full has no effect"];
         warns(&config, &[&of_saving[..], &of_policies[..]].concat());
         config.saving = Saving::default();
+        config.engine.wait = 1;
+        config.engine.node = Some("a".into());
+        let of_engine = ["--engine-wait has no effect", "--node has no effect"];
+        warns(&config, &[&of_engine[..], &of_policies[..]].concat());
+        config.engine.url = Some("redis://a".parse().unwrap());
+        warns(&config, &of_policies);
         config.policies.clear();
         for (name, subscribe) in [("a/b", "nobody"), ("a/*", "token"), ("c", "anyone")] {
             config

@@ -37,6 +37,33 @@ fn defaults_are_allowed() {
 }
 
 #[test]
+fn settings_of_the_engine_are_checked() {
+    let url = || Some("redis://host".parse().unwrap());
+    allowed(|c| c.engine.url = url());
+    refused("--engine", "not allowed beside --data-dir", |c| {
+        c.engine.url = url();
+        c.saving.dir = Some("/dir".into());
+    });
+    refused("--engine-namespace", "letters, digits", |c| {
+        c.engine.namespace = "{a}".into();
+    });
+    refused("--node", "letters, digits", |c| {
+        c.engine.node = Some("".into())
+    });
+    refused("--engine-password-file", "1 to 4096 bytes", |c| {
+        c.engine.password = Some("".into());
+    });
+    refused("--max-body-bytes", "less than --engine-log-bytes", |c| {
+        c.engine.log_bytes = Some(1 << 20);
+    });
+    refused("--engine", "at most 107 are allowed", |c| {
+        let mut url: crate::config::EngineUrl = "redis+unix:/a".parse().unwrap();
+        url.at = crate::config::EngineAddress::Unix(format!("/{}", "a".repeat(107)).into());
+        c.engine.url = Some(url);
+    });
+}
+
+#[test]
 fn ranges_are_part_of_the_check() {
     refused("--drain", "0s to 30 days", |c| {
         c.drain = Duration::from_secs(31 * 24 * 3_600)

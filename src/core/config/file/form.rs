@@ -49,7 +49,10 @@ impl Form {
                 form: TextForm::MayBeBare,
                 ..
             } => Form::BareText,
-            Kind::Directory { .. } | Kind::Word { .. } | Kind::Text { .. } => Form::Text,
+            Kind::Directory { .. }
+            | Kind::Parsed { .. }
+            | Kind::Word { .. }
+            | Kind::Text { .. } => Form::Text,
         }
     }
 

@@ -253,6 +253,7 @@ fn wrong(setting: &Setting) -> Vec<&'static str> {
         Kind::Origins { .. } => &["true", "1", "['*', 'https://a']", "[1]"],
         Kind::Patterns { .. } => &["true", "1", "['a*']", "'a,b'"],
         Kind::Directory { .. } => &["true", "1", "['a']", "''"],
+        Kind::Parsed { .. } => &["true", "1.5", "['a']", "''", "'a b'"],
         Kind::Word { .. } => &["true", "1", "['a']", "''", "'other'"],
         Kind::Paths { .. } => &["true", "1", "[1]"],
         Kind::Text {
@@ -346,6 +347,8 @@ fn texts(setting: &Setting, number: u64, texts: &[String]) -> Vec<String> {
         Kind::Paths { .. } => texts.to_vec(),
         Kind::Word { words, .. } => vec![words[number as usize % words.len()].into()],
         Kind::Directory { .. } => vec![format!("/{number}")],
+        Kind::Parsed { name: "URL", .. } => vec![format!("redis://host:{}", number % 65_536)],
+        Kind::Parsed { .. } => vec![format!("name-{number}")],
         Kind::Text { .. } => vec![texts.first().cloned().unwrap_or_default()],
     }
 }
