@@ -136,6 +136,52 @@ impl fmt::Display for MessageId {
     }
 }
 
+/// The id of an entry in the log of a cluster, as the server that keeps the log writes it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct EntryId {
+    /// The term of the log: the time at which it was opened, in milliseconds since 1970.
+    pub term: u64,
+    /// The number of the entry in its term, from 0.
+    pub number: u64,
+}
+
+impl EntryId {
+    /// Before the first entry of any log.
+    pub const ZERO: EntryId = EntryId { term: 0, number: 0 };
+
+    /// The most bytes of its text.
+    pub const MAX_BYTES: usize = 41;
+
+    /// An id of its two numbers.
+    pub const fn new(term: u64, number: u64) -> EntryId {
+        EntryId { term, number }
+    }
+
+    /// The id that follows in the same term.
+    #[must_use]
+    pub fn next(self) -> EntryId {
+        EntryId::new(self.term, self.number.saturating_add(1))
+    }
+
+    /// Parses `TERM-NUMBER`: two decimal `u64` without leading zeros. `None` if the text is not of
+    /// that form.
+    pub fn parse(text: &[u8]) -> Option<EntryId> {
+        let (term, number) = text.split_at(memchr(b'-', text)?);
+        Some(EntryId {
+            term: decimal::canonical(term)?,
+            number: decimal::canonical(&number[1..])?,
+        })
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.term, self.number)
+    }
+}
+
 /// A cursor that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
@@ -221,7 +267,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn entry_ids_of_any_other_form_are_refused() {
+        for text in [
+            "", "-", "1", "1-", "-1", "1-2-3", "01-1", "1-01", "+1-1", "1-1 ", "a-1",
+        ] {
+            assert_eq!(EntryId::parse(text.as_bytes()), None, "{text}");
+        }
+        let most = EntryId::new(u64::MAX, u64::MAX);
+        assert_eq!(most.to_string().len(), EntryId::MAX_BYTES);
+        assert_eq!(most.next(), most);
+    }
+
     proptest! {
+        #[test]
+        fn written_entry_id_parses_to_itself(term: u64, number: u64) {
+            let id = EntryId::new(term, number);
+            prop_assert_eq!(EntryId::parse(id.to_string().as_bytes()), Some(id));
+        }
+
         #[test]
         fn written_cursor_parses_to_itself(seed: u64, other: u64, seq: u64) {
             let (epoch, other) = (Epoch::from_seed(seed), Epoch::from_seed(other));

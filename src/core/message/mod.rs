@@ -22,7 +22,7 @@ mod names;
 
 pub use data::{Data, is_json};
 pub use frozen::FrozenData;
-pub use id::{Cursor, Epoch, MessageId, Seq};
+pub use id::{Cursor, EntryId, Epoch, MessageId, Seq};
 pub(crate) use json::json_depth;
 pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};
 pub use names::{
