@@ -17,6 +17,7 @@
 //!   [`Hub::head`] is the number applied last. They are equal whenever no publish is under way:
 //!   what is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
 
+pub mod cluster;
 pub mod entry;
 mod frozen;
 mod history;

@@ -1,0 +1,115 @@
+//! What a node says about the log, in its order: what the hub applies, and what publishers are
+//! told.
+//!
+//! Owns the vocabulary alone. Who applies effects does so in their order, one after another.
+
+use super::command::Salt;
+use crate::message::{ChannelName, Draft, EntryId};
+
+/// How many buckets of channel names there are; a channel is in that of its name's keyed hash.
+pub const BUCKETS: usize = 4_096;
+
+/// A publish that waits for its result. Tickets rise, and are done in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// One step of what the log says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// The salt is known. Once, and before anything is applied.
+    Salt(Salt),
+    /// A term is known, and is later than all that were known; cursors of it are known from now on.
+    Term {
+        /// The new term.
+        term: u64,
+        /// Where the term before it ended; `None` if none is known. Numbers beyond are that end. It
+        /// may be a term that was not known before.
+        closed: Option<EntryId>,
+    },
+    /// The messages of an entry are published. The entry's first part has number 0, and a message
+    /// that also ends its channel ([`crate::message::DraftKind::Last`]) takes two parts.
+    Apply {
+        /// The id of the entry.
+        id: EntryId,
+        /// When it was published, by the publisher's clock, in milliseconds since 1970.
+        at_ms: u64,
+        /// The messages, in order; none is refused.
+        drafts: Vec<Draft<'static>>,
+    },
+    /// A channel was deleted: its messages before this id are lost.
+    Delete {
+        /// The channel.
+        channel: ChannelName<'static>,
+        /// The id of the deletion.
+        id: EntryId,
+    },
+    /// Messages of these channels may be lost, up to this id.
+    Lose {
+        /// The channels.
+        channels: Vec<ChannelName<'static>>,
+        /// The id of the loss.
+        id: EntryId,
+    },
+    /// Messages of any channel may be lost, up to this id.
+    LoseAll {
+        /// The id of the loss.
+        id: EntryId,
+    },
+    /// For each of [`BUCKETS`] buckets, the newest id of any message, loss or deletion in it; later
+    /// ones were told before. A bucket about which less is known (a [`Effect::LoseAll`]) loses
+    /// nothing after its id.
+    Floors {
+        /// The ids, by bucket.
+        floors: Box<[EntryId]>,
+    },
+    /// The log has come to this id, with nothing to apply.
+    Advance {
+        /// The id.
+        id: EntryId,
+    },
+    /// A publish or deletion has its result. It was applied by an earlier effect if it has an id.
+    Done {
+        /// Its ticket.
+        ticket: Ticket,
+        /// Its result.
+        outcome: Outcome,
+    },
+}
+
+/// What became of a publish or deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the log and was applied.
+    Published {
+        /// The id of its entry.
+        id: EntryId,
+        /// The part of its first message in it.
+        part: u16,
+    },
+    /// Its key had a message before, with this id, which is applied if it ever will be.
+    Earlier {
+        /// The id of the entry of that message, whose part is 0.
+        id: EntryId,
+    },
+    /// Nothing was published.
+    NotPublished(Reason),
+    /// It is not known whether it was published, and will not be tried again.
+    Unknown {
+        /// For how long the log has not answered, in milliseconds.
+        silent_ms: u64,
+    },
+}
+
+/// The reason for which nothing was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The log did not answer in time.
+    Silent {
+        /// For how long it has not answered, in milliseconds.
+        silent_ms: u64,
+    },
+    /// The server that keeps the log has no memory for it.
+    Full,
+    /// The server refused, in its words.
+    Refused(Box<str>),
+}
