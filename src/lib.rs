@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 #![doc = include_str!("ARCHITECTURE.md")]
 
+mod cluster;
 mod disk;
 pub mod docs;
 pub mod handover;

@@ -87,7 +87,10 @@ fn password_in_a_url_is_refused_and_not_shown() {
     ] {
         let error = text.parse::<EngineUrl>().unwrap_err();
         assert!(error.contains("--engine-password-file"), "{error}");
-        assert!(!error.contains("sesame") && !error.contains("me@"), "{error}");
+        assert!(
+            !error.contains("sesame") && !error.contains("me@"),
+            "{error}"
+        );
     }
     let mut config = Config::default();
     config.engine.password = Some("sesame".into());

@@ -1,0 +1,112 @@
+//! One connection to a server, with a deadline for every answer.
+//!
+//! Owns the deadlines. A connection of which any call has failed is of no use any more: its owner
+//! drops it.
+
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
+use redis::{Cmd, IntoConnectionInfo, RedisError, Value};
+use socket2::TcpKeepalive;
+
+use super::fault::{Cause, Fault};
+use super::target::{Candidate, Target};
+
+/// How long it may take until a server is connected to and logged in to.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long an answer may take, beyond the time for which a command makes the server wait.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// TCP's own probes of a connection on which nothing happens, such as one of a publish lane
+/// without beats.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// A connection to a server.
+pub(super) struct Connection {
+    inner: redis::Connection,
+}
+
+impl Connection {
+    /// Connects to a server, and logs in.
+    pub(super) fn to(target: &Target, candidate: &Candidate) -> Result<Connection, Fault> {
+        let address = candidate.address();
+        let at = address.to_string();
+        let probes = TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE);
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_keepalive(probes);
+        let connect = || {
+            let info = address.into_connection_info()?;
+            let info = info.set_redis_settings(target.login());
+            let client = redis::Client::open(info.set_tcp_settings(tcp))?;
+            let inner = client.get_connection_with_timeout(CONNECT_TIMEOUT)?;
+            inner.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+            inner.set_write_timeout(Some(ANSWER_TIMEOUT))?;
+            Ok(inner)
+        };
+        match connect() {
+            Ok(inner) => Ok(Connection { inner }),
+            Err(error) => Err(not_connected(&at, &error)),
+        }
+    }
+
+    /// Sets how long an answer may take if the server is told to wait for so long.
+    pub(super) fn wait_for(&self, block: Duration) -> Result<(), Fault> {
+        let deadline = block + ANSWER_TIMEOUT;
+        self.inner
+            .set_read_timeout(Some(deadline))
+            .map_err(|error| broken(&error))
+    }
+
+    /// Sends commands that are packed.
+    pub(super) fn send(&mut self, packed: &[u8]) -> Result<(), Fault> {
+        self.inner
+            .send_packed_command(packed)
+            .map_err(|error| broken(&error))
+    }
+
+    /// Takes the next answer. An error of the server that concerns the command alone is within.
+    pub(super) fn receive(&mut self) -> Result<Result<Value, RedisError>, Fault> {
+        let answer = self.inner.recv_response().and_then(Value::extract_error);
+        match answer {
+            Ok(value) => Ok(Ok(value)),
+            Err(error) => match Fault::of(&error) {
+                Some(fault) => Err(fault),
+                None => Ok(Err(error)),
+            },
+        }
+    }
+
+    /// Sends a command, and takes its answer.
+    pub(super) fn ask(&mut self, command: &Cmd) -> Result<Result<Value, RedisError>, Fault> {
+        self.send(&command.get_packed_command())?;
+        self.receive()
+    }
+}
+
+/// The fault of an error that is one of the connection for sure.
+fn broken(error: &RedisError) -> Fault {
+    let closed = || Fault::Broken(Cause::Closed, error.to_string());
+    Fault::of(error).unwrap_or_else(closed)
+}
+
+/// The fault of a connection that was not established.
+fn not_connected(at: &str, error: &RedisError) -> Fault {
+    if error.kind() == redis::ErrorKind::AuthenticationFailed {
+        return Fault::Refused(format!(
+            "{at} refuses the password or the user: check --engine-password-file, and the user in \
+             --engine"
+        ));
+    }
+    match Fault::of(error) {
+        Some(Fault::Broken(Cause::Closed, text)) => {
+            Fault::Broken(Cause::Unreachable, format!("{at}: {text}"))
+        }
+        Some(Fault::Broken(cause, text)) => Fault::Broken(cause, format!("{at}: {text}")),
+        Some(fault) => fault,
+        None => Fault::Refused(format!("{at}: {}", super::fault::words(error))),
+    }
+}

@@ -1,0 +1,131 @@
+//! What can go wrong with a connection to Redis, and what it means.
+//!
+//! Owns the sorting of errors: whether a connection is of no use any more, or the server refuses
+//! and will until somebody changes something.
+
+use std::fmt;
+use std::io;
+
+use redis::{RedisError, ServerErrorKind, Value};
+
+/// Why there is no connection, or no longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The connection is of no use: another one may be.
+    Broken(Cause, String),
+    /// The server refuses, and will until its settings or those of this process change. The text
+    /// is one line that says what to do.
+    Refused(String),
+}
+
+/// The cause of a connection that is of no use any more, as metrics name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The server cannot be reached, or its name not be resolved.
+    Unreachable,
+    /// The server has closed the connection.
+    Closed,
+    /// The server has not answered within the deadline.
+    Silent,
+    /// The server is a replica, or has become one.
+    Replica,
+    /// The server reads its data, or has lost its master, or shuts down.
+    Unready,
+    /// The server has answered what is no answer to the command.
+    Unexpected,
+    /// This node has dropped it.
+    Reset,
+}
+
+impl Cause {
+    /// All causes, in the order of their numbers.
+    pub(crate) const ALL: [Cause; 7] = [
+        Cause::Unreachable,
+        Cause::Closed,
+        Cause::Silent,
+        Cause::Replica,
+        Cause::Unready,
+        Cause::Unexpected,
+        Cause::Reset,
+    ];
+
+    /// Its name in metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Cause::Unreachable => "unreachable",
+            Cause::Closed => "closed",
+            Cause::Silent => "silent",
+            Cause::Replica => "replica",
+            Cause::Unready => "unready",
+            Cause::Unexpected => "unexpected",
+            Cause::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Broken(_, text) | Fault::Refused(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Fault {
+    /// The fault of a connection that cannot be opened to a server.
+    pub(super) fn unreachable(at: &str, error: &io::Error) -> Fault {
+        Fault::Broken(Cause::Unreachable, format!("{at}: {error}"))
+    }
+
+    /// The fault of an answer that is none to the command.
+    pub(super) fn unexpected(command: &str, answer: &Value) -> Fault {
+        // Not the answer: it may be long, and hold messages.
+        let kind = match answer {
+            Value::Nil => "nil",
+            Value::Int(_) => "a number",
+            Value::BulkString(_) | Value::SimpleString(_) => "a text",
+            Value::Array(_) => "a list",
+            Value::Okay => "OK",
+            _ => "another type",
+        };
+        let text = format!("the server has answered {kind} to {command}");
+        Fault::Broken(Cause::Unexpected, text)
+    }
+
+    /// The fault of an error of the connection, or one with which the server has answered. `None`:
+    /// the error concerns the command alone.
+    pub(super) fn of(error: &RedisError) -> Option<Fault> {
+        let broken = |cause, text: &str| Some(Fault::Broken(cause, text.into()));
+        match error.kind() {
+            redis::ErrorKind::Server(kind) => match kind {
+                ServerErrorKind::ReadOnly => broken(Cause::Replica, "the server is a replica"),
+                ServerErrorKind::BusyLoading => broken(Cause::Unready, "the server is loading"),
+                ServerErrorKind::MasterDown => {
+                    broken(Cause::Unready, "the server has lost its master")
+                }
+                ServerErrorKind::ClusterDown | ServerErrorKind::TryAgain => {
+                    broken(Cause::Unready, "the server's cluster is down")
+                }
+                _ => None,
+            },
+            redis::ErrorKind::Extension => match error.code() {
+                Some("UNBLOCKED") => broken(Cause::Replica, "the server has become a replica"),
+                _ => None,
+            },
+            _ if error.is_timeout() => broken(Cause::Silent, "the server does not answer"),
+            _ => Some(Fault::Broken(Cause::Closed, one_line(&error.to_string()))),
+        }
+    }
+}
+
+/// The words of an error with which the server has answered, in one line: `NOPERM this user …`.
+pub(super) fn words(error: &RedisError) -> String {
+    let code = error.code().unwrap_or("ERR");
+    one_line(&format!("{code} {}", error.detail().unwrap_or_default()))
+}
+
+/// At most 300 characters of a text, in one line.
+fn one_line(text: &str) -> String {
+    let printable = |c: char| if c.is_control() { ' ' } else { c };
+    text.trim().chars().map(printable).take(300).collect()
+}

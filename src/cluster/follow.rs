@@ -1,0 +1,92 @@
+//! The follow lane: reads the log from where the node says, and goes on.
+//!
+//! Owns how much is read at a time. Back-pressure is that of its queue: while the reactor has not
+//! taken what was read, nothing more is.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use redis::Cmd;
+
+use super::connection::Connection;
+use super::fault::{Fault, words};
+use super::lane::{End, Event, Job, Line, Service};
+use super::wire::{self, Keys};
+
+/// How long the server waits for a new entry before it says that there is none.
+const BLOCK: Duration = Duration::from_secs(1);
+
+/// Entries that are read at a time, at most.
+const MAX_COUNT: usize = 64;
+
+/// Entries that are read at first, when it is not known how large they are.
+const FIRST_COUNT: usize = 4;
+
+/// Bytes that are read at a time, about, if entries are like those before.
+const READ_BYTES: usize = 2 << 20;
+
+/// The service of the follow lane.
+pub(super) struct Follow {
+    pub(super) keys: Keys,
+}
+
+impl Service for Follow {
+    fn prepare(&mut self, _: &Line, connection: &mut Connection) -> Result<(), Fault> {
+        connection.wait_for(BLOCK)
+    }
+
+    fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End> {
+        let mut count = FIRST_COUNT;
+        let mut next = Some(line.next_job()?);
+        let mut after = None;
+        loop {
+            match next {
+                Some(Job::Follow(id)) => after = Some(id),
+                Some(Job::Send(_) | Job::Look) => debug_assert!(false, "no job of this lane"),
+                None => {}
+            }
+            let Some(id) = &mut after else {
+                next = Some(line.next_job()?);
+                continue;
+            };
+            let mut read = Cmd::new();
+            read.arg("XREAD").arg("COUNT").arg(count);
+            read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+            read.arg("STREAMS").arg(&self.keys.log).arg(id.to_string());
+            let entries = match connection.ask(&read)? {
+                Ok(answer) => wire::entries(answer)?,
+                Err(error) => return Err(Fault::Refused(words(&error)).into()),
+            };
+            if let Some((last, _)) = entries.last() {
+                *id = *last;
+                count = next_count(count, entries.iter().map(|(_, bytes)| bytes.len()));
+                line.tell(Event::Read(entries))?;
+            }
+            next = line.try_next_job()?;
+        }
+    }
+}
+
+/// How many entries to read next: as many as [`READ_BYTES`] are likely to have, and not many more
+/// than before, as those were the first that are larger.
+fn next_count(count: usize, sizes: impl ExactSizeIterator<Item = usize>) -> usize {
+    let entries = sizes.len().max(1);
+    let bytes: usize = sizes.sum();
+    let fit = READ_BYTES / (bytes / entries).max(1);
+    fit.min(2 * count).clamp(1, MAX_COUNT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn count_follows_the_size_of_entries() {
+        let next = |count, sizes: &[usize]| next_count(count, sizes.iter().copied());
+        assert_eq!(next(4, &[100; 4]), 8);
+        assert_eq!(next(64, &[0; 64]), 64);
+        assert_eq!(next(64, &[256 << 10; 64]), 8);
+        assert_eq!(next(8, &[1 << 30]), 1);
+        assert_eq!(next(1, &[100]), 2);
+    }
+}

@@ -1,0 +1,222 @@
+//! The reactor's side of the lanes.
+//!
+//! Owns the queues to and from both threads, and the rule that what comes from an earlier
+//! connection is dropped. No call blocks.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::check;
+use super::fault::{Cause, Fault};
+use super::follow::Follow;
+use super::lane::{Event, Job, Line};
+use super::open::open;
+use super::publish::Publish;
+use super::target::Target;
+use super::wire::Keys;
+use encke_core::config::EngineConfig;
+use encke_core::log::cluster::{Command, Lane};
+use encke_core::message::EntryId;
+
+/// Jobs that can wait: more than a node has commands without a reply, and a reset.
+const JOBS: usize = 72;
+
+/// Events of the publish lane that can wait.
+const REPLIES: usize = 64;
+
+/// Events of the follow lane that can wait: each may be as many entries as are read at a time.
+const READS: usize = 2;
+
+/// Both lanes of a node.
+pub(crate) struct Redis {
+    publish: Front,
+    follow: Front,
+    /// Closed when this is dropped, which ends the threads.
+    _running: Sender<Infallible>,
+    /// Connections that broke or were not established, by [`Cause`].
+    broken: [u64; Cause::ALL.len()],
+}
+
+/// The reactor's side of one lane.
+struct Front {
+    jobs: Sender<(u64, Job)>,
+    events: Receiver<(u64, Event)>,
+    /// The number of the connection of which events are wanted; `None`: of none that was yet.
+    connection: Option<u64>,
+    /// Events up to this connection are not wanted, and the thread is to drop it.
+    dropped: Arc<AtomicU64>,
+}
+
+/// Connects once, and checks that the server can be used.
+///
+/// # Errors
+///
+/// It refuses, or cannot be reached at present. `Ok` has warnings, each in one line.
+pub(crate) fn probe(config: &EngineConfig) -> Result<Vec<String>, Fault> {
+    let Some(target) = Target::new(config) else {
+        return Ok(Vec::new());
+    };
+    let (mut connection, facts) = open(&target)?;
+    let keys = Keys::new(&config.namespace);
+    check::rights(&mut connection, &keys, config.wait > 0)?;
+    let warning = |policy| {
+        format!(
+            "the engine's maxmemory-policy is {policy}: it may remove the log when its memory is \
+             full; set it to noeviction"
+        )
+    };
+    Ok(facts.evicts_by.map(warning).into_iter().collect())
+}
+
+impl Redis {
+    /// Starts the threads, which connect. `wake` wakes the reactor when there is an event.
+    ///
+    /// # Errors
+    ///
+    /// A thread cannot be started.
+    pub(crate) fn start(
+        config: &EngineConfig,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Redis> {
+        let no_engine = || io::Error::new(io::ErrorKind::InvalidInput, "there is no engine");
+        let target = Target::new(config).ok_or_else(no_engine)?;
+        let keys = Keys::new(&config.namespace);
+        let (running, stop) = bounded(0);
+        let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(wake);
+        let line = |lane, events| {
+            let (jobs, for_thread) = bounded(JOBS);
+            let (to_reactor, events) = bounded(events);
+            let dropped = Arc::new(AtomicU64::new(0));
+            let wake = Arc::clone(&wake);
+            let line = Line {
+                lane,
+                target: target.clone(),
+                jobs: for_thread,
+                events: to_reactor,
+                wake: Box::new(move || wake()),
+                stop: stop.clone(),
+                connection: 0,
+                dropped: Arc::clone(&dropped),
+            };
+            let front = Front {
+                jobs,
+                events,
+                connection: None,
+                dropped,
+            };
+            (line, front)
+        };
+        let (publish_line, publish) = line(Lane::Publish, REPLIES);
+        let (follow_line, follow) = line(Lane::Follow, READS);
+        let service = Publish::new(keys.clone(), config.wait);
+        thread::Builder::new()
+            .name("engine-publish".into())
+            .spawn(move || publish_line.run(service))?;
+        thread::Builder::new()
+            .name("engine-follow".into())
+            .spawn(move || follow_line.run(Follow { keys }))?;
+        Ok(Redis {
+            publish,
+            follow,
+            _running: running,
+            broken: [0; Cause::ALL.len()],
+        })
+    }
+
+    /// The next event of a lane.
+    pub(crate) fn next_event(&mut self, lane: Lane) -> Option<Event> {
+        let front = self.front(lane);
+        let event = front.next_event()?;
+        if let Event::Broken(cause) = &event {
+            self.broken[*cause as usize] += 1;
+        }
+        Some(event)
+    }
+
+    /// Whether there may be an event of a lane.
+    pub(crate) fn has_event(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Publish => !self.publish.events.is_empty(),
+            Lane::Follow => !self.follow.events.is_empty(),
+        }
+    }
+
+    /// Has the publish lane send a command; gives it back if its queue is full. Without a
+    /// connection the command is dropped, as the node knows.
+    pub(crate) fn send(&mut self, command: Command) -> Result<(), Command> {
+        match self.publish.give(Job::Send(command)) {
+            Err(Job::Send(command)) => Err(command),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Has the follow lane read what comes after an id, from now on. Returns whether it will.
+    pub(crate) fn follow(&mut self, after: EntryId) -> bool {
+        self.follow.connection.is_some() && self.follow.give(Job::Follow(after)).is_ok()
+    }
+
+    /// Drops both connections, of which nothing is told any more, and has the lanes connect anew.
+    pub(crate) fn reset(&mut self) {
+        for front in [&mut self.publish, &mut self.follow] {
+            if front.connection.is_some() {
+                front.drop_connection();
+                self.broken[Cause::Reset as usize] += 1;
+            }
+        }
+    }
+
+    /// How many connections broke or were not established, by [`Cause`].
+    pub(crate) fn broken(&self) -> &[u64; Cause::ALL.len()] {
+        &self.broken
+    }
+
+    fn front(&mut self, lane: Lane) -> &mut Front {
+        match lane {
+            Lane::Publish => &mut self.publish,
+            Lane::Follow => &mut self.follow,
+        }
+    }
+}
+
+impl Front {
+    fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let (connection, event) = self.events.try_recv().ok()?;
+            if connection <= self.dropped.load(Ordering::Relaxed) {
+                continue;
+            }
+            match event {
+                Event::Connected => self.connection = Some(connection),
+                Event::Broken(_) => {
+                    self.connection = None;
+                    self.dropped.store(connection, Ordering::Relaxed);
+                }
+                Event::Answered(_) | Event::Read(_) => {
+                    debug_assert_eq!(self.connection, Some(connection), "it was told of");
+                }
+            }
+            return Some(event);
+        }
+    }
+
+    fn give(&mut self, job: Job) -> Result<(), Job> {
+        let Some(connection) = self.connection else {
+            return Ok(());
+        };
+        let given = self.jobs.try_send((connection, job));
+        given.map_err(|error| error.into_inner().1)
+    }
+
+    fn drop_connection(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.dropped.store(connection, Ordering::Release);
+            // It wakes the thread. If the queue is full, that has jobs, and looks too.
+            let _ = self.jobs.try_send((connection, Job::Look));
+        }
+    }
+}

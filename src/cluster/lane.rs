@@ -1,0 +1,268 @@
+//! What both lanes have in common: a thread that connects, serves, and connects again.
+//!
+//! Owns the loop, its pauses, and its lines in the log. The reactor's side numbers nothing: each
+//! connection has a number, which its events and the jobs for it carry, so that what was under way
+//! for an earlier one is dropped on either side.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+
+use super::connection::Connection;
+use super::fault::{Cause, Fault};
+use super::open::open;
+use super::target::Target;
+use encke_core::log::cluster::{Command, Lane, Reply};
+use encke_core::message::EntryId;
+
+/// The shortest and the longest pause before a connection is tried again, but for the first try.
+const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+
+/// A connection that was there for so long was a good one: the next try comes at once.
+const GOOD: Duration = Duration::from_secs(1);
+
+/// What the reactor asks of a lane.
+pub(super) enum Job {
+    /// Sends a command. Publish lane.
+    Send(Command),
+    /// Reads what comes after this id. Follow lane.
+    Follow(EntryId),
+    /// Looks whether the connection is to be dropped.
+    Look,
+}
+
+/// What a lane tells the reactor.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// There is a new connection.
+    Connected,
+    /// The connection is gone, or was not established, for this reason.
+    Broken(Cause),
+    /// Replies to the oldest commands that had none.
+    Answered(Vec<Reply>),
+    /// Entries of the log, in order.
+    Read(Vec<(EntryId, Vec<u8>)>),
+}
+
+/// Why the service of a connection ends.
+pub(super) enum End {
+    /// The reactor's side is gone.
+    Stop,
+    /// The connection is of no use.
+    Fault(Fault),
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> End {
+        End::Fault(fault)
+    }
+}
+
+/// The thread's side of a lane.
+pub(super) struct Line {
+    pub(super) lane: Lane,
+    pub(super) target: Target,
+    /// Jobs, each for the connection with this number.
+    pub(super) jobs: Receiver<(u64, Job)>,
+    pub(super) events: Sender<(u64, Event)>,
+    pub(super) wake: Box<dyn Fn() + Send>,
+    /// Nothing comes here: it is closed when the reactor's side is gone.
+    pub(super) stop: Receiver<Infallible>,
+    /// The number of the connection.
+    pub(super) connection: u64,
+    /// Connections up to this number are to be dropped.
+    pub(super) dropped: Arc<AtomicU64>,
+}
+
+/// What serves a connection, until it ends.
+pub(super) trait Service {
+    /// Prepares a connection, before the reactor is told of it.
+    fn prepare(&mut self, line: &Line, connection: &mut Connection) -> Result<(), Fault>;
+
+    /// Serves the connection.
+    fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End>;
+}
+
+impl Line {
+    /// Connects and serves until the reactor's side is gone.
+    pub(super) fn run(mut self, mut service: impl Service) {
+        let mut pauses = Pauses::new();
+        let mut told = String::new();
+        let mut was_connected = false;
+        loop {
+            let started = Instant::now();
+            let end = self.serve_one(&mut service, &mut |line, version| {
+                let lane = line.name();
+                match was_connected {
+                    false => log::debug!("{lane}: connected to {version}"),
+                    true => log::info!("{lane}: connected again, to {version}"),
+                }
+                was_connected = true;
+                told.clear();
+            });
+            let fault = match end {
+                End::Stop => return,
+                End::Fault(fault) => fault,
+            };
+            if started.elapsed() >= GOOD {
+                pauses.reset();
+            }
+            let text = fault.to_string();
+            if text != told {
+                match &fault {
+                    Fault::Broken(Cause::Reset, _) => log::info!("{}: {text}", self.name()),
+                    Fault::Broken(..) => log::warn!("{}: {text}", self.name()),
+                    Fault::Refused(_) => log::error!("{}: {text}", self.name()),
+                }
+                told = text;
+            }
+            let cause = match fault {
+                Fault::Broken(cause, _) => cause,
+                Fault::Refused(_) => Cause::Unready,
+            };
+            let is_told = self.tell(Event::Broken(cause));
+            if is_told.is_err() || self.pause(pauses.next()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Opens one connection, and serves it.
+    fn serve_one(
+        &mut self,
+        service: &mut impl Service,
+        on_connected: &mut dyn FnMut(&Line, &str),
+    ) -> End {
+        // What is left is for earlier connections.
+        while self.jobs.try_recv().is_ok() {}
+        self.connection += 1;
+        let opened = open(&self.target).and_then(|(mut connection, facts)| {
+            service.prepare(self, &mut connection)?;
+            Ok((connection, facts))
+        });
+        let (mut connection, facts) = match opened {
+            Ok(opened) => opened,
+            Err(fault) => return End::Fault(fault),
+        };
+        on_connected(self, &facts.version);
+        let served = match self.tell(Event::Connected) {
+            Ok(()) => service.serve(self, &mut connection),
+            Err(end) => Err(end),
+        };
+        match served {
+            Err(end) => end,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.lane {
+            Lane::Publish => "engine, publishing",
+            Lane::Follow => "engine, following",
+        }
+    }
+
+    /// Tells the reactor, and waits as long as its queue is full.
+    pub(super) fn tell(&self, event: Event) -> Result<(), End> {
+        let told = self.events.send((self.connection, event));
+        (self.wake)();
+        told.map_err(|_| End::Stop)
+    }
+
+    /// The next job for this connection; waits for it.
+    pub(super) fn next_job(&self) -> Result<Job, End> {
+        loop {
+            let job = self.jobs.recv().map_err(|_| End::Stop)?;
+            if let Some(job) = self.check(job)? {
+                return Ok(job);
+            }
+        }
+    }
+
+    /// The next job for this connection, if there is one.
+    pub(super) fn try_next_job(&self) -> Result<Option<Job>, End> {
+        loop {
+            let job = match self.jobs.try_recv() {
+                Ok(job) => job,
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => return Err(End::Stop),
+            };
+            if let Some(job) = self.check(job)? {
+                return Ok(Some(job));
+            }
+        }
+    }
+
+    /// Drops a job that is for another connection, and ends if this one is to be dropped.
+    fn check(&self, (connection, job): (u64, Job)) -> Result<Option<Job>, End> {
+        if self.dropped.load(Ordering::Acquire) >= self.connection {
+            let text = "this node does not hear itself: connecting anew".into();
+            return Err(End::Fault(Fault::Broken(Cause::Reset, text)));
+        }
+        match job {
+            Job::Look => Ok(None),
+            job => Ok((connection == self.connection).then_some(job)),
+        }
+    }
+
+    fn pause(&self, pause: Duration) -> Result<(), End> {
+        match self.stop.recv_timeout(pause) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => Err(End::Stop),
+            Ok(never) => match never {},
+        }
+    }
+}
+
+/// The pauses between tries: none, then longer and longer ones, at random, so that all nodes do not
+/// come at once.
+struct Pauses {
+    tries: u32,
+    random: fastrand::Rng,
+}
+
+impl Pauses {
+    fn new() -> Pauses {
+        Pauses {
+            tries: 0,
+            random: fastrand::Rng::new(),
+        }
+    }
+
+    fn reset(&mut self) {
+        self.tries = 0;
+    }
+
+    fn next(&mut self) -> Duration {
+        let tries = self.tries;
+        self.tries = tries.saturating_add(1);
+        if tries == 0 {
+            return Duration::ZERO;
+        }
+        let [shortest, longest] = PAUSE.map(|pause| pause.as_millis() as u64);
+        let longest = longest.min(shortest << tries.min(6));
+        Duration::from_millis(self.random.u64(shortest..=longest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_try_comes_at_once_and_later_ones_after_bounded_pauses() {
+        let mut pauses = Pauses::new();
+        for _ in 0..2 {
+            assert_eq!(pauses.next(), Duration::ZERO);
+            for _ in 0..100 {
+                let pause = pauses.next();
+                assert!(PAUSE[0] <= pause && pause <= PAUSE[1], "{pause:?}");
+            }
+            pauses.reset();
+        }
+        pauses.tries = u32::MAX;
+        assert!(pauses.next() <= PAUSE[1]);
+    }
+}

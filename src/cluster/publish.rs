@@ -1,0 +1,143 @@
+//! The publish lane: sends the commands of a node in their order, and gives back the replies in
+//! the same order.
+//!
+//! Owns pipelining: all commands that wait are sent before the first answer is read. With
+//! `--engine-wait` it also owns the rule that a reply is given back when so many replicas have what
+//! was written.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use redis::{Value, cmd};
+
+use super::check;
+use super::connection::Connection;
+use super::fault::{Fault, words};
+use super::lane::{End, Event, Job, Line, Service};
+use super::wire::{self, Form, Keys, Scripts};
+use encke_core::log::cluster::Reply;
+use encke_core::log::cluster::command::{ONCE, OPEN};
+
+/// Bytes after which no further command joins those that are sent together.
+const PIPELINE_BYTES: usize = 1 << 20;
+
+/// How long the server waits for replicas before it says how many there are.
+const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The service of the publish lane.
+pub(super) struct Publish {
+    pub(super) keys: Keys,
+    /// Replicas that must have what was written.
+    pub(super) replicas: u32,
+    pub(super) scripts: Option<Scripts>,
+    /// Whether the rights of this user were found to be enough.
+    pub(super) is_allowed: bool,
+    /// Replies for which there are not enough replicas yet.
+    pub(super) held: Vec<Reply>,
+}
+
+impl Publish {
+    pub(super) fn new(keys: Keys, replicas: u32) -> Publish {
+        Publish {
+            keys,
+            replicas,
+            scripts: None,
+            is_allowed: false,
+            held: Vec::new(),
+        }
+    }
+}
+
+impl Service for Publish {
+    fn prepare(&mut self, _: &Line, connection: &mut Connection) -> Result<(), Fault> {
+        if !self.is_allowed {
+            check::rights(connection, &self.keys, self.replicas > 0)?;
+            self.is_allowed = true;
+        }
+        self.scripts = Some(Scripts {
+            open: load(connection, OPEN)?,
+            once: load(connection, ONCE)?,
+        });
+        self.held.clear();
+        if self.replicas > 0 {
+            connection.wait_for(REPLICAS_TIMEOUT)?;
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End> {
+        let mut packed = Vec::new();
+        let mut forms = Vec::new();
+        loop {
+            self.gather(line, &mut packed, &mut forms)?;
+            let asks_replicas = self.replicas > 0 && forms != [Form::Opened];
+            if asks_replicas {
+                let mut wait = cmd("WAIT").take();
+                wait.arg(self.replicas)
+                    .arg(REPLICAS_TIMEOUT.as_millis() as u64);
+                wait.write_packed_command(&mut packed);
+            }
+            connection.send(&packed)?;
+            let mut replies = std::mem::take(&mut self.held);
+            for form in &forms {
+                replies.push(wire::reply(*form, connection.receive()?)?);
+            }
+            match asks_replicas && !self.has_replicas(connection)? {
+                true => self.held = replies,
+                false => line.tell(Event::Answered(replies))?,
+            }
+        }
+    }
+}
+
+impl Publish {
+    /// Packs the commands that wait. If no reply is held, there is at least one.
+    fn gather(
+        &mut self,
+        line: &Line,
+        packed: &mut Vec<u8>,
+        forms: &mut Vec<Form>,
+    ) -> Result<(), End> {
+        packed.clear();
+        forms.clear();
+        // One large entry is no reason to keep its room.
+        packed.shrink_to(PIPELINE_BYTES);
+        let mut next = match self.held.is_empty() {
+            true => Some(line.next_job()?),
+            false => line.try_next_job()?,
+        };
+        while let Some(job) = next {
+            match (job, &self.scripts) {
+                (Job::Send(command), Some(scripts)) => {
+                    forms.push(wire::pack(&command, &self.keys, scripts, packed));
+                }
+                (Job::Follow(_) | Job::Look, _) | (_, None) => {
+                    debug_assert!(false, "no job of this lane")
+                }
+            }
+            next = match packed.len() < PIPELINE_BYTES {
+                true => line.try_next_job()?,
+                false => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to `WAIT`.
+    fn has_replicas(&self, connection: &mut Connection) -> Result<bool, Fault> {
+        match connection.receive()? {
+            Ok(Value::Int(count)) => Ok(count >= i64::from(self.replicas)),
+            Ok(other) => Err(Fault::unexpected("WAIT", &other)),
+            Err(error) => Err(Fault::Refused(words(&error))),
+        }
+    }
+}
+
+/// Has the server learn a script, and returns its name there.
+fn load(connection: &mut Connection, script: &str) -> Result<String, Fault> {
+    match connection.ask(cmd("SCRIPT").arg("LOAD").arg(script))? {
+        Ok(Value::BulkString(name)) => Ok(String::from_utf8_lossy(&name).into_owned()),
+        Ok(other) => Err(Fault::unexpected("SCRIPT LOAD", &other)),
+        Err(error) => Err(Fault::Refused(check::missing("SCRIPT LOAD", &error))),
+    }
+}

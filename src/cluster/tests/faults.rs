@@ -1,0 +1,209 @@
+//! Servers that refuse, or are of no use at present.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+
+use super::*;
+use crate::cluster::{Fault, probe};
+
+fn refusal(config: &EngineConfig) -> String {
+    match probe(config) {
+        Err(Fault::Refused(text)) => text,
+        other => panic!("{other:?} is no refusal"),
+    }
+}
+
+#[test]
+fn password_is_needed_and_checked() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&["--requirepass", "sesame"]);
+    let mut config = config(&server);
+    let text = refusal(&config);
+    assert!(
+        text.contains("wants a password: give it in --engine-password-file"),
+        "{text}"
+    );
+    config.password = Some("open".into());
+    let text = refusal(&config);
+    assert!(text.contains("refuses the password or the user"), "{text}");
+    assert!(!text.contains("open"), "{text}");
+    config.password = Some("sesame".into());
+    assert_eq!(probe(&config), Ok(vec![]));
+    Lanes::connected(&config);
+}
+
+#[test]
+fn missing_rights_are_named() {
+    if !redis::is_installed() {
+        return;
+    }
+    let user = "user encke on >sesame ~{encke}:* -@all +info +xread +exists +xinfo +hmget +get \
+                +time +script +evalsha +wait";
+    let server = RedisServer::start(&[]);
+    let words: Vec<&str> = user.split(' ').skip(1).collect();
+    let set = |words: &[&str]| server.ask(&[&["ACL", "SETUSER"], words].concat());
+    set(&words).expect("OK");
+    let mut config = config(&server);
+    let url = format!("redis+unix://encke@{}", server.socket().display());
+    config.url = Some(url.parse().expect("a URL"));
+    config.password = Some("sesame".into());
+    let text = refusal(&config);
+    assert!(
+        text.contains("ACL SETUSER NAME +xadd +hset +set ~{encke}:* (NOPERM"),
+        "{text}"
+    );
+    // Once they are there, nothing more is missing, and nothing was changed by trying.
+    set(&["encke", "+xadd", "+hset", "+set"]).expect("OK");
+    assert_eq!(probe(&config), Ok(vec![]));
+    assert_eq!(server.ask(&["DBSIZE"]), Ok(::redis::Value::Int(0)));
+    let mut lanes = Lanes::connected(&config);
+    let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
+    // A right that is taken away later is an answer to the command.
+    set(&["encke", "-xadd"]).expect("OK");
+    let Reply::Refused(words) = lanes.reply_to(append(term, "a")) else {
+        panic!("it is refused");
+    };
+    assert!(words.starts_with("NOPERM"), "{words}");
+
+    // Keys of another namespace are not allowed.
+    config.namespace = "other".into();
+    let text = refusal(&config);
+    assert!(text.contains("~{other}:*"), "{text}");
+}
+
+#[test]
+fn server_that_is_too_old_is_refused() {
+    let dir = std::env::temp_dir().join(format!("encke-old-redis-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let path = dir.join("redis.sock");
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut command = [0; 256];
+        let len = stream.read(&mut command).expect("a command");
+        assert!(command[..len].windows(4).any(|word| word == b"INFO"));
+        let info = "# Server\r\nredis_version:6.2.0\r\nrole:master\r\n";
+        write!(stream, "${}\r\n{info}\r\n", info.len()).expect("an answer");
+        // Until the other side closes.
+        let _ = stream.read(&mut command);
+    });
+    let url = format!("redis+unix://{}", path.display());
+    let config = EngineConfig {
+        url: Some(url.parse().expect("a URL")),
+        ..EngineConfig::default()
+    };
+    let text = refusal(&config);
+    assert!(text.contains("Redis 6.2.0, which is too old"), "{text}");
+    served.join().expect("no panic");
+    std::fs::remove_dir_all(dir).expect("it was made");
+}
+
+#[test]
+fn full_memory_refuses_entries_alone() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let mut lanes = Lanes::connected(&config(&server));
+    let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
+    server
+        .ask(&["CONFIG", "SET", "maxmemory", "1"])
+        .expect("OK");
+    assert_eq!(lanes.reply_to(append(term, "a")), Reply::Full);
+    // A log that cannot be opened is no reason to give up for good.
+    lanes.send(open(OpenMode::Fence, EntryId::new(term, 0)));
+    assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unready);
+    server
+        .ask(&["CONFIG", "SET", "maxmemory", "0"])
+        .expect("OK");
+    lanes.until_connected(Lane::Publish);
+    let opened = lanes.open(OpenMode::Fence, EntryId::new(term, 0));
+    assert!(opened.term > term);
+}
+
+#[test]
+fn policy_that_evicts_is_a_warning() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]);
+    let warnings = probe(&config(&server)).expect("it can be used");
+    assert!(warnings[0].contains("maxmemory-policy is allkeys-lru"));
+}
+
+#[test]
+fn master_that_becomes_a_replica_is_left() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let mut lanes = Lanes::connected(&config(&server));
+    let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
+    assert!(lanes.redis.follow(EntryId::ZERO));
+    assert_eq!(lanes.read(1).len(), 1);
+    let server = &server;
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]).expect("OK");
+    lanes.send(append(term, "a"));
+    assert_eq!(lanes.until_broken(Lane::Publish), Cause::Replica);
+    assert_eq!(lanes.until_broken(Lane::Publish), Cause::Replica);
+    // If it waited at that moment, it was unblocked; else it reads on from the replica.
+    server.ask(&["REPLICAOF", "NO", "ONE"]).expect("OK");
+    lanes.until_connected(Lane::Publish);
+    let opened = lanes.open(OpenMode::Look, EntryId::new(term, 0));
+    assert_eq!(opened.last, EntryId::new(term, 0));
+}
+
+#[test]
+fn scripts_that_were_flushed_are_loaded_again() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let mut lanes = Lanes::connected(&config(&server));
+    server.ask(&["SCRIPT", "FLUSH"]).expect("OK");
+    lanes.send(open(OpenMode::Look, EntryId::ZERO));
+    assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unexpected);
+    lanes.until_connected(Lane::Publish);
+    lanes.open(OpenMode::Look, EntryId::ZERO);
+}
+
+#[test]
+fn replies_wait_for_replicas() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let mut config = config(&server);
+    config.wait = 1;
+    let mut lanes = Lanes::connected(&config);
+    // What opens the log is not held.
+    let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
+    for number in 0..3 {
+        lanes.send(append(term, [number]));
+    }
+    assert!(lanes.redis.follow(EntryId::new(term, 0)));
+    // They are in the log, and not answered.
+    assert_eq!(lanes.read(3).len(), 3);
+    assert!(lanes.redis.next_event(Lane::Publish).is_none());
+    let replica = RedisServer::start(&[]);
+    replicate(&server, &replica);
+    let replies = lanes.replies(3);
+    assert_eq!(replies[2], Reply::Appended(EntryId::new(term, 3)));
+}
+
+/// Makes `replica` one of `server`. Replication is by TCP, so the server gets a port.
+fn replicate(server: &RedisServer, replica: &RedisServer) {
+    // The port of a listener that is gone is free, as far as can be known.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener
+        .local_addr()
+        .expect("it is bound")
+        .port()
+        .to_string();
+    drop(listener);
+    server.ask(&["CONFIG", "SET", "port", &port]).expect("OK");
+    replica.ask(&["REPLICAOF", "127.0.0.1", &port]).expect("OK");
+}

@@ -1,0 +1,200 @@
+//! The commands of the publish lane as bytes, and answers as replies.
+//!
+//! Owns the names of keys, and what each answer of Redis means to a node.
+
+use redis::{Cmd, RedisError, Value, cmd};
+
+use super::fault::{Cause, Fault, words};
+use encke_core::log::cluster::{Command, Reply};
+use encke_core::message::EntryId;
+
+/// The names of the keys of a namespace, which are in one slot.
+#[derive(Clone)]
+pub(super) struct Keys {
+    pub(super) log: String,
+    pub(super) meta: String,
+    pub(super) once: String,
+}
+
+impl Keys {
+    pub(super) fn new(namespace: &str) -> Keys {
+        let key = |name: &str| format!("{{{namespace}}}:{name}");
+        Keys {
+            log: key("log"),
+            meta: key("meta"),
+            once: key("once:"),
+        }
+    }
+}
+
+/// The names under which the server of a connection knows the scripts.
+pub(super) struct Scripts {
+    pub(super) open: String,
+    pub(super) once: String,
+}
+
+/// What the answer to a command looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Opened,
+    Appended,
+    Once,
+}
+
+/// Appends a command to `packed`, and returns the form of its answer.
+pub(super) fn pack(
+    command: &Command,
+    keys: &Keys,
+    scripts: &Scripts,
+    packed: &mut Vec<u8>,
+) -> Form {
+    let (form, command) = match command {
+        Command::Open {
+            mode,
+            knows,
+            salt,
+            bytes,
+        } => {
+            let mut open = call(&scripts.open, &keys.log, &keys.meta);
+            open.arg(mode.as_str()).arg(knows.term).arg(knows.number);
+            open.arg(salt.to_hex()).arg(bytes);
+            (Form::Opened, open)
+        }
+        Command::Append {
+            term,
+            keep_from,
+            bytes,
+        } => {
+            let mut append = Cmd::with_capacity(9, bytes.len() + keys.log.len() + 128);
+            append.arg("XADD").arg(&keys.log).arg("NOMKSTREAM");
+            append.arg("MINID").arg("~").arg(keep_from.to_string());
+            append.arg(format!("{term}-*")).arg("b").arg(bytes);
+            (Form::Appended, append)
+        }
+        Command::Once {
+            term,
+            keep_from,
+            key,
+            age_ms,
+            replaces,
+            bytes,
+        } => {
+            let replaces = replaces.map(|id| id.to_string()).unwrap_or_default();
+            let name = format!("{}{}", keys.once, key.to_hex());
+            let mut once = call(&scripts.once, &keys.log, &name);
+            once.arg(term).arg(keep_from.to_string()).arg(age_ms);
+            once.arg(replaces).arg(bytes);
+            (Form::Once, once)
+        }
+    };
+    command.write_packed_command(packed);
+    form
+}
+
+/// The call of a script with two keys.
+fn call(script: &str, first: &str, second: &str) -> Cmd {
+    let mut call = cmd("EVALSHA").take();
+    call.arg(script).arg(2).arg(first).arg(second);
+    call
+}
+
+/// What an answer means.
+///
+/// # Errors
+///
+/// It is none to this command, or the connection is of no use any more.
+pub(super) fn reply(form: Form, answer: Result<Value, RedisError>) -> Result<Reply, Fault> {
+    match answer {
+        Ok(value) => {
+            let reply = match (form, &value) {
+                (Form::Appended, Value::Nil) => Some(Reply::Gone),
+                (Form::Appended, Value::BulkString(id)) => EntryId::parse(id).map(Reply::Appended),
+                (Form::Once, Value::Array(parts)) => once(parts),
+                (Form::Opened, Value::Array(parts)) => opened(parts),
+                _ => None,
+            };
+            let command = match form {
+                Form::Appended => "XADD",
+                Form::Once | Form::Opened => "EVALSHA",
+            };
+            reply.ok_or_else(|| Fault::unexpected(command, &value))
+        }
+        Err(error) => refused(form, &error),
+    }
+}
+
+fn refused(form: Form, error: &RedisError) -> Result<Reply, Fault> {
+    let words = words(error);
+    let broken = |cause, text: &str| Err(Fault::Broken(cause, text.into()));
+    match (error.code(), form) {
+        (Some("NOSCRIPT"), _) => broken(Cause::Unexpected, "the engine has forgotten the scripts"),
+        // A full memory is no reason to halt, which an answer to this command would be.
+        (Some("OOM"), Form::Opened) => broken(Cause::Unready, "the memory of the engine is full"),
+        (Some("OOM"), _) => Ok(Reply::Full),
+        (_, Form::Appended | Form::Once) if words.contains("equal or smaller than") => {
+            Ok(Reply::Stale)
+        }
+        _ => Ok(Reply::Refused(words.into())),
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn once(parts: &[Value]) -> Option<Reply> {
+    match parts {
+        [id, Value::Int(how)] => Reply::once(text(id)?, *how),
+        _ => None,
+    }
+}
+
+fn opened(parts: &[Value]) -> Option<Reply> {
+    match parts {
+        [term, last, Value::Int(how), salt] => {
+            Reply::opened(text(term)?, text(last)?, *how, text(salt)?)
+        }
+        _ => None,
+    }
+}
+
+/// The entries in the answer to `XREAD` of one stream, in order. An entry without the field `b`,
+/// which no node has written, has no bytes.
+pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Vec<u8>)>, Fault> {
+    if answer == Value::Nil {
+        return Ok(Vec::new());
+    }
+    let unexpected = Fault::unexpected("XREAD", &answer);
+    let of_stream = |answer| -> Option<Vec<Value>> {
+        let [stream] = list(answer)?.try_into().ok()?;
+        let [_, entries]: [Value; 2] = list(stream)?.try_into().ok()?;
+        list(entries)
+    };
+    let entry = |value| -> Option<(EntryId, Vec<u8>)> {
+        let [id, fields]: [Value; 2] = list(value)?.try_into().ok()?;
+        let id = EntryId::parse(text(&id)?.as_bytes())?;
+        let mut fields = list(fields)?.into_iter();
+        while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+            if let (Value::BulkString(name), Value::BulkString(bytes)) = (name, value)
+                && name == b"b"
+            {
+                return Some((id, bytes));
+            }
+        }
+        Some((id, Vec::new()))
+    };
+    let entries = of_stream(answer).map(|values| values.into_iter().map(entry));
+    let entries = entries.and_then(|entries| entries.collect::<Option<Vec<_>>>());
+    entries.ok_or(unexpected)
+}
+
+fn list(value: Value) -> Option<Vec<Value>> {
+    match value {
+        Value::Array(values) => Some(values),
+        _ => None,
+    }
+}
