@@ -3,7 +3,7 @@
 //! Owns the process and the directory; both are gone when it is dropped.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -33,15 +33,43 @@ pub(crate) fn is_installed() -> bool {
     is_installed
 }
 
+/// A directory for one server.
+fn new_dir() -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("encke-redis-{}-{number}", std::process::id());
+    let dir = std::env::temp_dir().join(name);
+    fs::create_dir_all(&dir).expect("a directory");
+    dir
+}
+
+/// A port that was free just now.
+pub(crate) fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    address.port().to_string()
+}
+
 impl RedisServer {
-    /// Starts a server without persistence, with further arguments.
+    /// Starts a server without persistence, on its socket and no port, with further arguments.
     pub(crate) fn start(args: &[&str]) -> RedisServer {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("encke-redis-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir_all(&dir).expect("a directory");
-        let args = args.iter().map(ToString::to_string).collect();
+        let dir = new_dir();
+        let mut all = ["--port", "0", "--save", "", "--appendonly", "no"].to_vec();
+        all.extend(args);
+        RedisServer::in_dir(dir, all.into_iter().map(String::from).collect())
+    }
+
+    /// Starts a Sentinel with these settings.
+    pub(crate) fn start_sentinel(settings: &str) -> RedisServer {
+        let dir = new_dir();
+        let file = dir.join("sentinel.conf");
+        // It is written by the Sentinel too.
+        fs::write(&file, settings).expect("a file");
+        let file = file.display().to_string();
+        RedisServer::in_dir(dir, vec![file, "--sentinel".into()])
+    }
+
+    fn in_dir(dir: PathBuf, args: Vec<String>) -> RedisServer {
         let mut server = RedisServer {
             dir,
             args,
@@ -72,21 +100,16 @@ impl RedisServer {
         let _ = fs::remove_file(self.socket());
         let mut command = Command::new("redis-server");
         command
-            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(&self.args)
             .arg("--dir")
             .arg(&self.dir)
             .arg("--unixsocket")
             .arg(self.socket())
-            .args(&self.args)
             .stdout(Stdio::piped());
         let mut child = command.spawn().expect("redis-server starts");
-        let lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
-        for line in lines {
-            let line = line.expect("a line of its log");
-            if line.contains("eady to accept connections") {
-                break;
-            }
-        }
+        // A thread reads its log, so that it never waits for that.
+        let mut log = child.stdout.take().expect("it is a pipe");
+        std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         self.child = Some(child);
         let begun = Instant::now();
         while UnixStream::connect(self.socket()).is_err() {

@@ -196,14 +196,7 @@ fn replies_wait_for_replicas() {
 
 /// Makes `replica` one of `server`. Replication is by TCP, so the server gets a port.
 fn replicate(server: &RedisServer, replica: &RedisServer) {
-    // The port of a listener that is gone is free, as far as can be known.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener
-        .local_addr()
-        .expect("it is bound")
-        .port()
-        .to_string();
-    drop(listener);
+    let port = redis::free_port();
     server.ask(&["CONFIG", "SET", "port", &port]).expect("OK");
     replica.ask(&["REPLICAOF", "127.0.0.1", &port]).expect("OK");
 }

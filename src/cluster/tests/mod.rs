@@ -5,6 +5,7 @@ mod lanes;
 #[path = "../../../tests/cluster/redis.rs"]
 mod redis;
 mod scripts;
+mod sentinel;
 
 use std::time::{Duration, Instant};
 
