@@ -3,6 +3,7 @@
 //! Owns the assembly: settings, listeners, engine, reactor; anew, or after another process.
 
 mod listening;
+mod nodes;
 
 use std::fmt;
 use std::io;
@@ -59,6 +60,8 @@ pub enum Error {
     Config(ConfigError),
     /// The server cannot listen on an address.
     Bind(Address, io::Error),
+    /// The engine of several nodes refuses this one, for a reason that somebody has to change.
+    Engine(String),
     /// The directory of saved history cannot be used.
     Data(DataError),
     /// Another server cannot be taken over: it serves on.
@@ -74,6 +77,7 @@ impl fmt::Display for Error {
         match self {
             Error::Config(error) => error.fmt(f),
             Error::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Error::Engine(text) => write!(f, "--engine: {text}"),
             Error::Data(error) => write!(f, "--data-dir: {error}"),
             Error::TakeOver(error) => error.fmt(f),
             Error::Lost => f.write_str(
@@ -90,7 +94,7 @@ impl std::error::Error for Error {
             Error::Config(error) => Some(error),
             Error::Data(error) => Some(error),
             Error::TakeOver(error) => Some(error),
-            Error::Lost => None,
+            Error::Engine(_) | Error::Lost => None,
             Error::Bind(_, error) | Error::System(_, error) => Some(error),
         }
     }
@@ -105,6 +109,7 @@ impl Server {
     /// See [`Error`].
     pub fn bind(config: Config) -> Result<Server, Error> {
         config.check().map_err(Error::Config)?;
+        nodes::check_engine(&config.engine)?;
         let (files, max_connections) = room(&config);
         let (poll, waker) =
             Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
@@ -315,6 +320,7 @@ fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Prepared, Error>
         let error = TakeOverError::new("--data-dir cannot change in an upgrade", detail);
         return Err(Error::TakeOver(error));
     }
+    nodes::check_engine(&config.engine)?;
     let (files, max_connections) = room(config);
     let (poll, waker) =
         Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;

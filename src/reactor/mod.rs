@@ -19,6 +19,7 @@ mod notices;
 mod proxy;
 mod reading;
 mod saving;
+mod sharing;
 mod socket_file;
 mod sockets;
 mod take_over;

@@ -1,0 +1,172 @@
+//! The reactor's part in a cluster: it gives the node what the threads have told, and the threads
+//! what the node wants.
+//!
+//! Owns the hand-over between the node, which decides everything, and the two lanes, which move
+//! bytes. What was read and has no room in the node yet waits here, and the lane waits for that.
+
+use std::collections::VecDeque;
+
+use crate::cluster::{Event, Redis};
+use encke_core::log::cluster::{Command, Halt, Lane, Node};
+use encke_core::message::EntryId;
+
+/// Events of the publish lane that are taken in one tick.
+const EVENT_BUDGET: usize = 64;
+
+/// Entries that are given to the node in one tick.
+const ENTRY_BUDGET: usize = 64;
+
+/// Bytes of entries after which no more are given to the node in one tick.
+const ENTRY_BYTES: usize = 1 << 20;
+
+/// Commands that are taken from the node in one tick: as many as it has without a reply.
+const COMMAND_BUDGET: usize = 64;
+
+/// The hand-over.
+pub(super) struct Sharing {
+    redis: Redis,
+    /// A command for which the lane had no room.
+    pending: Option<Command>,
+    /// Entries that were read, for which the node had no room.
+    unread: VecDeque<(EntryId, Vec<u8>)>,
+    /// Whether the follow lane has been told where to read from.
+    is_following: bool,
+    /// Whether each lane has a connection that the node knows of.
+    has_publish: bool,
+    has_follow: bool,
+    is_halt_logged: bool,
+}
+
+impl Sharing {
+    pub(super) fn new(redis: Redis) -> Sharing {
+        Sharing {
+            redis,
+            pending: None,
+            unread: VecDeque::new(),
+            is_following: false,
+            has_publish: false,
+            has_follow: false,
+            is_halt_logged: false,
+        }
+    }
+
+    /// Gives the node what the threads have told.
+    pub(super) fn take(&mut self, node: &mut Node) {
+        for _ in 0..EVENT_BUDGET {
+            match self.redis.next_event(Lane::Publish) {
+                Some(Event::Connected) => {
+                    self.has_publish = true;
+                    node.connected(Lane::Publish);
+                }
+                Some(Event::Broken(_)) => {
+                    self.pending = None;
+                    if std::mem::take(&mut self.has_publish) {
+                        node.broken(Lane::Publish);
+                    }
+                }
+                Some(Event::Answered(replies)) => {
+                    for reply in replies {
+                        node.answered(reply);
+                    }
+                }
+                Some(Event::Read(_)) => debug_assert!(false, "the publish lane reads nothing"),
+                None => break,
+            }
+        }
+        self.read(node);
+    }
+
+    fn read(&mut self, node: &mut Node) {
+        let mut bytes = 0;
+        for _ in 0..ENTRY_BUDGET {
+            if bytes >= ENTRY_BYTES || !node.has_room() {
+                return;
+            }
+            let Some((id, entry)) = self.next_entry(node) else {
+                return;
+            };
+            bytes += entry.len();
+            node.read(id, &entry);
+        }
+    }
+
+    /// The next entry. What happens to the connection is told in its place between entries.
+    fn next_entry(&mut self, node: &mut Node) -> Option<(EntryId, Vec<u8>)> {
+        loop {
+            if let Some(entry) = self.unread.pop_front() {
+                return Some(entry);
+            }
+            match self.redis.next_event(Lane::Follow)? {
+                Event::Connected => {
+                    self.is_following = false;
+                    self.has_follow = true;
+                    node.connected(Lane::Follow);
+                }
+                Event::Broken(_) => {
+                    self.is_following = false;
+                    if std::mem::take(&mut self.has_follow) {
+                        node.broken(Lane::Follow);
+                    }
+                }
+                Event::Read(entries) => self.unread = entries.into(),
+                Event::Answered(_) => debug_assert!(false, "the follow lane has no replies"),
+            }
+        }
+    }
+
+    /// Gives the threads what the node wants.
+    pub(super) fn give(&mut self, node: &mut Node) {
+        if node.takes_reset() {
+            self.reset(node);
+        }
+        if !self.is_following
+            && self.unread.is_empty()
+            && let Some(after) = node.follows_after()
+        {
+            self.is_following = self.redis.follow(after);
+        }
+        for _ in 0..COMMAND_BUDGET {
+            let Some(command) = self.pending.take().or_else(|| node.next_command()) else {
+                break;
+            };
+            if let Err(command) = self.redis.send(command) {
+                // There is room when the lane tells of replies.
+                self.pending = Some(command);
+                break;
+            }
+        }
+        if let Some(halt) = node.halted()
+            && !self.is_halt_logged
+        {
+            self.is_halt_logged = true;
+            match halt {
+                Halt::Unreadable { id } => log::error!(
+                    "engine: this version cannot read entry {id}, which it must not skip: run a \
+                     newer encke; this node serves what it has, and is not ready"
+                ),
+                Halt::Refused(words) => log::error!(
+                    "engine: it refuses to open the log: {words}; this node serves what it has, \
+                     and is not ready"
+                ),
+            }
+        }
+    }
+
+    fn reset(&mut self, node: &mut Node) {
+        self.redis.reset();
+        self.pending = None;
+        self.unread.clear();
+        self.is_following = false;
+        self.has_publish = false;
+        self.has_follow = false;
+        for lane in [Lane::Publish, Lane::Follow] {
+            node.broken(lane);
+        }
+    }
+
+    /// Whether there is something that [`Sharing::take`] would give to the node.
+    pub(super) fn has_work(&self, node: &Node) -> bool {
+        let has_entries = !self.unread.is_empty() || self.redis.has_event(Lane::Follow);
+        self.redis.has_event(Lane::Publish) || has_entries && node.has_room()
+    }
+}

@@ -1,0 +1,112 @@
+//! The start of a node of a cluster.
+//!
+//! Owns the check of the engine before anything else begins, and what the node's settings follow
+//! from.
+
+use super::Error;
+use crate::cluster::{Fault, probe};
+use encke_core::config::{Config, EngineConfig};
+use encke_core::log::cluster::Settings;
+
+/// Connects once, so that what needs somebody to change something is an error of the start. An
+/// engine that does not answer is none: the node waits for it.
+///
+/// # Errors
+///
+/// The engine refuses: another password, rights or a newer server are needed.
+pub(super) fn check_engine(config: &EngineConfig) -> Result<(), Error> {
+    let Some(url) = &config.url else {
+        return Ok(());
+    };
+    match probe(config) {
+        Ok(warnings) => {
+            for warning in warnings {
+                log::warn!("{warning}");
+            }
+            Ok(())
+        }
+        Err(Fault::Refused(text)) => Err(Error::Engine(text)),
+        Err(Fault::Broken(_, text)) => {
+            log::warn!("{url}: {text}; this node is not ready until it answers");
+            Ok(())
+        }
+    }
+}
+
+/// The settings of a node.
+pub(super) fn settings(config: &Config) -> Settings {
+    let engine = &config.engine;
+    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Settings {
+        name: name(engine).into(),
+        log_bytes: engine
+            .log_bytes
+            .unwrap_or(config.history.max_total_bytes as u64),
+        log_age_ms: millis(config.history.max_age),
+        patience_ms: millis(engine.patience),
+        ready_ms: millis(engine.ready),
+        digest: digest(config),
+        ..Settings::default()
+    }
+}
+
+/// The name of a node: its own, or that of its host.
+fn name(engine: &EngineConfig) -> String {
+    let host = || {
+        let uname = rustix::system::uname();
+        uname.nodename().to_string_lossy().into_owned()
+    };
+    engine.node.clone().unwrap_or_else(host)
+}
+
+/// A digest of what decides which messages are kept, which all nodes should agree on.
+fn digest(config: &Config) -> u64 {
+    let history = &config.history;
+    let mut text = format!(
+        "{} {:?} {} {}\n",
+        history.max_messages, history.max_age, history.max_bytes, history.max_total_bytes
+    );
+    for policy in &config.policies {
+        text.extend(
+            policy
+                .lines()
+                .into_iter()
+                .flat_map(|line| [line, "\n".into()]),
+        );
+    }
+    u64::from(crc32fast::hash(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use encke_core::config::Policy;
+
+    #[test]
+    fn settings_follow_from_the_configuration() {
+        let mut config = Config::default();
+        config.engine.node = Some("web-1".into());
+        let of_default = settings(&config);
+        assert_eq!(&*of_default.name, "web-1");
+        assert_eq!(of_default.log_bytes, config.history.max_total_bytes as u64);
+        config.engine.log_bytes = Some(7 << 20);
+        assert_eq!(settings(&config).log_bytes, 7 << 20);
+        config.engine.node = None;
+        assert!(!settings(&config).name.is_empty());
+    }
+
+    #[test]
+    fn digest_differs_where_other_messages_are_kept() {
+        let config = Config::default();
+        let mut other = config.clone();
+        assert_eq!(digest(&config), digest(&other));
+        other.history.max_messages += 1;
+        assert_ne!(digest(&config), digest(&other));
+        let mut other = config.clone();
+        other.policies.push(Policy::of("a/*".parse().unwrap()));
+        assert_ne!(digest(&config), digest(&other));
+        let mut other = config.clone();
+        other.hold *= 2;
+        assert_eq!(digest(&config), digest(&other));
+    }
+}
