@@ -13,7 +13,8 @@ mod server;
 
 pub use disk::DataError;
 pub use encke_core::config::{
-    self, Address, Config, ConfigError, Cors, DataFull, DataSync, History, Inherited, Saving,
+    self, Address, Config, ConfigError, Cors, DataFull, DataSync, EngineAddress, EngineConfig,
+    EngineUrl, History, Inherited, Saving,
 };
 pub use encke_core::message::{
     ChannelName, Data, Draft, EventError, EventName, IdempotencyKey, IdempotencyKeyError, Json,

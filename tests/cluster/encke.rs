@@ -1,0 +1,122 @@
+//! A node of a test: a process of its own, whose log a thread reads.
+//!
+//! Owns the process, which is killed when it is dropped, and the few requests that tests need.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process of encke.
+pub(crate) struct Encke {
+    child: Child,
+    log: Receiver<String>,
+    address: Option<SocketAddr>,
+}
+
+impl Encke {
+    /// Starts a process with these arguments, on a free port.
+    pub(crate) fn start(args: &[&str]) -> Encke {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_encke"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(args)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("encke starts");
+        let stderr = child.stderr.take().expect("it is a pipe");
+        let (lines, log) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                // A test that has read enough has dropped the other end.
+                let _ = lines.send(line);
+            }
+        });
+        let address = None;
+        Encke {
+            child,
+            log,
+            address,
+        }
+    }
+
+    /// The next line of its log that contains these words; the lines before it are skipped.
+    pub(crate) fn line_with(&self, words: &str) -> String {
+        loop {
+            let line = self.log.recv_timeout(PATIENCE).expect(words);
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits until it ends, and returns its exit code and the rest of its log.
+    pub(crate) fn finish(&mut self) -> (Option<i32>, Vec<String>) {
+        let mut lines = Vec::new();
+        // The log ends with the process.
+        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
+            lines.push(line);
+        }
+        (self.child.wait().expect("it ends").code(), lines)
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it is ours");
+    }
+
+    /// The address that it listens on.
+    fn address(&mut self) -> SocketAddr {
+        if let Some(address) = self.address {
+            return address;
+        }
+        let line = self.line_with("listening on 127");
+        let text = line.split("listening on ").nth(1).expect("an address");
+        let text = text.split([' ', ',', ':']).take(2).collect::<Vec<_>>();
+        let address = text.join(":").parse().expect("an address");
+        self.address = Some(address);
+        address
+    }
+
+    /// Sends a request, and returns the status and the body of the answer.
+    pub(crate) fn ask(&mut self, method: &str, target: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address()).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        let len = body.len();
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: encke\r\nConnection: close");
+        write!(stream, "{head}\r\nContent-Length: {len}\r\n\r\n{body}").expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
+    /// Asks `/readyz` until the status is this one.
+    pub(crate) fn until_readyz(&mut self, status: u16) -> String {
+        let begun = Instant::now();
+        loop {
+            let (found, body) = self.ask("GET", "/readyz", "");
+            if found == status {
+                return body;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{found}: {body}");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Encke {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

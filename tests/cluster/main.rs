@@ -1,0 +1,6 @@
+//! Several nodes of one cluster, as processes, on a real Redis. Skipped where that is not
+//! installed, but in CI.
+
+mod encke;
+mod redis;
+mod start;

@@ -1,0 +1,58 @@
+//! What ends a start, and what does not.
+
+use std::fs;
+
+use crate::encke::Encke;
+use crate::redis::{RedisServer, is_installed};
+
+/// The last line of a process that ends with an error.
+fn refusal(args: &[&str]) -> String {
+    let (code, mut lines) = Encke::start(args).finish();
+    assert_eq!(code, Some(1), "{lines:?}");
+    lines.pop().expect("a line")
+}
+
+#[test]
+fn wrong_password_ends_the_start() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&["--requirepass", "sesame"]);
+    let file = server.dir().join("password");
+    let file_text = file.display().to_string();
+    let url = server.url();
+    let args = ["--engine", &url, "--engine-password-file", &file_text];
+    assert!(refusal(&args[..2]).contains("the engine wants a password"));
+    fs::write(&file, "wrong\n").expect("a file");
+    let line = refusal(&args);
+    assert!(line.starts_with("encke: --engine: "), "{line}");
+    assert!(line.contains("refuses the password or the user"), "{line}");
+    assert!(!line.contains("wrong"), "{line}");
+}
+
+#[test]
+fn missing_right_ends_the_start() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let set = ["ACL", "SETUSER", "default", "-xadd"];
+    server.ask(&set).expect("OK");
+    let line = refusal(&["--engine", &server.url()]);
+    assert!(line.contains("ACL SETUSER NAME +xadd ~{encke}:*"), "{line}");
+}
+
+#[test]
+fn engine_that_is_away_is_waited_for() {
+    if !is_installed() {
+        return;
+    }
+    let mut server = RedisServer::start(&[]);
+    server.kill();
+    let mut encke = Encke::start(&["--engine", &server.url()]);
+    encke.line_with("this node is not ready until it answers");
+    assert_eq!(encke.until_readyz(503).lines().count(), 1);
+    assert_eq!(encke.ask("GET", "/healthz", "").0, 200);
+    server.run();
+    encke.until_readyz(200);
+}
