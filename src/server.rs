@@ -109,7 +109,7 @@ impl Server {
     /// See [`Error`].
     pub fn bind(config: Config) -> Result<Server, Error> {
         config.check().map_err(Error::Config)?;
-        nodes::check_engine(&config.engine)?;
+        nodes::check_engine(&config.engine).map_err(Error::Engine)?;
         let (files, max_connections) = room(&config);
         let (poll, waker) =
             Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
@@ -320,7 +320,7 @@ fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Prepared, Error>
         let error = TakeOverError::new("--data-dir cannot change in an upgrade", detail);
         return Err(Error::TakeOver(error));
     }
-    nodes::check_engine(&config.engine)?;
+    nodes::check_engine(&config.engine).map_err(Error::Engine)?;
     let (files, max_connections) = room(config);
     let (poll, waker) =
         Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;

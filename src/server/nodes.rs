@@ -3,7 +3,6 @@
 //! Owns the check of the engine before anything else begins, and what the node's settings follow
 //! from.
 
-use super::Error;
 use crate::cluster::{Fault, probe};
 use encke_core::config::{Config, EngineConfig};
 use encke_core::log::cluster::Settings;
@@ -13,8 +12,8 @@ use encke_core::log::cluster::Settings;
 ///
 /// # Errors
 ///
-/// The engine refuses: another password, rights or a newer server are needed.
-pub(super) fn check_engine(config: &EngineConfig) -> Result<(), Error> {
+/// The engine refuses: another password, rights or a newer server are needed. One line says which.
+pub(super) fn check_engine(config: &EngineConfig) -> Result<(), String> {
     let Some(url) = &config.url else {
         return Ok(());
     };
@@ -25,7 +24,7 @@ pub(super) fn check_engine(config: &EngineConfig) -> Result<(), Error> {
             }
             Ok(())
         }
-        Err(Fault::Refused(text)) => Err(Error::Engine(text)),
+        Err(Fault::Refused(text)) => Err(text),
         Err(Fault::Broken(_, text)) => {
             log::warn!("{url}: {text}; this node is not ready until it answers");
             Ok(())
