@@ -8,6 +8,8 @@ use std::io;
 
 use redis::{RedisError, ServerErrorKind, Value};
 
+pub(crate) use encke_core::engine::ReconnectCause as Cause;
+
 /// Why there is no connection, or no longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -16,51 +18,6 @@ pub(crate) enum Fault {
     /// The server refuses, and will until its settings or those of this process change. The text
     /// is one line that says what to do.
     Refused(String),
-}
-
-/// The cause of a connection that is of no use any more, as metrics name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// The server cannot be reached, or its name not be resolved.
-    Unreachable,
-    /// The server has closed the connection.
-    Closed,
-    /// The server has not answered within the deadline.
-    Silent,
-    /// The server is a replica, or has become one.
-    Replica,
-    /// The server reads its data, or has lost its master, or shuts down.
-    Unready,
-    /// The server has answered what is no answer to the command.
-    Unexpected,
-    /// This node has dropped it.
-    Reset,
-}
-
-impl Cause {
-    /// All causes, in the order of their numbers.
-    pub(crate) const ALL: [Cause; 7] = [
-        Cause::Unreachable,
-        Cause::Closed,
-        Cause::Silent,
-        Cause::Replica,
-        Cause::Unready,
-        Cause::Unexpected,
-        Cause::Reset,
-    ];
-
-    /// Its name in metrics.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Cause::Unreachable => "unreachable",
-            Cause::Closed => "closed",
-            Cause::Silent => "silent",
-            Cause::Replica => "replica",
-            Cause::Unready => "unready",
-            Cause::Unexpected => "unexpected",
-            Cause::Reset => "reset",
-        }
-    }
 }
 
 impl fmt::Display for Fault {

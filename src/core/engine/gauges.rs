@@ -51,6 +51,55 @@ impl Default for DiskGauges {
     }
 }
 
+/// Why a node of a cluster connects to the engine anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReconnectCause {
+    /// The server cannot be reached, or its name not be resolved.
+    Unreachable,
+    /// The server has closed the connection.
+    Closed,
+    /// The server has not answered within the deadline.
+    Silent,
+    /// The server is a replica, or has become one.
+    Replica,
+    /// The server loads its data, has lost its master, is out of memory, or refuses the login.
+    Unready,
+    /// The server has answered what is no answer to the command.
+    Unexpected,
+    /// The node has not heard itself, and has given the connection up.
+    Reset,
+}
+
+impl ReconnectCause {
+    /// All causes, in the order of their numbers.
+    pub const ALL: [ReconnectCause; 7] = [
+        ReconnectCause::Unreachable,
+        ReconnectCause::Closed,
+        ReconnectCause::Silent,
+        ReconnectCause::Replica,
+        ReconnectCause::Unready,
+        ReconnectCause::Unexpected,
+        ReconnectCause::Reset,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReconnectCause::Unreachable => "unreachable",
+            ReconnectCause::Closed => "closed",
+            ReconnectCause::Silent => "silent",
+            ReconnectCause::Replica => "replica",
+            ReconnectCause::Unready => "unready",
+            ReconnectCause::Unexpected => "unexpected",
+            ReconnectCause::Reset => "reset",
+        }
+    }
+}
+
+/// Connections to the engine of a cluster that broke or were not established, by
+/// [`ReconnectCause`].
+pub type Reconnects = [u64; ReconnectCause::ALL.len()];
+
 /// Bounds of the pauses of upgrades, in microseconds.
 const PAUSES_US: &[u64] = &[
     1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 3_000_000,
@@ -132,6 +181,8 @@ pub struct ProcessGauges {
     pub resident_bytes: u64,
     /// The directory of saved history. `None`: history is in memory only.
     pub disk: Option<Box<DiskGauges>>,
+    /// The connections to the engine. `None`: the server is no node of a cluster.
+    pub reconnects: Option<Reconnects>,
     /// Upgrades.
     pub upgrades: UpgradeGauges,
 }
@@ -146,6 +197,7 @@ impl Default for ProcessGauges {
             max_open_files: 0,
             resident_bytes: 0,
             disk: None,
+            reconnects: None,
             upgrades: UpgradeGauges::default(),
         }
     }

@@ -24,7 +24,9 @@ mod stats;
 mod tests;
 
 pub use connections::{Access, ConnId, Sent, State, Wire};
-pub use gauges::{DiskGauges, ProcessGauges, UpgradeGauges, UpgradeResult};
+pub use gauges::{
+    DiskGauges, ProcessGauges, ReconnectCause, Reconnects, UpgradeGauges, UpgradeResult,
+};
 pub use stats::{CloseReason, ConnectionLimit, Endpoint, Reloads, Stats};
 
 use std::io::{self, Read, Write};

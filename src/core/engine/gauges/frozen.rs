@@ -95,6 +95,8 @@ impl TryFrom<FrozenGauges> for ProcessGauges {
             max_open_files: frozen.max_open_files,
             resident_bytes: frozen.resident_bytes,
             disk: disk.transpose()?,
+            // A node of a cluster is not handed over.
+            reconnects: None,
             upgrades: UpgradeGauges {
                 results: upgrades.results.map(|Count(count)| count),
                 pause_us: upgrades.pause_us.thaw(PAUSES_US).ok_or(DAMAGED)?,

@@ -4,6 +4,7 @@
 //! where things happen and copied here for each scrape.
 
 mod disk;
+mod reconnects;
 mod upgrades;
 mod values;
 
@@ -192,6 +193,9 @@ impl Collector for Snapshot {
         self.by_label(&mut encoder)?;
         self.histograms(&mut encoder)?;
         upgrades::encode(&self.process.upgrades, &mut encoder)?;
+        if let Some(reconnects) = &self.process.reconnects {
+            reconnects::encode(reconnects, &mut encoder)?;
+        }
         match &self.process.disk {
             Some(disk) => disk::encode(disk, &mut encoder),
             None => Ok(()),
