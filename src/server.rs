@@ -124,7 +124,7 @@ impl Server {
                 (engine, Some(opened))
             }
         };
-        let goes_on = (*engine.hub().epoch(), engine.newest());
+        let goes_on = (engine.hub().epoch(), engine.newest());
         let mut reactor = Reactor::new(poll, engine, inbox, max_connections, &config)
             .map_err(|error| Error::System("cannot create a poll", error))?;
         let listeners = listen(&config, &mut Vec::new())?;

@@ -68,7 +68,7 @@ use crate::base::time::Time;
 use crate::config::Config;
 use crate::message::{
     ChannelName, Data, Draft, DraftKind, Epoch, EventName, IdempotencyKey, MessageId, MessageRef,
-    Seq,
+    Numbering, Seq,
 };
 
 use ages::Ages;
@@ -80,8 +80,8 @@ use subscription::Subscription;
 
 /// All channels, messages and subscriptions.
 pub struct Hub {
-    /// The epoch of the log that it follows.
-    epoch: Epoch,
+    /// The epochs of the log that it follows.
+    numbering: Numbering,
     /// The number of the last message applied.
     head: Seq,
     channels: Slab<Channel>,
@@ -246,7 +246,7 @@ impl Hub {
     pub fn new(config: &Config, max_readers: usize, epoch: Epoch, keys: (u64, u64)) -> Hub {
         let limits = Limits::new(config);
         Hub {
-            epoch,
+            numbering: Numbering::Single(epoch),
             head: Seq::ZERO,
             channels: Slab::with_capacity(config.max_channels),
             slots_used: 0,
@@ -283,17 +283,23 @@ impl Hub {
         self.now
     }
 
-    /// The epoch that all ids of this hub carry.
-    pub fn epoch(&self) -> &Epoch {
-        &self.epoch
+    /// The epoch of the log that it follows now.
+    pub fn epoch(&self) -> Epoch {
+        match &self.numbering {
+            Numbering::Single(epoch) => *epoch,
+            Numbering::Cluster(_) => self.numbering.id(self.head).epoch,
+        }
     }
 
-    /// The id of a number of this hub's epoch.
+    /// The epochs of the log that it follows.
+    pub fn numbering(&self) -> &Numbering {
+        &self.numbering
+    }
+
+    /// The id of a number of this log.
+    #[inline]
     pub fn id(&self, seq: Seq) -> MessageId {
-        MessageId {
-            epoch: self.epoch,
-            seq,
-        }
+        self.numbering.id(seq)
     }
 
     /// The number of the message applied last, of any channel: every reader that has all up to here

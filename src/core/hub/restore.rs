@@ -21,7 +21,7 @@ use super::ring::Ring;
 use super::stored::Stored;
 use super::{Channel, Hub, footprint};
 use crate::base::time::Time;
-use crate::message::{ChannelName, Draft, DraftKind, Epoch, Seq};
+use crate::message::{ChannelName, Draft, DraftKind, Epoch, Numbering, Seq};
 
 /// A message to be restored.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ impl Restore {
             self.forget_at_end(name, floor);
         }
         let mut hub = self.hub;
-        hub.epoch = epoch;
+        hub.numbering = Numbering::Single(epoch);
         hub.head = head;
         hub
     }

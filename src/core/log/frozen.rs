@@ -84,7 +84,7 @@ impl Log {
     /// See [`ThawError`]. [`ThawError::Damaged`] where it is not the log of this hub, too.
     pub fn thaw<R: Read>(hub: &Hub, state: &mut Thawer<R>) -> Result<Log, ThawError> {
         let head: Head = state.take()?;
-        let is_followed = (head.epoch, head.newest) == (*hub.epoch(), hub.head())
+        let is_followed = (head.epoch, head.newest) == (hub.epoch(), hub.head())
             && head.saved.is_some() == hub.keeps_losses();
         if !is_followed {
             return Err(LOG);

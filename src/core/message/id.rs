@@ -1,13 +1,17 @@
-//! Ids and cursors: `EPOCH-SEQ`.
+//! Ids and cursors: `EPOCH-SEQ`, and in a cluster `EPOCH-ENTRY` or `EPOCH-ENTRY.PART`.
 //!
 //! Owns their form on the wire. It never decides what a cursor means for a channel: it also parses
 //! numbers that no message has.
+//!
+//! In a cluster the epoch is the term of the entry that the message is in. The first message of an
+//! entry has no part in its id, the second has `.1`.
 
 use std::fmt;
 
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
 
+use super::Numbering;
 use crate::base::decimal;
 
 /// The longest epoch that parses. Other servers may have longer epochs than this one: their cursors
@@ -74,6 +78,19 @@ impl Epoch {
         Epoch(text)
     }
 
+    /// The seed that it is of, below 36^8; `None` for that of [`MessageId::UNKNOWN`].
+    pub(super) fn seed(&self) -> Option<u64> {
+        if !self.is_known() {
+            return None;
+        }
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => byte - b'0',
+            _ => byte - b'a' + 10,
+        };
+        let digits = self.0.iter().map(|&byte| u64::from(digit(byte)));
+        Some(digits.fold(0, |number, digit| number * 36 + digit))
+    }
+
     /// Its text, as in ids.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an epoch is made of ASCII digits and letters")
@@ -126,13 +143,31 @@ impl MessageId {
     pub fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.epoch.0);
         out.push(b'-');
+        if self.seq.is_place() {
+            return write_place(self.seq, out);
+        }
         out.extend_from_slice(itoa::Buffer::new().format(self.seq.0).as_bytes());
+    }
+}
+
+/// Appends the number of an entry, and the part if it is not the first.
+#[cold]
+fn write_place(seq: Seq, out: &mut Vec<u8>) {
+    let Some(place) = seq.place() else {
+        return;
+    };
+    out.extend_from_slice(itoa::Buffer::new().format(place.entry).as_bytes());
+    if place.part > 0 {
+        out.push(b'.');
+        out.extend_from_slice(itoa::Buffer::new().format(place.part).as_bytes());
     }
 }
 
 impl fmt::Display for MessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch.as_str(), self.seq.0)
+        let mut text = Vec::new();
+        self.write(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
@@ -185,26 +220,47 @@ impl fmt::Display for EntryId {
 /// A cursor that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
-    /// A number of this server's epoch, not necessarily of an existing message.
+    /// A number of an epoch that this server knows, not necessarily of an existing message.
     Known(Seq),
     /// Well-formed, but of another epoch.
     Foreign,
 }
 
 impl Cursor {
-    /// Parses `EPOCH-SEQ`: 1 to 16 of `0-9a-z`, a hyphen, and a decimal `u64` without leading
-    /// zeros. `None` if the text is not of that form.
-    pub fn parse(text: &[u8], epoch: &Epoch) -> Option<Cursor> {
+    /// Parses `EPOCH-SEQ` or `EPOCH-ENTRY.PART`: 1 to 16 of `0-9a-z`, a hyphen, and decimal numbers
+    /// below 2^64 without leading zeros, of which the part is not 0. `None` if the text is not of
+    /// that form.
+    pub fn parse(text: &[u8], numbering: &Numbering) -> Option<Cursor> {
         let (given, number) = text.split_at(memchr(b'-', text)?);
         let is_epoch = |b: &u8| b.is_ascii_digit() || b.is_ascii_lowercase();
         if given.is_empty() || given.len() > MAX_EPOCH_BYTES || !given.iter().all(is_epoch) {
             return None;
         }
-        let seq = decimal::canonical(&number[1..])?;
-        Some(if *given == epoch.0 {
-            Cursor::Known(Seq(seq))
-        } else {
-            Cursor::Foreign
+        let number = &number[1..];
+        match (numbering, decimal::canonical(number)) {
+            (Numbering::Single(epoch), Some(seq)) if *given == epoch.0 => {
+                Some(Cursor::Known(Seq(seq)))
+            }
+            (Numbering::Single(_), Some(_)) => Some(Cursor::Foreign),
+            _ => Cursor::parse_place(given, number, numbering),
+        }
+    }
+
+    /// Parses a cursor of a cluster. To a server that is none it is foreign.
+    #[cold]
+    fn parse_place(given: &[u8], number: &[u8], numbering: &Numbering) -> Option<Cursor> {
+        let (entry, part) = match memchr(b'.', number) {
+            None => (decimal::canonical(number)?, 0),
+            Some(dot) => {
+                let part = decimal::canonical(&number[dot + 1..]).filter(|&part| part > 0)?;
+                (decimal::canonical(&number[..dot])?, part)
+            }
+        };
+        let epoch = <[u8; Epoch::BYTES]>::try_from(given).ok();
+        let epoch = epoch.and_then(Epoch::from_bytes);
+        Some(match (numbering, epoch) {
+            (Numbering::Cluster(terms), Some(epoch)) => terms.cursor(epoch, entry, part),
+            _ => Cursor::Foreign,
         })
     }
 }
@@ -230,7 +286,7 @@ mod tests {
         let text = MessageId::UNKNOWN.to_string();
         assert_eq!(text, "00000gap-0");
         for seed in [0, seed - 1, seed, seed + 1, seed + 36u64.pow(8)] {
-            let cursor = Cursor::parse(text.as_bytes(), &Epoch::from_seed(seed));
+            let cursor = Cursor::parse(text.as_bytes(), &Numbering::Single(Epoch::from_seed(seed)));
             assert_eq!(cursor, Some(Cursor::Foreign));
         }
     }
@@ -263,7 +319,12 @@ mod tests {
             ("".into(), None),
             ("earliest".into(), None),
         ] {
-            assert_eq!(Cursor::parse(text.as_bytes(), &epoch), expected, "{text}");
+            let numbering = Numbering::Single(epoch);
+            assert_eq!(
+                Cursor::parse(text.as_bytes(), &numbering),
+                expected,
+                "{text}"
+            );
         }
     }
 
@@ -287,16 +348,16 @@ mod tests {
         }
 
         #[test]
-        fn written_cursor_parses_to_itself(seed: u64, other: u64, seq: u64) {
+        fn written_cursor_parses_to_itself(seed: u64, other: u64, seq in 0..1_u64 << 63) {
             let (epoch, other) = (Epoch::from_seed(seed), Epoch::from_seed(other));
             let mut text = Vec::new();
             let id = MessageId { epoch, seq: Seq(seq) };
             id.write(&mut text);
             prop_assert_eq!(&text, &format!("{}-{seq}", epoch.as_str()).into_bytes());
             prop_assert_eq!(&text, &id.to_string().into_bytes());
-            prop_assert_eq!(Cursor::parse(&text, &epoch), Some(Cursor::Known(Seq(seq))));
+            prop_assert_eq!(Cursor::parse(&text, &Numbering::Single(epoch)), Some(Cursor::Known(Seq(seq))));
             if other != epoch {
-                prop_assert_eq!(Cursor::parse(&text, &other), Some(Cursor::Foreign));
+                prop_assert_eq!(Cursor::parse(&text, &Numbering::Single(other)), Some(Cursor::Foreign));
             }
         }
 
@@ -315,7 +376,7 @@ mod tests {
                     _ => Cursor::Foreign,
                 })
             });
-            prop_assert_eq!(Cursor::parse(text.as_bytes(), &epoch), naive);
+            prop_assert_eq!(Cursor::parse(text.as_bytes(), &Numbering::Single(epoch)), naive);
         }
     }
 }

@@ -19,6 +19,9 @@ mod id;
 mod json;
 pub mod lines;
 mod names;
+mod numbering;
+mod place;
+mod terms;
 
 pub use data::{Data, is_json};
 pub use frozen::FrozenData;
@@ -29,6 +32,9 @@ pub use names::{
     ChannelName, EventError, EventName, IdempotencyKey, IdempotencyKeyError,
     MAX_KEY_BYTES_WITH_PARTS, NameError,
 };
+pub use numbering::Numbering;
+pub use place::Place;
+pub use terms::{MAX_TERM, TermError, Terms};
 
 /// A message to be published. It has no id yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,13 +60,21 @@ fn decoding(bytes: &[u8]) {
     );
 }
 
-/// A cursor: its epoch, and its number.
+/// A cursor: its epoch, and its number. One with a part is of a cluster, so it is of another epoch.
 fn read_cursor(text: &[u8]) -> Option<(&str, u64)> {
     let (epoch, number) = std::str::from_utf8(text).ok()?.split_once('-')?;
     let is_epoch = |c: char| c.is_ascii_digit() || c.is_ascii_lowercase();
-    let seq: u64 = number.parse().ok()?;
-    let is_right = (1..=16).contains(&epoch.len()) && epoch.chars().all(is_epoch);
-    (is_right && seq.to_string() == number).then_some((epoch, seq))
+    if !(1..=16).contains(&epoch.len()) || !epoch.chars().all(is_epoch) {
+        return None;
+    }
+    let read = |number: &str| -> Option<u64> {
+        let read: u64 = number.parse().ok()?;
+        (read.to_string() == number).then_some(read)
+    };
+    match number.split_once('.') {
+        None => Some((epoch, read(number)?)),
+        Some((entry, part)) => (read(part)? > 0).then_some(("", read(entry)?)),
+    }
 }
 
 fn cursor(bytes: &[u8], server: &Server) {
@@ -78,8 +86,10 @@ fn cursor(bytes: &[u8], server: &Server) {
             true => Cursor::Known(Seq(seq)),
             false => Cursor::Foreign,
         });
-        assert_eq!(Cursor::parse(text, epoch), slow);
-        if let Some(Cursor::Known(seq)) = slow {
+        assert_eq!(Cursor::parse(text, server.engine.hub().numbering()), slow);
+        if let Some(Cursor::Known(seq)) = slow
+            && !seq.is_place()
+        {
             let id = server.engine.hub().id(seq);
             let mut written = Vec::new();
             id.write(&mut written);

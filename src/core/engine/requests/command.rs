@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::engine::response::Problem;
 use crate::engine::routing::{Names, Since, distinct_names, since};
 use crate::message::lines::{self, LineError};
-use crate::message::{ChannelName, Data, Draft, Epoch, EventName, IdempotencyKey};
+use crate::message::{ChannelName, Data, Draft, EventName, IdempotencyKey, Numbering};
 
 /// The longest `ref`, in bytes of JSON, without the quotes of a string.
 const MAX_REF_BYTES: usize = 64;
@@ -67,7 +67,7 @@ fn present<'de, D: Deserializer<'de>>(source: D) -> Result<Option<&'de RawValue>
 /// command.
 pub(super) fn parse<'t>(
     text: &'t str,
-    epoch: &Epoch,
+    numbering: &Numbering,
 ) -> (Option<&'t str>, Result<Command<'t>, Problem>) {
     // Serde would also accept an array of the members.
     if !text.trim_ascii_start().starts_with('{') {
@@ -82,7 +82,7 @@ pub(super) fn parse<'t>(
         }
     };
     match reference(members.reference) {
-        Ok(reference) => (reference, members.command(epoch)),
+        Ok(reference) => (reference, members.command(numbering)),
         Err(problem) => (None, Err(problem)),
     }
 }
@@ -116,7 +116,7 @@ fn reference(raw: Option<&RawValue>) -> Result<Option<&str>, Problem> {
 }
 
 impl<'a> Members<'a> {
-    fn command(self, epoch: &Epoch) -> Result<Command<'a>, Problem> {
+    fn command(self, numbering: &Numbering) -> Result<Command<'a>, Problem> {
         match (self.channels, self.publish) {
             (Some(channels), None) if channels.len() > MAX_GIVEN => {
                 let detail = format!("a command names at most {MAX_GIVEN} channels, twice or not");
@@ -126,7 +126,7 @@ impl<'a> Members<'a> {
                 let names = distinct_names(channels.iter().map(|name| owned_name(name)))?;
                 let given = self.since.as_deref().filter(|text| !text.is_empty());
                 let since = given
-                    .map(|text| since(text.as_bytes(), epoch))
+                    .map(|text| since(text.as_bytes(), numbering))
                     .transpose()?;
                 Ok(Command::Follow { names, since })
             }
@@ -188,9 +188,10 @@ fn beginning(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Epoch;
 
     fn parsed(text: &str) -> (Option<&str>, Result<Command<'_>, Problem>) {
-        parse(text, &Epoch::from_seed(10))
+        parse(text, &Numbering::Single(Epoch::from_seed(10)))
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(super) fn authorize<'b>(
     let context = AuthorizationContext {
         access: delivery.connections[index].access,
         heads: &delivery.response.heads,
-        epoch: delivery.hub.epoch(),
+        numbering: delivery.hub.numbering(),
         is_draining: delivery.drain.is_some(),
         unix_ms: delivery.unix_ms,
     };

@@ -59,7 +59,7 @@ enum Executed<'t> {
 
 /// Executes a command, and writes the frame that answers it.
 fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &str) {
-    let (reference, command) = command::parse(text, delivery.hub.epoch());
+    let (reference, command) = command::parse(text, delivery.hub.numbering());
     let waits = delivery.connections[index].awaits_log();
     if waits && matches!(command, Ok(Command::Follow { .. })) {
         // Its answer comes before what it makes the socket receive, so it cannot wait itself.

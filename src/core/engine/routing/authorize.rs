@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::engine::connections::{Access, CredentialRef};
 use crate::engine::response::{Heads, Problem};
 use crate::http1::{Head, Method, status};
-use crate::message::{ChannelName, Epoch, EventName, IdempotencyKey};
+use crate::message::{ChannelName, EventName, IdempotencyKey, Numbering};
 use crate::tokens::{Invalid, Token, Tokens};
 use crate::transport::Transport;
 
@@ -86,7 +86,7 @@ pub(in crate::engine) struct AuthorizationContext<'e> {
     /// The rights that the listener gives the connection.
     pub(in crate::engine) access: Access,
     pub(in crate::engine) heads: &'e Heads,
-    pub(in crate::engine) epoch: &'e Epoch,
+    pub(in crate::engine) numbering: &'e Numbering,
     pub(in crate::engine) is_draining: bool,
     /// The Unix time, in milliseconds.
     pub(in crate::engine) unix_ms: u64,
@@ -192,7 +192,7 @@ impl Authorizer {
             Route::Receive(receive, names) => {
                 let names = channel_names(names)?;
                 permit::receive(&self.rights, &identity, context.access, &names)?;
-                let mut params = Params::parse(head, receive, context.epoch)?;
+                let mut params = Params::parse(head, receive, context.numbering)?;
                 if receive.is_duplex() {
                     params.handshake = Some(Handshake::of(head, &names, params.options)?.into());
                 }
@@ -444,6 +444,7 @@ fn not_found() -> Problem {
 mod tests {
     use super::*;
     use crate::http1;
+    use crate::message::Epoch;
 
     /// Whether a page of `host` may publish to a listener that is reached by that name.
     fn may_publish(authorizer: &mut Authorizer, access: Access, host: &str) -> bool {
@@ -459,7 +460,7 @@ mod tests {
         let context = AuthorizationContext {
             access,
             heads: &Heads::new(&Config::default()),
-            epoch: &Epoch::from_seed(0),
+            numbering: &Numbering::Single(Epoch::from_seed(0)),
             is_draining: false,
             unix_ms: 0,
         };

@@ -13,7 +13,7 @@ use crate::base::decimal;
 use crate::encode;
 use crate::engine::response::Problem;
 use crate::http1::{self, Head};
-use crate::message::{Cursor, Epoch, Seq};
+use crate::message::{Cursor, Numbering, Seq};
 use crate::transport::{Options, Transport};
 
 /// The longest pace of a stream, in milliseconds.
@@ -62,7 +62,7 @@ impl<'b> Params<'b> {
     pub(in crate::engine) fn parse(
         head: &Head<'b>,
         receive: Receive,
-        epoch: &Epoch,
+        numbering: &Numbering,
     ) -> Result<Params<'b>, Problem> {
         let mut params = Params {
             since: Since::Absent,
@@ -114,7 +114,7 @@ impl<'b> Params<'b> {
                 _ => {}
             }
         }
-        params.since = beginning.resolve(epoch)?;
+        params.since = beginning.resolve(numbering)?;
         Ok(params)
     }
 }
@@ -132,15 +132,15 @@ struct Beginning<'b> {
 impl Beginning<'_> {
     /// Returns the beginning; 400 if it is a malformed `since` that counts.
     #[inline(always)]
-    fn resolve(&self, epoch: &Epoch) -> Result<Since, Problem> {
+    fn resolve(&self, numbering: &Numbering) -> Result<Since, Problem> {
         // An EventSource that is answered 400 never reconnects. A malformed id is a gap instead.
-        let forgiven = |id: &[u8]| since(id, epoch).unwrap_or(Since::Unknown);
+        let forgiven = |id: &[u8]| since(id, numbering).unwrap_or(Since::Unknown);
         match (self.last_event_id, self.stand_in, self.since) {
             (Some(id), _, _) => Ok(forgiven(id)),
             (None, Some(raw), _) => {
                 Ok(http1::decode(raw).map_or(Since::Unknown, |id| forgiven(&id)))
             }
-            (None, None, Some(raw)) => since(&decoded(raw)?, epoch),
+            (None, None, Some(raw)) => since(&decoded(raw)?, numbering),
             (None, None, None) => Ok(Since::Absent),
         }
     }
@@ -185,7 +185,7 @@ pub(in crate::engine) fn decoded(raw: &[u8]) -> Result<Cow<'_, [u8]>, Problem> {
 }
 
 /// The beginning that a value of `since` names.
-pub(in crate::engine) fn since(value: &[u8], epoch: &Epoch) -> Result<Since, Problem> {
+pub(in crate::engine) fn since(value: &[u8], numbering: &Numbering) -> Result<Since, Problem> {
     match value {
         b"earliest" => Ok(Since::Earliest),
         b"now" => Ok(Since::Now),
@@ -196,7 +196,7 @@ pub(in crate::engine) fn since(value: &[u8], epoch: &Epoch) -> Result<Since, Pro
                 "since must be -1 to -1000 for so many of the newest messages",
             )),
         },
-        _ => match Cursor::parse(value, epoch) {
+        _ => match Cursor::parse(value, numbering) {
             Some(Cursor::Known(seq)) => Ok(Since::After(seq)),
             Some(Cursor::Foreign) => Ok(Since::Unknown),
             None => Err(Problem::bad(
@@ -278,6 +278,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::message::Epoch;
 
     const EPOCH: &str = "0000000a";
 
@@ -288,7 +289,8 @@ mod tests {
         let Ok(http1::Outcome::Complete { head, .. }) = outcome else {
             panic!("no head: {text}")
         };
-        let params = Params::parse(&head, Receive::Park(Transport::Sse), &Epoch::from_seed(10));
+        let numbering = Numbering::Single(Epoch::from_seed(10));
+        let params = Params::parse(&head, Receive::Park(Transport::Sse), &numbering);
         params.ok().map(|params| params.since)
     }
 

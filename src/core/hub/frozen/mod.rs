@@ -38,7 +38,7 @@ use crate::base::time::Time;
 use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::frozen::{self, Freezer, ThawError, Thawer};
-use crate::message::{ChannelName, Epoch, Seq};
+use crate::message::{ChannelName, Epoch, Numbering, Seq};
 
 /// The highest number of a message: beyond it there would be no room for those that follow.
 const MAX_SEQ: Seq = Seq(1 << 62);
@@ -138,7 +138,7 @@ impl Hub {
         let next = self.ages.next();
         let deadlines = self.ages.deadlines.as_ref();
         Head {
-            epoch: self.epoch,
+            epoch: self.epoch(),
             head: self.head,
             now: self.now,
             slots_used: self.slots_used,
@@ -203,7 +203,7 @@ impl Hub {
     fn thaw_head(config: &Config, policies: Policies, head: &Head) -> Result<Hub, ThawError> {
         let fan_out_ms = head.fan_out_ms.clone().thaw(DURATIONS_MS);
         Ok(Hub {
-            epoch: head.epoch,
+            numbering: Numbering::Single(head.epoch),
             head: head.head,
             channels: Slab::new(),
             slots_used: head.slots_used.min(config.max_channels),
