@@ -61,6 +61,11 @@ impl Ages {
         self.all.front()
     }
 
+    /// When the newest message was published.
+    pub(super) fn newest(&self, messages: &Slab<Stored>) -> Option<Time> {
+        Some(messages[self.all.back()? as usize].at())
+    }
+
     /// The message after one that is stored.
     pub(super) fn after(&self, messages: &Slab<Stored>, key: u32) -> Option<u32> {
         self.all.after(messages, key)

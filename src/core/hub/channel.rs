@@ -180,6 +180,18 @@ impl Channel {
         !std::mem::replace(&mut self.running, true)
     }
 
+    /// As [`Channel::make_ready`], right after a loss: it is pending for each of them, and the
+    /// channel keeps nothing.
+    pub(super) fn make_ready_for_loss(&mut self, subscriptions: &mut Slab<Subscription>) -> bool {
+        debug_assert!(self.ring.is_none());
+        if self.waiting.is_empty() {
+            return false;
+        }
+        self.waiting_count = 0;
+        self.ready.append(subscriptions, &mut self.waiting);
+        !std::mem::replace(&mut self.running, true)
+    }
+
     /// Removes the oldest message unless it is pending, and returns its key.
     pub(super) fn pop_oldest(&mut self) -> Option<u32> {
         let ring = self.ring.as_deref_mut()?;

@@ -200,7 +200,7 @@ impl Hub {
 
     /// Removes a message or an end that is no longer in the ring of its channel. Returns whether it
     /// is an end.
-    fn remove(&mut self, key: u32) -> bool {
+    pub(super) fn remove(&mut self, key: u32) -> bool {
         self.ages.remove(&mut self.messages, key);
         let gone = self.messages.remove(key as usize);
         // fault: bytes-not-given-back

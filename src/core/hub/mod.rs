@@ -42,6 +42,7 @@ mod readers;
 mod reload;
 mod restore;
 mod ring;
+mod shared;
 mod stored;
 mod subscription;
 
@@ -50,9 +51,11 @@ pub use floors::Standing;
 pub use frozen::FrozenReader;
 pub use items::{Item, Take};
 pub use loss::Loss;
+pub use names::{BUCKETS, bucket_of};
 pub use reader_counts::ReaderCounts;
 pub use readers::Reader;
 pub use restore::{Restore, Restored};
+pub use shared::Owed;
 pub use stored::{Shape, Stored};
 
 use std::collections::VecDeque;
@@ -76,12 +79,15 @@ use frames::FrameCache;
 use names::Names;
 use policies::{Policies, Rules};
 use ring::Ring;
+use shared::Shared;
 use subscription::Subscription;
 
 /// All channels, messages and subscriptions.
 pub struct Hub {
     /// The epochs of the log that it follows.
     numbering: Numbering,
+    /// What only the hub of a cluster's node has.
+    shared: Option<Box<Shared>>,
     /// The number of the last message applied.
     head: Seq,
     channels: Slab<Channel>,
@@ -247,6 +253,7 @@ impl Hub {
         let limits = Limits::new(config);
         Hub {
             numbering: Numbering::Single(epoch),
+            shared: None,
             head: Seq::ZERO,
             channels: Slab::with_capacity(config.max_channels),
             slots_used: 0,
@@ -580,6 +587,13 @@ impl Hub {
     ///
     /// `seq` is above [`Hub::head`], and becomes it.
     pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
+        self.apply_at(self.now, seq, room, message)
+    }
+
+    /// As [`Hub::apply`], of a message that was published at a time that is not before that of any
+    /// earlier one.
+    #[inline(always)]
+    fn apply_at(&mut self, at: Time, seq: Seq, room: Room, message: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
         debug_assert!(message.kind == DraftKind::Message);
         let Room {
@@ -596,10 +610,10 @@ impl Hub {
         );
         let subscribers = channel.reader_counts().total();
         let ring = channel.ring_mut();
-        ring.record_arrival(self.now);
+        ring.record_arrival(at);
         self.meter.charge(bytes);
         let idempotency_key = message.key.as_deref().map(Box::from);
-        let stored = Stored::new(message, bytes, seq, index, self.now, subscribers);
+        let stored = Stored::new(message, bytes, seq, index, at, subscribers);
         let key = self.messages.insert(stored) as u32;
         self.ages.push(&mut self.messages, key);
         ring.push(seq, key, bytes, idempotency_key);
@@ -616,6 +630,10 @@ impl Hub {
     /// stored like one.
     #[cold]
     pub fn apply_end(&mut self, seq: Seq, room: Room, end: Draft<'_>) -> Published {
+        self.apply_end_at(self.now, seq, room, end)
+    }
+
+    fn apply_end_at(&mut self, at: Time, seq: Seq, room: Room, end: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
         debug_assert!(end.kind == DraftKind::End);
         let Room {
@@ -630,7 +648,7 @@ impl Hub {
         channel.has_ended = true;
         let subscribers = channel.reader_counts().total();
         let idempotency_key = end.key.as_deref().map(Box::from);
-        let mut stored = Stored::new(end, bytes, seq, index, self.now, subscribers);
+        let mut stored = Stored::new(end, bytes, seq, index, at, subscribers);
         stored.set_end();
         let key = self.messages.insert(stored) as u32;
         self.ages.push(&mut self.messages, key);

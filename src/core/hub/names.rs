@@ -19,13 +19,15 @@ use crate::message::Seq;
 const TABLES: usize = 256;
 
 /// Buckets of names: 32 KiB of numbers.
-const BUCKETS: usize = 4_096;
+pub const BUCKETS: usize = 4_096;
 
 /// The index.
 pub(super) struct Names {
     tables: Box<[HashTable<u32>]>,
     pub(super) evicted_up_to: Box<[Seq]>,
     pub(super) keys: (u64, u64),
+    /// By which names are put into buckets, if that is another secret: the one of a cluster.
+    salt: Option<(u64, u64)>,
 }
 
 impl Names {
@@ -34,6 +36,7 @@ impl Names {
             tables: (0..TABLES).map(|_| HashTable::new()).collect(),
             evicted_up_to: vec![Seq::ZERO; BUCKETS].into(),
             keys,
+            salt: None,
         }
     }
 
@@ -75,14 +78,35 @@ impl Names {
     /// Raises the number up to which messages of forgotten channels of this name's bucket may have
     /// been evicted.
     pub(super) fn raise_floor(&mut self, name: &str, up_to: Seq) {
-        let known = &mut self.evicted_up_to[bucket(hash(self.keys, name))];
+        let known = &mut self.evicted_up_to[self.bucket(name)];
         // fault: forgotten-without-a-trace
         *known = up_to.max(*known);
     }
 
     /// The number up to which messages of a forgotten channel of this name may have been evicted.
     pub(super) fn evicted_up_to(&self, name: &str) -> Seq {
-        self.evicted_up_to[bucket(self.hash(name))]
+        self.evicted_up_to[self.bucket(name)]
+    }
+
+    /// Raises the numbers of all buckets.
+    pub(super) fn raise_all(&mut self, up_to: Seq) {
+        for known in &mut self.evicted_up_to {
+            *known = up_to.max(*known);
+        }
+    }
+
+    /// Puts names into buckets by another secret. What was in any bucket may now be in any other.
+    pub(super) fn set_salt(&mut self, salt: (u64, u64)) {
+        if self.salt != Some(salt) {
+            self.salt = Some(salt);
+            let highest = self.evicted_up_to.iter().max().copied();
+            self.raise_all(highest.unwrap_or_default());
+        }
+    }
+
+    /// The bucket of a name.
+    fn bucket(&self, name: &str) -> usize {
+        bucket_of(self.salt.unwrap_or(self.keys), name)
     }
 
     fn hash(&self, name: &str) -> u64 {
@@ -101,6 +125,7 @@ fn table(hash: u64) -> usize {
     (hash >> 32) as usize % TABLES
 }
 
-fn bucket(hash: u64) -> usize {
-    hash as usize % BUCKETS
+/// The bucket of a name, below [`BUCKETS`], by a secret.
+pub fn bucket_of(keys: (u64, u64), name: &str) -> usize {
+    hash(keys, name) as usize % BUCKETS
 }

@@ -204,6 +204,7 @@ impl Hub {
         let fan_out_ms = head.fan_out_ms.clone().thaw(DURATIONS_MS);
         Ok(Hub {
             numbering: Numbering::Single(head.epoch),
+            shared: None,
             head: head.head,
             channels: Slab::new(),
             slots_used: head.slots_used.min(config.max_channels),

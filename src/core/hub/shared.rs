@@ -1,0 +1,282 @@
+//! The hub of a cluster's node: its content follows from what the log of the cluster says.
+//!
+//! Owns what such a hub does that no other does: it takes messages that cannot be refused, losses in
+//! the middle of the sequence, and the floors that other nodes know.
+//!
+//! A message was accepted by the node that published it, so there is room for it here, at the cost
+//! of the oldest history. Only while the memory for all messages is spent on pending ones it has to
+//! wait ([`Owed`]); what is behind it in the log waits too. A channel for which there is no place
+//! is not made: the loss is noted for its bucket of names.
+//!
+//! A loss in the middle of the sequence takes the history before it along: a channel has one loss,
+//! which is older than all that it keeps. Readers are told a gap either way.
+//!
+//! Invariants:
+//! - *The head rises last.* What a loss of all channels does takes several calls; until it is done,
+//!   the head is before the loss. So a cursor that a client gets meanwhile is before it, unless the
+//!   client was told the gap.
+//! - *Ages in order.* The times of messages do not go back from one to the next, whatever the clocks
+//!   of the nodes say.
+
+use super::{Hub, Room, footprint_with_end};
+use crate::base::time::Time;
+use crate::config::Config;
+use crate::message::{Draft, DraftKind, EntryId, Epoch, Numbering, Seq, Terms};
+
+/// What only the hub of a cluster's node has.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// The newest loss of all channels.
+    lost_all: Seq,
+    /// Whether buckets of names still have the floor of that loss, about which more may be known.
+    awaits_floors: bool,
+    /// The slot from which on channels are to be told a loss of all.
+    losing_from: Option<usize>,
+}
+
+/// The memory for messages is spent on those that readers have not received yet: what the log says
+/// has to wait for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owed;
+
+impl Hub {
+    /// An empty hub of a cluster's node. `keys` seed the hash of names; see [`Hub::new`].
+    pub fn of_cluster(config: &Config, max_readers: usize, keys: (u64, u64)) -> Hub {
+        let mut hub = Hub::new(config, max_readers, Epoch::from_seed(0), keys);
+        hub.numbering = Numbering::Cluster(Box::new(Terms::new()));
+        hub.shared = Some(Box::default());
+        hub
+    }
+
+    /// Whether it is of a cluster's node.
+    #[inline]
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The terms of the log; `None` where the hub is not of a cluster's node.
+    pub fn terms(&self) -> Option<&Terms> {
+        match &self.numbering {
+            Numbering::Cluster(terms) => Some(terms),
+            Numbering::Single(_) => None,
+        }
+    }
+
+    /// The same, to add some.
+    pub fn terms_mut(&mut self) -> Option<&mut Terms> {
+        match &mut self.numbering {
+            Numbering::Cluster(terms) => Some(terms),
+            Numbering::Single(_) => None,
+        }
+    }
+
+    /// The number of a part of an entry; `None` where its term is not known.
+    pub fn seq_of(&self, entry: EntryId, part: u16) -> Option<Seq> {
+        self.terms()?.seq(entry, part)
+    }
+
+    /// Puts names into buckets by a secret that all nodes have. The floors that the buckets have
+    /// are raised to the highest of them, if the secret was another.
+    pub fn set_salt(&mut self, salt: (u64, u64)) {
+        self.names.set_salt(salt);
+    }
+
+    /// Lowers the floors of buckets after a loss of all channels: `newest` is, for each bucket, the
+    /// number of the newest message in it, as another node knows it. Later ones were applied here.
+    pub fn set_floors(&mut self, newest: impl Fn(usize) -> Seq) {
+        let Some(shared) = &mut self.shared else {
+            return;
+        };
+        if !std::mem::take(&mut shared.awaits_floors) {
+            return;
+        }
+        for (bucket, floor) in self.names.evicted_up_to.iter_mut().enumerate() {
+            // One that is above the loss is of a channel that was forgotten here.
+            if *floor == shared.lost_all {
+                *floor = newest(bucket).min(*floor);
+            }
+        }
+    }
+
+    /// Applies a message that the log says, an end, or both, where `seq` is the number of the first
+    /// and above [`Hub::head`]. `at` is when it was published, by the clock of the hub; a time to
+    /// come counts as the present, and one before the message before it as that.
+    ///
+    /// # Errors
+    ///
+    /// [`Owed`]; the message is handed back. It is to be applied again when readers were served.
+    pub fn apply_entry<'d>(
+        &mut self,
+        seq: Seq,
+        at: Time,
+        draft: Draft<'d>,
+    ) -> Result<(), (Owed, Draft<'d>)> {
+        debug_assert!(self.is_shared() && !self.is_losing());
+        let last = match draft.kind {
+            DraftKind::Message | DraftKind::End => seq,
+            DraftKind::Last => seq.next(),
+        };
+        let bytes = footprint_with_end(&draft);
+        if bytes > self.meter.limit() {
+            // Nodes may have different settings.
+            self.lose(&draft.channel, last);
+            return Ok(());
+        }
+        while !self.meter.has_room(bytes) {
+            if !self.evict_oldest() {
+                return Err((Owed, draft));
+            }
+        }
+        let Ok(channel) = self.open(&draft.channel) else {
+            self.names.raise_floor(&draft.channel, last);
+            self.head = last;
+            return Ok(());
+        };
+        let youngest = self.ages.newest(&self.messages);
+        let at = youngest.map_or(at, |youngest| at.max(youngest));
+        self.place(at.min(self.now), seq, Room { channel, bytes }, draft);
+        Ok(())
+    }
+
+    /// Applies what there is room for.
+    fn place(&mut self, at: Time, seq: Seq, room: Room, draft: Draft<'_>) {
+        match draft.kind {
+            DraftKind::Message => {
+                self.apply_at(at, seq, room, draft);
+            }
+            DraftKind::Last => {
+                let (message, end) = room.split(draft);
+                self.place(at, seq, message.0, message.1);
+                self.place(at, seq.next(), end.0, end.1);
+            }
+            // Two nodes may end a channel at the same time.
+            DraftKind::End if self.channels[room.channel as usize].has_ended => {
+                self.head = seq;
+                self.give_back(room);
+            }
+            DraftKind::End => {
+                self.apply_end_at(at, seq, room, draft);
+            }
+        }
+    }
+
+    /// The log has come to a number with nothing to apply.
+    pub fn advance(&mut self, seq: Seq) {
+        debug_assert!(self.is_shared() && !self.is_losing());
+        self.head = self.head.max(seq);
+    }
+
+    /// The history of a channel was deleted, at this place of the log. Readers that had not received
+    /// all of it get a gap.
+    pub fn delete(&mut self, name: &str, seq: Seq) {
+        debug_assert!(self.is_shared() && !self.is_losing());
+        if let Some(index) = self.find(name) {
+            self.delete_history(index);
+        }
+        self.head = self.head.max(seq);
+    }
+
+    /// Messages of a channel up to a number are lost. Several channels may have a loss of one number;
+    /// no reader is served between them.
+    pub fn lose(&mut self, name: &str, seq: Seq) {
+        debug_assert!(self.is_shared() && !self.is_losing());
+        match self.find(name) {
+            Some(index) => {
+                self.lose_in(index, seq);
+            }
+            None => self.names.raise_floor(name, seq),
+        }
+        self.head = self.head.max(seq);
+    }
+
+    /// Removes all messages of a channel, which are up to a number, and tells its readers a gap
+    /// there. Returns how many were removed.
+    fn lose_in(&mut self, index: u32, seq: Seq) -> usize {
+        let keys = self.channels[index as usize].clear();
+        let removed = keys.len();
+        for key in keys {
+            let is_end = self.remove(key);
+            self.counts.evicted += u64::from(!is_end);
+        }
+        let channel = &mut self.channels[index as usize];
+        channel.raise_floor(seq, false);
+        if channel.make_ready_for_loss(&mut self.subscriptions) {
+            self.run.push_back(index);
+        }
+        if self.channels[index as usize].is_unused() {
+            self.enqueue_idle(index);
+        }
+        removed
+    }
+
+    /// Messages of any channel up to a number may be lost. What that does to the channels is done
+    /// by [`Hub::continue_losing`]. Until it is, nothing else may be applied, and no reader served:
+    /// one that has received the loss of a channel would be behind it in the others.
+    pub fn begin_losing(&mut self, seq: Seq) {
+        debug_assert!(self.is_shared() && !self.is_losing());
+        // Channels that are made from now on have the loss.
+        self.names.raise_all(seq);
+        if let Some(shared) = &mut self.shared {
+            shared.lost_all = seq.max(shared.lost_all);
+            shared.awaits_floors = true;
+            shared.losing_from = Some(0);
+        }
+    }
+
+    /// Whether a loss of all channels is under way.
+    pub fn is_losing(&self) -> bool {
+        let shared = self.shared.as_ref();
+        shared.is_some_and(|shared| shared.losing_from.is_some())
+    }
+
+    /// Goes on with a loss of all channels. Each channel, and each message that is removed, takes 1
+    /// of the budget; the last channel may exceed it. Returns whether nothing is left to do.
+    pub fn continue_losing(&mut self, budget: usize) -> bool {
+        let Some((from, seq)) = self.shared.as_ref().and_then(|shared| {
+            let from = shared.losing_from?;
+            Some((from, shared.lost_all))
+        }) else {
+            return true;
+        };
+        let mut slot = from;
+        let mut spent = 0;
+        while slot < self.slots_used && spent < budget {
+            spent += 1;
+            let channel = self.channels.get(slot);
+            if channel.is_some_and(|channel| channel.evicted_up_to() < seq) {
+                spent += self.lose_in(slot as u32, seq);
+            }
+            slot += 1;
+        }
+        let is_done = slot >= self.slots_used;
+        if let Some(shared) = &mut self.shared {
+            shared.losing_from = (!is_done).then_some(slot);
+        }
+        if is_done {
+            self.head = self.head.max(seq);
+        }
+        is_done
+    }
+
+    /// How many readers follow the channel of this name.
+    pub fn subscribers(&self, name: &str) -> u32 {
+        let channel = self.find(name).map(|index| self.channel(index));
+        channel.map_or(0, |channel| channel.reader_counts().total())
+    }
+
+    /// How many readers a message of a channel had when it was applied; if it is not in history any
+    /// more, how many the channel has now.
+    pub fn subscribers_at(&self, name: &str, seq: Seq) -> u32 {
+        let index = self.find(name);
+        let ring = index.and_then(|index| self.channels[index as usize].ring());
+        let entries = ring.map(|ring| &ring.entries);
+        let found = entries.and_then(|entries| {
+            let place = entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
+            Some(self.messages[entries[place].key() as usize].subscribers())
+        });
+        found.unwrap_or_else(|| self.subscribers(name))
+    }
+}
+
+#[cfg(test)]
+mod tests;
