@@ -308,7 +308,7 @@ impl Inbox {
                 return None;
             }
             Ok((published, None)) => Ok(published),
-            Err((Refusal::Busy | Refusal::LogBusy | Refusal::LogFails, draft)) => {
+            Err((refusal, draft)) if refusal == Refusal::Busy || refusal.is_of_log() => {
                 return Some(Submission { draft, receipt });
             }
             Err((Refusal::TooManyChannels, draft)) => {

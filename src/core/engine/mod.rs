@@ -13,6 +13,7 @@
 //! connections   the table, states, deadlines, the one exit
 //! ```
 
+mod cluster;
 mod connections;
 mod delivery;
 mod gauges;
@@ -39,6 +40,7 @@ use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Published, Refusal};
 use crate::log::{EntryError, Health, History, Log, LogEnding, Mark, Memory, Unsaved};
 use crate::message::{Draft, Epoch, Seq};
+use cluster::Receipts;
 use connections::Connections;
 use delivery::Delivery;
 use requests::Requests;
@@ -74,6 +76,8 @@ pub struct Engine {
     requests: Requests,
     /// Signatures checked before the present tick.
     checks_before: u64,
+    /// Those of producers, in a cluster.
+    receipts: Receipts,
 }
 
 /// What the engine itself has of a state that is handed over.
@@ -99,6 +103,7 @@ impl Engine {
             requests,
             delivery: Delivery::new(config, connections, hub, random),
             checks_before: 0,
+            receipts: Receipts::default(),
         }
     }
 
@@ -126,6 +131,7 @@ impl Engine {
             requests,
             delivery: Delivery::new(config, connections, hub, random),
             checks_before: 0,
+            receipts: Receipts::default(),
         }
     }
 
@@ -134,8 +140,12 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// It could not be written.
+    /// It could not be written. [`io::ErrorKind::Unsupported`] where the server is a node of a
+    /// cluster.
     pub fn freeze<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
+        if self.is_node() {
+            return Err(crate::log::of_cluster());
+        }
         state.put(&FrozenEngine {
             checks_before: self.checks_before,
         })?;
@@ -168,6 +178,7 @@ impl Engine {
             requests: requests::thaw(config, keys(), &mut delivery, state)?,
             delivery,
             checks_before,
+            receipts: Receipts::default(),
         };
         let checks = engine.requests.authorizer.tokens().checks();
         let is_applied = engine.newest() == engine.delivery.hub.head();
@@ -200,8 +211,10 @@ impl Engine {
     pub fn set_now(&mut self, now: Time, unix_ms: u64) {
         self.checks_before = self.requests.authorizer.tokens().checks();
         self.delivery.set_now(now, unix_ms);
-        if let Some(saved) = self.requests.log.as_saved() {
-            saved.set_date(unix_ms);
+        match &mut self.requests.log {
+            Log::Memory(_) => {}
+            Log::Saved(saved) => saved.set_date(unix_ms),
+            Log::Clustered(_) => self.tick_cluster(),
         }
     }
 
@@ -298,7 +311,7 @@ impl Engine {
         id
     }
 
-    /// Publishes a message of a producer.
+    /// Publishes a message of a producer. In a cluster it is [sent](Engine::send) instead.
     ///
     /// # Errors
     ///
@@ -388,6 +401,9 @@ impl Engine {
 
     /// Serves ready readers, at most `budget` of them.
     pub fn deliver(&mut self, budget: usize, wire: &mut impl Wire) {
+        if self.delivery.hub.is_losing() {
+            return;
+        }
         delivery::deliver(&mut self.delivery, budget, wire);
         self.debug_check();
     }
@@ -481,6 +497,7 @@ impl Engine {
             hub.next_idle_expiry(),
             publishing.next_due(),
             drain.and_then(|drain| drain.next_due(connections.now())),
+            self.requests.log.next_due(),
         ]
         .into_iter()
         .flatten()
@@ -496,6 +513,8 @@ impl Engine {
             ..
         } = &self.delivery;
         hub.has_ready()
+            || self.requests.log.has_work()
+            || connections.has_passed(hub.head())
             || hub.is_reconfiguring()
             || connections.has_work()
             || self.requests.has_work()

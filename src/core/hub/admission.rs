@@ -2,7 +2,7 @@
 //!
 //! Owns these checks. Without policies each is one comparison.
 
-use super::{Hub, Refusal};
+use super::{Hub, Refusal, footprint_with_end};
 use crate::config::Create;
 use crate::message::{ChannelName, Draft};
 
@@ -59,6 +59,31 @@ impl Hub {
         is_any
     }
 
+    /// Checks what the node of a cluster can judge of messages that are to be published together,
+    /// before they have their places in the log.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TooLargeForChannel`], [`Refusal::ExceedsTotalMemory`] and
+    /// [`Refusal::TooManyChannels`]; idle channels may have been forgotten.
+    pub fn admit(&mut self, drafts: &[Draft<'_>]) -> Result<(), Refusal> {
+        let bytes: usize = drafts.iter().map(footprint_with_end).sum();
+        if bytes > self.meter.limit() {
+            return Err(Refusal::ExceedsTotalMemory);
+        }
+        for (place, draft) in drafts.iter().enumerate() {
+            let policy = self.policies.resolve(&draft.channel);
+            let max_bytes = self.policies.rules(policy).max_message_bytes;
+            if draft.data.len() > max_bytes {
+                return Err(self.refuse_size(max_bytes, place));
+            }
+            if self.find(&draft.channel).is_none() {
+                self.ensure_channel(&draft.channel)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Checks the size of a message, which is the one at `place` of those that are published
     /// together.
     ///
@@ -75,14 +100,16 @@ impl Hub {
         // fault: size-limit-off-by-one
         match message.data.len() <= self.rules(channel).max_message_bytes {
             true => Ok(()),
-            false => Err(self.refuse_size(channel, place)),
+            false => {
+                let max_bytes = self.rules(channel).max_message_bytes;
+                Err(self.refuse_size(max_bytes, place))
+            }
         }
     }
 
     #[cold]
-    fn refuse_size(&mut self, channel: u32, place: usize) -> Refusal {
+    fn refuse_size(&mut self, max_bytes: usize, place: usize) -> Refusal {
         self.counts.messages_too_large += 1;
-        let max_bytes = self.rules(channel).max_message_bytes;
         Refusal::TooLargeForChannel {
             max_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX),
             place: u16::try_from(place).unwrap_or(u16::MAX),

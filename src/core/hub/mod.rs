@@ -208,6 +208,27 @@ pub enum Refusal {
     LogBusy,
     /// The log cannot be saved.
     LogFails,
+    /// The node of a cluster has not read the log yet.
+    LogWarming,
+    /// The log of the cluster has not answered for so many seconds; nothing was published.
+    LogSilent {
+        /// The seconds.
+        silent_s: u32,
+    },
+    /// The log of the cluster has not answered for so many seconds, and the message may have been
+    /// published.
+    LogUndecided {
+        /// The seconds.
+        silent_s: u32,
+    },
+    /// The server that keeps the log of the cluster has no memory for more.
+    LogFull,
+    /// The server that keeps the log of the cluster refused the message.
+    LogRefused,
+    /// The node of a cluster follows the log no more.
+    LogHalted,
+    /// More messages than the log of a cluster takes together.
+    TooManyTogether,
     /// The memory for messages is spent on messages that are pending for readers.
     Busy,
     /// There are as many channels as allowed.
@@ -221,6 +242,27 @@ pub enum Refusal {
         /// Its place, from 0, among the messages that were published together.
         place: u16,
     },
+}
+
+impl Refusal {
+    /// Whether the log refuses, and not the hub.
+    pub fn is_of_log(&self) -> bool {
+        match self {
+            Refusal::LogBusy
+            | Refusal::LogFails
+            | Refusal::LogWarming
+            | Refusal::LogSilent { .. }
+            | Refusal::LogUndecided { .. }
+            | Refusal::LogFull
+            | Refusal::LogRefused
+            | Refusal::LogHalted
+            | Refusal::TooManyTogether => true,
+            Refusal::Busy
+            | Refusal::TooManyChannels
+            | Refusal::ExceedsTotalMemory
+            | Refusal::TooLargeForChannel { .. } => false,
+        }
+    }
 }
 
 impl Room {

@@ -32,6 +32,8 @@ pub(super) enum Place {
     Queued,
     /// In no list until its caller says so.
     Paused,
+    /// In no list until the hub has come to its cursor.
+    Ahead,
 }
 
 impl Default for Reader {
@@ -76,6 +78,24 @@ impl Reader {
     /// Whether it is kept from being queued.
     pub fn is_paused(&self) -> bool {
         self.place == Place::Paused
+    }
+
+    /// Keeps it from being queued until the hub has come to its cursor, which is of another node of
+    /// the cluster.
+    pub fn wait_ahead(&mut self) {
+        debug_assert!(self.is_unplaced());
+        self.place = Place::Ahead;
+    }
+
+    /// Whether it waits for the hub to come to its cursor.
+    pub fn is_ahead(&self) -> bool {
+        self.place == Place::Ahead
+    }
+
+    /// The hub has come to its cursor.
+    pub fn end_ahead(&mut self) {
+        debug_assert!(self.is_ahead());
+        self.place = Place::Nowhere;
     }
 
     /// Ends its pause.
@@ -162,6 +182,7 @@ impl Hub {
     /// Returns whether the reader has caught up in all channels.
     pub fn enqueue(&mut self, reader: &mut Reader) -> bool {
         debug_assert!(reader.is_unplaced());
+        debug_assert!(reader.cursor <= self.head || self.is_losing());
         reader.place = Place::Queued;
         let mut waits = true;
         let mut at = reader.first;
@@ -192,6 +213,9 @@ impl Hub {
     /// Takes a reader's subscriptions out of the lists.
     pub fn dequeue(&mut self, reader: &mut Reader) {
         if !reader.is_queued() {
+            if reader.is_ahead() {
+                reader.end_ahead();
+            }
             return;
         }
         reader.place = Place::Nowhere;

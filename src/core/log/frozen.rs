@@ -65,6 +65,7 @@ impl Log {
         let saved = match self {
             Log::Memory(_) => None,
             Log::Saved(saved) => Some(saved.freeze_head()),
+            Log::Clustered(_) => return Err(of_cluster()),
         };
         state.put(&Head {
             epoch: self.epoch(),
@@ -72,7 +73,7 @@ impl Log {
             saved,
         })?;
         match self {
-            Log::Memory(_) => Ok(()),
+            Log::Memory(_) | Log::Clustered(_) => Ok(()),
             Log::Saved(saved) => saved.freeze_records(state),
         }
     }
@@ -97,6 +98,15 @@ impl Log {
             }
         }
     }
+}
+
+/// The node of a cluster does not go on in another process: that would have to begin with the state
+/// of its connections to the log.
+pub(crate) fn of_cluster() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "a node of a cluster cannot hand over; restart it, as its clients resume on the others",
+    )
 }
 
 impl Saved {

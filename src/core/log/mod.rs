@@ -18,6 +18,7 @@
 //!   what is not saved yet is applied all the same. Readers and cursors are judged by the hub's.
 
 pub mod cluster;
+mod clustered;
 pub mod entry;
 mod frozen;
 mod history;
@@ -26,11 +27,14 @@ mod saved;
 #[cfg(test)]
 mod tests;
 
+pub use clustered::{Clustered, Done, First, Placed};
 pub use entry::EntryError;
+pub(crate) use frozen::of_cluster;
 pub use history::{History, Identity, LogEnding};
 pub use memory::Memory;
 pub use saved::{Health, Mark, Refused, Saved, Unsaved};
 
+use crate::base::time::Time;
 use crate::hub::{Hub, Published, Refusal, Room};
 use crate::message::{ChannelName, Draft, DraftKind, Epoch, Seq};
 
@@ -41,6 +45,9 @@ pub enum Log {
     Memory(Memory),
     /// Saved: a message is numbered and applied at once, and answered when it is saved.
     Saved(Box<Saved>),
+    /// Shared by the nodes of a cluster: a message is applied and answered when it was read back.
+    /// It is published by [`Clustered::publish`], and not by [`Log::publish`].
+    Clustered(Box<Clustered>),
 }
 
 impl Log {
@@ -49,14 +56,17 @@ impl Log {
         match self {
             Log::Memory(memory) => memory.epoch(),
             Log::Saved(saved) => saved.epoch(),
+            Log::Clustered(clustered) => clustered.epoch(),
         }
     }
 
-    /// The number of the newest message that it has numbered.
+    /// The number of the newest message that it has numbered; of a cluster's log, up to which it is
+    /// applied.
     pub fn newest(&self) -> Seq {
         match self {
             Log::Memory(memory) => memory.newest(),
             Log::Saved(saved) => saved.newest(),
+            Log::Clustered(clustered) => clustered.applied(),
         }
     }
 
@@ -87,7 +97,7 @@ impl Log {
         };
         Ok(match self {
             Log::Memory(memory) => hub.apply(memory.next(), room, draft),
-            Log::Saved(_) => return self.publish_with_room(hub, room, draft),
+            Log::Saved(_) | Log::Clustered(_) => return self.publish_with_room(hub, room, draft),
         })
     }
 
@@ -178,6 +188,7 @@ impl Log {
         match self {
             Log::Memory(memory) => memory.next(),
             Log::Saved(saved) => saved.number(hub, room, draft),
+            Log::Clustered(_) => unreachable!("the log of a cluster gives numbers itself"),
         }
     }
 
@@ -222,14 +233,18 @@ impl Log {
         match self {
             Log::Memory(_) => Ok(()),
             Log::Saved(saved) => saved.admit(),
+            // What comes here was not handed to the cluster.
+            Log::Clustered(_) => Err(Refusal::LogHalted),
         }
     }
 
     /// Does not count a refusal of its own: what was refused is kept, and published later.
     #[cold]
     pub(crate) fn take_back(&mut self, refusal: &Refusal) {
-        if let Log::Saved(saved) = self {
-            saved.take_back(refusal);
+        match self {
+            Log::Memory(_) => {}
+            Log::Saved(saved) => saved.take_back(refusal),
+            Log::Clustered(clustered) => clustered.take_back(refusal),
         }
     }
 
@@ -238,7 +253,7 @@ impl Log {
     #[inline]
     pub fn unsaved(&self, seq: Seq) -> Option<Mark> {
         match self {
-            Log::Memory(_) => None,
+            Log::Memory(_) | Log::Clustered(_) => None,
             Log::Saved(saved) => saved.unsaved(seq),
         }
     }
@@ -256,7 +271,7 @@ impl Log {
     /// is.
     pub fn unsaved_end(&self) -> Option<Mark> {
         match self {
-            Log::Memory(_) => None,
+            Log::Memory(_) | Log::Clustered(_) => None,
             Log::Saved(saved) => saved.unsaved_end(),
         }
     }
@@ -264,16 +279,44 @@ impl Log {
     /// The log as one that is saved, if it is.
     pub fn as_saved(&mut self) -> Option<&mut Saved> {
         match self {
-            Log::Memory(_) => None,
+            Log::Memory(_) | Log::Clustered(_) => None,
             Log::Saved(saved) => Some(saved),
         }
     }
 
-    /// Whether it can be saved, or need not be.
-    pub fn is_healthy(&self) -> bool {
+    /// The log as one that a cluster shares, if it is.
+    #[inline]
+    pub fn as_clustered(&mut self) -> Option<&mut Clustered> {
         match self {
-            Log::Memory(_) => true,
-            Log::Saved(saved) => saved.health() == Health::Works,
+            Log::Clustered(clustered) => Some(clustered),
+            Log::Memory(_) | Log::Saved(_) => None,
+        }
+    }
+
+    /// The reason for which the server should be sent no clients; `None` if there is none.
+    pub fn unready(&self) -> Option<Refusal> {
+        match self {
+            Log::Memory(_) => None,
+            Log::Saved(saved) => (saved.health() == Health::Fails).then_some(Refusal::LogFails),
+            Log::Clustered(clustered) => clustered.unready(),
+        }
+    }
+
+    /// Whether it has something to apply, beyond the budget of a tick.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        match self {
+            Log::Memory(_) | Log::Saved(_) => false,
+            Log::Clustered(clustered) => clustered.has_work(),
+        }
+    }
+
+    /// When its time is to be set at the latest.
+    #[inline]
+    pub fn next_due(&self) -> Option<Time> {
+        match self {
+            Log::Memory(_) | Log::Saved(_) => None,
+            Log::Clustered(clustered) => clustered.node().next_due(),
         }
     }
 
@@ -282,6 +325,7 @@ impl Log {
         match self {
             Log::Memory(_) => Refused::default(),
             Log::Saved(saved) => saved.refused(),
+            Log::Clustered(clustered) => clustered.refused(),
         }
     }
 
@@ -290,6 +334,7 @@ impl Log {
         match self {
             Log::Memory(_) => true,
             Log::Saved(saved) => saved.is_saved(mark),
+            Log::Clustered(clustered) => clustered.is_done(mark),
         }
     }
 

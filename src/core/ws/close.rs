@@ -6,6 +6,13 @@
 /// the code.
 pub const MAX_REASON_BYTES: usize = 123;
 
+/// As much of a text as the reason of a close frame holds.
+pub fn shortened(text: &str) -> &str {
+    let is_end = |&end: &usize| text.is_char_boundary(end);
+    let end = (0..=text.len().min(MAX_REASON_BYTES)).rev().find(is_end);
+    &text[..end.unwrap_or(0)]
+}
+
 /// A code with which the server closes a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCode {

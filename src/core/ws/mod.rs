@@ -19,7 +19,7 @@ mod decoder;
 mod frame;
 mod handshake;
 
-pub use close::{CloseCode, MAX_REASON_BYTES};
+pub use close::{CloseCode, MAX_REASON_BYTES, shortened};
 pub use decoder::{Decoder, Error, Event, FrozenDecoder};
 pub use frame::{Opcode, unmask, write, write_close};
 pub use handshake::{ACCEPT_BYTES, accept};

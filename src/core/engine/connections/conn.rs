@@ -21,7 +21,7 @@ use crate::hub::Reader;
 use crate::transport::{Options, Transport};
 
 /// Identifies a connection; an id of a connection that has ended matches none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId {
     /// Its index in the table of connections, reused after it is closed.
     pub index: u32,
@@ -143,7 +143,8 @@ impl Conn {
         // The error of a request by lines may wait until what it counts is saved.
         let ends_by_lines = state == State::Publishing && self.flags.contains(Flags::CLOSE);
         let is_queued = self.reader.is_queued();
-        let is_placed = is_queued || self.reader.is_paused() || self.is_blocked();
+        let is_kept_out = self.reader.is_paused() || self.reader.is_ahead();
+        let is_placed = is_queued || is_kept_out || self.is_blocked();
         let rules = [
             (
                 !is_queued || self.is_parked(),
@@ -246,7 +247,10 @@ impl Conn {
     /// Whether one more response may wait for the log.
     pub(in crate::engine) fn may_await_log(&self) -> bool {
         self.request.as_ref().is_none_or(|request| {
-            request.unsaved_answers < MAX_UNSAVED_ANSWERS && request.delayed_command.is_none()
+            request.unsaved_answers < MAX_UNSAVED_ANSWERS
+                && request.delayed_command.is_none()
+                // The next lines wait for the results of those before.
+                && request.lines.as_ref().is_none_or(|lines| lines.step.is_none())
         })
     }
 

@@ -3,8 +3,10 @@
 //! Owns what each line is, what has arrived of the next one, and what was published so far.
 
 mod frozen;
+mod step;
 
 pub(super) use frozen::{FrozenLines, thaw};
+pub(in crate::engine) use step::LineStep;
 
 use crate::base::meter::Charge;
 use crate::http1::{Decoder, Error};
@@ -33,6 +35,12 @@ pub(in crate::engine) struct LineUpload {
     pub(in crate::engine) last_channel: Option<ChannelName<'static>>,
     /// The settings under which the request was judged, as a number that changes with them.
     pub(in crate::engine) judged_by: u32,
+    /// Lines that the log of a cluster has, and that have no results yet.
+    pub(in crate::engine) step: Option<Box<LineStep>>,
+    /// Whether the end after the last line was handed to the log of a cluster, or none is due.
+    pub(in crate::engine) is_end_handed: bool,
+    /// The id of that end.
+    pub(in crate::engine) ended: Option<MessageId>,
     /// Counts it among the requests that publish by lines.
     pub(in crate::engine) _open: Charge,
 }
@@ -107,6 +115,7 @@ impl LineUpload {
             plan.key.as_deref(),
         ];
         let names: usize = names.into_iter().flatten().map(str::len).sum();
-        size_of::<LineUpload>() + self.head.len() + names + self.lines.allocated_bytes()
+        let step = self.step.as_ref().map_or(0, |step| step.bytes());
+        size_of::<LineUpload>() + self.head.len() + names + self.lines.allocated_bytes() + step
     }
 }

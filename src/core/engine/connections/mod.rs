@@ -11,6 +11,7 @@
 //! - *Blocked is dequeued.* A connection with unsent bytes stands in none of the hub's lists.
 //! - *Closing is last.* An index is reused only after [`Connections::next_close`] returned it.
 
+mod ahead;
 mod conn;
 mod holders;
 mod line_upload;
@@ -23,7 +24,7 @@ mod write;
 pub use conn::{Access, ConnId};
 pub(super) use conn::{Conn, Flags};
 pub(super) use holders::CredentialRef;
-pub(super) use line_upload::{BodyEnd, LinePlan, LineUpload};
+pub(super) use line_upload::{BodyEnd, LinePlan, LineStep, LineUpload};
 pub(super) use request_state::{
     LingerBatch, LingeredMessage, ResponseOptions, UnfinishedMessage, Upload,
 };

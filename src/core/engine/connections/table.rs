@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::ahead::Ahead;
 use super::conn::{Access, Conn, ConnId, Flags};
 use super::holders::Holders;
 use super::request_state::RequestState;
@@ -23,6 +24,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::engine::stats::{CloseReason, Stats};
 use crate::hub::Hub;
+use crate::message::Seq;
 
 /// How long input is read and discarded after the last response. A socket closed with unread input
 /// is reset, and a reset destroys what the client has not yet read (RFC 9112, section 9.6).
@@ -69,6 +71,8 @@ pub(in crate::engine) struct Connections {
     pub(in crate::engine) line_requests: Arc<Meter>,
     /// Connections with buffered requests to process, each once.
     deferred_input: VecDeque<u32>,
+    /// Parked connections that are ahead of the hub.
+    ahead: Ahead,
     /// Connections whose sockets are to be closed.
     to_close: VecDeque<u32>,
     /// Whose rights the parked connections have.
@@ -113,6 +117,7 @@ impl Connections {
             buffers: Meter::new(config.max_buffer_bytes),
             line_requests: Meter::new(usize::MAX),
             deferred_input: VecDeque::new(),
+            ahead: Ahead::default(),
             to_close: VecDeque::new(),
             holders: Holders::new(keys),
             generation: 0,
@@ -431,6 +436,10 @@ impl Connections {
             }
             State::Held | State::Streaming => {
                 if conn.reader.is_unplaced() {
+                    if conn.reader.cursor > hub.head() {
+                        self.wait_ahead(index);
+                        return None;
+                    }
                     let waits = hub.enqueue(&mut conn.reader);
                     conn.flags.set(Flags::WAITED, waits);
                 }
@@ -479,6 +488,35 @@ impl Connections {
         let conn = self.table.remove(index as usize);
         self.states.leave(conn.state());
         Some(index)
+    }
+
+    /// Keeps a parked connection out of all lists until the hub has come to its cursor.
+    #[cold]
+    fn wait_ahead(&mut self, index: u32) {
+        let id = self.id(index);
+        let reader = &mut self[index].reader;
+        reader.wait_ahead();
+        let cursor = reader.cursor;
+        let Connections { ahead, table, .. } = self;
+        ahead.add(cursor, id, |cursor, id| {
+            let conn = table.get(id.index as usize);
+            conn.is_some_and(|conn| {
+                let is_same = conn.generation == id.generation && conn.reader.cursor == cursor;
+                is_same && conn.reader.is_ahead()
+            })
+        });
+    }
+
+    /// Whether the hub has come to the cursor of a connection that was ahead of it.
+    #[inline]
+    pub(in crate::engine) fn has_passed(&self, head: Seq) -> bool {
+        self.ahead.has_passed(head)
+    }
+
+    /// Removes and returns a place of a connection to whose cursor the hub has come; the connection
+    /// may be gone, or elsewhere.
+    pub(in crate::engine) fn next_passed(&mut self, head: Seq) -> Option<(Seq, ConnId)> {
+        self.ahead.next_passed(head)
     }
 
     /// Whether input of a connection should be read: not while it has responses to read first.

@@ -5,11 +5,13 @@
 //! be published is decided where requests are.
 
 use super::acknowledgements::{framing, write_error};
+use super::line_step::refuse_now;
 use super::publishing::{wait, wait_behind};
-use super::settle::{last_response, refuse_as, settle};
+use super::settle::{last_response, settle};
 use super::state::Delivery;
 use super::waiting::Answer;
-use crate::engine::connections::{Flags, LineUpload, State, Wire};
+use crate::base::wheel::SLOT_MS;
+use crate::engine::connections::{Flags, LineUpload, Wire};
 use crate::engine::response::Problem;
 use crate::engine::stats::Endpoint;
 use crate::http1::status;
@@ -23,6 +25,14 @@ pub(super) fn on_deadline(
     unsaved: Option<Mark>,
     wire: &mut impl Wire,
 ) {
+    let conn = &delivery.connections[index];
+    if conn
+        .line_upload()
+        .is_some_and(|upload| upload.step.is_some())
+    {
+        // The log of the cluster has lines of it; what became of them comes first.
+        return delivery.connections.arm_ms(index, SLOT_MS);
+    }
     let problem = may_go_on(delivery, index).err().unwrap_or_else(|| {
         let detail = "no line end came within --body-timeout";
         Problem::new(status::REQUEST_TIMEOUT, detail)
@@ -61,24 +71,21 @@ pub(in crate::engine) fn refuse(
     problem: Problem,
     unsaved: Option<Mark>,
 ) {
-    let published = upload.published;
-    let problem = problem.after_publishing(published);
-    if !upload.plan.has_acks {
-        return match unsaved.filter(|_| upload.newest.is_some()) {
-            Some(mark) => refuse_when_saved(delivery, index, upload, &problem, mark),
-            None => refuse_as(Endpoint::Publish, delivery, index, &problem, &upload.head),
-        };
+    let (published, has_acks) = (upload.published, upload.plan.has_acks);
+    if let Some(mark) = unsaved.filter(|_| upload.newest.is_some() && !has_acks) {
+        let problem = problem.after_publishing(published);
+        return refuse_when_saved(delivery, index, upload, &problem, mark);
     }
+    if !has_acks || !delivery.connections[index].awaits_log() {
+        return refuse_now(delivery, index, &upload, problem);
+    }
+    let problem = problem.after_publishing(published);
     let requests = &mut delivery.connections.stats.requests;
     requests.count(Endpoint::Publish, problem.status);
+    let mut last = Vec::new();
     let framing = framing(delivery, index);
-    if delivery.connections[index].awaits_log() {
-        let mut last = Vec::new();
-        write_error(&mut last, framing, &problem, published);
-        return wait_behind(delivery, index, last);
-    }
-    write_error(&mut delivery.response.out, framing, &problem, published);
-    delivery.connections.enter(index, State::Closing);
+    write_error(&mut last, framing, &problem, published);
+    wait_behind(delivery, index, last);
 }
 
 /// Keeps the response with an error until the log is saved up to a place. The request is kept

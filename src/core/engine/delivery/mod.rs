@@ -8,6 +8,7 @@
 //! `state`, `poll` → `batch`, and `deadlines` → `duplex` → `stream`.
 
 mod acknowledgements;
+mod ahead;
 mod batch;
 mod deadlines;
 mod deliver;
@@ -16,9 +17,11 @@ mod duplex;
 mod ends;
 mod expired;
 mod frozen;
+mod line_step;
 mod lines;
 mod linger;
 mod poll;
+mod published;
 mod publishing;
 mod retry_advice;
 mod review;
@@ -31,14 +34,18 @@ mod stream;
 mod waiting;
 
 pub(super) use acknowledgements::framing as framing_of_acknowledgements;
+pub(super) use ahead::place_passed;
 pub(super) use deadlines::serve_deadlines;
 pub(super) use deliver::deliver;
 pub(super) use duplex::{Followed, close as close_socket, echo_close, follow, tell_ends};
 pub(super) use frozen::{freeze, thaw};
+pub(super) use line_step::take_results as take_line_results;
 pub(super) use lines::{may_go_on, refuse as refuse_lines};
 pub(super) use poll::give_up_hold;
+pub(super) use published::{Form, Unnumbered, write_published};
 pub(super) use publishing::{
-    acknowledge, end_command, saved, wait as wait_for_log, wait_behind, write_error,
+    acknowledge, end_command, finish, saved, wait as wait_for_log, wait_behind, wait_for_ids,
+    wait_for_lines, write_error,
 };
 pub(super) use retry_advice::REFUSED_RETRY_MS;
 pub(super) use settle::{refuse, settle};

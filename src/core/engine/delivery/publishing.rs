@@ -5,21 +5,26 @@
 //! processed, so that many are saved together. The answers to commands of a WebSocket wait beside
 //! what it receives, in their order.
 
-use super::acknowledgements;
+use super::published::Unnumbered;
 use super::settle::settle;
 use super::state::Delivery;
-use super::waiting::{Answer, Waiting};
+use super::waiting::{Answer, Fate, Waiting};
+use super::{acknowledgements, duplex, line_step};
 use crate::engine::connections::{Flags, State, Wire, write_behind};
 use crate::engine::response::{KeepAlive, Problem};
 use crate::http1::status;
-use crate::log::Mark;
-use crate::ws::{self, Opcode};
-
-/// How long a publisher waits for the log, in milliseconds.
-const SAVE_TIMEOUT_MS: u64 = 5_000;
+use crate::log::cluster::Ticket;
+use crate::log::{Done, Mark};
+use crate::ws::{self, CloseCode, Opcode};
 
 /// Keeps a response until the log is saved up to a place.
 pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, answer: Answer) {
+    enter(delivery, index);
+    keep(delivery, index, mark, answer, None);
+}
+
+/// Puts a connection into the state of one that waits. A stream stays one.
+fn enter(delivery: &mut Delivery, index: u32) {
     let connections = &mut delivery.connections;
     if !matches!(
         connections[index].state(),
@@ -27,7 +32,32 @@ pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, a
     ) {
         connections.enter(index, State::Publishing);
     }
-    keep(delivery, index, mark, answer);
+}
+
+/// Keeps a response until the log of the cluster has numbered what it is made of.
+#[cold]
+pub(in crate::engine) fn wait_for_ids(
+    delivery: &mut Delivery,
+    index: u32,
+    ticket: Ticket,
+    answer: Answer,
+    unnumbered: Unnumbered,
+) {
+    enter(delivery, index);
+    let unnumbered = Some(Box::new(unnumbered));
+    keep(delivery, index, ticket.into(), answer, unnumbered);
+}
+
+/// Lets a request by lines wait for the results of its lines, of which this is the last ticket.
+/// `failed` is why the line behind them was not handed over.
+#[cold]
+pub(in crate::engine) fn wait_for_lines(
+    delivery: &mut Delivery,
+    index: u32,
+    last: Ticket,
+    failed: Option<Problem>,
+) {
+    keep(delivery, index, last.into(), Answer::Lines(failed), None);
 }
 
 /// Sends acknowledgements of a request by lines, which goes on: at once, or when the log is saved
@@ -49,19 +79,26 @@ pub(in crate::engine) fn acknowledge(
                 piece,
                 published_before,
             };
-            keep(delivery, index, mark, answer);
+            keep(delivery, index, mark, answer, None);
         }
     }
 }
 
-fn keep(delivery: &mut Delivery, index: u32, mark: Mark, answer: Answer) {
+fn keep(
+    delivery: &mut Delivery,
+    index: u32,
+    mark: Mark,
+    answer: Answer,
+    unnumbered: Option<Box<Unnumbered>>,
+) {
     let connections = &mut delivery.connections;
     connections.request_state(index).unsaved_answers += 1;
     delivery.publishing.push(Waiting {
         id: connections.id(index),
         mark,
-        due: connections.now().after_ms(SAVE_TIMEOUT_MS),
+        due: connections.now().after_ms(delivery.publishing.timeout_ms),
         answer,
+        unnumbered,
     });
 }
 
@@ -80,7 +117,27 @@ pub(in crate::engine) fn saved(
 ) {
     let is_ready = |waiting: &Waiting| is_saved(waiting.mark);
     while let Some(waiting) = delivery.publishing.pop_if(is_ready) {
-        answer(delivery, waiting, true, is_ready, wire);
+        answer(delivery, waiting, Fate::Done, is_ready, wire);
+    }
+}
+
+/// Answers the publisher whose ticket is done.
+pub(in crate::engine) fn finish(delivery: &mut Delivery, done: &Done, wire: &mut impl Wire) {
+    let mark = Mark::from(done.ticket);
+    let is_ready = |waiting: &Waiting| waiting.mark <= mark;
+    if let Some(first) = delivery.publishing.front()
+        && matches!(first.answer, Answer::Lines(_))
+    {
+        line_step::note(&mut delivery.connections, &delivery.hub, first.id, done);
+    }
+    let problem = done.result.err().map(Problem::from);
+    while let Some(mut waiting) = delivery.publishing.pop_if(is_ready) {
+        if let (Some(unnumbered), Ok(first)) = (waiting.unnumbered.take(), done.result) {
+            let text = unnumbered.number(&delivery.hub, first);
+            waiting.answer.set_result(text);
+        }
+        let fate = problem.as_ref().map_or(Fate::Done, Fate::Refused);
+        answer(delivery, waiting, fate, is_ready, wire);
     }
 }
 
@@ -89,7 +146,7 @@ pub(super) fn expire(delivery: &mut Delivery, wire: &mut impl Wire) {
     let now = delivery.now();
     let is_due = |waiting: &Waiting| waiting.due <= now;
     while let Some(waiting) = delivery.publishing.pop_if(is_due) {
-        answer(delivery, waiting, false, is_due, wire);
+        answer(delivery, waiting, Fate::Late, is_due, wire);
     }
 }
 
@@ -98,7 +155,7 @@ pub(super) fn expire(delivery: &mut Delivery, wire: &mut impl Wire) {
 fn answer(
     delivery: &mut Delivery,
     waiting: Waiting,
-    is_saved: bool,
+    fate: Fate<'_>,
     is_ready: impl Fn(&Waiting) -> bool,
     wire: &mut impl Wire,
 ) {
@@ -121,9 +178,16 @@ fn answer(
     if was_full {
         delivery.connections.defer_input(index);
     }
-    let ends = !is_saved && matches!(answer, Answer::Acknowledgements { .. });
+    let is_done = matches!(fate, Fate::Done);
+    if let Answer::Lines(failed) = answer {
+        return line_step::finish(delivery, index, fate, failed, wire);
+    }
+    if matches!(answer, Answer::Silence) && !is_done {
+        close_raw(delivery, index, fate);
+    }
+    let ends = !is_done && matches!(answer, Answer::Acknowledgements { .. });
     let closes = is_last && delivery.drain.is_some();
-    write(delivery, index, answer, is_saved, closes);
+    write(delivery, index, answer, fate, closes);
     let next = delivery.publishing.front();
     if !ends && next.is_some_and(|next| next.id == id && is_ready(next)) {
         return;
@@ -168,12 +232,26 @@ fn answer(
     settle(delivery, index, wire);
 }
 
+/// Closes a raw WebSocket whose message was refused.
+#[cold]
+fn close_raw(delivery: &mut Delivery, index: u32, fate: Fate<'_>) {
+    if let Some(problem) = fate.problem()
+        && delivery.connections[index].is_duplex()
+    {
+        let reason = ws::shortened(problem.detail());
+        duplex::close(delivery, index, CloseCode::TryLater, reason);
+    }
+}
+
 /// Appends the response to one publisher. `closes`: it is the last of its connection, as the server
 /// drains.
-fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool, closes: bool) {
+fn write(delivery: &mut Delivery, index: u32, answer: Answer, fate: Fate<'_>, closes: bool) {
     let framing = acknowledgements::framing(delivery, index);
-    if !is_saved && acknowledgements::is_refused(delivery, index) {
-        return acknowledgements::write_not_saved(delivery, index, &not_saved());
+    let problem = fate.problem();
+    if let Some(problem) = &problem
+        && acknowledgements::is_refused(delivery, index)
+    {
+        return acknowledgements::write_not_saved(delivery, index, problem);
     }
     let Delivery {
         connections,
@@ -181,7 +259,7 @@ fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool, cl
         ..
     } = delivery;
     let stats = &mut connections.stats;
-    if !is_saved {
+    if matches!(fate, Fate::Late) {
         stats.unsaved_answers += 1;
     }
     match answer {
@@ -193,17 +271,16 @@ fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool, cl
             if closes {
                 context.keep_alive = KeepAlive::Close;
             }
-            let status = match (&json, is_saved) {
-                (_, false) => {
-                    let problem = not_saved();
-                    response.problem(&problem, &context);
+            let status = match (&json, &problem) {
+                (_, Some(problem)) => {
+                    response.problem(problem, &context);
                     problem.status
                 }
-                (Some(json), true) => {
+                (Some(json), None) => {
                     response.json(&context, json);
                     status::OK
                 }
-                (None, true) => {
+                (None, None) => {
                     response.no_content(&context);
                     204
                 }
@@ -212,26 +289,26 @@ fn write(delivery: &mut Delivery, index: u32, answer: Answer, is_saved: bool, cl
             log::debug!(target: "encke::access", "connection {index}: {status} for what was to be saved");
         }
         Answer::Written(bytes) => response.out.extend_from_slice(&bytes),
-        Answer::Acknowledgements { piece, .. } if is_saved => {
-            response.out.extend_from_slice(&piece);
-        }
         Answer::Acknowledgements {
-            published_before, ..
-        } => acknowledgements::write_error(
-            &mut response.out,
-            framing,
-            &not_saved(),
+            piece,
             published_before,
-        ),
+        } => match &problem {
+            None => response.out.extend_from_slice(&piece),
+            Some(problem) => {
+                let out = &mut response.out;
+                acknowledgements::write_error(out, framing, problem, published_before);
+            }
+        },
         Answer::Command { object, reference } => {
             ws::write(&mut response.out, Opcode::Text, |out| {
-                match is_saved {
-                    true => out.extend_from_slice(&object),
-                    false => write_error(out, &not_saved()),
+                match &problem {
+                    None => out.extend_from_slice(&object),
+                    Some(problem) => write_error(out, problem),
                 }
                 end_command(out, reference.as_deref());
             });
         }
+        Answer::Silence | Answer::Lines(_) => {}
     }
 }
 
@@ -248,12 +325,4 @@ pub(in crate::engine) fn end_command(out: &mut Vec<u8>, reference: Option<&str>)
         out.extend_from_slice(reference.as_bytes());
     }
     out.push(b'}');
-}
-
-fn not_saved() -> Problem {
-    Problem::unavailable(
-        "this was not saved in time, and may have been done all the same; to publish again, repeat \
-         the request with the same Idempotency-Key",
-        1,
-    )
 }

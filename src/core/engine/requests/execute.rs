@@ -7,12 +7,13 @@ use super::channels::{Listing, delete_history, show_channel};
 use super::connections::{Action, Search};
 use super::deferred::{Deferred, DeferredResponse};
 use super::metrics;
-use super::publish::{accept, publish_batch, write_published};
+use super::publish::{accept, hand_over_batch, publish_batch};
 use super::state::Requests;
 use crate::encode::cursor_object;
 use crate::engine::connections::{Flags, State};
 use crate::engine::delivery::{
-    Answer, Delivery, ReceiveRequest, open_poll, open_stream, start, wait_for_log,
+    Answer, Delivery, Form, ReceiveRequest, Unnumbered, open_poll, open_stream, start,
+    wait_for_ids, wait_for_log, write_published,
 };
 use crate::engine::response::{
     BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
@@ -21,7 +22,8 @@ use crate::engine::routing::{AuthorizationContext, Operation, Route, callback_of
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method, status};
 use crate::hub::Refusal;
-use crate::log::Mark;
+use crate::log::cluster::Ticket;
+use crate::log::{Clustered, Log, Mark, Placed};
 use crate::message::{Draft, DraftKind};
 
 /// The fields that pages of other origins may send beyond those that need no preflight: the ones
@@ -196,6 +198,9 @@ fn execute<'b>(
             };
             let buffers = &delivery.connections.buffers;
             requests.check_room_to_wait(buffers, 0)?;
+            if let Log::Clustered(log) = &mut requests.log {
+                return hand_over(log, delivery, index, head, context, draft);
+            }
             let published = requests.log.publish(hub, draft);
             let published = published.map_err(|(refusal, _)| Problem::from(refusal))?;
             if let Some(mark) = requests.log.unsaved_publish(&published, end) {
@@ -213,6 +218,15 @@ fn execute<'b>(
             let rights = requests.authorizer.rights();
             let permit = |name: &str| publish_to(rights, &identity, access, name);
             let max_bytes = requests.max_body_bytes;
+            if let Log::Clustered(log) = &mut requests.log {
+                let handed = hand_over_batch(log, hub, body, max_bytes, permit)?;
+                let Some((ticket, unnumbered)) = handed else {
+                    response.json(context, b"{\"published\":[]}");
+                    return Ok(Reply::Now(200));
+                };
+                await_ids(delivery, index, head, context, ticket, unnumbered);
+                return Ok(Reply::Unsaved);
+            }
             let (answer, newest) = publish_batch(&mut requests.log, hub, body, max_bytes, permit)?;
             if let Some(mark) = newest.and_then(|newest| requests.log.unsaved(newest)) {
                 await_log(delivery, index, head, context, mark, Some(answer));
@@ -237,6 +251,12 @@ fn execute<'b>(
         Operation::ShowChannel(name) => response.json(context, &show_channel(hub, &name)?),
         Operation::DeleteHistory(name) => {
             requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
+            if let Log::Clustered(log) = &mut requests.log {
+                // Another node may know the channel even if this one does not.
+                let ticket = log.delete(&name)?;
+                await_log(delivery, index, head, context, ticket.into(), None);
+                return Ok(Reply::Unsaved);
+            }
             delete_history(&mut requests.log, hub, &name)?;
             if let Some(mark) = requests.log.unsaved_end() {
                 await_log(delivery, index, head, context, mark, None);
@@ -255,10 +275,10 @@ fn execute<'b>(
         Operation::Readyz if delivery.drain.is_some() => {
             return Err(draining());
         }
-        Operation::Readyz if !requests.log.is_healthy() => {
-            return Err(Refusal::LogFails.into());
-        }
-        Operation::Readyz => response.text(context, "ready\n"),
+        Operation::Readyz => match requests.log.unready() {
+            None => response.text(context, "ready\n"),
+            Some(reason) => return Err(unready(reason)),
+        },
         Operation::Metrics => {
             let tokens = requests.authorizer.tokens().counts();
             let text = metrics::text(delivery, tokens, requests.log.refused());
@@ -285,9 +305,10 @@ fn execute<'b>(
             return Err(draining());
         }
         Operation::Preflight(Route::Readyz)
-            if !requests.log.is_healthy() && head.preflight_method.is_none() =>
+            if head.preflight_method.is_none()
+                && let Some(reason) = requests.log.unready() =>
         {
-            return Err(Refusal::LogFails.into());
+            return Err(unready(reason));
         }
         Operation::Preflight(route) => {
             write_preflight(response, context, head, route);
@@ -295,6 +316,32 @@ fn execute<'b>(
         }
     }
     Ok(Reply::Now(200))
+}
+
+/// Hands a message to the log of a cluster.
+#[cold]
+fn hand_over(
+    log: &mut Clustered,
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    context: &ResponseContext<'_>,
+    draft: Draft<'_>,
+) -> Result<Reply, Problem> {
+    let Delivery { hub, response, .. } = delivery;
+    let channel = draft.channel.clone();
+    let placed = log.publish(hub, draft);
+    match placed.map_err(|(refusal, _)| Problem::from(refusal))? {
+        Placed::Now(published) => {
+            response.json_with(context, |out| write_published(out, &channel, &published));
+            Ok(Reply::Now(200))
+        }
+        Placed::Later { ticket, message } => {
+            let unnumbered = Unnumbered::one(Form::One, &channel, message);
+            await_ids(delivery, index, head, context, ticket, unnumbered);
+            Ok(Reply::Unsaved)
+        }
+    }
 }
 
 /// Serves a receiving endpoint.
@@ -364,18 +411,53 @@ pub(super) fn await_log(
     mark: Mark,
     json: Option<Vec<u8>>,
 ) {
+    let answer = answer_later(index, head, context, json);
+    wait_for_log(delivery, index, mark, answer);
+}
+
+/// Keeps the response to the present request until the log of the cluster has numbered what it is
+/// made of.
+#[cold]
+fn await_ids(
+    delivery: &mut Delivery,
+    index: u32,
+    head: &Head<'_>,
+    context: &ResponseContext<'_>,
+    ticket: Ticket,
+    unnumbered: Unnumbered,
+) {
+    let answer = answer_later(index, head, context, None);
+    wait_for_ids(delivery, index, ticket, answer, unnumbered);
+}
+
+fn answer_later(
+    index: u32,
+    head: &Head<'_>,
+    context: &ResponseContext<'_>,
+    json: Option<Vec<u8>>,
+) -> Answer {
     log::debug!(
         target: "encke::access",
-        "connection {index}: {:?} {} waits to be saved",
+        "connection {index}: {:?} {} waits for the log",
         head.method,
         head.path.escape_ascii(),
     );
-    let answer = Answer::Http {
+    Answer::Http {
         context: context.without_callback(),
         endpoint: endpoint_of(Route::of(head.path)),
         json,
-    };
-    wait_for_log(delivery, index, mark, answer);
+    }
+}
+
+/// Why the server should be sent no clients.
+fn unready(reason: Refusal) -> Problem {
+    match reason {
+        Refusal::LogSilent { silent_s } => {
+            let detail = format!("this node has not heard the engine for {silent_s} s");
+            Problem::new(503, detail).with("Retry-After", "5")
+        }
+        reason => reason.into(),
+    }
 }
 
 fn draining() -> Problem {

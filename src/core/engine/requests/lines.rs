@@ -8,19 +8,21 @@
 //! or until the acknowledgements before it are read.
 
 use super::execute::{authorize, await_log, context_of, invite_body, record, refuse_before_body};
-use super::publish::write_published;
 use super::socket::identity;
 use super::state::Requests;
 use crate::base::meter::Charge;
-use crate::engine::connections::{BodyEnd, CredentialRef, Flags, LinePlan, LineUpload, State};
+use crate::engine::connections::{
+    BodyEnd, CredentialRef, Flags, LinePlan, LineStep, LineUpload, State,
+};
 use crate::engine::delivery::{
-    Delivery, acknowledge, framing_of_acknowledgements, may_go_on, refuse_lines,
+    Delivery, acknowledge, framing_of_acknowledgements, may_go_on, refuse_lines, take_line_results,
+    wait_for_lines, write_published,
 };
 use crate::engine::response::{Problem, ResponseContext};
 use crate::engine::routing::{Identity, Operation, Route, publish_to};
 use crate::http1::{self, Decoder, Head, Outcome, Scan, status};
 use crate::hub::{Hub, Published};
-use crate::log::Mark;
+use crate::log::{Clustered, Log, Mark};
 use crate::message::lines::{LineBuffer, LineError, parse_line, without_mark};
 use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
 
@@ -82,6 +84,9 @@ pub(super) fn begin(
         is_last_new: false,
         last_channel: None,
         judged_by: requests.authorizer.changes(),
+        step: None,
+        is_end_handed: false,
+        ended: None,
         _open: open,
     });
     connections.enter(index, State::Body);
@@ -138,7 +143,16 @@ pub(super) fn proceed(
     bytes: &[u8],
 ) -> Option<usize> {
     let taken = upload.take(bytes);
-    match step(requests, delivery, index, &mut upload) {
+    let mut outcome = step(requests, delivery, index, &mut upload);
+    if let Some(step) = &upload.step {
+        if let Some(last) = step.last_ticket() {
+            keep(delivery, index, upload);
+            wait_for_lines(delivery, index, last, outcome.err());
+            return Some(taken);
+        }
+        outcome = take_line_results(delivery, index, &mut upload, None).and(outcome);
+    }
+    match outcome {
         Ok(Step::Waits) => keep(delivery, index, upload),
         Ok(Step::NeedsInput) => {
             upload.lines.shrink();
@@ -285,26 +299,35 @@ impl Publisher<'_> {
             return Ok(false);
         };
         upload.line += 1;
-        let in_line = |problem: Problem| problem.in_line(upload.line);
-        let published = self.publish(&upload.plan, line, upload.line);
-        if let Some((channel, published)) = published.map_err(in_line)? {
-            upload.published += 1;
-            upload.last = Some(published.id);
-            upload.note_newest(published.id);
-            upload.is_last_new = published.id.seq == self.delivery.hub.head();
-            upload.last_channel = channel;
+        let number = upload.line;
+        let in_line = |problem: Problem| problem.in_line(number);
+        let draft = self.prepare(&upload.plan, line, number);
+        let Some(draft) = draft.map_err(in_line)? else {
+            return Ok(true);
+        };
+        if let Log::Clustered(log) = &mut self.requests.log {
+            let step = upload.step.get_or_insert_default();
+            let handed = hand_over(log, &mut self.delivery.hub, step, Some(number), draft);
+            handed.map_err(in_line)?;
+            return Ok(true);
         }
+        let published = self.publish(&upload.plan, draft);
+        let (channel, published) = published.map_err(in_line)?;
+        upload.published += 1;
+        upload.last = Some(published.id);
+        upload.note_newest(published.id);
+        upload.is_last_new = published.id.seq == self.delivery.hub.head();
+        upload.last_channel = channel;
         Ok(true)
     }
 
-    /// Publishes a line; `None` if it is empty. Returns the channel too, if the line names it and
-    /// it may have to end.
-    fn publish(
+    /// The message that a line is, if it may be published; `None` if it is empty.
+    fn prepare(
         &mut self,
         plan: &LinePlan,
         line: &[u8],
         number: u64,
-    ) -> Result<Option<(Option<ChannelName<'static>>, Published)>, Problem> {
+    ) -> Result<Option<Draft<'static>>, Problem> {
         if line.len() > self.max_bytes {
             return Err(too_long(self.max_bytes));
         }
@@ -314,12 +337,21 @@ impl Publisher<'_> {
         let key = plan.key.as_ref();
         // fault: lines-share-a-key
         draft.key = key.map(|key| key.of_part(number));
-        let names_itself = plan.channel.is_none();
-        if names_itself {
+        if plan.channel.is_none() {
             let rights = self.requests.authorizer.rights();
             let access = self.delivery.connections[self.index].access;
             publish_to(rights, &self.identity, access, &draft.channel)?;
         }
+        Ok(Some(draft))
+    }
+
+    /// Publishes a line. Returns the channel too, if the line names it and it may have to end.
+    fn publish(
+        &mut self,
+        plan: &LinePlan,
+        draft: Draft<'static>,
+    ) -> Result<(Option<ChannelName<'static>>, Published), Problem> {
+        let names_itself = plan.channel.is_none();
         let channel = (names_itself && plan.ends || plan.has_acks).then(|| draft.channel.clone());
         let published = publish(self.requests, self.delivery, draft)?;
         self.delivery.connections.stats.lines += 1;
@@ -327,8 +359,23 @@ impl Publisher<'_> {
             write_published(self.acknowledged, channel, &published);
             self.acknowledged.push(b'\n');
         }
-        Ok(Some((channel.filter(|_| names_itself), published)))
+        Ok((channel.filter(|_| names_itself), published))
     }
+}
+
+/// Hands a line, or the end after the last, to the log of a cluster.
+fn hand_over(
+    log: &mut Clustered,
+    hub: &mut Hub,
+    step: &mut LineStep,
+    number: Option<u64>,
+    draft: Draft<'static>,
+) -> Result<(), Problem> {
+    let channel = draft.channel.clone();
+    let placed = log.publish(hub, draft);
+    let placed = placed.map_err(|(refusal, _)| Problem::from(refusal))?;
+    step.push(number, channel, placed);
+    Ok(())
 }
 
 /// Publishes one line, or the end after the last.
@@ -389,6 +436,21 @@ fn finish(
     index: u32,
     mut upload: Box<LineUpload>,
 ) {
+    if let Log::Clustered(log) = &mut requests.log
+        && !std::mem::replace(&mut upload.is_end_handed, true)
+        && let Some(end) = due_end(&delivery.hub, &upload)
+    {
+        let step = upload.step.get_or_insert_default();
+        if let Err(problem) = hand_over(log, &mut delivery.hub, step, None, end) {
+            return refuse_lines(delivery, index, upload, problem, None);
+        }
+        if let Some(ticket) = step.last_ticket() {
+            keep(delivery, index, upload);
+            return wait_for_lines(delivery, index, ticket, None);
+        }
+        // It was published before, so it has a result.
+        drop(take_line_results(delivery, index, &mut upload, None));
+    }
     let ended = match publish_end(requests, delivery, &upload) {
         Ok(ended) => ended,
         Err(problem) => {
@@ -438,19 +500,27 @@ fn publish_end(
     delivery: &mut Delivery,
     upload: &LineUpload,
 ) -> Result<Option<MessageId>, Problem> {
+    if upload.is_end_handed {
+        return Ok(upload.ended);
+    }
+    match due_end(&delivery.hub, upload) {
+        None => Ok(None),
+        Some(end) => Ok(Some(publish(requests, delivery, end)?.id)),
+    }
+}
+
+/// The end that is to be published after the lines of a request.
+fn due_end(hub: &Hub, upload: &LineUpload) -> Option<Draft<'static>> {
     let plan = &upload.plan;
     let channel = plan.channel.as_ref().or(upload.last_channel.as_ref());
-    let Some(channel) = channel.filter(|_| plan.ends) else {
-        return Ok(None);
-    };
-    if is_published_after(&delivery.hub, channel, upload) {
-        return Ok(None);
+    let channel = channel.filter(|_| plan.ends)?;
+    if is_published_after(hub, channel, upload) {
+        return None;
     }
-    let end = Draft {
+    Some(Draft {
         key: plan.key.as_ref().map(|key| key.of_part("end")),
         ..Draft::end(channel.clone())
-    };
-    Ok(Some(publish(requests, delivery, end)?.id))
+    })
 }
 
 /// Whether the last line is one of an earlier request with the same key, and something was

@@ -2,11 +2,12 @@
 //!
 //! Owns the response bodies of `/publish`. All or nothing: what is refused has changed nothing.
 
-use crate::encode::write_json_string;
+use crate::engine::delivery::{Form, Unnumbered, write_published};
 use crate::engine::response::Problem;
-use crate::hub::{Hub, Published, Refusal};
-use crate::log::Log;
-use crate::message::{Data, Seq, lines};
+use crate::hub::{Hub, Refusal};
+use crate::log::cluster::Ticket;
+use crate::log::{Clustered, Log};
+use crate::message::{Data, Draft, Seq, lines};
 
 /// The most lines in one batch: they are published in one tick.
 const MAX_LINES: usize = 10_000;
@@ -30,24 +31,7 @@ pub(super) fn publish_batch(
     max_body_bytes: usize,
     permit: impl Fn(&str) -> Result<(), Problem>,
 ) -> Result<(Vec<u8>, Option<Seq>), Problem> {
-    let drafts = lines::parse(body, max_body_bytes).map_err(|error| {
-        let detail = error.to_string();
-        match error.is_too_large() {
-            true => Problem::new(413, detail),
-            false => Problem::bad(detail),
-        }
-    })?;
-    if drafts.len() > MAX_LINES {
-        let detail = format!("{} lines; a batch has at most {MAX_LINES}", drafts.len());
-        return Err(Problem::new(413, detail));
-    }
-    // Lines of a batch often have one channel, and a judgement compares it with many patterns.
-    // fault: first-line-alone-is-judged
-    for (place, draft) in drafts.iter().enumerate() {
-        if place == 0 || drafts[place - 1].channel != draft.channel {
-            permit(&draft.channel)?;
-        }
-    }
+    let drafts = parse_batch(body, max_body_bytes, permit)?;
     let published = log.publish_all(hub, drafts).map_err(refuse_batch)?;
     let mut answer = b"{\"published\":[".to_vec();
     for (index, (channel, published)) in published.iter().enumerate() {
@@ -66,6 +50,49 @@ pub(super) fn publish_batch(
     Ok((answer, newest))
 }
 
+/// Hands a batch to the log of a cluster, and returns the result without ids; `None` if it is empty.
+pub(super) fn hand_over_batch(
+    log: &mut Clustered,
+    hub: &mut Hub,
+    body: &[u8],
+    max_body_bytes: usize,
+    permit: impl Fn(&str) -> Result<(), Problem>,
+) -> Result<Option<(Ticket, Unnumbered)>, Problem> {
+    let drafts = parse_batch(body, max_body_bytes, permit)?;
+    if drafts.is_empty() {
+        return Ok(None);
+    }
+    let ticket = log.publish_all(hub, &drafts).map_err(refuse_batch)?;
+    Ok(Some((ticket, Unnumbered::of(Form::Batch, &drafts))))
+}
+
+/// The messages of a batch, which may be published.
+fn parse_batch(
+    body: &[u8],
+    max_body_bytes: usize,
+    permit: impl Fn(&str) -> Result<(), Problem>,
+) -> Result<Vec<Draft<'static>>, Problem> {
+    let drafts = lines::parse(body, max_body_bytes).map_err(|error| {
+        let detail = error.to_string();
+        match error.is_too_large() {
+            true => Problem::new(413, detail),
+            false => Problem::bad(detail),
+        }
+    })?;
+    if drafts.len() > MAX_LINES {
+        let detail = format!("{} lines; a batch has at most {MAX_LINES}", drafts.len());
+        return Err(Problem::new(413, detail));
+    }
+    // Lines of a batch often have one channel, and a judgement compares it with many patterns.
+    // fault: first-line-alone-is-judged
+    for (place, draft) in drafts.iter().enumerate() {
+        if place == 0 || drafts[place - 1].channel != draft.channel {
+            permit(&draft.channel)?;
+        }
+    }
+    Ok(drafts)
+}
+
 /// Says which message of a batch is too large; otherwise as for one message.
 fn refuse_batch(refusal: Refusal) -> Problem {
     let Refusal::TooLargeForChannel { max_bytes, place } = refusal else {
@@ -77,15 +104,4 @@ fn refuse_batch(refusal: Refusal) -> Problem {
          (max-message-bytes of its policy)"
     );
     Problem::new(413, detail)
-}
-
-/// Appends what one message got.
-pub(super) fn write_published(out: &mut Vec<u8>, channel: &str, published: &Published) {
-    out.extend_from_slice(b"{\"id\":\"");
-    published.id.write(out);
-    out.extend_from_slice(b"\",\"channel\":");
-    write_json_string(out, channel);
-    out.extend_from_slice(b",\"subscribers\":");
-    out.extend_from_slice(itoa::Buffer::new().format(published.subscribers).as_bytes());
-    out.push(b'}');
 }

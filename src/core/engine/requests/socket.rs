@@ -5,19 +5,20 @@
 //! commands, a refusal closes the connection.
 
 use super::command::{self, Command};
-use super::publish::write_published;
 use super::state::Requests;
 use crate::encode::{cursor_object, gap_object, write_json_strings};
 use crate::engine::delivery::{
-    Answer, Delivery, Followed, close_socket, end_command, follow, tell_ends, wait_behind,
-    wait_for_log, write_error,
+    Answer, Delivery, Followed, Form, Unnumbered, close_socket, end_command, follow, tell_ends,
+    wait_behind, wait_for_ids, wait_for_log, write_error, write_published,
 };
 use crate::engine::response::Problem;
 use crate::engine::routing::{Identity, Names, Since, publish_to, receive_from, serves_publishing};
 use crate::hub::Published;
+use crate::log::cluster::Ticket;
+use crate::log::{Log, Placed};
 use crate::message::{ChannelName, Data, Draft};
 use crate::transport::Options;
-use crate::ws::{self, CloseCode, MAX_REASON_BYTES, Opcode};
+use crate::ws::{self, CloseCode, Opcode};
 
 /// Why a raw socket may send nothing.
 pub(super) const ONLY_RECEIVES: &str =
@@ -55,6 +56,13 @@ pub(super) fn execute(
 enum Executed<'t> {
     Followed(Names<'static>, Followed),
     Published(ChannelName<'t>, Published),
+    /// To be answered when the log of the cluster has it.
+    HandedOver {
+        channel: ChannelName<'t>,
+        ticket: Ticket,
+        /// As in [`Placed::Later`].
+        message: Option<Published>,
+    },
 }
 
 /// Executes a command, and writes the frame that answers it.
@@ -77,12 +85,26 @@ fn answer(requests: &mut Requests, delivery: &mut Delivery, index: u32, text: &s
         let answer = Answer::Command { object, reference };
         return wait_for_log(delivery, index, mark, answer);
     }
+    if let Ok(Executed::HandedOver {
+        channel,
+        ticket,
+        message,
+    }) = &executed
+    {
+        let answer = Answer::Command {
+            object: Vec::new(),
+            reference: reference.map(Box::from),
+        };
+        let unnumbered = Unnumbered::one(Form::Command, channel, *message);
+        return wait_for_ids(delivery, index, *ticket, answer, unnumbered);
+    }
     let out = &mut delivery.response.out;
     let before = out.len();
     ws::write(out, Opcode::Text, |out| {
         match &executed {
             Ok(Executed::Followed(names, followed)) => write_followed(out, names, *followed),
             Ok(Executed::Published(channel, published)) => write_accepted(out, channel, published),
+            Ok(Executed::HandedOver { .. }) => unreachable!("its answer waits"),
             Err(problem) => write_error(out, problem),
         }
         end_command(out, reference);
@@ -113,8 +135,14 @@ fn execute_command<'t>(
         }
         Command::Publish(draft) => {
             let channel = draft.channel.clone();
-            let published = publish(requests, delivery, index, draft)?;
-            Ok(Executed::Published(channel, published))
+            Ok(match publish(requests, delivery, index, draft)? {
+                Placed::Now(published) => Executed::Published(channel, published),
+                Placed::Later { ticket, message } => Executed::HandedOver {
+                    channel,
+                    ticket,
+                    message,
+                },
+            })
         }
     }
 }
@@ -156,7 +184,7 @@ fn publish(
     delivery: &mut Delivery,
     index: u32,
     draft: Draft<'_>,
-) -> Result<Published, Problem> {
+) -> Result<Placed, Problem> {
     let identity = identity(requests, delivery, index)?;
     let access = delivery.connections[index].access;
     let rights = requests.authorizer.rights();
@@ -170,8 +198,12 @@ fn publish(
         return Err(Problem::unavailable(detail, 1));
     }
     requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
-    let published = requests.log.publish(&mut delivery.hub, draft);
-    published.map_err(|(refusal, _)| Problem::from(refusal))
+    let hub = &mut delivery.hub;
+    let placed = match &mut requests.log {
+        Log::Clustered(log) => log.publish(hub, draft),
+        log => log.publish(hub, draft).map(Placed::Now),
+    };
+    placed.map_err(|(refusal, _)| Problem::from(refusal))
 }
 
 /// Publishes what a raw socket sends to the channel that it follows. A refusal ends it.
@@ -193,21 +225,20 @@ fn publish_raw(
     drop(followed);
     let name = delivery.hub.channel(channel).name().to_owned();
     let name = ChannelName::parse(name.into_bytes()).expect("a channel has a valid name");
-    if let Err(problem) = publish(requests, delivery, index, Draft::new(name, data)) {
-        let code = match problem.status {
-            413 => CloseCode::TooLarge,
-            503 => CloseCode::TryLater,
-            _ => CloseCode::Refused,
-        };
-        close_socket(delivery, index, code, shortened(problem.detail()));
+    match publish(requests, delivery, index, Draft::new(name, data)) {
+        Ok(Placed::Now(_)) => {}
+        Ok(Placed::Later { ticket, .. }) => {
+            wait_for_log(delivery, index, ticket.into(), Answer::Silence);
+        }
+        Err(problem) => {
+            let code = match problem.status {
+                413 => CloseCode::TooLarge,
+                503 => CloseCode::TryLater,
+                _ => CloseCode::Refused,
+            };
+            close_socket(delivery, index, code, ws::shortened(problem.detail()));
+        }
     }
-}
-
-/// As much of a text as the reason of a close frame holds.
-fn shortened(text: &str) -> &str {
-    let is_end = |&end: &usize| text.is_char_boundary(end);
-    let end = (0..=text.len().min(MAX_REASON_BYTES)).rev().find(is_end);
-    &text[..end.unwrap_or(0)]
 }
 
 /// The identity that the credential of a parked socket, or of a request that publishes by lines,

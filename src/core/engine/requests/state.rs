@@ -68,10 +68,10 @@ impl Requests {
         bytes: usize,
     ) -> Result<(), Refusal> {
         match &mut self.log {
-            Log::Saved(saved) if !buffers.has_room(bytes + WAITING_BYTES) => {
-                Err(saved.refuse_busy())
-            }
-            _ => Ok(()),
+            Log::Memory(_) => Ok(()),
+            _ if buffers.has_room(bytes + WAITING_BYTES) => Ok(()),
+            Log::Saved(saved) => Err(saved.refuse_busy()),
+            Log::Clustered(clustered) => Err(clustered.refuse_busy()),
         }
     }
 

@@ -144,6 +144,39 @@ impl From<Refusal> for Problem {
                 "messages cannot be saved now, as the log of the server says; publish again later",
                 5,
             ),
+            Refusal::LogWarming => Problem::unavailable(
+                "this node has not read the log of the cluster yet; use another, or try again later",
+                2,
+            ),
+            Refusal::LogSilent { silent_s } => Problem::new(
+                503,
+                format!("the engine has not answered for {silent_s} s; nothing was published"),
+            )
+            .with("Retry-After", "5"),
+            Refusal::LogUndecided { silent_s } => Problem::new(
+                503,
+                format!(
+                    "the engine has not answered for {silent_s} s, and this may have been accepted; \
+                     repeat it with the same Idempotency-Key"
+                ),
+            )
+            .with("Retry-After", "5"),
+            Refusal::LogFull => Problem::unavailable(
+                "the engine has no memory for more messages; nothing was published",
+                5,
+            ),
+            Refusal::LogRefused => Problem::unavailable(
+                "the engine refused this, as the log of the server says; nothing was published",
+                5,
+            ),
+            Refusal::LogHalted => Problem::unavailable(
+                "this node does not follow the cluster any more; use another",
+                5,
+            ),
+            Refusal::TooManyTogether => Problem::new(
+                413,
+                "the engine does not take so many messages at once; publish fewer together",
+            ),
             Refusal::Busy => Problem::unavailable(
                 "message memory (--history-total-bytes) is full of messages that readers have not \
                  received yet; publish again shortly",

@@ -70,7 +70,8 @@ impl Reader {
         FrozenReader {
             cursor: self.cursor,
             place: match self.place {
-                Place::Nowhere => FrozenPlace::Nowhere,
+                // No reader of a single server is ahead.
+                Place::Nowhere | Place::Ahead => FrozenPlace::Nowhere,
                 Place::Queued => FrozenPlace::Queued,
                 Place::Paused => FrozenPlace::Paused,
             },

@@ -123,6 +123,9 @@ pub(in crate::engine::connections) fn thaw(
         is_last_new: frozen.is_last_new,
         last_channel: frozen.last_channel.map(ChannelName::into_owned),
         judged_by: frozen.judged_by,
+        step: None,
+        is_end_handed: false,
+        ended: None,
         _open: counted,
     })
 }

@@ -84,6 +84,9 @@ impl<'a> From<&'a Answer> for FrozenAnswer<'a> {
                 piece: Bytes(piece),
                 published_before: *published_before,
             },
+            Answer::Silence | Answer::Lines(_) => {
+                unreachable!("the node of a cluster is not handed over")
+            }
             Answer::Command { object, reference } => FrozenAnswer::Command {
                 object: Bytes(object),
                 reference: reference.as_deref(),
@@ -110,6 +113,7 @@ pub(in crate::engine::delivery) fn thaw<R: Read>(
             mark: frozen.mark,
             due: frozen.due,
             answer: Answer::try_from(frozen.answer)?,
+            unnumbered: None,
         };
         let is_after = |last: &Waiting| last.mark <= waiting.mark && last.due <= waiting.due;
         if !publishing.back().is_none_or(is_after) {

@@ -1,0 +1,112 @@
+//! What publishers are told of their messages, and of those that have no ids yet.
+//!
+//! Owns the JSON of results. In a cluster the log gives the ids, so a response is kept as what it
+//! is to be made of.
+
+use crate::encode::write_json_string;
+use crate::hub::{Hub, Published};
+use crate::log::First;
+use crate::message::{Draft, DraftKind};
+
+/// Appends what one message got.
+pub(in crate::engine) fn write_published(out: &mut Vec<u8>, channel: &str, published: &Published) {
+    out.extend_from_slice(b"{\"id\":\"");
+    published.id.write(out);
+    out.extend_from_slice(b"\",\"channel\":");
+    write_json_string(out, channel);
+    out.extend_from_slice(b",\"subscribers\":");
+    out.extend_from_slice(itoa::Buffer::new().format(published.subscribers).as_bytes());
+    out.push(b'}');
+}
+
+/// The form of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Form {
+    /// The object of one message.
+    One,
+    /// The list of a batch.
+    Batch,
+    /// That of a command of a WebSocket, without its last members.
+    Command,
+}
+
+/// A result whose messages have no ids yet.
+pub(in crate::engine) struct Unnumbered {
+    form: Form,
+    messages: Vec<Message>,
+}
+
+/// A message without an id.
+struct Message {
+    channel: Box<str>,
+    /// Its place behind the first of those that were handed over together.
+    place: u16,
+    /// Its result, if it was published before and only its end is new.
+    before: Option<Published>,
+}
+
+impl Unnumbered {
+    /// The result of messages that are handed over together.
+    pub(in crate::engine) fn of(form: Form, drafts: &[Draft<'_>]) -> Unnumbered {
+        let mut place = 0;
+        let messages = drafts.iter().map(|draft| {
+            let message = Message {
+                channel: (*draft.channel).into(),
+                place,
+                before: None,
+            };
+            place += 1 + u16::from(draft.kind == DraftKind::Last);
+            message
+        });
+        Unnumbered {
+            form,
+            messages: messages.collect(),
+        }
+    }
+
+    /// The result of one message; `before` as in [`crate::log::Placed::Later`].
+    pub(in crate::engine) fn one(
+        form: Form,
+        channel: &str,
+        before: Option<Published>,
+    ) -> Unnumbered {
+        Unnumbered {
+            form,
+            messages: vec![Message {
+                channel: channel.into(),
+                place: 0,
+                before,
+            }],
+        }
+    }
+
+    /// The memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let names: usize = self.messages.iter().map(|one| one.channel.len()).sum();
+        size_of::<Unnumbered>() + self.messages.capacity() * size_of::<Message>() + names
+    }
+
+    /// Its JSON, as the log has numbered its messages.
+    pub(super) fn number(&self, hub: &Hub, first: First) -> Vec<u8> {
+        let mut out = match self.form {
+            Form::One => Vec::new(),
+            Form::Batch => b"{\"published\":[".to_vec(),
+            Form::Command => b"{\"published\":".to_vec(),
+        };
+        for (index, message) in self.messages.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            let id = first.after(message.place);
+            let published = message.before.unwrap_or_else(|| Published {
+                id,
+                subscribers: hub.subscribers_at(&message.channel, id.seq),
+            });
+            write_published(&mut out, &message.channel, &published);
+        }
+        if self.form == Form::Batch {
+            out.extend_from_slice(b"]}");
+        }
+        out
+    }
+}

@@ -1,0 +1,461 @@
+//! A log that the nodes of a cluster share: a message is handed to the node's machine, and applied
+//! when that has read it back.
+//!
+//! Owns the way between the machine of a [`Node`] and the hub: which publishes the node judges
+//! itself, before they go to the log, and the effects that the log has here, in their order. It
+//! never decides an order, and knows no connection: a publisher waits by its [`Ticket`].
+//!
+//! Invariants:
+//! - *In the order of the log.* Effects are applied one after another. One that has to wait, because
+//!   memory is owed to readers or because it takes more than a tick, holds back all behind it.
+//! - *Applied before answered.* What a publisher asked for is applied when its ticket is done.
+
+use std::collections::VecDeque;
+
+use crate::base::time::Time;
+use crate::hub::{Hub, Owed, Published, Refusal};
+use crate::message::{
+    ChannelName, Draft, DraftKind, EntryId, Epoch, MessageId, Place, Seq, TermError,
+};
+
+use super::cluster::{self, Effect, Node, Outcome, Reason, Settings, Ticket};
+use super::{Mark, Refused};
+
+/// Channels, or messages in them, that are told a loss of all in one step.
+const LOSING_STEP: usize = 1_024;
+
+/// A log that the nodes of a cluster share.
+pub struct Clustered {
+    node: Node,
+    /// The messages of an entry that are not applied yet.
+    applying: Option<Applying>,
+    /// The number that was applied last.
+    applied: Seq,
+    /// Tickets up to this one are done.
+    done: Ticket,
+    now: Time,
+    /// The wall clock, in milliseconds since 1970.
+    unix_ms: u64,
+    patience_ms: u64,
+    has_been_ready: bool,
+    /// Whether effects may be left for which there was no budget.
+    is_cut_short: bool,
+    refused: Refused,
+    /// A term that cannot be numbered: nothing more is applied.
+    fault: Option<TermError>,
+}
+
+/// An entry under way.
+struct Applying {
+    at: Time,
+    /// The number of the next message.
+    next: Seq,
+    rest: VecDeque<Draft<'static>>,
+}
+
+/// The result of what was handed to the log of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It is published, or was before, with this result: nothing was handed over.
+    Now(Published),
+    /// It is done when this ticket is.
+    Later {
+        /// The ticket.
+        ticket: Ticket,
+        /// The result of its message, if that was published before and only its end is new.
+        message: Option<Published>,
+    },
+}
+
+/// What a ticket came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The id of its first message, or the reason for which nothing was published.
+    pub result: Result<First, Refusal>,
+}
+
+/// The first of the messages that a ticket is for. The others have the places after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct First {
+    /// Its id.
+    pub id: MessageId,
+    /// Whether it was published now, and not before with the same key.
+    pub is_new: bool,
+}
+
+impl First {
+    /// The id of the message that is so many places behind.
+    pub fn after(&self, places: u16) -> MessageId {
+        MessageId {
+            seq: Seq(self.id.seq.0 + u64::from(places)),
+            ..self.id
+        }
+    }
+}
+
+impl From<Ticket> for Mark {
+    /// Tickets are done in their order, so each is a place in the log.
+    fn from(ticket: Ticket) -> Mark {
+        Mark(ticket.0)
+    }
+}
+
+impl Clustered {
+    /// The log of a node that has read nothing.
+    pub fn new(settings: Settings, seed: [u64; 3]) -> Clustered {
+        Clustered {
+            patience_ms: settings.patience_ms,
+            node: Node::new(settings, seed),
+            applying: None,
+            applied: Seq::ZERO,
+            done: Ticket::default(),
+            now: Time::default(),
+            unix_ms: 0,
+            has_been_ready: false,
+            is_cut_short: false,
+            refused: Refused::default(),
+            fault: None,
+        }
+    }
+
+    /// The machine of the node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The machine of the node, to be told what its connections bring.
+    pub fn node_mut(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
+    /// Sets the time, since the start and since 1970, in milliseconds.
+    pub fn tick(&mut self, now: Time, unix_ms: u64) {
+        self.now = now;
+        self.unix_ms = unix_ms;
+        self.node.tick(now, unix_ms);
+        self.has_been_ready |= self.node.is_ready();
+    }
+
+    /// For how long a publisher is held while the log does not answer, in milliseconds.
+    pub fn patience_ms(&self) -> u64 {
+        self.patience_ms
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        Epoch::from_seed(self.node.gauges().term)
+    }
+
+    pub(super) fn applied(&self) -> Seq {
+        self.applied
+    }
+
+    pub(super) fn is_done(&self, mark: Mark) -> bool {
+        mark <= Mark::from(self.done)
+    }
+
+    /// Publishes that were refused since the start.
+    pub fn refused(&self) -> Refused {
+        self.refused
+    }
+
+    /// Refuses a publish because too much waits for the log.
+    pub(crate) fn refuse_busy(&mut self) -> Refusal {
+        self.refuse(Refusal::LogBusy)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Refusal {
+        match refusal {
+            Refusal::LogBusy => self.refused.busy += 1,
+            _ => self.refused.failing += 1,
+        }
+        refusal
+    }
+
+    /// Does not count the refusal that came last.
+    pub(super) fn take_back(&mut self, refusal: &Refusal) {
+        match refusal {
+            Refusal::LogBusy => self.refused.busy -= 1,
+            refusal if refusal.is_of_log() => self.refused.failing -= 1,
+            _ => {}
+        }
+    }
+
+    /// The reason for which the node is not ready to be sent clients; `None` if it is.
+    pub fn unready(&self) -> Option<Refusal> {
+        if self.fault.is_some() || self.node.halted().is_some() {
+            return Some(Refusal::LogHalted);
+        }
+        match self.node.is_ready() {
+            true => None,
+            false if !self.has_been_ready => Some(Refusal::LogWarming),
+            false => Some(silent(self.node.silent_ms())),
+        }
+    }
+
+    /// The reason for which nothing more of the log can be applied, if there is one.
+    pub fn fault(&self) -> Option<TermError> {
+        self.fault
+    }
+
+    /// Hands a message, the end of a channel, or both to the log.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`]; the message is handed back.
+    pub fn publish<'n>(
+        &mut self,
+        hub: &mut Hub,
+        draft: Draft<'n>,
+    ) -> Result<Placed, (Refusal, Draft<'n>)> {
+        if let Some(first) = hub.published_before(&draft) {
+            let channel = hub.find(&draft.channel).map(|index| hub.channel(index));
+            let is_newest = channel.is_some_and(|channel| channel.newest_item() == first.id.seq);
+            if draft.kind != DraftKind::Last || !is_newest {
+                return Ok(Placed::Now(first));
+            }
+            // A node may have stopped between the two.
+            let end = Draft::end(draft.channel.clone());
+            return match self.hand_over(hub, &[end]) {
+                Ok(ticket) => Ok(Placed::Later {
+                    ticket,
+                    message: Some(first),
+                }),
+                Err(refusal) => Err((refusal, draft)),
+            };
+        }
+        if let Some(end) = hub.ended_before(&draft) {
+            return Ok(Placed::Now(end));
+        }
+        let drafts = std::slice::from_ref(&draft);
+        match self.hand_over(hub, drafts) {
+            Ok(ticket) => Ok(Placed::Later {
+                ticket,
+                message: None,
+            }),
+            Err(refusal) => Err((refusal, draft)),
+        }
+    }
+
+    /// Hands several messages without keys to the log, all or none.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`].
+    pub fn publish_all(&mut self, hub: &mut Hub, drafts: &[Draft<'_>]) -> Result<Ticket, Refusal> {
+        self.hand_over(hub, drafts)
+    }
+
+    fn hand_over(&mut self, hub: &mut Hub, drafts: &[Draft<'_>]) -> Result<Ticket, Refusal> {
+        if self.fault.is_some() {
+            return Err(self.refuse(Refusal::LogHalted));
+        }
+        hub.admit(drafts)?;
+        let handed = self.node.publish(drafts);
+        handed.map_err(|refusal| self.refuse(refusal.into()))
+    }
+
+    /// Deletes the history of a channel on all nodes.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`].
+    pub fn delete(&mut self, channel: &ChannelName<'_>) -> Result<Ticket, Refusal> {
+        let handed = self.node.delete(channel);
+        handed.map_err(|refusal| self.refuse(refusal.into()))
+    }
+
+    /// Applies what the log says, up to the next ticket that is done, which it returns. Each message
+    /// takes 1 of the budget, and each other effect. `None` where nothing is left, the budget is
+    /// spent, or what comes next has to wait.
+    pub fn next_done(&mut self, hub: &mut Hub, budget: &mut usize) -> Option<Done> {
+        loop {
+            let may_go_on = self.continue_effect(hub, budget);
+            self.applied = hub.head();
+            self.is_cut_short = *budget == 0;
+            if !may_go_on || self.is_cut_short || self.fault.is_some() {
+                return None;
+            }
+            *budget -= 1;
+            match self.node.next_effect()? {
+                Effect::Done { ticket, outcome } => {
+                    debug_assert!(ticket > self.done, "tickets are done in their order");
+                    self.done = ticket;
+                    let result = self.result(hub, outcome);
+                    return Some(Done { ticket, result });
+                }
+                effect => self.begin_effect(hub, effect),
+            }
+        }
+    }
+
+    /// Whether the budget of the last call of [`Clustered::next_done`] was spent.
+    pub fn has_work(&self) -> bool {
+        self.is_cut_short
+    }
+
+    /// Goes on with the effect under way. Returns whether it is over.
+    fn continue_effect(&mut self, hub: &mut Hub, budget: &mut usize) -> bool {
+        while hub.is_losing() {
+            if *budget == 0 {
+                return false;
+            }
+            let step = LOSING_STEP.min(*budget);
+            *budget -= step;
+            hub.continue_losing(step);
+        }
+        let Some(Applying { at, next, rest }) = &mut self.applying else {
+            return true;
+        };
+        while *budget > 0
+            && let Some(draft) = rest.pop_front()
+        {
+            *budget -= 1;
+            let places = 1 + u64::from(draft.kind == DraftKind::Last);
+            if let Err((Owed, draft)) = hub.apply_entry(*next, *at, draft) {
+                rest.push_front(draft);
+                return false;
+            }
+            *next = Seq(next.0 + places);
+        }
+        if !rest.is_empty() {
+            return false;
+        }
+        self.applying = None;
+        true
+    }
+
+    fn begin_effect(&mut self, hub: &mut Hub, effect: Effect) {
+        match effect {
+            Effect::Salt(salt) => hub.set_salt((salt.0, salt.1)),
+            Effect::Term { term, closed } => self.add_term(hub, term, closed),
+            Effect::Apply { id, at_ms, drafts } => self.apply(hub, id, at_ms, drafts),
+            Effect::Delete { channel, id } => {
+                if let Some(seq) = later(hub, id, 0) {
+                    hub.delete(&channel, seq);
+                }
+            }
+            Effect::Lose { channels, id } => {
+                if let Some(seq) = later(hub, id, Place::MAX_PART) {
+                    channels.iter().for_each(|channel| hub.lose(channel, seq));
+                }
+            }
+            Effect::LoseAll { id } => {
+                if let Some(seq) = later(hub, id, Place::MAX_PART) {
+                    hub.begin_losing(seq);
+                }
+            }
+            Effect::Floors { floors } => {
+                let of_bucket = |bucket: usize| {
+                    let floor = floors.get(bucket).copied();
+                    // One of a term that is not known is before all that are.
+                    floor.map_or(Seq(u64::MAX), |floor| {
+                        hub.seq_of(floor, Place::MAX_PART).unwrap_or(Seq::ZERO)
+                    })
+                };
+                let newest: Vec<Seq> = (0..cluster::BUCKETS).map(of_bucket).collect();
+                hub.set_floors(|bucket| newest.get(bucket).copied().unwrap_or(Seq(u64::MAX)));
+            }
+            Effect::Advance { id } => {
+                if let Some(seq) = hub.seq_of(id, 0) {
+                    hub.advance(seq);
+                }
+            }
+            Effect::Done { .. } => unreachable!("it is returned"),
+        }
+    }
+
+    fn add_term(&mut self, hub: &mut Hub, term: u64, closed: Option<EntryId>) {
+        let Some(terms) = hub.terms_mut() else {
+            return;
+        };
+        let mut added = Ok(());
+        if let Some(closed) = closed {
+            added = terms.add(closed.term);
+            terms.close(closed.term, closed.number);
+        }
+        if let Err(error) = added.and_then(|()| terms.add(term)) {
+            log::error!("the log of the cluster cannot be followed any more: term {term}: {error}");
+            self.fault = Some(error);
+        }
+    }
+
+    fn apply(&mut self, hub: &Hub, id: EntryId, at_ms: u64, drafts: Vec<Draft<'static>>) {
+        let Some(next) = later(hub, id, 0) else {
+            return;
+        };
+        let age_ms = self.unix_ms.saturating_sub(at_ms);
+        self.applying = Some(Applying {
+            at: Time(self.now.0.saturating_sub(age_ms)),
+            next,
+            rest: drafts.into(),
+        });
+    }
+
+    fn result(&mut self, hub: &Hub, outcome: Outcome) -> Result<First, Refusal> {
+        let first = |id, part, is_new| First {
+            id: id_of(hub, id, part),
+            is_new,
+        };
+        let refusal = match outcome {
+            Outcome::Published { id, part } => return Ok(first(id, part, true)),
+            Outcome::Earlier { id } => return Ok(first(id, 0, false)),
+            Outcome::NotPublished(Reason::Silent { silent_ms }) => silent(silent_ms),
+            Outcome::NotPublished(Reason::Full) => Refusal::LogFull,
+            Outcome::NotPublished(Reason::Refused(text)) => {
+                log::warn!("the engine refuses what is published: {text}");
+                Refusal::LogRefused
+            }
+            Outcome::Unknown { silent_ms } => Refusal::LogUndecided {
+                silent_s: seconds(silent_ms),
+            },
+        };
+        Err(self.refuse(refusal))
+    }
+}
+
+fn silent(silent_ms: u64) -> Refusal {
+    Refusal::LogSilent {
+        silent_s: seconds(silent_ms),
+    }
+}
+
+fn seconds(ms: u64) -> u32 {
+    u32::try_from(ms / 1_000).unwrap_or(u32::MAX)
+}
+
+/// The number of a part of an entry, if it is after all that is applied.
+fn later(hub: &Hub, id: EntryId, part: u16) -> Option<Seq> {
+    let seq = hub.seq_of(id, part).filter(|&seq| seq > hub.head());
+    debug_assert!(seq.is_some(), "{id} is not in its order");
+    seq
+}
+
+/// The id of a message, whose term need not be known.
+fn id_of(hub: &Hub, id: EntryId, part: u16) -> MessageId {
+    match hub.seq_of(id, part) {
+        Some(seq) => hub.id(seq),
+        None => MessageId {
+            epoch: Epoch::from_seed(id.term),
+            seq: Place {
+                ordinal: 0,
+                entry: id.number.min(Place::MAX_ENTRY),
+                part: part.min(Place::MAX_PART),
+            }
+            .seq(),
+        },
+    }
+}
+
+impl From<cluster::Refusal> for Refusal {
+    fn from(refusal: cluster::Refusal) -> Refusal {
+        match refusal {
+            cluster::Refusal::Warming => Refusal::LogWarming,
+            cluster::Refusal::Silent { silent_ms } => silent(silent_ms),
+            cluster::Refusal::Busy => Refusal::LogBusy,
+            cluster::Refusal::TooMany => Refusal::TooManyTogether,
+            cluster::Refusal::Halted => Refusal::LogHalted,
+        }
+    }
+}
