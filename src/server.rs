@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use mio::Poll;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::cluster::Redis;
 use crate::disk::{self, DataError, Opened, Trust};
 use crate::handover::{Listening, Program, Stage, TakeOver, TakeOverError};
 use crate::inbox::{self, Handle, Inbox, Publisher};
@@ -114,12 +115,15 @@ impl Server {
         let (poll, waker) =
             Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
         let (publisher, handle, inbox) = inbox::channel(&config, waker);
-        let (engine, opened) = match &config.saving.dir {
-            None => (
-                Engine::new(&config, max_connections, fastrand::u64(..)),
-                None,
-            ),
-            Some(dir) => {
+        let seed = fastrand::u64(..);
+        let (engine, opened) = match (&config.saving.dir, &config.engine.url) {
+            (None, None) => (Engine::new(&config, max_connections, seed), None),
+            (None, Some(_)) => {
+                let settings = nodes::settings(&config);
+                let engine = Engine::with_cluster(&config, max_connections, seed, settings);
+                (engine, None)
+            }
+            (Some(dir), _) => {
                 let (engine, opened) = restore(dir, &config, max_connections)?;
                 (engine, Some(opened))
             }
@@ -139,6 +143,11 @@ impl Server {
             let saver = disk::start(opened, goes_on, &config, reactor.bell())
                 .map_err(|error| Error::System("cannot start a thread", error))?;
             reactor.save_with(saver, read);
+        }
+        if config.engine.url.is_some() {
+            let redis = Redis::start(&config.engine, reactor.bell());
+            let redis = redis.map_err(|error| Error::System("cannot start a thread", error))?;
+            reactor.share_by(redis);
         }
         log::info!(
             "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
@@ -320,7 +329,11 @@ fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Prepared, Error>
         let error = TakeOverError::new("--data-dir cannot change in an upgrade", detail);
         return Err(Error::TakeOver(error));
     }
-    nodes::check_engine(&config.engine).map_err(Error::Engine)?;
+    if config.engine.url.is_some() {
+        let detail = "a node of a cluster does not take over: restart encke instead";
+        let error = TakeOverError::new("--engine cannot be given in an upgrade", detail);
+        return Err(Error::TakeOver(error));
+    }
     let (files, max_connections) = room(config);
     let (poll, waker) =
         Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;

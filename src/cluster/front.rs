@@ -20,6 +20,7 @@ use super::publish::Publish;
 use super::target::Target;
 use super::wire::Keys;
 use encke_core::config::EngineConfig;
+use encke_core::engine::Reconnects;
 use encke_core::log::cluster::{Command, Lane};
 use encke_core::message::EntryId;
 
@@ -39,7 +40,7 @@ pub(crate) struct Redis {
     /// Closed when this is dropped, which ends the threads.
     _running: Sender<Infallible>,
     /// Connections that broke or were not established, by [`Cause`].
-    broken: [u64; Cause::ALL.len()],
+    broken: Reconnects,
 }
 
 /// The reactor's side of one lane.
@@ -171,7 +172,7 @@ impl Redis {
     }
 
     /// How many connections broke or were not established, by [`Cause`].
-    pub(crate) fn broken(&self) -> &[u64; Cause::ALL.len()] {
+    pub(crate) fn broken(&self) -> &Reconnects {
         &self.broken
     }
 

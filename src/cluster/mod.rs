@@ -21,6 +21,6 @@ mod target;
 mod tests;
 mod wire;
 
-pub(crate) use fault::{Cause, Fault};
+pub(crate) use fault::Fault;
 pub(crate) use front::{Redis, probe};
 pub(crate) use lane::Event;

@@ -30,11 +30,16 @@ use mio::Waker;
 use encke_core::config::Config;
 use encke_core::hub::{Published, Refusal};
 use encke_core::log::Mark;
+use encke_core::log::cluster::Ticket;
 use encke_core::message::{Data, Draft};
 use publication::{ReceiptSender, Submission};
 use shared::Shared;
 
 /// Publishes from any thread. Clone it for each producer.
+///
+/// Where the server is a node of a cluster, a message goes through the engine: a receipt says that
+/// the engine has it and that this node has delivered it. While the engine is away, messages wait
+/// in the queue, and publishers wait for space in it.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     queue: Sender<Submission>,
@@ -108,9 +113,18 @@ impl Publisher {
     }
 }
 
-/// The result of a message that was submitted: with the place up to which the log has to be saved
-/// before its receipt is sent, if it is not.
-pub(crate) type Submitted = Result<(Published, Option<Mark>), (Refusal, Draft<'static>)>;
+/// What became of a message that was submitted.
+pub(crate) enum Submitted {
+    /// It is published.
+    Published(Published),
+    /// It is published; its receipt is sent when the log is saved up to this place.
+    Unsaved(Published, Mark),
+    /// It is handed to the log of a cluster; it has its result when this ticket is done.
+    Sent(Ticket),
+}
+
+/// The result of submitting a message, which is handed back where it is refused.
+pub(crate) type SubmitResult = Result<Submitted, (Refusal, Draft<'static>)>;
 
 /// The reactor's side.
 pub(crate) struct Inbox {
@@ -124,6 +138,8 @@ pub(crate) struct Inbox {
     is_stalled: bool,
     /// Receipts of messages that have their numbers and are not saved yet, in the order of these.
     unsaved: VecDeque<(Mark, ReceiptSender, Published)>,
+    /// Receipts of messages that are handed to the log of a cluster, in the order of tickets.
+    sent: VecDeque<(Ticket, ReceiptSender)>,
     commands: Receiver<ServerCommand>,
     /// Whether the queues may contain items that the doorbell does not announce.
     is_signalled: bool,
@@ -152,6 +168,7 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
         held: VecDeque::new(),
         is_stalled: false,
         unsaved: VecDeque::new(),
+        sent: VecDeque::new(),
         commands,
         is_signalled: true,
     };
@@ -257,7 +274,7 @@ impl Inbox {
     pub(crate) fn take_messages(
         &mut self,
         budget: usize,
-        mut submit: impl FnMut(Draft<'static>) -> Submitted,
+        mut submit: impl FnMut(Draft<'static>) -> SubmitResult,
     ) {
         if !self.is_signalled {
             return;
@@ -293,24 +310,40 @@ impl Inbox {
         }
     }
 
+    /// Sends the receipt of a ticket that is done, if there is one. Tickets are done in their order.
+    pub(crate) fn done(&mut self, ticket: Ticket, result: Result<Published, Refusal>) {
+        if let Err(refusal) = &result {
+            log::debug!("a producer's message is dropped: {refusal:?}");
+        }
+        if let Some((_, receipt)) = self.sent.pop_front_if(|first| first.0 == ticket) {
+            receipt.send(result.map_err(|refusal| match refusal {
+                Refusal::LogUndecided { .. } => PublishError::Undecided,
+                _ => PublishError::Unavailable,
+            }));
+        }
+    }
+
     /// Submits one message, and returns it if there is no room for it yet.
     fn hand_over(
         &mut self,
         submission: Submission,
-        submit: &mut impl FnMut(Draft<'static>) -> Submitted,
+        submit: &mut impl FnMut(Draft<'static>) -> SubmitResult,
     ) -> Option<Submission> {
         let receipt = submission.receipt;
         let result = match submit(submission.draft) {
-            Ok((published, Some(mark))) => {
+            Ok(Submitted::Sent(ticket)) => {
+                if let Some(receipt) = receipt {
+                    self.sent.push_back((ticket, receipt));
+                }
+                return None;
+            }
+            Ok(Submitted::Unsaved(published, mark)) => {
                 if let Some(receipt) = receipt {
                     self.unsaved.push_back((mark, receipt, published));
                 }
                 return None;
             }
-            Ok((published, None)) => Ok(published),
-            Err((refusal, draft)) if refusal == Refusal::Busy || refusal.is_of_log() => {
-                return Some(Submission { draft, receipt });
-            }
+            Ok(Submitted::Published(published)) => Ok(published),
             Err((Refusal::TooManyChannels, draft)) => {
                 let channel = &*draft.channel;
                 log::debug!("a producer's message for {channel:?} is dropped: too many channels");
@@ -332,6 +365,8 @@ impl Inbox {
                 );
                 Err(PublishError::TooLargeForChannel(max_bytes))
             }
+            // There is no memory, or the log does not take it at present.
+            Err((_, draft)) => return Some(Submission { draft, receipt }),
         };
         if let Some(receipt) = receipt {
             receipt.send(result);

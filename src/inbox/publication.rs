@@ -40,7 +40,7 @@ impl ReceiptSender {
 /// The result of a message that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Its id, `EPOCH-SEQ`: a cursor.
+    /// Its id, `EPOCH-SEQ`, or `EPOCH-SEQ.PART` in a cluster: a cursor.
     pub id: String,
     /// Connections that were parked on its channel.
     pub subscribers: u32,
@@ -170,4 +170,15 @@ pub enum PublishError {
     /// The message is larger than the policy of its channel allows; the limit in bytes.
     #[error("a message to its channel is at most {0} bytes (max-message-bytes of its policy)")]
     TooLargeForChannel(u32),
+    /// The engine of the cluster has not taken the message in time, or has refused it: it is not
+    /// published.
+    #[error("the engine has not taken the message; nothing was published")]
+    Unavailable,
+    /// The engine of the cluster has not answered in time: the message may be published. Repeated
+    /// with the same key, it is published once.
+    #[error(
+        "the engine has not answered; the message may have been published; repeat it with the same \
+         idempotency key"
+    )]
+    Undecided,
 }

@@ -67,6 +67,11 @@ impl Reactor {
         let Some(means) = &self.upgrade.means else {
             return impossible("this program does not allow it");
         };
+        if self.sharing.is_some() {
+            return impossible(
+                "a node of a cluster does not hand over; restart it, its clients resume on the others",
+            );
+        }
         if std::process::id() == 1 {
             return impossible(
                 "this is process 1, with which its container ends; start another container, and stop \

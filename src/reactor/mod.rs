@@ -15,6 +15,7 @@ mod gate;
 mod hand_over;
 mod listen;
 mod load;
+mod node;
 mod notices;
 mod proxy;
 mod reading;
@@ -40,9 +41,10 @@ use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::cluster::Redis;
 use crate::disk::Saver;
 use crate::handover::Failure;
-use crate::inbox::{Inbox, ServerCommand};
+use crate::inbox::{Inbox, ServerCommand, Submitted};
 use crate::producer::Producer;
 use addresses::Addresses;
 use arrival::Arrival;
@@ -54,6 +56,7 @@ use gate::AcceptGate;
 use load::Load;
 use notices::RateLimitedWarnings;
 use saving::Saving;
+use sharing::Sharing;
 use sockets::Sockets;
 use upgrade::Upgrade;
 
@@ -76,6 +79,9 @@ const COMMAND_BUDGET: usize = 16;
 
 /// Producers' messages taken in one tick.
 const INBOX_BUDGET: usize = 512;
+
+/// Messages and other effects of a cluster's log that are applied in one tick.
+const LOG_BUDGET: usize = 512;
 
 /// The time after which a message for which there was no memory is tried again, unless an event
 /// comes before.
@@ -125,6 +131,8 @@ pub(crate) struct Reactor {
     first_time: Time,
     /// `None`: history is in memory only.
     saving: Option<Saving>,
+    /// `None`: the server is no node of a cluster.
+    sharing: Option<Sharing>,
     load: Load,
     warnings: RateLimitedWarnings,
     callbacks: Callbacks,
@@ -197,6 +205,7 @@ impl Reactor {
             buffer: vec![0; READ_BYTES].into(),
             started: parts.started,
             saving: None,
+            sharing: None,
             load: Load::default(),
             warnings: parts.warnings,
             callbacks: Callbacks::default(),
@@ -214,6 +223,12 @@ impl Reactor {
     /// Saves history. The start has read so many records, and cut off so many bytes.
     pub(crate) fn save_with(&mut self, saver: Saver, read: (u64, u64)) {
         self.saving = Some(Saving::new(saver, &mut self.engine, read));
+    }
+
+    /// Shares the log of a cluster, by connections to Redis. The engine is that of a node.
+    pub(crate) fn share_by(&mut self, redis: Redis) {
+        debug_assert!(self.engine.is_node());
+        self.sharing = Some(Sharing::new(redis));
     }
 
     /// Serves at a listening socket.
@@ -248,7 +263,7 @@ impl Reactor {
 
     /// Runs until a drain is over, or everything is handed over to another process.
     pub(crate) fn run(mut self) -> io::Result<End> {
-        while !self.engine.is_drained() {
+        while !self.engine.is_drained() || self.is_leaving() {
             self.tick()?;
             if let Some(end) = self.upgrade.end {
                 // Everything is the other process's: nothing is closed, removed or saved.
@@ -284,10 +299,12 @@ impl Reactor {
         self.serve_events();
         self.run_commands();
         self.accept(now);
+        self.hear_cluster();
         self.take_messages();
         self.resume_requests();
         self.engine.deliver(DELIVER_BUDGET, &mut self.sockets);
         self.save();
+        self.tell_cluster();
         self.engine
             .serve_deadlines(DEADLINE_BUDGET, &mut self.sockets);
         self.engine.release_drained(RELEASE_BUDGET);
@@ -303,6 +320,7 @@ impl Reactor {
         let has_work = self.engine.has_work()
             || self.inbox.has_work()
             || self.can_accept()
+            || self.hears_cluster()
             || !self.deferred_reads.is_empty();
         let timeout = match has_work {
             true => Some(Duration::ZERO),
@@ -327,9 +345,11 @@ impl Reactor {
         });
         // Memory for the stalled message may become free without an event.
         let retry = self.inbox.is_stalled().then_some(STALL_RETRY);
+        let leaving = self.sharing.as_ref().and_then(Sharing::leaves_at);
+        let leaving = leaving.map(|until| until.saturating_duration_since(now));
         let upgrade = self.upgrade.until();
         let upgrade = upgrade.map(|until| until.saturating_duration_since(now));
-        [until, retry, upgrade].into_iter().flatten().min()
+        [until, retry, leaving, upgrade].into_iter().flatten().min()
     }
 
     /// Sets the engine's clock, which also begins the tick's count of written bytes.
@@ -420,10 +440,16 @@ impl Reactor {
     }
 
     fn take_messages(&mut self) {
+        if self.sharing.is_some() {
+            return self.send_messages();
+        }
         let engine = &mut self.engine;
         self.inbox.take_messages(INBOX_BUDGET, |draft| {
             let published = engine.submit(draft)?;
-            Ok((published, engine.unsaved(&published)))
+            Ok(match engine.unsaved(&published) {
+                Some(mark) => Submitted::Unsaved(published, mark),
+                None => Submitted::Published(published),
+            })
         });
         self.inbox.saved(|mark| engine.is_saved(mark));
     }

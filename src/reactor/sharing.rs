@@ -5,8 +5,10 @@
 //! bytes. What was read and has no room in the node yet waits here, and the lane waits for that.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use crate::cluster::{Event, Redis};
+use encke_core::engine::Reconnects;
 use encke_core::log::cluster::{Command, Halt, Lane, Node};
 use encke_core::message::EntryId;
 
@@ -22,6 +24,10 @@ const ENTRY_BYTES: usize = 1 << 20;
 /// Commands that are taken from the node in one tick: as many as it has without a reply.
 const COMMAND_BUDGET: usize = 64;
 
+/// How long the end may wait until the other nodes are told that this one leaves. They find out by
+/// themselves, a little later.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// The hand-over.
 pub(super) struct Sharing {
     redis: Redis,
@@ -35,6 +41,8 @@ pub(super) struct Sharing {
     has_publish: bool,
     has_follow: bool,
     is_halt_logged: bool,
+    /// Until when the end waits.
+    leaves_at: Option<Instant>,
 }
 
 impl Sharing {
@@ -47,6 +55,7 @@ impl Sharing {
             has_publish: false,
             has_follow: false,
             is_halt_logged: false,
+            leaves_at: None,
         }
     }
 
@@ -168,5 +177,24 @@ impl Sharing {
     pub(super) fn has_work(&self, node: &Node) -> bool {
         let has_entries = !self.unread.is_empty() || self.redis.has_event(Lane::Follow);
         self.redis.has_event(Lane::Publish) || has_entries && node.has_room()
+    }
+
+    /// Connections that broke or were not established, by cause.
+    pub(super) fn reconnects(&self) -> &Reconnects {
+        self.redis.broken()
+    }
+
+    /// Has the node leave, if it does not yet. Returns whether the end is to wait for that.
+    pub(super) fn is_leaving(&mut self, node: &mut Node, now: Instant) -> bool {
+        let until = *self.leaves_at.get_or_insert_with(|| {
+            node.leave();
+            now + LEAVE_TIMEOUT
+        });
+        now < until && !node.has_left()
+    }
+
+    /// Until when the end waits for the node to have left, if it does.
+    pub(super) fn leaves_at(&self) -> Option<Instant> {
+        self.leaves_at
     }
 }

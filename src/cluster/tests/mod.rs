@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 
 use self::redis::RedisServer;
-use super::{Cause, Event, Redis};
+use super::fault::Cause;
+use super::{Event, Redis};
 use encke_core::config::EngineConfig;
 use encke_core::log::cluster::{Command, Lane, OpenMode, Opened, Reply, Salt};
 use encke_core::message::EntryId;

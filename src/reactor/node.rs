@@ -1,0 +1,62 @@
+//! What a tick does for a node of a cluster.
+//!
+//! Owns these steps of the tick; `sharing` has their state.
+
+use std::time::Instant;
+
+use super::{INBOX_BUDGET, LOG_BUDGET, Reactor};
+use crate::inbox::Submitted;
+use encke_core::log::Placed;
+
+impl Reactor {
+    /// Applies what the connections have brought of the log, and answers publishers.
+    pub(super) fn hear_cluster(&mut self) {
+        let Some(sharing) = &mut self.sharing else {
+            return;
+        };
+        if let Some(node) = self.engine.cluster() {
+            sharing.take(node);
+        }
+        self.engine.gauges().reconnects = Some(*sharing.reconnects());
+        self.engine.apply_log(LOG_BUDGET, &mut self.sockets);
+        while let Some((ticket, result)) = self.engine.next_receipt() {
+            self.inbox.done(ticket, result);
+        }
+    }
+
+    /// Sends what the node has to say.
+    pub(super) fn tell_cluster(&mut self) {
+        if let Some(sharing) = &mut self.sharing
+            && let Some(node) = self.engine.cluster()
+        {
+            sharing.give(node);
+        }
+    }
+
+    /// Whether the connections have brought something that can be taken.
+    pub(super) fn hears_cluster(&mut self) -> bool {
+        match (&self.sharing, self.engine.cluster()) {
+            (Some(sharing), Some(node)) => sharing.has_work(node),
+            _ => false,
+        }
+    }
+
+    /// Hands messages of producers to the log of the cluster.
+    pub(super) fn send_messages(&mut self) {
+        let engine = &mut self.engine;
+        self.inbox.take_messages(INBOX_BUDGET, |draft| {
+            Ok(match engine.send(draft)? {
+                Placed::Now(published) => Submitted::Published(published),
+                Placed::Later { ticket, .. } => Submitted::Sent(ticket),
+            })
+        });
+    }
+
+    /// Whether the end waits until the other nodes are told of it.
+    pub(super) fn is_leaving(&mut self) -> bool {
+        match (&mut self.sharing, self.engine.cluster()) {
+            (Some(sharing), Some(node)) => sharing.is_leaving(node, Instant::now()),
+            _ => false,
+        }
+    }
+}
