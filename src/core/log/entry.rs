@@ -143,17 +143,8 @@ pub fn write_message(
     draft: &Draft<'_>,
 ) {
     debug_assert!(draft.kind != DraftKind::Last, "it has two numbers");
-    let (kind, data) = match &draft.data {
-        Data::Json(json) => (JSON, json.as_bytes()),
-        Data::Text(text) => (TEXT, text.as_bytes()),
-        Data::Binary(bytes) => (BINARY, &**bytes),
-    };
     let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
-    let flags = kind
-        | flag(EVENT, draft.event.is_some())
-        | flag(KEY, draft.key.is_some())
-        | flag(FLOOR, floor != Seq::ZERO)
-        | flag(END, draft.kind == DraftKind::End);
+    let flags = draft_flags(draft) | flag(FLOOR, floor != Seq::ZERO);
     out.extend_from_slice(&[MESSAGE, flags]);
     out.extend_from_slice(&seq.0.to_le_bytes());
     out.extend_from_slice(&at_ms.to_le_bytes());
@@ -161,6 +152,25 @@ pub fn write_message(
     if floor != Seq::ZERO {
         out.extend_from_slice(&floor.0.to_le_bytes());
     }
+    write_draft(out, draft);
+}
+
+/// The flags of what is published, without those of a record: the type of its data, whether it has
+/// an event and a key, and whether it is the end of its channel.
+pub(super) fn draft_flags(draft: &Draft<'_>) -> u8 {
+    let kind = match &draft.data {
+        Data::Json(_) => JSON,
+        Data::Text(_) => TEXT,
+        Data::Binary(_) => BINARY,
+    };
+    let flag = |flag: u8, is_set: bool| if is_set { flag } else { 0 };
+    kind | flag(EVENT, draft.event.is_some())
+        | flag(KEY, draft.key.is_some())
+        | flag(END, draft.kind == DraftKind::End)
+}
+
+/// Appends what is published, but its flags: channel, event, key and data.
+pub(super) fn write_draft(out: &mut Vec<u8>, draft: &Draft<'_>) {
     write_short(out, &draft.channel);
     if let Some(event) = &draft.event {
         write_short(out, event);
@@ -168,11 +178,56 @@ pub fn write_message(
     if let Some(key) = &draft.key {
         write_short(out, key);
     }
-    out.extend_from_slice(data);
+    out.extend_from_slice(match &draft.data {
+        Data::Json(json) => json.as_bytes(),
+        Data::Text(text) => text.as_bytes(),
+        Data::Binary(bytes) => bytes,
+    });
+}
+
+/// Reads what is published, which is all of `bytes`, by its flags; those of a record are ignored.
+///
+/// # Errors
+///
+/// See [`EntryError`].
+pub(super) fn read_draft(flags: u8, bytes: &[u8]) -> Result<Draft<'_>, EntryError> {
+    let mut bytes = Bytes(bytes);
+    let channel = channel_name(bytes.short()?)?;
+    let event = match flags & EVENT {
+        0 => None,
+        _ => {
+            let event = EventName::parse(bytes.short()?).ok().flatten();
+            Some(event.ok_or(EntryError::Invalid("event name"))?)
+        }
+    };
+    let key = match flags & KEY {
+        0 => None,
+        _ => {
+            let key = IdempotencyKey::parse(bytes.short()?);
+            Some(key.map_err(|_| EntryError::Invalid("idempotency key"))?)
+        }
+    };
+    let data = data(flags & TYPE, bytes.0).ok_or(EntryError::Invalid("data"))?;
+    if flags & END == 0 {
+        let draft = Draft::new(channel, data);
+        return Ok(Draft {
+            event,
+            key,
+            ..draft
+        });
+    }
+    let end = Draft {
+        key,
+        ..Draft::end(channel)
+    };
+    match event.is_none() && data == end.data {
+        true => Ok(end),
+        false => Err(EntryError::Invalid("end")),
+    }
 }
 
 /// Appends a name or key, whose length fits into a byte.
-fn write_short(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_short(out: &mut Vec<u8>, text: &str) {
     let length = u8::try_from(text.len()).expect("names and keys have at most 255 bytes");
     out.push(length);
     out.extend_from_slice(text.as_bytes());
@@ -209,39 +264,7 @@ fn read_message(mut bytes: Bytes<'_>) -> Result<Message<'_>, EntryError> {
     if floor >= seq || (flags & FLOOR != 0 && floor == Seq::ZERO) {
         return Err(EntryError::Invalid("floor"));
     }
-    let channel = channel_name(bytes.short()?)?;
-    let event = match flags & EVENT {
-        0 => None,
-        _ => {
-            let event = EventName::parse(bytes.short()?).ok().flatten();
-            Some(event.ok_or(EntryError::Invalid("event name"))?)
-        }
-    };
-    let key = match flags & KEY {
-        0 => None,
-        _ => {
-            let key = IdempotencyKey::parse(bytes.short()?);
-            Some(key.map_err(|_| EntryError::Invalid("idempotency key"))?)
-        }
-    };
-    let data = data(flags & TYPE, bytes.0).ok_or(EntryError::Invalid("data"))?;
-    let draft = match flags & END {
-        0 => Draft {
-            event,
-            key,
-            ..Draft::new(channel, data)
-        },
-        _ => {
-            let end = Draft {
-                key,
-                ..Draft::end(channel)
-            };
-            if event.is_some() || data != end.data {
-                return Err(EntryError::Invalid("end"));
-            }
-            end
-        }
-    };
+    let draft = read_draft(flags, bytes.0)?;
     Ok(Message {
         seq,
         at_ms,

@@ -46,7 +46,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local opened = string.format('%d', math.max(now, term + 1, last_term + 1, known + 1))
 if salt == '' then salt = ARGV[4] end
-redis.call('XADD', KEYS[1], opened .. '-*', 'b', ARGV[5] .. last .. ' ' .. run)
+local same = is_changed and '' or ' same'
+redis.call('XADD', KEYS[1], opened .. '-*', 'b', ARGV[5] .. last .. ' ' .. run .. same)
 redis.call('HSET', KEYS[2], 'term', opened, 'run', run, 'salt', salt, 'v', '1')
 return { opened, last, 1, salt }
 ";

@@ -16,10 +16,26 @@
 //!   nothing is published or applied.
 //! - *Answered when applied.* A publisher is answered when this node has read its entry back.
 
+mod bytes;
+mod census;
+mod chain;
 pub mod command;
 pub mod effect;
-pub mod node;
+pub mod entry;
+mod floors;
+mod lane;
+mod members;
+mod node;
+mod outbox;
+mod pulse;
+mod reading;
+mod replica;
+mod ring;
+mod settings;
+mod speaking;
+mod window;
 
 pub use command::{Command, KeyHash, Lane, OpenMode, Opened, Openness, Reply, Salt};
 pub use effect::{BUCKETS, Effect, Outcome, Reason, Ticket};
-pub use node::{Counts, Gauges, Halt, Node, NodeInfo, Refusal, Settings, State};
+pub use node::Node;
+pub use settings::{Counts, Gauges, Halt, NodeInfo, Refusal, Settings, State};

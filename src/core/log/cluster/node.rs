@@ -1,200 +1,195 @@
-//! A node: the interface of the machine.
+//! A node: the machine that reads the log, and says what to append and what to apply.
+//!
+//! Owns the state of the node and its calls. What it makes of entries is in `reading`, what it
+//! asks of the server in `speaking`.
 
-use super::command::{Command, Lane, Reply};
-use super::effect::{Effect, Ticket};
+use super::census::Census;
+use super::chain::Chain;
+use super::command::{Lane, Openness, Reply, Salt};
+use super::effect::{Effect, Reason, Ticket};
+use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, MAX_PARTS, count_parts};
+use super::lane::{Note, PublishLane, Sent};
+use super::members::Members;
+use super::outbox::{Outbox, Said};
+use super::pulse::{DEAF_MS, Pulse};
+use super::replica::Replica;
+use super::settings::{Counts, Gauges, Halt, NodeInfo, Refusal, Settings, State};
+use super::speaking::{Notes, hash_key};
+use super::window::Window;
 use crate::base::time::Time;
 use crate::message::{ChannelName, Draft, EntryId};
 
-/// The settings of a node. They never change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Its name, for people: at most 64 bytes are told.
-    pub name: Box<str>,
-    /// Bytes of entries that the server keeps (`--engine-log-bytes`).
-    pub log_bytes: u64,
-    /// For how long the server keeps entries and keys, in milliseconds (`--history-age`).
-    pub log_age_ms: u64,
-    /// For how long a publisher is held while the log does not answer, in milliseconds
-    /// (`--engine-patience`).
-    pub patience_ms: u64,
-    /// After how long without its own beat a node is not ready, in milliseconds; 0: never
-    /// (`--engine-ready`).
-    pub ready_ms: u64,
-    /// A digest of the settings that should be the same on all nodes.
-    pub digest: u64,
-    /// For how long a node that has just started leaves it to others to open a term, in
-    /// milliseconds.
-    pub newcomer_ms: u64,
-    /// Bytes of entries that are kept to tell them again.
-    pub ring_bytes: usize,
-    /// Bytes of publishes that may wait.
-    pub outbox_bytes: usize,
-    /// The number of an entry from which a new term is opened.
-    pub roll_at: u64,
-}
+/// After how long without an answer a command is tried again, in milliseconds.
+pub(super) const RETRY_MS: u64 = 300;
 
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings {
-            name: "node".into(),
-            log_bytes: 256 << 20,
-            log_age_ms: 600_000,
-            patience_ms: 5_000,
-            ready_ms: 10_000,
-            digest: 0,
-            newcomer_ms: 3_000,
-            ring_bytes: 16 << 20,
-            outbox_bytes: 16 << 20,
-            roll_at: 1 << 33,
-        }
-    }
-}
+/// After how long the server is asked again that had no memory, or refused, in milliseconds.
+const REFUSED_MS: u64 = 1_000;
 
-/// What other nodes are told about this one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
-    /// Its connections that are parked.
-    pub connections: u64,
-}
+/// For how long more a node that has just started waits for what the log has before it opens a
+/// term, in milliseconds.
+const UNREAD_MS: u64 = 10_000;
 
-/// The reason for which a publish or deletion is refused at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The node has not read the log yet.
-    Warming,
-    /// The log has not answered for longer than publishers are held.
-    Silent {
-        /// For how long, in milliseconds.
-        silent_ms: u64,
+/// How far a node has come in the log.
+#[derive(Debug)]
+pub(super) enum Mode {
+    /// It has read nothing.
+    Fresh,
+    /// Entries are applied as they are read.
+    Live {
+        /// Whether the term is known to be settled: the node may have begun in the middle.
+        is_settled: bool,
     },
-    /// Too much waits to be published.
-    Busy,
-    /// More messages than an entry can have.
-    TooMany,
-    /// The node has halted, or leaves.
-    Halted,
-}
-
-/// The reason for which a node has stopped for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Halt {
-    /// The log has an entry that this version cannot read and must not skip.
-    Unreadable {
-        /// Its id.
-        id: EntryId,
-    },
-    /// The server refused the first command, in its words.
-    Refused(Box<str>),
-}
-
-/// What a node has counted since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Terms that were settled.
-    pub terms: u64,
-    /// Of these, those that this node opened.
-    pub opened: u64,
-    /// Entries that this node has told again.
-    pub retold: u64,
-    /// Losses of all channels, told to readers here.
-    pub losses_all: u64,
-    /// Losses of some channels.
-    pub losses_some: u64,
-    /// Entries that were missing in what was read, told as a loss.
-    pub holes: u64,
-    /// Entries that this node has appended with messages.
-    pub groups: u64,
-    /// Messages in them.
-    pub messages: u64,
-    /// Entries that were sent again in a later term.
-    pub resent: u64,
-    /// Publishes of which it is not known whether they were published.
-    pub unknown: u64,
-    /// Times that the connections were reset because the own beat did not come back.
-    pub deaf: u64,
-    /// Entries that were skipped because this version does not know their kind.
-    pub skipped: u64,
-}
-
-/// What a node measures now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gauges {
-    /// Whether both connections are there and the log was opened on them.
-    pub is_up: bool,
-    /// The term that is served; 0 before the first.
-    pub term: u64,
-    /// The newest id that was applied.
-    pub applied: EntryId,
-    /// The newest id that is known to exist.
-    pub tip: EntryId,
-    /// The time that the last own beat took, there and back, in milliseconds.
-    pub beat_ms: u64,
-    /// Publishes that wait for their result.
-    pub waiting: u64,
-    /// Bytes of entries that the log has, by this node's sum.
-    pub log_bytes: u64,
-    /// The age of the oldest of them, in milliseconds.
-    pub oldest_ms: u64,
-    /// Nodes that are members, this one included.
-    pub nodes: u64,
-    /// Of these, those whose settings differ from those of this one.
-    pub differing: u64,
-}
-
-/// What is known of a node of the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeInfo {
-    /// Its name.
-    pub name: Box<str>,
-    /// Whether it is this one.
-    pub is_self: bool,
-    /// The id up to which it has applied the log, as of its last beat.
-    pub applied: EntryId,
-    /// Its parked connections then.
-    pub connections: u64,
-    /// How long ago its last beat was read, in milliseconds.
-    pub beat_age_ms: u64,
+    /// A term has begun and is not settled.
+    Census(Box<Census>),
 }
 
 /// A node of a cluster.
 #[derive(Debug)]
 pub struct Node {
-    _settings: Settings,
+    pub(super) settings: Settings,
+    /// The number by which others know it.
+    pub(super) own: u64,
+    pub(super) salt: Salt,
+    nonce: u64,
+    pub(super) now: Time,
+    pub(super) unix_ms: u64,
+    pub(super) mode: Mode,
+    /// The newest id that was read.
+    pub(super) read_to: EntryId,
+    pub(super) replica: Replica,
+    pub(super) members: Members,
+    pub(super) window: Window,
+    pub(super) outbox: Outbox,
+    pub(super) lane: PublishLane,
+    pub(super) pulse: Pulse,
+    pub(super) notes: Notes,
+    pub(super) state: State,
+    is_following: bool,
+    wants_reset: bool,
+    pub(super) is_joined: bool,
+    /// It has been joined: it remembers what was published.
+    pub(super) remembers: bool,
+    pub(super) is_leaving: bool,
+    pub(super) has_left: bool,
+    /// Its history before it missed entries over the end of a term: it may have what others have
+    /// not.
+    pub(super) suspect: Option<Chain>,
+    /// Since when nothing can be published.
+    blocked: Option<Time>,
+    /// When it may open a term, if it has just started.
+    newcomer_until: Option<Time>,
+    pub(super) halt: Option<Halt>,
 }
 
-#[allow(unused_variables, clippy::todo, missing_docs)]
 impl Node {
     /// A node that has read nothing. `seed` is a random number of this process alone: the node's
     /// identity follows from it.
     pub fn new(settings: Settings, seed: [u64; 3]) -> Node {
-        todo!()
+        let Settings {
+            ring_bytes,
+            log_bytes,
+            log_age_ms,
+            ..
+        } = settings;
+        Node {
+            own: seed[0],
+            salt: Salt(seed[1], seed[2]),
+            nonce: 0,
+            now: Time(0),
+            unix_ms: 0,
+            mode: Mode::Fresh,
+            read_to: EntryId::ZERO,
+            replica: Replica::new(seed[0], ring_bytes),
+            members: Members::default(),
+            window: Window::new(log_bytes, log_age_ms),
+            outbox: Outbox::default(),
+            lane: PublishLane::default(),
+            pulse: Pulse::new(Time(0)),
+            notes: Notes::default(),
+            state: State::default(),
+            is_following: false,
+            wants_reset: false,
+            is_joined: false,
+            remembers: false,
+            is_leaving: false,
+            has_left: false,
+            suspect: None,
+            blocked: None,
+            newcomer_until: None,
+            halt: None,
+            settings,
+        }
     }
 
     /// Sets the time. Beats, deadlines and the next step of a census follow from it. `unix_ms` is
     /// the wall clock, in milliseconds since 1970. Called at least at [`Node::next_due`].
     pub fn tick(&mut self, now: Time, unix_ms: u64) {
-        todo!()
+        debug_assert!(now >= self.now);
+        self.now = now;
+        self.unix_ms = unix_ms;
+        let is_silent = |at: Time| now.since_ms(at) >= DEAF_MS;
+        if self.pulse.is_deaf(now) || self.lane.oldest().is_some_and(is_silent) {
+            self.replica.counts.deaf += 1;
+            self.wants_reset = true;
+            // Until the connections are there again there is nothing to wait for.
+            self.broken(Lane::Publish);
+        }
+        match self.publishes_to().is_some() {
+            true => self.blocked = None,
+            false => drop(self.blocked.get_or_insert(now)),
+        }
+        let silent_ms = self.blocked_ms().max(self.settings.patience_ms);
+        self.replica.counts.unknown += self.outbox.expire(now, silent_ms);
+        self.leave_at_last();
+        self.complete();
     }
 
     /// A connection is there. Commands given out before on its lane are forgotten by the thread.
     pub fn connected(&mut self, lane: Lane) {
-        todo!()
+        match lane {
+            Lane::Publish => {
+                self.lost_publish_lane();
+                self.lane.connected();
+                let newcomer_ms = self.settings.newcomer_ms;
+                self.newcomer_until
+                    .get_or_insert(self.now.after_ms(newcomer_ms));
+            }
+            Lane::Follow => self.is_following = true,
+        }
     }
 
     /// A connection is broken: commands that have no reply will get none.
     pub fn broken(&mut self, lane: Lane) {
-        todo!()
+        match lane {
+            Lane::Publish => self.lost_publish_lane(),
+            Lane::Follow => self.is_following = false,
+        }
+        self.complete();
     }
 
     /// The server has replied to the oldest command that has no reply yet.
     pub fn answered(&mut self, reply: Reply) {
-        todo!()
+        match self.lane.answered() {
+            Some(Sent::Open(_)) => self.answered_open(reply),
+            Some(Sent::Item { nonce, term }) => self.answered_item(nonce, term, reply),
+            Some(Sent::Note(note)) => self.answered_note(note, reply),
+            // The reply is of a connection that is given up.
+            None => {}
+        }
+        self.complete();
     }
 
     /// The follow lane has read an entry. Ids that were read before are ignored, so that what was
     /// underway of an earlier connection does no harm.
     pub fn read(&mut self, id: EntryId, bytes: &[u8]) {
-        todo!()
+        if self.halt.is_some() || id <= self.read_to {
+            return;
+        }
+        self.take_entry(id, bytes);
+        for (nonce, id) in self.replica.take_own_read() {
+            self.outbox.read(nonce, id);
+        }
+        self.complete();
     }
 
     /// Publishes these messages, all or none, in one entry. More than one, and no key but on a
@@ -204,7 +199,27 @@ impl Node {
     ///
     /// See [`Refusal`]; nothing is published then.
     pub fn publish(&mut self, drafts: &[Draft<'_>]) -> Result<Ticket, Refusal> {
-        todo!()
+        self.admit()?;
+        if count_parts(drafts) > MAX_PARTS {
+            return Err(Refusal::TooMany);
+        }
+        let deadline = self.now.after_ms(self.settings.patience_ms);
+        let head = self.head();
+        if let [draft] = drafts
+            && let Some(key) = &draft.key
+        {
+            let key = hash_key(&draft.channel, key);
+            let body = Body::Messages(vec![draft.clone()]);
+            let mut bytes = Vec::new();
+            Entry { head, body }.write(&mut bytes);
+            self.nonce = head.nonce;
+            return Ok(self.outbox.add(bytes, head.nonce, Some(key), deadline));
+        }
+        let (ticket, is_new) = self.outbox.publish(drafts, head, deadline);
+        if is_new {
+            self.nonce = head.nonce;
+        }
+        Ok(ticket)
     }
 
     /// Deletes the history of a channel.
@@ -213,86 +228,280 @@ impl Node {
     ///
     /// See [`Refusal`].
     pub fn delete(&mut self, channel: &ChannelName<'_>) -> Result<Ticket, Refusal> {
-        todo!()
+        self.admit()?;
+        let deadline = self.now.after_ms(self.settings.patience_ms);
+        let (nonce, bytes) = self.entry(Body::Delete(channel.borrowed()));
+        Ok(self.outbox.add(bytes, nonce, None, deadline))
     }
 
     /// Sets what other nodes are told about this one.
     pub fn set_state(&mut self, state: State) {
-        todo!()
+        self.state = state;
     }
 
     /// Publishes nothing more from now on, and says in a last beat that the node leaves. Publishes
     /// that wait have their results first. Gone when [`Node::has_left`].
     pub fn leave(&mut self) {
-        todo!()
+        self.is_leaving = true;
+        self.leave_at_last();
     }
 
     /// Whether the last beat was read back, or cannot be.
     pub fn has_left(&self) -> bool {
-        todo!()
-    }
-
-    /// The next command for the publish lane; `None` until something happens, and while that lane
-    /// is not connected. At most 64 commands have no reply.
-    pub fn next_command(&mut self) -> Option<Command> {
-        todo!()
+        self.has_left
     }
 
     /// The id after which the follow lane reads; `None` while it should not read. It changes
     /// when entries are read, and when [`Node::takes_reset`] was true.
     pub fn follows_after(&self) -> Option<EntryId> {
-        todo!()
+        let is_following = self.halt.is_none() && self.replica.floors.salt().is_some();
+        is_following.then_some(self.read_to)
     }
 
     /// Whether entries may be read: less waits in effects than a bound. While it is false the
     /// caller keeps what was read.
     pub fn has_room(&self) -> bool {
-        todo!()
+        self.replica.has_room()
     }
 
     /// Whether both connections are to be closed and made anew, from the resolution of the
     /// address on. True once each time; [`Node::broken`] is called for both lanes in answer.
     pub fn takes_reset(&mut self) -> bool {
-        todo!()
+        std::mem::take(&mut self.wants_reset)
     }
 
     /// The next effect.
     pub fn next_effect(&mut self) -> Option<Effect> {
-        todo!()
+        let effect = self.replica.next_effect();
+        effect.or_else(|| self.outbox.next_done())
     }
 
     /// Whether the node has read the log, and its own beat within [`Settings::ready_ms`].
     pub fn is_ready(&self) -> bool {
-        todo!()
+        let ready_ms = self.settings.ready_ms;
+        let is_heard = ready_ms == 0 || self.silent_ms() <= ready_ms;
+        let is_in = self.is_joined || (ready_ms == 0 && self.remembers);
+        self.halt.is_none() && is_in && is_heard
     }
 
     /// For how long the node has not read its own beat, in milliseconds.
     pub fn silent_ms(&self) -> u64 {
-        todo!()
+        self.now.since_ms(self.pulse.heard.unwrap_or(Time(0)))
     }
 
     /// The reason for which it has stopped for good, if it has.
     pub fn halted(&self) -> Option<&Halt> {
-        todo!()
+        self.halt.as_ref()
     }
 
     /// What was counted.
     pub fn counts(&self) -> &Counts {
-        todo!()
+        &self.replica.counts
     }
 
     /// What is measured now.
     pub fn gauges(&self) -> Gauges {
-        todo!()
+        let differs = |digest: u64| digest != self.settings.digest;
+        let differing = self
+            .members
+            .iter()
+            .filter(|(_, member)| differs(member.digest));
+        let oldest_ms = self.window.oldest_ms();
+        Gauges {
+            is_up: self.lane.opened.is_some() && self.is_following,
+            term: self.term().unwrap_or(0),
+            applied: self.replica.tip(),
+            tip: self.lane.tip.max(self.read_to),
+            beat_ms: self.pulse.took_ms,
+            waiting: self.outbox.waiting(),
+            log_bytes: self.window.bytes(),
+            oldest_ms: oldest_ms.map_or(0, |at_ms| self.unix_ms.saturating_sub(at_ms)),
+            nodes: self.members.len() as u64,
+            differing: differing.count() as u64,
+        }
     }
 
     /// The nodes that are members, this one included.
     pub fn nodes(&self) -> Vec<NodeInfo> {
-        todo!()
+        let info = |(node, member): (u64, &super::members::Member)| NodeInfo {
+            name: member.name.clone(),
+            is_self: node == self.own,
+            applied: member.applied,
+            connections: member.connections,
+            beat_age_ms: self.now.since_ms(member.beat_at),
+        };
+        self.members.iter().map(info).collect()
     }
 
     /// When [`Node::tick`] is to be called at the latest.
     pub fn next_due(&self) -> Option<Time> {
-        todo!()
+        if self.halt.is_some() {
+            return None;
+        }
+        let soon = self.now.after_ms(100);
+        let due = match (self.publishes_to(), self.is_leaving) {
+            (Some(_), false) => self.pulse.due.max(self.now),
+            _ => soon,
+        };
+        let deadline = self.outbox.next_deadline();
+        Some(deadline.map_or(due, |deadline| due.min(deadline)))
+    }
+
+    /// The term that is served.
+    pub(super) fn term(&self) -> Option<u64> {
+        match &self.mode {
+            Mode::Fresh => None,
+            Mode::Live { .. } | Mode::Census(_) => Some(self.replica.tip().term),
+        }
+    }
+
+    /// The term to which messages may be appended now.
+    pub(super) fn publishes_to(&self) -> Option<u64> {
+        let Mode::Live { is_settled: true } = self.mode else {
+            return None;
+        };
+        let term = self.replica.tip().term;
+        self.lane.opened.filter(|&opened| opened == term)
+    }
+
+    pub(super) fn blocked_ms(&self) -> u64 {
+        self.blocked.map_or(0, |since| self.now.since_ms(since))
+    }
+
+    /// Whether something may be published.
+    fn admit(&self) -> Result<(), Refusal> {
+        if self.halt.is_some() || self.is_leaving {
+            return Err(Refusal::Halted);
+        }
+        if !self.remembers {
+            return Err(Refusal::Warming);
+        }
+        let silent_ms = self.blocked_ms();
+        if silent_ms >= self.settings.patience_ms {
+            return Err(Refusal::Silent { silent_ms });
+        }
+        match self.outbox.bytes() < self.settings.outbox_bytes {
+            true => Ok(()),
+            false => Err(Refusal::Busy),
+        }
+    }
+
+    /// The head of the next entry.
+    fn head(&self) -> Head {
+        Head {
+            node: self.own,
+            nonce: self.nonce + 1,
+            at_ms: self.unix_ms,
+        }
+    }
+
+    /// A new entry: its nonce and bytes.
+    pub(super) fn entry(&mut self, body: Body<'_>) -> (u64, Vec<u8>) {
+        let head = self.head();
+        self.nonce = head.nonce;
+        let mut bytes = Vec::new();
+        Entry { head, body }.write(&mut bytes);
+        (head.nonce, bytes)
+    }
+
+    /// The head of a new entry that is written by the caller.
+    pub(super) fn take_head(&mut self) -> Head {
+        let head = self.head();
+        self.nonce = head.nonce;
+        head
+    }
+
+    pub(super) fn name(&self) -> &str {
+        let name = &self.settings.name;
+        &name[..name.floor_char_boundary(MAX_NAME_BYTES)]
+    }
+
+    /// Whether it has just started, and leaves it to others to open a term.
+    pub(super) fn is_newcomer(&self) -> bool {
+        if self.remembers {
+            return false;
+        }
+        let Some(until) = self.newcomer_until else {
+            return true;
+        };
+        let has_read = self.read_to >= self.lane.tip;
+        self.now < until || (!has_read && self.now < until.after_ms(UNREAD_MS))
+    }
+
+    fn lost_publish_lane(&mut self) {
+        self.lane.broken();
+        self.pulse.broken(self.now);
+        self.notes.broken();
+        self.outbox.broken();
+    }
+
+    fn answered_open(&mut self, reply: Reply) {
+        let opened = match reply {
+            Reply::Opened(opened) => opened,
+            Reply::Refused(why) if self.lane.newest == 0 => {
+                self.halt = Some(Halt::Refused(why));
+                return;
+            }
+            _ => return self.lane.retry_at = self.now.after_ms(REFUSED_MS),
+        };
+        self.lane.tip = self.lane.tip.max(opened.last);
+        if let Some(salt) = opened.salt {
+            self.replica.set_salt(salt);
+        }
+        match opened.how {
+            Openness::IsDue => self.lane.retry_at = self.now.after_ms(RETRY_MS),
+            Openness::GoesOn | Openness::New => {
+                self.lane.newest = self.lane.newest.max(opened.term);
+                self.lane.opened = Some(opened.term);
+            }
+        }
+        if opened.how == Openness::New {
+            self.replica.counts.opened += 1;
+        }
+    }
+
+    fn answered_item(&mut self, nonce: u64, term: u64, reply: Reply) {
+        let said = match reply {
+            Reply::Appended(id) => {
+                self.lane.tip = self.lane.tip.max(id);
+                Said::Appended(id)
+            }
+            Reply::Earlier(id) => Said::Earlier(id),
+            Reply::Stale | Reply::Gone => {
+                self.lane.opened = None;
+                Said::NotTaken
+            }
+            Reply::Full => Said::Refused(Reason::Full),
+            Reply::Refused(why) => Said::Refused(Reason::Refused(why)),
+            Reply::Opened(_) => return self.wants_reset = true,
+        };
+        self.outbox.answered(nonce, term, said);
+    }
+
+    fn answered_note(&mut self, note: Note, reply: Reply) {
+        match reply {
+            Reply::Appended(id) => self.lane.tip = self.lane.tip.max(id),
+            Reply::Stale | Reply::Gone => {
+                self.lane.opened = None;
+                self.notes.failed(note);
+            }
+            Reply::Full | Reply::Refused(_) => {
+                self.notes.failed(note);
+                self.lane.retry_at = self.now.after_ms(REFUSED_MS);
+            }
+            Reply::Earlier(_) | Reply::Opened(_) => self.wants_reset = true,
+        }
+    }
+
+    /// Gives results to publishers whose entries were read.
+    fn complete(&mut self) {
+        self.is_joined = self.members.is_joined(self.own);
+        self.remembers |= self.is_joined;
+        let lane = &self.lane;
+        let awaits = |nonce| lane.awaits(nonce);
+        // fault: answered-before-applied
+        let is_joined = self.is_joined;
+        self.outbox
+            .complete(&self.replica.history, is_joined, awaits);
     }
 }

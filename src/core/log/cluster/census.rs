@@ -1,0 +1,247 @@
+//! A census: what the nodes say about the history when a term begins.
+//!
+//! Owns the answers, what is retold, and who settles the term, and how. It has no part in the
+//! history until then.
+//!
+//! Invariants:
+//! - *The first settling counts.* Several nodes may try; all read the same log, so all take the
+//!   same.
+//! - *Nothing is lost silently.* If a member is missing, or what some node lacks cannot be retold,
+//!   the settling says that messages of any channel may be lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::chain::{Chain, Relation};
+use super::entry::{Answer, MAX_MEMBERS, Record, Settled};
+use super::replica::Replica;
+use crate::base::time::Time;
+use crate::message::EntryId;
+
+/// How long members have to answer, in milliseconds.
+pub(super) const MISSING_MS: u64 = 4_000;
+
+/// After how long without progress the next node settles the term, in milliseconds.
+const TAKEOVER_MS: u64 = 2_000;
+
+/// When nodes answer if the server has lost nothing, so that they need not, in milliseconds.
+const SAME_MS: u64 = 1_000;
+
+/// A record that was read in a census.
+#[derive(Debug)]
+pub(super) enum Retold {
+    Entry { id: EntryId, bytes: Box<[u8]> },
+    Blank { first: EntryId, last: u64 },
+}
+
+impl Retold {
+    fn new(record: &Record<'_>) -> Retold {
+        match *record {
+            Record::Entry { id, bytes } => Retold::Entry {
+                id,
+                bytes: bytes.into(),
+            },
+            Record::Blank { first, last } => Retold::Blank { first, last },
+        }
+    }
+
+    pub(super) fn first(&self) -> EntryId {
+        match *self {
+            Retold::Entry { id, .. } => id,
+            Retold::Blank { first, .. } => first,
+        }
+    }
+
+    pub(super) fn last(&self) -> EntryId {
+        match *self {
+            Retold::Entry { id, .. } => id,
+            Retold::Blank { first, last } => EntryId::new(first.term, last),
+        }
+    }
+
+    fn cost(&self) -> usize {
+        64 + match self {
+            Retold::Entry { bytes, .. } => bytes.len(),
+            Retold::Blank { .. } => 0,
+        }
+    }
+}
+
+/// A census that is under way.
+#[derive(Debug)]
+pub(super) struct Census {
+    pub(super) term: u64,
+    /// What of the history the server had when the term began.
+    pub(super) opened_after: EntryId,
+    /// The server has lost nothing.
+    is_same: bool,
+    opener: u64,
+    members: BTreeSet<u64>,
+    answers: BTreeMap<u64, Answer>,
+    /// By their last ids.
+    retold: BTreeMap<EntryId, Retold>,
+    retold_bytes: usize,
+    max_retold_bytes: usize,
+    /// Entries of it are missing here.
+    pub(super) is_holed: bool,
+    began: Time,
+    progressed: Time,
+}
+
+/// What a census begins with.
+pub(super) struct Beginning<'e> {
+    pub(super) term: u64,
+    pub(super) opened_after: EntryId,
+    pub(super) is_same: bool,
+    pub(super) opener: u64,
+    pub(super) members: &'e [u64],
+    pub(super) max_retold_bytes: usize,
+}
+
+impl Census {
+    pub(super) fn new(beginning: Beginning<'_>, now: Time) -> Census {
+        let Beginning {
+            term,
+            opened_after,
+            is_same,
+            opener,
+            members,
+            max_retold_bytes,
+        } = beginning;
+        Census {
+            term,
+            opened_after,
+            is_same,
+            opener,
+            members: members.iter().copied().collect(),
+            answers: BTreeMap::new(),
+            retold: BTreeMap::new(),
+            retold_bytes: 0,
+            max_retold_bytes,
+            is_holed: false,
+            began: now,
+            progressed: now,
+        }
+    }
+
+    /// Takes the answer of a node; its first counts.
+    pub(super) fn answered(&mut self, node: u64, answer: Answer, now: Time) {
+        if self.answers.len() >= 2 * MAX_MEMBERS {
+            return;
+        }
+        for &member in &answer.members {
+            if self.members.len() < 2 * MAX_MEMBERS {
+                self.members.insert(member);
+            }
+        }
+        self.answers.entry(node).or_insert(answer);
+        self.progressed = now;
+    }
+
+    /// Takes what is retold. Beyond a bound the oldest goes, which then is a hole.
+    pub(super) fn retold(&mut self, records: &[Record<'_>], now: Time) {
+        self.progressed = now;
+        for record in records {
+            // fault: retold-is-dropped
+            let retold = Retold::new(record);
+            let (key, cost) = (retold.last(), retold.cost());
+            let replaces = self
+                .retold
+                .get(&key)
+                .is_none_or(|known| known.first() > retold.first());
+            if !replaces {
+                continue;
+            }
+            self.retold_bytes += cost;
+            if let Some(known) = self.retold.insert(key, retold) {
+                self.retold_bytes -= known.cost();
+            }
+            while self.retold_bytes > self.max_retold_bytes
+                && let Some((_, oldest)) = self.retold.pop_first()
+            {
+                self.retold_bytes -= oldest.cost();
+            }
+        }
+    }
+
+    /// What was retold, in the order of the history.
+    pub(super) fn into_retold(self) -> Vec<Retold> {
+        self.retold.into_values().collect()
+    }
+
+    /// Whether a node should answer now, for which it has to be read: it has not before.
+    pub(super) fn wants_answer(&self, own: u64, now: Time) -> bool {
+        let is_asked = !self.is_same || now.since_ms(self.began) >= SAME_MS;
+        is_asked && !self.answers.contains_key(&own)
+    }
+
+    fn missing(&self) -> bool {
+        self.members
+            .iter()
+            .any(|member| !self.answers.contains_key(member))
+    }
+
+    /// Whether this node settles the term now: the one that has come furthest does, and after some
+    /// time without progress the next.
+    pub(super) fn is_settler(&self, own: u64, now: Time) -> bool {
+        let Some(answer) = self.answers.get(&own) else {
+            return self.is_same && self.opener == own;
+        };
+        let base = base_of(answer);
+        let is_before = |&(&node, other): &(&u64, &Answer)| {
+            base_of(other) > base || (base_of(other) == base && node < own)
+        };
+        let rank = self.answers.iter().filter(is_before).count() as u64;
+        let (waited, quiet) = (now.since_ms(self.began), now.since_ms(self.progressed));
+        match rank {
+            0 if !self.missing() || self.is_same => true,
+            0 => waited >= MISSING_MS,
+            rank => quiet >= MISSING_MS + rank * TAKEOVER_MS,
+        }
+    }
+
+    /// Ends the census, as this node sees it: how it settles the term.
+    pub(super) fn settling(&self, replica: &Replica) -> Settled {
+        let mut history = replica.history.clone();
+        if history.tip() < self.opened_after {
+            history.go_on_to(self.opened_after);
+        }
+        let loses_all = !self.is_same && self.may_lose(&history, replica);
+        Settled {
+            loses_all,
+            chain: history.as_slice().to_vec(),
+        }
+    }
+
+    /// Whether messages may be lost that some node or reader had.
+    fn may_lose(&self, history: &Chain, replica: &Replica) -> bool {
+        let end = history.tip();
+        let remembers = self.answers.values().any(|answer| answer.remembers);
+        // fault: missing-member-is-no-loss
+        if self.missing() || (!remembers && end != EntryId::ZERO) {
+            return true;
+        }
+        let differs =
+            |answer: &Answer| Chain::new(&answer.chain).relation(history) != Relation::Behind;
+        if self.answers.values().any(differs) {
+            return true;
+        }
+        // A node that has less than the server has missed it alone.
+        let needed = |answer: &Answer| base_of(answer).max(self.opened_after);
+        let Some(lowest) = self.answers.values().map(needed).min() else {
+            return false;
+        };
+        let first = replica.ring.first();
+        lowest < end && first.is_none_or(|first| first > history.successor(lowest))
+    }
+
+    /// From which id on this node tells again: what some node lacks, or the server.
+    pub(super) fn retells_after(&self) -> EntryId {
+        let bases = self.answers.values().map(base_of);
+        bases.fold(self.opened_after, EntryId::min)
+    }
+}
+
+/// What of the history a node has.
+fn base_of(answer: &Answer) -> EntryId {
+    answer.chain.last().copied().unwrap_or(EntryId::ZERO)
+}

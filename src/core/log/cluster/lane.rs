@@ -1,0 +1,103 @@
+//! The publish lane: commands that were sent, and their replies.
+//!
+//! Owns which replies are awaited, in their order, and the term that was opened on the connection.
+
+use std::collections::VecDeque;
+
+use super::command::OpenMode;
+use crate::base::time::Time;
+use crate::message::EntryId;
+
+/// The most commands without a reply.
+const MAX_AWAITED: usize = 64;
+
+/// What a command was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Open(OpenMode),
+    /// An entry of the outbox, by its nonce, to a term.
+    Item {
+        nonce: u64,
+        term: u64,
+    },
+    Note(Note),
+}
+
+/// An entry of the node itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    Answer,
+    Retold,
+    Settled,
+    Loss,
+    Beat,
+    Checkpoint,
+}
+
+/// The publish lane.
+#[derive(Debug, Default)]
+pub(super) struct PublishLane {
+    pub(super) is_connected: bool,
+    /// The term that was opened on the connection.
+    pub(super) opened: Option<u64>,
+    /// The newest term that is known.
+    pub(super) newest: u64,
+    /// The newest id that is known to exist.
+    pub(super) tip: EntryId,
+    /// Nothing is sent before that.
+    pub(super) retry_at: Time,
+    awaited: VecDeque<(Sent, Time)>,
+    /// How many of them are notes that tell again.
+    pub(super) retelling: usize,
+}
+
+impl PublishLane {
+    /// Whether a command may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        let is_opening = matches!(self.awaited.back(), Some((Sent::Open(_), _)));
+        self.is_connected && !is_opening && self.awaited.len() < MAX_AWAITED
+    }
+
+    pub(super) fn sent(&mut self, sent: Sent, now: Time) {
+        if sent == Sent::Note(Note::Retold) {
+            self.retelling += 1;
+        }
+        if matches!(sent, Sent::Open(_)) {
+            self.opened = None;
+        }
+        self.awaited.push_back((sent, now));
+    }
+
+    /// A reply is there: to what?
+    pub(super) fn answered(&mut self) -> Option<Sent> {
+        let (sent, _) = self.awaited.pop_front()?;
+        if sent == Sent::Note(Note::Retold) {
+            self.retelling -= 1;
+        }
+        Some(sent)
+    }
+
+    /// Whether an entry of the outbox may still have a reply.
+    pub(super) fn awaits(&self, item: u64) -> bool {
+        let is_it = |sent: &Sent| matches!(sent, Sent::Item { nonce, .. } if *nonce == item);
+        self.awaited.iter().any(|(sent, _)| is_it(sent))
+    }
+
+    /// When the oldest command without a reply was sent.
+    pub(super) fn oldest(&self) -> Option<Time> {
+        self.awaited.front().map(|&(_, at)| at)
+    }
+
+    pub(super) fn connected(&mut self) {
+        self.broken();
+        self.is_connected = true;
+    }
+
+    pub(super) fn broken(&mut self) {
+        self.is_connected = false;
+        self.opened = None;
+        self.awaited.clear();
+        self.retelling = 0;
+        self.retry_at = Time(0);
+    }
+}

@@ -1,0 +1,208 @@
+//! The nodes of the cluster, as the log tells them.
+//!
+//! Owns who is a member, what each last said, and when this node may rely on being known: a node
+//! whose messages only it and the server have would not be missed if both went.
+//!
+//! Invariants:
+//! - *Counted in the log.* A node is a member from its first entry until it says that it leaves, or
+//!   until another one has beaten five times since its last entry. No clock is asked, so all nodes
+//!   that have read the same agree.
+//! - *Known before relied upon.* A node has joined when the last beat of each other member says that
+//!   it has read the entry by which the node became one.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::entry::{Beat, Head, MAX_MEMBERS};
+use crate::base::time::Time;
+use crate::message::EntryId;
+
+/// After how many beats of another one a node is no member any more.
+const BEATS: usize = 5;
+
+/// A node of the cluster.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) name: Box<str>,
+    pub(super) applied: EntryId,
+    pub(super) connections: u64,
+    pub(super) digest: u64,
+    pub(super) beat_at: Time,
+    /// The entry by which it became a member.
+    since: EntryId,
+    /// The place of its last entry, in what this node has read.
+    last: u64,
+    /// The places of its last beats.
+    beats: VecDeque<u64>,
+}
+
+/// The members of the cluster.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    members: BTreeMap<u64, Member>,
+    /// How many entries were read.
+    read: u64,
+    /// The node has joined by the entry with this id.
+    joined: Option<EntryId>,
+}
+
+impl Members {
+    /// Notes an entry of a node. Returns whether it is a new member.
+    pub(super) fn note(&mut self, id: EntryId, head: Head, now: Time) -> bool {
+        self.read += 1;
+        let read = self.read;
+        if let Some(member) = self.members.get_mut(&head.node) {
+            member.last = read;
+            return false;
+        }
+        if self.members.len() >= MAX_MEMBERS {
+            return false;
+        }
+        let member = Member {
+            name: "".into(),
+            applied: EntryId::ZERO,
+            connections: 0,
+            digest: 0,
+            beat_at: now,
+            since: id,
+            last: read,
+            beats: VecDeque::new(),
+        };
+        self.members.insert(head.node, member);
+        true
+    }
+
+    /// Notes a beat, after [`Members::note`].
+    pub(super) fn note_beat(&mut self, head: Head, beat: &Beat<'_>, now: Time) {
+        if beat.is_leaving {
+            self.members.remove(&head.node);
+            return;
+        }
+        let Some(member) = self.members.get_mut(&head.node) else {
+            return;
+        };
+        if *member.name != *beat.name {
+            member.name = beat.name.into();
+        }
+        member.applied = beat.applied;
+        member.connections = beat.connections;
+        member.digest = beat.digest;
+        member.beat_at = now;
+        member.beats.push_back(self.read);
+        if member.beats.len() < BEATS {
+            return;
+        }
+        // One more would be the sixth.
+        if member.beats.len() > BEATS {
+            member.beats.pop_front();
+        }
+        let fifth = member.beats[0];
+        self.members.retain(|_, member| member.last >= fifth);
+    }
+
+    /// Whether all other members know that this node is one.
+    pub(super) fn is_joined(&mut self, own: u64) -> bool {
+        let Some(since) = self.members.get(&own).map(|member| member.since) else {
+            return false;
+        };
+        if self.joined != Some(since) {
+            let mut others = self.members.iter().filter(|(node, _)| **node != own);
+            if others.all(|(_, member)| member.applied >= since) {
+                self.joined = Some(since);
+            }
+        }
+        self.joined == Some(since)
+    }
+
+    pub(super) fn ids(&self) -> Vec<u64> {
+        self.members.keys().copied().collect()
+    }
+
+    /// Whether a node is the member that does what one node is enough for.
+    pub(super) fn is_first(&self, node: u64) -> bool {
+        self.members.keys().next() == Some(&node)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Member)> {
+        self.members.iter().map(|(&node, member)| (node, member))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.members.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Log(Members, u64);
+
+    impl Log {
+        fn entry(&mut self, node: u64) -> bool {
+            self.1 += 1;
+            let (id, nonce) = (EntryId::new(1, self.1), self.1);
+            let head = Head {
+                node,
+                nonce,
+                at_ms: 0,
+            };
+            self.0.note(id, head, Time(0))
+        }
+
+        fn beat(&mut self, node: u64, applied: u64, is_leaving: bool) {
+            self.entry(node);
+            let beat = Beat {
+                applied: EntryId::new(1, applied),
+                is_leaving,
+                connections: 0,
+                digest: 0,
+                chain: Vec::new(),
+                name: "n",
+            };
+            let head = Head {
+                node,
+                ..Head::default()
+            };
+            self.0.note_beat(head, &beat, Time(0));
+        }
+    }
+
+    #[test]
+    fn silent_node_goes_after_five_beats_of_another() {
+        let mut log = Log(Members::default(), 0);
+        assert!(log.entry(1));
+        assert!(!log.entry(1));
+        for _ in 0..4 {
+            log.beat(2, 0, false);
+            log.beat(3, 0, false);
+        }
+        log.entry(1);
+        for beats in 0..5 {
+            assert_eq!(log.0.ids(), [1, 2, 3], "{beats}");
+            log.beat(3, 0, false);
+        }
+        assert_eq!(log.0.ids(), [3]);
+        log.beat(3, 0, true);
+        assert!(log.0.ids().is_empty());
+    }
+
+    #[test]
+    fn node_has_joined_when_all_have_read_its_first_entry() {
+        let mut log = Log(Members::default(), 0);
+        log.beat(1, 0, false);
+        assert!(log.0.is_joined(1));
+        log.beat(2, 0, false);
+        assert!(log.0.is_joined(1) && !log.0.is_joined(2));
+        log.beat(1, 1, false);
+        assert!(!log.0.is_joined(2));
+        log.beat(1, 2, false);
+        assert!(log.0.is_joined(2) && log.0.is_joined(1));
+        log.beat(3, 0, false);
+        assert!(!log.0.is_joined(3));
+        log.beat(1, 5, false);
+        assert!(!log.0.is_joined(3));
+        log.beat(2, 9, true);
+        assert!(log.0.is_joined(3));
+        assert!(!log.0.is_joined(2));
+    }
+}

@@ -1,0 +1,390 @@
+//! What is to be published, until its publisher has a result.
+//!
+//! Owns the gathering of the publishes of a tick into one entry, their order, and what became of
+//! each.
+//!
+//! Invariants:
+//! - *In order.* Entries are sent in the order in which they were published, also those that are
+//!   sent again; tickets are done in their order.
+//! - *Not twice.* An entry is sent again only when it is certain that the log does not have it: the
+//!   server said so, or a later term is settled and it was not in the history before.
+//! - *Bounded in time.* A publisher has its result after the patience at the latest.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::chain::Chain;
+use super::command::KeyHash;
+use super::effect::{Effect, Outcome, Reason, Ticket};
+use super::entry::{Head, MAX_GROUP, MAX_GROUP_BYTES, begin_messages, count_parts, write_message};
+use crate::base::time::Time;
+use crate::message::{Draft, EntryId};
+
+/// What an entry takes here beside its bytes.
+const OVERHEAD: usize = 256;
+
+/// What is known of an entry that is to be in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is not in the log.
+    Queued,
+    /// It was sent to a term, and has no reply.
+    Sent { term: u64 },
+    /// It has this id, by the server's word.
+    Appended(EntryId),
+    /// Its key had an entry before.
+    Earlier(EntryId),
+}
+
+/// An entry that is to be in the log.
+#[derive(Debug)]
+struct Item {
+    bytes: Vec<u8>,
+    /// Who waits for it, and the parts of their first messages.
+    tickets: Vec<(Ticket, u16)>,
+    messages: u64,
+    key: Option<KeyHash>,
+    /// The entry of its key that is lost.
+    replaces: Option<EntryId>,
+    deadline: Time,
+    stage: Stage,
+    /// Its id in the history, where this node has read it.
+    read: Option<EntryId>,
+}
+
+/// Publishes of this tick.
+#[derive(Debug)]
+struct Group {
+    nonce: u64,
+    item: Item,
+    parts: usize,
+}
+
+/// An entry to be sent.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) nonce: u64,
+    pub(super) key: Option<KeyHash>,
+    pub(super) replaces: Option<EntryId>,
+    pub(super) messages: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// What the server said to an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Appended(EntryId),
+    Earlier(EntryId),
+    /// It is not in the log, and may be sent again.
+    NotTaken,
+    /// It is not in the log, for this reason.
+    Refused(Reason),
+}
+
+/// All entries that are to be in the log, and the tickets of their publishers.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// By their nonces, which rise.
+    items: BTreeMap<u64, Item>,
+    queue: BTreeSet<u64>,
+    group: Option<Group>,
+    /// Entries that may have a result.
+    touched: BTreeSet<u64>,
+    /// Results, from the oldest ticket that is not done on.
+    outcomes: VecDeque<Option<Outcome>>,
+    first: u64,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Tickets that wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.outcomes.len() as u64
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.outcomes.push_back(None);
+        Ticket(self.first + self.outcomes.len() as u64 - 1)
+    }
+
+    /// Whether these messages go into the entry that is being gathered.
+    fn has_room(&self, drafts: &[Draft<'_>], bytes: usize) -> bool {
+        self.group.as_ref().is_some_and(|group| {
+            group.parts + count_parts(drafts) <= MAX_GROUP
+                && group.item.bytes.len() + bytes <= MAX_GROUP_BYTES
+        })
+    }
+
+    /// Adds messages to the entry that is being gathered. `head` is that of a new entry, should
+    /// it need one; returns whether it did.
+    pub(super) fn publish(
+        &mut self,
+        drafts: &[Draft<'_>],
+        head: Head,
+        deadline: Time,
+    ) -> (Ticket, bool) {
+        let mut written = Vec::new();
+        for draft in drafts {
+            write_message(&mut written, draft);
+        }
+        let is_new = !self.has_room(drafts, written.len());
+        if is_new {
+            self.flush();
+            let mut item = Item::new(Vec::new(), deadline);
+            begin_messages(&mut item.bytes, head);
+            self.bytes += item.bytes.len() + OVERHEAD;
+            let (nonce, parts) = (head.nonce, 0);
+            self.group = Some(Group { nonce, item, parts });
+        }
+        let ticket = self.next_ticket();
+        self.bytes += written.len();
+        if let Some(group) = &mut self.group {
+            let part = u16::try_from(group.parts).expect("an entry has at most 16,384 parts");
+            group.item.tickets.push((ticket, part));
+            group.item.messages += drafts.len() as u64;
+            group.item.bytes.extend_from_slice(&written);
+            group.parts += count_parts(drafts);
+        }
+        (ticket, is_new)
+    }
+
+    /// Adds an entry of its own, with a key or without.
+    pub(super) fn add(
+        &mut self,
+        bytes: Vec<u8>,
+        nonce: u64,
+        key: Option<KeyHash>,
+        deadline: Time,
+    ) -> Ticket {
+        self.flush();
+        let ticket = self.next_ticket();
+        self.bytes += bytes.len() + OVERHEAD;
+        let mut item = Item::new(bytes, deadline);
+        item.tickets.push((ticket, 0));
+        item.messages = 1;
+        item.key = key;
+        self.insert(nonce, item);
+        ticket
+    }
+
+    /// Ends the entry that is being gathered.
+    pub(super) fn flush(&mut self) {
+        if let Some(Group { nonce, item, .. }) = self.group.take() {
+            self.insert(nonce, item);
+        }
+    }
+
+    fn insert(&mut self, nonce: u64, item: Item) {
+        debug_assert!(
+            self.items
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < nonce)
+        );
+        self.items.insert(nonce, item);
+        self.queue.insert(nonce);
+    }
+
+    fn remove(&mut self, nonce: u64) -> Option<Item> {
+        let item = self.items.remove(&nonce)?;
+        self.queue.remove(&nonce);
+        self.bytes -= item.bytes.len() + OVERHEAD;
+        Some(item)
+    }
+
+    /// The next entry to be sent to a term.
+    pub(super) fn send(&mut self, term: u64) -> Option<Outgoing> {
+        let nonce = self.queue.pop_first()?;
+        let item = self.items.get_mut(&nonce)?;
+        item.stage = Stage::Sent { term };
+        Some(Outgoing {
+            nonce,
+            key: item.key,
+            replaces: item.replaces,
+            messages: item.messages,
+            bytes: item.bytes.clone(),
+        })
+    }
+
+    /// Takes what the server said to an entry that was sent to a term.
+    pub(super) fn answered(&mut self, nonce: u64, term: u64, said: Said) {
+        let Some(item) = self.items.get_mut(&nonce) else {
+            return;
+        };
+        // It may have been sent again meanwhile.
+        if item.stage != (Stage::Sent { term }) {
+            return;
+        }
+        match said {
+            Said::Appended(id) => item.stage = Stage::Appended(id),
+            Said::Earlier(id) => item.stage = Stage::Earlier(id),
+            Said::NotTaken if item.read.is_none() => {
+                item.stage = Stage::Queued;
+                self.queue.insert(nonce);
+            }
+            // It was read: it was told again, and its own term is over.
+            Said::NotTaken => {}
+            Said::Refused(reason) => {
+                let outcome = Outcome::NotPublished(reason);
+                self.finish(nonce, |_, _| outcome.clone());
+            }
+        }
+        self.touched.insert(nonce);
+    }
+
+    /// This node has read one of its own entries, in the history.
+    pub(super) fn read(&mut self, nonce: u64, id: EntryId) {
+        if let Some(item) = self.items.get_mut(&nonce) {
+            item.read = Some(id);
+            self.queue.remove(&nonce);
+            self.touched.insert(nonce);
+        }
+    }
+
+    /// The connection is broken: what was sent has no reply, and is undecided.
+    pub(super) fn broken(&mut self) {
+        let read = self.items.iter().filter(|(_, item)| item.read.is_some());
+        self.touched.extend(read.map(|(&nonce, _)| nonce));
+    }
+
+    /// Whether entries sent to a term are undecided.
+    pub(super) fn has_undecided(&self, term: u64) -> bool {
+        let is_undecided = |item: &Item| item.stage == Stage::Sent { term } && item.read.is_none();
+        self.items.values().any(is_undecided)
+    }
+
+    /// A term is settled. What was sent to an earlier one and is not in the history never will be,
+    /// and is to be sent again. Returns how many entries are.
+    pub(super) fn settled(&mut self, term: u64, history: &Chain) -> u64 {
+        let mut again = 0;
+        for (&nonce, item) in &mut self.items {
+            let is_lost = match item.stage {
+                _ if item.read.is_some() => false,
+                Stage::Queued => false,
+                Stage::Sent { term: sent } => sent < term,
+                Stage::Appended(id) => id.term < term,
+                Stage::Earlier(id) => !history.may_have(id),
+            };
+            if item.read.is_some() {
+                self.touched.insert(nonce);
+            }
+            if is_lost {
+                if let Stage::Appended(id) | Stage::Earlier(id) = item.stage
+                    && item.key.is_some()
+                {
+                    item.replaces = Some(id);
+                }
+                item.stage = Stage::Queued;
+                self.queue.insert(nonce);
+                again += 1;
+            }
+        }
+        again
+    }
+
+    /// Gives their results to publishers of entries that were read. `awaits` says whether the
+    /// connection may still give a reply to an entry.
+    pub(super) fn complete(
+        &mut self,
+        history: &Chain,
+        is_joined: bool,
+        awaits: impl Fn(u64) -> bool,
+    ) {
+        for nonce in std::mem::take(&mut self.touched) {
+            let Some(item) = self.items.get_mut(&nonce) else {
+                continue;
+            };
+            match (item.stage, item.read) {
+                (Stage::Earlier(id), _) if !history.may_have(id) => {
+                    item.replaces = Some(id);
+                    item.stage = Stage::Queued;
+                    self.queue.insert(nonce);
+                }
+                // fault: earlier-before-applied
+                (Stage::Earlier(id), _) if id <= history.tip() => {
+                    self.finish(nonce, |_, _| Outcome::Earlier { id });
+                }
+                (Stage::Sent { .. }, Some(_)) if awaits(nonce) => {}
+                (_, Some(id)) if is_joined => {
+                    self.finish(nonce, |_, part| Outcome::Published { id, part });
+                }
+                (Stage::Earlier(_), _) | (_, Some(_)) => drop(self.touched.insert(nonce)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends what waits for longer than its publishers are held. Returns how many publishes have an
+    /// unknown result by it.
+    pub(super) fn expire(&mut self, now: Time, silent_ms: u64) -> u64 {
+        let is_due = |item: &Item| item.deadline <= now;
+        if self.group.as_ref().is_some_and(|group| is_due(&group.item)) {
+            self.flush();
+        }
+        let mut unknown = 0;
+        while let Some((&nonce, item)) = self.items.first_key_value()
+            && is_due(item)
+        {
+            let outcome = match item.stage {
+                Stage::Queued if item.read.is_none() => {
+                    Outcome::NotPublished(Reason::Silent { silent_ms })
+                }
+                _ => {
+                    unknown += item.tickets.len() as u64;
+                    Outcome::Unknown { silent_ms }
+                }
+            };
+            self.finish(nonce, |_, _| outcome.clone());
+        }
+        unknown
+    }
+
+    /// When the next publisher has waited for long enough.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        let oldest = self.items.first_key_value().map(|(_, item)| item.deadline);
+        oldest.or(self.group.as_ref().map(|group| group.item.deadline))
+    }
+
+    fn finish(&mut self, nonce: u64, outcome: impl Fn(Ticket, u16) -> Outcome) {
+        let Some(item) = self.remove(nonce) else {
+            return;
+        };
+        for (ticket, part) in item.tickets {
+            let place = usize::try_from(ticket.0 - self.first).unwrap_or(usize::MAX);
+            if let Some(place) = self.outcomes.get_mut(place) {
+                *place = Some(outcome(ticket, part));
+            }
+        }
+    }
+
+    /// The next ticket that is done.
+    pub(super) fn next_done(&mut self) -> Option<Effect> {
+        self.outcomes.front()?.as_ref()?;
+        let outcome = self.outcomes.pop_front().flatten()?;
+        let ticket = Ticket(self.first);
+        self.first += 1;
+        Some(Effect::Done { ticket, outcome })
+    }
+}
+
+impl Item {
+    fn new(bytes: Vec<u8>, deadline: Time) -> Item {
+        Item {
+            bytes,
+            tickets: Vec::new(),
+            messages: 0,
+            key: None,
+            replaces: None,
+            deadline,
+            stage: Stage::Queued,
+            read: None,
+        }
+    }
+}

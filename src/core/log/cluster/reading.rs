@@ -1,0 +1,222 @@
+//! What a node makes of the entries that it reads.
+//!
+//! Owns continuity: whether an entry is next, what a term begins with, and when it is settled.
+
+use super::census::{Beginning, Census};
+use super::chain::{Chain, Relation};
+use super::entry::{Beat, Body, Entry, Settled, Term, Unreadable};
+use super::node::{Mode, Node};
+use super::replica::Loss;
+use super::settings::Halt;
+use crate::message::EntryId;
+
+/// How many times [`super::settings::Settings::ring_bytes`] is kept of what is retold. Nodes may
+/// retell different parts.
+const RETOLD_RINGS: usize = 2;
+
+impl Node {
+    /// Takes an entry that was not read before.
+    pub(super) fn take_entry(&mut self, id: EntryId, bytes: &[u8]) {
+        let entry = Entry::read(bytes);
+        let is_term = id.number == 0 && matches!(&entry, Ok(entry) if is_term(entry));
+        if entry == Err(Unreadable::Halt) || (id.number == 0 && !is_term) {
+            self.halt = Some(Halt::Unreadable { id });
+            return;
+        }
+        let at_ms = entry
+            .as_ref()
+            .map_or(self.unix_ms, |entry| entry.head.at_ms);
+        self.window.push(id, bytes.len(), at_ms);
+        if let Ok(entry) = &entry {
+            self.note(id, bytes.len(), entry);
+        }
+        let before = std::mem::replace(&mut self.read_to, id);
+        self.lane.newest = self.lane.newest.max(id.term);
+        if let Ok(Entry {
+            head,
+            body: Body::Term(term),
+        }) = &entry
+            && is_term
+        {
+            return self.begin_census(id, head.node, term);
+        }
+        match &mut self.mode {
+            Mode::Census(census) if census.term == id.term => {
+                census.is_holed |= id != before.next();
+                match &entry {
+                    Ok(entry) if !is_after_settling(entry, id) => {
+                        return self.take_census_entry(id, entry);
+                    }
+                    // The entry that settled the term is missing.
+                    Ok(_) => {}
+                    Err(_) => {
+                        census.is_holed |= entry == Err(Unreadable::Damaged);
+                        return;
+                    }
+                }
+            }
+            // fault: hole-is-no-loss
+            Mode::Live { .. } if id == before.next() => {
+                return self.take_live_entry(id, bytes, entry);
+            }
+            Mode::Fresh | Mode::Live { .. } | Mode::Census(_) => {}
+        }
+        self.skip_to(id);
+        self.take_live_entry(id, bytes, entry);
+    }
+
+    /// Notes what an entry says about nodes, wherever it is.
+    fn note(&mut self, id: EntryId, bytes: usize, entry: &Entry<'_>) {
+        let is_own = entry.head.node == self.own;
+        let is_new = self.members.note(id, entry.head, self.now);
+        if is_new && !is_own {
+            // It waits for others to say that they know it.
+            self.pulse.due = self.now;
+        }
+        self.notes.read(bytes as u64);
+        if is_own {
+            self.notes.own_read(entry.head.nonce);
+        }
+        let Body::Beat(beat) = &entry.body else {
+            return;
+        };
+        self.members.note_beat(entry.head, beat, self.now);
+        if is_own {
+            self.pulse.read(entry.head.nonce, self.now);
+            self.has_left |= beat.is_leaving;
+        }
+    }
+
+    /// Goes on from an entry that is not next: those between are missing here.
+    fn skip_to(&mut self, id: EntryId) {
+        if let Mode::Census(census) = &self.mode {
+            self.replica
+                .note_opening(census.term, census.opened_after, None);
+        }
+        let tip = self.replica.tip();
+        if tip.term != id.term {
+            if self.remembers {
+                self.suspect = Some(self.replica.history.clone());
+            }
+            self.mode = Mode::Live { is_settled: false };
+        }
+        self.replica.skip_to(id);
+    }
+
+    /// Takes an entry of a term that goes on, which is next.
+    fn take_live_entry(&mut self, id: EntryId, bytes: &[u8], entry: Result<Entry<'_>, Unreadable>) {
+        debug_assert_eq!(
+            self.replica.history.successor(self.replica.tip()).term,
+            id.term
+        );
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(Unreadable::Skip) => {
+                self.replica.counts.skipped += 1;
+                return self.replica.pass(id);
+            }
+            Err(_) => return self.replica.lose_entry(id),
+        };
+        let was_settled = match &mut self.mode {
+            Mode::Live { is_settled } => {
+                let was_settled = *is_settled;
+                *is_settled |= is_after_settling(&entry, id);
+                *is_settled |= matches!(entry.body, Body::Settled(_));
+                was_settled
+            }
+            Mode::Fresh | Mode::Census(_) => true,
+        };
+        match &entry.body {
+            // What was retold before it is not known here.
+            Body::Settled(_) if !was_settled => self.replica.lose_entry(id),
+            Body::Beat(beat) => {
+                self.resolve_suspicion(id, beat);
+                self.replica.pass(id);
+            }
+            Body::Checkpoint(_) => {
+                self.notes.checkpoint_read(self.now);
+                self.replica.apply(id, bytes, entry);
+            }
+            _ => self.replica.apply(id, bytes, entry),
+        }
+    }
+
+    /// Compares what this node had before it missed entries to what a beat says about history.
+    fn resolve_suspicion(&mut self, id: EntryId, beat: &Beat<'_>) {
+        if beat.chain.last().map(|end| end.term) != Some(id.term) {
+            return;
+        }
+        let theirs = Chain::new(&beat.chain);
+        let Some(mine) = self.suspect.take() else {
+            return;
+        };
+        if mine.relation(&theirs) != Relation::Behind {
+            self.notes.lose(Loss::All);
+        }
+    }
+
+    fn begin_census(&mut self, id: EntryId, opener: u64, term: &Term<'_>) {
+        // A term that was not settled has no part in the history.
+        if let Mode::Census(census) = &self.mode {
+            self.replica
+                .note_opening(census.term, census.opened_after, None);
+        }
+        let beginning = Beginning {
+            term: id.term,
+            opened_after: self.replica.effective_end(term.end),
+            is_same: term.is_same,
+            opener,
+            members: &term.members,
+            max_retold_bytes: self.settings.ring_bytes.saturating_mul(RETOLD_RINGS),
+        };
+        self.mode = Mode::Census(Box::new(Census::new(beginning, self.now)));
+        self.notes.census_began();
+    }
+
+    fn take_census_entry(&mut self, id: EntryId, entry: &Entry<'_>) {
+        let Mode::Census(census) = &mut self.mode else {
+            return;
+        };
+        match &entry.body {
+            Body::Answer(answer) => {
+                census.answered(entry.head.node, answer.clone(), self.now);
+            }
+            Body::Retold(records) => census.retold(records, self.now),
+            Body::Settled(settled) => self.settle(id, settled),
+            _ => {}
+        }
+    }
+
+    fn settle(&mut self, id: EntryId, settled: &Settled) {
+        let mode = std::mem::replace(&mut self.mode, Mode::Live { is_settled: true });
+        let Mode::Census(census) = mode else {
+            return;
+        };
+        let (after, is_holed) = (census.opened_after, census.is_holed);
+        let retold = census.into_retold();
+        let loss = self.replica.settle(id, settled, &retold, is_holed);
+        if let Some(loss) = loss {
+            self.notes.lose(loss);
+        }
+        self.replica.note_opening(id.term, after, Some(id.number));
+        for (nonce, id) in self.replica.take_own_read() {
+            self.outbox.read(nonce, id);
+        }
+        let again = self.outbox.settled(id.term, &self.replica.history);
+        self.replica.counts.resent += again;
+        self.pulse.due = self.now;
+    }
+}
+
+fn is_term(entry: &Entry<'_>) -> bool {
+    matches!(entry.body, Body::Term(_))
+}
+
+/// Whether an entry is one that a node appends only when it has read that the term is settled.
+fn is_after_settling(entry: &Entry<'_>, id: EntryId) -> bool {
+    match &entry.body {
+        Body::Messages(_) | Body::Lost(_) | Body::Delete(_) | Body::Checkpoint(_) => true,
+        Body::Beat(beat) => beat.chain.last().is_some_and(|end| end.term == id.term),
+        Body::Term(_) | Body::Answer(_) | Body::Retold(_) | Body::Settled(_) => false,
+    }
+}

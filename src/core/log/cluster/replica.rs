@@ -1,0 +1,417 @@
+//! What a node has of the history, and the effects of what it reads.
+//!
+//! Owns the place that the node has come to, the newest part of the history as bytes, the floors,
+//! and the queue of effects. Whether an entry is next in the history is decided by its callers.
+//!
+//! Invariants:
+//! - *In order.* Ids of effects rise, also over terms.
+//! - *No silence.* Where entries are missing, a loss is told in their place.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::census::Retold;
+use super::chain::{Chain, Relation};
+use super::command::Salt;
+use super::effect::Effect;
+use super::entry::{Body, Entry, Record, Settled};
+use super::floors::Floors;
+use super::ring::Ring;
+use super::settings::Counts;
+use crate::message::{ChannelName, Draft, DraftKind, EntryId};
+
+/// Effects that may wait before no more entries are read.
+const MAX_EFFECTS: usize = 512;
+
+/// Bytes of messages that may wait before no more entries are read.
+const MAX_EFFECT_BYTES: usize = 4 << 20;
+
+/// The most channels of a loss. If there are more, it is one of all.
+const MAX_LOST: usize = 1_024;
+
+/// Terms of which it is known how they began.
+const MAX_OPENINGS: usize = 64;
+
+/// How a term began.
+#[derive(Clone, Copy, Debug)]
+struct Opening {
+    term: u64,
+    /// What of the history the server had then.
+    after: EntryId,
+    /// The number of the entry that settled it; `None` if this node has seen none.
+    settled: Option<u64>,
+}
+
+/// Channels of which messages may be lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    All,
+    Channels(Vec<ChannelName<'static>>),
+}
+
+/// What a node has of the history.
+#[derive(Debug)]
+pub(super) struct Replica {
+    /// The terms of the history; its tip is what was applied last.
+    pub(super) history: Chain,
+    pub(super) ring: Ring,
+    pub(super) floors: Floors,
+    pub(super) counts: Counts,
+    openings: VecDeque<Opening>,
+    /// The node itself.
+    own: u64,
+    /// Its own entries that were applied: their nonces and ids.
+    own_read: Vec<(u64, EntryId)>,
+    /// The newest term that was told, and the end that it has here.
+    told: Option<EntryId>,
+    effects: VecDeque<Effect>,
+    effect_bytes: usize,
+}
+
+impl Replica {
+    pub(super) fn new(own: u64, ring_bytes: usize) -> Replica {
+        Replica {
+            own,
+            own_read: Vec::new(),
+            history: Chain::default(),
+            ring: Ring::new(ring_bytes),
+            floors: Floors::new(),
+            counts: Counts::default(),
+            openings: VecDeque::new(),
+            told: None,
+            effects: VecDeque::new(),
+            effect_bytes: 0,
+        }
+    }
+
+    /// What was applied last; zero at the beginning.
+    pub(super) fn tip(&self) -> EntryId {
+        self.history.tip()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.effects.len() < MAX_EFFECTS && self.effect_bytes < MAX_EFFECT_BYTES
+    }
+
+    pub(super) fn next_effect(&mut self) -> Option<Effect> {
+        let effect = self.effects.pop_front()?;
+        if let Effect::Apply { drafts, .. } = &effect {
+            self.effect_bytes -= count_bytes(drafts);
+        }
+        Some(effect)
+    }
+
+    /// The node's own entries that were applied since the last call: their nonces and ids.
+    pub(super) fn take_own_read(&mut self) -> Vec<(u64, EntryId)> {
+        std::mem::take(&mut self.own_read)
+    }
+
+    pub(super) fn push(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    pub(super) fn set_salt(&mut self, salt: Salt) {
+        if self.floors.salt().is_none() {
+            self.floors.set_salt(salt, self.tip());
+            self.push(Effect::Salt(salt));
+        }
+    }
+
+    /// Applies an entry that is next in the history. `bytes` are those of `entry`.
+    pub(super) fn apply(&mut self, id: EntryId, bytes: &[u8], entry: Entry<'_>) {
+        self.history.go_on_to(id);
+        self.told = Some(id);
+        if entry.head.node == self.own {
+            self.own_read.push((entry.head.nonce, id));
+        }
+        match entry.body {
+            Body::Messages(drafts) => {
+                let owned = |draft: Draft<'_>| Draft {
+                    channel: draft.channel.into_owned(),
+                    ..draft
+                };
+                let drafts: Vec<_> = drafts.into_iter().map(owned).collect();
+                for draft in &drafts {
+                    self.floors.note(&draft.channel, id);
+                }
+                self.ring.push(id, bytes);
+                self.effect_bytes += count_bytes(&drafts);
+                let at_ms = entry.head.at_ms;
+                self.push(Effect::Apply { id, at_ms, drafts });
+            }
+            Body::Lost(channels) if channels.is_empty() => {
+                self.ring.push(id, bytes);
+                self.lose_all(id, false);
+            }
+            Body::Lost(channels) => {
+                let channels: Vec<_> = channels.into_iter().map(ChannelName::into_owned).collect();
+                for channel in &channels {
+                    self.floors.note(channel, id);
+                }
+                self.ring.push(id, bytes);
+                self.counts.losses_some += 1;
+                self.push(Effect::Lose { channels, id });
+            }
+            Body::Delete(channel) => {
+                self.floors.note(&channel, id);
+                self.ring.push(id, bytes);
+                let channel = channel.into_owned();
+                self.push(Effect::Delete { channel, id });
+            }
+            Body::Checkpoint(checkpoint) => {
+                self.ring.push(id, bytes);
+                self.advance(id);
+                if let Some(floors) = self.floors.learn(&checkpoint) {
+                    self.push(Effect::Floors { floors });
+                }
+            }
+            Body::Term(_)
+            | Body::Beat(_)
+            | Body::Answer(_)
+            | Body::Retold(_)
+            | Body::Settled(_) => self.pass(id),
+        }
+    }
+
+    /// Passes an entry that has no effect and is next in the history.
+    pub(super) fn pass(&mut self, id: EntryId) {
+        self.history.go_on_to(id);
+        self.told = Some(id);
+        self.ring.push_blank(id, id.number);
+        self.advance(id);
+    }
+
+    /// Passes an entry that is next in the history and cannot be read: what it says is lost.
+    pub(super) fn lose_entry(&mut self, id: EntryId) {
+        self.history.go_on_to(id);
+        self.told = Some(id);
+        self.ring.clear();
+        self.counts.holes += 1;
+        self.lose_all(id, true);
+    }
+
+    fn advance(&mut self, id: EntryId) {
+        match self.effects.back_mut() {
+            Some(Effect::Advance { id: last }) => *last = id,
+            _ => self.push(Effect::Advance { id }),
+        }
+    }
+
+    /// Tells a loss of all channels, which is this node's alone or one that all nodes tell.
+    fn lose_all(&mut self, id: EntryId, is_alone: bool) {
+        self.counts.losses_all += 1;
+        self.floors.lose_all(id, is_alone);
+        self.push(Effect::LoseAll { id });
+    }
+
+    /// Entries before this one are missing here: it is not next in the history, of which nothing is
+    /// known between.
+    pub(super) fn skip_to(&mut self, id: EntryId) {
+        let is_first = self.tip() == EntryId::ZERO;
+        if self.tip().term != id.term {
+            // What was before is not comparable: where its last term ended is not known.
+            self.enter(id.term);
+            self.history = Chain::default();
+        }
+        self.history.go_on_to(before(id));
+        self.ring.clear();
+        if !is_first {
+            self.counts.holes += 1;
+        }
+        self.lose_all(before(id), true);
+    }
+
+    /// Tells a new term, after which the one before has the end that it has here.
+    fn enter(&mut self, term: u64) {
+        debug_assert!(self.told.is_none_or(|told| told.term < term));
+        let closed = self.told;
+        self.told = Some(EntryId::new(term, 0));
+        self.push(Effect::Term { term, closed });
+    }
+
+    /// Tells the terms of a history that are new, up to this one.
+    fn enter_up_to(&mut self, term: u64, history: &Chain) {
+        for &end in history.as_slice().iter().filter(|end| end.term <= term) {
+            match self.told {
+                Some(told) if told.term > end.term => {}
+                Some(told) if told.term == end.term => self.told = Some(told.max(end)),
+                _ => {
+                    self.enter(end.term);
+                    self.told = Some(end);
+                }
+            }
+        }
+        if term != 0 && self.told.is_none_or(|told| told.term < term) {
+            self.enter(term);
+        }
+    }
+
+    /// What of the history a server has whose log ends with this id: a term that was not settled by
+    /// then has no part in the history.
+    pub(super) fn effective_end(&self, end: EntryId) -> EntryId {
+        let opening = self
+            .openings
+            .iter()
+            .rev()
+            .find(|opening| opening.term == end.term);
+        match opening {
+            Some(opening) if opening.settled.is_none_or(|settled| settled > end.number) => {
+                opening.after
+            }
+            _ => end,
+        }
+    }
+
+    /// Notes how a term began.
+    pub(super) fn note_opening(&mut self, term: u64, after: EntryId, settled: Option<u64>) {
+        self.openings.retain(|opening| opening.term != term);
+        if self.openings.len() == MAX_OPENINGS {
+            self.openings.pop_front();
+        }
+        self.openings.push_back(Opening {
+            term,
+            after,
+            settled,
+        });
+    }
+
+    /// Takes the end of a census: `id` settles its term. Returns what others are to be told as lost.
+    pub(super) fn settle(
+        &mut self,
+        id: EntryId,
+        settled: &Settled,
+        retold: &[Retold],
+        is_holed: bool,
+    ) -> Option<Loss> {
+        let theirs = Chain::new(&settled.chain);
+        let mut is_holed = is_holed;
+        let relation = self.history.relation(&theirs);
+        let loss = match relation {
+            Relation::Behind => {
+                self.catch_up(&theirs, retold);
+                None
+            }
+            Relation::Ahead => {
+                let loss = self.loss_after(theirs.tip());
+                self.ring.truncate_after(theirs.tip());
+                Some(loss)
+            }
+            Relation::Diverged(common) => {
+                let loss = common.map_or(Loss::All, |common| self.loss_after(common));
+                self.ring.clear();
+                self.counts.holes += 1;
+                is_holed = true;
+                Some(loss)
+            }
+        };
+        self.enter_up_to(theirs.tip().term, &theirs);
+        self.history = theirs;
+        self.enter_up_to(id.term, &Chain::default());
+        self.history.go_on_to(id);
+        self.told = Some(id);
+        self.ring.push_blank(EntryId::new(id.term, 0), id.number);
+        self.counts.terms += 1;
+        match (settled.loses_all, is_holed) {
+            (true, _) => self.lose_all(id, false),
+            (false, true) => self.lose_all(id, true),
+            (false, false) => self.advance(id),
+        }
+        // A loss of all that everybody is told includes this one.
+        loss.filter(|loss| !settled.loses_all && *loss != Loss::Channels(Vec::new()))
+    }
+
+    /// Applies what is retold and was not applied yet.
+    fn catch_up(&mut self, theirs: &Chain, retold: &[Retold]) {
+        let end = theirs.tip();
+        let is_fresh = self.tip() == EntryId::ZERO;
+        for record in retold {
+            let at = self.tip();
+            if record.last() <= at {
+                continue;
+            }
+            if record.last() > end {
+                break;
+            }
+            let next = match at {
+                EntryId::ZERO => None,
+                at => Some(theirs.successor(at)),
+            };
+            let mut first = record.first();
+            if first <= at {
+                first = at.next();
+            }
+            self.enter_up_to(first.term, theirs);
+            if next != Some(first) {
+                self.skip_in_history(before(first), at != EntryId::ZERO);
+            }
+            match record {
+                Retold::Entry { id, bytes } => match Entry::read(bytes) {
+                    // fault: retold-entry-is-skipped
+                    Ok(entry) => self.apply(*id, bytes, entry),
+                    Err(_) => self.lose_entry(*id),
+                },
+                Retold::Blank { last, .. } => {
+                    self.ring.push_blank(first, *last);
+                    self.history.go_on_to(record.last());
+                    self.told = Some(record.last());
+                    self.advance(record.last());
+                }
+            }
+        }
+        if self.tip() < end {
+            self.enter_up_to(end.term, theirs);
+            self.skip_in_history(end, !is_fresh);
+        }
+    }
+
+    /// Entries up to this id are missing here.
+    fn skip_in_history(&mut self, id: EntryId, is_hole: bool) {
+        self.history.go_on_to(id);
+        self.told = self.told.max(Some(id));
+        self.ring.clear();
+        if is_hole {
+            self.counts.holes += 1;
+        }
+        self.lose_all(id, true);
+    }
+
+    /// The channels with messages after this id, as far as that is known.
+    fn loss_after(&self, id: EntryId) -> Loss {
+        let first = self.ring.first();
+        if first.is_none_or(|first| first > self.history.successor(id)) {
+            return Loss::All;
+        }
+        let mut channels = BTreeSet::new();
+        for record in self.ring.after(id) {
+            let Record::Entry { bytes, .. } = record else {
+                continue;
+            };
+            let names: Vec<ChannelName<'_>> = match Entry::read(bytes).map(|entry| entry.body) {
+                Ok(Body::Messages(drafts)) => drafts.into_iter().map(|d| d.channel).collect(),
+                Ok(Body::Delete(channel)) => vec![channel],
+                Ok(Body::Lost(channels)) if !channels.is_empty() => channels,
+                Ok(Body::Lost(_)) | Err(_) => return Loss::All,
+                Ok(_) => continue,
+            };
+            channels.extend(names.iter().map(|name| name.to_string()));
+            if channels.len() > MAX_LOST {
+                return Loss::All;
+            }
+        }
+        let name = |name: String| ChannelName::parse(name.into_bytes()).ok();
+        Loss::Channels(channels.into_iter().filter_map(name).collect())
+    }
+}
+
+/// The id before this one, of the same term.
+fn before(id: EntryId) -> EntryId {
+    EntryId::new(id.term, id.number.saturating_sub(1))
+}
+
+/// What messages take while they wait to be applied.
+fn count_bytes(drafts: &[Draft<'_>]) -> usize {
+    let bytes = |draft: &Draft<'_>| {
+        let end = usize::from(draft.kind == DraftKind::Last);
+        128 * (1 + end) + draft.channel.len() + draft.data.len()
+    };
+    drafts.iter().map(bytes).sum()
+}

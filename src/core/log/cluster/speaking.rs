@@ -1,0 +1,351 @@
+//! What a node asks of the server: commands, in their order.
+//!
+//! Owns which of the node's own entries are due, and which command comes next.
+
+use sha2::{Digest, Sha256};
+
+use super::command::{Command, KeyHash, OpenMode};
+use super::entry::{Answer, Beat, Body, MAX_GROUP_BYTES, Record, Term, begin_retold, write_record};
+use super::lane::{Note, Sent};
+use super::node::{Mode, Node};
+use super::replica::Loss;
+use crate::base::time::Time;
+use crate::message::{ChannelName, EntryId, IdempotencyKey};
+
+/// How many entries that tell again have no reply, at most.
+const MAX_RETELLING: usize = 8;
+
+/// Milliseconds between checkpoints.
+const CHECKPOINT_MS: u64 = 60_000;
+
+/// Into how many parts checkpoints divide the log at least.
+const CHECKPOINTS_IN_LOG: u64 = 4;
+
+/// Bytes of the log between two checkpoints at least: a checkpoint has about 28 KiB.
+const CHECKPOINT_BYTES: u64 = 1 << 20;
+
+/// By how many entries the next term may be late before any node opens it.
+const ROLL_LATE: u64 = 64;
+
+/// How far a node has told again.
+#[derive(Debug)]
+struct Telling {
+    after: EntryId,
+    told_to: EntryId,
+    has_settled: bool,
+}
+
+/// The node's own entries: which are due, and which are on their way.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    has_answered: bool,
+    telling: Option<Telling>,
+    loss: Option<Loss>,
+    /// The nonce with which the loss was sent.
+    loss_sent: Option<u64>,
+    checkpoint_due: Time,
+    has_checkpoint: bool,
+    bytes_since_checkpoint: u64,
+    says_goodbye: bool,
+}
+
+impl Notes {
+    /// The connection is broken: what was on its way may not have come.
+    pub(super) fn broken(&mut self) {
+        self.census_began();
+        self.loss_sent = None;
+        self.has_checkpoint = false;
+        self.says_goodbye = false;
+    }
+
+    /// The server has not taken an entry.
+    pub(super) fn failed(&mut self, note: Note) {
+        match note {
+            Note::Answer => self.has_answered = false,
+            Note::Retold | Note::Settled => self.telling = None,
+            Note::Loss => self.loss_sent = None,
+            Note::Beat => self.says_goodbye = false,
+            Note::Checkpoint => self.has_checkpoint = false,
+        }
+    }
+
+    pub(super) fn census_began(&mut self) {
+        self.has_answered = false;
+        self.telling = None;
+    }
+
+    /// Others are to be told that messages may be lost.
+    pub(super) fn lose(&mut self, loss: Loss) {
+        self.loss = Some(match (self.loss.take(), loss) {
+            (None, loss) => loss,
+            (Some(_), _) => Loss::All,
+        });
+        self.loss_sent = None;
+    }
+
+    /// An entry of the node itself was read.
+    pub(super) fn own_read(&mut self, nonce: u64) {
+        if self.loss_sent == Some(nonce) {
+            self.loss = None;
+            self.loss_sent = None;
+        }
+    }
+
+    /// An entry was read.
+    pub(super) fn read(&mut self, bytes: u64) {
+        self.bytes_since_checkpoint += bytes;
+    }
+
+    pub(super) fn checkpoint_read(&mut self, now: Time) {
+        self.checkpoint_due = now.after_ms(CHECKPOINT_MS);
+        self.bytes_since_checkpoint = 0;
+        self.has_checkpoint = false;
+    }
+}
+
+/// The hash of a key, by which the server knows it.
+pub(super) fn hash_key(channel: &ChannelName<'_>, key: &IdempotencyKey) -> KeyHash {
+    // A channel's name has no control characters.
+    let hash = Sha256::new()
+        .chain_update(channel.as_bytes())
+        .chain_update([0])
+        .chain_update(key.as_bytes())
+        .finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    KeyHash(bytes)
+}
+
+impl Node {
+    /// The next command for the publish lane; `None` until something happens, and while that lane
+    /// is not connected. At most 64 commands have no reply.
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.outbox.flush();
+        if self.halt.is_some() || !self.lane.has_room() || self.now < self.lane.retry_at {
+            return None;
+        }
+        let Some(opened) = self.lane.opened else {
+            return Some(self.open(false));
+        };
+        if self.is_to_roll() {
+            return Some(self.open(true));
+        }
+        let keep_from = match self.mode {
+            Mode::Census(_) | Mode::Fresh => EntryId::ZERO,
+            Mode::Live { .. } => self.window.keep_from(self.unix_ms),
+        };
+        if let Some((note, bytes)) = self.next_note(opened) {
+            self.lane.sent(Sent::Note(note), self.now);
+            return Some(Command::Append {
+                term: opened,
+                keep_from,
+                bytes,
+            });
+        }
+        let term = self.publishes_to()?;
+        let outgoing = self.outbox.send(term)?;
+        let nonce = outgoing.nonce;
+        self.lane.sent(Sent::Item { nonce, term }, self.now);
+        self.replica.counts.groups += 1;
+        self.replica.counts.messages += outgoing.messages;
+        Some(match outgoing.key {
+            // fault: key-is-forgotten
+            Some(key) => Command::Once {
+                term,
+                keep_from,
+                key,
+                age_ms: self.settings.log_age_ms.max(1),
+                replaces: outgoing.replaces,
+                bytes: outgoing.bytes,
+            },
+            None => Command::Append {
+                term,
+                keep_from,
+                bytes: outgoing.bytes,
+            },
+        })
+    }
+
+    /// Whether the numbers of the term come to their end.
+    fn is_to_roll(&self) -> bool {
+        let late = match self.members.is_first(self.own) {
+            true => 0,
+            false => ROLL_LATE,
+        };
+        let from = self.settings.roll_at.saturating_add(late);
+        self.publishes_to().is_some() && self.replica.tip().number >= from
+    }
+
+    /// The command that looks at the log, and opens a term where one is due.
+    fn open(&mut self, is_roll: bool) -> Command {
+        let newest = self.lane.newest;
+        let mode = if self.is_newcomer() {
+            OpenMode::Peek
+        } else if is_roll || self.outbox.has_undecided(newest) {
+            OpenMode::Fence
+        } else {
+            OpenMode::Look
+        };
+        let is_read = self.read_to.term == newest;
+        let number = if is_read { self.read_to.number } else { 0 };
+        let (_, bytes) = self.entry(Body::Term(Term {
+            members: self.members.ids(),
+            chain: self.replica.history.as_slice().to_vec(),
+            // The server appends these.
+            end: EntryId::ZERO,
+            run: "",
+            is_same: false,
+        }));
+        self.lane.sent(Sent::Open(mode), self.now);
+        Command::Open {
+            mode,
+            knows: EntryId::new(newest, number),
+            salt: self.replica.floors.salt().unwrap_or(self.salt),
+            bytes,
+        }
+    }
+
+    /// The next entry of the node itself.
+    fn next_note(&mut self, opened: u64) -> Option<(Note, Vec<u8>)> {
+        if let Some(note) = self.next_of_census(opened) {
+            return Some(note);
+        }
+        if self.publishes_to() == Some(opened) {
+            if let Some(bytes) = self.next_loss() {
+                return Some((Note::Loss, bytes));
+            }
+            if let Some(bytes) = self.next_checkpoint() {
+                return Some((Note::Checkpoint, bytes));
+            }
+        }
+        self.next_beat().map(|bytes| (Note::Beat, bytes))
+    }
+
+    fn next_of_census(&mut self, opened: u64) -> Option<(Note, Vec<u8>)> {
+        let Mode::Census(census) = &self.mode else {
+            return None;
+        };
+        if census.term != opened {
+            return None;
+        }
+        if !self.notes.has_answered && census.wants_answer(self.own, self.now) {
+            self.notes.has_answered = true;
+            let answer = Body::Answer(Answer {
+                remembers: self.remembers,
+                members: self.members.ids(),
+                chain: self.replica.history.as_slice().to_vec(),
+            });
+            return Some((Note::Answer, self.entry(answer).1));
+        }
+        if !census.is_settler(self.own, self.now) {
+            return None;
+        }
+        let after = census.retells_after();
+        let telling = match &mut self.notes.telling {
+            // More is to be told than was thought.
+            Some(telling) if telling.after <= after => telling,
+            telling => telling.insert(Telling {
+                after,
+                told_to: after,
+                has_settled: false,
+            }),
+        };
+        let is_told = self.replica.tip() <= telling.told_to;
+        if !is_told && self.lane.retelling < MAX_RETELLING {
+            return Some((Note::Retold, self.retell()));
+        }
+        if is_told && self.lane.retelling == 0 && !telling.has_settled {
+            telling.has_settled = true;
+            let settled = Body::Settled(census.settling(&self.replica));
+            return Some((Note::Settled, self.entry(settled).1));
+        }
+        None
+    }
+
+    /// An entry that tells the next part of the history again.
+    fn retell(&mut self) -> Vec<u8> {
+        let head = self.take_head();
+        let mut bytes = Vec::new();
+        begin_retold(&mut bytes, head);
+        let Some(telling) = &mut self.notes.telling else {
+            return bytes;
+        };
+        let mut is_cut = false;
+        for record in self.replica.ring.after(telling.told_to) {
+            let size = match record {
+                Record::Entry { bytes, .. } => bytes.len(),
+                Record::Blank { .. } => 0,
+            };
+            if telling.told_to != telling.after && bytes.len() + size > MAX_GROUP_BYTES {
+                is_cut = true;
+                break;
+            }
+            write_record(&mut bytes, &record);
+            telling.told_to = record.last();
+            self.replica.counts.retold += 1;
+        }
+        if !is_cut {
+            telling.told_to = self.replica.history.tip();
+        }
+        bytes
+    }
+
+    fn next_loss(&mut self) -> Option<Vec<u8>> {
+        if self.notes.loss_sent.is_some() {
+            return None;
+        }
+        let channels = match self.notes.loss.as_ref()? {
+            Loss::All => Vec::new(),
+            Loss::Channels(channels) => channels.clone(),
+        };
+        let (nonce, bytes) = self.entry(Body::Lost(channels));
+        self.notes.loss_sent = Some(nonce);
+        Some(bytes)
+    }
+
+    fn next_checkpoint(&mut self) -> Option<Vec<u8>> {
+        let notes = &self.notes;
+        let most_bytes = (self.settings.log_bytes / CHECKPOINTS_IN_LOG).max(CHECKPOINT_BYTES);
+        let is_due = self.now >= notes.checkpoint_due || notes.bytes_since_checkpoint >= most_bytes;
+        if !is_due || notes.has_checkpoint || !self.members.is_first(self.own) {
+            return None;
+        }
+        let checkpoint = self.replica.floors.checkpoint(self.replica.tip())?;
+        self.notes.has_checkpoint = true;
+        Some(self.entry(Body::Checkpoint(checkpoint)).1)
+    }
+
+    fn next_beat(&mut self) -> Option<Vec<u8>> {
+        let is_goodbye = self.is_leaving;
+        let is_due = match is_goodbye {
+            true => !self.notes.says_goodbye && self.may_say_goodbye(),
+            false => self.now >= self.pulse.due,
+        };
+        if !is_due {
+            return None;
+        }
+        self.notes.says_goodbye |= is_goodbye;
+        let name = self.name().to_owned();
+        let (nonce, bytes) = self.entry(Body::Beat(Beat {
+            applied: self.replica.tip(),
+            is_leaving: is_goodbye,
+            connections: self.state.connections,
+            digest: self.settings.digest,
+            chain: self.replica.history.as_slice().to_vec(),
+            name: &name,
+        }));
+        self.pulse.sent(nonce, self.now);
+        Some(bytes)
+    }
+
+    fn may_say_goodbye(&self) -> bool {
+        let has_told = self.outbox.is_empty() && self.notes.loss.is_none();
+        has_told && self.publishes_to().is_some()
+    }
+
+    /// Leaves without a word if there is no log to say it.
+    pub(super) fn leave_at_last(&mut self) {
+        let is_blocked = self.blocked_ms() >= self.settings.patience_ms;
+        self.has_left |= self.is_leaving && self.outbox.is_empty() && is_blocked;
+    }
+}
