@@ -2,5 +2,6 @@
 //! installed, but in CI.
 
 mod encke;
+mod nodes;
 mod redis;
 mod start;

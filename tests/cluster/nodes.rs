@@ -1,0 +1,164 @@
+//! Two nodes: what is published on one is received on the other, whatever happens to the engine.
+
+use rustix::process::Signal;
+
+use crate::encke::Encke;
+use crate::redis::{RedisServer, is_installed};
+
+/// Nodes of one cluster that are ready.
+fn nodes(server: &RedisServer, args: &[&str]) -> [Encke; 2] {
+    let url = server.url();
+    ["a", "b"].map(|name| {
+        let mut all = vec!["--engine", &url, "--node", name];
+        all.extend(args);
+        let mut node = Encke::start(&all);
+        node.until_readyz(200);
+        node
+    })
+}
+
+/// A member of a JSON object, as text without quotes.
+fn member(json: &str, name: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    match &json[name] {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn publish(node: &mut Encke, channel: &str, body: &str) -> String {
+    let (status, answer) = node.ask("POST", &format!("/publish/{channel}"), body);
+    assert_eq!(status, 200, "{answer}");
+    member(&answer, "id")
+}
+
+/// The messages of a channel after a cursor, as ids and data, and the rest of the batch.
+fn poll(node: &mut Encke, channel: &str, since: &str) -> (Vec<(String, String)>, String) {
+    let target = format!("/long-poll/{channel}?since={since}&hold=10");
+    let (status, batch) = node.ask("GET", &target, "");
+    assert_eq!(status, 200, "{batch}");
+    let json: serde_json::Value = serde_json::from_str(&batch).expect("JSON");
+    let messages = json["messages"].as_array().expect("a list").iter();
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let messages = messages.map(|message| (text(&message["id"]), text(&message["data"])));
+    (messages.collect(), batch)
+}
+
+/// Polls until so many messages have come.
+fn poll_all(node: &mut Encke, channel: &str, since: &str, count: usize) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    let mut cursor = since.to_owned();
+    while all.len() < count {
+        let (messages, batch) = poll(node, channel, &cursor);
+        assert!(!batch.contains("\"gap\""), "{batch}");
+        cursor = member(&batch, "cursor");
+        all.extend(messages);
+    }
+    all
+}
+
+#[test]
+fn messages_of_one_node_are_received_on_the_other() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let [mut a, mut b] = nodes(&server, &[]);
+    let mut published = Vec::new();
+    for number in 0..20 {
+        let node = if number % 2 == 0 { &mut a } else { &mut b };
+        let data = number.to_string();
+        published.push((publish(node, "news", &data), data));
+    }
+    for node in [&mut a, &mut b] {
+        assert_eq!(poll_all(node, "news", "earliest", 20), published);
+        // A cursor is good on both.
+        assert_eq!(poll_all(node, "news", &published[9].0, 10), published[10..]);
+    }
+}
+
+#[test]
+fn crash_of_an_engine_without_persistence_is_no_gap() {
+    if !is_installed() {
+        return;
+    }
+    let mut server = RedisServer::start(&[]);
+    let [mut a, mut b] = nodes(&server, &["--engine-patience", "30s"]);
+    let first = publish(&mut a, "news", "before");
+    server.kill();
+    // What is there stays there for readers.
+    assert_eq!(poll_all(&mut b, "news", "earliest", 1)[0].0, first);
+    let waiting = std::thread::spawn(move || {
+        let second = publish(&mut a, "news", "meanwhile");
+        (a, second)
+    });
+    server.run();
+    let (mut a, second) = waiting.join().expect("no panic");
+    let third = publish(&mut b, "news", "after");
+    for node in [&mut a, &mut b] {
+        let all = poll_all(node, "news", "earliest", 3);
+        let ids: Vec<&String> = all.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids, [&first, &second, &third]);
+        assert_eq!(poll_all(node, "news", &first, 2), all[1..]);
+    }
+}
+
+#[test]
+fn silent_engine_delays_and_loses_nothing() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let [mut a, mut b] = nodes(
+        &server,
+        &["--engine-patience", "1s", "--engine-ready", "2s"],
+    );
+    let first = publish(&mut a, "news", "before");
+    server.signal(Signal::STOP);
+    let (status, body) = a.ask("POST", "/publish/news", "meanwhile");
+    assert_eq!(status, 503, "{body}");
+    a.until_readyz(503);
+    server.signal(Signal::CONT);
+    for node in [&mut a, &mut b] {
+        node.until_readyz(200);
+    }
+    let last = publish(&mut b, "news", "after");
+    for node in [&mut a, &mut b] {
+        let (messages, batch) = poll(node, "news", &first);
+        assert!(!batch.contains("\"gap\""), "{batch}");
+        assert_eq!(messages.last().map(|(id, _)| id), Some(&last));
+    }
+}
+
+#[test]
+fn node_that_starts_reads_what_was_published_before() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let [mut a, b] = nodes(&server, &[]);
+    drop(b);
+    let first = publish(&mut a, "news", "one");
+    let second = publish(&mut a, "news", "two");
+    // It ends by a drain, which says to the others that it leaves.
+    a.signal(Signal::TERM);
+    assert_eq!(a.finish().0, Some(0));
+    let url = server.url();
+    let mut c = Encke::start(&["--engine", &url, "--node", "c"]);
+    c.until_readyz(200);
+    assert_eq!(poll_all(&mut c, "news", &first, 1)[0].0, second);
+}
+
+#[test]
+fn upgrade_of_a_node_is_refused_in_one_line() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let url = server.url();
+    let mut node = Encke::start(&["--engine", &url]);
+    node.until_readyz(200);
+    node.signal(Signal::USR2);
+    node.line_with("a node of a cluster does not hand over");
+    publish(&mut node, "news", "it serves on");
+}
