@@ -18,6 +18,7 @@
 //! | `disk` | a log that is saved, and restarts |
 //! | `checks`, `end` | what must hold when all is settled, and at the end |
 //! | `twins` | the engine, and beside it the one before it was frozen and thawed |
+//! | `cluster` | nodes that share a log, in worlds of their own |
 //! | `life`, `run`, `tally` | many worlds, and how often what happened in them |
 //!
 //! A world that breaks a rule panics. [`live`] catches that and says what led there; [`Run`] lives
@@ -26,6 +27,7 @@
 mod chance;
 mod checks;
 mod client;
+pub mod cluster;
 mod command;
 mod disk;
 mod end;

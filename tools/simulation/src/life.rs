@@ -116,16 +116,22 @@ fn follow(world: &mut World, steps: &[u8]) {
 
 /// Lives, and catches what is thrown when a rule is broken.
 fn caught(mut world: World, life: impl FnOnce(&mut World)) -> Result<Tally, Fate> {
-    note_panics();
-    PANIC.set(Some(String::new()));
-    let done = catch_unwind(AssertUnwindSafe(|| life(&mut world)));
-    let why = PANIC.take().unwrap_or_default();
-    if done.is_ok() {
-        return Ok(world.tally);
-    }
+    let why = match catch(|| life(&mut world)) {
+        Ok(()) => return Ok(world.tally),
+        Err(why) => why,
+    };
     let mut trace = world.trace.take().unwrap_or_default();
     let last = trace.split_off(trace.len().saturating_sub(TRACE_LINES));
     let settings = trace.into_iter().take(1);
     let trace = settings.chain(last).collect();
     Err(Fate { why, trace })
+}
+
+/// Does something, and catches what is thrown when a rule is broken: its words.
+pub(crate) fn catch<T>(life: impl FnOnce() -> T) -> Result<T, String> {
+    note_panics();
+    PANIC.set(Some(String::new()));
+    let done = catch_unwind(AssertUnwindSafe(life));
+    let why = PANIC.take().unwrap_or_default();
+    done.map_err(|_| why)
 }

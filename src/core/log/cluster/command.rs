@@ -7,7 +7,15 @@
 //! Keys, where `NS` is the namespace: the log is the stream `{NS}:log`, its state the hash
 //! `{NS}:meta`, and a message with an idempotency key has the string `{NS}:once:HASH`.
 
-use crate::message::EntryId;
+use std::hash::Hasher;
+
+use sha2::{Digest, Sha256};
+use siphasher::sip::SipHasher13;
+
+use crate::message::{ChannelName, EntryId, IdempotencyKey};
+
+/// How many buckets of channel names there are.
+pub const BUCKETS: usize = 4_096;
 
 /// The script of [`Command::Open`].
 ///
@@ -147,6 +155,19 @@ pub enum Command {
 pub struct KeyHash(pub [u8; 16]);
 
 impl KeyHash {
+    /// The hash of a key of a channel.
+    pub fn new(channel: &ChannelName<'_>, key: &IdempotencyKey) -> KeyHash {
+        // A channel's name has no control characters.
+        let hash = Sha256::new()
+            .chain_update(channel.as_bytes())
+            .chain_update([0])
+            .chain_update(key.as_bytes())
+            .finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        KeyHash(bytes)
+    }
+
     /// Its name in the server: 32 hexadecimal digits.
     pub fn to_hex(self) -> String {
         to_hex(self.0)
@@ -158,6 +179,13 @@ impl KeyHash {
 pub struct Salt(pub u64, pub u64);
 
 impl Salt {
+    /// The bucket of a channel, below [`BUCKETS`]: its name's keyed hash modulo that, as in the hub.
+    pub fn bucket(self, channel: &str) -> usize {
+        let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
+        hasher.write(channel.as_bytes());
+        hasher.finish() as usize % BUCKETS
+    }
+
     /// 32 hexadecimal digits.
     pub fn to_hex(self) -> String {
         to_hex((u128::from(self.0) << 64 | u128::from(self.1)).to_be_bytes())

@@ -6,9 +6,6 @@
 use super::command::Salt;
 use crate::message::{ChannelName, Draft, EntryId};
 
-/// How many buckets of channel names there are; a channel is in that of its name's keyed hash.
-pub const BUCKETS: usize = 4_096;
-
 /// A publish that waits for its result. Tickets rise, and are done in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
@@ -22,8 +19,8 @@ pub enum Effect {
     Term {
         /// The new term.
         term: u64,
-        /// Where the term before it ended; `None` if none is known. Numbers beyond are that end. It
-        /// may be a term that was not known before.
+        /// Where the term that was told before it ended; `None` if there was none. Numbers beyond
+        /// are that end.
         closed: Option<EntryId>,
     },
     /// The messages of an entry are published. The entry's first part has number 0, and a message
@@ -55,9 +52,9 @@ pub enum Effect {
         /// The id of the loss.
         id: EntryId,
     },
-    /// For each of [`BUCKETS`] buckets, the newest id of any message, loss or deletion in it; later
-    /// ones were told before. A bucket about which less is known (a [`Effect::LoseAll`]) loses
-    /// nothing after its id.
+    /// For each of [`super::command::BUCKETS`] buckets ([`Salt::bucket`]), the newest id of any message, loss or
+    /// deletion in it that this node knows of now. A cursor at or after that of its bucket has
+    /// missed nothing, whatever [`Effect::LoseAll`] said before.
     Floors {
         /// The ids, by bucket.
         floors: Box<[EntryId]>,

@@ -23,7 +23,7 @@
 //! - *Unknown kinds are skipped*, unless the tag says that they must not be.
 
 use super::bytes::{Bytes, write_id, write_list, write_number, write_word};
-use super::effect::BUCKETS;
+use super::command::BUCKETS;
 use crate::log::EntryError;
 use crate::log::entry::{draft_flags, read_draft, write_draft, write_short};
 use crate::message::{ChannelName, Draft, DraftKind, EntryId};

@@ -12,8 +12,7 @@ use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
-use super::command::Salt;
-use super::effect::BUCKETS;
+use super::command::{BUCKETS, Salt};
 use super::entry::Checkpoint;
 use crate::message::EntryId;
 
@@ -48,12 +47,8 @@ impl Floors {
         }
     }
 
-    /// The bucket of a channel: as in the hub, the keyed hash of its name modulo [`BUCKETS`].
     fn bucket(&self, channel: &str) -> Option<usize> {
-        let Salt(first, second) = self.salt?;
-        let mut hasher = SipHasher13::new_with_keys(first, second);
-        hasher.write(channel.as_bytes());
-        Some(hasher.finish() as usize % BUCKETS)
+        self.salt.map(|salt| salt.bucket(channel))
     }
 
     /// Notes a message, loss or deletion of a channel.

@@ -177,10 +177,14 @@ mod tests {
             log.beat(3, 0, false);
         }
         log.entry(1);
-        for beats in 0..5 {
-            assert_eq!(log.0.ids(), [1, 2, 3], "{beats}");
+        for _ in 0..3 {
             log.beat(3, 0, false);
+            assert_eq!(log.0.ids(), [1, 2, 3]);
         }
+        // The fifth since the last of node 2, and the fourth since that of node 1.
+        log.beat(3, 0, false);
+        assert_eq!(log.0.ids(), [1, 3]);
+        log.beat(3, 0, false);
         assert_eq!(log.0.ids(), [3]);
         log.beat(3, 0, true);
         assert!(log.0.ids().is_empty());
@@ -189,20 +193,24 @@ mod tests {
     #[test]
     fn node_has_joined_when_all_have_read_its_first_entry() {
         let mut log = Log(Members::default(), 0);
-        log.beat(1, 0, false);
-        assert!(log.0.is_joined(1));
         log.beat(2, 0, false);
-        assert!(log.0.is_joined(1) && !log.0.is_joined(2));
+        assert!(log.0.is_joined(2));
+        log.0.joined = None;
+        log.entry(1);
+        assert!(!log.0.is_joined(2) && !log.0.is_joined(9));
+        log.beat(1, 0, false);
+        assert!(!log.0.is_joined(2));
         log.beat(1, 1, false);
-        assert!(!log.0.is_joined(2));
-        log.beat(1, 2, false);
-        assert!(log.0.is_joined(2) && log.0.is_joined(1));
-        log.beat(3, 0, false);
-        assert!(!log.0.is_joined(3));
-        log.beat(1, 5, false);
-        assert!(!log.0.is_joined(3));
+        assert!(log.0.is_joined(2));
+        // It stays so, whoever comes, until it is no member any more.
+        log.entry(3);
+        assert!(log.0.is_joined(2));
         log.beat(2, 9, true);
-        assert!(log.0.is_joined(3));
         assert!(!log.0.is_joined(2));
+        log.beat(2, 9, false);
+        log.beat(1, 9, false);
+        assert!(!log.0.is_joined(2));
+        log.beat(3, 9, true);
+        assert!(log.0.is_joined(2));
     }
 }

@@ -35,7 +35,7 @@ mod settings;
 mod speaking;
 mod window;
 
-pub use command::{Command, KeyHash, Lane, OpenMode, Opened, Openness, Reply, Salt};
-pub use effect::{BUCKETS, Effect, Outcome, Reason, Ticket};
+pub use command::{BUCKETS, Command, KeyHash, Lane, OpenMode, Opened, Openness, Reply, Salt};
+pub use effect::{Effect, Outcome, Reason, Ticket};
 pub use node::Node;
 pub use settings::{Counts, Gauges, Halt, NodeInfo, Refusal, Settings, State};

@@ -5,7 +5,7 @@
 
 use super::census::Census;
 use super::chain::Chain;
-use super::command::{Lane, Openness, Reply, Salt};
+use super::command::{KeyHash, Lane, Openness, Reply, Salt};
 use super::effect::{Effect, Reason, Ticket};
 use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, MAX_PARTS, count_parts};
 use super::lane::{Note, PublishLane, Sent};
@@ -14,7 +14,7 @@ use super::outbox::{Outbox, Said};
 use super::pulse::{DEAF_MS, Pulse};
 use super::replica::Replica;
 use super::settings::{Counts, Gauges, Halt, NodeInfo, Refusal, Settings, State};
-use super::speaking::{Notes, hash_key};
+use super::speaking::Notes;
 use super::window::Window;
 use crate::base::time::Time;
 use crate::message::{ChannelName, Draft, EntryId};
@@ -185,10 +185,9 @@ impl Node {
         if self.halt.is_some() || id <= self.read_to {
             return;
         }
+        self.replica.watches_keys = self.outbox.has_keys();
         self.take_entry(id, bytes);
-        for (nonce, id) in self.replica.take_own_read() {
-            self.outbox.read(nonce, id);
-        }
+        self.note_own_read();
         self.complete();
     }
 
@@ -208,7 +207,7 @@ impl Node {
         if let [draft] = drafts
             && let Some(key) = &draft.key
         {
-            let key = hash_key(&draft.channel, key);
+            let key = KeyHash::new(&draft.channel, key);
             let body = Body::Messages(vec![draft.clone()]);
             let mut bytes = Vec::new();
             Entry { head, body }.write(&mut bytes);
@@ -490,6 +489,16 @@ impl Node {
                 self.lane.retry_at = self.now.after_ms(REFUSED_MS);
             }
             Reply::Earlier(_) | Reply::Opened(_) => self.wants_reset = true,
+        }
+    }
+
+    /// Notes the node's own entries that were applied, and keys that wait.
+    pub(super) fn note_own_read(&mut self) {
+        for (nonce, id) in self.replica.take_own_read() {
+            self.outbox.read(nonce, id);
+        }
+        for (key, id) in self.replica.take_keys_read() {
+            self.outbox.read_key(key, id);
         }
     }
 

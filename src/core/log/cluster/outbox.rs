@@ -45,6 +45,8 @@ struct Item {
     key: Option<KeyHash>,
     /// The entry of its key that is lost.
     replaces: Option<EntryId>,
+    /// The entry of its key that another node has published meanwhile.
+    earlier: Option<EntryId>,
     deadline: Time,
     stage: Stage,
     /// Its id in the history, where this node has read it.
@@ -93,6 +95,8 @@ pub(super) struct Outbox {
     outcomes: VecDeque<Option<Outcome>>,
     first: u64,
     bytes: usize,
+    /// How many of the entries have a key.
+    keys: usize,
 }
 
 impl Outbox {
@@ -171,6 +175,7 @@ impl Outbox {
         item.tickets.push((ticket, 0));
         item.messages = 1;
         item.key = key;
+        self.keys += usize::from(key.is_some());
         self.insert(nonce, item);
         ticket
     }
@@ -196,13 +201,22 @@ impl Outbox {
         let item = self.items.remove(&nonce)?;
         self.queue.remove(&nonce);
         self.bytes -= item.bytes.len() + OVERHEAD;
+        self.keys -= usize::from(item.key.is_some());
         Some(item)
     }
 
     /// The next entry to be sent to a term.
     pub(super) fn send(&mut self, term: u64) -> Option<Outgoing> {
-        let nonce = self.queue.pop_first()?;
-        let item = self.items.get_mut(&nonce)?;
+        let (nonce, item) = loop {
+            let nonce = self.queue.pop_first()?;
+            let item = self.items.get_mut(&nonce)?;
+            // The server may have forgotten a key whose message was told again.
+            let Some(id) = item.earlier else {
+                break (nonce, item);
+            };
+            item.stage = Stage::Earlier(id);
+            self.touched.insert(nonce);
+        };
         item.stage = Stage::Sent { term };
         Some(Outgoing {
             nonce,
@@ -245,6 +259,20 @@ impl Outbox {
             item.read = Some(id);
             self.queue.remove(&nonce);
             self.touched.insert(nonce);
+        }
+    }
+
+    /// Whether publishes with keys wait.
+    pub(super) fn has_keys(&self) -> bool {
+        self.keys > 0
+    }
+
+    /// A message with a key was read, of another node.
+    pub(super) fn read_key(&mut self, key: KeyHash, id: EntryId) {
+        for item in self.items.values_mut() {
+            if item.key == Some(key) {
+                item.earlier = Some(id);
+            }
         }
     }
 
@@ -382,6 +410,7 @@ impl Item {
             messages: 0,
             key: None,
             replaces: None,
+            earlier: None,
             deadline,
             stage: Stage::Queued,
             read: None,

@@ -199,9 +199,7 @@ impl Node {
             self.notes.lose(loss);
         }
         self.replica.note_opening(id.term, after, Some(id.number));
-        for (nonce, id) in self.replica.take_own_read() {
-            self.outbox.read(nonce, id);
-        }
+        self.note_own_read();
         let again = self.outbox.settled(id.term, &self.replica.history);
         self.replica.counts.resent += again;
         self.pulse.due = self.now;

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::census::Retold;
 use super::chain::{Chain, Relation};
-use super::command::Salt;
+use super::command::{KeyHash, Salt};
 use super::effect::Effect;
 use super::entry::{Body, Entry, Record, Settled};
 use super::floors::Floors;
@@ -61,6 +61,10 @@ pub(super) struct Replica {
     own: u64,
     /// Its own entries that were applied: their nonces and ids.
     own_read: Vec<(u64, EntryId)>,
+    /// Whether keys of messages are to be noted: publishes with keys wait.
+    pub(super) watches_keys: bool,
+    /// Keys of messages that were applied, and the ids.
+    keys_read: Vec<(KeyHash, EntryId)>,
     /// The newest term that was told, and the end that it has here.
     told: Option<EntryId>,
     effects: VecDeque<Effect>,
@@ -72,6 +76,8 @@ impl Replica {
         Replica {
             own,
             own_read: Vec::new(),
+            watches_keys: false,
+            keys_read: Vec::new(),
             history: Chain::default(),
             ring: Ring::new(ring_bytes),
             floors: Floors::new(),
@@ -105,6 +111,11 @@ impl Replica {
         std::mem::take(&mut self.own_read)
     }
 
+    /// Keys that were read since the last call, and their ids.
+    pub(super) fn take_keys_read(&mut self) -> Vec<(KeyHash, EntryId)> {
+        std::mem::take(&mut self.keys_read)
+    }
+
     pub(super) fn push(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }
@@ -132,6 +143,9 @@ impl Replica {
                 let drafts: Vec<_> = drafts.into_iter().map(owned).collect();
                 for draft in &drafts {
                     self.floors.note(&draft.channel, id);
+                    if let Some(key) = draft.key.as_ref().filter(|_| self.watches_keys) {
+                        self.keys_read.push((KeyHash::new(&draft.channel, key), id));
+                    }
                 }
                 self.ring.push(id, bytes);
                 self.effect_bytes += count_bytes(&drafts);

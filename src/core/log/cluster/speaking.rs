@@ -2,15 +2,13 @@
 //!
 //! Owns which of the node's own entries are due, and which command comes next.
 
-use sha2::{Digest, Sha256};
-
-use super::command::{Command, KeyHash, OpenMode};
+use super::command::{Command, OpenMode};
 use super::entry::{Answer, Beat, Body, MAX_GROUP_BYTES, Record, Term, begin_retold, write_record};
 use super::lane::{Note, Sent};
 use super::node::{Mode, Node};
 use super::replica::Loss;
 use crate::base::time::Time;
-use crate::message::{ChannelName, EntryId, IdempotencyKey};
+use crate::message::EntryId;
 
 /// How many entries that tell again have no reply, at most.
 const MAX_RETELLING: usize = 8;
@@ -101,19 +99,6 @@ impl Notes {
         self.bytes_since_checkpoint = 0;
         self.has_checkpoint = false;
     }
-}
-
-/// The hash of a key, by which the server knows it.
-pub(super) fn hash_key(channel: &ChannelName<'_>, key: &IdempotencyKey) -> KeyHash {
-    // A channel's name has no control characters.
-    let hash = Sha256::new()
-        .chain_update(channel.as_bytes())
-        .chain_update([0])
-        .chain_update(key.as_bytes())
-        .finalize();
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash[..16]);
-    KeyHash(bytes)
 }
 
 impl Node {

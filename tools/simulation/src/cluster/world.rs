@@ -1,0 +1,856 @@
+//! A world of nodes, servers, publishers and clients.
+//!
+//! Owns what happens, by chance from a seed, and the rules that hold.
+//!
+//! | rule | |
+//! |---|---|
+//! | I1 | an acknowledged message is received, or a gap is told after it was published |
+//! | I2 | no message is received twice |
+//! | I3 | ids rise, on every node and for every client; tickets of a node are published in order |
+//! | I4 | an id has the same content on every node |
+//! | I5 | a key has one message |
+//! | I6 | in a world in which nothing is lost, no gap is told |
+//! | – | what was refused is never applied; what is acknowledged is applied on its node |
+//! | – | when all is well again, all nodes are ready and have the same history |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use encke_core::base::time::Time;
+use encke_core::log::cluster::{Command, KeyHash, Lane, Node, Outcome, Settings, Ticket};
+use encke_core::message::{ChannelName, Draft, DraftKind, EntryId, IdempotencyKey};
+
+use super::link::{Break, Peer};
+use super::replica::{Event, Item};
+use super::server::Server;
+use crate::chance::Chance;
+
+/// 2026, in milliseconds since 1970.
+const START_MS: u64 = 1_780_000_000_000;
+
+const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// For how long after the death of a node a server must not forget, if nothing is to be lost.
+const MOURNING_MS: u64 = 9_000;
+
+/// What may happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Connections break, and nodes come and go.
+    Calm,
+    /// The server also forgets, while nodes live that remember.
+    Forgetful,
+    /// Anything.
+    Wild,
+}
+
+/// A publish.
+#[derive(Debug)]
+struct Publish {
+    channel: &'static str,
+    texts: Vec<String>,
+    key: Option<IdempotencyKey>,
+    at: u64,
+    /// Its id, if it was acknowledged.
+    id: Option<EntryId>,
+    /// It was refused, so it must not be applied.
+    is_refused: bool,
+}
+
+/// A client that follows one channel.
+#[derive(Debug)]
+struct Client {
+    channel: &'static str,
+    node: u64,
+    cursor: Option<EntryId>,
+    since: u64,
+    received: Vec<(EntryId, String)>,
+    /// When gaps were told.
+    gaps: Vec<u64>,
+    hops_at: u64,
+}
+
+/// What happened in a world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Worlds.
+    pub worlds: u64,
+    /// Messages that were acknowledged.
+    pub published: u64,
+    /// Publishes of which it is not known whether they were published.
+    pub unknown: u64,
+    /// Messages that clients received.
+    pub received: u64,
+    /// Gaps that clients were told.
+    pub gaps: u64,
+    /// Entries that were retold.
+    pub retold: u64,
+    /// Entries that were sent again.
+    pub resent: u64,
+    /// Terms that nodes settled.
+    pub terms: u64,
+    /// Losses of some channels, which late witnesses told.
+    pub losses_some: u64,
+    /// Losses of all channels.
+    pub losses_all: u64,
+}
+
+impl Tally {
+    /// Adds another one.
+    pub fn add(&mut self, other: &Tally) {
+        let Tally {
+            worlds,
+            published,
+            unknown,
+            received,
+            gaps,
+            retold,
+            resent,
+            terms,
+            losses_some,
+            losses_all,
+        } = other;
+        self.worlds += worlds;
+        self.published += published;
+        self.unknown += unknown;
+        self.received += received;
+        self.gaps += gaps;
+        self.retold += retold;
+        self.resent += resent;
+        self.terms += terms;
+        self.losses_some += losses_some;
+        self.losses_all += losses_all;
+    }
+}
+
+/// A world.
+pub(super) struct World {
+    chance: Chance,
+    kind: Kind,
+    now: u64,
+    skew_ms: u64,
+    servers: Vec<Server>,
+    current: usize,
+    next_run: u64,
+    peers: BTreeMap<u64, Peer>,
+    next_peer: u64,
+    /// Commands of broken connections that are still on their way.
+    late: Vec<(u64, usize, Command)>,
+    publishes: Vec<Publish>,
+    tickets: BTreeMap<(u64, Ticket), usize>,
+    last_published: BTreeMap<u64, (EntryId, u16)>,
+    clients: Vec<Client>,
+    contents: BTreeMap<EntryId, Vec<(String, String)>>,
+    mourning_until: u64,
+    roll_at: u64,
+    log_bytes: u64,
+    /// What happened, if somebody asks.
+    trace: Option<Vec<String>>,
+    tally: Tally,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, is_traced: bool) -> World {
+        let mut chance = Chance::seeded(seed);
+        let kind = [Kind::Calm, Kind::Forgetful, Kind::Wild, Kind::Wild][chance.usize(0..4)];
+        let is_rolling = chance.u8(0..4) == 0;
+        let roll_at = if is_rolling {
+            chance.u64(30..400)
+        } else {
+            1 << 33
+        };
+        let is_short = kind == Kind::Wild && chance.bool();
+        let log_bytes = if is_short {
+            chance.u64(2_000..20_000)
+        } else {
+            1 << 28
+        };
+        let mut world = World {
+            chance,
+            kind,
+            now: 0,
+            skew_ms: 0,
+            servers: vec![Server::new(1)],
+            current: 0,
+            next_run: 2,
+            peers: BTreeMap::new(),
+            next_peer: 1,
+            late: Vec::new(),
+            publishes: Vec::new(),
+            tickets: BTreeMap::new(),
+            last_published: BTreeMap::new(),
+            clients: Vec::new(),
+            contents: BTreeMap::new(),
+            mourning_until: 0,
+            roll_at,
+            log_bytes,
+            trace: is_traced.then(Vec::new),
+            tally: Tally {
+                worlds: 1,
+                ..Tally::default()
+            },
+        };
+        world.note(|world| format!("{:?}", world.kind));
+        for _ in 0..world.chance.usize(2..=4) {
+            world.add_peer();
+        }
+        world
+    }
+
+    pub(super) fn trace(&self) -> &[String] {
+        self.trace.as_deref().unwrap_or_default()
+    }
+
+    fn note(&mut self, what: impl FnOnce(&World) -> String) {
+        if self.trace.is_some() {
+            let line = format!("{:>6} {}", self.now, what(self));
+            self.trace.get_or_insert_default().push(line);
+        }
+    }
+
+    fn unix_ms(&self) -> u64 {
+        START_MS + self.now + self.skew_ms
+    }
+
+    fn add_peer(&mut self) {
+        let number = self.next_peer;
+        self.next_peer += 1;
+        let is_small = self.kind == Kind::Wild && self.chance.u8(0..3) == 0;
+        let settings = Settings {
+            name: format!("node-{number}").into(),
+            roll_at: self.roll_at,
+            log_bytes: self.log_bytes,
+            ring_bytes: if is_small { 4_000 } else { 16 << 20 },
+            ..Settings::default()
+        };
+        let seed = [number * 1_000_003 % 97, number, number + 1];
+        let mut peer = Peer::new(Node::new(settings, seed), self.now);
+        peer.node.tick(Time(self.now), self.unix_ms());
+        self.peers.insert(number, peer);
+        self.note(|_| format!("node {number} starts, as {}", seed[0]));
+    }
+
+    fn some_peer(&mut self) -> Option<u64> {
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        let place = self.chance.usize(0..numbers.len().max(1));
+        numbers.get(place).copied()
+    }
+
+    /// Lives so many steps, and then until all is well.
+    pub(super) fn live(&mut self, steps: u64) -> Tally {
+        for _ in 0..steps {
+            self.step(true);
+        }
+        self.recover();
+        self.judge();
+        self.tally
+    }
+
+    fn step(&mut self, is_troubled: bool) {
+        self.now += match self.chance.u8(0..20) {
+            0 => self.chance.u64(0..400),
+            _ => self.chance.u64(0..40),
+        };
+        if is_troubled && self.chance.u8(0..16) == 0 {
+            self.trouble();
+        }
+        self.land_late();
+        if self.chance.u8(0..3) > 0 {
+            self.publish();
+        }
+        let unix_ms = self.unix_ms();
+        for number in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.get_mut(&number).expect("it was there");
+            peer.run(
+                &mut self.servers,
+                self.current,
+                self.now,
+                unix_ms,
+                &mut self.chance,
+            );
+            assert_eq!(peer.node.halted(), None, "a node halts");
+            self.take_done(number);
+            self.check_ready(number);
+        }
+        let gone = |peer: &Peer| peer.node.has_left();
+        let left: Vec<u64> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| gone(p))
+            .map(|(n, _)| *n)
+            .collect();
+        for number in left {
+            self.note(|_| format!("node {number} has left"));
+            self.remove_peer(number);
+        }
+        self.serve_clients();
+    }
+
+    /// Commands of broken connections come to their servers.
+    fn land_late(&mut self) {
+        let unix_ms = self.unix_ms();
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|(at, ..)| *at <= self.now);
+        self.late = rest;
+        for (_, server, command) in due {
+            self.servers[server].execute(command, unix_ms);
+        }
+    }
+
+    fn cut(&mut self, number: u64, lane: Lane, how: Break, reconnect_ms: u64) {
+        let unix_ms = self.unix_ms();
+        let Some(peer) = self.peers.get_mut(&number) else {
+            return;
+        };
+        let later = peer.cut(
+            lane,
+            how,
+            &mut self.servers,
+            self.now,
+            reconnect_ms,
+            unix_ms,
+        );
+        for (server, command) in later {
+            let at = self.now + self.chance.u64(0..3_000);
+            self.late.push((at, server, command));
+        }
+    }
+
+    /// All connections to a server break.
+    fn cut_all(&mut self, server: usize) {
+        self.late.retain(|(_, at, _)| *at != server);
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        for number in numbers {
+            if self.peers[&number].is_with(server) {
+                for lane in [Lane::Publish, Lane::Follow] {
+                    let reconnect_ms = self.chance.u64(0..1_500);
+                    self.cut(number, lane, Break::Before, reconnect_ms);
+                }
+            }
+        }
+    }
+
+    fn trouble(&mut self) {
+        match self.chance.u8(0..12) {
+            0..4 => self.break_connection(),
+            4 => self.stop_server(),
+            5 if self.peers.len() < 5 => self.add_peer(),
+            6 if self.peers.len() > 2 => self.leave(),
+            7 if self.peers.len() > 2 => self.kill_peer(),
+            8 => self.stall(),
+            9.. if self.kind != Kind::Calm && self.now >= self.mourning_until => self.forget(),
+            _ => {}
+        }
+    }
+
+    fn break_connection(&mut self) {
+        let Some(number) = self.some_peer() else {
+            return;
+        };
+        let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
+        let lane = [Lane::Publish, Lane::Follow][self.chance.usize(0..2)];
+        let reconnect_ms = self.chance.u64(0..1_500);
+        self.note(|_| format!("node {number}: {lane:?} breaks"));
+        self.cut(number, lane, how, reconnect_ms);
+    }
+
+    fn stop_server(&mut self) {
+        let ms = match self.kind {
+            Kind::Wild => self.chance.u64(0..9_000),
+            _ => self.chance.u64(0..2_000),
+        };
+        self.note(|_| format!("the server stops for {ms} ms"));
+        self.servers[self.current].stopped_until = self.now + ms;
+    }
+
+    fn leave(&mut self) {
+        if let Some(number) = self.some_peer() {
+            self.note(|_| format!("node {number} leaves"));
+            self.peers
+                .get_mut(&number)
+                .expect("it is there")
+                .node
+                .leave();
+        }
+    }
+
+    fn kill_peer(&mut self) {
+        let Some(number) = self.some_peer() else {
+            return;
+        };
+        self.note(|_| format!("node {number} dies"));
+        if self.kind != Kind::Wild {
+            self.mourning_until = self.now + MOURNING_MS;
+        }
+        let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
+        self.cut(number, Lane::Publish, how, 0);
+        self.remove_peer(number);
+    }
+
+    fn remove_peer(&mut self, number: u64) {
+        let peer = self.peers.remove(&number).expect("it is there");
+        let counts = *peer.node.counts();
+        self.tally.retold += counts.retold;
+        self.tally.resent += counts.resent;
+        self.tally.terms += counts.terms;
+        self.tally.losses_some += counts.losses_some;
+        self.tally.losses_all += counts.losses_all;
+        self.tickets.retain(|(peer, _), _| *peer != number);
+        self.check_contents(&peer);
+    }
+
+    fn stall(&mut self) {
+        let ms = match self.kind {
+            Kind::Wild => self.chance.u64(0..12_000),
+            _ => self.chance.u64(0..800),
+        };
+        if let Some(number) = self.some_peer() {
+            self.note(|_| format!("node {number} stalls for {ms} ms"));
+            self.peers
+                .get_mut(&number)
+                .expect("it is there")
+                .stalled_until = self.now + ms;
+        }
+    }
+
+    /// The server forgets something, or another one takes its place.
+    fn forget(&mut self) {
+        let run = self.next_run;
+        self.next_run += 1;
+        let most = if self.kind == Kind::Wild { 14 } else { 8 };
+        let what = self.chance.u8(0..most);
+        self.note(|_| format!("the server forgets: {what}, run {run}"));
+        let server = &mut self.servers[self.current];
+        let some = self.chance.usize(0..40);
+        match what {
+            0 => server.flush(),
+            1 => server.delete_log(),
+            2 => server.restart(run),
+            3 | 4 => {
+                server.flush();
+                server.restart(run);
+            }
+            5 => {
+                server.lose_tail(some);
+                server.restart(run);
+            }
+            6 | 7 => return self.fail_over(run, some, false),
+            8 | 9 => return self.fail_over(run, some, true),
+            10 => server.trim(some),
+            11 => server.remove(some),
+            12 => {
+                server.is_full = !server.is_full;
+                return;
+            }
+            _ => server.forget_keys(),
+        }
+        if (2..6).contains(&what) {
+            self.cut_all(self.current);
+        }
+    }
+
+    /// A replica takes the place of the server. Some nodes may stay with the old one.
+    fn fail_over(&mut self, run: u64, lost: usize, is_split: bool) {
+        let mut server = self.servers[self.current].clone();
+        server.lose_tail(lost);
+        server.restart(run);
+        let old = self.current;
+        self.servers.push(server);
+        self.current = self.servers.len() - 1;
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        for number in numbers {
+            if is_split && self.chance.bool() {
+                self.peers.get_mut(&number).expect("it is there").sits_with = Some(old);
+                continue;
+            }
+            for lane in [Lane::Publish, Lane::Follow] {
+                let reconnect_ms = self.chance.u64(0..1_500);
+                let how = if is_split {
+                    Break::After
+                } else {
+                    Break::Before
+                };
+                self.cut(number, lane, how, reconnect_ms);
+            }
+        }
+        if !is_split {
+            self.cut_all(old);
+        }
+    }
+
+    /// Nodes that stayed with an old server come to the current one.
+    fn reunite(&mut self) {
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        for number in numbers {
+            let peer = self.peers.get_mut(&number).expect("it is there");
+            if peer.sits_with.take().is_some() {
+                for lane in [Lane::Publish, Lane::Follow] {
+                    let reconnect_ms = self.chance.u64(0..1_500);
+                    self.cut(number, lane, Break::Before, reconnect_ms);
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        if self.kind == Kind::Wild && self.chance.u8(0..40) == 0 {
+            self.reunite();
+        }
+        let Some(number) = self.some_peer() else {
+            return;
+        };
+        let peer = self.peers.get_mut(&number).expect("it is there");
+        if self.now < peer.stalled_until {
+            return;
+        }
+        let place = self.publishes.len();
+        // A publish with a key may be one of before again.
+        let again = (self.chance.u8(0..6) == 0).then(|| self.chance.usize(0..place.max(1)));
+        let again = again.and_then(|place| self.publishes.get(place));
+        let (channel, texts, key) = match again {
+            Some(first) if first.key.is_some() => {
+                (first.channel, first.texts.clone(), first.key.clone())
+            }
+            _ => {
+                let has_key = self.chance.u8(0..4) == 0;
+                let count = if has_key { 1 } else { self.chance.usize(1..4) };
+                let texts = (0..count).map(|part| format!("{place}.{part}")).collect();
+                let key = format!("key {place}");
+                let key = has_key.then(|| IdempotencyKey::parse(key.as_bytes()).expect("a key"));
+                (CHANNELS[self.chance.usize(0..4)], texts, key)
+            }
+        };
+        let name = || ChannelName::parse(channel.as_bytes()).expect("a channel");
+        let kind = if self.chance.u8(0..9) == 0 {
+            DraftKind::Last
+        } else {
+            DraftKind::Message
+        };
+        let draft = |text: &String| Draft {
+            key: key.clone(),
+            kind,
+            ..Draft::new(name(), text.as_str().into())
+        };
+        let drafts: Vec<Draft<'_>> = texts.iter().map(draft).collect();
+        let mut publish = Publish {
+            channel,
+            texts: texts.clone(),
+            key: key.clone(),
+            at: self.now,
+            id: None,
+            is_refused: false,
+        };
+        let known = key.as_ref().map(|key| KeyHash::new(&name(), key).0);
+        if let Some(id) = known.and_then(|key| peer.replica.keys.get(&key)) {
+            // The hub knows the key.
+            publish.id = Some(*id);
+            self.publishes.push(publish);
+            return;
+        }
+        match peer.node.publish(&drafts) {
+            Ok(ticket) => drop(self.tickets.insert((number, ticket), place)),
+            Err(_) => publish.is_refused = true,
+        }
+        self.publishes.push(publish);
+    }
+
+    /// Takes the results of publishes on a node.
+    fn take_done(&mut self, number: u64) {
+        let peer = self.peers.get_mut(&number).expect("it is there");
+        for (ticket, outcome) in std::mem::take(&mut peer.replica.done) {
+            let place = self
+                .tickets
+                .remove(&(number, ticket))
+                .expect("a ticket that was given");
+            let first = self.tickets.range((number, Ticket(0))..).next();
+            let is_next = first.is_none_or(|((peer, next), _)| *peer != number || *next > ticket);
+            assert!(is_next, "I3: tickets are done in order");
+            let publish = &mut self.publishes[place];
+            match outcome {
+                Outcome::Published { id, part } => {
+                    let last = self.last_published.insert(number, (id, part));
+                    assert!(
+                        last < Some((id, part)),
+                        "I3: {:?} after {last:?}",
+                        (id, part)
+                    );
+                    let item = peer.replica.items.iter().rev().find(|(at, _)| *at == id);
+                    let Some((_, Item::Messages(messages))) = item else {
+                        panic!("{id} is acknowledged before it is applied");
+                    };
+                    let has = |text: &String| messages.iter().any(|(_, other)| other == text);
+                    assert!(publish.texts.iter().all(has), "{id} is another message");
+                    publish.id = Some(id);
+                    self.tally.published += 1;
+                }
+                Outcome::Earlier { id } => {
+                    assert!(
+                        id <= peer.replica.head,
+                        "an earlier message is not there yet"
+                    );
+                    publish.id = Some(id);
+                }
+                Outcome::NotPublished(_) => publish.is_refused = true,
+                Outcome::Unknown { .. } => self.tally.unknown += 1,
+            }
+        }
+    }
+
+    /// A node that has not heard itself for long is not ready.
+    fn check_ready(&self, number: u64) {
+        let node = &self.peers[&number].node;
+        assert!(
+            !node.is_ready() || node.silent_ms() <= 10_000,
+            "I8: deaf and ready"
+        );
+    }
+
+    fn serve_clients(&mut self) {
+        if self.clients.len() < 12 && self.chance.u8(0..8) == 0 {
+            let client = Client {
+                channel: CHANNELS[self.chance.usize(0..4)],
+                node: 0,
+                cursor: None,
+                since: self.now,
+                received: Vec::new(),
+                gaps: Vec::new(),
+                hops_at: 0,
+            };
+            self.clients.push(client);
+        }
+        for place in 0..self.clients.len() {
+            self.serve_client(place);
+        }
+    }
+
+    fn serve_client(&mut self, place: usize) {
+        let node = self.clients[place].node;
+        let is_gone = self
+            .peers
+            .get(&node)
+            .is_none_or(|peer| !peer.node.is_ready());
+        if is_gone || self.now >= self.clients[place].hops_at {
+            let Some(other) = self.some_peer() else {
+                return;
+            };
+            if !self.peers[&other].node.is_ready() {
+                return;
+            }
+            let stays_ms = self.chance.u64(0..5_000);
+            let client = &mut self.clients[place];
+            client.node = other;
+            client.hops_at = self.now + stays_ms;
+        }
+        let client = &mut self.clients[place];
+        let replica = &self.peers[&client.node].replica;
+        let Some(cursor) = client.cursor else {
+            client.cursor = Some(replica.head);
+            client.since = self.now;
+            return;
+        };
+        let Some((events, cursor)) = replica.receive(cursor, client.channel) else {
+            return;
+        };
+        client.cursor = Some(cursor);
+        for event in events {
+            match event {
+                Event::Message(id, text) => {
+                    let last = client.received.last();
+                    let rises = last.is_none_or(|(last, _)| *last <= id);
+                    assert!(rises || !client.gaps.is_empty(), "I3: {id} after {last:?}");
+                    let is_new = client.received.iter().all(|(_, other)| *other != text);
+                    // After a gap a client begins anew.
+                    let is_new = is_new || self.kind == Kind::Wild && !client.gaps.is_empty();
+                    assert!(is_new, "I2: {text} is received twice, at {id}");
+                    client.received.push((id, text));
+                    self.tally.received += 1;
+                }
+                Event::Gap(id) => {
+                    let kind = self.kind;
+                    assert_eq!(
+                        kind,
+                        Kind::Wild,
+                        "I6: a gap at {id} on node {}",
+                        client.node
+                    );
+                    client.gaps.push(self.now);
+                    self.tally.gaps += 1;
+                }
+            }
+        }
+    }
+
+    /// All troubles end, and after some time all must be well.
+    fn recover(&mut self) {
+        self.note(|_| "troubles end".to_owned());
+        self.reunite();
+        for server in &mut self.servers {
+            server.stopped_until = 0;
+            server.is_full = false;
+        }
+        for peer in self.peers.values_mut() {
+            peer.stalled_until = 0;
+        }
+        let end = self.now + 25_000;
+        while self.now < end {
+            self.step(false);
+        }
+        // What was published last comes to its end.
+        let end = self.now + 6_000;
+        while self.now < end {
+            self.now += 20;
+            let unix_ms = self.unix_ms();
+            for number in self.peers.keys().copied().collect::<Vec<_>>() {
+                let peer = self.peers.get_mut(&number).expect("it is there");
+                peer.run(
+                    &mut self.servers,
+                    self.current,
+                    self.now,
+                    unix_ms,
+                    &mut self.chance,
+                );
+                self.take_done(number);
+            }
+            self.serve_clients();
+        }
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        for number in numbers {
+            let node = &self.peers[&number].node;
+            assert!(
+                node.is_ready(),
+                "node {number} is not ready: {:?}",
+                node.gauges()
+            );
+        }
+        assert!(
+            self.tickets.is_empty(),
+            "publishers wait: {:?}",
+            self.tickets
+        );
+        for place in 0..self.clients.len() {
+            // No change of nodes now: all must have come to the end.
+            self.clients[place].hops_at = u64::MAX;
+            self.serve_client(place);
+        }
+    }
+
+    /// Compares what a node has applied to what others have.
+    fn check_contents(&mut self, peer: &Peer) {
+        for (id, item) in &peer.replica.items {
+            let Item::Messages(messages) = item else {
+                continue;
+            };
+            let known = self.contents.entry(*id).or_insert_with(|| messages.clone());
+            assert_eq!(known, messages, "I4: {id} has two contents");
+        }
+    }
+
+    fn judge(&mut self) {
+        for number in self.peers.keys().copied().collect::<Vec<_>>() {
+            let peer = self.peers.remove(&number).expect("it is there");
+            self.check_contents(&peer);
+            self.peers.insert(number, peer);
+        }
+        self.judge_histories();
+        self.judge_messages();
+        self.judge_clients();
+        for number in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.remove_peer(number);
+        }
+    }
+
+    /// All nodes have the same history after the last loss of all that any was told.
+    fn judge_histories(&self) {
+        let lost = |peer: &Peer| {
+            let losses = peer
+                .replica
+                .items
+                .iter()
+                .filter(|(_, item)| *item == Item::LostAll);
+            losses.map(|(id, _)| *id).max().unwrap_or(EntryId::ZERO)
+        };
+        // What a late witness has beyond the end of a term is no one else's, and was told.
+        let since = self.peers.values().map(lost).max().unwrap_or(EntryId::ZERO);
+        let since = match self.kind {
+            Kind::Wild => since.max(
+                self.peers
+                    .values()
+                    .map(|p| last_loss(&p.replica.items))
+                    .max()
+                    .unwrap_or(EntryId::ZERO),
+            ),
+            _ => since,
+        };
+        let after = |peer: &Peer| -> Vec<(EntryId, Item)> {
+            let items = peer.replica.items.iter().filter(|(id, _)| *id > since);
+            items.cloned().collect()
+        };
+        let mut peers = self.peers.iter();
+        let Some((first, peer)) = peers.next() else {
+            return;
+        };
+        let expected = after(peer);
+        for (number, peer) in peers {
+            assert_eq!(after(peer), expected, "nodes {first} and {number} differ");
+        }
+    }
+
+    fn judge_messages(&self) {
+        let mut ids: BTreeMap<&str, EntryId> = BTreeMap::new();
+        let mut keyed: BTreeSet<&str> = BTreeSet::new();
+        for publish in self
+            .publishes
+            .iter()
+            .filter(|publish| publish.key.is_some())
+        {
+            keyed.insert(&publish.texts[0]);
+        }
+        for (id, messages) in &self.contents {
+            for (_, text) in messages {
+                let first = ids.insert(text, *id);
+                let is_lost = self.kind == Kind::Wild;
+                let is_one = first.is_none() || is_lost;
+                let rule = if keyed.contains(&**text) { "I5" } else { "I2" };
+                assert!(is_one, "{rule}: {text} has the ids {first:?} and {id}");
+            }
+        }
+        for publish in self
+            .publishes
+            .iter()
+            .filter(|p| p.is_refused && p.key.is_none())
+        {
+            let id = ids.get(&*publish.texts[0]);
+            assert_eq!(id, None, "{} was refused", publish.texts[0]);
+        }
+    }
+
+    fn judge_clients(&self) {
+        for client in &self.clients {
+            let received: BTreeSet<&str> = client.received.iter().map(|(_, t)| &**t).collect();
+            for publish in &self.publishes {
+                let is_owed = publish.id.is_some()
+                    && publish.channel == client.channel
+                    && publish.at > client.since
+                    && client.cursor.is_some();
+                let is_told = client.gaps.iter().any(|&gap| gap >= publish.at);
+                if is_owed && publish.key.is_none() {
+                    for text in &publish.texts {
+                        let is_there = received.contains(&**text);
+                        assert!(
+                            is_there || is_told,
+                            "I1: {text} of {:?} was passed over by {client:?}",
+                            publish.id
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn last_loss(items: &[(EntryId, Item)]) -> EntryId {
+    let losses = items
+        .iter()
+        .filter(|(_, item)| matches!(item, Item::Lost(_)));
+    losses.map(|(id, _)| *id).max().unwrap_or(EntryId::ZERO)
+}
