@@ -93,7 +93,8 @@ pub(super) struct Outbox {
     touched: BTreeSet<u64>,
     /// Results, from the oldest ticket that is not done on.
     outcomes: VecDeque<Option<Outcome>>,
-    first: u64,
+    /// Tickets that are done. The first one is 1, so that 0 is before all.
+    done: u64,
     bytes: usize,
     /// How many of the entries have a key.
     keys: usize,
@@ -116,7 +117,7 @@ impl Outbox {
 
     fn next_ticket(&mut self) -> Ticket {
         self.outcomes.push_back(None);
-        Ticket(self.first + self.outcomes.len() as u64 - 1)
+        Ticket(self.done + self.outcomes.len() as u64)
     }
 
     /// Whether these messages go into the entry that is being gathered.
@@ -385,7 +386,7 @@ impl Outbox {
             return;
         };
         for (ticket, part) in item.tickets {
-            let place = usize::try_from(ticket.0 - self.first).unwrap_or(usize::MAX);
+            let place = usize::try_from(ticket.0 - self.done - 1).unwrap_or(usize::MAX);
             if let Some(place) = self.outcomes.get_mut(place) {
                 *place = Some(outcome(ticket, part));
             }
@@ -396,8 +397,8 @@ impl Outbox {
     pub(super) fn next_done(&mut self) -> Option<Effect> {
         self.outcomes.front()?.as_ref()?;
         let outcome = self.outcomes.pop_front().flatten()?;
-        let ticket = Ticket(self.first);
-        self.first += 1;
+        self.done += 1;
+        let ticket = Ticket(self.done);
         Some(Effect::Done { ticket, outcome })
     }
 }
