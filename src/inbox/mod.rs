@@ -315,7 +315,8 @@ impl Inbox {
         if let Err(refusal) = &result {
             log::debug!("a producer's message is dropped: {refusal:?}");
         }
-        if let Some((_, receipt)) = self.sent.pop_front_if(|first| first.0 == ticket) {
+        let is_first = self.sent.front().is_some_and(|first| first.0 == ticket);
+        if is_first && let Some((_, receipt)) = self.sent.pop_front() {
             receipt.send(result.map_err(|refusal| match refusal {
                 Refusal::LogUndecided { .. } => PublishError::Undecided,
                 _ => PublishError::Unavailable,
@@ -395,15 +396,49 @@ mod tests {
         channel(&config, waker)
     }
 
-    fn accept(seq: u64) -> Submitted {
-        let published = Published {
+    fn published(seq: u64) -> Published {
+        Published {
             id: MessageId {
                 epoch: Epoch::from_seed(0),
                 seq: Seq(seq),
             },
             subscribers: 0,
-        };
-        Ok((published, None))
+        }
+    }
+
+    fn accept(seq: u64) -> SubmitResult {
+        Ok(Submitted::Published(published(seq)))
+    }
+
+    #[test]
+    fn receipts_of_a_cluster_follow_their_tickets() {
+        let (publisher, _, mut inbox) = inbox(8, 100);
+        let mut receipts = Vec::new();
+        for number in 0..4 {
+            let (publication, receipt) = Publication::new("a", "x").with_receipt();
+            publisher.send(publication).unwrap();
+            receipts.push(receipt);
+            // One without a receipt has a ticket as well.
+            publisher.publish("a", number.to_string()).unwrap();
+        }
+        let mut ticket = 0;
+        inbox.take_messages(100, |_| {
+            ticket += 1;
+            Ok(Submitted::Sent(Ticket(ticket)))
+        });
+        for ticket in 1..=8 {
+            let result = match ticket {
+                3 => Err(Refusal::LogSilent { silent_s: 5 }),
+                5 => Err(Refusal::LogUndecided { silent_s: 5 }),
+                ticket => Ok(published(ticket)),
+            };
+            inbox.done(Ticket(ticket), result);
+        }
+        let results: Vec<_> = receipts.into_iter().map(Receipt::wait).collect();
+        let ids = [0, 3].map(|place: usize| results[place].clone().unwrap().id);
+        assert_eq!(ids, ["00000000-1", "00000000-7"]);
+        assert_eq!(results[1], Err(PublishError::Unavailable));
+        assert_eq!(results[2], Err(PublishError::Undecided));
     }
 
     #[test]

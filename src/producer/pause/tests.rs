@@ -2,7 +2,7 @@ use std::io::{PipeWriter, Write};
 use std::time::Duration;
 
 use super::*;
-use crate::inbox::{self, Inbox};
+use crate::inbox::{self, Inbox, Submitted};
 use encke_core::config::Config;
 use encke_core::hub::Published;
 use encke_core::message::{Data, Epoch, MessageId, Seq};
@@ -32,7 +32,7 @@ fn published(inbox: &mut Inbox, count: usize) -> Vec<String> {
             let seq = Seq(1);
             let epoch = Epoch::from_seed(0);
             let id = MessageId { epoch, seq };
-            Ok((Published { id, subscribers: 0 }, None))
+            Ok(Submitted::Published(Published { id, subscribers: 0 }))
         });
         if lines.len() >= count {
             return lines;
