@@ -68,7 +68,7 @@ fn reloading_section_lists_the_settings_that_need_a_restart() {
 
 #[test]
 fn metrics_table_lists_the_exposed_metrics() {
-    let page = metrics();
+    let page = metrics_of_saved_history() + &metrics_of_a_node();
     let there_are: BTreeSet<&str> = page
         .lines()
         .filter_map(|line| line.strip_prefix("# HELP encke_"))
@@ -88,19 +88,35 @@ fn metrics_table_lists_the_exposed_metrics() {
     assert_eq!(explained, there_are);
 }
 
-/// The answer of a server to `GET /metrics`.
-fn metrics() -> String {
+fn metrics_of_saved_history() -> String {
     let dir = std::env::temp_dir().join(format!("encke-docs-{}", std::process::id()));
-    let config = Config {
-        listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
+    let page = metrics(Config {
         saving: Saving {
             dir: Some(dir.clone()),
             ..Saving::default()
         },
+        ..Config::default()
+    });
+    std::fs::remove_dir_all(dir).expect("it was made");
+    page
+}
+
+/// Those of a node whose engine is not there.
+fn metrics_of_a_node() -> String {
+    let mut config = Config::default();
+    let url = "redis+unix:/nowhere/redis.sock".parse().expect("a URL");
+    config.engine.url = Some(url);
+    metrics(config)
+}
+
+/// The answer of a server to `GET /metrics`.
+fn metrics(config: Config) -> String {
+    let config = Config {
+        listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
         max_connections: Some(10),
         max_channels: 10,
         drain: Duration::ZERO,
-        ..Config::default()
+        ..config
     };
     let server = Server::bind(config).expect("a free port");
     let [Address::Tcp(address)] = *server.local_addrs() else {
@@ -116,7 +132,6 @@ fn metrics() -> String {
     socket.read_to_string(&mut answer).expect("an answer");
     handle.shutdown();
     running.join().expect("no panic").expect("no error");
-    std::fs::remove_dir_all(dir).expect("it was made");
     answer
 }
 
