@@ -102,8 +102,8 @@ fn not_connected(at: &str, error: &RedisError) -> Fault {
         ));
     }
     match Fault::of(error) {
-        Some(Fault::Broken(Cause::Closed, text)) => {
-            Fault::Broken(Cause::Unreachable, format!("{at}: {text}"))
+        Some(Fault::Broken(Cause::Closed, _)) => {
+            Fault::Broken(Cause::Unreachable, format!("{at}: {error}"))
         }
         Some(Fault::Broken(cause, text)) => Fault::Broken(cause, format!("{at}: {text}")),
         Some(fault) => fault,

@@ -70,7 +70,10 @@ impl Fault {
                 _ => None,
             },
             _ if error.is_timeout() => broken(Cause::Silent, "the server does not answer"),
-            _ => Some(Fault::Broken(Cause::Closed, one_line(&error.to_string()))),
+            _ => {
+                let text = format!("the connection has ended: {error}");
+                Some(Fault::Broken(Cause::Closed, one_line(&text)))
+            }
         }
     }
 }

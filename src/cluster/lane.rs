@@ -96,9 +96,10 @@ impl Line {
             let started = Instant::now();
             let end = self.serve_one(&mut service, &mut |line, version| {
                 let lane = line.name();
-                match was_connected {
-                    false => log::debug!("{lane}: connected to {version}"),
-                    true => log::info!("{lane}: connected again, to {version}"),
+                match (was_connected, line.lane) {
+                    (true, _) => log::info!("{lane}: connected again, to {version}"),
+                    (false, Lane::Publish) => log::info!("engine: connected to {version}"),
+                    (false, Lane::Follow) => {}
                 }
                 was_connected = true;
                 told.clear();

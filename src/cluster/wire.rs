@@ -198,3 +198,64 @@ fn list(value: Value) -> Option<Vec<Value>> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bulk(text: &str) -> Value {
+        Value::BulkString(text.into())
+    }
+
+    fn stream(entries: Vec<Value>) -> Value {
+        Value::Array(vec![Value::Array(vec![bulk("log"), Value::Array(entries)])])
+    }
+
+    #[test]
+    fn entries_are_read_in_their_order() {
+        let entry = |id: &str, fields: &[&str]| {
+            let fields = fields.iter().map(|field| bulk(field)).collect();
+            Value::Array(vec![bulk(id), Value::Array(fields)])
+        };
+        let answer = stream(vec![
+            entry("5-0", &["b", "one"]),
+            entry("5-1", &[]),
+            entry("5-2", &["a", "b", "b", "two"]),
+            entry("5-3", &["b"]),
+        ]);
+        let read = entries(answer).expect("entries");
+        let read = read.iter().map(|(id, bytes)| (id.number, &bytes[..]));
+        let expected = [(0, &b"one"[..]), (1, b""), (2, b"two"), (3, b"")];
+        assert!(read.eq(expected));
+        assert_eq!(entries(Value::Nil), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn answers_of_another_form_are_faults() {
+        let entry = |id: &str| Value::Array(vec![bulk(id), Value::Array(vec![])]);
+        for answer in [
+            Value::Okay,
+            Value::Array(vec![]),
+            Value::Array(vec![bulk("log"), Value::Array(vec![])]),
+            stream(vec![bulk("5-0")]),
+            stream(vec![entry("5")]),
+            stream(vec![entry("")]),
+            stream(vec![Value::Array(vec![bulk("5-0"), Value::Nil])]),
+        ] {
+            let fault = entries(answer).expect_err("a fault");
+            assert!(matches!(fault, Fault::Broken(Cause::Unexpected, _)));
+        }
+        for (form, answer) in [
+            (Form::Appended, bulk("5")),
+            (Form::Appended, Value::Int(5)),
+            (Form::Once, Value::Nil),
+            (Form::Once, Value::Array(vec![bulk("5-0"), Value::Int(9)])),
+            (Form::Once, Value::Array(vec![bulk("5-0")])),
+            (Form::Opened, Value::Array(vec![])),
+            (Form::Opened, bulk("5-0")),
+        ] {
+            let fault = reply(form, Ok(answer)).expect_err("a fault");
+            assert!(matches!(fault, Fault::Broken(Cause::Unexpected, _)));
+        }
+    }
+}

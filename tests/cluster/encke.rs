@@ -23,11 +23,16 @@ pub(crate) struct Encke {
 impl Encke {
     /// Starts a process with these arguments, on a free port.
     pub(crate) fn start(args: &[&str]) -> Encke {
+        Encke::start_with(args, Stdio::null())
+    }
+
+    /// The same, with this standard input.
+    pub(crate) fn start_with(args: &[&str], input: Stdio) -> Encke {
         let mut child = Command::new(env!("CARGO_BIN_EXE_encke"))
             .args(["--listen", "127.0.0.1:0"])
             .args(args)
             .env_clear()
-            .stdin(Stdio::null())
+            .stdin(input)
             .stderr(Stdio::piped())
             .spawn()
             .expect("encke starts");

@@ -3,5 +3,6 @@
 
 mod encke;
 mod nodes;
+mod producers;
 mod redis;
 mod start;

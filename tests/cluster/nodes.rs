@@ -45,7 +45,12 @@ fn poll(node: &mut Encke, channel: &str, since: &str) -> (Vec<(String, String)>,
 }
 
 /// Polls until so many messages have come.
-fn poll_all(node: &mut Encke, channel: &str, since: &str, count: usize) -> Vec<(String, String)> {
+pub(crate) fn poll_all(
+    node: &mut Encke,
+    channel: &str,
+    since: &str,
+    count: usize,
+) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut cursor = since.to_owned();
     while all.len() < count {
