@@ -1,15 +1,20 @@
 //! Two nodes: what is published on one is received on the other, whatever happens to the engine.
 
+use std::time::Instant;
+
 use rustix::process::Signal;
 
-use crate::encke::Encke;
-use crate::redis::{RedisServer, is_installed};
+use crate::encke::{Encke, PATIENCE};
+use crate::redis::{RedisServer, Watched, is_installed};
 
 /// Nodes of one cluster that are ready.
 fn nodes(server: &RedisServer, args: &[&str]) -> [Encke; 2] {
-    let url = server.url();
+    nodes_at(&server.url(), args)
+}
+
+fn nodes_at(url: &str, args: &[&str]) -> [Encke; 2] {
     ["a", "b"].map(|name| {
-        let mut all = vec!["--engine", &url, "--node", name];
+        let mut all = vec!["--engine", url, "--node", name];
         all.extend(args);
         let mut node = Encke::start(&all);
         node.until_readyz(200);
@@ -53,7 +58,9 @@ pub(crate) fn poll_all(
 ) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut cursor = since.to_owned();
+    let begun = Instant::now();
     while all.len() < count {
+        assert!(begun.elapsed() < PATIENCE, "{all:?} and no more");
         let (messages, batch) = poll(node, channel, &cursor);
         assert!(!batch.contains("\"gap\""), "{batch}");
         cursor = member(&batch, "cursor");
@@ -90,6 +97,7 @@ fn crash_of_an_engine_without_persistence_is_no_gap() {
     let mut server = RedisServer::start(&[]);
     let [mut a, mut b] = nodes(&server, &["--engine-patience", "30s"]);
     let first = publish(&mut a, "news", "before");
+    assert_eq!(poll_all(&mut b, "news", "earliest", 1)[0].0, first);
     server.kill();
     // What is there stays there for readers.
     assert_eq!(poll_all(&mut b, "news", "earliest", 1)[0].0, first);
@@ -105,6 +113,27 @@ fn crash_of_an_engine_without_persistence_is_no_gap() {
         let ids: Vec<&String> = all.iter().map(|(id, _)| id).collect();
         assert_eq!(ids, [&first, &second, &third]);
         assert_eq!(poll_all(node, "news", &first, 2), all[1..]);
+    }
+}
+
+#[test]
+fn failover_is_no_gap() {
+    if !is_installed() {
+        return;
+    }
+    let mut watched = Watched::start();
+    let [mut a, mut b] = nodes_at(&watched.url(), &["--engine-patience", "30s"]);
+    let mut published = vec![publish(&mut a, "news", "0")];
+    watched.until_replicated("{encke}:log");
+    watched.master.kill();
+    for number in 1..20 {
+        let node = if number % 2 == 0 { &mut a } else { &mut b };
+        published.push(publish(node, "news", &number.to_string()));
+    }
+    for node in [&mut a, &mut b] {
+        let all = poll_all(node, "news", "earliest", 20);
+        assert!(all.into_iter().map(|(id, _)| id).eq(published.clone()));
+        assert_eq!(poll_all(node, "news", &published[0], 19).len(), 19);
     }
 }
 

@@ -4,8 +4,9 @@
 
 use std::fs;
 use std::io;
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +34,54 @@ pub(crate) fn is_installed() -> bool {
     is_installed
 }
 
+/// A master and its replica, on ports of their own, and a Sentinel that watches them.
+pub(crate) struct Watched {
+    pub(crate) master: RedisServer,
+    replica: RedisServer,
+    sentinel: RedisServer,
+    sentinel_port: String,
+}
+
+impl Watched {
+    pub(crate) fn start() -> Watched {
+        let [master_port, replica_port, sentinel_port] = [(); 3].map(|()| free_port());
+        let master = RedisServer::start(&["--port", &master_port]);
+        let replica = RedisServer::start(&["--port", &replica_port]);
+        let follow = ["REPLICAOF", "127.0.0.1", &master_port];
+        replica.ask(&follow).expect("OK");
+        let sentinel = RedisServer::start_sentinel(&format!(
+            "port {sentinel_port}\n\
+             sentinel monitor main 127.0.0.1 {master_port} 1\n\
+             sentinel down-after-milliseconds main 300\n\
+             sentinel failover-timeout main 3000\n"
+        ));
+        Watched {
+            master,
+            replica,
+            sentinel,
+            sentinel_port,
+        }
+    }
+
+    /// Its URL. The first Sentinel in it does not answer, so that the next one is asked.
+    pub(crate) fn url(&self) -> String {
+        let (nobody, port) = (free_port(), &self.sentinel_port);
+        format!("redis+sentinel://127.0.0.1:{nobody},127.0.0.1:{port}/main")
+    }
+
+    /// Waits until the replica has a key, and the Sentinel knows the replica.
+    pub(crate) fn until_replicated(&self, key: &str) {
+        let begun = Instant::now();
+        let has_key = || self.replica.ask(&["EXISTS", key]) == Ok(redis::Value::Int(1));
+        let replicas = || self.sentinel.ask(&["SENTINEL", "REPLICAS", "main"]);
+        let is_known = || matches!(replicas(), Ok(redis::Value::Array(all)) if !all.is_empty());
+        while !has_key() || !is_known() {
+            assert!(begun.elapsed() < START_TIMEOUT, "it is replicated");
+            std::thread::yield_now();
+        }
+    }
+}
+
 /// A directory for one server.
 fn new_dir() -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -43,11 +92,12 @@ fn new_dir() -> PathBuf {
     dir
 }
 
-/// A port that was free just now.
+/// A port that was free just now. It is below those that the system gives to outgoing connections,
+/// of which tests that run beside this one have many.
 pub(crate) fn free_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it is bound");
-    address.port().to_string()
+    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("there is no end").to_string()
 }
 
 impl RedisServer {
@@ -87,11 +137,6 @@ impl RedisServer {
     /// Its URL for `--engine`.
     pub(crate) fn url(&self) -> String {
         format!("redis+unix://{}", self.socket().display())
-    }
-
-    /// Its directory, for files of a test.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Starts it again after [`RedisServer::kill`].

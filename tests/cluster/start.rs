@@ -18,7 +18,7 @@ fn wrong_password_ends_the_start() {
         return;
     }
     let server = RedisServer::start(&["--requirepass", "sesame"]);
-    let file = server.dir().join("password");
+    let file = server.socket().with_file_name("password");
     let file_text = file.display().to_string();
     let url = server.url();
     let args = ["--engine", &url, "--engine-password-file", &file_text];
