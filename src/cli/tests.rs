@@ -42,7 +42,8 @@ fn every_option_reaches_its_own_setting() {
         --no-page --hold=1 --max-hold=2 --heartbeat=3 --max-batch=4 --max-batch-bytes=5 --stream-max-bytes=6 \
         --stream-max-age=7 --history-messages=8 --history-age=9 --history-bytes=10 \
         --history-total-bytes=11K --max-channels=12 --max-connections=13 \
-        --data-dir=/d --data-sync=always --data-full=forget \
+        --data-dir=/d --data-sync=always --data-full=forget --engine-namespace=n --engine-wait=26 \
+        --engine-patience=27 --engine-ready=28 --engine-log-bytes=29 --node=o \
         --max-connections-per-address=14 --max-head-bytes=15K --max-body-bytes=16 \
         --max-buffer-bytes=17K --head-timeout=18 --body-timeout=19 --idle-timeout=20 \
         --write-timeout=21 --queue=22 --drain=23 --drain-delay=24 --upgrade-timeout=25 --log=warn";
@@ -81,6 +82,16 @@ fn every_option_reaches_its_own_setting() {
             sync: encke::DataSync::Always,
             full: encke::DataFull::Forget,
         },
+        engine: encke::EngineConfig {
+            url: None,
+            password: None,
+            namespace: "n".into(),
+            wait: 26,
+            patience: s(27),
+            ready: s(28),
+            log_bytes: Some(29),
+            node: Some("o".into()),
+        },
         policies: Vec::new(),
         max_channels: 12,
         max_connections: Some(13),
@@ -100,6 +111,19 @@ fn every_option_reaches_its_own_setting() {
     let loaded = parsed(&args.split_whitespace().collect::<Vec<_>>());
     assert_eq!(format!("{:?}", loaded.config()), format!("{expected:?}"));
     assert_eq!(loaded.options.log, "warn");
+}
+
+#[test]
+fn engine_and_its_password_are_read() {
+    let file = std::env::temp_dir().join(format!("encke-password-{}", std::process::id()));
+    std::fs::write(&file, "sesame\n").unwrap();
+    let option = format!("--engine-password-file={}", file.display());
+    let loaded = parsed(&["--engine=redis://user@host/1", &option]);
+    std::fs::remove_file(&file).unwrap();
+    let engine = &loaded.config().engine;
+    let url = engine.url.as_ref().map(ToString::to_string);
+    assert_eq!(url.as_deref(), Some("redis://user@host:6379/1"));
+    assert_eq!(engine.password.as_deref(), Some("sesame"));
 }
 
 #[test]
