@@ -32,14 +32,16 @@ pub(super) struct Receipts {
 impl Receipts {
     /// Takes a ticket that is done, if it is a producer's. Returns whether it was.
     fn take(&mut self, hub: &Hub, done: &Done) -> bool {
-        let Some((_, channel)) = self.waiting.pop_front_if(|first| first.0 == done.ticket) else {
+        let first = self.waiting.front().filter(|first| first.0 == done.ticket);
+        let Some((_, channel)) = first else {
             return false;
         };
         let published = done.result.map(|first| Published {
             id: first.id,
-            subscribers: hub.subscribers_at(&channel, first.id.seq),
+            subscribers: hub.subscribers_at(channel, first.id.seq),
         });
         self.done.push_back((done.ticket, published));
+        self.waiting.pop_front();
         true
     }
 }

@@ -52,7 +52,8 @@ pub(super) fn empty_cursor(delivery: &Delivery, index: u32) -> Seq {
     let conn = &delivery.connections[index];
     match conn.has_expired(delivery.now()) && delivery.hub.has_pending(&conn.reader) {
         true => conn.reader.cursor,
-        false => delivery.hub.head(),
+        // Only a reader from another node of a cluster is after the head.
+        false => delivery.hub.head().max(conn.reader.cursor),
     }
 }
 

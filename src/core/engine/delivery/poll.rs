@@ -10,7 +10,7 @@ use super::batch::{
 };
 use super::ends::{self, EndsNotice};
 use super::linger;
-use super::retry_advice::{held_retry_ms, poll_retry_ms, spread_ms};
+use super::retry_advice::{AHEAD_RETRY_MS, held_retry_ms, poll_retry_ms, spread_ms};
 use super::right;
 use super::shapes;
 use super::start::{ReceiveRequest, check_names, check_subscribers, open_channels};
@@ -71,14 +71,19 @@ pub(in crate::engine) fn open(
     let is_lost = floor > start.cursor && !start.ignores_earlier_losses;
     let gap = start.gap || is_lost || has_gap(&items);
     // fault: cursor-beyond-the-batch
-    let last = items.last().map_or(delivery.hub.head(), Item::seq);
+    let now = delivery.hub.head().max(start.cursor);
+    let last = items.last().map_or(now, Item::seq);
     // The next request is not told of losses before this one.
     let cursor = match (is_lost || start.ignores_earlier_losses) && !more {
         true => last.max(floor),
         false => last,
     };
     let asked = (request.names, request.params.since);
-    let ends = ends::at_poll(&delivery.hub, &known, asked, cursor, (&items, gap));
+    let is_ahead = start.is_ahead(&delivery.hub);
+    let ends = match is_ahead {
+        false => ends::at_poll(&delivery.hub, &known, asked, cursor, (&items, gap)),
+        true => EndsNotice::Nothing,
+    };
     let is_empty = items.is_empty() && !gap && ends.is_nothing();
     let hold_ms = match is_empty && request.receive != Receive::Poll {
         true => hold_ms(delivery, request),
@@ -100,6 +105,7 @@ pub(in crate::engine) fn open(
         gap,
         ends,
         retry_ms: match is_barren || delivery.drain.is_some() {
+            true if is_ahead => Some(AHEAD_RETRY_MS),
             true => Some(poll_retry_ms(delivery, &known)),
             false => None,
         },
@@ -173,7 +179,7 @@ fn park(
     conn.transport_options = params.options;
     conn.set_held_since(now);
     conn.set_ends_at(ends_at);
-    conn.reader.cursor = hub.head();
+    conn.reader.cursor = hub.head().max(request.start.cursor);
     let class = Transport::LongPoll.number();
     hub.follow(&mut conn.reader, index, channels, class, false);
     let expires_at = right::grant(delivery, index, request.identity);

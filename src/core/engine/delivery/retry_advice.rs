@@ -17,6 +17,9 @@ const RETRY_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
 /// Advice for a poll of channels that had fewer than two messages.
 const UNKNOWN_INTERVAL_MS: u64 = 5_000;
 
+/// Advice for a client that is ahead of this node of a cluster: the node catches up at once.
+pub(super) const AHEAD_RETRY_MS: u32 = 100;
+
 /// Advice for a client that is refused for load.
 pub(in crate::engine) const REFUSED_RETRY_MS: std::ops::RangeInclusive<u32> = 2_000..=10_000;
 

@@ -43,7 +43,17 @@ pub(in crate::engine) fn start(
         }
         Since::Absent | Since::Now => at(head, false, false),
         Since::After(seq) if seq <= head => at(seq, false, false),
+        // The client comes from a node that has applied more of the log.
+        Since::After(seq) if hub.is_shared() => at(seq, false, false),
         Since::After(_) | Since::Unknown => at(Seq::ZERO, true, true),
+    }
+}
+
+impl Start {
+    /// Whether the reader is ahead of this node of a cluster: what its channels are here does not
+    /// tell what it knows.
+    pub(super) fn is_ahead(&self, hub: &Hub) -> bool {
+        self.cursor > hub.head()
     }
 }
 

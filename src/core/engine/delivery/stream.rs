@@ -68,7 +68,8 @@ pub(in crate::engine) fn open(
     if delivery.drain.is_none() {
         check_names(&mut delivery.hub, request.names)?;
     }
-    let is_over = ends::are_over(&delivery.hub, request.names, start);
+    let is_over =
+        !start.is_ahead(&delivery.hub) && ends::are_over(&delivery.hub, request.names, start);
     if is_over && transport.describe().resumes_by_itself && matches!(params.since, Since::After(_))
     {
         // The client has the end already. It reconnects by itself until it gets a 204.
@@ -110,7 +111,10 @@ pub(in crate::engine) fn open(
     write_opening(delivery, format, params, start);
     // Ends before the cursor are reported again: the client may follow a channel for the first
     // time.
-    let ended = delivery.hub.done_among(&channels, start.cursor);
+    let ended = match start.is_ahead(&delivery.hub) {
+        false => delivery.hub.done_among(&channels, start.cursor),
+        true => Channels::new(),
+    };
     if !ended.is_empty() {
         write_ended(delivery, format, &ended, start.cursor);
     }
@@ -474,7 +478,8 @@ pub(super) fn tell_evicted_ends(delivery: &mut Delivery, index: u32, wire: &mut 
 
 /// Shows that a stream without messages is alive.
 pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
-    let head = delivery.hub.id(delivery.hub.head());
+    let cursor = delivery.connections[index].reader.cursor;
+    let head = delivery.hub.id(delivery.hub.head().max(cursor));
     Format::of(delivery, index).write(&mut delivery.response, &Event::Heartbeat(head));
     let bytes = delivery.response.out.len();
     let conn = &mut delivery.connections[index];
@@ -492,7 +497,7 @@ pub(super) fn send_heartbeat(delivery: &mut Delivery, index: u32, wire: &mut imp
 pub(super) fn position(hub: &Hub, reader: &Reader) -> Seq {
     match hub.has_pending(reader) {
         true => reader.cursor,
-        false => hub.head(),
+        false => hub.head().max(reader.cursor),
     }
 }
 
