@@ -1,10 +1,12 @@
 //! The engine as its caller sees it: bytes in, bytes out, and time.
 
+mod cluster;
 mod ends;
 mod frozen;
 mod kick;
 mod lines;
 mod pace;
+mod redis;
 mod review;
 mod rights;
 mod saving;

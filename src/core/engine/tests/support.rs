@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::engine::{Access, ConnId, Engine, Sent, Wire};
+use crate::log::cluster::Settings;
 use crate::log::{History, Identity, LogEnding, Mark};
 use crate::tokens::{Key, Rules, Signer, SystemRandom};
 
@@ -104,6 +105,24 @@ impl Server {
         server
     }
 
+    /// A node of a cluster.
+    pub(super) fn of_cluster(config: &Config, settings: Settings, seed: u64) -> Server {
+        let engine = Engine::with_cluster(config, 20_000, seed, settings);
+        let now_ms = engine.now().0;
+        let mut server = Server {
+            engine,
+            received: Received::default(),
+            now_ms,
+        };
+        server.pass(0);
+        server
+    }
+
+    /// Applies what the node has read of the log.
+    pub(super) fn apply_log(&mut self, budget: usize) {
+        self.engine.apply_log(budget, &mut self.received);
+    }
+
     /// The log is saved up to a place.
     pub(super) fn saved(&mut self, up_to: Mark) {
         self.engine.saved(up_to, &mut self.received);
@@ -156,6 +175,11 @@ impl Server {
     pub(super) fn resume(&mut self, id: ConnId) -> String {
         self.engine.resume(id, &mut self.received);
         self.take(id)
+    }
+
+    /// Processes a connection's buffered requests; what comes back is kept.
+    pub(super) fn resume_only(&mut self, id: ConnId) {
+        self.engine.resume(id, &mut self.received);
     }
 
     /// Asks for a target with a token in the header, on a public listener.
