@@ -67,11 +67,13 @@ pub enum Endpoint {
     Cursor,
     /// Nothing that is served, or a request that could not be read.
     Other,
+    /// `/nodes`.
+    Nodes,
 }
 
 impl Endpoint {
     /// The endpoints that receive nothing.
-    const OTHERS: [Endpoint; 10] = [
+    const OTHERS: [Endpoint; 11] = [
         Endpoint::Publish,
         Endpoint::Channels,
         Endpoint::Connections,
@@ -82,6 +84,7 @@ impl Endpoint {
         Endpoint::Client,
         Endpoint::Cursor,
         Endpoint::Other,
+        Endpoint::Nodes,
     ];
 
     /// How many endpoints there are.
@@ -111,6 +114,7 @@ impl Endpoint {
             Endpoint::Client => "client",
             Endpoint::Cursor => "cursor",
             Endpoint::Other => "other",
+            Endpoint::Nodes => "nodes",
         }
     }
 
@@ -130,6 +134,7 @@ impl Endpoint {
             Endpoint::Client => other(7),
             Endpoint::Cursor => other(8),
             Endpoint::Other => other(9),
+            Endpoint::Nodes => other(10),
         }
     }
 }

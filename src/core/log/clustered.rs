@@ -12,8 +12,9 @@
 
 use std::collections::VecDeque;
 
+use crate::base::histogram::Histogram;
 use crate::base::time::Time;
-use crate::hub::{Hub, Owed, Published, Refusal};
+use crate::hub::{DURATIONS_MS, Hub, Owed, Published, Refusal};
 use crate::message::{
     ChannelName, Draft, DraftKind, EntryId, Epoch, MessageId, Place, Seq, TermError,
 };
@@ -38,6 +39,9 @@ pub struct Clustered {
     unix_ms: u64,
     patience_ms: u64,
     has_been_ready: bool,
+    /// Tickets that are not done, with the times at which they were given.
+    given: VecDeque<(Ticket, Time)>,
+    publish_ms: Histogram,
     /// Whether effects may be left for which there was no budget.
     is_cut_short: bool,
     refused: Refused,
@@ -114,6 +118,8 @@ impl Clustered {
             now: Time::default(),
             unix_ms: 0,
             has_been_ready: false,
+            given: VecDeque::new(),
+            publish_ms: Histogram::new(DURATIONS_MS),
             is_cut_short: false,
             refused: Refused::default(),
             fault: None,
@@ -253,7 +259,7 @@ impl Clustered {
         }
         hub.admit(drafts)?;
         let handed = self.node.publish(drafts);
-        handed.map_err(|refusal| self.refuse(refusal.into()))
+        self.note_given(handed)
     }
 
     /// Deletes the history of a channel on all nodes.
@@ -263,7 +269,22 @@ impl Clustered {
     /// See [`Refusal`].
     pub fn delete(&mut self, channel: &ChannelName<'_>) -> Result<Ticket, Refusal> {
         let handed = self.node.delete(channel);
-        handed.map_err(|refusal| self.refuse(refusal.into()))
+        self.note_given(handed)
+    }
+
+    fn note_given(&mut self, handed: Result<Ticket, cluster::Refusal>) -> Result<Ticket, Refusal> {
+        match handed {
+            Ok(ticket) => {
+                self.given.push_back((ticket, self.now));
+                Ok(ticket)
+            }
+            Err(refusal) => Err(self.refuse(refusal.into())),
+        }
+    }
+
+    /// Time from a publish until its ticket was done, in milliseconds.
+    pub fn publish_ms(&self) -> &Histogram {
+        &self.publish_ms
     }
 
     /// Applies what the log says, up to the next ticket that is done, which it returns. Each message
@@ -281,12 +302,22 @@ impl Clustered {
             match self.node.next_effect()? {
                 Effect::Done { ticket, outcome } => {
                     debug_assert!(ticket > self.done, "tickets are done in their order");
-                    self.done = ticket;
+                    self.note_done(ticket);
                     let result = self.result(hub, outcome);
                     return Some(Done { ticket, result });
                 }
                 effect => self.begin_effect(hub, effect),
             }
+        }
+    }
+
+    fn note_done(&mut self, ticket: Ticket) {
+        self.done = ticket;
+        while let Some((given, at)) = self.given.front().filter(|given| given.0 <= ticket) {
+            if *given == ticket {
+                self.publish_ms.record(self.now.since_ms(*at));
+            }
+            self.given.pop_front();
         }
     }
 

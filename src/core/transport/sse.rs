@@ -49,6 +49,12 @@ pub(super) fn encode(event: &Event<'_>, options: Options, out: &mut Vec<u8>) {
             out.push(b'\n');
         }
         Event::Gap(cursor) => own_event(out, b"gap", cursor),
+        // In a cluster it keeps the cursor young that the client comes back with: a node that has just
+        // started knows little of what is old. Without data nothing is dispatched.
+        Event::Heartbeat(cursor) if cursor.seq.is_place() => {
+            id_line(out, cursor);
+            out.push(b'\n');
+        }
         Event::Heartbeat(_) => out.extend_from_slice(HEARTBEAT),
         Event::Close { cursor, retry_ms } => last_event(out, b"cursor", cursor, retry_ms),
         // The client's next request is answered 204, after which it does not come back.

@@ -7,6 +7,7 @@ use super::channels::{Listing, delete_history, show_channel};
 use super::connections::{Action, Search};
 use super::deferred::{Deferred, DeferredResponse};
 use super::metrics;
+use super::nodes;
 use super::publish::{accept, hand_over_batch, publish_batch};
 use super::state::Requests;
 use crate::encode::cursor_object;
@@ -271,6 +272,7 @@ fn execute<'b>(
         Operation::EndConnections => {
             return find_connections(requests, delivery, index, head, Action::End, context);
         }
+        Operation::Nodes => response.json(context, &nodes::list(&requests.log)?),
         Operation::Healthz => response.text(context, "ok\n"),
         Operation::Readyz if delivery.drain.is_some() => {
             return Err(draining());
@@ -281,7 +283,7 @@ fn execute<'b>(
         },
         Operation::Metrics => {
             let tokens = requests.authorizer.tokens().counts();
-            let text = metrics::text(delivery, tokens, requests.log.refused());
+            let text = metrics::text(delivery, tokens, &requests.log);
             let content_type = "text/plain; version=0.0.4; charset=utf-8";
             delivery
                 .response

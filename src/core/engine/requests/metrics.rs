@@ -3,6 +3,7 @@
 //! Owns the names and the help of metrics. The counters themselves are plain numbers, counted
 //! where things happen and copied here for each scrape.
 
+mod cluster;
 mod disk;
 mod reconnects;
 mod upgrades;
@@ -23,9 +24,10 @@ use crate::engine::delivery::Delivery;
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::stats::{CloseReason, ConnectionLimit, Reloads, Stats};
 use crate::hub::{Counts, ReaderCounts};
-use crate::log;
+use crate::log::{Log, Refused};
 use crate::tokens::{self, Invalid};
 use crate::transport::Transport;
+use cluster::NodeMetrics;
 use values::{count, encode_histogram};
 
 /// A copy of everything that is shown.
@@ -38,16 +40,14 @@ struct Snapshot {
     states: States,
     process: ProcessGauges,
     tokens: tokens::Counts,
-    log_refused: log::Refused,
+    log_refused: Refused,
+    /// Of a node of a cluster.
+    node: Option<NodeMetrics>,
     gauges: Vec<(&'static str, &'static str, f64)>,
 }
 
 /// The text of `/metrics`.
-pub(super) fn text(
-    delivery: &Delivery,
-    tokens: tokens::Counts,
-    log_refused: log::Refused,
-) -> String {
+pub(super) fn text(delivery: &Delivery, tokens: tokens::Counts, log: &Log) -> String {
     let Delivery {
         connections, hub, ..
     } = delivery;
@@ -59,7 +59,11 @@ pub(super) fn text(
         states: connections.states(),
         process: delivery.gauges.clone(),
         tokens,
-        log_refused,
+        log_refused: log.refused(),
+        node: match log {
+            Log::Clustered(log) => Some(NodeMetrics::of(log)),
+            Log::Memory(_) | Log::Saved(_) => None,
+        },
         gauges: gauges(delivery, &tokens),
     };
     let mut registry = Registry::with_prefix("encke");
@@ -196,6 +200,9 @@ impl Collector for Snapshot {
         if let Some(reconnects) = &self.process.reconnects {
             reconnects::encode(reconnects, &mut encoder)?;
         }
+        if let Some(node) = &self.node {
+            node.encode(&mut encoder)?;
+        }
         match &self.process.disk {
             Some(disk) => disk::encode(disk, &mut encoder),
             None => Ok(()),
@@ -287,7 +294,7 @@ impl Snapshot {
     }
 
     fn by_label(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Publishers answered 503 because of the saved log, by reason";
+        let help = "Publishers answered 503 because of the saved log or the engine, by reason";
         let name = "publishes_unsaved_total";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (reason, answered) in [

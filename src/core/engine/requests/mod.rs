@@ -18,6 +18,7 @@ mod frozen;
 mod input;
 mod lines;
 mod metrics;
+mod nodes;
 mod page;
 mod publish;
 mod reconfigure;

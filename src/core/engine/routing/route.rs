@@ -52,6 +52,8 @@ pub(in crate::engine) enum Route<'b> {
     Channels,
     Channel(&'b [u8]),
     Connections,
+    /// The nodes of a cluster.
+    Nodes,
     Healthz,
     Readyz,
     Metrics,
@@ -77,6 +79,7 @@ impl<'b> Route<'b> {
             (b"channels", Some(name)) => Route::Channel(name),
             (b"channels", None) => Route::Channels,
             (b"connections", None) => Route::Connections,
+            (b"nodes", None) => Route::Nodes,
             (b"healthz", None) => Route::Healthz,
             (b"readyz", None) => Route::Readyz,
             (b"metrics", None) => Route::Metrics,
@@ -96,6 +99,7 @@ impl<'b> Route<'b> {
             Route::Publish(_) | Route::PublishLines => Endpoint::Publish,
             Route::Channels | Route::Channel(_) => Endpoint::Channels,
             Route::Connections => Endpoint::Connections,
+            Route::Nodes => Endpoint::Nodes,
             Route::Healthz => Endpoint::Healthz,
             Route::Readyz => Endpoint::Readyz,
             Route::Metrics => Endpoint::Metrics,
@@ -109,7 +113,8 @@ impl<'b> Route<'b> {
     pub(in crate::engine) fn is_control(&self) -> bool {
         match self {
             Route::Publish(_) | Route::PublishLines => true,
-            Route::Channels | Route::Channel(_) | Route::Connections | Route::Metrics => true,
+            Route::Channels | Route::Channel(_) | Route::Connections => true,
+            Route::Metrics | Route::Nodes => true,
             Route::Receive(..) | Route::Healthz | Route::Readyz => false,
             Route::Page | Route::Client | Route::Cursor => false,
         }

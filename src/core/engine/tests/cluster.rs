@@ -571,3 +571,66 @@ fn log_is_applied_within_the_budget() {
     assert_eq!(ids(&poll(&mut two, "/poll/a")).len(), 100);
     assert!(calls > 3);
 }
+
+#[test]
+fn heartbeat_of_server_sent_events_is_the_cursor() {
+    let (mut redis, mut server) = ready();
+    let (stream, opening) = server.ask(Access::Trusted, &get("/sse/a"));
+    assert!(opening.contains(&format!("id: {EPOCH}-")), "{opening}");
+    redis.pass(&mut server, 16_000);
+    let received = server.take(stream);
+    let cursor = member(&poll(&mut server, "/cursor"), "cursor");
+    let (epoch, now) = cursor.split_once('-').unwrap();
+    // Of the head then: beats have come since.
+    let event = received.split("id: ").nth(1).expect(&received);
+    let (id, rest) = event.split_once('\n').unwrap();
+    let number = id.strip_prefix(&format!("{epoch}-")).unwrap();
+    assert!(number.parse::<u64>().unwrap() <= now.parse::<u64>().unwrap());
+    assert!(rest.starts_with('\n'), "nothing is dispatched: {received}");
+    assert!(!received.contains("data:"), "{received}");
+}
+
+#[test]
+fn nodes_are_listed_with_what_their_beats_said() {
+    let (mut redis, mut one, mut two) = pair();
+    two.ask(Access::Trusted, &get("/sse/a"));
+    for _ in 0..15 {
+        redis.pass(&mut two, 100);
+        redis.pass(&mut one, 100);
+    }
+    let answer = poll(&mut one, "/nodes");
+    assert!(answer.contains(&format!(
+        "\"name\":\"one\",\"self\":true,\"term\":\"{EPOCH}\""
+    )));
+    let other = answer.split("\"name\":\"two\",\"self\":false").nth(1);
+    assert!(
+        other.expect(&answer).contains("\"connections\":1,"),
+        "{answer}"
+    );
+
+    let mut single = Server::new(&config());
+    assert_eq!(status(&poll(&mut single, "/nodes")), "404");
+}
+
+#[test]
+fn metrics_of_a_node_move() {
+    let (mut redis, mut server) = ready();
+    let value = |server: &mut Server, name: &str| -> f64 {
+        let page = poll(server, "/metrics");
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("encke_{name} ")));
+        line.expect(name).parse().unwrap()
+    };
+    assert_eq!(value(&mut server, "engine_up"), 1.0);
+    assert_eq!(value(&mut server, "engine_nodes"), 1.0);
+    assert_eq!(value(&mut server, "engine_terms_total"), 1.0);
+    let applied = value(&mut server, "engine_applied");
+    ask_log(&mut redis, &mut server, &post("/publish/a", "", "x"));
+    assert!(value(&mut server, "engine_applied") > applied);
+    assert_eq!(value(&mut server, "engine_messages_total"), 1.0);
+    assert_eq!(value(&mut server, "engine_groups_total"), 1.0);
+    assert_eq!(value(&mut server, "engine_publish_seconds_count"), 1.0);
+    assert_eq!(value(&mut server, "engine_lag_entries"), 0.0);
+    assert!(!poll(&mut Server::new(&config()), "/metrics").contains("engine_"));
+}
