@@ -142,6 +142,9 @@ fn keys(loaded: &Loaded) -> Vec<String> {
             "publish key: {source}; {PUBLISH_KEY_FILE} hides it better"
         ));
     }
+    if let Some(path) = &loaded.options.engine_password_file {
+        lines.push(format!("engine password: from {path}"));
+    }
     for (path, keys) in &loaded.token_keys {
         let keys: Vec<String> = keys.iter().map(describe).collect();
         lines.push(format!("tokens: from {path}: {}", keys.join(", ")));

@@ -137,11 +137,24 @@ pub(super) fn rights(connection: &mut Connection, keys: &Keys, waits: bool) -> R
             redis::Arg::Simple(name) => Some(String::from_utf8_lossy(name).to_lowercase()),
             _ => None,
         });
-        if let Err(error) = connection.ask(&probe)?
-            && error.code() == Some("NOPERM")
-        {
-            refused.push(format!("+{}", name.unwrap_or_default()));
-            first = words(&error);
+        let Err(error) = connection.ask(&probe)? else {
+            continue;
+        };
+        match error.code() {
+            Some("NOPERM") => {
+                refused.push(format!("+{}", name.unwrap_or_default()));
+                first = words(&error);
+            }
+            Some("MOVED") => {
+                let at = words(&error);
+                let at = at.rsplit(' ').next().unwrap_or_default();
+                return Err(Fault::Refused(format!(
+                    "the engine is a Redis Cluster, and the log of this namespace is at {at}: give \
+                     that server in --engine"
+                )));
+            }
+            // What is wrong with the arguments of a probe is wrong on purpose.
+            _ => {}
         }
     }
     if refused.is_empty() {

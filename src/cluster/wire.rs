@@ -130,6 +130,11 @@ fn refused(form: Form, error: &RedisError) -> Result<Reply, Fault> {
         (Some("NOSCRIPT"), _) => broken(Cause::Unexpected, "the engine has forgotten the scripts"),
         // A full memory is no reason to halt, which an answer to this command would be.
         (Some("OOM"), Form::Opened) => broken(Cause::Unready, "the memory of the engine is full"),
+        // Nor is a right that somebody can give.
+        (Some("NOPERM"), Form::Opened) => Err(Fault::Refused(words)),
+        (_, Form::Opened) if words.contains("user executing the script can't") => {
+            Err(Fault::Refused(words))
+        }
         (Some("OOM"), _) => Ok(Reply::Full),
         (_, Form::Appended | Form::Once) if words.contains("equal or smaller than") => {
             Ok(Reply::Stale)

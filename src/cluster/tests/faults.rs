@@ -66,6 +66,12 @@ fn missing_rights_are_named() {
         panic!("it is refused");
     };
     assert!(words.starts_with("NOPERM"), "{words}");
+    // To open the log is tried again, as somebody may give the right again.
+    lanes.send(open(OpenMode::Fence, EntryId::new(term, 0)));
+    assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unready);
+    set(&["encke", "+xadd"]).expect("OK");
+    lanes.until_connected(Lane::Publish);
+    assert!(lanes.open(OpenMode::Fence, EntryId::new(term, 0)).term > term);
 
     // Keys of another namespace are not allowed.
     config.namespace = "other".into();
@@ -199,4 +205,40 @@ fn replicate(server: &RedisServer, replica: &RedisServer) {
     let port = redis::free_port();
     server.ask(&["CONFIG", "SET", "port", &port]).expect("OK");
     replica.ask(&["REPLICAOF", "127.0.0.1", &port]).expect("OK");
+}
+
+#[test]
+fn redis_cluster_names_the_server_to_use() {
+    if !redis::is_installed() {
+        return;
+    }
+    let port = redis::free_port();
+    let server = RedisServer::start(&["--port", &port, "--cluster-enabled", "yes"]);
+    let slot = server.ask(&["CLUSTER", "KEYSLOT", "{encke}:log"]);
+    let Ok(::redis::Value::Int(slot)) = slot else {
+        panic!("{slot:?}");
+    };
+    // The slot is that of another server, which this one has heard of.
+    let other_port = redis::free_port();
+    let other = RedisServer::start(&["--port", &other_port, "--cluster-enabled", "yes"]);
+    let add = ["CLUSTER", "ADDSLOTS", &slot.to_string()];
+    other.ask(&add).expect("OK");
+    server
+        .ask(&["CLUSTER", "MEET", "127.0.0.1", &other_port])
+        .expect("OK");
+    let begun = Instant::now();
+    loop {
+        // The cluster is down as long as it has not all slots.
+        server
+            .ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"])
+            .expect("OK");
+        match probe(&config(&server)) {
+            Err(Fault::Refused(text)) => {
+                let expected = format!("is at 127.0.0.1:{other_port}: give that server");
+                assert!(text.contains(&expected), "{text}");
+                return;
+            }
+            other => assert!(begun.elapsed() < DEADLINE, "{other:?}"),
+        }
+    }
 }
