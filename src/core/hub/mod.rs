@@ -33,12 +33,14 @@ mod frozen;
 mod history;
 mod items;
 mod loss;
+mod losses;
 #[cfg(test)]
 mod model;
 mod names;
 mod policies;
 mod reader_counts;
 mod readers;
+mod refusal;
 mod reload;
 mod restore;
 mod ring;
@@ -54,6 +56,7 @@ pub use loss::Loss;
 pub use names::{BUCKETS, bucket_of};
 pub use reader_counts::ReaderCounts;
 pub use readers::Reader;
+pub use refusal::Refusal;
 pub use restore::{Restore, Restored};
 pub use shared::Owed;
 pub use stored::{Shape, Stored};
@@ -76,18 +79,18 @@ use crate::message::{
 
 use ages::Ages;
 use frames::FrameCache;
+use losses::Losses;
 use names::Names;
 use policies::{Policies, Rules};
 use ring::Ring;
-use shared::Shared;
 use subscription::Subscription;
 
 /// All channels, messages and subscriptions.
 pub struct Hub {
     /// The epochs of the log that it follows.
     numbering: Numbering,
-    /// What only the hub of a cluster's node has.
-    shared: Option<Box<Shared>>,
+    /// Of all channels, which only the hub of a cluster's node is told.
+    shared: Option<Box<Losses>>,
     /// The number of the last message applied.
     head: Seq,
     channels: Slab<Channel>,
@@ -197,72 +200,6 @@ pub struct Room {
     channel: u32,
     /// The message's footprint.
     bytes: usize,
-}
-
-/// The reason for which the hub, or the log before it, refuses a publish or a subscription.
-/// [`Refusal::ExceedsTotalMemory`] and [`Refusal::TooLargeForChannel`] are permanent; a retry after
-/// another reason may succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The log is saved more slowly than messages are published.
-    LogBusy,
-    /// The log cannot be saved.
-    LogFails,
-    /// The node of a cluster has not read the log yet.
-    LogWarming,
-    /// The log of the cluster has not answered for so many seconds; nothing was published.
-    LogSilent {
-        /// The seconds.
-        silent_s: u32,
-    },
-    /// The log of the cluster has not answered for so many seconds, and the message may have been
-    /// published.
-    LogUndecided {
-        /// The seconds.
-        silent_s: u32,
-    },
-    /// The server that keeps the log of the cluster has no memory for more.
-    LogFull,
-    /// The server that keeps the log of the cluster refused the message.
-    LogRefused,
-    /// The node of a cluster follows the log no more.
-    LogHalted,
-    /// More messages than the log of a cluster takes together.
-    TooManyTogether,
-    /// The memory for messages is spent on messages that are pending for readers.
-    Busy,
-    /// There are as many channels as allowed.
-    TooManyChannels,
-    /// The message takes more memory than all messages together may (`--history-total-bytes`).
-    ExceedsTotalMemory,
-    /// A message is larger than the policy of its channel allows.
-    TooLargeForChannel {
-        /// The most bytes of a message's data.
-        max_bytes: u32,
-        /// Its place, from 0, among the messages that were published together.
-        place: u16,
-    },
-}
-
-impl Refusal {
-    /// Whether the log refuses, and not the hub.
-    pub fn is_of_log(&self) -> bool {
-        match self {
-            Refusal::LogBusy
-            | Refusal::LogFails
-            | Refusal::LogWarming
-            | Refusal::LogSilent { .. }
-            | Refusal::LogUndecided { .. }
-            | Refusal::LogFull
-            | Refusal::LogRefused
-            | Refusal::LogHalted
-            | Refusal::TooManyTogether => true,
-            Refusal::Busy
-            | Refusal::TooManyChannels
-            | Refusal::ExceedsTotalMemory
-            | Refusal::TooLargeForChannel { .. } => false,
-        }
-    }
 }
 
 impl Room {

@@ -23,17 +23,6 @@ use crate::base::time::Time;
 use crate::config::Config;
 use crate::message::{Draft, DraftKind, EntryId, Epoch, Numbering, Seq, Terms};
 
-/// What only the hub of a cluster's node has.
-#[derive(Default)]
-pub(super) struct Shared {
-    /// The newest loss of all channels.
-    lost_all: Seq,
-    /// Whether buckets of names still have the floor of that loss, about which more may be known.
-    awaits_floors: bool,
-    /// The slot from which on channels are to be told a loss of all.
-    losing_from: Option<usize>,
-}
-
 /// The memory for messages is spent on those that readers have not received yet: what the log says
 /// has to wait for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@
 //! - *JSON is kept as its text.* Digits, escapes and blanks arrive as they were sent; see [`Json`]
 //!   for the two exceptions.
 
+mod cursor;
 mod data;
 mod frozen;
 mod id;
@@ -23,9 +24,10 @@ mod numbering;
 mod place;
 mod terms;
 
+pub use cursor::Cursor;
 pub use data::{Data, is_json};
 pub use frozen::FrozenData;
-pub use id::{Cursor, EntryId, Epoch, MessageId, Seq};
+pub use id::{EntryId, Epoch, MessageId, Seq};
 pub(crate) use json::json_depth;
 pub use json::{Json, JsonError, MAX_JSON_DEPTH, UnpairedSurrogate, escape_separators};
 pub use names::{

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 
 use thiserror::Error;
 
-use super::{Cursor, EntryId, Epoch, Place, Seq};
+use super::{EntryId, Epoch, Place, Seq};
 
 /// The ordinal of the term that becomes known first.
 const FIRST_ORDINAL: u16 = 1 << 10;
@@ -145,16 +145,15 @@ impl Terms {
     }
 
     /// What a cursor means: its epoch, number of an entry, and part. A number after the end of a
-    /// closed term means that end: what a client has beyond it is not of this log.
-    pub(super) fn cursor(&self, epoch: Epoch, number: u64, part: u64) -> Cursor {
-        let Some(at) = epoch.seed().and_then(|term| self.find(term)) else {
-            return Cursor::Foreign;
-        };
+    /// closed term means that end: what a client has beyond it is not of this log. `None` if it is
+    /// foreign.
+    pub(super) fn cursor(&self, epoch: Epoch, number: u64, part: u64) -> Option<Seq> {
+        let at = self.find(epoch.seed()?)?;
         let part = part.min(Place::MAX_PART.into()) as u16;
         match self.table[at].end {
-            Some(end) if number > end => Cursor::Known(self.place(at, end, Place::MAX_PART)),
-            None if number > Place::MAX_ENTRY => Cursor::Foreign,
-            _ => Cursor::Known(self.place(at, number, part)),
+            Some(end) if number > end => Some(self.place(at, end, Place::MAX_PART)),
+            None if number > Place::MAX_ENTRY => None,
+            _ => Some(self.place(at, number, part)),
         }
     }
 

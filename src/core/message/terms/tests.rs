@@ -4,7 +4,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{MessageId, Numbering};
+use crate::message::{Cursor, MessageId, Numbering};
 
 /// A table in which the terms of `known` became known in this order; each has its end, if it is
 /// closed.
