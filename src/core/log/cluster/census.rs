@@ -20,6 +20,9 @@ use crate::message::EntryId;
 /// How long members have to answer, in milliseconds.
 pub(super) const MISSING_MS: u64 = 4_000;
 
+/// How long nodes wait of which none remembers anything, in milliseconds.
+const NEWCOMERS_MS: u64 = 2_500;
+
 /// After how long without progress the next node settles the term, in milliseconds.
 const TAKEOVER_MS: u64 = 2_000;
 
@@ -140,8 +143,8 @@ impl Census {
     /// Takes what is retold. Beyond a bound the oldest goes, which then is a hole.
     pub(super) fn retold(&mut self, records: &[Record<'_>], now: Time) {
         self.progressed = now;
+        // fault: retold-is-dropped
         for record in records {
-            // fault: retold-is-dropped
             let retold = Retold::new(record);
             let (key, cost) = (retold.last(), retold.cost());
             let replaces = self
@@ -174,10 +177,23 @@ impl Census {
         is_asked && !self.answers.contains_key(&own)
     }
 
+    fn remembers(&self) -> bool {
+        self.remembering().next().is_some()
+    }
+
+    /// The answers of nodes that have served clients. A node that has just started lacks nothing.
+    fn remembering(&self) -> impl Iterator<Item = &Answer> {
+        self.answers.values().filter(|answer| answer.remembers)
+    }
+
+    /// Whether a member has not answered, of which nobody knows that all its entries were read.
     fn missing(&self) -> bool {
-        self.members
-            .iter()
-            .any(|member| !self.answers.contains_key(member))
+        let has_departed = |member: &u64| {
+            let mut answers = self.remembering();
+            answers.any(|answer| answer.departed.contains(member))
+        };
+        let is_missing = |member: &u64| !self.answers.contains_key(member) && !has_departed(member);
+        self.members.iter().any(is_missing)
     }
 
     /// Whether this node settles the term now: the one that has come furthest does, and after some
@@ -193,8 +209,10 @@ impl Census {
         let rank = self.answers.iter().filter(is_before).count() as u64;
         let (waited, quiet) = (now.since_ms(self.began), now.since_ms(self.progressed));
         match rank {
-            0 if !self.missing() || self.is_same => true,
-            0 => waited >= MISSING_MS,
+            0 if self.is_same => true,
+            0 if self.missing() => waited >= MISSING_MS,
+            // Nodes that have just started leave it to one that remembers, if there is one.
+            0 => self.remembers() || waited >= NEWCOMERS_MS,
             rank => quiet >= MISSING_MS + rank * TAKEOVER_MS,
         }
     }
@@ -215,19 +233,18 @@ impl Census {
     /// Whether messages may be lost that some node or reader had.
     fn may_lose(&self, history: &Chain, replica: &Replica) -> bool {
         let end = history.tip();
-        let remembers = self.answers.values().any(|answer| answer.remembers);
         // fault: missing-member-is-no-loss
-        if self.missing() || (!remembers && end != EntryId::ZERO) {
+        if self.missing() || (!self.remembers() && end != EntryId::ZERO) {
             return true;
         }
         let differs =
             |answer: &Answer| Chain::new(&answer.chain).relation(history) != Relation::Behind;
-        if self.answers.values().any(differs) {
+        if self.remembering().any(differs) {
             return true;
         }
         // A node that has less than the server has missed it alone.
         let needed = |answer: &Answer| base_of(answer).max(self.opened_after);
-        let Some(lowest) = self.answers.values().map(needed).min() else {
+        let Some(lowest) = self.remembering().map(needed).min() else {
             return false;
         };
         let first = replica.ring.first();

@@ -8,7 +8,7 @@
 //! M       (length, flags u8, channel, [event], [key], data)…  as in `log::entry`; bit 6: and the end
 //! T       members | chain | `END RUN` as text, and ` same` after it
 //! B       applied | leaving u8 | connections | digest u64 | chain | name
-//! A       remembers u8 | members | chain
+//! A       remembers u8 | members | departed | chain
 //! R       (0, id, length, entry)… or (1, term, first number, last number)…
 //! S       loses all u8 | chain
 //! L       (length u8, channel)…  none: all channels
@@ -39,6 +39,9 @@ pub const MAX_PARTS: usize = 1 << 14;
 
 /// The most nodes that are remembered.
 pub const MAX_MEMBERS: usize = 256;
+
+/// The most nodes that are remembered as no members any more.
+pub const MAX_DEPARTED: usize = 32;
 
 /// The most terms in a chain.
 pub const MAX_CHAIN: usize = 16;
@@ -147,6 +150,8 @@ pub struct Answer {
     pub remembers: bool,
     /// The members that it knows.
     pub members: Vec<u64>,
+    /// Nodes that were members, of which it has read all entries.
+    pub departed: Vec<u64>,
     /// Its history: terms and their ends, of which the last is what it has applied.
     pub chain: Vec<EntryId>,
 }
@@ -459,6 +464,7 @@ impl Answer {
     fn write(&self, out: &mut Vec<u8>) {
         out.push(self.remembers.into());
         write_list(out, &self.members, write_word);
+        write_list(out, &self.departed, write_word);
         write_list(out, &self.chain, write_id);
     }
 
@@ -466,6 +472,7 @@ impl Answer {
         Ok(Answer {
             remembers: rest.flag()?,
             members: rest.list(MAX_MEMBERS, Bytes::word)?,
+            departed: rest.list(MAX_DEPARTED, Bytes::word)?,
             chain: read_chain(rest)?,
         })
     }

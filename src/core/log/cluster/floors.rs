@@ -71,7 +71,6 @@ impl Floors {
 
     /// What this node can tell the others; `None` if it knows less than another one may.
     pub(super) fn checkpoint(&self, up_to: EntryId) -> Option<Checkpoint> {
-        // fault: floors-of-zero
         let floors = self.newest.clone();
         let salt = self.salt.filter(|_| self.unknown_to.is_none())?;
         Some(Checkpoint {

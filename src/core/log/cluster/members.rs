@@ -12,7 +12,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::entry::{Beat, Head, MAX_MEMBERS};
+use super::entry::{Beat, Head, MAX_DEPARTED, MAX_MEMBERS};
 use crate::base::time::Time;
 use crate::message::EntryId;
 
@@ -43,6 +43,8 @@ pub(super) struct Members {
     read: u64,
     /// The node has joined by the entry with this id.
     joined: Option<EntryId>,
+    /// Those that are no members any more, newest last. All their entries were read.
+    departed: VecDeque<u64>,
 }
 
 impl Members {
@@ -68,6 +70,7 @@ impl Members {
             beats: VecDeque::new(),
         };
         self.members.insert(head.node, member);
+        self.departed.retain(|&node| node != head.node);
         true
     }
 
@@ -75,6 +78,7 @@ impl Members {
     pub(super) fn note_beat(&mut self, head: Head, beat: &Beat<'_>, now: Time) {
         if beat.is_leaving {
             self.members.remove(&head.node);
+            self.depart(head.node);
             return;
         }
         let Some(member) = self.members.get_mut(&head.node) else {
@@ -96,7 +100,24 @@ impl Members {
             member.beats.pop_front();
         }
         let fifth = member.beats[0];
-        self.members.retain(|_, member| member.last >= fifth);
+        let is_silent = |(&node, member): (&u64, &Member)| (member.last < fifth).then_some(node);
+        let silent: Vec<u64> = self.members.iter().filter_map(is_silent).collect();
+        for node in silent {
+            self.members.remove(&node);
+            self.depart(node);
+        }
+    }
+
+    fn depart(&mut self, node: u64) {
+        if self.departed.len() == MAX_DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back(node);
+    }
+
+    /// Nodes that are no members any more, and will not be missed.
+    pub(super) fn departed(&self) -> Vec<u64> {
+        self.departed.iter().copied().collect()
     }
 
     /// Whether all other members know that this node is one.
@@ -111,6 +132,11 @@ impl Members {
             }
         }
         self.joined == Some(since)
+    }
+
+    /// Whether all members say that they have read an entry.
+    pub(super) fn have_all_read(&self, id: EntryId) -> bool {
+        self.members.values().all(|member| member.applied >= id)
     }
 
     pub(super) fn ids(&self) -> Vec<u64> {

@@ -3,6 +3,8 @@
 //! Owns the state of the node and its calls. What it makes of entries is in `reading`, what it
 //! asks of the server in `speaking`.
 
+use std::collections::VecDeque;
+
 use super::census::Census;
 use super::chain::Chain;
 use super::command::{KeyHash, Lane, Openness, Reply, Salt};
@@ -28,6 +30,9 @@ const REFUSED_MS: u64 = 1_000;
 /// For how long more a node that has just started waits for what the log has before it opens a
 /// term, in milliseconds.
 const UNREAD_MS: u64 = 10_000;
+
+/// How many terms that were asked for are remembered.
+const MAX_ASKED: usize = 64;
 
 /// How far a node has come in the log.
 #[derive(Debug)]
@@ -70,10 +75,16 @@ pub struct Node {
     /// It has been joined: it remembers what was published.
     pub(super) remembers: bool,
     pub(super) is_leaving: bool,
+    /// When it goes whether others know or not.
+    pub(super) leaves_by: Option<Time>,
     pub(super) has_left: bool,
+    /// Its last beat, which was read back.
+    pub(super) goodbye: Option<EntryId>,
     /// Its history before it missed entries over the end of a term: it may have what others have
     /// not.
     pub(super) suspect: Option<Chain>,
+    /// Terms that are not known, and when they were asked for first.
+    asked: VecDeque<(u64, Time)>,
     /// Since when nothing can be published.
     blocked: Option<Time>,
     /// When it may open a term, if it has just started.
@@ -112,8 +123,11 @@ impl Node {
             is_joined: false,
             remembers: false,
             is_leaving: false,
+            leaves_by: None,
             has_left: false,
+            goodbye: None,
             suspect: None,
+            asked: VecDeque::new(),
             blocked: None,
             newcomer_until: None,
             halt: None,
@@ -133,10 +147,6 @@ impl Node {
             self.wants_reset = true;
             // Until the connections are there again there is nothing to wait for.
             self.broken(Lane::Publish);
-        }
-        match self.publishes_to().is_some() {
-            true => self.blocked = None,
-            false => drop(self.blocked.get_or_insert(now)),
         }
         let silent_ms = self.blocked_ms().max(self.settings.patience_ms);
         self.replica.counts.unknown += self.outbox.expire(now, silent_ms);
@@ -242,10 +252,12 @@ impl Node {
     /// that wait have their results first. Gone when [`Node::has_left`].
     pub fn leave(&mut self) {
         self.is_leaving = true;
+        self.leaves_by
+            .get_or_insert(self.now.after_ms(self.settings.patience_ms));
         self.leave_at_last();
     }
 
-    /// Whether the last beat was read back, or cannot be.
+    /// Whether the last beat was read by all members, or cannot be.
     pub fn has_left(&self) -> bool {
         self.has_left
     }
@@ -288,6 +300,32 @@ impl Node {
         self.now.since_ms(self.pulse.heard.unwrap_or(Time(0)))
     }
 
+    /// Whether a term that was not told may be one that other nodes serve already: a cursor of it
+    /// is ahead of this node, and not foreign. It is later than the terms that were told, and no
+    /// own beat has come back that was sent after it was asked for first: with that beat this node
+    /// would have read its beginning. So it is asked again, after a while.
+    pub fn may_come(&mut self, term: u64) -> bool {
+        if term <= self.replica.tip().term {
+            return false;
+        }
+        // It has begun, and is not settled here yet.
+        if term <= self.read_to.term {
+            return true;
+        }
+        let asked = self.asked.iter().find(|(asked, _)| *asked == term);
+        let since = match asked {
+            Some(&(_, since)) => since,
+            None => {
+                if self.asked.len() == MAX_ASKED {
+                    self.asked.pop_front();
+                }
+                self.asked.push_back((term, self.now));
+                self.now
+            }
+        };
+        self.pulse.heard.is_none_or(|sent| sent <= since)
+    }
+
     /// The reason for which it has stopped for good, if it has.
     pub fn halted(&self) -> Option<&Halt> {
         self.halt.as_ref()
@@ -305,7 +343,7 @@ impl Node {
             .members
             .iter()
             .filter(|(_, member)| differs(member.digest));
-        let oldest_ms = self.window.oldest_ms();
+        let oldest = self.window.oldest();
         Gauges {
             is_up: self.lane.opened.is_some() && self.is_following,
             term: self.term().unwrap_or(0),
@@ -314,7 +352,7 @@ impl Node {
             beat_ms: self.pulse.took_ms,
             waiting: self.outbox.waiting(),
             log_bytes: self.window.bytes(),
-            oldest_ms: oldest_ms.map_or(0, |at_ms| self.unix_ms.saturating_sub(at_ms)),
+            oldest_ms: oldest.map_or(0, |at| self.now.since_ms(at)),
             nodes: self.members.len() as u64,
             differing: differing.count() as u64,
         }
@@ -504,13 +542,22 @@ impl Node {
 
     /// Gives results to publishers whose entries were read.
     fn complete(&mut self) {
-        self.is_joined = self.members.is_joined(self.own);
+        match self.publishes_to().is_some() {
+            true => self.blocked = None,
+            false => drop(self.blocked.get_or_insert(self.now)),
+        }
+        // A node that has not read its own beat has not read what the log had before.
+        let has_begun = self.remembers
+            || (self.pulse.heard.is_some() && matches!(self.mode, Mode::Live { is_settled: true }));
+        self.is_joined = has_begun && self.members.is_joined(self.own);
         self.remembers |= self.is_joined;
         let lane = &self.lane;
         let awaits = |nonce| lane.awaits(nonce);
-        // fault: answered-before-applied
         let is_joined = self.is_joined;
         self.outbox
             .complete(&self.replica.history, is_joined, awaits);
     }
 }
+
+#[cfg(test)]
+mod tests;

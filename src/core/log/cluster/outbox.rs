@@ -238,6 +238,7 @@ impl Outbox {
             return;
         }
         match said {
+            // fault: answered-before-applied
             Said::Appended(id) => item.stage = Stage::Appended(id),
             Said::Earlier(id) => item.stage = Stage::Earlier(id),
             Said::NotTaken if item.read.is_none() => {

@@ -23,10 +23,7 @@ impl Node {
             self.halt = Some(Halt::Unreadable { id });
             return;
         }
-        let at_ms = entry
-            .as_ref()
-            .map_or(self.unix_ms, |entry| entry.head.at_ms);
-        self.window.push(id, bytes.len(), at_ms);
+        self.window.push(id, bytes.len(), self.now);
         if let Ok(entry) = &entry {
             self.note(id, bytes.len(), entry);
         }
@@ -83,7 +80,11 @@ impl Node {
         self.members.note_beat(entry.head, beat, self.now);
         if is_own {
             self.pulse.read(entry.head.nonce, self.now);
-            self.has_left |= beat.is_leaving;
+        }
+        if beat.is_leaving {
+            // It waits for others to say that they know it.
+            self.pulse.due = self.now;
+            self.goodbye = self.goodbye.or(is_own.then_some(id));
         }
     }
 
@@ -137,6 +138,7 @@ impl Node {
                 self.notes.checkpoint_read(self.now);
                 self.replica.apply(id, bytes, entry);
             }
+            // fault: entry-is-skipped
             _ => self.replica.apply(id, bytes, entry),
         }
     }
@@ -161,9 +163,13 @@ impl Node {
             self.replica
                 .note_opening(census.term, census.opened_after, None);
         }
+        let end = match term.end < id {
+            true => term.end,
+            false => self.replica.tip(),
+        };
         let beginning = Beginning {
             term: id.term,
-            opened_after: self.replica.effective_end(term.end),
+            opened_after: self.replica.effective_end(end),
             is_same: term.is_same,
             opener,
             members: &term.members,
@@ -171,6 +177,9 @@ impl Node {
         };
         self.mode = Mode::Census(Box::new(Census::new(beginning, self.now)));
         self.notes.census_began();
+        // The server may have forgotten that this node leaves.
+        self.notes.stays();
+        self.goodbye = None;
     }
 
     fn take_census_entry(&mut self, id: EntryId, entry: &Entry<'_>) {
@@ -182,6 +191,9 @@ impl Node {
                 census.answered(entry.head.node, answer.clone(), self.now);
             }
             Body::Retold(records) => census.retold(records, self.now),
+            // A history cannot go on after the term that it is to begin.
+            Body::Settled(Settled { chain, .. })
+                if chain.last().is_some_and(|end| end.term >= id.term) => {}
             Body::Settled(settled) => self.settle(id, settled),
             _ => {}
         }

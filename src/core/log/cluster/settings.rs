@@ -41,7 +41,7 @@ impl Default for Settings {
             patience_ms: 5_000,
             ready_ms: 10_000,
             digest: 0,
-            newcomer_ms: 3_000,
+            newcomer_ms: 1_000,
             ring_bytes: 16 << 20,
             outbox_bytes: 16 << 20,
             roll_at: 1 << 33,
@@ -132,7 +132,7 @@ pub struct Gauges {
     pub waiting: u64,
     /// Bytes of entries that the log has, by this node's sum.
     pub log_bytes: u64,
-    /// The age of the oldest of them, in milliseconds.
+    /// How long ago this node has read the oldest of them, in milliseconds.
     pub oldest_ms: u64,
     /// Nodes that are members, this one included.
     pub nodes: u64,

@@ -53,7 +53,7 @@ impl Notes {
         self.census_began();
         self.loss_sent = None;
         self.has_checkpoint = false;
-        self.says_goodbye = false;
+        self.stays();
     }
 
     /// The server has not taken an entry.
@@ -70,6 +70,11 @@ impl Notes {
     pub(super) fn census_began(&mut self) {
         self.has_answered = false;
         self.telling = None;
+    }
+
+    /// The last beat does not count.
+    pub(super) fn stays(&mut self) {
+        self.says_goodbye = false;
     }
 
     /// Others are to be told that messages may be lost.
@@ -117,7 +122,7 @@ impl Node {
         }
         let keep_from = match self.mode {
             Mode::Census(_) | Mode::Fresh => EntryId::ZERO,
-            Mode::Live { .. } => self.window.keep_from(self.unix_ms),
+            Mode::Live { .. } => self.window.keep_from(self.now),
         };
         if let Some((note, bytes)) = self.next_note(opened) {
             self.lane.sent(Sent::Note(note), self.now);
@@ -127,14 +132,15 @@ impl Node {
                 bytes,
             });
         }
+        // fault: published-before-settling
         let term = self.publishes_to()?;
         let outgoing = self.outbox.send(term)?;
         let nonce = outgoing.nonce;
         self.lane.sent(Sent::Item { nonce, term }, self.now);
         self.replica.counts.groups += 1;
         self.replica.counts.messages += outgoing.messages;
+        // fault: key-is-forgotten
         Some(match outgoing.key {
-            // fault: key-is-forgotten
             Some(key) => Command::Once {
                 term,
                 keep_from,
@@ -184,6 +190,7 @@ impl Node {
         self.lane.sent(Sent::Open(mode), self.now);
         Command::Open {
             mode,
+            // fault: term-is-reused
             knows: EntryId::new(newest, number),
             salt: self.replica.floors.salt().unwrap_or(self.salt),
             bytes,
@@ -218,6 +225,7 @@ impl Node {
             let answer = Body::Answer(Answer {
                 remembers: self.remembers,
                 members: self.members.ids(),
+                departed: self.members.departed(),
                 chain: self.replica.history.as_slice().to_vec(),
             });
             return Some((Note::Answer, self.entry(answer).1));
@@ -328,9 +336,16 @@ impl Node {
         has_told && self.publishes_to().is_some()
     }
 
-    /// Leaves without a word if there is no log to say it.
+    /// Leaves when the others know it: else they would miss this node, should the server forget
+    /// its last beat. Without a log, it leaves without a word.
     pub(super) fn leave_at_last(&mut self) {
-        let is_blocked = self.blocked_ms() >= self.settings.patience_ms;
-        self.has_left |= self.is_leaving && self.outbox.is_empty() && is_blocked;
+        if !self.is_leaving || !self.outbox.is_empty() {
+            return;
+        }
+        let is_late = self.leaves_by.is_some_and(|by| self.now >= by);
+        let is_known = self
+            .goodbye
+            .is_some_and(|goodbye| self.members.have_all_read(goodbye));
+        self.has_left |= is_known || is_late;
     }
 }

@@ -1,10 +1,13 @@
 //! How much of the log the server is to keep.
 //!
-//! Owns a sum of the bytes and ages of the entries that this node has read, in blocks. It decides
-//! from which entry on the log holds; the server removes those before.
+//! Owns a sum of the bytes of the entries that this node has read, in blocks, and when it read them.
+//! It decides from which entry on the log holds; the server removes those before. Ages are counted
+//! from the reading, by the node's own clock that never steps: with the clocks of others, one that
+//! is wrong would empty the log.
 
 use std::collections::VecDeque;
 
+use crate::base::time::Time;
 use crate::message::EntryId;
 
 /// How many blocks there are at most, about. A block is removed as a whole.
@@ -17,8 +20,8 @@ const OVERHEAD: u64 = 16;
 struct Block {
     first: EntryId,
     bytes: u64,
-    newest_ms: u64,
-    oldest_ms: u64,
+    newest: Time,
+    oldest: Time,
 }
 
 /// The entries of the log that hold.
@@ -40,46 +43,36 @@ impl Window {
         }
     }
 
-    /// Notes an entry, and what it says about its time.
-    pub(super) fn push(&mut self, id: EntryId, bytes: usize, at_ms: u64) {
+    /// Notes an entry that was read now.
+    pub(super) fn push(&mut self, id: EntryId, bytes: usize, now: Time) {
         let bytes = bytes as u64 + OVERHEAD;
         self.bytes += bytes;
         let (block_bytes, block_ms) = (self.max_bytes / BLOCKS, self.age_ms / BLOCKS);
         match self.blocks.back_mut() {
-            Some(block)
-                if block.bytes < block_bytes
-                    && at_ms.saturating_sub(block.oldest_ms) <= block_ms =>
-            {
+            Some(block) if block.bytes < block_bytes && now.since_ms(block.oldest) <= block_ms => {
                 block.bytes += bytes;
-                block.newest_ms = block.newest_ms.max(at_ms);
+                block.newest = now;
             }
             _ => self.blocks.push_back(Block {
                 first: id,
                 bytes,
-                newest_ms: at_ms,
-                oldest_ms: at_ms,
+                newest: now,
+                oldest: now,
             }),
         }
-        // Clocks that differ could make a block of each entry.
-        while self.blocks.len() as u64 > 4 * BLOCKS {
-            self.drop_oldest();
-        }
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some(block) = self.blocks.pop_front() {
-            self.bytes -= block.bytes;
-        }
+        // What does not hold is dropped also where nothing is appended.
+        self.keep_from(now);
     }
 
     /// The first entry that holds; zero if all do. The newest block always does.
-    pub(super) fn keep_from(&mut self, unix_ms: u64) -> EntryId {
-        let oldest_ms = unix_ms.saturating_sub(self.age_ms);
+    pub(super) fn keep_from(&mut self, now: Time) -> EntryId {
         while self.blocks.len() > 1
             && let Some(block) = self.blocks.front()
-            && (self.bytes - block.bytes >= self.max_bytes || block.newest_ms < oldest_ms)
+            && (self.bytes - block.bytes >= self.max_bytes
+                || now.since_ms(block.newest) > self.age_ms)
         {
-            self.drop_oldest();
+            self.bytes -= block.bytes;
+            self.blocks.pop_front();
         }
         self.blocks
             .front()
@@ -90,9 +83,9 @@ impl Window {
         self.bytes
     }
 
-    /// When the oldest entry was written.
-    pub(super) fn oldest_ms(&self) -> Option<u64> {
-        self.blocks.front().map(|block| block.oldest_ms)
+    /// When the oldest entry was read.
+    pub(super) fn oldest(&self) -> Option<Time> {
+        self.blocks.front().map(|block| block.oldest)
     }
 }
 
@@ -104,8 +97,8 @@ mod tests {
     fn as_many_bytes_hold_as_are_asked_for() {
         let mut window = Window::new(25_600, 1_000_000);
         for number in 0..10_000 {
-            window.push(EntryId::new(1, number), 84, number);
-            let kept = number + 1 - window.keep_from(number).number;
+            window.push(EntryId::new(1, number), 84, Time(number));
+            let kept = number + 1 - window.keep_from(Time(number)).number;
             let expected = (number + 1).min(256);
             assert!(
                 (expected..=expected + 1).contains(&kept),
@@ -119,15 +112,23 @@ mod tests {
     fn old_entries_do_not_hold() {
         let mut window = Window::new(1 << 30, 25_600);
         for number in 0..1_000 {
-            window.push(EntryId::new(1, number), 84, 1_000 * number);
+            window.push(EntryId::new(1, number), 84, Time(1_000 * number));
         }
-        assert_eq!(window.keep_from(999_000).number, 974);
-        assert_eq!(window.keep_from(u64::MAX).number, 999);
-        assert_eq!(window.oldest_ms(), Some(999_000));
-        // Clocks that jump do not make it grow.
-        for number in 1_000..100_000 {
-            window.push(EntryId::new(1, number), 84, number * 7_919 % 1_000_003);
+        assert_eq!(window.keep_from(Time(999_000)).number, 974);
+        assert_eq!(window.keep_from(Time(u64::MAX)).number, 999);
+        assert_eq!(window.oldest(), Some(Time(999_000)));
+    }
+
+    #[test]
+    fn blocks_have_a_bound() {
+        let mut window = Window::new(1 << 20, 600_000);
+        for number in 0..100_000 {
+            window.push(
+                EntryId::new(1, number),
+                number as usize % 50_000,
+                Time(number * 97),
+            );
+            assert!(window.blocks.len() <= 1_024, "{number}");
         }
-        assert!(window.blocks.len() <= 1_024);
     }
 }

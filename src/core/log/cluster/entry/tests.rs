@@ -86,6 +86,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let answer = (any::<bool>(), members(), chain()).prop_map(|(remembers, members, chain)| {
         Body::Answer(Answer {
             remembers,
+            departed: members.clone(),
             members,
             chain,
         })
@@ -182,10 +183,11 @@ fn entries_have_these_bytes() {
             Body::Answer(Answer {
                 remembers: true,
                 members: vec![],
+                departed: vec![2],
                 chain: vec![id],
             }),
             0x94,
-            b"\x01\x00\x01\x07\x81\x01",
+            b"\x01\x00\x01\x02\0\0\0\0\0\0\0\x01\x07\x81\x01",
         ),
         (
             Body::Retold(vec![

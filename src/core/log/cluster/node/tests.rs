@@ -1,0 +1,447 @@
+//! A node and a log that is scripted: the tests play the server, and the other nodes.
+
+use super::*;
+use crate::log::cluster::command::{Command, OpenMode, Opened};
+use crate::log::cluster::effect::Outcome;
+use crate::log::cluster::entry::{Answer, Beat, Record, Settled, Term};
+
+const OWN: u64 = 7;
+const OTHER: u64 = 8;
+
+/// A node, and the log that it reads.
+struct Script {
+    node: Node,
+    now: u64,
+    term: u64,
+    next: u64,
+    nonce: u64,
+}
+
+fn channel(name: &str) -> ChannelName<'_> {
+    ChannelName::parse(name.as_bytes()).unwrap()
+}
+
+fn id(term: u64, number: u64) -> EntryId {
+    EntryId::new(term, number)
+}
+
+impl Script {
+    /// A node that is alone and ready, in term 100.
+    fn new(settings: Settings) -> Script {
+        let mut script = Script {
+            node: Node::new(settings, [OWN, 1, 2]),
+            now: 0,
+            term: 0,
+            next: 0,
+            nonce: 0,
+        };
+        script.pass(1);
+        script.node.connected(Lane::Publish);
+        script.node.connected(Lane::Follow);
+        assert!(matches!(
+            script.command(),
+            Some(Command::Open {
+                mode: OpenMode::Peek,
+                ..
+            })
+        ));
+        script.opened(0, 0, Openness::IsDue);
+        script.pass(2_000);
+        let Some(Command::Open {
+            mode: OpenMode::Look,
+            ..
+        }) = script.command()
+        else {
+            panic!("it opens a term");
+        };
+        script.opened(100, 0, Openness::New);
+        script.begins(100, EntryId::ZERO, &[], false);
+        script.serve();
+        // Its opener does not answer.
+        script.pass(4_500);
+        script.serve();
+        // The opener of the term is a member, and knows this node by its beat.
+        script.beat(id(100, script.next - 1));
+        assert!(script.node.is_ready());
+        script.effects();
+        script
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.now += ms;
+        self.node.tick(Time(self.now), 1_000_000 + self.now);
+    }
+
+    fn command(&mut self) -> Option<Command> {
+        self.node.next_command()
+    }
+
+    fn opened(&mut self, term: u64, last: u64, how: Openness) {
+        let (last, salt) = (id(term, last), Some(Salt(3, 4)));
+        self.node.answered(Reply::Opened(Opened {
+            term,
+            last,
+            how,
+            salt,
+        }));
+    }
+
+    /// A term begins in the log.
+    fn begins(&mut self, term: u64, end: EntryId, members: &[u64], is_same: bool) {
+        (self.term, self.next) = (term, 0);
+        let (members, chain, run) = (members.to_vec(), Vec::new(), "f");
+        self.other(Body::Term(Term {
+            members,
+            chain,
+            end,
+            run,
+            is_same,
+        }));
+    }
+
+    /// An entry of another node is read.
+    fn other(&mut self, body: Body<'_>) -> EntryId {
+        self.nonce += 1;
+        let head = Head {
+            node: OTHER,
+            nonce: self.nonce,
+            at_ms: 0,
+        };
+        let mut bytes = Vec::new();
+        Entry { head, body }.write(&mut bytes);
+        self.read(&bytes)
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> EntryId {
+        let id = id(self.term, self.next);
+        self.next += 1;
+        self.node.read(id, bytes);
+        id
+    }
+
+    fn message(&mut self, name: &str, text: &str) -> EntryId {
+        self.other(Body::Messages(vec![Draft::new(channel(name), text.into())]))
+    }
+
+    fn beat(&mut self, applied: EntryId) {
+        self.other(Body::Beat(Beat {
+            applied,
+            is_leaving: false,
+            connections: 0,
+            digest: 0,
+            chain: vec![],
+            name: "other",
+        }));
+    }
+
+    /// Does what the node asks for, and reads it back. Returns the entries.
+    fn serve(&mut self) -> Vec<Vec<u8>> {
+        let mut entries = Vec::new();
+        while let Some(command) = self.command() {
+            let (Command::Append { bytes, .. } | Command::Once { bytes, .. }) = command else {
+                panic!("{command:?}");
+            };
+            self.node
+                .answered(Reply::Appended(id(self.term, self.next)));
+            self.read(&bytes);
+            entries.push(bytes);
+        }
+        entries
+    }
+
+    /// The effects, but those that only advance.
+    fn effects(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        while let Some(effect) = self.node.next_effect() {
+            if !matches!(effect, Effect::Advance { .. }) {
+                effects.push(effect);
+            }
+        }
+        effects
+    }
+}
+
+/// The ids that were applied, with the first text.
+fn applied(effects: &[Effect]) -> Vec<(EntryId, String)> {
+    let one = |effect: &Effect| match effect {
+        Effect::Apply { id, drafts, .. } => match &drafts[0].data {
+            crate::message::Data::Text(text) => Some((*id, text.to_string())),
+            _ => None,
+        },
+        _ => None,
+    };
+    effects.iter().filter_map(one).collect()
+}
+
+/// A settling by another node.
+fn settled(chain: &[EntryId]) -> Body<'static> {
+    Body::Settled(Settled {
+        loses_all: false,
+        chain: chain.to_vec(),
+    })
+}
+
+#[test]
+fn late_witness_tells_exactly_its_channels() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "both");
+    script.message("b", "lost 1");
+    script.message("c", "lost 2");
+    script.effects();
+    // Another server took its place with less, and the others have settled that.
+    script.begins(200, end, &[], false);
+    script.other(settled(&[end]));
+    let effects = script.effects();
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::LoseAll { .. })),
+        "{effects:?}"
+    );
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    assert!(matches!(script.command(), Some(Command::Open { .. })));
+    script.opened(200, 1, Openness::GoesOn);
+    let entries = script.serve();
+    let lost = entries
+        .iter()
+        .find_map(|bytes| match Entry::read(bytes).unwrap().body {
+            Body::Lost(channels) => Some(channels),
+            _ => None,
+        });
+    assert_eq!(lost, Some(vec![channel("b"), channel("c")]));
+    let effects = script.effects();
+    let is_loss =
+        |effect: &Effect| matches!(effect, Effect::Lose { channels, .. } if channels.len() == 2);
+    assert_eq!(effects.iter().filter(|effect| is_loss(effect)).count(), 1);
+    assert!(script.serve().is_empty(), "it is told once");
+}
+
+#[test]
+fn nothing_is_applied_or_answered_before_the_settling() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.effects();
+    script.begins(200, end, &[], false);
+    let mut bytes = Vec::new();
+    let lost = Draft::new(channel("a"), "2".into());
+    let head = Head {
+        node: OTHER,
+        nonce: 99,
+        at_ms: 0,
+    };
+    Entry {
+        head,
+        body: Body::Messages(vec![lost]),
+    }
+    .write(&mut bytes);
+    let record = Record::Entry {
+        id: end.next(),
+        bytes: &bytes,
+    };
+    let ticket = script
+        .node
+        .publish(&[Draft::new(channel("a"), "3".into())])
+        .unwrap();
+    script.other(Body::Retold(vec![record]));
+    assert_eq!(script.effects(), []);
+    let all = id(200, 2);
+    assert_eq!(script.other(settled(&[end.next()])), all);
+    let effects = script.effects();
+    assert_eq!(applied(&effects), [(end.next(), "2".to_owned())]);
+    let term = Effect::Term {
+        term: 200,
+        closed: Some(end.next()),
+    };
+    assert!(effects.contains(&term), "{effects:?}");
+    // What waited is published in the new term.
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    script.command();
+    script.opened(200, 2, Openness::GoesOn);
+    script.beat(id(200, 2));
+    script.serve();
+    script.beat(id(200, script.next - 1));
+    let effects = script.effects();
+    let published = applied(&effects);
+    assert_eq!(published[0].1, "3");
+    let outcome = Outcome::Published {
+        id: published[0].0,
+        part: 0,
+    };
+    assert!(
+        effects.contains(&Effect::Done { ticket, outcome }),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn hole_is_a_loss_in_its_place() {
+    let mut script = Script::new(Settings::default());
+    script.message("a", "1");
+    script.next += 3;
+    let after = script.message("a", "2");
+    let effects = script.effects();
+    let loss = Effect::LoseAll {
+        id: id(100, after.number - 1),
+    };
+    assert_eq!(effects[1], loss);
+    assert_eq!(applied(&effects[2..]), [(after, "2".to_owned())]);
+    assert_eq!(script.node.counts().holes, 1);
+}
+
+#[test]
+fn undecided_publish_is_sent_again_only_after_a_fence() {
+    let mut script = Script::new(Settings::default());
+    let ticket = script
+        .node
+        .publish(&[Draft::new(channel("a"), "1".into())])
+        .unwrap();
+    let Some(Command::Append { bytes, .. }) = script.command() else {
+        panic!("it publishes");
+    };
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    let Some(Command::Open {
+        mode: OpenMode::Fence,
+        ..
+    }) = script.command()
+    else {
+        panic!("it fences");
+    };
+    assert_eq!(script.command(), None);
+    let end = id(100, script.next - 1);
+    script.begins(200, end, &[OWN], true);
+    script.other(settled(&[end]));
+    script.opened(200, end.number, Openness::New);
+    let again = script.serve();
+    assert!(again.contains(&bytes), "the same entry");
+    assert_eq!(script.node.counts().resent, 1);
+    script.beat(id(200, script.next - 1));
+    let done = |effect: &Effect| matches!(effect, Effect::Done { ticket: done, outcome: Outcome::Published { .. } } if *done == ticket);
+    let effects = script.effects();
+    assert_eq!(
+        effects.iter().filter(|effect| done(effect)).count(),
+        1,
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn publisher_has_its_result_after_the_patience() {
+    let mut script = Script::new(Settings::default());
+    let draft = || Draft::new(channel("a"), "1".into());
+    let sent = script.node.publish(&[draft()]).unwrap();
+    assert!(script.command().is_some());
+    script.node.broken(Lane::Publish);
+    let kept = script.node.publish(&[draft()]).unwrap();
+    script.pass(4_999);
+    assert_eq!(script.effects(), []);
+    script.pass(1);
+    let effects = script.effects();
+    let [
+        Effect::Done {
+            ticket: first,
+            outcome: Outcome::Unknown { .. },
+        },
+        Effect::Done {
+            ticket: second,
+            outcome: Outcome::NotPublished(Reason::Silent { .. }),
+        },
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((*first, *second), (sent, kept));
+    script.pass(1);
+    let refused = script.node.publish(&[draft()]);
+    assert!(
+        matches!(refused, Err(Refusal::Silent { silent_ms: 5_000.. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn term_is_rolled_at_its_bound() {
+    let mut script = Script::new(Settings {
+        roll_at: 9,
+        ..Settings::default()
+    });
+    while script.next < 12 {
+        script.message("a", "1");
+        script.beat(EntryId::ZERO);
+    }
+    let open = script.command();
+    assert!(
+        matches!(open, Some(Command::Open { mode: OpenMode::Fence, knows, .. }) if knows.term == 100),
+        "{open:?}"
+    );
+}
+
+#[test]
+fn publishes_of_a_tick_are_one_entry_and_batches_stay_whole() {
+    let mut script = Script::new(Settings::default());
+    let draft = |text: &str| Draft::new(channel("a"), text.into());
+    let last = Draft {
+        kind: crate::message::DraftKind::Last,
+        ..draft("2")
+    };
+    let first = script.node.publish(&[draft("1"), last]).unwrap();
+    let second = script.node.publish(&[draft("3")]).unwrap();
+    assert_eq!(script.serve().len(), 1);
+    let effects = script.effects();
+    let [Effect::Apply { id, drafts, .. }, one, two] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(drafts.len(), 3);
+    let done = |ticket, part| Effect::Done {
+        ticket,
+        outcome: Outcome::Published { id: *id, part },
+    };
+    assert_eq!((one, two), (&done(first, 0), &done(second, 3)));
+}
+
+#[test]
+fn missing_member_is_a_loss_of_all() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.begins(200, end, &[OWN, 99], false);
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    script.command();
+    script.opened(200, 0, Openness::GoesOn);
+    script.other(Body::Answer(Answer {
+        remembers: true,
+        members: vec![],
+        departed: vec![],
+        chain: vec![end],
+    }));
+    script.serve();
+    assert!(
+        !script
+            .effects()
+            .iter()
+            .any(|effect| matches!(effect, Effect::LoseAll { .. }))
+    );
+    script.pass(4_000);
+    script.serve();
+    // Node 7 comes before 8, so it is the one that settles.
+    assert!(
+        script
+            .effects()
+            .iter()
+            .any(|effect| matches!(effect, Effect::LoseAll { .. }))
+    );
+}
+
+#[test]
+fn unreadable_entry_that_must_be_known_halts() {
+    let mut script = Script::new(Settings::default());
+    script.read(&[0x1f, 1]);
+    assert_eq!(script.node.counts().skipped, 1);
+    let at = script.read(&[0x9f, 1]);
+    assert_eq!(script.node.halted(), Some(&Halt::Unreadable { id: at }));
+    assert!(!script.node.is_ready() && script.command().is_none());
+    let refused = script.node.delete(&channel("a"));
+    assert_eq!(refused, Err(Refusal::Halted));
+}
