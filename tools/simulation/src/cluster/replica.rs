@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use encke_core::log::cluster::{Effect, KeyHash, Outcome, Salt, Ticket};
+use encke_core::log::cluster::{Effect, KeyHash, Node, Outcome, Salt, Ticket};
 use encke_core::message::{Data, Draft, EntryId};
 
 /// What was applied at an id.
@@ -109,10 +109,16 @@ impl Replica {
 
     /// What a client of a channel gets that has this cursor, and its next one; `None` if it is
     /// ahead of this node.
-    pub(super) fn receive(&self, cursor: EntryId, channel: &str) -> Option<(Vec<Event>, EntryId)> {
+    pub(super) fn receive(
+        &self,
+        node: &mut Node,
+        cursor: EntryId,
+        channel: &str,
+    ) -> Option<(Vec<Event>, EntryId)> {
         let mut events = Vec::new();
         let Some(cursor) = self.known(cursor) else {
-            return Some((vec![Event::Gap(self.head)], self.head));
+            let gap = || (vec![Event::Gap(self.head)], self.head);
+            return (!node.may_come(cursor.term)).then(gap);
         };
         if cursor > self.head {
             return None;

@@ -21,6 +21,8 @@ struct Meta {
 #[derive(Clone, Debug)]
 pub(super) struct Server {
     pub(super) run: u64,
+    /// A number by which servers differ, below 64.
+    pub(super) place: u64,
     /// The entries, oldest first; `None`: there is no stream.
     entries: Option<Vec<(EntryId, Arc<[u8]>)>>,
     last: EntryId,
@@ -36,6 +38,7 @@ impl Server {
     pub(super) fn new(run: u64) -> Server {
         Server {
             run,
+            place: 0,
             entries: None,
             last: EntryId::ZERO,
             meta: None,
@@ -43,10 +46,6 @@ impl Server {
             stopped_until: 0,
             is_full: false,
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.entries.as_ref().map_or(0, Vec::len)
     }
 
     /// Entries after an id, at most so many.
@@ -127,6 +126,8 @@ impl Server {
         if self.is_full {
             return Reply::Full;
         }
+        // Two servers never open a term in the same millisecond.
+        let unix_ms = unix_ms & !63 | self.place;
         let opened = unix_ms.max(term + 1).max(last.term + 1).max(knows.term + 1);
         let salt = known_salt.unwrap_or(salt);
         let same = if is_changed { "" } else { " same" };
@@ -175,6 +176,7 @@ impl Server {
     pub(super) fn flush(&mut self) {
         *self = Server {
             stopped_until: self.stopped_until,
+            place: self.place,
             ..Server::new(self.run)
         };
     }

@@ -32,6 +32,11 @@ const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 /// For how long after the death of a node a server must not forget, if nothing is to be lost.
 const MOURNING_MS: u64 = 9_000;
 
+const DAY_MS: u64 = 86_400_000;
+
+/// How long a census may take, with connections that break meanwhile.
+const CENSUS_MS: u64 = 8_000;
+
 /// What may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -136,11 +141,15 @@ pub(super) struct World {
     /// Commands of broken connections that are still on their way.
     late: Vec<(u64, usize, Command)>,
     publishes: Vec<Publish>,
+    /// Messages with keys.
+    keyed: BTreeSet<String>,
     tickets: BTreeMap<(u64, Ticket), usize>,
     last_published: BTreeMap<u64, (EntryId, u16)>,
     clients: Vec<Client>,
     contents: BTreeMap<EntryId, Vec<(String, String)>>,
     mourning_until: u64,
+    /// Until then all nodes must be there to say what they have, if nothing is to be lost.
+    census_until: u64,
     roll_at: u64,
     log_bytes: u64,
     /// What happened, if somebody asks.
@@ -176,11 +185,13 @@ impl World {
             next_peer: 1,
             late: Vec::new(),
             publishes: Vec::new(),
+            keyed: BTreeSet::new(),
             tickets: BTreeMap::new(),
             last_published: BTreeMap::new(),
             clients: Vec::new(),
             contents: BTreeMap::new(),
             mourning_until: 0,
+            census_until: 0,
             roll_at,
             log_bytes,
             trace: is_traced.then(Vec::new),
@@ -218,6 +229,12 @@ impl World {
         let settings = Settings {
             name: format!("node-{number}").into(),
             roll_at: self.roll_at,
+            // Where nothing is to be lost, a node leaves only when all know it.
+            patience_ms: if self.kind == Kind::Forgetful {
+                20_000
+            } else {
+                5_000
+            },
             log_bytes: self.log_bytes,
             ring_bytes: if is_small { 4_000 } else { 16 << 20 },
             ..Settings::default()
@@ -310,8 +327,10 @@ impl World {
             reconnect_ms,
             unix_ms,
         );
+        // A connection keeps the order of what was sent.
+        let mut at = self.now;
         for (server, command) in later {
-            let at = self.now + self.chance.u64(0..3_000);
+            at += self.chance.u64(0..1_000);
             self.late.push((at, server, command));
         }
     }
@@ -331,8 +350,13 @@ impl World {
     }
 
     fn trouble(&mut self) {
-        match self.chance.u8(0..12) {
-            0..4 => self.break_connection(),
+        let what = self.chance.u8(0..12);
+        if self.kind == Kind::Forgetful && self.now < self.census_until && what >= 4 && what < 9 {
+            return;
+        }
+        match what {
+            0 => self.step_a_clock(),
+            1..4 => self.break_connection(),
             4 => self.stop_server(),
             5 if self.peers.len() < 5 => self.add_peer(),
             6 if self.peers.len() > 2 => self.leave(),
@@ -340,6 +364,18 @@ impl World {
             8 => self.stall(),
             9.. if self.kind != Kind::Calm && self.now >= self.mourning_until => self.forget(),
             _ => {}
+        }
+    }
+
+    /// The clock of the server, or of a node, is set.
+    fn step_a_clock(&mut self) {
+        let skew_ms = self.chance.u64(0..2 * DAY_MS);
+        match self.some_peer().filter(|_| self.chance.bool()) {
+            Some(number) => {
+                let peer = self.peers.get_mut(&number).expect("it is there");
+                peer.skew_ms = skew_ms;
+            }
+            None => self.skew_ms = skew_ms,
         }
     }
 
@@ -417,6 +453,7 @@ impl World {
     fn forget(&mut self) {
         let run = self.next_run;
         self.next_run += 1;
+        self.census_until = self.now + CENSUS_MS;
         let most = if self.kind == Kind::Wild { 14 } else { 8 };
         let what = self.chance.u8(0..most);
         self.note(|_| format!("the server forgets: {what}, run {run}"));
@@ -454,6 +491,7 @@ impl World {
         let mut server = self.servers[self.current].clone();
         server.lose_tail(lost);
         server.restart(run);
+        server.place = self.servers.len() as u64 % 64;
         let old = self.current;
         self.servers.push(server);
         self.current = self.servers.len() - 1;
@@ -520,6 +558,9 @@ impl World {
                 (CHANNELS[self.chance.usize(0..4)], texts, key)
             }
         };
+        if key.is_some() {
+            self.keyed.extend(texts.iter().cloned());
+        }
         let name = || ChannelName::parse(channel.as_bytes()).expect("a channel");
         let kind = if self.chance.u8(0..9) == 0 {
             DraftKind::Last
@@ -642,13 +683,15 @@ impl World {
             client.hops_at = self.now + stays_ms;
         }
         let client = &mut self.clients[place];
-        let replica = &self.peers[&client.node].replica;
+        let Some(Peer { node, replica, .. }) = self.peers.get_mut(&client.node) else {
+            return;
+        };
         let Some(cursor) = client.cursor else {
             client.cursor = Some(replica.head);
             client.since = self.now;
             return;
         };
-        let Some((events, cursor)) = replica.receive(cursor, client.channel) else {
+        let Some((events, cursor)) = replica.receive(node, cursor, client.channel) else {
             return;
         };
         client.cursor = Some(cursor);
@@ -659,18 +702,19 @@ impl World {
                     let rises = last.is_none_or(|(last, _)| *last <= id);
                     assert!(rises || !client.gaps.is_empty(), "I3: {id} after {last:?}");
                     let is_new = client.received.iter().all(|(_, other)| *other != text);
-                    // After a gap a client begins anew.
-                    let is_new = is_new || self.kind == Kind::Wild && !client.gaps.is_empty();
+                    // After a gap a client begins anew. A server that forgets keys forgets that a
+                    // message was published.
+                    let may_repeat = !client.gaps.is_empty() || self.keyed.contains(&text);
+                    let is_new = is_new || self.kind == Kind::Wild && may_repeat;
                     assert!(is_new, "I2: {text} is received twice, at {id}");
                     client.received.push((id, text));
                     self.tally.received += 1;
                 }
                 Event::Gap(id) => {
-                    let kind = self.kind;
-                    assert_eq!(
-                        kind,
-                        Kind::Wild,
-                        "I6: a gap at {id} on node {}",
+                    let counts = self.peers[&client.node].node.counts();
+                    assert!(
+                        self.kind == Kind::Wild,
+                        "I6: a gap at {id} on node {}, {counts:?}, {client:?}",
                         client.node
                     );
                     client.gaps.push(self.now);
@@ -810,7 +854,11 @@ impl World {
                 let first = ids.insert(text, *id);
                 let is_lost = self.kind == Kind::Wild;
                 let is_one = first.is_none() || is_lost;
-                let rule = if keyed.contains(&**text) { "I5" } else { "I2" };
+                let rule = if self.keyed.contains(text) {
+                    "I5"
+                } else {
+                    "I2"
+                };
                 assert!(is_one, "{rule}: {text} has the ids {first:?} and {id}");
             }
         }
