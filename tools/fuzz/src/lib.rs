@@ -6,6 +6,7 @@
 
 mod batch;
 mod body;
+mod cluster;
 mod cut;
 mod entry;
 mod head;
@@ -20,6 +21,7 @@ mod ws;
 
 pub use batch::batch;
 pub use body::body;
+pub use cluster::cluster;
 pub use entry::entry;
 pub use head::head;
 pub use params::params;

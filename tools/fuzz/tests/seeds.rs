@@ -56,6 +56,11 @@ fn ws() {
 }
 
 #[test]
+fn cluster() {
+    all_of("cluster", encke_fuzz::cluster);
+}
+
+#[test]
 fn entry() {
     all_of("entry", encke_fuzz::entry);
 }
