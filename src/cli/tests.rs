@@ -38,7 +38,7 @@ fn command_definition_is_valid() {
 #[test]
 fn every_option_reaches_its_own_setting() {
     let args = "serve --listen=127.0.0.1:1,[::1]:2 --listen=unix:/l --control=127.0.0.1:3 \
-        --unix-mode=660 --publish-key=k --cors-origin=https://a --cors-origin=https://b,https://c \
+        --unix-mode=660 --reuse-port --publish-key=k --cors-origin=https://a --cors-origin=https://b,https://c \
         --no-page --hold=1 --max-hold=2 --heartbeat=3 --max-batch=4 --max-batch-bytes=5 --stream-max-bytes=6 \
         --stream-max-age=7 --history-messages=8 --history-age=9 --history-bytes=10 \
         --history-total-bytes=11K --max-channels=12 --max-connections=13 \
@@ -58,6 +58,7 @@ fn every_option_reaches_its_own_setting() {
         ],
         control: vec![tcp("127.0.0.1:3")],
         unix_mode: Some(0o660),
+        reuse_port: true,
         publish_key: Some("k".into()),
         tokens: encke::tokens::Rules::default(),
         token_cookie: None,

@@ -60,6 +60,9 @@ pub struct Config {
     pub control: Vec<Address>,
     /// Permission bits of the files of unix sockets. `None`: the umask decides.
     pub unix_mode: Option<u32>,
+    /// Whether other processes of the same user that set it too may listen on the same TCP
+    /// addresses (`SO_REUSEPORT`). The kernel spreads new connections over them.
+    pub reuse_port: bool,
     /// `Authorization: Bearer` key that guards the control surface, except on control
     /// addresses on loopback or a unix socket.
     pub publish_key: Option<String>,
@@ -161,6 +164,7 @@ impl Default for Config {
             listen: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 7711)))],
             control: Vec::new(),
             unix_mode: None,
+            reuse_port: false,
             publish_key: None,
             tokens: tokens::Rules::default(),
             token_cookie: None,

@@ -83,8 +83,8 @@ impl Handle {
     /// stay.
     ///
     /// Settings that cannot change while a server runs keep the values with which it was bound:
-    /// addresses, [`Config::unix_mode`], [`Config::saving`], [`Config::max_channels`],
-    /// [`Config::max_connections`] and [`Config::queue`]. [`Reloading::needs_restart`] names those
+    /// addresses, [`Config::unix_mode`], [`Config::reuse_port`], [`Config::saving`],
+    /// [`Config::max_channels`], [`Config::max_connections`] and [`Config::queue`]. [`Reloading::needs_restart`] names those
     /// that were to change.
     ///
     /// # Errors

@@ -89,8 +89,35 @@ impl Listener {
     /// another process has handed it over, [`Listener::own`] does, later.
     pub(crate) fn prepare(&self, config: &Config) -> io::Result<()> {
         match self.opened {
-            Listening::Inherited { .. } => self.reconfigure(config),
+            Listening::Inherited { .. } => {
+                self.warn_of_reuse_port(config);
+                self.reconfigure(config)
+            }
             Listening::Here { .. } => Ok(()),
+        }
+    }
+
+    /// Says in the log if `--reuse-port` does not hold for a TCP socket that another process has
+    /// opened. The option must be set before the socket is bound, so it stays as it is.
+    fn warn_of_reuse_port(&self, config: &Config) {
+        let socket = SockRef::from(&self.fd);
+        let is_tcp = socket.local_addr().is_ok_and(|at| at.as_socket().is_some());
+        let is_shared = socket.reuse_port().unwrap_or(config.reuse_port);
+        if !is_tcp || is_shared == config.reuse_port {
+            return;
+        }
+        let address = &self.address;
+        match self.opened {
+            Listening::Inherited { .. } if config.reuse_port => log::warn!(
+                "--reuse-port has no effect on {address}, which was opened by another program: set \
+                 ReusePort=yes in the socket unit"
+            ),
+            // The socket unit decides.
+            Listening::Inherited { .. } => {}
+            Listening::Here { .. } => log::warn!(
+                "{address} stays {} until a restart: an upgrade cannot change --reuse-port",
+                if is_shared { "shared" } else { "unshared" },
+            ),
         }
     }
 
@@ -105,6 +132,7 @@ impl Listener {
 
     /// Begins to serve on a socket that another process has handed over.
     pub(super) fn own(&mut self, config: &Config) {
+        self.warn_of_reuse_port(config);
         if let Err(error) = self.reconfigure(config) {
             log::warn!("{} keeps its --write-timeout: {error}", self.address);
         }
@@ -239,6 +267,7 @@ fn open(address: &Address, config: &Config) -> io::Result<(Socket, Option<Socket
                 socket.set_only_v6(true)?;
             }
             socket.set_reuse_address(true)?;
+            socket.set_reuse_port(config.reuse_port)?;
             set_tcp_options(&socket, config.write_timeout)?;
             socket.bind(&SockAddr::from(*address))?;
             socket.listen(BACKLOG)?;

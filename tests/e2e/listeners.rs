@@ -78,6 +78,35 @@ fn limit_per_address_counts_the_address_in_the_proxy_header() {
     assert_eq!(ask("PROXY TCP4 192.0.2.2 198.51.100.1 1 80\r\n").1, 200);
 }
 
+/// A port is shared if all that listen on it say so. The kernel decides which process gets a
+/// connection, so connections are made until each server has had one.
+#[test]
+fn shared_address_is_served_by_all_that_share_it() {
+    let first = Server::with(|config| config.reuse_port = true);
+    let at = |is_shared| {
+        let mut config = crate::server::config();
+        config.listen = vec![Address::Tcp(first.address)];
+        config.reuse_port = is_shared;
+        encke::Server::bind(config)
+    };
+    let refused = at(false).err().map(|error| error.to_string());
+    assert!(refused.unwrap().contains("Address already in use"));
+    let second = Server::run(at(true).unwrap());
+    // Each serves a channel of its own, whose epoch is that server's.
+    let mut epochs = std::collections::BTreeSet::new();
+    crate::eventually("both answer", || {
+        let answer = first.get("/poll/x");
+        assert_eq!(answer.status(), 200);
+        let cursor = answer.json()["cursor"].as_str().unwrap().to_owned();
+        epochs.insert(cursor.split_once('-').unwrap().0.to_owned());
+        epochs.len() == 2
+    });
+    drop(second);
+    for _ in 0..20 {
+        assert_eq!(first.get("/healthz").status(), 200, "one is left");
+    }
+}
+
 /// A directory of one test, removed with it.
 struct Directory(PathBuf);
 

@@ -20,7 +20,12 @@ use crate::child::{ENCKE, Encke};
 use crate::http::Address;
 use crate::{Directory, PATIENCE, file, needs, run};
 
-const UNITS: [&str; 3] = ["encke.service", "encke.socket", "encke-control.socket"];
+const UNITS: [&str; 4] = [
+    "encke.service",
+    "encke@.service",
+    "encke.socket",
+    "encke-control.socket",
+];
 
 /// The most that `systemd-analyze security` may say, in tenths, of a service that uses the network
 /// and nothing else. It says 92 of one without a sandbox.
@@ -46,23 +51,59 @@ fn systemd_accepts_the_units() {
         fs::write(&copy, text.replace("/usr/bin/encke", ENCKE)).unwrap();
         copy.to_str().unwrap().to_owned()
     });
-    let [service, socket, control] = &copies;
+    let [service, template, socket, control] = &copies;
     let said = run(
         "systemd-analyze",
-        &["verify", "--man=no", service, socket, control],
+        &["verify", "--man=no", service, template, socket, control],
     );
     // systemd only warns of an unknown setting.
     assert_eq!(said, "");
     let threshold = format!("--threshold={MAX_EXPOSURE}");
-    run(
-        "systemd-analyze",
-        &[
-            "security",
-            "--offline=true",
-            "--no-pager",
-            &threshold,
-            service,
-        ],
+    for service in [service, template] {
+        run(
+            "systemd-analyze",
+            &[
+                "security",
+                "--offline=true",
+                "--no-pager",
+                &threshold,
+                service,
+            ],
+        );
+    }
+}
+
+/// What the template says of a service is what the service says, but for this.
+#[test]
+fn template_is_the_service_with_an_address_to_share() {
+    let [service, template] = ["encke.service", "encke@.service"].map(|unit| {
+        let text = fs::read_to_string(file("tools/systemd").join(unit)).unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(String::from).collect::<Vec<_>>()
+    });
+    let beyond = |lines: &[String], others: &[String]| {
+        let own = lines.iter().filter(|line| !others.contains(line));
+        own.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(
+        beyond(&service, &template),
+        [
+            "Description=encke, a Comet server",
+            "RuntimeDirectory=encke",
+            "StateDirectory=encke",
+            "StateDirectoryMode=0700"
+        ]
+    );
+    assert_eq!(
+        beyond(&template, &service),
+        [
+            "Description=encke, a Comet server (%i)",
+            "Environment=ENCKE_REUSE_PORT=true",
+            "Environment=ENCKE_CONTROL=unix:/run/encke-%i/control.sock",
+            "EnvironmentFile=-/etc/default/encke-%i",
+            "RuntimeDirectory=encke-%i",
+            "User=encke"
+        ]
     );
 }
 

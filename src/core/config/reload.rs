@@ -22,6 +22,10 @@ impl Config {
             replace(&mut self.unix_mode, &running.unix_mode),
         );
         keep(
+            "--reuse-port",
+            replace(&mut self.reuse_port, &running.reuse_port),
+        );
+        keep(
             "--max-channels",
             replace(&mut self.max_channels, &running.max_channels),
         );

@@ -128,6 +128,14 @@ pub static SETTINGS: &[Setting] = &[
             set: |config, mode| config.unix_mode = Some(mode),
         },
         "Mode of the files of unix sockets, in octal"),
+    fixed("--reuse-port", Listening,
+        Kind::Flag {
+            unset: "an address is of one process",
+            get: |config| config.reuse_port,
+            set: |config, is_shared| config.reuse_port = is_shared,
+        },
+        "Share the TCP addresses with other processes of the same user that have this option too; the kernel \
+         spreads new connections over them"),
     live("--cors-origin", Listening,
         Kind::Origins { get: |config| &config.cors, set: |config, cors| config.cors = cors },
         "Origin whose pages may read responses, such as `https://example.org`; repeatable, or * for all"),
