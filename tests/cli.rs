@@ -72,6 +72,7 @@ const BAD: &[(&str, &str, &str)] = &[
     ("--listen", "proxy:proxy:127.0.0.1:1", "proxy:"),
     ("--unix-mode", "888", "octal"),
     ("--unix-mode", "1777", "octal"),
+    ("--reuse-port", "maybe", "boolean"),
     ("--cors-origin", "null", "scheme://host"),
     ("--cors-origin", "https://example.org/", "scheme://host"),
     ("--cors-origin", "*,https://example.org", "give it alone"),

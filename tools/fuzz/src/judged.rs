@@ -30,6 +30,7 @@ pub(crate) fn judge(wanted: &Wanted<'_>, answer: &Answer, server: &Server) {
             keyed: false,
             outcome: Outcome::Accepted(id(seq)),
             again: None,
+            node: 0,
         });
         // All of them are in history.
         truth.observe(channel, Some(1), 0);

@@ -14,12 +14,29 @@ pub(crate) struct Case<'a> {
     pub(crate) log: &'a [Entry],
     /// When it happened.
     pub(crate) at: u64,
+    /// The node that the client is connected to; 0 where there is one server.
+    pub(crate) node: u32,
     pub(crate) truth: &'a Truth,
     pub(crate) conditions: &'a Conditions<'a>,
     pub(crate) verdict: &'a mut Verdict,
 }
 
+/// How far back the lag of a node is looked for, in microseconds.
+const LAG_REACH: u64 = 120_000_000;
+
 impl Case<'_> {
+    /// By how much the client's node may be behind another one at a time: a node serves what it has
+    /// read of the log. 0 for a single server.
+    pub(crate) fn lag(&self, at: u64) -> u64 {
+        let Some(cluster) = self.conditions.cluster else {
+            return 0;
+        };
+        let from = at.saturating_sub(LAG_REACH);
+        let spans = cluster.delays.iter().chain(cluster.node(self.node));
+        let delayed: u64 = spans.map(|span| span.overlap(from, at)).sum();
+        self.conditions.rules.slack + delayed
+    }
+
     pub(crate) fn counts(&mut self) -> &mut Counts {
         &mut self.verdict.counts
     }

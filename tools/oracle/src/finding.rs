@@ -107,6 +107,8 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// What was looked at.
     pub counts: Counts,
+    /// The terms of a cluster in their order: the first is `term1` in the texts of findings.
+    pub terms: Vec<String>,
 }
 
 impl Verdict {

@@ -6,6 +6,8 @@
 //! | module | owns |
 //! |---|---|
 //! | [`id`], [`log`], [`run`] | what clients and publishers write down |
+//! | [`cluster`] | what was done to the nodes of a cluster, and what that excuses |
+//! | `order` | one sequence over the epochs of a cluster |
 //! | [`finding`] | the kinds of broken promises |
 //! | [`truth`] | which messages exist, under which ids, and which of them history may have dropped |
 //! | [`reader`] | the promise itself: one client's log, entry by entry |
@@ -21,10 +23,12 @@
 //! Never: encke's code, sockets, files, clocks. Logs in, findings out.
 
 mod case;
+pub mod cluster;
 pub mod finding;
 pub mod id;
 pub mod judge;
 pub mod log;
+mod order;
 pub mod reader;
 pub mod run;
 pub mod truth;

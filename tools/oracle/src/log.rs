@@ -125,8 +125,8 @@ pub struct Batch {
 pub enum Event {
     /// A new client begins in this log; it follows these channels.
     Begin(Box<[u32]>),
-    /// It has connected.
-    Connected,
+    /// It has connected to the node with this number; 0 where there is one server.
+    Connected(u32),
     /// It has sent a request.
     Asked {
         /// How it receives.
@@ -163,8 +163,8 @@ pub enum Event {
     Ended,
     /// The connection was lost while the client waited.
     Lost,
-    /// It could not connect.
-    Unreachable,
+    /// It could not connect to the node with this number.
+    Unreachable(u32),
     /// A response other than 200.
     Refused(u16),
     /// A response 401 to a token.

@@ -25,6 +25,8 @@ use timing::Timing;
 pub struct Reader {
     position: Position,
     timing: Timing,
+    /// The node that the client connected to last.
+    node: u32,
 }
 
 impl Reader {
@@ -37,9 +39,13 @@ impl Reader {
         verdict: &mut Verdict,
     ) {
         let Some(entry) = log.last() else { return };
+        if let Event::Connected(node) | Event::Unreachable(node) = entry.event {
+            self.node = node;
+        }
         let mut case = Case {
             log,
             at: entry.at,
+            node: self.node,
             truth,
             conditions,
             verdict,
@@ -59,6 +65,7 @@ impl Reader {
         let mut case = Case {
             log,
             at: conditions.end,
+            node: self.node,
             truth,
             conditions,
             verdict,
@@ -92,7 +99,7 @@ impl Reader {
                 self.position.begin(channels);
                 self.timing.begin();
             }
-            Event::Connected => self.timing.connected(case),
+            Event::Connected(_) => self.timing.connected(case),
             Event::Asked {
                 transport,
                 since,
@@ -136,7 +143,7 @@ impl Reader {
                 self.timing.lost(case);
                 self.close(case);
             }
-            Event::Unreachable => timing::must_be_down(case, case.at, "could not connect"),
+            Event::Unreachable(_) => timing::must_be_down(case, case.at, "could not connect"),
             Event::Unauthorized { is_due } => self.timing.unauthorized(case, *is_due),
             Event::Refused(status) => self.timing.refused(case, *status),
             Event::Nonsense(text) => case.report(Kind::Nonsense, text),

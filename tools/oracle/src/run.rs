@@ -3,6 +3,7 @@
 //!
 //! Owns these records. Times are microseconds of the clock of the logs.
 
+use crate::cluster::Cluster;
 use crate::id::Id;
 use crate::log::Entry;
 
@@ -38,6 +39,8 @@ pub struct Publish {
     pub outcome: Outcome,
     /// The response to a further attempt with the same key.
     pub again: Option<Id>,
+    /// The node that was asked last; 0 where there is one server.
+    pub node: u32,
 }
 
 /// A stretch of time.
@@ -86,7 +89,7 @@ pub struct Rules {
 }
 
 /// Everything that was written down in a run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Logs {
     /// Each client's entries, in order.
     pub clients: Vec<Vec<Entry>>,
@@ -107,6 +110,8 @@ pub struct Logs {
     /// Whether history outlives the server. Then what was answered for is never lost, and ids go
     /// on.
     pub keeps_history: bool,
+    /// The cluster that the servers are nodes of, if they are.
+    pub cluster: Option<Cluster>,
 }
 
 /// What excuses lateness: the rules, and when either end was stopped or away.
@@ -122,6 +127,8 @@ pub struct Conditions<'a> {
     pub client_stops: &'a [Span],
     /// When the run ended.
     pub end: u64,
+    /// The cluster that the servers are nodes of, if they are.
+    pub cluster: Option<&'a Cluster>,
 }
 
 impl Conditions<'_> {
@@ -138,6 +145,7 @@ impl Conditions<'_> {
         server_stops: &[],
         client_stops: &[],
         end: 0,
+        cluster: None,
     };
 }
 
@@ -166,6 +174,7 @@ impl Logs {
             server_stops: &self.server_stops,
             client_stops: self.client_stops.get(process).map_or(&[], Vec::as_slice),
             end: self.end,
+            cluster: self.cluster.as_ref(),
         }
     }
 }

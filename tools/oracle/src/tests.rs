@@ -1,5 +1,6 @@
 //! Forged logs: right ones, and one with each kind of fault, so that the judge is known to see it.
 
+mod cluster;
 mod delivery;
 mod exact;
 mod gaps;
@@ -23,7 +24,7 @@ const RULES: Rules = Rules {
 };
 
 fn id(epoch: u64, seq: u64) -> Id {
-    Id { epoch, seq }
+    Id::new(epoch, seq)
 }
 
 fn receipt(epoch: u64, seq: u64, channel: u32) -> Receipt {
@@ -47,6 +48,7 @@ fn publish(epoch: u64, seq: u64, channel: u32, at: u64) -> Publish {
         keyed: false,
         outcome: Outcome::Accepted(id(epoch, seq)),
         again: None,
+        node: 0,
     }
 }
 

@@ -10,6 +10,7 @@ mod retention;
 use std::collections::HashMap;
 
 use crate::id::Id;
+use crate::order;
 use crate::run::{Outcome, Publish};
 pub(crate) use retention::Exact;
 use retention::Retention;
@@ -26,6 +27,8 @@ pub struct Known {
     /// Whether readers must get it: not if it may have gone with a server that was killed before it
     /// was answered for. Such a message may still have been in history, and have displaced others.
     pub is_owed: bool,
+    /// The node that answered its publisher; 0 where there is one server.
+    pub node: u32,
 }
 
 /// All messages of a run, as far as they are known.
@@ -68,6 +71,7 @@ impl Truth {
             begun: publish.begun,
             acked: Some(publish.done),
             is_owed: true,
+            node: publish.node,
         };
         let channel = self.channels.entry((id.epoch, publish.channel));
         channel.or_default().push(known);
@@ -106,6 +110,7 @@ impl Truth {
             begun: publish.begun,
             acked: Some(publish.done),
             is_owed: true,
+            node: publish.node,
         };
         channel.insert(place, known);
     }
@@ -213,27 +218,67 @@ impl Truth {
         later.checked_sub(1).map_or(0, |newest| heads[newest].1)
     }
 
-    /// Whether history may have dropped a message by then.
-    pub fn may_be_gone(&self, epoch: u64, channel: u32, known: &Known, at: u64) -> bool {
+    /// Whether history may have dropped a message by then, on a node.
+    pub fn may_be_gone(&self, epoch: u64, channel: u32, known: &Known, at: u64, node: u32) -> bool {
         match &self.retention {
             Retention::Exact(exact) => exact.is_gone(channel, known.seq),
             Retention::Limits(limits) => {
                 let newer = self.between(epoch, channel, known.seq, u64::MAX);
                 let newer = newer.iter().filter(|other| other.begun <= at).count();
-                limits.may_be_gone(channel, known, newer, at)
+                limits.may_be_gone(channel, known, newer, at, node)
             }
         }
     }
 
     /// Whether the gap for a missing message may still come after a place: where the newest lost
     /// message of its channel stood.
-    pub(crate) fn gap_may_follow(&self, missing: Id, channel: u32, place: u64, at: u64) -> bool {
+    pub(crate) fn gap_may_follow(
+        &self,
+        missing: Id,
+        channel: u32,
+        place: u64,
+        at: u64,
+        node: u32,
+    ) -> bool {
         match &self.retention {
             Retention::Exact(exact) => exact.lost(channel) > place,
+            Retention::Limits(_) if self.is_told_after_term(missing, channel, place) => true,
             Retention::Limits(_) => {
                 let mut newer = self.between(missing.epoch, channel, place, u64::MAX).iter();
-                newer.any(|known| self.may_be_gone(missing.epoch, channel, known, at))
+                newer.any(|known| self.may_be_gone(missing.epoch, channel, known, at, node))
             }
+        }
+    }
+
+    /// Whether a message is missing that a fault may have lost on all nodes of a cluster, so that
+    /// its gap comes at the beginning of the next term, and a place is still of its own term. What
+    /// the nodes tell again in between has the numbers that it had.
+    pub(crate) fn is_told_after_term(&self, missing: Id, channel: u32, place: u64) -> bool {
+        let Retention::Limits(limits) = &self.retention else {
+            return false;
+        };
+        let is_of_term =
+            missing.epoch == Id::ALIGNED && order::term_of(place) == order::term_of(missing.seq);
+        is_of_term && limits.is_lost_everywhere(self.known(missing, channel))
+    }
+
+    fn known(&self, id: Id, channel: u32) -> Option<&Known> {
+        let found = self.between(id.epoch, channel, id.seq.saturating_sub(1), id.seq + 1);
+        found.first()
+    }
+
+    /// Whether a gap under which nothing is missing may be told to a client of a cluster on a node,
+    /// which was told its cursor at a time `from`, of channels: they were deleted, or something may
+    /// have been lost. Always for a single server, whose forgotten channels share what they lost.
+    pub(crate) fn may_tell_empty_gap(
+        &self,
+        channels: impl Iterator<Item = u32>,
+        node: u32,
+        (from, to): (u64, u64),
+    ) -> bool {
+        match &self.retention {
+            Retention::Exact(_) => true,
+            Retention::Limits(limits) => limits.may_tell_empty_gap(channels, node, (from, to)),
         }
     }
 

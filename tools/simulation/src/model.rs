@@ -233,6 +233,7 @@ impl Model {
             keyed: false,
             outcome: Outcome::Accepted(self.id(seq)),
             again: None,
+            node: 0,
         }
     }
 
@@ -375,7 +376,7 @@ impl Model {
         let mut found = self.between(channel, seq - 1, seq).iter();
         found.all(|known| {
             self.truth
-                .may_be_gone(self.epoch, channel as u32, known, self.clock)
+                .may_be_gone(self.epoch, channel as u32, known, self.clock, 0)
         })
     }
 
@@ -389,7 +390,7 @@ impl Model {
     /// The id with this number.
     pub(crate) fn id(&self, seq: u64) -> Id {
         let epoch = self.epoch;
-        Id { epoch, seq }
+        Id::new(epoch, seq)
     }
 
     /// The channels of these names.

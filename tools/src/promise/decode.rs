@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn message_is_known_by_its_mark() {
         let expected = Receipt {
-            id: Id { epoch: 10, seq: 2 },
+            id: Id::new(10, 2),
             channel: 3,
             number: 2,
             length: 40,

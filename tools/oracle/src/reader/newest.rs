@@ -15,12 +15,13 @@ pub(super) fn judge(
     place: Id,
 ) {
     let truth = case.truth;
+    let asked_at = asked_at.saturating_sub(case.lag(asked_at));
     // After the place: those there when it asked and still now, and all that ever were.
     let (mut kept, mut all) = (0, 0);
     let mut before = None;
     for channel in channels {
         for known in truth.between(place.epoch, channel, 0, u64::MAX) {
-            let may_be_gone = truth.may_be_gone(place.epoch, channel, known, case.at);
+            let may_be_gone = truth.may_be_gone(place.epoch, channel, known, case.at, case.node);
             if known.seq > place.seq {
                 let was_there = known.acked.is_some_and(|acked| acked < asked_at);
                 all += 1;

@@ -43,6 +43,8 @@ enum Start {
 pub(super) struct Position {
     channels: Vec<Followed>,
     place: Option<Id>,
+    /// When it was told that, or asked without a cursor.
+    told_at: u64,
     start: Start,
     /// Whether it asked for the oldest there is, of which history may drop some in silence until
     /// the first has come.
@@ -66,6 +68,7 @@ impl Default for Position {
         Position {
             channels: Vec::new(),
             place: None,
+            told_at: 0,
             start: Start::After,
             is_fresh: false,
             fresh_until: u64::MAX,
@@ -82,6 +85,7 @@ impl Default for Position {
 pub(super) struct BatchBegun {
     /// Where the client stood.
     place: Option<Id>,
+    told_at: u64,
     is_new_epoch: bool,
     excused_before: u64,
 }
@@ -109,8 +113,17 @@ impl Position {
     pub(super) fn asked(&mut self, case: &mut Case<'_>, transport: Transport, since: Since) {
         let is_held = transport.is_held();
         self.is_told_late = transport == Transport::Linger;
+        if self.place.is_none() {
+            self.told_at = case.at;
+        }
         match since {
             Since::After(id) => {
+                // In a cluster the place stays known while a gap is due.
+                if case.conditions.cluster.is_some() && id == Id::UNKNOWN {
+                    self.is_gap_due = true;
+                    self.start = Start::After;
+                    return;
+                }
                 if self.place.is_some_and(|place| place != id) {
                     let text = format!("it asks from {id}, and stands at {:?}", self.place);
                     case.report(Kind::Instrument, text);
@@ -166,7 +179,13 @@ impl Position {
 
     /// Where the client stands in the epoch of an id that it is told: in a new one, at its
     /// beginning, whatever cursors it is told before it is told of the gap.
-    fn place_in_epoch(&mut self, id: Id) -> Option<Id> {
+    ///
+    /// The epochs of a cluster are one sequence: none is new.
+    fn place_in_epoch(&mut self, case: &Case<'_>, id: Id) -> Option<Id> {
+        if case.conditions.cluster.is_some() {
+            self.is_gap_due |= id == Id::UNKNOWN;
+            return self.place;
+        }
         if self.place.is_some_and(|place| place.epoch != id.epoch) {
             self.is_gap_due = true;
             self.unreported.clear();
@@ -198,7 +217,7 @@ impl Position {
         let id = receipt.id;
         let seq = id.seq.saturating_sub(1);
         self.begin_newest(case, Id { seq, ..id });
-        let place = self.place_in_epoch(id);
+        let place = self.place_in_epoch(case, id);
         if std::mem::take(&mut self.is_gap_due) && !is_excused {
             case.report(Kind::Concealed, format!("{id} came before the gap"));
         }
@@ -224,11 +243,16 @@ impl Position {
             }
         }
         self.place = Some(id);
+        self.told_at = case.at;
         if !is_excused {
             self.must_be_told(case, |case, missing, channel| {
                 let is_exact = case.truth.exactly().is_some();
                 channel == receipt.channel
-                    || is_exact && !case.truth.gap_may_follow(missing, channel, id.seq, case.at)
+                    && !case.truth.is_told_after_term(missing, channel, id.seq)
+                    || is_exact
+                        && !case
+                            .truth
+                            .gap_may_follow(missing, channel, id.seq, case.at, case.node)
             });
         }
         let mut channels = self.channels.iter_mut();
@@ -237,10 +261,15 @@ impl Position {
         }
     }
 
+    /// The gap comes that was due, if one was. Returns whether it is that of a new epoch.
+    fn tell_due_gap(&mut self, case: &Case<'_>) -> bool {
+        std::mem::take(&mut self.is_gap_due) && case.conditions.cluster.is_none()
+    }
+
     pub(super) fn gap(&mut self, case: &mut Case<'_>, id: Id) {
         case.counts().gaps += 1;
-        let place = self.place_in_epoch(id);
-        let is_new_epoch = std::mem::take(&mut self.is_gap_due);
+        let place = self.place_in_epoch(case, id);
+        let is_new_epoch = self.tell_due_gap(case);
         case.counts().epoch_gaps += u64::from(is_new_epoch);
         let mut missing = self.unreported.len();
         self.tell_of_all(case);
@@ -253,14 +282,20 @@ impl Position {
                 case.report(Kind::Groundless, text);
             }
             true => {}
-            false => self.judge_empty_gap(case, missing, place, id),
+            false => self.judge_empty_gap(case, missing, (place, self.told_at), id),
         }
         self.move_to(case, place, id);
     }
 
     /// A gap under which no message is missing: a lost end may be, between the place of the client
-    /// and the gap.
-    fn judge_empty_gap(&self, case: &mut Case<'_>, missing: usize, place: Option<Id>, gap: Id) {
+    /// and the gap. The place has the time at which the client was told it.
+    fn judge_empty_gap(
+        &self,
+        case: &mut Case<'_>,
+        missing: usize,
+        (place, told_at): (Option<Id>, u64),
+        gap: Id,
+    ) {
         let from = place.map_or(0, |place| place.seq);
         let before = gap.seq.saturating_add(1);
         let may_lack_an_end = self.channels.iter().any(|followed| {
@@ -272,6 +307,12 @@ impl Position {
             return;
         }
         case.counts().empty_gaps += 1;
+        let channels = self.channels.iter().map(|each| each.channel);
+        let span = (told_at, case.at);
+        if !case.truth.may_tell_empty_gap(channels, case.node, span) {
+            let text = format!("a gap at {gap}, and nothing is missing nor can be lost");
+            case.report(Kind::Groundless, text);
+        }
         let exact = case.truth.exactly();
         if exact.is_some_and(|exact| !exact.has_forgotten()) {
             case.report(Kind::Groundless, "a gap where no message is missing");
@@ -280,14 +321,16 @@ impl Position {
 
     pub(super) fn cursor(&mut self, case: &mut Case<'_>, id: Id, is_excused: bool) {
         self.begin_newest(case, id);
-        let place = self.place_in_epoch(id);
+        let place = self.place_in_epoch(case, id);
         if self.is_gap_due {
             // The client may come back with this, and the server must then say the gap.
             if id != Id::UNKNOWN {
                 let text = format!("with the cursor {id} the gap would not be said");
                 case.report(Kind::Concealed, text);
             }
-            self.place = Some(id);
+            if case.conditions.cluster.is_none() {
+                self.place = Some(id);
+            }
             return;
         }
         match place {
@@ -299,7 +342,9 @@ impl Position {
         }
         if !is_excused {
             self.must_be_told(case, |case, missing, channel| {
-                !case.truth.gap_may_follow(missing, channel, id.seq, case.at)
+                !case
+                    .truth
+                    .gap_may_follow(missing, channel, id.seq, case.at, case.node)
             });
         }
         self.move_to(case, place, id);
@@ -311,7 +356,8 @@ impl Position {
         let Start::Now { asked_at, .. } = self.start else {
             return;
         };
-        let oldest = case.truth.head_before(id.epoch, asked_at);
+        let known_at = asked_at.saturating_sub(case.lag(asked_at));
+        let oldest = case.truth.head_before(id.epoch, known_at);
         let newest = match case.truth.exactly() {
             Some(_) => case.truth.head_before(id.epoch, u64::MAX),
             None => u64::MAX,
@@ -348,16 +394,17 @@ impl Position {
             }
         }
         self.place = Some(id);
+        self.told_at = case.at;
     }
 
     /// Before the messages of a batch.
     pub(super) fn begin_batch(&mut self, case: &mut Case<'_>, batch: &Batch) -> BatchBegun {
-        self.place = self.place_in_epoch(batch.cursor);
-        let place = self.place;
-        let is_new_epoch = std::mem::take(&mut self.is_gap_due);
-        if is_new_epoch && !batch.gap {
+        self.place = self.place_in_epoch(case, batch.cursor);
+        let (place, told_at) = (self.place, self.told_at);
+        if self.is_gap_due && !batch.gap {
             case.report(Kind::Concealed, "a gap is due, and the batch says none");
         }
+        let is_new_epoch = self.tell_due_gap(case);
         let excused_before = case.counts().excused;
         if batch.gap {
             case.counts().gaps += 1;
@@ -367,6 +414,7 @@ impl Position {
         }
         BatchBegun {
             place,
+            told_at,
             is_new_epoch,
             excused_before,
         }
@@ -387,8 +435,8 @@ impl Position {
         self.cursor(case, batch.cursor, batch.gap);
         if batch.gap && !begun.is_new_epoch {
             let missing = case.counts().excused - begun.excused_before;
-            let place = begun.place;
-            self.judge_empty_gap(case, missing as usize, place, batch.cursor);
+            let from = (begun.place, begun.told_at);
+            self.judge_empty_gap(case, missing as usize, from, batch.cursor);
         }
     }
 
@@ -416,7 +464,8 @@ impl Position {
                     seq: known.seq,
                     ..place
                 };
-                let may_be_gone = truth.may_be_gone(place.epoch, channel, known, case.at);
+                let may_be_gone =
+                    truth.may_be_gone(place.epoch, channel, known, case.at, case.node);
                 match (is_told, may_be_gone) {
                     (false, false) => {
                         let text = format!("{id} of channel {channel} never came: {known:?}");
@@ -486,7 +535,8 @@ impl Position {
                 .iter();
             later.find(|known| {
                 let is_new = !followed.has_begun && known.seq <= self.fresh_until;
-                let may_be_gone = || truth.may_be_gone(place.epoch, channel, known, case.at);
+                let may_be_gone =
+                    || truth.may_be_gone(place.epoch, channel, known, case.at, case.node);
                 let is_owed = !truth.is_replaced(channel, known.seq);
                 known.acked.is_some() && is_owed && !(self.is_fresh && is_new && may_be_gone())
             })

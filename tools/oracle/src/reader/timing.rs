@@ -46,10 +46,14 @@ pub(super) struct Timing {
 fn allowance(case: &Case<'_>, from: u64, to: u64) -> u64 {
     let sum = |spans: &[Span]| -> u64 { spans.iter().map(|span| span.overlap(from, to)).sum() };
     let conditions = case.conditions;
+    let of_cluster = conditions.cluster.map_or(0, |cluster| {
+        sum(&cluster.delays) + sum(cluster.node(case.node))
+    });
     conditions.rules.slack
         + sum(conditions.server_stops)
         + sum(conditions.outages)
         + sum(conditions.client_stops)
+        + of_cluster
 }
 
 /// Whether something that was due then is late now.
@@ -70,7 +74,11 @@ fn happened(case: &Case<'_>) -> u64 {
 }
 
 fn was_down(case: &Case<'_>, from: u64) -> bool {
-    let mut outages = case.conditions.outages.iter();
+    let of_node = case
+        .conditions
+        .cluster
+        .map(|cluster| cluster.node(case.node));
+    let mut outages = case.conditions.outages.iter().chain(of_node.unwrap_or(&[]));
     outages.any(|outage| outage.touches(from, case.at))
 }
 
@@ -220,7 +228,8 @@ impl Timing {
         }
         if let Some(overdue) = owed.filter(|_| !batch.more) {
             let acked = overdue.acked.unwrap_or(u64::MAX);
-            if acked < request.at {
+            let is_known_there = case.conditions.cluster.is_none() || overdue.node == case.node;
+            if acked < request.at && is_known_there {
                 let text = format!("the response is without {overdue:?}, acknowledged before");
                 case.report(Kind::Overlooked, text);
             } else if is_late(case, acked.max(self.reads_since)) {
@@ -285,7 +294,12 @@ fn report_late(case: &mut Case<'_>, receipt: &Receipt, due: u64) {
 /// Whether a hold that brought nothing lasted as long as it should have.
 fn judge_end(case: &mut Case<'_>, request: &Request) {
     let from = request.at.saturating_sub(EARLY_US);
+    let of_node = case
+        .conditions
+        .cluster
+        .map(|cluster| cluster.node(case.node));
     let stops = case.conditions.server_stops.iter();
+    let stops = stops.chain(of_node.unwrap_or(&[]));
     let stopped: u64 = stops.map(|stop| stop.overlap(from, case.at)).sum();
     let lasted = case.at - request.at + EARLY_US + stopped;
     if lasted < request.hold && !was_down(case, request.at) {

@@ -85,6 +85,7 @@ impl Inside {
             server_stops: &[],
             client_stops: &[],
             end: 0,
+            cluster: None,
         };
         let verdict = &mut self.verdict;
         self.reader

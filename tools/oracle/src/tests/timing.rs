@@ -104,7 +104,7 @@ fn drops_and_refusals_need_an_outage() {
     run.breaks(Kind::Dropped);
 
     let mut run = Run::new(0);
-    run.at(9_000, Event::Unreachable);
+    run.at(9_000, Event::Unreachable(0));
     run.breaks(Kind::Refused);
 
     let mut run = Run::new(0);

@@ -46,10 +46,8 @@ impl Ids<'_> {
                 continue;
             };
             for (place, publish) in batch.iter().enumerate() {
-                let id = Id {
-                    epoch: known.epoch,
-                    seq: (known.seq + place as u64).saturating_sub(known_place),
-                };
+                let seq = (known.seq + place as u64).saturating_sub(known_place);
+                let id = Id { seq, ..known };
                 let has_other = match self.by_number.get(&publish.number) {
                     Some(places) => !places.contains(&id),
                     None => false,
@@ -72,6 +70,7 @@ impl Truth {
         let limits = Limits {
             rules,
             deletions: logs.deletions.clone(),
+            cluster: logs.cluster.clone(),
         };
         let mut truth = Truth {
             publishes: logs.publishes.iter().map(|p| (p.number, *p)).collect(),
@@ -130,6 +129,7 @@ impl Truth {
                 begun: publish.begun,
                 acked: is_answered.then_some(publish.done),
                 is_owed: !logs.may_be_unsaved(publish, *id, slack),
+                node: publish.node,
             });
             if is_answered {
                 let heads = self.heads.entry(id.epoch).or_default();
@@ -165,6 +165,7 @@ impl Truth {
                     && outages.any(|outage| outage.touches(publish.begun, publish.done));
                 let is_forgotten = first.epoch != second.epoch
                     || is_lost
+                    || limits.may_have_lost_key(publish)
                     || between.len() + 1 >= limits.rules.history_messages
                     || publish.done - publish.begun >= limits.rules.history_age
                     || limits.is_deleted(publish.channel, publish.begun, publish.done);

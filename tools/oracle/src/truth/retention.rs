@@ -3,7 +3,8 @@
 //! Owns the question whether a message may be gone.
 
 use super::Known;
-use crate::run::{Deletion, Rules};
+use crate::cluster::Cluster;
+use crate::run::{Deletion, Publish, Rules};
 
 /// The evidence of what history has dropped.
 #[derive(Debug)]
@@ -69,15 +70,62 @@ impl Retention {
 pub(super) struct Limits {
     pub(super) rules: Rules,
     pub(super) deletions: Vec<Deletion>,
+    pub(super) cluster: Option<Cluster>,
 }
 
 impl Limits {
     /// Whether a message, after which there are so many newer ones, may be gone by then.
-    pub(super) fn may_be_gone(&self, channel: u32, known: &Known, newer: usize, at: u64) -> bool {
-        newer >= self.rules.history_messages
+    pub(super) fn may_be_gone(
+        &self,
+        channel: u32,
+        known: &Known,
+        newer: usize,
+        at: u64,
+        node: u32,
+    ) -> bool {
+        self.is_lost(known, node)
+            || newer >= self.rules.history_messages
             // A message that was never acknowledged may have gone to history late.
             || at.saturating_sub(known.begun) + self.rules.slack >= self.rules.history_age
             || self.is_deleted(channel, known.begun, at)
+    }
+
+    /// Whether a fault may have lost a message on a node.
+    fn is_lost(&self, known: &Known, node: u32) -> bool {
+        let to = known.acked.unwrap_or(known.begun + self.rules.slack);
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.may_be_gone(node, known.begun, to))
+    }
+
+    /// Whether a fault may have lost a message on all nodes.
+    pub(super) fn is_lost_everywhere(&self, known: Option<&Known>) -> bool {
+        let (Some(known), Some(cluster)) = (known, &self.cluster) else {
+            return false;
+        };
+        let to = known.acked.unwrap_or(known.begun + self.rules.slack);
+        cluster.may_be_gone_everywhere(known.begun, to)
+    }
+
+    /// Whether a fault may have lost the key of a publish. Nodes remember keys as long as history.
+    pub(super) fn may_have_lost_key(&self, publish: &Publish) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|cluster| {
+            cluster.may_be_gone_everywhere(publish.begun, publish.done + self.rules.slack)
+        })
+    }
+
+    pub(super) fn may_tell_empty_gap(
+        &self,
+        mut channels: impl Iterator<Item = u32>,
+        node: u32,
+        (from, to): (u64, u64),
+    ) -> bool {
+        let Some(cluster) = &self.cluster else {
+            return true;
+        };
+        let from = from.saturating_sub(self.rules.slack);
+        cluster.may_be_gone(node, from, to)
+            || channels.any(|channel| self.is_deleted(channel, from, to))
     }
 
     pub(super) fn is_deleted(&self, channel: u32, from: u64, to: u64) -> bool {

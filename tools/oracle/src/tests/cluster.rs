@@ -1,0 +1,310 @@
+//! Clusters: one sequence over several terms and nodes, and gaps only by a fault that may lose.
+
+use super::*;
+use crate::cluster::{Cluster, Loss};
+
+/// The term of messages before a restart of the log server, and the one after it.
+const BEFORE: u64 = 1_700_000_000_000;
+const AFTER: u64 = BEFORE + 12_345;
+
+/// Messages 1 to 6 on channel 1 in seconds 10 to 15: entry 1, entry 2 with three parts, entry 1 and
+/// entry 2 of the next term.
+const IDS: [Id; 6] = [
+    id_of(BEFORE, 1, 0),
+    id_of(BEFORE, 2, 0),
+    id_of(BEFORE, 2, 1),
+    id_of(BEFORE, 2, 2),
+    id_of(AFTER, 1, 0),
+    id_of(AFTER, 2, 0),
+];
+
+const fn id_of(epoch: u64, seq: u64, part: u16) -> Id {
+    Id { epoch, seq, part }
+}
+
+fn message(number: usize) -> Event {
+    Event::Message(receipt_of(number))
+}
+
+fn receipt_of(number: usize) -> Receipt {
+    Receipt {
+        id: IDS[number - 1],
+        channel: 1,
+        number: number as u64,
+        length: 100,
+    }
+}
+
+/// A run with two nodes: the client streams on node 0 from the beginning.
+fn run() -> Run {
+    let mut run = Run::new(0);
+    run.logs.cluster = Some(Cluster::default());
+    for (place, id) in IDS.into_iter().enumerate() {
+        let number = place as u64 + 1;
+        let mut publish = publish(1, number, 1, (9 + number) * SECOND);
+        publish.number = number;
+        publish.outcome = Outcome::Accepted(id);
+        publish.node = 1;
+        run.publish(publish);
+    }
+    run.at(8_000, Event::Connected(0))
+        .asks(9_000, Transport::Ndjson, Since::Now, 0)
+        .at(9_001, Event::Cursor(id_of(BEFORE, 0, 0)));
+    run
+}
+
+/// The client changes to another node, from a cursor.
+fn moves(run: &mut Run, ms: u64, node: u32, from: Id) {
+    run.at(ms, Event::Left)
+        .at(ms + 1, Event::Connected(node))
+        .asks(ms + 2, Transport::Ndjson, Since::After(from), 0)
+        .at(ms + 3, Event::Cursor(from));
+}
+
+fn lose(run: &mut Run, from_s: u64, to_s: u64, node: Option<u32>) {
+    let span = Span {
+        from: from_s * SECOND,
+        to: to_s * SECOND,
+    };
+    let cluster = run.logs.cluster.get_or_insert_default();
+    cluster.losses.push(Loss { span, node });
+}
+
+#[test]
+fn order_holds_over_terms_and_nodes() {
+    let mut run = run();
+    run.at(10_000, message(1)).at(11_000, message(2));
+    moves(&mut run, 11_500, 1, IDS[1]);
+    for number in 3..=6 {
+        run.at(9_000 + 1_000 * number as u64, message(number));
+    }
+    run.is_right();
+}
+
+#[test]
+fn message_skipped_in_a_change_of_node_or_term_is_lost() {
+    for skipped in [3, 4, 5] {
+        let mut run = run();
+        run.at(10_000, message(1)).at(11_000, message(2));
+        moves(&mut run, 11_500, 1, IDS[1]);
+        for number in (3..=6).filter(|&number| number != skipped) {
+            run.at(9_000 + 1_000 * number as u64, message(number));
+        }
+        run.breaks(Kind::Lost);
+    }
+}
+
+#[test]
+fn message_that_comes_again_on_another_node_is_twice() {
+    let mut run = run();
+    for number in 1..=6 {
+        run.at(9_000 + 1_000 * number as u64, message(number));
+    }
+    moves(&mut run, 16_500, 1, IDS[5]);
+    run.at(17_000, message(6)).breaks(Kind::Twice);
+}
+
+#[test]
+fn later_term_before_an_earlier_one_is_out_of_order() {
+    let mut run = run();
+    for number in [1, 2, 3, 5, 4, 6] {
+        run.at(15_000 + number as u64, message(number));
+    }
+    let kinds = run.kinds();
+    assert!(kinds.contains(&Kind::OutOfOrder), "{kinds:?}");
+}
+
+#[test]
+fn one_id_with_two_contents_is_seen_over_nodes() {
+    let mut run = run();
+    for number in 1..=5 {
+        run.at(9_000 + 1_000 * number as u64, message(number));
+    }
+    let mut other = publish(1, 77, 1, 15 * SECOND);
+    other.number = 77;
+    other.outcome = Outcome::Unknown;
+    run.publish(other);
+    let forged = Receipt {
+        number: 77,
+        ..receipt_of(6)
+    };
+    run.at(15_000, Event::Message(forged));
+    let kinds = run.kinds();
+    assert!(kinds.contains(&Kind::OneIdForTwo), "{kinds:?}");
+}
+
+#[test]
+fn key_is_one_message_over_terms() {
+    let mut run = run();
+    for number in 1..=6 {
+        run.at(9_000 + 1_000 * number as u64, message(number));
+    }
+    let publish = &mut run.logs.publishes[3];
+    (publish.keyed, publish.again) = (true, Some(id_of(AFTER, 7, 0)));
+    let kinds = run.kinds();
+    assert!(kinds.contains(&Kind::PublishedTwice), "{kinds:?}");
+    // Where all that remembers the key may be gone, it may be published again.
+    lose(&mut run, 12, 14, None);
+    let kinds = run.kinds();
+    assert!(!kinds.contains(&Kind::PublishedTwice), "{kinds:?}");
+}
+
+#[test]
+fn gap_needs_a_fault_that_may_lose() {
+    let gap = |losses: &[(u64, u64, Option<u32>)]| {
+        let mut run = run();
+        for number in 1..=4 {
+            run.at(9_000 + 1_000 * number as u64, message(number));
+        }
+        run.at(13_500, Event::Gap(id_of(AFTER, 0, 0)));
+        run.at(14_000, message(5)).at(15_000, message(6));
+        for &(from, to, node) in losses {
+            lose(&mut run, from, to, node);
+        }
+        run
+    };
+    gap(&[]).breaks(Kind::Groundless);
+    gap(&[(13, 14, None)]).is_right();
+    gap(&[(13, 14, Some(0))]).is_right();
+    // At another node, or long after it.
+    gap(&[(13, 14, Some(1))]).breaks(Kind::Groundless);
+    gap(&[(20, 21, None)]).breaks(Kind::Groundless);
+}
+
+#[test]
+fn what_a_fault_lost_is_told_as_a_gap_before_the_next_term() {
+    // Message 3 is gone. Message 4 is told again, before the gap.
+    let lossy = |gap: Option<Id>| {
+        let mut run = run();
+        run.at(10_000, message(1)).at(11_000, message(2));
+        run.at(14_500, message(4));
+        if let Some(gap) = gap {
+            run.at(14_501, Event::Gap(gap));
+        }
+        run.at(14_502, message(5)).at(15_000, message(6));
+        lose(&mut run, 12, 14, None);
+        // The log server was away meanwhile.
+        let away = Span {
+            from: 11 * SECOND,
+            to: 15 * SECOND,
+        };
+        run.logs.cluster.get_or_insert_default().delays.push(away);
+        run
+    };
+    lossy(Some(id_of(AFTER, 0, 0))).is_right();
+    lossy(None).breaks(Kind::Lost);
+}
+
+#[test]
+fn node_that_missed_the_log_tells_its_own_readers() {
+    let missed = |node: u32| {
+        let mut run = run();
+        run.at(10_000, message(1)).at(11_000, message(2));
+        run.at(13_500, Event::Gap(IDS[3]));
+        run.at(14_000, message(5)).at(15_000, message(6));
+        lose(&mut run, 12, 13, Some(node));
+        run
+    };
+    missed(0).is_right();
+    assert_eq!(missed(1).kinds(), [Kind::Groundless]);
+}
+
+#[test]
+fn node_that_lags_begins_with_its_own_present() {
+    let late = |cursor: Id, ms: u64| {
+        let mut run = run();
+        run.at(ms, Event::Begin([1].into()))
+            .at(ms, Event::Connected(0))
+            .asks(ms, Transport::Poll, Since::Now, 0)
+            .at(
+                ms + 1,
+                Event::Batch(Batch {
+                    receipts: [].into(),
+                    cursor,
+                    gap: false,
+                    more: false,
+                    tells_ends: false,
+                }),
+            );
+        run.kinds()
+    };
+    // Half a second behind the other node.
+    assert!(!late(IDS[4], 15_500).contains(&Kind::Misplaced));
+    // Much longer than the slack.
+    assert!(late(IDS[4], 60_000).contains(&Kind::Misplaced));
+}
+
+#[test]
+fn unknown_cursor_is_told_a_gap_and_keeps_its_place() {
+    let mut run = run();
+    run.at(10_000, message(1)).at(11_000, message(2));
+    run.at(12_100, Event::Left)
+        .at(13_200, Event::Connected(0))
+        .asks(13_201, Transport::Ndjson, Since::After(IDS[1]), 0)
+        .at(13_202, Event::Cursor(Id::UNKNOWN))
+        .at(13_203, Event::Left)
+        .at(13_300, Event::Connected(1))
+        .asks(13_301, Transport::Ndjson, Since::After(Id::UNKNOWN), 0)
+        .at(13_302, Event::Gap(IDS[3]));
+    run.at(14_000, message(5)).at(15_000, message(6));
+    lose(&mut run, 12, 13, None);
+    run.is_right();
+    run.logs.cluster = Some(Cluster::default());
+    assert_eq!(run.kinds(), [Kind::Groundless]);
+}
+
+#[test]
+fn response_without_a_message_of_the_same_node_overlooks_it() {
+    let polled = |node: u32| {
+        let mut run = run();
+        run.at(10_500, Event::Begin([1].into()))
+            .at(10_600, Event::Connected(node))
+            .asks(10_601, Transport::Poll, Since::Now, 0)
+            .at(10_700, batch(IDS[0]))
+            .asks(11_300, Transport::Poll, Since::After(IDS[0]), 0)
+            .at(11_400, batch(IDS[0]));
+        run.kinds()
+    };
+    fn batch(cursor: Id) -> Event {
+        Event::Batch(Batch {
+            receipts: [].into(),
+            cursor,
+            gap: false,
+            more: false,
+            tells_ends: false,
+        })
+    }
+    // Node 1 has answered the publisher in second 11.
+    assert!(polled(1).contains(&Kind::Overlooked));
+    assert!(!polled(0).contains(&Kind::Overlooked));
+}
+
+#[test]
+fn node_that_is_away_may_refuse_and_no_other() {
+    let refused = |node: u32| {
+        let mut run = run();
+        for number in 1..=6 {
+            run.at(9_000 + 1_000 * number as u64, message(number));
+        }
+        run.at(15_100, Event::Left)
+            .at(20_100, Event::Unreachable(node));
+        let away = Span {
+            from: 20 * SECOND,
+            to: 21 * SECOND,
+        };
+        run.logs.cluster = Some(Cluster {
+            nodes: vec![vec![], vec![away]],
+            ..Cluster::default()
+        });
+        run
+    };
+    refused(1).is_right();
+    refused(0).breaks(Kind::Refused);
+}
+
+#[test]
+fn id_beyond_any_log_is_nonsense() {
+    let mut run = run();
+    run.at(10_000, Event::Cursor(id_of(BEFORE, 1 << 40, 0)));
+    assert!(run.kinds().contains(&Kind::Nonsense));
+}
