@@ -8,8 +8,10 @@
 //! judges the logs. `soak` watches memory and counters of a long run.
 
 mod client;
+mod cluster;
 mod conduct;
 mod crowd;
+mod crowds;
 mod decode;
 mod log_file;
 mod operator;
@@ -17,6 +19,7 @@ mod pass;
 mod plan;
 mod protocol;
 mod publisher;
+mod publishers;
 mod soak;
 mod summary;
 mod upgrades;

@@ -57,6 +57,8 @@ pub(super) struct Client {
     pub(super) ask_due: u64,
     pub(super) act_due: u64,
     pub(super) hold_ms: u32,
+    /// The node that it connected to last.
+    pub(super) node: u32,
     /// The token that it has.
     pub(super) pass: Option<Pass>,
     /// A server may refuse that token.
@@ -90,6 +92,7 @@ impl Client {
             ask_due: 0,
             act_due: 0,
             hold_ms: 0,
+            node: 0,
             pass: None,
             may_be_refused: false,
             place: None,

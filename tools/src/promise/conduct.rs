@@ -3,23 +3,20 @@
 //! Owns what is done to processes, and when. It neither publishes nor receives.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command as Process, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::Duration;
 
 use fastrand::Rng;
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
-use super::log_file;
+use super::crowds::{Common, Crowds, STEP};
 use super::operator::{self, Operator};
 use super::plan::{DRAIN, Plan, describe};
-use super::protocol::{Channels, Command, Config, Said};
+use super::protocol::{Channels, Command};
 use super::publisher::{self, Memory};
+use super::publishers::publish_during;
 use super::soak::Watch;
 use super::summary::{self, Deeds};
 use super::upgrades::Upgrades;
@@ -28,42 +25,6 @@ use crate::server::Server;
 use encke_oracle::finding::{Finding, Kind};
 use encke_oracle::judge::check;
 use encke_oracle::run::{Logs, Rules, Span};
-
-/// Threads that publish.
-const PUBLISHERS: u64 = 4;
-
-/// Source addresses of each process of clients, so that ports in TIME_WAIT do not run out.
-const ADDRESSES: u8 = 16;
-
-/// How often the conductor looks around.
-const STEP: Duration = Duration::from_millis(50);
-
-/// A process of clients.
-struct Crowd {
-    child: Child,
-    stdin: ChildStdin,
-    log: PathBuf,
-    stops: Vec<Span>,
-}
-
-impl Crowd {
-    fn tell(&mut self, command: Command) -> Result<(), String> {
-        let line = serde_json::to_string(&command).map_err(text)?;
-        writeln!(self.stdin, "{line}").map_err(text)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<(), String> {
-        rustix::process::kill_process(Pid::from_child(&self.child), signal).map_err(text)
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Something that is stopped, and until when.
 #[derive(Clone, Copy)]
@@ -77,11 +38,7 @@ struct Conductor {
     rules: Rules,
     rng: Rng,
     server: Server,
-    crowds: Vec<Crowd>,
-    said: Receiver<(usize, Said)>,
-    /// Messages received, and clients waiting, as each process last said.
-    progress: Vec<(u64, u64)>,
-    finished: usize,
+    crowds: Crowds,
     begun: u64,
     /// The operator, if there are tokens.
     operator: Option<Operator>,
@@ -97,7 +54,6 @@ struct Conductor {
     upgrades: Upgrades,
     /// The file that says by how much the server's wall clock is wrong.
     clock: PathBuf,
-    told_at: u64,
     deeds: Deeds,
     logs: Logs,
     findings: Vec<Finding>,
@@ -114,6 +70,9 @@ fn text(error: impl ToString) -> String {
 
 /// Makes a run and prints what came of it; whether every promise was kept.
 pub fn run(plan: &Plan) -> Result<bool, String> {
+    if plan.nodes.is_some() {
+        return super::cluster::run(plan);
+    }
     net::raise_file_limit();
     let seed = plan
         .seed
@@ -126,12 +85,26 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
     outcome
 }
 
+/// The number of a run, which its messages and tokens have.
+pub(super) fn run_number(seed: u64) -> u32 {
+    (seed % 0xffff) as u32 + 1
+}
+
+/// The channels of a run that began at this time.
+pub(super) fn channels(plan: &Plan, begun: u64) -> Channels {
+    Channels {
+        count: plan.channels,
+        begun,
+        every: if plan.soak { 5_000_000 } else { 2_000_000 },
+    }
+}
+
 impl Conductor {
     fn start(plan: &Plan, seed: u64, dir: &Path) -> Result<Conductor, String> {
         let rules = plan.rules();
         let clock = dir.join("clock");
         step_clock(&clock, 0)?;
-        let run = Conductor::run_number(seed);
+        let run = run_number(seed);
         let operator = plan.has_tokens().then(|| Operator::new(run, dir, rules));
         let operator = operator.transpose()?;
         let settings = operator.as_ref().map(|_| operator::settings(dir));
@@ -144,16 +117,27 @@ impl Conductor {
         )?;
         let server = Server::start(description, None, None)?;
         let begun = now_us();
-        let (say, said) = mpsc::channel();
+        let channels = channels(plan, begun);
+        let control = match operator {
+            Some(_) => server.second,
+            None => server.address,
+        };
+        let crowds = Crowds::start(&Common {
+            plan,
+            run,
+            seed,
+            servers: vec![server.address],
+            controls: vec![control],
+            key: operator.as_ref().map(|operator| operator.newest_key),
+            channels,
+            dir,
+        })?;
         let mut conductor = Conductor {
             plan: plan.clone(),
             rules,
             rng: Rng::with_seed(seed),
             server,
-            crowds: Vec::new(),
-            said,
-            progress: vec![(0, 0); plan.processes as usize],
-            finished: 0,
+            crowds,
             begun,
             operator,
             next_kick: begun + 1_000_000,
@@ -166,7 +150,6 @@ impl Conductor {
             next_clock_step: begun + 3_000_000,
             upgrades: Upgrades::new(plan.upgrade_every, begun),
             clock,
-            told_at: begun,
             deeds: Deeds::default(),
             logs: Logs {
                 keeps_history: plan.data_dir,
@@ -180,15 +163,7 @@ impl Conductor {
             let watch = Watch::new(pid, conductor.server.address, plan.samples.as_deref())?;
             conductor.watch = Some(watch);
         }
-        for place in 0..plan.processes {
-            let config = conductor.crowd_config(seed, place, dir);
-            conductor.start_crowd(place as usize, &config, say.clone())?;
-        }
         Ok(conductor)
-    }
-
-    fn run_number(seed: u64) -> u32 {
-        (seed % 0xffff) as u32 + 1
     }
 
     /// Where no token is asked for.
@@ -199,101 +174,21 @@ impl Conductor {
         }
     }
 
-    fn channels(&self) -> Channels {
-        let every = if self.plan.soak { 5_000_000 } else { 2_000_000 };
-        Channels {
-            count: self.plan.channels,
-            begun: self.begun,
-            every,
-        }
-    }
-
-    fn crowd_config(&self, seed: u64, place: u32, dir: &Path) -> Config {
-        let Plan {
-            clients, processes, ..
-        } = self.plan;
-        let first = clients * place / processes;
-        let from = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 9, place as u8, last + 1));
-        Config {
-            run: Conductor::run_number(seed),
-            seed,
-            server: self.server.address,
-            control: self.control(),
-            key: self.operator.as_ref().map(|operator| operator.newest_key),
-            from: from.collect(),
-            first_client: first,
-            clients: clients * (place + 1) / processes - first,
-            channels: self.channels(),
-            is_gentle: self.plan.soak,
-            calmness: if self.plan.soak { 10.0 } else { 1.0 },
-            log: dir.join(format!("clients-{place}")),
-        }
-    }
-
-    fn start_crowd(
-        &mut self,
-        place: usize,
-        config: &Config,
-        say: Sender<(usize, Said)>,
-    ) -> Result<(), String> {
-        let program = std::env::current_exe().map_err(text)?;
-        let mut child = Process::new(program)
-            .arg("clients")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(text)?;
-        let (stdin, stdout) = child
-            .stdin
-            .take()
-            .zip(child.stdout.take())
-            .ok_or("no pipes")?;
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let said = serde_json::from_str(&line);
-                // Nobody listens any more once the run is over.
-                if said.is_ok_and(|said| say.send((place, said)).is_err()) {
-                    return;
-                }
-            }
-        });
-        let mut crowd = Crowd {
-            child,
-            stdin,
-            log: config.log.clone(),
-            stops: Vec::new(),
-        };
-        let line = serde_json::to_string(config).map_err(text)?;
-        writeln!(crowd.stdin, "{line}").map_err(text)?;
-        self.crowds.push(crowd);
-        Ok(())
-    }
-
     fn conduct(mut self, seed: u64) -> Result<bool, String> {
-        let (stop, total) = (AtomicBool::new(false), AtomicU64::new(0));
+        let total = AtomicU64::new(0);
+        let servers = [self.control()];
         let config = publisher::Config {
-            run: Conductor::run_number(seed),
+            run: run_number(seed),
             seed,
             place: 0,
-            server: self.control(),
-            channels: self.channels(),
-            rate: self.plan.rate / PUBLISHERS as f64,
+            servers: &servers,
+            channels: channels(&self.plan, self.begun),
+            rate: self.plan.rate,
             breaks: !self.plan.soak,
+            is_cluster: false,
         };
-        let memories = thread::scope(|scope| {
-            let publishers: Vec<_> = (0..PUBLISHERS)
-                .map(|place| {
-                    let (stop, total) = (&stop, &total);
-                    let config = publisher::Config { place, ..config };
-                    scope.spawn(move || publisher::publish(config, stop, total))
-                })
-                .collect();
-            let troubled = self.trouble(&total);
-            stop.store(true, Ordering::Relaxed);
-            let memories: Vec<Memory> = publishers.into_iter().flat_map(|p| p.join()).collect();
-            troubled.map(|()| memories)
-        })?;
-        self.settle(&total)?;
+        let memories = publish_during(config, &total, || self.trouble(&total))?;
+        self.logs.end = self.crowds.settle(&self.plan, &total)?;
         self.judge(seed, memories)
     }
 
@@ -309,7 +204,7 @@ impl Conductor {
         while now_us() < self.begun + length {
             thread::sleep(STEP);
             let now = now_us();
-            self.listen(total);
+            self.crowds.listen(total);
             self.stop_and_go(now)?;
             if self.server_stop.is_none() {
                 self.operate(now)?;
@@ -347,8 +242,8 @@ impl Conductor {
         if self.crowd_stop.is_some_and(|(_, stop)| now >= stop.until) {
             self.let_crowd_go()?;
         } else if self.crowd_stop.is_none() && now >= self.next_crowd_stop {
-            let place = self.rng.usize(0..self.crowds.len());
-            self.crowds[place].signal(Signal::STOP)?;
+            let place = self.rng.usize(0..self.crowds.count());
+            self.crowds.signal(place, Signal::STOP)?;
             let until = now + self.rng.u64(200_000..4_000_000);
             self.crowd_stop = Some((place, Stop { begun: now, until }));
             self.next_crowd_stop = until + self.rng.u64(500_000..5_000_000);
@@ -379,9 +274,7 @@ impl Conductor {
             operator.reload(&self.server, are_awake)?;
             self.deeds.reloads += 1;
             self.deeds.rotations += u32::from(are_awake);
-            for crowd in &mut self.crowds {
-                crowd.tell(Command::Key(operator.newest_key))?;
-            }
+            self.crowds.tell(&Command::Key(operator.newest_key))?;
             self.next_reload = now + self.rng.u64(1_000_000..4_000_000);
         }
         Ok(())
@@ -400,11 +293,12 @@ impl Conductor {
 
     fn let_crowd_go(&mut self) -> Result<(), String> {
         if let Some((place, stop)) = self.crowd_stop.take() {
-            self.crowds[place].signal(Signal::CONT)?;
-            self.crowds[place].stops.push(Span {
+            self.crowds.signal(place, Signal::CONT)?;
+            let span = Span {
                 from: stop.begun,
                 to: now_us(),
-            });
+            };
+            self.crowds.note_stop(place, span);
             self.crowds_run_since = now_us();
         }
         Ok(())
@@ -468,61 +362,8 @@ impl Conductor {
         Ok(())
     }
 
-    /// Takes in what the processes say.
-    fn listen(&mut self, total: &AtomicU64) {
-        while let Ok((place, said)) = self.said.try_recv() {
-            match said {
-                Said::Progress { messages, waiting } => self.progress[place] = (messages, waiting),
-                Said::Finished => self.finished += 1,
-            }
-        }
-        let interval = match io::stderr().is_terminal() {
-            true => 1_000_000,
-            false => 60_000_000,
-        };
-        if now_us() >= self.told_at + interval {
-            self.told_at = now_us();
-            let received: u64 = self.progress.iter().map(|(messages, _)| messages).sum();
-            let waiting: u64 = self.progress.iter().map(|(_, waiting)| waiting).sum();
-            eprintln!(
-                "{:5} s: {} published, {received} received, {waiting} clients waiting",
-                (self.told_at - self.begun) / 1_000_000,
-                total.load(Ordering::Relaxed),
-            );
-        }
-    }
-
-    /// Publishing has ended: the clients catch up, and leave.
-    fn settle(&mut self, total: &AtomicU64) -> Result<(), String> {
-        for crowd in &mut self.crowds {
-            crowd.tell(Command::Settle)?;
-        }
-        let settle = self.plan.settle.unwrap_or(self.plan.slack + 3.0);
-        let until = now_us() + (settle * 1e6) as u64;
-        while now_us() < until {
-            thread::sleep(STEP);
-            self.listen(total);
-        }
-        self.logs.end = now_us();
-        for crowd in &mut self.crowds {
-            crowd.tell(Command::Finish)?;
-        }
-        let deadline = now_us() + 30_000_000;
-        while self.finished < self.crowds.len() {
-            thread::sleep(STEP);
-            self.listen(total);
-            if now_us() > deadline {
-                return Err("clients do not finish".into());
-            }
-        }
-        Ok(())
-    }
-
     fn judge(mut self, seed: u64, memories: Vec<Memory>) -> Result<bool, String> {
-        for (place, crowd) in self.crowds.iter().enumerate() {
-            log_file::read(&mut self.logs, &crowd.log, place)?;
-            self.logs.client_stops.push(crowd.stops.clone());
-        }
+        self.crowds.read_logs(&mut self.logs)?;
         for memory in &memories {
             self.logs.publishes.extend_from_slice(&memory.publishes);
             self.logs.deletions.extend_from_slice(&memory.deletions);
@@ -544,7 +385,7 @@ impl Conductor {
 }
 
 /// Writes down by how many seconds the server's wall clock is wrong.
-fn step_clock(file: &Path, seconds: i64) -> Result<(), String> {
+pub(super) fn step_clock(file: &Path, seconds: i64) -> Result<(), String> {
     // In one step, as the file is read at any moment.
     let next = file.with_extension("next");
     fs::write(&next, format!("{seconds:+}\n")).map_err(text)?;

@@ -39,6 +39,8 @@ struct Crowd {
     clients: Vec<Client>,
     log: Log,
     input: Vec<u8>,
+    /// The nodes for new connections.
+    nodes: Vec<u32>,
     /// The conductor is gone.
     is_alone: bool,
     is_settled: bool,
@@ -101,7 +103,8 @@ impl Session for Crowd {
         let now = now_us();
         self.client(key).connected();
         self.client(key).stage = Stage::Idle;
-        self.log.add(key, now, Event::Connected);
+        let node = self.client(key).node;
+        self.log.add(key, now, Event::Connected(node));
         match self.leave_by {
             Some(_) => self.leave_in_order(driver, key, now),
             None => self.ask(driver, key),
@@ -171,6 +174,7 @@ impl Crowd {
                 failed: None,
             },
             input,
+            nodes: Vec::new(),
             is_alone: false,
             is_settled: false,
             tell_at: 0,
@@ -225,9 +229,10 @@ impl Crowd {
 
     fn obey(&mut self, driver: &mut Driver, command: Command) {
         let now = now_us();
-        if let Command::Key(key) = command {
-            self.config.key = Some(key);
-            return;
+        match command {
+            Command::Key(key) => return self.config.key = Some(key),
+            Command::Nodes(nodes) => return self.nodes = nodes,
+            Command::Settle | Command::Finish => {}
         }
         self.is_settled = true;
         for key in 0..self.config.clients {
@@ -310,9 +315,14 @@ impl Crowd {
             receive_buffer: client.is_narrow.then_some(NARROW_BYTES),
         };
         client.stage = Stage::Connecting;
+        client.node = match self.nodes.len() {
+            0 => client.rng.u32(0..self.config.servers.len() as u32),
+            count => self.nodes[client.rng.usize(0..count)],
+        };
+        let node = client.node as usize;
         let address = match self.has_tokens(key) {
-            true => self.config.server,
-            false => self.config.control,
+            true => self.config.servers[node],
+            false => self.config.controls[node],
         };
         driver.connect(key, from, address, options)
     }
@@ -321,7 +331,7 @@ impl Crowd {
         self.request.clear();
         self.renew(key);
         let client = &mut self.clients[key as usize];
-        let event = client.ask(&mut self.request, self.config.server);
+        let event = client.ask(&mut self.request, self.config.servers[client.node as usize]);
         client.stage = Stage::Waiting;
         let lapses = client.pass.as_ref().map(|pass| pass.expires_at);
         let now = now_us();
@@ -382,7 +392,7 @@ impl Crowd {
             75..85 if client.may_nudge() => {
                 client.is_nudged = true;
                 self.request.clear();
-                let host = self.config.server;
+                let host = self.config.servers[client.node as usize];
                 let _ = write!(
                     self.request,
                     "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"
@@ -458,7 +468,7 @@ impl Crowd {
         let event = match self.client(key).stage {
             Stage::Waiting => Event::Lost,
             Stage::Idle => Event::Ended,
-            Stage::Connecting => Event::Unreachable,
+            Stage::Connecting => Event::Unreachable(self.clients[key as usize].node),
             Stage::Leaving => Event::Left,
             Stage::Away => return,
         };

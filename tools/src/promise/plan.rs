@@ -13,6 +13,13 @@ pub(super) const LINGER_MS: u64 = 50;
 /// How long a drain lasts, in seconds.
 pub(super) const DRAIN: u64 = 1;
 
+/// What the nodes of a cluster publish through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineKind {
+    /// redis-server, and redis-sentinel for the faults that need it.
+    Redis,
+}
+
 /// Clients of encke, and what it promises them on a bad day. Exit code 1 if it did not keep a
 /// promise.
 #[derive(Clone, Debug, Args)]
@@ -59,6 +66,26 @@ pub struct Plan {
     /// either way
     #[arg(long, value_name = "FILE")]
     pub faketime: Option<PathBuf>,
+    /// Nodes of a cluster, in place of one server. Each fault has a run of its own, with the
+    /// troubles of its kind alone
+    #[arg(long, requires = "engine", conflicts_with_all = ["data_dir", "kills", "upgrade_every", "soak"],
+        value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub nodes: Option<u32>,
+    /// What the nodes publish through; it is started here
+    #[arg(long, requires = "nodes")]
+    pub engine: Option<EngineKind>,
+    /// The faults of a cluster, or the beginnings of their names, such as f9; or `all`
+    #[arg(
+        long = "fault",
+        value_name = "NAME",
+        requires = "nodes",
+        default_value = "f1"
+    )]
+    pub faults: Vec<String>,
+    /// After each run without a finding: falsifies its logs in several ways, each of which must be
+    /// found
+    #[arg(long, requires = "nodes")]
+    pub prove: bool,
     /// How long clients may catch up at the end, in seconds [default: the slack and 3 s]
     #[arg(long)]
     pub settle: Option<f64>,

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Config {
     pub(super) run: u32,
     pub(super) seed: u64,
-    pub(super) server: SocketAddrV4,
-    /// Where no token is asked for: the address of those who have none.
-    pub(super) control: SocketAddrV4,
+    /// The address of each node; of one where there is no cluster.
+    pub(super) servers: Vec<SocketAddrV4>,
+    /// Where no token is asked for: the addresses for those who have none.
+    pub(super) controls: Vec<SocketAddrV4>,
     /// The newest key for tokens; without it nobody has one.
     pub(super) key: Option<u64>,
     pub(super) from: Vec<Ipv4Addr>,
@@ -42,8 +43,10 @@ impl Channels {
 }
 
 /// A command to a process of clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Command {
+    /// New connections go to these nodes, as a balancer would have it; to any if there are none.
+    Nodes(Vec<u32>),
     /// New tokens are signed with the key of this number.
     Key(u64),
     /// All clients only receive from now on.

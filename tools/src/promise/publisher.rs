@@ -23,6 +23,10 @@ use encke_oracle::run::{Deletion, Outcome, Publish, Span};
 /// How long an answer may take: longer than anything that is done to the server.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How much later than its response a deletion may still be done that a cluster has not answered
+/// with success, in microseconds.
+const LATE_DELETION_US: u64 = 60_000_000;
+
 /// How often a publish with a key is tried.
 const TRIES: usize = 8;
 
@@ -31,17 +35,20 @@ const NUMBERS: u64 = 1 << 40;
 
 /// The settings of a publisher.
 #[derive(Clone, Copy)]
-pub(super) struct Config {
+pub(super) struct Config<'a> {
     pub(super) run: u32,
     pub(super) seed: u64,
     /// Which of the publishers it is.
     pub(super) place: u64,
-    pub(super) server: SocketAddrV4,
+    /// The address of each node; of one where there is no cluster.
+    pub(super) servers: &'a [SocketAddrV4],
     pub(super) channels: Channels,
     /// Messages a second.
     pub(super) rate: f64,
     /// Whether it breaks connections.
     pub(super) breaks: bool,
+    /// Whether the servers are nodes of a cluster.
+    pub(super) is_cluster: bool,
 }
 
 /// A publisher's log.
@@ -81,9 +88,14 @@ struct PublishedBatch {
 }
 
 struct Publisher<'a> {
-    config: Config,
+    config: Config<'a>,
     rng: Rng,
+    /// The kept connection.
     stream: Option<TcpStream>,
+    /// The node that it connected to last.
+    node: usize,
+    /// The status of the last response.
+    status: u16,
     memory: Memory,
     messages: u64,
     batches: u64,
@@ -91,11 +103,13 @@ struct Publisher<'a> {
 }
 
 /// Publishes until told to stop; `total` counts messages accepted.
-pub(super) fn publish(config: Config, stop: &AtomicBool, total: &AtomicU64) -> Memory {
+pub(super) fn publish(config: Config<'_>, stop: &AtomicBool, total: &AtomicU64) -> Memory {
     let mut publisher = Publisher {
         rng: Rng::with_seed(config.seed ^ (config.place + 1)),
         config,
         stream: None,
+        node: 0,
+        status: 0,
         memory: Memory::default(),
         messages: 0,
         batches: 0,
@@ -182,6 +196,7 @@ impl Publisher<'_> {
             keyed: false,
             outcome: Outcome::Unknown,
             again: None,
+            node: 0,
         };
         (publish, String::from_utf8_lossy(&text).into_owned())
     }
@@ -222,6 +237,7 @@ impl Publisher<'_> {
             }
         }
         publish.done = now_us();
+        publish.node = self.node as u32;
         if is_keyed
             && matches!(publish.outcome, Outcome::Accepted(_))
             && self.rng.u8(0..5) == 0
@@ -272,6 +288,7 @@ impl Publisher<'_> {
         let done = now_us();
         for (place, publish) in publishes.iter_mut().enumerate() {
             (publish.begun, publish.done) = (begun, done);
+            publish.node = self.node as u32;
             publish.outcome = match &answer {
                 Answer::Accepted(ids) => ids
                     .get(place)
@@ -309,9 +326,13 @@ impl Publisher<'_> {
         let done = now_us();
         for (place, publish) in publishes.iter_mut().enumerate() {
             publish.done = done;
+            publish.node = self.node as u32;
             publish.outcome = match ids.get(place) {
                 Some(&id) => Outcome::Accepted(id),
-                None if place < written && !is_whole => Outcome::Unknown,
+                // A node may have sent on more lines than it has answered.
+                None if place < written && (!is_whole || self.config.is_cluster) => {
+                    Outcome::Unknown
+                }
                 None => Outcome::Refused,
             };
         }
@@ -329,7 +350,7 @@ impl Publisher<'_> {
         manner: Manner,
         written: &mut usize,
     ) -> (Vec<Id>, bool) {
-        let host = self.config.server;
+        let host = self.host();
         let head = format!(
             "POST /publish?lines=1&ack=1 HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
@@ -374,8 +395,12 @@ impl Publisher<'_> {
         let channel = self.any_channel();
         let target = format!("/channels/{}", channel_name(self.config.run, channel));
         let from = now_us();
+        self.status = 0;
         self.attempt("DELETE", &target, "", "", Manner::Properly);
-        let to = now_us();
+        let mut to = now_us();
+        if self.config.is_cluster && self.status != 204 {
+            to += LATE_DELETION_US;
+        }
         let span = Span { from, to };
         self.memory.deletions.push(Deletion { channel, span });
         1
@@ -389,14 +414,13 @@ impl Publisher<'_> {
         body: &str,
         manner: Manner,
     ) -> Answer {
-        let host = self.config.server;
-        let length = body.len();
-        let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\n\r\n"
-        );
         let Ok(mut stream) = self.stream() else {
             return Answer::Refused;
         };
+        let (host, length) = (self.host(), body.len());
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Length: {length}\r\n\r\n"
+        );
         let request = head + body;
         let sent = match manner {
             Manner::Half => &request[..request.len() - 1 - length / 2],
@@ -424,20 +448,30 @@ impl Publisher<'_> {
                     None => Answer::Unknown,
                 }
             }
-            Ok((_, _, closes)) => {
+            Ok((status, body, closes)) => {
+                self.status = status;
                 self.stream = (!closes).then_some(stream);
-                Answer::Refused
+                match is_in_doubt(status, &body) {
+                    true => Answer::Unknown,
+                    false => Answer::Refused,
+                }
             }
             Err(_) => Answer::Unknown,
         }
     }
 
-    /// The kept connection, or a new one.
+    fn host(&self) -> SocketAddrV4 {
+        self.config.servers[self.node]
+    }
+
+    /// The kept connection, or a new one, to any node.
     fn stream(&mut self) -> io::Result<TcpStream> {
-        if let Some(stream) = self.stream.take() {
+        let stays = !self.config.is_cluster || self.rng.u8(0..8) > 0;
+        if let Some(stream) = self.stream.take().filter(|_| stays) {
             return Ok(stream);
         }
-        let stream = TcpStream::connect(self.config.server)?;
+        self.node = self.rng.usize(0..self.config.servers.len());
+        let stream = TcpStream::connect_timeout(&self.host().into(), PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -458,6 +492,11 @@ fn acknowledged(body: &[u8], is_whole: bool) -> (Vec<Id>, bool) {
         }
     }
     (ids, is_whole && has_end)
+}
+
+/// Whether a response says that it is not known whether the message was accepted.
+fn is_in_doubt(status: u16, body: &[u8]) -> bool {
+    status == 503 && String::from_utf8_lossy(body).contains("may have been accepted")
 }
 
 /// The ids of an answer to a publish or a batch.

@@ -75,7 +75,7 @@ impl Totals {
                 self.clients += 1;
                 *doing = Doing::default();
             }
-            Event::Connected => self.connections += 1,
+            Event::Connected(_) => self.connections += 1,
             Event::Asked {
                 transport,
                 since,
@@ -106,7 +106,7 @@ impl Totals {
             Event::Left => self.left += 1,
             Event::Lost => self.lost += 1,
             Event::Ended => self.ended += 1,
-            Event::Unreachable => self.unreachable += 1,
+            Event::Unreachable(_) => self.unreachable += 1,
             Event::Refused(_) => self.refused += 1,
             Event::Lapses(_) => self.by_token += 1,
             Event::Unauthorized { .. } => self.unauthorized += 1,
@@ -197,7 +197,7 @@ pub(super) fn print(seed: u64, logs: &Logs, verdict: &Verdict, deeds: &Deeds) {
     print_findings(verdict);
 }
 
-fn print_findings(verdict: &Verdict) {
+pub(super) fn print_findings(verdict: &Verdict) {
     if verdict.findings.is_empty() {
         println!("no promise was broken");
         return;

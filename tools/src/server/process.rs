@@ -230,7 +230,7 @@ fn kill_all(root: u32) {
 
 /// Unused ports, below those that the kernel gives to connections: or those of thousands
 /// of clients would be in a server's way.
-fn free_ports<const COUNT: usize>() -> io::Result<[SocketAddrV4; COUNT]> {
+pub(crate) fn free_ports<const COUNT: usize>() -> io::Result<[SocketAddrV4; COUNT]> {
     let first = (net::now_ns() / 1_000 % u64::from(PORTS)) as u16;
     let ports = (0..PORTS).map(|step| FIRST_PORT + (first + step) % PORTS);
     // Held until all are found.

@@ -1,0 +1,339 @@
+//! A run with one fault: starts everything, does the fault again and again, lets all come to rest,
+//! and has the logs judged.
+//!
+//! Owns the processes, and the order of these steps.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::thread;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::fault::Fault;
+use super::health::{self, Health, Said};
+use super::nodes::{Node, fake_clock};
+use super::redis::Redis;
+use super::report::Report;
+use super::{plant, report};
+use crate::net::now_ns;
+use crate::promise::conduct::{channels, run_number, step_clock};
+use crate::promise::crowds::{Common, Crowds, STEP};
+use crate::promise::operator::ask;
+use crate::promise::plan::{LINGER_MS, Plan};
+use crate::promise::protocol::Command;
+use crate::promise::publisher::{self, Memory};
+use crate::promise::publishers::publish_during;
+use crate::promise::summary;
+use encke_oracle::cluster::Cluster;
+use encke_oracle::finding::{Finding, Kind, Verdict};
+use encke_oracle::judge::check;
+use encke_oracle::run::{Logs, Rules, Span};
+
+/// How long all runs well before the first fault, in microseconds.
+const WARM_UP_US: u64 = 4_000_000;
+
+/// How long nodes may take to be ready, at the start and after the last fault, in microseconds.
+const READY_WITHIN_US: u64 = 30_000_000;
+
+/// How long messages may be delayed after a fault is over, in microseconds: nodes connect again
+/// after a random time, and agree on what is lost.
+pub(super) const AFTERMATH_US: u64 = 8_000_000;
+
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    pub(super) rounds: u32,
+    /// From the beginning of each fault until its cause was over.
+    pub(super) faults: Vec<Span>,
+    /// When nodes could not hear Redis.
+    pub(super) deaf: Vec<(u32, Span)>,
+    /// What that excuses.
+    pub(super) cluster: Cluster,
+}
+
+/// A run under way.
+pub(super) struct Conductor<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) fault: Fault,
+    pub(super) rng: Rng,
+    pub(super) redis: Redis,
+    pub(super) redis_clock: std::path::PathBuf,
+    pub(super) nodes: Vec<Node>,
+    pub(super) done: Done,
+    pub(super) published: &'a AtomicU64,
+    health: Health,
+    crowds: Crowds,
+    /// The nodes that new connections go to.
+    open: Vec<u32>,
+    rules: Rules,
+    begun: u64,
+}
+
+pub(super) fn now_us() -> u64 {
+    now_ns() / 1_000
+}
+
+/// All that is published stays in history, so that no gap has a reason but a fault.
+fn rules(plan: &Plan, fault: Fault) -> Rules {
+    let hour = 3_600_000_000;
+    Rules {
+        history_messages: 1_000_000,
+        // Clocks that are stepped change ages.
+        history_age: match fault.fakes_clocks() {
+            (false, false) => hour,
+            _ => 24 * 10 * hour,
+        },
+        heartbeat: 2_000_000,
+        linger: LINGER_MS * 1_000,
+        slack: (plan.slack * 1e6) as u64,
+    }
+}
+
+/// Makes a run with a fault in a directory, and prints its line and what was found; whether every
+/// promise was kept.
+pub(super) fn run(plan: &Plan, fault: Fault, seed: u64, dir: &Path) -> Result<bool, String> {
+    let published = AtomicU64::new(0);
+    let conductor = Conductor::start(plan, fault, seed, dir, &published)?;
+    conductor.conduct(seed)
+}
+
+impl<'a> Conductor<'a> {
+    fn start(
+        plan: &'a Plan,
+        fault: Fault,
+        seed: u64,
+        dir: &Path,
+        published: &'a AtomicU64,
+    ) -> Result<Conductor<'a>, String> {
+        let rules = rules(plan, fault);
+        let redis_clock = dir.join("clock-redis");
+        step_clock(&redis_clock, 0)?;
+        let count = plan.nodes.unwrap_or(1);
+        for number in 0..count {
+            step_clock(&dir.join(format!("clock-{number}")), 0)?;
+        }
+        let prefix = match fault.fakes_clocks() {
+            (_, true) => fake_clock(plan, &redis_clock)?,
+            _ => Vec::new(),
+        };
+        let redis = Redis::start(fault, dir, &prefix)?;
+        let nodes = (0..count).map(|number| Node::start(number, fault, (plan, rules), &redis, dir));
+        let nodes = nodes.collect::<Result<Vec<Node>, String>>()?;
+        let addresses: Vec<_> = nodes.iter().map(|node| node.server.address).collect();
+        let health = Health::start(&addresses);
+        wait_until_ready(&health, nodes.len(), || {
+            nodes.iter().map(|node| node.server.output()).collect()
+        })?;
+        let begun = now_us();
+        let crowds = Crowds::start(&Common {
+            plan,
+            run: run_number(seed),
+            seed,
+            servers: addresses.clone(),
+            controls: addresses,
+            key: None,
+            channels: channels(plan, begun),
+            dir,
+        })?;
+        Ok(Conductor {
+            plan,
+            fault,
+            rng: Rng::with_seed(seed),
+            redis,
+            redis_clock,
+            nodes,
+            done: Done::default(),
+            published,
+            health,
+            crowds,
+            open: Vec::new(),
+            rules,
+            begun,
+        })
+    }
+
+    fn conduct(mut self, seed: u64) -> Result<bool, String> {
+        let addresses: Vec<_> = self.nodes.iter().map(|node| node.server.address).collect();
+        let config = publisher::Config {
+            run: run_number(seed),
+            seed,
+            place: 0,
+            servers: &addresses,
+            channels: channels(self.plan, self.begun),
+            rate: self.plan.rate.max(self.fault.min_rate()),
+            breaks: true,
+            is_cluster: true,
+        };
+        let published = self.published;
+        let memories = publish_during(config, published, || self.trouble())?;
+        let end = self.crowds.settle(self.plan, published)?;
+        self.judge(end, memories)
+    }
+
+    /// Does the fault again and again, until the time is over, and waits for all to be well.
+    fn trouble(&mut self) -> Result<(), String> {
+        let until = self.begun + self.plan.microseconds();
+        self.pause(WARM_UP_US)?;
+        while now_us() < until {
+            self.act()?;
+            self.done.rounds += 1;
+            self.pause(self.fault.calm_us())?;
+            for node in &mut self.nodes {
+                if let Ok(Some(status)) = node.server.ended() {
+                    let output = node.server.output();
+                    return Err(format!("a node ended by itself: {status}\n{output}"));
+                }
+            }
+        }
+        wait_until_ready(&self.health, self.nodes.len(), Vec::new).or(Ok(()))
+    }
+
+    /// Lets time pass, in microseconds.
+    pub(super) fn pause(&mut self, time_us: u64) -> Result<(), String> {
+        let until = now_us() + time_us;
+        loop {
+            self.look_around()?;
+            let left = until.saturating_sub(now_us());
+            if left == 0 {
+                return Ok(());
+            }
+            thread::sleep(STEP.min(Duration::from_micros(left)));
+        }
+    }
+
+    /// Takes in what processes say, and sends new clients to the nodes that are ready.
+    fn look_around(&mut self) -> Result<(), String> {
+        self.crowds.listen(self.published);
+        let ready = self.health.ready();
+        if ready != self.open {
+            self.crowds.tell(&Command::Nodes(ready.clone()))?;
+            self.open = ready;
+        }
+        Ok(())
+    }
+
+    /// Waits until a node is ready, or not any more.
+    pub(super) fn wait_for(&mut self, node: u32, is_ready: bool) -> Result<(), String> {
+        let until = now_us() + READY_WITHIN_US;
+        while self.health.ready().contains(&node) != is_ready {
+            if now_us() > until {
+                let output = self.nodes[node as usize].server.output();
+                return Err(format!(
+                    "node {node} has not become ready: {is_ready}\n{output}"
+                ));
+            }
+            self.pause(STEP.as_micros() as u64)?;
+        }
+        self.look_around()
+    }
+
+    fn judge(mut self, end: u64, memories: Vec<Memory>) -> Result<bool, String> {
+        for (node, spans) in self
+            .nodes
+            .iter_mut()
+            .map(|node| &mut node.spans)
+            .enumerate()
+        {
+            let nodes = &mut self.done.cluster.nodes;
+            nodes.resize_with(nodes.len().max(node + 1), Vec::new);
+            nodes[node] = std::mem::take(spans);
+        }
+        let mut logs = Logs {
+            cluster: Some(self.done.cluster.clone()),
+            end,
+            ..Logs::default()
+        };
+        self.crowds.read_logs(&mut logs)?;
+        for memory in &memories {
+            logs.publishes.extend_from_slice(&memory.publishes);
+            logs.deletions.extend_from_slice(&memory.deletions);
+        }
+        let retold = self.retold();
+        let records = self.health.finish();
+        let mut verdict = check(&logs, self.rules);
+        verdict
+            .findings
+            .extend(health::judge(&records, &self.done.deaf));
+        verdict.findings.extend(panics(&self.nodes));
+        let report = Report::new(self.fault, &self.done, &logs, &verdict, (retold, &records));
+        println!("{report}");
+        let is_kept = tell(&verdict, &self.nodes);
+        if !is_kept || !self.plan.prove {
+            return Ok(is_kept);
+        }
+        let judge = |logs: &Logs| check(logs, self.rules);
+        let may_lose = self.fault.may_lose();
+        Ok(plant::prove(&logs, may_lose, judge) && prove_health(&records, &self.done))
+    }
+
+    /// Entries that nodes have told again, as far as those know that run now.
+    fn retold(&self) -> u64 {
+        let of = |node: &Node| {
+            let metrics = ask(node.server.address, "GET", "/metrics").ok()?;
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("encke_engine_retold_total "))?;
+            line.parse::<f64>().ok()
+        };
+        self.nodes.iter().filter_map(of).sum::<f64>() as u64
+    }
+}
+
+/// Waits until so many nodes are ready; `output` is what they wrote.
+fn wait_until_ready(
+    health: &Health,
+    count: usize,
+    output: impl FnOnce() -> Vec<String>,
+) -> Result<(), String> {
+    let until = now_us() + READY_WITHIN_US;
+    while health.ready().len() < count {
+        if now_us() > until {
+            let output = output().join("\n");
+            return Err(format!("only {:?} are ready\n{output}", health.ready()));
+        }
+        thread::sleep(STEP);
+    }
+    Ok(())
+}
+
+fn panics(nodes: &[Node]) -> Vec<Finding> {
+    let outputs = nodes.iter().map(|node| node.server.output());
+    let panicked = outputs.filter(|output| output.contains("panicked"));
+    panicked
+        .map(|output| Finding::of_publish(Kind::Dropped, output))
+        .collect()
+}
+
+/// Prints what was found; whether nothing was.
+fn tell(verdict: &Verdict, nodes: &[Node]) -> bool {
+    if verdict.findings.is_empty() {
+        return true;
+    }
+    for (place, term) in verdict.terms.iter().enumerate() {
+        println!("term{} is {term}", place + 1);
+    }
+    summary::print_findings(verdict);
+    for (number, node) in nodes.iter().enumerate() {
+        println!(
+            "node {number} wrote:\n{}",
+            report::last_lines(&node.server.output())
+        );
+    }
+    false
+}
+
+/// Whether a node that is deaf and says that it is ready would be found.
+fn prove_health(records: &[Vec<Said>], done: &Done) -> bool {
+    let mut forged = records.to_vec();
+    for said in forged.iter_mut().flatten() {
+        said.is_ready = true;
+    }
+    let longest = done.deaf.iter().map(|(_, span)| span.to - span.from).max();
+    if longest.is_none_or(|longest| longest < 2 * super::nodes::READY_US + AFTERMATH_US) {
+        return true;
+    }
+    let is_found = !health::judge(&forged, &done.deaf).is_empty();
+    println!("planted: a deaf node is ready: {}", plant::found(is_found));
+    is_found
+}

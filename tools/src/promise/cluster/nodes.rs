@@ -1,0 +1,151 @@
+//! The nodes of a cluster: processes of encke with one `--engine`.
+//!
+//! Owns their settings, processes and proxies, and when each was away or stopped.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::fault::{Fault, Topology};
+use super::proxy::Proxy;
+use super::redis::Redis;
+use crate::net::now_ns;
+use crate::promise::plan::{DRAIN, Plan};
+use crate::server::{Description, Server};
+use encke_oracle::run::{Rules, Span};
+
+/// `--engine-ready`, in microseconds: how long a node that hears nothing is ready.
+pub(super) const READY_US: u64 = 3_000_000;
+
+/// `--engine-patience`.
+const PATIENCE: &str = "5s";
+
+/// How long a drain may take beyond its time, in microseconds.
+const DRAIN_SLACK_US: u64 = 10_000_000;
+
+/// A node.
+pub(super) struct Node {
+    pub(super) server: Server,
+    /// The proxy between it and Redis, if there is a single server of that.
+    pub(super) proxy: Option<Proxy>,
+    /// When it was away or stopped.
+    pub(super) spans: Vec<Span>,
+    /// The file that says by how much its wall clock is wrong.
+    pub(super) clock: Option<PathBuf>,
+}
+
+fn now_us() -> u64 {
+    now_ns() / 1_000
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+impl Node {
+    /// Starts the node with this number.
+    pub(super) fn start(
+        number: u32,
+        fault: Fault,
+        (plan, rules): (&Plan, Rules),
+        redis: &Redis,
+        dir: &Path,
+    ) -> Result<Node, String> {
+        let to = redis.servers[0].address;
+        let proxy = match fault.topology() {
+            Topology::Single => Some(Proxy::start(to).map_err(text)?),
+            Topology::Sentinel => None,
+        };
+        let url = redis.url(proxy.as_ref().map_or(to, |proxy| proxy.address));
+        let (fakes_clock, _) = fault.fakes_clocks();
+        let clock = fakes_clock.then(|| dir.join(format!("clock-{number}")));
+        let prefix = clock.as_ref().map(|clock| fake_clock(plan, clock));
+        let prefix = prefix.transpose()?.unwrap_or_default();
+        let description = describe(number, fault, rules, &url, prefix)?;
+        Ok(Node {
+            server: Server::start(description, None, None)?,
+            proxy,
+            spans: Vec::new(),
+            clock,
+        })
+    }
+
+    /// Kills it, or drains it and waits for its end. Returns when that began.
+    pub(super) fn end(&mut self, by_force: bool) -> Result<u64, String> {
+        let from = now_us();
+        let signal = match by_force {
+            true => Signal::KILL,
+            false => Signal::TERM,
+        };
+        self.server.signal(signal).map_err(text)?;
+        let deadline = from + DRAIN * 1_000_000 + DRAIN_SLACK_US;
+        while self.server.ended().map_err(text)?.is_none() {
+            if now_us() > deadline {
+                let output = self.server.output();
+                return Err(format!("a node did not end within its drain\n{output}"));
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(from)
+    }
+
+    /// Starts it again; it was away since a time.
+    pub(super) fn start_again(&mut self, from: u64) -> Result<(), String> {
+        self.server.start_again()?;
+        let to = now_us();
+        self.spans.push(Span { from, to });
+        Ok(())
+    }
+}
+
+/// The words before the command of a process whose wall clock is wrong by what a file says.
+pub(super) fn fake_clock(plan: &Plan, clock: &Path) -> Result<Vec<String>, String> {
+    let library = plan.faketime.as_ref();
+    let library = library.ok_or("this fault needs --faketime, the library of libfaketime")?;
+    Ok(vec![
+        "env".into(),
+        format!("LD_PRELOAD={}", library.display()),
+        format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
+        "FAKETIME_NO_CACHE=1".into(),
+        // The monotonic clock cannot be stepped.
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
+    ])
+}
+
+/// encke as a node, with all the history of a run.
+fn describe(
+    number: u32,
+    fault: Fault,
+    rules: Rules,
+    url: &str,
+    prefix: Vec<String>,
+) -> Result<Description, String> {
+    let text = include_str!("../../../servers/encke.toml");
+    let mut description: Description = toml::from_str(text).map_err(|error| error.to_string())?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = program.with_file_name("encke").display().to_string();
+    let mut command = prefix;
+    command.push(program);
+    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
+    for (option, value) in [
+        ("--listen", "127.0.0.1:{port}".into()),
+        ("--log", "info".into()),
+        ("--history-messages", rules.history_messages.to_string()),
+        ("--history-age", seconds(rules.history_age)),
+        ("--history-bytes", "256M".into()),
+        ("--history-total-bytes", "512M".into()),
+        ("--heartbeat", seconds(rules.heartbeat)),
+        ("--drain", format!("{DRAIN}s")),
+        ("--engine", url.into()),
+        ("--engine-ready", seconds(READY_US)),
+        ("--engine-patience", PATIENCE.into()),
+        ("--engine-log-bytes", fault.log_bytes().into()),
+        ("--node", format!("node-{number}")),
+    ] {
+        command.extend([option.into(), value]);
+    }
+    description.command = command;
+    Ok(description)
+}

@@ -1,0 +1,213 @@
+//! Falsified logs, to see that the judge finds what is wrong with them.
+//!
+//! Owns the falsifications: each takes the logs of a run that kept its promises, and does to them
+//! what a node with a certain fault would have done.
+
+use encke_oracle::finding::{Kind, Verdict};
+use encke_oracle::log::{Entry, Event, Receipt};
+use encke_oracle::run::{Logs, Outcome};
+
+/// A falsification: its name, what does it, and what the judge must find.
+struct Plant {
+    name: &'static str,
+    /// Changes the logs; false if the run has nothing that can be changed so.
+    change: fn(&mut Logs) -> bool,
+    kind: Kind,
+    /// Whether a fault that may lose excuses it.
+    is_excusable: bool,
+}
+
+const PLANTS: [Plant; 6] = [
+    Plant {
+        name: "a node skips an entry",
+        change: skip,
+        kind: Kind::Lost,
+        is_excusable: true,
+    },
+    Plant {
+        name: "a node applies an entry twice",
+        change: repeat,
+        kind: Kind::Twice,
+        is_excusable: false,
+    },
+    Plant {
+        name: "a node has another order",
+        change: swap,
+        kind: Kind::OutOfOrder,
+        is_excusable: false,
+    },
+    Plant {
+        name: "an id has another content on one node",
+        change: exchange,
+        kind: Kind::OneIdForTwo,
+        is_excusable: false,
+    },
+    Plant {
+        name: "a key is forgotten",
+        change: forget_key,
+        kind: Kind::PublishedTwice,
+        is_excusable: true,
+    },
+    Plant {
+        name: "a gap where nothing is lost",
+        change: tell_gap,
+        kind: Kind::Groundless,
+        is_excusable: true,
+    },
+];
+
+/// What a line says of a falsification.
+pub(super) fn found(is_found: bool) -> &'static str {
+    match is_found {
+        true => "found",
+        false => "NOT FOUND",
+    }
+}
+
+/// Falsifies the logs of a run in every way, and prints whether the judge found it; whether it
+/// always did. With `may_lose`, those are left out that the fault of the run excuses.
+pub(super) fn prove(logs: &Logs, may_lose: bool, judge: impl Fn(&Logs) -> Verdict) -> bool {
+    let mut are_found = true;
+    for plant in PLANTS {
+        let mut forged = logs.clone();
+        if may_lose && plant.is_excusable || !(plant.change)(&mut forged) {
+            println!("planted: {}: not possible in this run", plant.name);
+            continue;
+        }
+        let is_found = judge(&forged).by_kind().contains_key(&plant.kind);
+        println!("planted: {}: {}", plant.name, found(is_found));
+        are_found &= is_found;
+    }
+    are_found
+}
+
+fn message(entry: &Entry) -> Option<&Receipt> {
+    match &entry.event {
+        Event::Message(receipt) => Some(receipt),
+        _ => None,
+    }
+}
+
+/// The first client, and place in its log, with two messages that follow each other, of which
+/// something holds.
+fn pair(logs: &Logs, is_it: impl Fn(&Receipt, &Receipt) -> bool) -> Option<(usize, usize)> {
+    logs.clients.iter().enumerate().find_map(|(client, log)| {
+        let place = log.windows(2).position(|two| {
+            let pair = message(&two[0]).zip(message(&two[1]));
+            pair.is_some_and(|(one, next)| is_it(one, next))
+        })?;
+        Some((client, place))
+    })
+}
+
+/// Leaves the first of two messages of a channel out, where a publisher was answered for it.
+fn skip(logs: &mut Logs) -> bool {
+    let is_accepted = |receipt: &Receipt| {
+        let mut publishes = logs.publishes.iter();
+        publishes.any(|publish| publish.outcome == Outcome::Accepted(receipt.id))
+    };
+    let found = pair(logs, |one, next| {
+        one.channel == next.channel && is_accepted(one)
+    });
+    let Some((client, place)) = found else {
+        return false;
+    };
+    logs.clients[client].remove(place);
+    true
+}
+
+fn repeat(logs: &mut Logs) -> bool {
+    let Some((client, place)) = pair(logs, |_, _| true) else {
+        return false;
+    };
+    let entry = logs.clients[client][place].clone();
+    logs.clients[client].insert(place + 1, entry);
+    true
+}
+
+fn swap(logs: &mut Logs) -> bool {
+    let Some((client, place)) = pair(logs, |one, next| one.id != next.id) else {
+        return false;
+    };
+    let log = &mut logs.clients[client];
+    let (one, next) = (log[place].event.clone(), log[place + 1].event.clone());
+    (log[place].event, log[place + 1].event) = (next, one);
+    true
+}
+
+/// Gives a message the content of the next one.
+fn exchange(logs: &mut Logs) -> bool {
+    let Some((client, place)) = pair(logs, |one, next| one.number != next.number) else {
+        return false;
+    };
+    let next = message(&logs.clients[client][place + 1]).copied();
+    if let (Event::Message(receipt), Some(next)) = (&mut logs.clients[client][place].event, next) {
+        *receipt = Receipt {
+            id: receipt.id,
+            ..next
+        };
+    }
+    true
+}
+
+/// Has a publish with a key answered with another id when it is repeated.
+fn forget_key(logs: &mut Logs) -> bool {
+    let newest = logs
+        .publishes
+        .iter()
+        .filter_map(|publish| match publish.outcome {
+            Outcome::Accepted(id) => Some(id),
+            _ => None,
+        });
+    let Some(newest) = newest.max() else {
+        return false;
+    };
+    let is_deleted = |channel: u32| {
+        let mut deletions = logs.deletions.iter();
+        deletions.any(|deletion| deletion.channel == channel)
+    };
+    let place = logs.publishes.iter().position(|publish| {
+        let is_accepted = matches!(publish.outcome, Outcome::Accepted(_));
+        publish.keyed && is_accepted && !is_deleted(publish.channel)
+    });
+    let Some(place) = place else {
+        return false;
+    };
+    let mut other = newest;
+    other.seq += 1_000;
+    logs.publishes[place].again = Some(other);
+    true
+}
+
+/// Has a stream told a gap between two messages of one channel that was never deleted.
+fn tell_gap(logs: &mut Logs) -> bool {
+    let followed = |client: usize, place: usize| {
+        let log = &logs.clients[client][..place];
+        let channels = log.iter().rev().find_map(|entry| match &entry.event {
+            Event::Begin(channels) => Some(channels.clone()),
+            _ => None,
+        });
+        channels.unwrap_or_default()
+    };
+    let is_calm = |channels: &[u32]| {
+        let mut deletions = logs.deletions.iter();
+        !deletions.any(|deletion| channels.contains(&deletion.channel))
+    };
+    let found = (0..logs.clients.len()).find_map(|client| {
+        let log = &logs.clients[client];
+        let place = log.windows(2).enumerate().position(|(place, two)| {
+            let are_messages = two.iter().all(|entry| message(entry).is_some());
+            are_messages && is_calm(&followed(client, place))
+        })?;
+        Some((client, place))
+    });
+    let Some((client, place)) = found else {
+        return false;
+    };
+    let mut entry = logs.clients[client][place].clone();
+    if let Event::Message(receipt) = &entry.event {
+        entry.event = Event::Gap(receipt.id);
+    }
+    logs.clients[client].insert(place + 1, entry);
+    true
+}

@@ -1,0 +1,239 @@
+//! The processes of clients, as their conductor sees them.
+//!
+//! Owns their start, what is said to them and by them, when they were stopped, and the files of
+//! their logs. What the clients do is in `crowd`.
+
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command as Process, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use super::log_file;
+use super::plan::Plan;
+use super::protocol::{Channels, Command, Config, Said};
+use crate::net::now_ns;
+use encke_oracle::run::{Logs, Span};
+
+/// Source addresses of each process of clients, so that ports in TIME_WAIT do not run out.
+const ADDRESSES: u8 = 16;
+
+/// How often the conductor looks around.
+pub(super) const STEP: Duration = Duration::from_millis(50);
+
+/// How long clients may take to leave, in microseconds.
+const LEAVE_US: u64 = 30_000_000;
+
+/// A process of clients.
+struct Crowd {
+    child: Child,
+    stdin: ChildStdin,
+    log: PathBuf,
+    stops: Vec<Span>,
+}
+
+impl Crowd {
+    fn tell(&mut self, command: &Command) -> Result<(), String> {
+        let line = serde_json::to_string(command).map_err(text)?;
+        writeln!(self.stdin, "{line}").map_err(text)
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// All processes of clients.
+pub(super) struct Crowds {
+    crowds: Vec<Crowd>,
+    say: Sender<(usize, Said)>,
+    said: Receiver<(usize, Said)>,
+    /// Messages received, and clients waiting, as each process last said.
+    progress: Vec<(u64, u64)>,
+    finished: usize,
+    begun: u64,
+    told_at: u64,
+}
+
+/// What all processes of clients have in common.
+pub(super) struct Common<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) run: u32,
+    pub(super) seed: u64,
+    pub(super) servers: Vec<SocketAddrV4>,
+    pub(super) controls: Vec<SocketAddrV4>,
+    pub(super) key: Option<u64>,
+    pub(super) channels: Channels,
+    pub(super) dir: &'a Path,
+}
+
+fn now_us() -> u64 {
+    now_ns() / 1_000
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+impl Crowds {
+    /// Starts all processes that the plan asks for.
+    pub(super) fn start(common: &Common<'_>) -> Result<Crowds, String> {
+        let (say, said) = mpsc::channel();
+        let begun = common.channels.begun;
+        let mut crowds = Crowds {
+            crowds: Vec::new(),
+            say,
+            said,
+            progress: vec![(0, 0); common.plan.processes as usize],
+            finished: 0,
+            begun,
+            told_at: begun,
+        };
+        for place in 0..common.plan.processes {
+            crowds.start_one(&config(common, place))?;
+        }
+        Ok(crowds)
+    }
+
+    fn start_one(&mut self, config: &Config) -> Result<(), String> {
+        let program = std::env::current_exe().map_err(text)?;
+        let mut child = Process::new(program)
+            .arg("clients")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(text)?;
+        let (stdin, stdout) = child
+            .stdin
+            .take()
+            .zip(child.stdout.take())
+            .ok_or("no pipes")?;
+        let (place, say) = (self.crowds.len(), self.say.clone());
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let said = serde_json::from_str(&line);
+                // Nobody listens any more once the run is over.
+                if said.is_ok_and(|said| say.send((place, said)).is_err()) {
+                    return;
+                }
+            }
+        });
+        let mut crowd = Crowd {
+            child,
+            stdin,
+            log: config.log.clone(),
+            stops: Vec::new(),
+        };
+        let line = serde_json::to_string(config).map_err(text)?;
+        writeln!(crowd.stdin, "{line}").map_err(text)?;
+        self.crowds.push(crowd);
+        Ok(())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.crowds.len()
+    }
+
+    /// Tells all processes something.
+    pub(super) fn tell(&mut self, command: &Command) -> Result<(), String> {
+        self.crowds
+            .iter_mut()
+            .try_for_each(|crowd| crowd.tell(command))
+    }
+
+    pub(super) fn signal(&self, place: usize, signal: Signal) -> Result<(), String> {
+        let pid = Pid::from_child(&self.crowds[place].child);
+        rustix::process::kill_process(pid, signal).map_err(text)
+    }
+
+    /// A process was stopped.
+    pub(super) fn note_stop(&mut self, place: usize, span: Span) {
+        self.crowds[place].stops.push(span);
+    }
+
+    /// Takes in what the processes say, and tells people now and then; `published` counts messages
+    /// accepted.
+    pub(super) fn listen(&mut self, published: &AtomicU64) {
+        while let Ok((place, said)) = self.said.try_recv() {
+            match said {
+                Said::Progress { messages, waiting } => self.progress[place] = (messages, waiting),
+                Said::Finished => self.finished += 1,
+            }
+        }
+        let interval = match io::stderr().is_terminal() {
+            true => 1_000_000,
+            false => 60_000_000,
+        };
+        if now_us() >= self.told_at + interval {
+            self.told_at = now_us();
+            let received: u64 = self.progress.iter().map(|(messages, _)| messages).sum();
+            let waiting: u64 = self.progress.iter().map(|(_, waiting)| waiting).sum();
+            eprintln!(
+                "{:5} s: {} published, {received} received, {waiting} clients waiting",
+                (self.told_at - self.begun) / 1_000_000,
+                published.load(Ordering::Relaxed),
+            );
+        }
+    }
+
+    /// Publishing has ended: the clients catch up, and leave. Returns when they began to leave.
+    pub(super) fn settle(&mut self, plan: &Plan, published: &AtomicU64) -> Result<u64, String> {
+        self.tell(&Command::Settle)?;
+        let settle = plan.settle.unwrap_or(plan.slack + 3.0);
+        let until = now_us() + (settle * 1e6) as u64;
+        while now_us() < until {
+            thread::sleep(STEP);
+            self.listen(published);
+        }
+        let end = now_us();
+        self.tell(&Command::Finish)?;
+        while self.finished < self.crowds.len() {
+            thread::sleep(STEP);
+            self.listen(published);
+            if now_us() > end + LEAVE_US {
+                return Err("clients do not finish".into());
+            }
+        }
+        Ok(end)
+    }
+
+    /// Adds what the clients wrote down, and when they were stopped.
+    pub(super) fn read_logs(&self, logs: &mut Logs) -> Result<(), String> {
+        for (place, crowd) in self.crowds.iter().enumerate() {
+            log_file::read(logs, &crowd.log, place)?;
+            logs.client_stops.push(crowd.stops.clone());
+        }
+        Ok(())
+    }
+}
+
+fn config(common: &Common<'_>, place: u32) -> Config {
+    let Plan {
+        clients, processes, ..
+    } = *common.plan;
+    let first = clients * place / processes;
+    let from = (0..ADDRESSES).map(|last| Ipv4Addr::new(127, 9, place as u8, last + 1));
+    Config {
+        run: common.run,
+        seed: common.seed,
+        servers: common.servers.clone(),
+        controls: common.controls.clone(),
+        key: common.key,
+        from: from.collect(),
+        first_client: first,
+        clients: clients * (place + 1) / processes - first,
+        channels: common.channels,
+        is_gentle: common.plan.soak,
+        calmness: if common.plan.soak { 10.0 } else { 1.0 },
+        log: common.dir.join(format!("clients-{place}")),
+    }
+}
