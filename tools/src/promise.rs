@@ -7,6 +7,7 @@
 //! changed and whose connections are ended (`operator`). Each keeps a log; the crate `encke-oracle`
 //! judges the logs. `soak` watches memory and counters of a long run.
 
+mod answer;
 mod client;
 mod cluster;
 mod conduct;

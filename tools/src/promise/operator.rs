@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::answer::read_answer;
 use super::pass::{secret, subject};
-use super::publisher::read_answer;
 use crate::net::now_ns;
 use crate::server::Server;
 use encke_oracle::run::Rules;

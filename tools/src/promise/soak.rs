@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::publisher::{Memory as Publisher, read_answer};
+use super::answer::read_answer;
+use super::publisher::Memory as Publisher;
 use super::summary::Totals;
 use crate::measure::Memory;
 use crate::net::now_ns;

@@ -135,9 +135,9 @@ impl Conductor<'_> {
         self.pause(TAIL_US)?;
         let from = now_us();
         self.redis.servers[master].kill()?;
+        self.redis.servers[replica].tell("CONFIG SET masterauth \"\"")?;
         self.redis.wait_for_master(replica)?;
         self.note_deaf(from);
-        self.redis.servers[replica].tell("CONFIG SET masterauth \"\"")?;
         self.redis.servers[master].start_again()?;
         self.redis.wait_for_replica(master)
     }

@@ -114,7 +114,9 @@ impl<'a> Conductor<'a> {
             step_clock(&dir.join(format!("clock-{number}")), 0)?;
         }
         let prefix = match fault.fakes_clocks() {
-            (_, true) => fake_clock(plan, &redis_clock)?,
+            // The allocator of Redis asks for the time before libfaketime can tell it. Where libc
+            // comes first, its allocator is used.
+            (_, true) => fake_clock(plan, &redis_clock, ":libc.so.6")?,
             _ => Vec::new(),
         };
         let redis = Redis::start(fault, dir, &prefix)?;

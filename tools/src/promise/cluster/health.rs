@@ -21,6 +21,9 @@ const EVERY: Duration = Duration::from_millis(100);
 /// How long a node may take to answer.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
 
+/// A node that was ready at one of so many last questions is ready: one answer may be late.
+const LAST: usize = 20;
+
 /// How long a deaf node may be ready beyond `--engine-ready`, in microseconds: a second, and what a
 /// busy machine adds.
 const SLACK_US: u64 = 2_000_000;
@@ -138,7 +141,11 @@ pub(super) fn judge(records: &[Vec<Said>], deaf: &[(u32, Span)]) -> Vec<Finding>
         }
     }
     for (node, record) in records.iter().enumerate() {
-        if let Some(said) = record.last().filter(|said| !said.is_ready) {
+        let last = &record[record.len().saturating_sub(LAST)..];
+        if let Some(said) = last
+            .last()
+            .filter(|_| last.iter().all(|said| !said.is_ready))
+        {
             findings.push(Finding {
                 kind: Kind::Refused,
                 at: said.at,

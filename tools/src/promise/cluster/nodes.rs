@@ -61,7 +61,7 @@ impl Node {
         let url = redis.url(proxy.as_ref().map_or(to, |proxy| proxy.address));
         let (fakes_clock, _) = fault.fakes_clocks();
         let clock = fakes_clock.then(|| dir.join(format!("clock-{number}")));
-        let prefix = clock.as_ref().map(|clock| fake_clock(plan, clock));
+        let prefix = clock.as_ref().map(|clock| fake_clock(plan, clock, ""));
         let prefix = prefix.transpose()?.unwrap_or_default();
         let description = describe(number, fault, rules, &url, prefix)?;
         Ok(Node {
@@ -100,13 +100,14 @@ impl Node {
     }
 }
 
-/// The words before the command of a process whose wall clock is wrong by what a file says.
-pub(super) fn fake_clock(plan: &Plan, clock: &Path) -> Result<Vec<String>, String> {
+/// The words before the command of a process whose wall clock is wrong by what a file says. The
+/// library comes before `others`.
+pub(super) fn fake_clock(plan: &Plan, clock: &Path, others: &str) -> Result<Vec<String>, String> {
     let library = plan.faketime.as_ref();
     let library = library.ok_or("this fault needs --faketime, the library of libfaketime")?;
     Ok(vec![
         "env".into(),
-        format!("LD_PRELOAD={}", library.display()),
+        format!("LD_PRELOAD={}{others}", library.display()),
         format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
         "FAKETIME_NO_CACHE=1".into(),
         // The monotonic clock cannot be stepped.

@@ -211,3 +211,96 @@ fn tell_gap(logs: &mut Logs) -> bool {
     logs.clients[client].insert(place + 1, entry);
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use encke_oracle::cluster::Cluster;
+    use encke_oracle::id::Id;
+    use encke_oracle::judge::check;
+    use encke_oracle::log::{Since, Transport};
+    use encke_oracle::run::{Publish, Rules};
+
+    const SECOND: u64 = 1_000_000;
+
+    const RULES: Rules = Rules {
+        history_messages: 1_000,
+        history_age: 1_000 * SECOND,
+        heartbeat: 2 * SECOND,
+        linger: 50_000,
+        slack: SECOND,
+    };
+
+    /// Four messages with keys on one channel, in two terms, and a client that streams them.
+    fn logs() -> Logs {
+        let mut log = vec![
+            (1, Event::Begin([7].into())),
+            (2, Event::Connected(1)),
+            (
+                3,
+                Event::Asked {
+                    transport: Transport::Sse,
+                    since: Since::Now,
+                    hold_ms: 0,
+                },
+            ),
+            (4, Event::Cursor(Id::new(40, 0))),
+        ];
+        let ids = [(40, 1), (40, 2), (50, 1), (50, 2)].map(|(term, entry)| Id::new(term, entry));
+        let mut publishes = Vec::new();
+        for (number, id) in (1..).zip(ids) {
+            let at = number * SECOND;
+            publishes.push(Publish {
+                channel: 7,
+                number,
+                length: 100,
+                begun: at - 10,
+                done: at,
+                batch: 0,
+                keyed: true,
+                outcome: Outcome::Accepted(id),
+                again: None,
+                node: 0,
+            });
+            let receipt = Receipt {
+                id,
+                channel: 7,
+                number,
+                length: 100,
+            };
+            log.push((at, Event::Message(receipt)));
+        }
+        let entries = log.into_iter().map(|(at, event)| Entry {
+            client: 0,
+            at,
+            event,
+        });
+        Logs {
+            clients: vec![entries.collect()],
+            processes: vec![0],
+            client_stops: vec![Vec::new()],
+            publishes,
+            cluster: Some(Cluster::default()),
+            end: 5 * SECOND,
+            ..Logs::default()
+        }
+    }
+
+    #[test]
+    fn each_falsification_is_found_and_changes_a_good_run() {
+        let logs = logs();
+        let judge = |logs: &Logs| check(logs, RULES);
+        let verdict = judge(&logs);
+        assert!(verdict.findings.is_empty(), "{:#?}", verdict.findings);
+        assert_eq!(verdict.terms, ["00000014", "0000001e"]);
+        for plant in PLANTS {
+            let mut forged = logs.clone();
+            assert!((plant.change)(&mut forged), "{}", plant.name);
+            let kinds = judge(&forged).by_kind();
+            assert!(kinds.contains_key(&plant.kind), "{}: {kinds:?}", plant.name);
+        }
+        assert!(prove(&logs, false, judge));
+        // A judge that finds nothing does not pass.
+        assert!(!prove(&logs, false, |_| Verdict::default()));
+    }
+}

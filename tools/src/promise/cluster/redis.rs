@@ -14,10 +14,12 @@ use rustix::process::Signal;
 
 use super::fault::{Fault, Topology};
 use super::process::Process;
+use super::report::last_lines;
 use crate::server::free_ports;
 
-/// How long a server of Redis may take to start, or to promote a replica.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server of Redis may take to start, or to promote a replica: the Sentinels vote again
+/// after some seconds if they do not agree.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a command may take.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
@@ -161,6 +163,7 @@ impl Redis {
         wait_until("the replica was not promoted", || {
             self.servers[place].is_master()
         })
+        .map_err(|error| format!("{error}\n{}", self.state()))
     }
 
     /// Waits until a server is the replica of the other one.
@@ -169,6 +172,18 @@ impl Redis {
             let role = self.servers[place].ask("ROLE");
             role.is_ok_and(|role| role.contains("connected"))
         })
+        .map_err(|error| format!("{error}\n{}", self.state()))
+    }
+
+    /// What the servers and a Sentinel say, for a run that cannot go on.
+    fn state(&self) -> String {
+        let roles = self
+            .servers
+            .iter()
+            .map(|server| format!("{:?}", server.ask("ROLE")));
+        let sentinel = self.sentinels.first();
+        let watched = sentinel.map(|sentinel| last_lines(&sentinel.process.output()));
+        roles.chain(watched).collect::<Vec<_>>().join("\n")
     }
 }
 

@@ -1,0 +1,81 @@
+//! Responses to publishers and operators.
+//!
+//! Owns their reading from a blocking socket, and what ids they say.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::TcpStream;
+
+use encke_test_client::{Part, ResponseReader};
+use serde::Deserialize;
+
+use encke_oracle::id::Id;
+
+#[derive(Deserialize)]
+struct Published {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct PublishedBatch {
+    published: Vec<Published>,
+}
+
+/// The ids that acknowledgements say, and whether the line after them says that there are no more.
+pub(super) fn acknowledged(body: &[u8], is_whole: bool) -> (Vec<Id>, bool) {
+    let mut ids = Vec::new();
+    let mut has_end = false;
+    for line in body.split_inclusive(|&byte| byte == b'\n') {
+        match serde_json::from_slice::<Published>(line) {
+            Ok(published) => ids.extend(Id::parse(&published.id)),
+            // The summary, an error, or the response to a request that is refused as a whole.
+            Err(_) => has_end = serde_json::from_slice::<serde_json::Value>(line).is_ok(),
+        }
+    }
+    (ids, is_whole && has_end)
+}
+
+/// Whether a response says that it is not known whether the message was accepted.
+pub(super) fn is_in_doubt(status: u16, body: &[u8]) -> bool {
+    status == 503 && String::from_utf8_lossy(body).contains("may have been accepted")
+}
+
+/// The ids of an answer to a publish or a batch.
+pub(super) fn ids(body: &[u8]) -> Option<Vec<Id>> {
+    let published = match serde_json::from_slice::<PublishedBatch>(body) {
+        Ok(batch) => batch.published,
+        Err(_) => vec![serde_json::from_slice::<Published>(body).ok()?],
+    };
+    let ids = published.iter().map(|published| Id::parse(&published.id));
+    ids.collect()
+}
+
+/// Reads the next response on a connection, and returns its status, its body, and whether the
+/// connection ends.
+pub(super) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, Vec<u8>, bool)> {
+    let mut body = Vec::new();
+    let (code, closes) = read_body(stream, &mut body)?;
+    Ok((code, body, closes))
+}
+
+/// Reads the body of the next response as far as it comes, and returns the status of the response
+/// and whether the connection ends.
+pub(super) fn read_body(stream: &mut TcpStream, body: &mut Vec<u8>) -> io::Result<(u16, bool)> {
+    let mut responses = ResponseReader::without_extensions();
+    let mut buffer = [0; 16 << 10];
+    let (mut code, mut closes) = (0, false);
+    loop {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let mut bytes = &buffer[..length];
+        while let Some(part) = responses.next(&mut bytes).map_err(io::Error::other)? {
+            match part {
+                Part::Interim(_) => {}
+                Part::Head(head) => (code, closes) = (head.status, head.closes()),
+                Part::Body(data) => body.extend_from_slice(data),
+                Part::End => return Ok((code, closes)),
+            }
+        }
+    }
+}
