@@ -53,6 +53,8 @@ pub enum Kind {
     Dropped,
     /// A client was refused, or not let in, by a server that was up.
     Refused,
+    /// Nothing that is published arrives, long after a fault.
+    Stuck,
     /// Something that no client could make sense of.
     Nonsense,
     /// The server acted before or after a deadline of its settings.

@@ -258,9 +258,10 @@ impl<'a> Conductor<'a> {
             .findings
             .extend(health::judge(&records, &self.done.deaf));
         verdict.findings.extend(panics(&self.nodes));
+        verdict.findings.extend(report::stuck(&self.done, &logs));
         let report = Report::new(self.fault, &self.done, &logs, &verdict, (retold, &records));
         println!("{report}");
-        let is_kept = tell(&verdict, &self.nodes);
+        let is_kept = tell(&verdict, &self.done, &self.nodes);
         if !is_kept || !self.plan.prove {
             return Ok(is_kept);
         }
@@ -308,12 +309,15 @@ fn panics(nodes: &[Node]) -> Vec<Finding> {
 }
 
 /// Prints what was found; whether nothing was.
-fn tell(verdict: &Verdict, nodes: &[Node]) -> bool {
+fn tell(verdict: &Verdict, done: &Done, nodes: &[Node]) -> bool {
     if verdict.findings.is_empty() {
         return true;
     }
     for (place, term) in verdict.terms.iter().enumerate() {
         println!("term{} is {term}", place + 1);
+    }
+    for (round, Span { from, to }) in done.faults.iter().enumerate() {
+        println!("round {} from {from} to {to}", round + 1);
     }
     summary::print_findings(verdict);
     for (number, node) in nodes.iter().enumerate() {

@@ -1,11 +1,12 @@
 //! One line a fault, for people.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use super::conduct::Done;
 use super::fault::Fault;
 use super::health::{self, Said};
-use encke_oracle::finding::{Kind, Verdict};
+use encke_oracle::finding::{Finding, Kind, Verdict};
 use encke_oracle::run::{Logs, Outcome};
 
 /// The heads of the columns.
@@ -82,32 +83,53 @@ impl Report {
 
 /// See [`Report::back_ms`].
 fn times_until_delivery(done: &Done, logs: &Logs) -> (u64, u64) {
-    let begun_of = |number: u64| logs.publishes.iter().find(|p| p.number == number);
-    let mut times: Vec<u64> = Vec::new();
-    for fault in &done.faults {
-        let entries = logs.clients.iter().flatten();
-        let later = entries.filter(|entry| entry.at >= fault.to);
-        let mut first = u64::MAX;
-        for entry in later {
-            if entry.at >= first {
-                continue;
-            }
-            let is_new = |number| begun_of(number).is_some_and(|p| p.done >= fault.to);
-            if entry
-                .receipts()
-                .iter()
-                .any(|receipt| is_new(receipt.number))
-            {
-                first = entry.at;
-            }
-        }
-        if first < u64::MAX {
-            times.push((first - fault.to) / 1_000);
-        }
-    }
+    let times = done.faults.iter().zip(first_deliveries(done, logs));
+    let times = times.filter_map(|(fault, first)| Some((first? - fault.to) / 1_000));
+    let mut times: Vec<u64> = times.collect();
     times.sort_unstable();
     let middle = times.get(times.len() / 2).copied().unwrap_or(0);
     (middle, times.last().copied().unwrap_or(0))
+}
+
+/// For each fault, when the first message was received that was accepted after it.
+fn first_deliveries(done: &Done, logs: &Logs) -> Vec<Option<u64>> {
+    let accepted = logs.publishes.iter();
+    let accepted = accepted.filter(|publish| matches!(publish.outcome, Outcome::Accepted(_)));
+    let accepted_at: HashMap<u64, u64> = accepted.map(|p| (p.number, p.done)).collect();
+    let mut firsts = vec![None; done.faults.len()];
+    for entry in logs.clients.iter().flatten() {
+        let newest = entry.receipts().iter();
+        let newest = newest.filter_map(|receipt| accepted_at.get(&receipt.number));
+        let Some(&newest) = newest.max() else {
+            continue;
+        };
+        for (first, fault) in firsts.iter_mut().zip(&done.faults) {
+            let is_earlier = first.is_none_or(|first| entry.at < first);
+            if is_earlier && entry.at >= fault.to && newest >= fault.to {
+                *first = Some(entry.at);
+            }
+        }
+    }
+    firsts
+}
+
+/// The faults after which nothing arrived that was published, before the next one.
+pub(super) fn stuck(done: &Done, logs: &Logs) -> Vec<Finding> {
+    let next = done.faults.iter().skip(1).map(|fault| fault.from);
+    let ends = next.chain([logs.end]);
+    let rounds = done
+        .faults
+        .iter()
+        .zip(first_deliveries(done, logs))
+        .zip(ends);
+    let stuck = rounds.filter(|((_, first), end)| first.is_none_or(|first| first > *end));
+    stuck
+        .map(|((fault, first), _)| Finding {
+            kind: Kind::Stuck,
+            at: fault.to,
+            text: format!("nothing new arrived before the next fault, but at {first:?}"),
+        })
+        .collect()
 }
 
 impl fmt::Display for Report {
