@@ -3,6 +3,7 @@
 //!
 //! Invariant: a publish is `Refused` only if no attempt can have been accepted.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,6 +58,8 @@ pub(super) struct Memory {
     pub(super) deletions: Vec<Deletion>,
     /// Connections made.
     pub(super) connections: u64,
+    /// How often which response of a server that cannot serve came, and when last.
+    pub(super) refusals: BTreeMap<String, (u64, u64)>,
 }
 
 /// The outcome of one attempt.
@@ -439,6 +442,12 @@ impl Publisher<'_> {
             }
             Ok((status, body, closes)) => {
                 self.status = status;
+                if status >= 500 {
+                    let text = String::from_utf8_lossy(&body).into_owned();
+                    let (count, last) = self.memory.refusals.entry(text).or_default();
+                    *count += 1;
+                    *last = now_us();
+                }
                 self.stream = (!closes).then_some(stream);
                 match is_in_doubt(status, &body) {
                     true => Answer::Unknown,

@@ -262,6 +262,10 @@ impl<'a> Conductor<'a> {
         let report = Report::new(self.fault, &self.done, &logs, &verdict, (retold, &records));
         println!("{report}");
         let is_kept = tell(&verdict, &self.done, &self.nodes);
+        if !is_kept {
+            report::tell_refusals(&memories);
+            report::tell_readiness(&records);
+        }
         if !is_kept || !self.plan.prove {
             return Ok(is_kept);
         }

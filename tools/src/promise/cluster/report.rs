@@ -1,11 +1,12 @@
 //! One line a fault, for people.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::conduct::Done;
 use super::fault::Fault;
 use super::health::{self, Said};
+use crate::promise::publisher::Memory;
 use encke_oracle::finding::{Finding, Kind, Verdict};
 use encke_oracle::run::{Logs, Outcome};
 
@@ -163,6 +164,38 @@ impl fmt::Display for Report {
             0 => write!(f, "  kept"),
             _ => write!(f, "  {findings} BROKEN"),
         }
+    }
+}
+
+/// Prints which responses of servers that could not serve publishers had, how often, and when last.
+/// Those that differ in numbers alone are one.
+pub(super) fn tell_refusals(memories: &[Memory]) {
+    let mut all: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for (text, (count, last)) in memories.iter().flat_map(|memory| &memory.refusals) {
+        let digits = |each: &str| match each.parse::<u64>() {
+            Ok(_) if each.len() != 3 => "N".to_owned(),
+            _ => each.to_owned(),
+        };
+        let words: Vec<String> = text.split(' ').map(digits).collect();
+        let (counts, newest) = all.entry(words.join(" ")).or_default();
+        (*counts, *newest) = (*counts + count, (*newest).max(*last));
+    }
+    for (text, (count, last)) in all {
+        println!("publishers had {count} times, the last at {last}: {text}");
+    }
+}
+
+/// Prints when each node began and ceased to be ready.
+pub(super) fn tell_readiness(records: &[Vec<Said>]) {
+    for (node, record) in records.iter().enumerate() {
+        let changes = record
+            .windows(2)
+            .filter(|two| two[0].is_ready != two[1].is_ready);
+        let changes = changes.map(|two| match two[1].is_ready {
+            true => format!("ready {}", two[1].at),
+            false => format!("not {}", two[1].at),
+        });
+        println!("node {node}: {}", changes.collect::<Vec<_>>().join(", "));
     }
 }
 
