@@ -99,6 +99,7 @@ fn template_is_the_service_with_an_address_to_share() {
         [
             "Description=encke, a Comet server (%i)",
             "Environment=ENCKE_REUSE_PORT=true",
+            "Environment=ENCKE_NODE=%H-%i",
             "Environment=ENCKE_CONTROL=unix:/run/encke-%i/control.sock",
             "EnvironmentFile=-/etc/default/encke-%i",
             "RuntimeDirectory=encke-%i",

@@ -270,3 +270,20 @@ fn what_a_server_cannot_do_is_refused_with_the_reason() {
     assert!(!output.status.success(), "{output:?}");
     assert!(complaint.contains("passes polls on"), "{output:?}");
 }
+
+/// Where Redis is installed, and encke can be one of several nodes.
+#[test]
+fn nodes_keep_their_promise_while_redis_is_killed() {
+    build_encke();
+    let encke = Path::new(PROMISE).with_file_name("encke");
+    let help = Command::new(encke).arg("--help").output().unwrap();
+    let has_engine = String::from_utf8_lossy(&help.stdout).contains("--engine");
+    let redis = Command::new("redis-server").arg("--version").output();
+    if !has_engine || redis.is_err() {
+        return;
+    }
+    let options = "--nodes 2 --engine redis --fault f1 --prove --seconds 8 --channels 64";
+    let text = promises(options);
+    assert!(text.contains("\nf1 "), "{text}");
+    assert_eq!(text.matches(": found").count(), 6, "{text}");
+}

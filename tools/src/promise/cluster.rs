@@ -46,5 +46,8 @@ pub(super) fn run(plan: &Plan) -> Result<bool, String> {
         let _ = fs::remove_dir_all(&dir);
         is_kept &= report?;
     }
+    if is_kept {
+        println!("no promise was broken");
+    }
     Ok(is_kept)
 }
