@@ -45,7 +45,7 @@ enum Start {
 pub(super) struct Position {
     channels: Vec<Followed>,
     place: Option<Id>,
-    /// When it was told that, or asked without a cursor.
+    /// When it was first told that, or asked without a cursor.
     told_at: u64,
     start: Start,
     /// Whether it asked for the oldest there is, of which history may drop some in silence until
@@ -395,8 +395,11 @@ impl Position {
                 case.report(Kind::Rewound, text);
             }
         }
+        // A cursor that it had already says nothing new, whenever that is.
+        if self.place != Some(id) {
+            self.told_at = case.at;
+        }
         self.place = Some(id);
-        self.told_at = case.at;
     }
 
     /// Before the messages of a batch.

@@ -162,10 +162,10 @@ impl Conductor<'_> {
         let from = now_us();
         self.nodes[node].server.signal(Signal::KILL).map_err(text)?;
         self.redis.servers[0].kill()?;
-        let away = self.nodes[node].end(true)?;
+        self.nodes[node].end(true)?;
         self.pause(NOTICED_US)?;
         self.redis.servers[0].start_again()?;
-        self.nodes[node].start_again(away)?;
+        self.nodes[node].start_again(from)?;
         self.note_deaf(from);
         self.wait_for(node as u32, true)?;
         let (from, to) = (from.saturating_sub(IN_FLIGHT_US), now_us());
@@ -242,22 +242,22 @@ impl Conductor<'_> {
             self.redis.servers[0].tell("SAVE")?;
             self.pause(SNAPSHOT_AGE_US)?;
         }
+        let away = now_us();
         for node in &self.nodes {
             node.server.signal(Signal::KILL).map_err(text)?;
         }
         if is_rolled_back {
             self.redis.servers[0].kill()?;
         }
-        let mut away = Vec::new();
         for node in &mut self.nodes {
-            away.push(node.end(true)?);
+            node.end(true)?;
         }
         self.pause(NOTICED_US)?;
         if is_rolled_back {
             self.redis.servers[0].start_again()?;
         }
-        for (node, from) in self.nodes.iter_mut().zip(away) {
-            node.start_again(from)?;
+        for node in &mut self.nodes {
+            node.start_again(away)?;
         }
         for node in 0..self.nodes.len() {
             self.wait_for(node as u32, true)?;
