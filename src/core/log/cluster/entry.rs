@@ -302,11 +302,10 @@ impl<'e> Entry<'e> {
     pub fn read(bytes: &'e [u8]) -> Result<Entry<'e>, Unreadable> {
         let mut rest = Bytes(bytes);
         let tag = rest.byte().map_err(|_| Unreadable::Damaged)?;
-        let is_known = match tag {
-            MESSAGES | TERM | BEAT | ANSWER | RETOLD => true,
-            SETTLED | LOST | DELETE | CHECKPOINT => true,
-            _ => false,
-        };
+        let is_known = matches!(
+            tag,
+            MESSAGES | TERM | BEAT | ANSWER | RETOLD | SETTLED | LOST | DELETE | CHECKPOINT
+        );
         match (is_known, tag & MANDATORY != 0) {
             (true, _) => Entry::read_known(tag, rest).map_err(|_| Unreadable::Damaged),
             (false, true) => Err(Unreadable::Halt),

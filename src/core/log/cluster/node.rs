@@ -450,7 +450,9 @@ impl Node {
 
     pub(super) fn name(&self) -> &str {
         let name = &self.settings.name;
-        &name[..name.floor_char_boundary(MAX_NAME_BYTES)]
+        let fits = |end: &usize| *end <= MAX_NAME_BYTES;
+        let ends = name.char_indices().map(|(at, char)| at + char.len_utf8());
+        &name[..ends.take_while(fits).last().unwrap_or(0)]
     }
 
     /// Whether it has just started, and leaves it to others to open a term.

@@ -20,9 +20,9 @@ enum Kept {
 
 impl Kept {
     fn as_record(&self) -> Record<'_> {
-        match self {
-            &Kept::Entry { id, ref bytes } => Record::Entry { id, bytes },
-            &Kept::Blank { first, last } => Record::Blank { first, last },
+        match *self {
+            Kept::Entry { id, ref bytes } => Record::Entry { id, bytes },
+            Kept::Blank { first, last } => Record::Blank { first, last },
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `world` | what happens, and the rules |
+//! | `world`, `world::trouble`, `world::judge` | what happens, what goes wrong, and the rules |
 //! | `server` | a server that keeps the log |
 //! | `link` | a node and its connections |
 //! | `replica` | what a node has applied, and what its clients get |

@@ -1,0 +1,224 @@
+//! The troubles of a world: of connections, nodes, clocks and servers.
+
+use encke_core::log::cluster::Lane;
+
+use super::super::link::Break;
+use super::{CENSUS_MS, DAY_MS, Kind, MOURNING_MS, World};
+
+impl World {
+    fn cut(&mut self, number: u64, lane: Lane, how: Break, reconnect_ms: u64) {
+        let unix_ms = self.unix_ms();
+        let Some(peer) = self.peers.get_mut(&number) else {
+            return;
+        };
+        let later = peer.cut(
+            lane,
+            how,
+            &mut self.servers,
+            self.now,
+            reconnect_ms,
+            unix_ms,
+        );
+        // A connection keeps the order of what was sent.
+        let mut at = self.now;
+        for (server, command) in later {
+            at += self.chance.u64(0..1_000);
+            self.late.push((at, server, command));
+        }
+    }
+
+    /// All connections to a server break.
+    fn cut_all(&mut self, server: usize) {
+        self.late.retain(|(_, at, _)| *at != server);
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        for number in numbers {
+            if self.peers[&number].is_with(server) {
+                for lane in [Lane::Publish, Lane::Follow] {
+                    let reconnect_ms = self.chance.u64(0..1_500);
+                    self.cut(number, lane, Break::Before, reconnect_ms);
+                }
+            }
+        }
+    }
+
+    pub(super) fn trouble(&mut self) {
+        let what = self.chance.u8(0..12);
+        if self.kind == Kind::Forgetful && self.now < self.census_until && (4..9).contains(&what) {
+            return;
+        }
+        match what {
+            0 => self.step_a_clock(),
+            1..4 => self.break_connection(),
+            4 => self.stop_server(),
+            5 if self.peers.len() < 5 => self.add_peer(),
+            6 if self.peers.len() > 2 => self.leave(),
+            7 if self.peers.len() > 2 => self.kill_peer(),
+            8 => self.stall(),
+            9.. if self.kind != Kind::Calm && self.now >= self.mourning_until => self.forget(),
+            _ => {}
+        }
+    }
+
+    /// The clock of the server, or of a node, is set.
+    fn step_a_clock(&mut self) {
+        let skew_ms = self.chance.u64(0..2 * DAY_MS);
+        match self.some_peer().filter(|_| self.chance.bool()) {
+            Some(number) => {
+                let peer = self.peers.get_mut(&number).expect("it is there");
+                peer.skew_ms = skew_ms;
+            }
+            None => self.skew_ms = skew_ms,
+        }
+    }
+
+    fn break_connection(&mut self) {
+        let Some(number) = self.some_peer() else {
+            return;
+        };
+        let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
+        let lane = [Lane::Publish, Lane::Follow][self.chance.usize(0..2)];
+        let reconnect_ms = self.chance.u64(0..1_500);
+        self.note(|_| format!("node {number}: {lane:?} breaks"));
+        self.cut(number, lane, how, reconnect_ms);
+    }
+
+    fn stop_server(&mut self) {
+        let ms = match self.kind {
+            Kind::Wild => self.chance.u64(0..9_000),
+            _ => self.chance.u64(0..2_000),
+        };
+        self.note(|_| format!("the server stops for {ms} ms"));
+        self.servers[self.current].stopped_until = self.now + ms;
+    }
+
+    fn leave(&mut self) {
+        if let Some(number) = self.some_peer() {
+            self.note(|_| format!("node {number} leaves"));
+            self.peers
+                .get_mut(&number)
+                .expect("it is there")
+                .node
+                .leave();
+        }
+    }
+
+    fn kill_peer(&mut self) {
+        let Some(number) = self.some_peer() else {
+            return;
+        };
+        self.note(|_| format!("node {number} dies"));
+        if self.kind != Kind::Wild {
+            self.mourning_until = self.now + MOURNING_MS;
+        }
+        let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
+        self.cut(number, Lane::Publish, how, 0);
+        self.remove_peer(number);
+    }
+
+    pub(super) fn remove_peer(&mut self, number: u64) {
+        let peer = self.peers.remove(&number).expect("it is there");
+        let counts = *peer.node.counts();
+        self.tally.retold += counts.retold;
+        self.tally.resent += counts.resent;
+        self.tally.terms += counts.terms;
+        self.tally.losses_some += counts.losses_some;
+        self.tally.losses_all += counts.losses_all;
+        self.tickets.retain(|(peer, _), _| *peer != number);
+        self.check_contents(&peer);
+    }
+
+    fn stall(&mut self) {
+        let ms = match self.kind {
+            Kind::Wild => self.chance.u64(0..12_000),
+            _ => self.chance.u64(0..800),
+        };
+        if let Some(number) = self.some_peer() {
+            self.note(|_| format!("node {number} stalls for {ms} ms"));
+            self.peers
+                .get_mut(&number)
+                .expect("it is there")
+                .stalled_until = self.now + ms;
+        }
+    }
+
+    /// The server forgets something, or another one takes its place.
+    fn forget(&mut self) {
+        let run = self.next_run;
+        self.next_run += 1;
+        self.census_until = self.now + CENSUS_MS;
+        let most = if self.kind == Kind::Wild { 14 } else { 8 };
+        let what = self.chance.u8(0..most);
+        self.note(|_| format!("the server forgets: {what}, run {run}"));
+        let server = &mut self.servers[self.current];
+        let some = self.chance.usize(0..40);
+        match what {
+            0 => server.flush(),
+            1 => server.delete_log(),
+            2 => server.restart(run),
+            3 | 4 => {
+                server.flush();
+                server.restart(run);
+            }
+            5 => {
+                server.lose_tail(some);
+                server.restart(run);
+            }
+            6 | 7 => return self.fail_over(run, some, false),
+            8 | 9 => return self.fail_over(run, some, true),
+            10 => server.trim(some),
+            11 => server.remove(some),
+            12 => {
+                server.is_full = !server.is_full;
+                return;
+            }
+            _ => server.forget_keys(),
+        }
+        if (2..6).contains(&what) {
+            self.cut_all(self.current);
+        }
+    }
+
+    /// A replica takes the place of the server. Some nodes may stay with the old one.
+    fn fail_over(&mut self, run: u64, lost: usize, is_split: bool) {
+        let mut server = self.servers[self.current].clone();
+        server.lose_tail(lost);
+        server.restart(run);
+        server.place = self.servers.len() as u64 % 64;
+        let old = self.current;
+        self.servers.push(server);
+        self.current = self.servers.len() - 1;
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        for number in numbers {
+            if is_split && self.chance.bool() {
+                self.peers.get_mut(&number).expect("it is there").sits_with = Some(old);
+                continue;
+            }
+            for lane in [Lane::Publish, Lane::Follow] {
+                let reconnect_ms = self.chance.u64(0..1_500);
+                let how = if is_split {
+                    Break::After
+                } else {
+                    Break::Before
+                };
+                self.cut(number, lane, how, reconnect_ms);
+            }
+        }
+        if !is_split {
+            self.cut_all(old);
+        }
+    }
+
+    /// Nodes that stayed with an old server come to the current one.
+    pub(super) fn reunite(&mut self) {
+        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        for number in numbers {
+            let peer = self.peers.get_mut(&number).expect("it is there");
+            if peer.sits_with.take().is_some() {
+                for lane in [Lane::Publish, Lane::Follow] {
+                    let reconnect_ms = self.chance.u64(0..1_500);
+                    self.cut(number, lane, Break::Before, reconnect_ms);
+                }
+            }
+        }
+    }
+}
