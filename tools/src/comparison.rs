@@ -13,6 +13,7 @@ pub use table::{heading, reasons, row as table_row};
 use serde::{Deserialize, Serialize};
 
 use crate::conductor::Mode;
+use crate::nodes::Figure;
 use crate::report::Report;
 
 /// One thing known.
@@ -44,6 +45,8 @@ pub enum Line {
     },
     /// A run by itself, as swarm prints it.
     Alone(Box<Report>),
+    /// A figure of several nodes.
+    Figure(Box<Figure>),
 }
 
 /// The runs of one server in one row.
@@ -77,6 +80,8 @@ pub struct Comparison {
     pub servers: Vec<String>,
     /// Rows, in the order in which they began.
     pub rows: Vec<Results>,
+    /// Figures of several nodes.
+    pub figures: Vec<Figure>,
 }
 
 impl Comparison {
@@ -109,6 +114,7 @@ impl Comparison {
                 }
                 self.add(&report.title(), *report);
             }
+            Line::Figure(figure) => self.figures.push(*figure),
             Line::Left {
                 row,
                 server,

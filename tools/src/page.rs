@@ -44,6 +44,7 @@ pub fn render(comparison: &Comparison) -> String {
                 (memory(comparison))
                 (delays(comparison))
                 (tables::main(comparison))
+                (tables::nodes(comparison))
                 (tables::details(comparison))
                 (caveats(comparison))
             }

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::scale::short;
 use crate::comparison::{Comparison, Results, median};
 use crate::measure::Delays;
+use crate::nodes::Figure;
 use crate::report::{Parked, Report};
 
 /// Each row, each server, and the marks.
@@ -64,6 +65,62 @@ fn main_row(row: &Results, servers: &[String]) -> Markup {
                     "≤ " (short(mark)) " " (row.measure.mark_unit()) " "
                 }
                 @match encke.and_then(|place| row.is_reached(place)) {
+                    Some(true) => span.ok { "reached" },
+                    Some(false) => span.missed { "missed" },
+                    None => {},
+                }
+            }
+        }
+    }
+}
+
+/// The figures of several nodes.
+pub(super) fn nodes(comparison: &Comparison) -> Markup {
+    if comparison.figures.is_empty() {
+        return html! {};
+    }
+    html! {
+        h2 { "Several nodes over Redis" }
+        p {
+            "The middle of all rounds, beside a node that is alone or what is named, and the \
+             middle of what the rounds say of the two."
+        }
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "" }
+                        th { "beside" }
+                        th { "several nodes" }
+                        th { "compared" }
+                        th { "mark" }
+                    }
+                }
+                tbody { @for figure in &comparison.figures { (nodes_row(figure)) } }
+            }
+        }
+    }
+}
+
+fn nodes_row(figure: &Figure) -> Markup {
+    html! {
+        tr {
+            th { (figure.figure) ", " (figure.unit) }
+            @match figure.beside() {
+                Some(value) => td {
+                    (short(value))
+                    @if figure.beside_of != "alone" { small { " " (figure.beside_of) } }
+                },
+                None => td.none { "–" },
+            }
+            @match figure.nodes() {
+                Some(value) => td { (short(value)) small { " " (figure.range_text()) } },
+                None => td.none { "–" },
+            }
+            td { (figure.result_text()) @if !figure.note.is_empty() { small { " " (figure.note) } } }
+            td {
+                (figure.mark_text()) " "
+                @match figure.is_reached() {
                     Some(true) => span.ok { "reached" },
                     Some(false) => span.missed { "missed" },
                     None => {},

@@ -13,6 +13,7 @@ use clap::Parser;
 use encke_tools::comparison::{self, Comparison, Line, Measure, ROWS, Row};
 use encke_tools::conductor::Plan;
 use encke_tools::machine::{Machine, command_line};
+use encke_tools::nodes;
 use encke_tools::page;
 use encke_tools::report::Report;
 use encke_tools::server::Description;
@@ -95,6 +96,12 @@ fn show(options: &Options) -> Result<(), String> {
         println!("{}", comparison::table_row(row, &comparison.servers));
     }
     print!("{}", comparison::reasons(&comparison));
+    if !comparison.figures.is_empty() {
+        println!("{}", nodes::heading());
+    }
+    for figure in &comparison.figures {
+        println!("{}", figure.line());
+    }
     write_page(options, &comparison)
 }
 

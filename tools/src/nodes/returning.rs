@@ -1,0 +1,71 @@
+//! Many clients come to another node with their cursors, and receive what they have missed.
+
+use super::Plan;
+use super::figure::{Bound, Compared, Figure};
+use super::load::Load;
+use super::node::{publish, start_ready};
+use super::publishing::{cpu_ns, order};
+use super::redis::Redis;
+use crate::net::now_ns;
+use std::time::{Duration, Instant};
+
+/// Channels over which they are spread.
+const CHANNELS: u32 = 100;
+
+/// How many return a second, what each costs the node, and what Redis is asked for it.
+pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>, String> {
+    let mut redis = Redis::start(None)?;
+    let alone = start_ready("alone", None, None, &[])?;
+    let a = start_ready("a", Some(&redis), None, &[])?;
+    let b = start_ready("b", Some(&redis), None, &[])?;
+    let name = format!(
+        "{} clients return to another node, clients a second",
+        plan.clients
+    );
+    let mut rate = Figure::new(&name, "1/s", Compared::Ratio).with_mark(Bound::AtLeast(0.97));
+    let mut cpu = Figure::new("  processor time of the node each", "µs", Compared::Ratio);
+    let mut commands = Figure::new("  commands to Redis meanwhile", "1/s", Compared::More)
+        .with_note("beside: by two nodes to which nobody comes, for their beats");
+    commands.beside_of = "nobody returns".into();
+    for round in 0..plan.repeats {
+        for place in order(round) {
+            let [to, at] = [[&alone, &alone], [&a, &b]][place];
+            let cursor = publish(to.address, "other", "before")?;
+            let mut load = Load::new()?;
+            load.publishers(to.address, 1)?;
+            for channel in 0..CHANNELS {
+                load.publish(channel, 100)?;
+            }
+            load.settle()?;
+            if place == 1 {
+                let (asked, begun) = (redis.commands()?, Instant::now());
+                std::thread::sleep(Duration::from_secs(2));
+                let each = (redis.commands()? - asked) as f64 / begun.elapsed().as_secs_f64();
+                commands.beside.push(each);
+            }
+            let (busy, asked, begun) = (cpu_ns(at), redis.commands()?, now_ns());
+            load.subscribe(at.address, plan.clients, CHANNELS, Some(&cursor))?;
+            load.until_received(u64::from(plan.clients))?;
+            let seconds = (now_ns() - begun) as f64 / 1e9;
+            let value = f64::from(plan.clients) / seconds;
+            let each = (cpu_ns(at) - busy) as f64 / f64::from(plan.clients) / 1e3;
+            match place {
+                0 => {
+                    rate.beside.push(value);
+                    cpu.beside.push(each);
+                }
+                _ => {
+                    rate.nodes.push(value);
+                    cpu.nodes.push(each);
+                    commands
+                        .nodes
+                        .push((redis.commands()? - asked) as f64 / seconds);
+                }
+            }
+            drop(load);
+            // The node finds that they are gone.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+    Ok(vec![rate, cpu, commands])
+}
