@@ -71,7 +71,6 @@ pub(super) struct Load {
     driver: Driver,
     state: State,
     publishers: Vec<u32>,
-    next: usize,
     /// The number of the last message, by channel.
     seqs: Vec<u64>,
 }
@@ -96,7 +95,6 @@ impl Load {
                 timer,
             },
             publishers: Vec::new(),
-            next: 0,
             seqs: Vec::new(),
         })
     }
@@ -182,11 +180,12 @@ impl Load {
         sent.map(drop).map_err(text_of)
     }
 
-    /// Publishes one message to a channel, without waiting.
+    /// Publishes one message to a channel, without waiting. The messages of a channel take the same
+    /// connection, or their order would be open.
     pub(super) fn publish(&mut self, channel: u32, size: usize) -> Result<(), String> {
         let text = self.message(channel, size);
-        self.next = (self.next + 1) % self.publishers.len();
-        self.send(self.publishers[self.next], &text)
+        let place = channel as usize % self.publishers.len();
+        self.send(self.publishers[place], &text)
     }
 
     /// Each publisher sends its next request when it has its answer, until there is none; returns
@@ -220,6 +219,7 @@ impl Load {
         channels: u32,
         length: Duration,
     ) -> Result<f64, String> {
+        // Nobody reads them.
         let requests: Vec<String> = (0..channels).map(|c| self.message(c, 100)).collect();
         let begun = now_ns();
         let end = begun + length.as_nanos() as u64;

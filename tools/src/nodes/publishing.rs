@@ -1,7 +1,7 @@
 //! Publishing over HTTP: how many a second, what one costs Redis and a node that only follows, and
 //! how long it is until a reader on another node has it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Plan;
 use super::figure::{Bound, Compared, Figure};
@@ -166,15 +166,18 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
     let mut applying = Figure::new(name, "µs", Compared::Itself).with_mark(Bound::AtMost(1.0));
     let mut threads = Figure::new("  all its threads", "µs", Compared::Itself);
     let mut rate = Figure::new("  messages a second", "1/s", Compared::Itself);
+    load.subscribe(b.address, 1, 1, None)?;
+    batches(&mut load, length / 4)?;
     for _ in 0..plan.repeats {
         let (busy, reactor, all) = (redis.cpu_ns(), reactor_ns(b), cpu_ns(b));
+        let begun = Instant::now();
         let count = batches(&mut load, length)?;
-        // What is still to be applied there is.
+        rate.nodes
+            .push(count as f64 / begun.elapsed().as_secs_f64());
         let applied = |from: u64, to: u64| (to - from) as f64 / count as f64 / 1e3;
         of_redis.nodes.push(applied(busy, redis.cpu_ns()));
         applying.nodes.push(applied(reactor, reactor_ns(b)));
         threads.nodes.push(applied(all, cpu_ns(b)));
-        rate.nodes.push(count as f64 / length.as_secs_f64());
         if let Some(rival) = &mut rival {
             let busy = redis.cpu_ns();
             let count = rival.at_once(redis, length)? as f64;
@@ -188,24 +191,29 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
     Ok(figures)
 }
 
-/// Batches of messages to many channels, as fast as it goes; how many messages.
+/// Batches of messages to many channels, as fast as it goes, until the one reader has the message
+/// that comes last, so that all are applied; how many messages.
 fn batches(load: &mut Load, length: Duration) -> Result<u64, String> {
     let data = "x".repeat(100);
     let bodies = (0..10).map(|number| {
         let lines = (0..BATCH).map(|line| {
             let channel = number * BATCH + line;
-            format!("{{\"channel\":\"c{channel}\",\"data\":\"{data}\"}}\n")
+            format!("{{\"channel\":\"d{channel}\",\"data\":\"{data}\"}}\n")
         });
         request("POST", "/publish", &lines.collect::<String>())
     });
     let bodies: Vec<String> = bodies.collect();
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut count = 0;
     load.answer_by_answer(|| {
         let next = (begun.elapsed() < length).then(|| bodies[count % bodies.len()].clone())?;
         count += 1;
         Some(next)
     })?;
+    load.reset();
+    load.publish(0, 100)?;
+    load.until_received(1)?;
+    load.settle()?;
     Ok((count * BATCH) as u64)
 }
 

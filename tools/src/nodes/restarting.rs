@@ -12,6 +12,9 @@ use super::redis::Redis;
 use super::{Plan, text_of};
 use crate::net::now_ns;
 
+/// Publishers, each with a channel of its own and a reader of it.
+const PUBLISHERS: u32 = 8;
+
 /// How long a publish waits until the next.
 const STEP: Duration = Duration::from_millis(5);
 
@@ -22,8 +25,8 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>, String> {
     let a = start_ready("a", Some(&redis), None, &[])?;
     let b = start_ready("b", Some(&redis), None, &[])?;
     let mut load = Load::new()?;
-    load.publishers(a.address, 8)?;
-    load.subscribe(b.address, 1, 1, None)?;
+    load.publishers(a.address, PUBLISHERS)?;
+    load.subscribe(b.address, PUBLISHERS, PUBLISHERS, None)?;
     let name = format!(
         "Redis was away for {} s and comes back empty: first delivery",
         plan.away
@@ -65,7 +68,7 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>, String> {
 fn publish(load: &mut Load, sent: &mut u64, length: Duration) -> Result<(), String> {
     let begun = Instant::now();
     while begun.elapsed() < length {
-        load.publish(0, 100)?;
+        load.publish((*sent % u64::from(PUBLISHERS)) as u32, 100)?;
         *sent += 1;
         let next = Instant::now() + STEP;
         loop {
