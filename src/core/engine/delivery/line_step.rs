@@ -49,7 +49,7 @@ pub(super) fn finish(
             }
             Err(problem) => refuse_now(delivery, index, &upload, problem),
         }
-        delivery.flush(index, wire);
+        delivery.flush_behind(index, wire);
     }
     settle(delivery, index, wire);
 }

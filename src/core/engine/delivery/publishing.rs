@@ -10,7 +10,7 @@ use super::settle::settle;
 use super::state::Delivery;
 use super::waiting::{Answer, Fate, Waiting};
 use super::{acknowledgements, duplex, line_step};
-use crate::engine::connections::{Flags, State, Wire, write_behind};
+use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::{KeepAlive, Problem};
 use crate::http1::status;
 use crate::log::cluster::Ticket;
@@ -183,7 +183,7 @@ fn answer(
         return line_step::finish(delivery, index, fate, failed, wire);
     }
     if matches!(answer, Answer::Silence) && !is_done {
-        close_raw(delivery, index, fate);
+        return close_raw(delivery, index, fate, wire);
     }
     let ends = !is_done && matches!(answer, Answer::Acknowledgements { .. });
     let closes = is_last && delivery.drain.is_some();
@@ -192,14 +192,7 @@ fn answer(
     if !ends && next.is_some_and(|next| next.id == id && is_ready(next)) {
         return;
     }
-    let Delivery {
-        connections,
-        hub,
-        response,
-        ..
-    } = delivery;
-    write_behind(connections, index, &response.out, hub, wire);
-    response.clear();
+    delivery.flush_behind(index, wire);
     if !is_last && !ends {
         return;
     }
@@ -234,13 +227,15 @@ fn answer(
 
 /// Closes a raw WebSocket whose message was refused.
 #[cold]
-fn close_raw(delivery: &mut Delivery, index: u32, fate: Fate<'_>) {
+fn close_raw(delivery: &mut Delivery, index: u32, fate: Fate<'_>, wire: &mut impl Wire) {
     if let Some(problem) = fate.problem()
         && delivery.connections[index].is_duplex()
     {
         let reason = ws::shortened(problem.detail());
         duplex::close(delivery, index, CloseCode::TryLater, reason);
+        delivery.flush_behind(index, wire);
     }
+    settle(delivery, index, wire);
 }
 
 /// Appends the response to one publisher. `closes`: it is the last of its connection, as the server

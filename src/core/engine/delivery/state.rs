@@ -10,7 +10,7 @@ use super::waiting::Publishing;
 use crate::base::meter::SharedBytes;
 use crate::base::time::{Time, millis};
 use crate::config::Config;
-use crate::engine::connections::{Connections, Wire, write};
+use crate::engine::connections::{Connections, Wire, write, write_behind};
 use crate::engine::gauges::ProcessGauges;
 use crate::engine::response::{Framing, Heads, ResponseWriter};
 use crate::engine::stats::CloseReason;
@@ -151,6 +151,13 @@ impl Delivery {
     pub(in crate::engine) fn flush(&mut self, index: u32, wire: &mut impl Wire) {
         let out = &self.response.out;
         write(&mut self.connections, index, out, &mut self.hub, wire);
+        self.response.clear();
+    }
+
+    /// Sends what was written for a connection, behind what is unsent.
+    pub(super) fn flush_behind(&mut self, index: u32, wire: &mut impl Wire) {
+        let out = &self.response.out;
+        write_behind(&mut self.connections, index, out, &mut self.hub, wire);
         self.response.clear();
     }
 
