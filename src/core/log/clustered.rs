@@ -32,8 +32,8 @@ pub struct Clustered {
     applying: Option<Applying>,
     /// The number that was applied last.
     applied: Seq,
-    /// Tickets up to this one are done.
-    done: Ticket,
+    /// Tickets up to here are done.
+    done: Mark,
     now: Time,
     /// The wall clock, in milliseconds since 1970.
     unix_ms: u64,
@@ -100,9 +100,9 @@ impl First {
 }
 
 impl From<Ticket> for Mark {
-    /// Tickets are done in their order, so each is a place in the log.
+    /// Tickets are done in their order, so each is a place in the log, after [`Mark::default`].
     fn from(ticket: Ticket) -> Mark {
-        Mark(ticket.0)
+        Mark(ticket.0.saturating_add(1))
     }
 }
 
@@ -114,7 +114,7 @@ impl Clustered {
             node: Node::new(settings, seed),
             applying: None,
             applied: Seq::ZERO,
-            done: Ticket::default(),
+            done: Mark::default(),
             now: Time::default(),
             unix_ms: 0,
             has_been_ready: false,
@@ -158,7 +158,7 @@ impl Clustered {
     }
 
     pub(super) fn is_done(&self, mark: Mark) -> bool {
-        mark <= Mark::from(self.done)
+        mark <= self.done
     }
 
     /// Publishes that were refused since the start.
@@ -301,7 +301,7 @@ impl Clustered {
             *budget -= 1;
             match self.node.next_effect()? {
                 Effect::Done { ticket, outcome } => {
-                    debug_assert!(ticket > self.done, "tickets are done in their order");
+                    debug_assert!(Mark::from(ticket) > self.done, "tickets are done in order");
                     self.note_done(ticket);
                     let result = self.result(hub, outcome);
                     return Some(Done { ticket, result });
@@ -312,7 +312,7 @@ impl Clustered {
     }
 
     fn note_done(&mut self, ticket: Ticket) {
-        self.done = ticket;
+        self.done = ticket.into();
         while let Some((given, at)) = self.given.front().filter(|given| given.0 <= ticket) {
             if *given == ticket {
                 self.publish_ms.record(self.now.since_ms(*at));

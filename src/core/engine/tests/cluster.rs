@@ -21,7 +21,7 @@ fn ready() -> (Redis, Server) {
     let mut redis = Redis::default();
     let mut one = node("one", 1);
     redis.connect(&mut one);
-    redis.pass(&mut one, 2_000);
+    redis.pass(&mut one, 5_000);
     assert_eq!(status(&poll(&mut one, "/readyz")), "200");
     (redis, one)
 }
@@ -32,7 +32,7 @@ fn pair() -> (Redis, Server, Server) {
     let mut two = node("two", 2);
     redis.connect(&mut two);
     // A node is ready when the others know of it.
-    for _ in 0..25 {
+    for _ in 0..50 {
         redis.pass(&mut one, 100);
         redis.pass(&mut two, 100);
     }
@@ -394,7 +394,7 @@ fn node_that_has_not_read_the_log_is_not_ready_and_publishes_nothing() {
         server.apply_log(10);
     }
     redis.connect(&mut server);
-    redis.pass(&mut server, 2_000);
+    redis.pass(&mut server, 5_000);
     assert_eq!(status(&poll(&mut server, "/readyz")), "200");
 }
 
