@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::chain::{Chain, Relation};
 use super::entry::{Answer, MAX_MEMBERS, Record, Settled};
 use super::replica::Replica;
+use super::retold::Retold;
 use crate::base::time::Time;
 use crate::message::EntryId;
 
@@ -28,46 +29,6 @@ const TAKEOVER_MS: u64 = 2_000;
 
 /// When nodes answer if the server has lost nothing, so that they need not, in milliseconds.
 const SAME_MS: u64 = 1_000;
-
-/// A record that was read in a census.
-#[derive(Debug)]
-pub(super) enum Retold {
-    Entry { id: EntryId, bytes: Box<[u8]> },
-    Blank { first: EntryId, last: u64 },
-}
-
-impl Retold {
-    fn new(record: &Record<'_>) -> Retold {
-        match *record {
-            Record::Entry { id, bytes } => Retold::Entry {
-                id,
-                bytes: bytes.into(),
-            },
-            Record::Blank { first, last } => Retold::Blank { first, last },
-        }
-    }
-
-    pub(super) fn first(&self) -> EntryId {
-        match *self {
-            Retold::Entry { id, .. } => id,
-            Retold::Blank { first, .. } => first,
-        }
-    }
-
-    pub(super) fn last(&self) -> EntryId {
-        match *self {
-            Retold::Entry { id, .. } => id,
-            Retold::Blank { first, last } => EntryId::new(first.term, last),
-        }
-    }
-
-    fn cost(&self) -> usize {
-        64 + match self {
-            Retold::Entry { bytes, .. } => bytes.len(),
-            Retold::Blank { .. } => 0,
-        }
-    }
-}
 
 /// A census that is under way.
 #[derive(Debug)]

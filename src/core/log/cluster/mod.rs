@@ -30,6 +30,7 @@ mod outbox;
 mod pulse;
 mod reading;
 mod replica;
+mod retold;
 mod ring;
 mod settings;
 mod speaking;

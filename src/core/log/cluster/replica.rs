@@ -9,12 +9,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::census::Retold;
 use super::chain::{Chain, Relation};
 use super::command::{KeyHash, Salt};
 use super::effect::Effect;
 use super::entry::{Body, Entry, Record, Settled};
 use super::floors::Floors;
+use super::retold::Retold;
 use super::ring::Ring;
 use super::settings::Counts;
 use crate::message::{ChannelName, Draft, DraftKind, EntryId};

@@ -1,0 +1,50 @@
+//! What a census was told again.
+//!
+//! Owns the copies of such records. What they mean is decided where the term settles.
+
+use super::entry::Record;
+use crate::message::EntryId;
+
+/// A record that was read in a census.
+#[derive(Debug)]
+pub(super) enum Retold {
+    Entry { id: EntryId, bytes: Box<[u8]> },
+    Blank { first: EntryId, last: u64 },
+}
+
+impl Retold {
+    /// A copy of a record.
+    pub(super) fn new(record: &Record<'_>) -> Retold {
+        match *record {
+            Record::Entry { id, bytes } => Retold::Entry {
+                id,
+                bytes: bytes.into(),
+            },
+            Record::Blank { first, last } => Retold::Blank { first, last },
+        }
+    }
+
+    /// The first id that it is about.
+    pub(super) fn first(&self) -> EntryId {
+        match *self {
+            Retold::Entry { id, .. } => id,
+            Retold::Blank { first, .. } => first,
+        }
+    }
+
+    /// The last id that it is about.
+    pub(super) fn last(&self) -> EntryId {
+        match *self {
+            Retold::Entry { id, .. } => id,
+            Retold::Blank { first, last } => EntryId::new(first.term, last),
+        }
+    }
+
+    /// The bytes that it takes in memory, about.
+    pub(super) fn cost(&self) -> usize {
+        64 + match self {
+            Retold::Entry { bytes, .. } => bytes.len(),
+            Retold::Blank { .. } => 0,
+        }
+    }
+}
