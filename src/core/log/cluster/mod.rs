@@ -26,6 +26,7 @@ mod floors;
 mod lane;
 mod members;
 mod node;
+mod notes;
 mod outbox;
 mod pulse;
 mod reading;

@@ -104,6 +104,24 @@ impl Ring {
         self.records.range(start..).map(Kept::as_record)
     }
 
+    /// The records after an id that are told again in one entry: at least one, if there is one, and
+    /// no more than `max_bytes` of entries otherwise. Also whether more follow.
+    pub(super) fn piece_after(&self, id: EntryId, max_bytes: usize) -> (Vec<Record<'_>>, bool) {
+        let mut piece = Vec::new();
+        let mut bytes = 0;
+        for record in self.after(id) {
+            bytes += match record {
+                Record::Entry { bytes, .. } => bytes.len(),
+                Record::Blank { .. } => 0,
+            };
+            if !piece.is_empty() && bytes > max_bytes {
+                return (piece, true);
+            }
+            piece.push(record);
+        }
+        (piece, false)
+    }
+
     /// Forgets what is after this id, which is another history now.
     pub(super) fn truncate_after(&mut self, id: EntryId) {
         while let Some(newest) = self.records.back_mut()
@@ -147,6 +165,25 @@ mod tests {
         assert_eq!(ids(&ring, 0), [(1, 1), (2, 3)]);
         ring.truncate_after(id(0));
         assert_eq!((ids(&ring, 0), ring.bytes), (vec![], 0));
+    }
+
+    #[test]
+    fn each_piece_has_a_record_however_large() {
+        let mut ring = Ring::new(1 << 20);
+        for (number, length) in [(1, 9), (2, 30), (3, 4), (4, 6), (5, 1), (6, 11)] {
+            ring.push(EntryId::new(1, number), &vec![0; length]);
+        }
+        let (mut at, mut pieces) = (EntryId::new(1, 0), Vec::new());
+        loop {
+            let (piece, is_cut) = ring.piece_after(at, 10);
+            pieces.push(piece.len());
+            at = piece.last().expect("there is one").last();
+            if !is_cut {
+                break;
+            }
+        }
+        assert_eq!((pieces, at.number), (vec![1, 1, 2, 1, 1], 6));
+        assert_eq!(ring.piece_after(at, 10), (vec![], false));
     }
 
     #[test]

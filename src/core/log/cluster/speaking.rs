@@ -3,18 +3,15 @@
 //! Owns which of the node's own entries are due, and which command comes next.
 
 use super::command::{Command, OpenMode};
-use super::entry::{Answer, Beat, Body, MAX_GROUP_BYTES, Record, Term, begin_retold, write_record};
+use super::entry::{Answer, Beat, Body, MAX_GROUP_BYTES, Term, begin_retold, write_record};
 use super::lane::{Note, Sent};
 use super::node::{Mode, Node};
+use super::notes::Telling;
 use super::replica::Loss;
-use crate::base::time::Time;
 use crate::message::EntryId;
 
 /// How many entries that tell again have no reply, at most.
 const MAX_RETELLING: usize = 8;
-
-/// Milliseconds between checkpoints.
-const CHECKPOINT_MS: u64 = 60_000;
 
 /// Into how many parts checkpoints divide the log at least.
 const CHECKPOINTS_IN_LOG: u64 = 4;
@@ -24,87 +21,6 @@ const CHECKPOINT_BYTES: u64 = 1 << 20;
 
 /// By how many entries the next term may be late before any node opens it.
 const ROLL_LATE: u64 = 64;
-
-/// How far a node has told again.
-#[derive(Debug)]
-struct Telling {
-    after: EntryId,
-    told_to: EntryId,
-    has_settled: bool,
-}
-
-/// The node's own entries: which are due, and which are on their way.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    has_answered: bool,
-    telling: Option<Telling>,
-    loss: Option<Loss>,
-    /// The nonce with which the loss was sent.
-    loss_sent: Option<u64>,
-    checkpoint_due: Time,
-    has_checkpoint: bool,
-    bytes_since_checkpoint: u64,
-    says_goodbye: bool,
-}
-
-impl Notes {
-    /// The connection is broken: what was on its way may not have come.
-    pub(super) fn broken(&mut self) {
-        self.census_began();
-        self.loss_sent = None;
-        self.has_checkpoint = false;
-        self.stays();
-    }
-
-    /// The server has not taken an entry.
-    pub(super) fn failed(&mut self, note: Note) {
-        match note {
-            Note::Answer => self.has_answered = false,
-            Note::Retold | Note::Settled => self.telling = None,
-            Note::Loss => self.loss_sent = None,
-            Note::Beat => self.says_goodbye = false,
-            Note::Checkpoint => self.has_checkpoint = false,
-        }
-    }
-
-    pub(super) fn census_began(&mut self) {
-        self.has_answered = false;
-        self.telling = None;
-    }
-
-    /// The last beat does not count.
-    pub(super) fn stays(&mut self) {
-        self.says_goodbye = false;
-    }
-
-    /// Others are to be told that messages may be lost.
-    pub(super) fn lose(&mut self, loss: Loss) {
-        self.loss = Some(match (self.loss.take(), loss) {
-            (None, loss) => loss,
-            (Some(_), _) => Loss::All,
-        });
-        self.loss_sent = None;
-    }
-
-    /// An entry of the node itself was read.
-    pub(super) fn own_read(&mut self, nonce: u64) {
-        if self.loss_sent == Some(nonce) {
-            self.loss = None;
-            self.loss_sent = None;
-        }
-    }
-
-    /// An entry was read.
-    pub(super) fn read(&mut self, bytes: u64) {
-        self.bytes_since_checkpoint += bytes;
-    }
-
-    pub(super) fn checkpoint_read(&mut self, now: Time) {
-        self.checkpoint_due = now.after_ms(CHECKPOINT_MS);
-        self.bytes_since_checkpoint = 0;
-        self.has_checkpoint = false;
-    }
-}
 
 impl Node {
     /// The next command for the publish lane; `None` until something happens, and while that lane
@@ -263,20 +179,15 @@ impl Node {
         let Some(telling) = &mut self.notes.telling else {
             return bytes;
         };
-        let mut is_cut = false;
-        for record in self.replica.ring.after(telling.told_to) {
-            let size = match record {
-                Record::Entry { bytes, .. } => bytes.len(),
-                Record::Blank { .. } => 0,
-            };
-            if telling.told_to != telling.after && bytes.len() + size > MAX_GROUP_BYTES {
-                is_cut = true;
-                break;
-            }
-            write_record(&mut bytes, &record);
+        let (piece, is_cut) = self
+            .replica
+            .ring
+            .piece_after(telling.told_to, MAX_GROUP_BYTES);
+        for record in &piece {
+            write_record(&mut bytes, record);
             telling.told_to = record.last();
-            self.replica.counts.retold += 1;
         }
+        self.replica.counts.retold += piece.len() as u64;
         if !is_cut {
             telling.told_to = self.replica.history.tip();
         }
