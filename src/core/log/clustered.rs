@@ -38,7 +38,8 @@ pub struct Clustered {
     /// The wall clock, in milliseconds since 1970.
     unix_ms: u64,
     patience_ms: u64,
-    has_been_ready: bool,
+    /// Whether the node was ready once, and what it had read by then is applied.
+    is_warm: bool,
     /// Tickets that are not done, with the times at which they were given.
     given: VecDeque<(Ticket, Time)>,
     publish_ms: Histogram,
@@ -117,7 +118,7 @@ impl Clustered {
             done: Mark::default(),
             now: Time::default(),
             unix_ms: 0,
-            has_been_ready: false,
+            is_warm: false,
             given: VecDeque::new(),
             publish_ms: Histogram::new(DURATIONS_MS),
             is_cut_short: false,
@@ -141,7 +142,6 @@ impl Clustered {
         self.now = now;
         self.unix_ms = unix_ms;
         self.node.tick(now, unix_ms);
-        self.has_been_ready |= self.node.is_ready();
     }
 
     /// For how long a publisher is held while the log does not answer, in milliseconds.
@@ -194,10 +194,22 @@ impl Clustered {
             return Some(Refusal::LogHalted);
         }
         match self.node.is_ready() {
+            _ if !self.is_warm => Some(Refusal::LogWarming),
             true => None,
-            false if !self.has_been_ready => Some(Refusal::LogWarming),
             false => Some(silent(self.node.silent_ms())),
         }
+    }
+
+    /// Whether the node has not yet read and applied what the log had when it started. It cannot
+    /// judge any cursor, and has none to give.
+    pub fn is_warming(&self) -> bool {
+        !self.is_warm
+    }
+
+    /// Whether a term that is not known may be one that other nodes serve already; see
+    /// [`Node::may_come`].
+    pub fn may_come(&mut self, term: u64) -> bool {
+        self.node.may_come(term)
     }
 
     /// The reason for which nothing more of the log can be applied, if there is one.
@@ -299,7 +311,11 @@ impl Clustered {
                 return None;
             }
             *budget -= 1;
-            match self.node.next_effect()? {
+            let Some(effect) = self.node.next_effect() else {
+                self.is_warm |= self.node.is_ready();
+                return None;
+            };
+            match effect {
                 Effect::Done { ticket, outcome } => {
                     debug_assert!(Mark::from(ticket) > self.done, "tickets are done in order");
                     self.note_done(ticket);

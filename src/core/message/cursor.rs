@@ -17,6 +17,9 @@ const MAX_EPOCH_BYTES: usize = 16;
 pub enum Cursor {
     /// A number of an epoch that this server knows, not necessarily of an existing message.
     Known(Seq),
+    /// Of a term of the cluster's log that is later than all that are known. This node may not have
+    /// come to it yet.
+    Later(u64),
     /// Well-formed, but of another epoch.
     Foreign,
 }
@@ -56,7 +59,12 @@ impl Cursor {
         Some(match (numbering, epoch) {
             (Numbering::Cluster(terms), Some(epoch)) => {
                 let seq = terms.cursor(epoch, entry, part);
-                seq.map_or(Cursor::Foreign, Cursor::Known)
+                let is_later = |term: &u64| terms.newest().is_none_or(|newest| newest < *term);
+                match (seq, epoch.seed().filter(is_later)) {
+                    (Some(seq), _) => Cursor::Known(seq),
+                    (None, Some(term)) => Cursor::Later(term),
+                    (None, None) => Cursor::Foreign,
+                }
             }
             _ => Cursor::Foreign,
         })

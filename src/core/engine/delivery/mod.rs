@@ -52,4 +52,4 @@ pub(super) use settle::{refuse, settle};
 pub(super) use start::{ReceiveRequest, start};
 pub(super) use state::Delivery;
 pub(super) use waiting::Answer;
-pub(super) use {poll::open as open_poll, stream::open as open_stream};
+pub(super) use {poll::open as open_poll, stream::open as open_stream, stream::turn_away};

@@ -45,7 +45,7 @@ pub(in crate::engine) fn start(
         Since::After(seq) if seq <= head => at(seq, false, false),
         // The client comes from a node that has applied more of the log.
         Since::After(seq) if hub.is_shared() => at(seq, false, false),
-        Since::After(_) | Since::Unknown => at(Seq::ZERO, true, true),
+        Since::After(_) | Since::Later(_) | Since::Unknown => at(Seq::ZERO, true, true),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::engine::connections::{Connections, Flags, State, Wire, write_frames};
 use crate::engine::response::{Framing, Problem, ResponseWriter};
 use crate::engine::routing::{Params, Since};
 use crate::http1::status;
-use crate::hub::{Channels, Hub, Item, Reader};
+use crate::hub::{Channels, Hub, Item, Reader, Refusal};
 use crate::message::{MessageId, Seq};
 use crate::transport::{Event, Options, Target, Transport};
 
@@ -173,6 +173,33 @@ pub(super) fn leave(delivery: &mut Delivery, index: u32) {
         request.message = None;
         request.update_charge();
     }
+}
+
+/// Sends a reader away from the node of a cluster that has not read so far yet: it comes back with
+/// the cursor that it has. Returns the status.
+#[cold]
+pub(in crate::engine) fn turn_away(
+    delivery: &mut Delivery,
+    request: &ReceiveRequest<'_, '_>,
+) -> Result<u16, Problem> {
+    let transport = request.receive.stream();
+    // A program that knows about Retry-After, or one that a 503 would stop for good.
+    let Some(transport) = transport.filter(|one| one.describe().resumes_by_itself) else {
+        return Err(Refusal::LogWarming.into());
+    };
+    delivery.connections[request.index]
+        .flags
+        .insert(Flags::CLOSE);
+    let format = Format {
+        transport,
+        options: request.params.options,
+        framing: delivery.framing(request.index, transport),
+    };
+    match request.context.head_only {
+        true => write_head(delivery, format, request),
+        false => reject(delivery, format, request),
+    }
+    Ok(status::OK)
 }
 
 /// Rejects a stream (drain, limit of channels or subscribers) with an empty one that carries a

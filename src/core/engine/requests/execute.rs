@@ -13,13 +13,15 @@ use super::state::Requests;
 use crate::encode::cursor_object;
 use crate::engine::connections::{Flags, State};
 use crate::engine::delivery::{
-    Answer, Delivery, Form, ReceiveRequest, Unnumbered, open_poll, open_stream, start,
+    Answer, Delivery, Form, ReceiveRequest, Unnumbered, open_poll, open_stream, start, turn_away,
     wait_for_ids, wait_for_log, write_published,
 };
 use crate::engine::response::{
     BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
 };
-use crate::engine::routing::{AuthorizationContext, Operation, Route, callback_of, publish_to};
+use crate::engine::routing::{
+    AuthorizationContext, Operation, Route, Since, callback_of, publish_to,
+};
 use crate::engine::stats::Endpoint;
 use crate::http1::{Head, Method, status};
 use crate::hub::Refusal;
@@ -173,6 +175,11 @@ fn execute<'b>(
                 start: start(hub, receive, &names, params.since),
                 context,
             };
+            if let Log::Clustered(log) = &mut requests.log
+                && is_too_early(log, params.since)
+            {
+                return Ok(Reply::Now(turn_away(delivery, &request)?));
+            }
             return receive_with(delivery, &request);
         }
         Operation::Publish {
@@ -295,6 +302,14 @@ fn execute<'b>(
             }
         }
         Operation::Client => requests.client.write(response, context, head.if_none_match),
+        Operation::Cursor
+            if requests
+                .log
+                .as_clustered()
+                .is_some_and(|log| log.is_warming()) =>
+        {
+            return Err(Refusal::LogWarming.into());
+        }
         Operation::Cursor => {
             let cursor = hub.id(hub.head());
             response.json_with(context, |out| cursor_object(out, cursor));
@@ -344,6 +359,13 @@ fn hand_over(
             Ok(Reply::Unsaved)
         }
     }
+}
+
+/// Whether a node of a cluster cannot serve this reader yet: it has not read the log, or not up to
+/// the term of the cursor, which another node gave.
+#[cold]
+fn is_too_early(log: &mut Clustered, since: Since) -> bool {
+    log.is_warming() || matches!(since, Since::Later(term) if log.may_come(term))
 }
 
 /// Serves a receiving endpoint.

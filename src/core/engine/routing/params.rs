@@ -35,6 +35,9 @@ pub(in crate::engine) enum Since {
     Now,
     /// After this message.
     After(Seq),
+    /// After a message of a later term than all that this node of a cluster knows. If it has not
+    /// just not come to that term yet, this is as unknown.
+    Later(u64),
     /// After a message that this server does not know: a gap.
     Unknown,
 }
@@ -198,6 +201,7 @@ pub(in crate::engine) fn since(value: &[u8], numbering: &Numbering) -> Result<Si
         },
         _ => match Cursor::parse(value, numbering) {
             Some(Cursor::Known(seq)) => Ok(Since::After(seq)),
+            Some(Cursor::Later(term)) => Ok(Since::Later(term)),
             Some(Cursor::Foreign) => Ok(Since::Unknown),
             None => Err(Problem::bad(
                 "since must be a cursor as this server gave it, `earliest`, `now`, or -1 to -1000",

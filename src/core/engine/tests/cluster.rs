@@ -390,12 +390,48 @@ fn node_that_has_not_read_the_log_is_not_ready_and_publishes_nothing() {
         let (_, answer) = server.ask(Access::Trusted, &post("/publish/a", "", "x"));
         assert_eq!(status(&answer), "503");
         assert!(answer.contains("Retry-After: "));
+        // Nor can it judge a cursor, or give one.
+        for target in [
+            "/poll/a?since=0000000a-7",
+            "/long-poll/a",
+            "/ndjson/a",
+            "/cursor",
+        ] {
+            let (_, answer) = server.ask(Access::Trusted, &get(target));
+            assert_eq!(status(&answer), "503", "{target}: {answer}");
+            assert!(answer.contains("has not read the log"), "{answer}");
+        }
+        // An EventSource, which a 503 would stop for good, comes back with the id that it has.
+        let (_, answer) = server.ask(Access::Trusted, &get("/sse/a"));
+        assert_eq!(status(&answer), "200");
+        assert!(
+            answer.contains("\nretry: ") && !answer.contains("id:"),
+            "{answer}"
+        );
         server.pass(5_000);
         server.apply_log(10);
     }
     redis.connect(&mut server);
     redis.pass(&mut server, 5_000);
     assert_eq!(status(&poll(&mut server, "/readyz")), "200");
+}
+
+#[test]
+fn reader_from_a_later_term_waits_until_its_node_has_come_to_it() {
+    let (mut redis, mut server) = ready();
+    // Another node, which follows a term that was opened just now.
+    let later = format!(
+        "{}-3",
+        Epoch::from_seed(u64::from_str_radix(EPOCH, 36).unwrap() + 9).as_str()
+    );
+    let target = format!("/poll/a?since={later}");
+    let answer = poll(&mut server, &target);
+    assert_eq!(status(&answer), "503", "{answer}");
+    // The beat that was sent after it asked has come back: there is no such term.
+    redis.pass(&mut server, 3_000);
+    let answer = poll(&mut server, &target);
+    assert_eq!(status(&answer), "200");
+    assert!(answer.contains("\"gap\":true"), "{answer}");
 }
 
 #[test]
