@@ -5,10 +5,12 @@
 
 use crate::run::Span;
 
-/// Messages that may be gone by a fault, and are told as a gap if they are.
+/// A fault by which messages may be gone, which is told as a gap.
+///
+/// A loss counts as an eviction: what a channel had before it is not kept either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Those published at a time in this stretch, or of which that is not known.
+    /// When: what was published up to its end may be gone.
     pub span: Span,
     /// The node alone whose readers may be told of it; `None`: all nodes.
     pub node: Option<u32>,
@@ -39,14 +41,26 @@ impl Cluster {
         self.nodes.get(node as usize).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a message that was under way in a stretch of time may be gone on a node.
-    pub(crate) fn may_be_gone(&self, node: u32, from: u64, to: u64) -> bool {
+    /// Whether a message that was sent at a time may be gone on a node.
+    pub(crate) fn may_be_gone(&self, node: u32, begun: u64) -> bool {
+        let mut losses = self.losses.iter();
+        losses.any(|loss| loss.is_at(node) && begun <= loss.span.to)
+    }
+
+    /// Whether a message that was sent at a time may be gone on all nodes.
+    pub(crate) fn may_be_gone_everywhere(&self, begun: u64) -> bool {
+        let mut losses = self.losses.iter();
+        losses.any(|loss| loss.node.is_none() && begun <= loss.span.to)
+    }
+
+    /// Whether there was a loss on a node in a stretch of time.
+    pub(crate) fn has_lost(&self, node: u32, from: u64, to: u64) -> bool {
         let mut losses = self.losses.iter();
         losses.any(|loss| loss.is_at(node) && loss.span.touches(from, to))
     }
 
-    /// Whether a message that was under way in a stretch of time may be gone on all nodes.
-    pub(crate) fn may_be_gone_everywhere(&self, from: u64, to: u64) -> bool {
+    /// Whether there was a loss on all nodes in a stretch of time.
+    pub(crate) fn has_lost_everywhere(&self, from: u64, to: u64) -> bool {
         let mut losses = self.losses.iter();
         losses.any(|loss| loss.node.is_none() && loss.span.touches(from, to))
     }

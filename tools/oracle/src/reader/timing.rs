@@ -228,7 +228,11 @@ impl Timing {
         }
         if let Some(overdue) = owed.filter(|_| !batch.more) {
             let acked = overdue.acked.unwrap_or(u64::MAX);
-            let is_known_there = case.conditions.cluster.is_none() || overdue.node == case.node;
+            let is_known_there = case.conditions.cluster.is_none_or(|cluster| {
+                // One that has started again reads the log first.
+                let mut away = cluster.node(case.node).iter();
+                overdue.node == case.node && !away.any(|span| span.touches(acked, case.at))
+            });
             if acked < request.at && is_known_there {
                 let text = format!("the response is without {overdue:?}, acknowledged before");
                 case.report(Kind::Overlooked, text);

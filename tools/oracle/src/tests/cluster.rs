@@ -206,6 +206,11 @@ fn node_that_missed_the_log_tells_its_own_readers() {
         run
     };
     missed(0).is_right();
+    // A silent one is not excused.
+    let mut silent = missed(0);
+    let is_gap = |entry: &Entry| matches!(entry.event, Event::Gap(_));
+    silent.logs.clients[0].retain(|entry| !is_gap(entry));
+    assert!(silent.kinds().contains(&Kind::Lost));
     assert_eq!(missed(1).kinds(), [Kind::Groundless]);
 }
 

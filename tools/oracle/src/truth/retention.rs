@@ -92,9 +92,8 @@ impl Limits {
 
     /// Whether a fault may have lost a message on a node.
     fn is_lost(&self, known: &Known, node: u32) -> bool {
-        let to = known.acked.unwrap_or(known.begun + self.rules.slack);
         let cluster = self.cluster.as_ref();
-        cluster.is_some_and(|cluster| cluster.may_be_gone(node, known.begun, to))
+        cluster.is_some_and(|cluster| cluster.may_be_gone(node, known.begun))
     }
 
     /// Whether a fault may have lost a message on all nodes.
@@ -102,15 +101,14 @@ impl Limits {
         let (Some(known), Some(cluster)) = (known, &self.cluster) else {
             return false;
         };
-        let to = known.acked.unwrap_or(known.begun + self.rules.slack);
-        cluster.may_be_gone_everywhere(known.begun, to)
+        cluster.may_be_gone_everywhere(known.begun)
     }
 
     /// Whether a fault may have lost the key of a publish. Nodes remember keys as long as history.
     pub(super) fn may_have_lost_key(&self, publish: &Publish) -> bool {
         let cluster = self.cluster.as_ref();
         cluster.is_some_and(|cluster| {
-            cluster.may_be_gone_everywhere(publish.begun, publish.done + self.rules.slack)
+            cluster.has_lost_everywhere(publish.begun, publish.done + self.rules.slack)
         })
     }
 
@@ -124,7 +122,7 @@ impl Limits {
             return true;
         };
         let from = from.saturating_sub(self.rules.slack);
-        cluster.may_be_gone(node, from, to)
+        cluster.has_lost(node, from, to)
             || channels.any(|channel| self.is_deleted(channel, from, to))
     }
 

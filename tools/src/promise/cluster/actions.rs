@@ -170,8 +170,6 @@ impl Conductor<'_> {
         self.wait_for(node as u32, true)?;
         let (from, to) = (from.saturating_sub(IN_FLIGHT_US), now_us());
         self.lose(Span { from, to }, None);
-        // It knows what the others told again, and no more.
-        self.lose(Span { from: 0, to }, Some(node as u32));
         Ok(())
     }
 
