@@ -143,6 +143,8 @@ fn describe(
         ("--engine-ready", seconds(READY_US)),
         ("--engine-patience", PATIENCE.into()),
         ("--engine-log-bytes", fault.log_bytes().into()),
+        // Less than the smallest log, and more than the largest batch.
+        ("--max-body-bytes", "900K".into()),
         ("--node", format!("node-{number}")),
     ] {
         command.extend([option.into(), value]);
