@@ -9,6 +9,7 @@ mod child;
 mod clock;
 mod http;
 mod metrics;
+mod nodes;
 mod reload;
 mod systemd;
 mod tokens;

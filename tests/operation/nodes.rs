@@ -1,0 +1,173 @@
+//! Two nodes of a cluster and their engine, a real Redis, with the faults that move their metrics.
+//!
+//! Waits only for what can be observed: an answer, a metric.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::child::{ENCKE, Encke};
+use crate::http::Address;
+use crate::{Directory, PATIENCE};
+
+/// Two nodes, and the highest values of their metrics so far.
+pub(crate) struct Nodes {
+    redis: Redis,
+    nodes: [Encke; 2],
+    addresses: [Address; 2],
+    /// The highest value of each series, on either node.
+    pub(crate) highest: BTreeMap<String, f64>,
+}
+
+impl Nodes {
+    /// Starts them. The second has other limits than the first, which a metric tells.
+    pub(crate) fn start() -> Nodes {
+        let redis = Redis::start();
+        let url = format!("--engine=redis+unix://{}", redis.socket());
+        let nodes = ["--history-messages=7", "--history-messages=8"].map(|limit| {
+            let mut command = Command::new(ENCKE);
+            command.env_clear().args([&url, limit]).args([
+                "--listen=127.0.0.1:0",
+                "--engine-ready=2s",
+                "--engine-patience=200ms",
+            ]);
+            Encke::start(&mut command)
+        });
+        let addresses = [nodes[0].address(), nodes[1].address()];
+        Nodes {
+            redis,
+            nodes,
+            addresses,
+            highest: BTreeMap::new(),
+        }
+    }
+
+    /// Has everything happen, and returns the last metrics of the first node.
+    pub(crate) fn run(&mut self) -> String {
+        self.wait_for_ready();
+        assert_eq!(
+            self.addresses[0].status("POST", "/publish/news", b"one"),
+            200
+        );
+        self.wait_for("encke_engine_nodes", 2.0);
+        self.wait_for("encke_engine_config_differs", 1.0);
+
+        // An engine that stops for a while.
+        self.redis.signal(Signal::STOP);
+        let mut waits = self.addresses[0].ask("POST", "/publish/news", b"two");
+        self.wait_for("encke_engine_publishes_waiting", 1.0);
+        waits.finish();
+        assert_eq!(waits.status, 503);
+        self.wait_for("encke_engine_reconnects_total{cause=\"silent\"}", 1.0);
+        self.redis.signal(Signal::CONT);
+        self.wait_for_ready();
+
+        // An engine that forgets everything.
+        self.redis.kill();
+        self.redis.run();
+        self.wait_for("encke_engine_retold_total", 1.0);
+        self.wait_for_ready();
+        assert_eq!(
+            self.addresses[0].status("POST", "/publish/news", b"three"),
+            200
+        );
+        let text = self.scrape();
+        for node in &self.nodes {
+            node.signal(Signal::KILL);
+        }
+        text
+    }
+
+    fn wait_for_ready(&mut self) {
+        let begun = Instant::now();
+        while self
+            .addresses
+            .iter()
+            .any(|node| node.status("GET", "/readyz", b"") != 200)
+        {
+            assert!(begun.elapsed() < PATIENCE, "a node is not ready");
+            self.scrape();
+        }
+    }
+
+    /// Waits until a value was so high on one of the nodes.
+    fn wait_for(&mut self, series: &str, value: f64) {
+        let begun = Instant::now();
+        while self
+            .highest
+            .get(series)
+            .is_none_or(|highest| *highest < value)
+        {
+            assert!(begun.elapsed() < PATIENCE, "{series} is below {value}");
+            self.scrape();
+        }
+    }
+
+    /// Reads the metrics of both, remembers their values, and returns those of the first.
+    fn scrape(&mut self) -> String {
+        let [first, second] = self.addresses.each_ref().map(|node| {
+            let (status, text) = node.answer("GET", "/metrics", b"");
+            assert_eq!(status, 200);
+            String::from_utf8(text).unwrap()
+        });
+        let lines = first.lines().chain(second.lines());
+        for line in lines.filter(|line| !line.starts_with('#')) {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let value: f64 = value.parse().unwrap();
+            let highest = self.highest.entry(series.to_owned()).or_insert(value);
+            *highest = highest.max(value);
+        }
+        first
+    }
+}
+
+/// A Redis that saves nothing; it is killed when dropped.
+struct Redis {
+    directory: Directory,
+    child: Option<Child>,
+}
+
+impl Redis {
+    fn start() -> Redis {
+        let mut redis = Redis {
+            directory: Directory::new(),
+            child: None,
+        };
+        redis.run();
+        redis
+    }
+
+    fn socket(&self) -> String {
+        self.directory.path("redis").display().to_string()
+    }
+
+    fn run(&mut self) {
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", "0", "--save", "", "--appendonly", "no"])
+            .args(["--unixsocket", &self.socket()])
+            .stdout(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().unwrap();
+        kill_process(Pid::from_child(child), signal).unwrap();
+    }
+
+    fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.kill();
+        }
+    }
+}
