@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::child::{ENCKE, Encke};
 use crate::http::Address;
-use crate::{Directory, PATIENCE};
+use crate::{Directory, PATIENCE, file, needs};
 
 /// Two nodes, and the highest values of their metrics so far.
 pub(crate) struct Nodes {
@@ -123,6 +123,42 @@ impl Nodes {
     }
 }
 
+/// The rights in the documentation are all that a node needs.
+#[test]
+fn documented_rights_of_the_user_suffice() {
+    if !needs("redis-server", "redis-server") || !needs("redis-cli", "redis-tools") {
+        return;
+    }
+    let page = std::fs::read_to_string(file("src/docs/nodes.md")).unwrap();
+    let mut lines = page.lines();
+    let line = lines.find(|line| line.starts_with("ACL SETUSER ")).unwrap();
+    let redis = Redis::start();
+    redis.ask(line);
+    let password = redis.directory.path("password");
+    std::fs::write(&password, "PASSWORD").unwrap();
+    let mut command = Command::new(ENCKE);
+    command.env_clear().args([
+        &format!("--engine=redis+unix://encke@{}", redis.socket()),
+        &format!("--engine-password-file={}", password.display()),
+        "--listen=127.0.0.1:0",
+    ]);
+    let node = Encke::start(&mut command);
+    let address = node.address();
+    let begun = Instant::now();
+    while address.status("GET", "/readyz", b"") != 200 {
+        assert!(begun.elapsed() < PATIENCE, "{}", node.log());
+    }
+    // A key needs a script.
+    for _ in 0..2 {
+        let mut request = address.connect();
+        request.send_with("POST", "/publish/news", "Idempotency-Key: 1\r\n", b"hi");
+        request.finish();
+        assert_eq!(request.status, 200);
+    }
+    let batch = address.get_json("/poll/news?since=earliest");
+    assert_eq!(batch["messages"].as_array().unwrap().len(), 1);
+}
+
 /// A Redis that saves nothing; it is killed when dropped.
 struct Redis {
     directory: Directory,
@@ -150,6 +186,21 @@ impl Redis {
             .args(["--unixsocket", &self.socket()])
             .stdout(Stdio::null());
         self.child = Some(command.spawn().unwrap());
+    }
+
+    /// Sends a command as soon as it answers.
+    fn ask(&self, command: &str) {
+        let begun = Instant::now();
+        let is_done = || {
+            let mut cli = Command::new("redis-cli");
+            cli.args(["-e", "-s", &self.socket()])
+                .args(command.split(' '));
+            cli.stdout(Stdio::null()).stderr(Stdio::null());
+            cli.status().unwrap().success()
+        };
+        while !is_done() {
+            assert!(begun.elapsed() < PATIENCE, "{command} fails");
+        }
     }
 
     fn signal(&self, signal: Signal) {
