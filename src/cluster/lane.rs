@@ -19,7 +19,8 @@ use encke_core::log::cluster::{Command, Lane, Reply};
 use encke_core::message::EntryId;
 
 /// The shortest and the longest pause before a connection is tried again, but for the first try.
-const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
+/// All nodes of a cluster wait for the slowest of them when the engine is back.
+const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(400)];
 
 /// A connection that was there for so long was a good one: the next try comes at once.
 const GOOD: Duration = Duration::from_secs(1);

@@ -26,10 +26,11 @@ impl Reactor {
 
     /// Sends what the node has to say.
     pub(super) fn tell_cluster(&mut self) {
+        let now = self.engine.now();
         if let Some(sharing) = &mut self.sharing
             && let Some(node) = self.engine.cluster()
         {
-            sharing.give(node);
+            sharing.give(node, now);
         }
     }
 

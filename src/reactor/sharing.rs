@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Event, Redis};
+use encke_core::base::time::Time;
 use encke_core::engine::Reconnects;
 use encke_core::log::cluster::{Command, Halt, Lane, Node};
 use encke_core::message::EntryId;
@@ -33,6 +34,8 @@ pub(super) struct Sharing {
     redis: Redis,
     /// A command for which the lane had no room.
     pending: Option<Command>,
+    /// Commands that were sent on this connection and have no reply.
+    unanswered: usize,
     /// Entries that were read, for which the node had no room.
     unread: VecDeque<(EntryId, Vec<u8>)>,
     /// Whether the follow lane has been told where to read from.
@@ -50,6 +53,7 @@ impl Sharing {
         Sharing {
             redis,
             pending: None,
+            unanswered: 0,
             unread: VecDeque::new(),
             is_following: false,
             has_publish: false,
@@ -65,15 +69,18 @@ impl Sharing {
             match self.redis.next_event(Lane::Publish) {
                 Some(Event::Connected) => {
                     self.has_publish = true;
+                    self.unanswered = 0;
                     node.connected(Lane::Publish);
                 }
                 Some(Event::Broken(_)) => {
                     self.pending = None;
+                    self.unanswered = 0;
                     if std::mem::take(&mut self.has_publish) {
                         node.broken(Lane::Publish);
                     }
                 }
                 Some(Event::Answered(replies)) => {
+                    self.unanswered = self.unanswered.saturating_sub(replies.len());
                     for reply in replies {
                         node.answered(reply);
                     }
@@ -123,8 +130,8 @@ impl Sharing {
         }
     }
 
-    /// Gives the threads what the node wants.
-    pub(super) fn give(&mut self, node: &mut Node) {
+    /// Gives the threads what the node wants, at this time.
+    pub(super) fn give(&mut self, node: &mut Node, now: Time) {
         if node.takes_reset() {
             self.reset(node);
         }
@@ -133,6 +140,19 @@ impl Sharing {
             && let Some(after) = node.follows_after()
         {
             self.is_following = self.redis.follow(after);
+        }
+        self.send(node, now);
+        self.log_halt(node);
+    }
+
+    /// Sends the commands of the node. While some have no reply the next ones wait, so that what is
+    /// published meanwhile shares an entry: a round trip is all that this can take, and a node that
+    /// is alone with one publisher never waits. What the node has to say at its time does not wait,
+    /// since the reply may not come.
+    fn send(&mut self, node: &mut Node, now: Time) {
+        let is_due = node.next_due().is_some_and(|due| due <= now);
+        if self.unanswered > 0 && !is_due {
+            return;
         }
         for _ in 0..COMMAND_BUDGET {
             let Some(command) = self.pending.take().or_else(|| node.next_command()) else {
@@ -143,7 +163,11 @@ impl Sharing {
                 self.pending = Some(command);
                 break;
             }
+            self.unanswered += 1;
         }
+    }
+
+    fn log_halt(&mut self, node: &Node) {
         if let Some(halt) = node.halted()
             && !self.is_halt_logged
         {
@@ -164,6 +188,7 @@ impl Sharing {
     fn reset(&mut self, node: &mut Node) {
         self.redis.reset();
         self.pending = None;
+        self.unanswered = 0;
         self.unread.clear();
         self.is_following = false;
         self.has_publish = false;
