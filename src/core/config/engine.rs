@@ -204,7 +204,7 @@ impl EngineUrl {
             EngineAddress::Tcp { host, .. } if host.is_empty() => Err(URL_SYNTAX.into()),
             EngineAddress::Tcp { .. } => Ok(()),
             EngineAddress::Unix(path) => check_socket_path(path)
-                .map_err(|detail| format!("redis+unix://{}: {detail}", path.display())),
+                .map_err(|detail| format!("redis+unix:///PATH: {detail}")),
             EngineAddress::Sentinel { sentinels, master } => {
                 if sentinels.is_empty() || sentinels.len() > MAX_SENTINELS {
                     let count = sentinels.len();
@@ -228,10 +228,7 @@ fn split_user(text: &str) -> Result<(Option<String>, &str), String> {
 }
 
 fn unix(rest: &str) -> Result<EngineUrl, String> {
-    let (user, path) = match rest.strip_prefix("//") {
-        Some(rest) => split_user(rest)?,
-        None => (None, rest),
-    };
+    let (user, path) = split_user(rest.strip_prefix("//").unwrap_or(rest))?;
     if path.contains(['?', '#']) {
         return Err("the URL has no parameters: `?` and `#` are not allowed".into());
     }
@@ -247,7 +244,8 @@ fn unix(rest: &str) -> Result<EngineUrl, String> {
 fn host_and_port(text: &str, default: u16) -> Result<(String, u16), String> {
     // A comma is a character of names, and here the sign of a list where there is one host.
     let authority = Authority::parse(text.as_bytes()).filter(|_| !text.contains(','));
-    let authority = authority.ok_or_else(|| format!("{text:?} is no HOST or HOST:PORT"))?;
+    // Not the text: with `/` in place of `@` it is a password.
+    let authority = authority.ok_or("what follows `//` is no HOST or HOST:PORT")?;
     Ok((authority.host(), authority.port().unwrap_or(default)))
 }
 
@@ -257,7 +255,7 @@ fn database(path: &str) -> Result<u32, String> {
     }
     let is_number = path.bytes().all(|byte| byte.is_ascii_digit());
     let number = path.parse().ok().filter(|_| is_number);
-    number.ok_or_else(|| format!("{path:?} is no number of a database, such as 0"))
+    number.ok_or_else(|| "what follows `/` is no number of a database, such as 0".into())
 }
 
 fn sentinels(hosts: &str, master: &str) -> Result<EngineAddress, String> {
