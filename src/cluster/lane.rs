@@ -94,7 +94,7 @@ impl Line {
         let mut told = String::new();
         let mut was_connected = false;
         loop {
-            let started = Instant::now();
+            let mut connected = None;
             let end = self.serve_one(&mut service, &mut |line, version| {
                 let lane = line.name();
                 match (was_connected, line.lane) {
@@ -103,15 +103,13 @@ impl Line {
                     (false, Lane::Follow) => {}
                 }
                 was_connected = true;
+                connected = Some(Instant::now());
                 told.clear();
             });
             let fault = match end {
                 End::Stop => return,
                 End::Fault(fault) => fault,
             };
-            if started.elapsed() >= GOOD {
-                pauses.reset();
-            }
             let text = fault.to_string();
             if text != told {
                 match &fault {
@@ -125,8 +123,10 @@ impl Line {
                 Fault::Broken(cause, _) => cause,
                 Fault::Refused(_) => Cause::Unready,
             };
+            // The time in which it was not connected, such as until a timeout, was no good one.
+            let served = connected.map_or(Duration::ZERO, |at: Instant| at.elapsed());
             let is_told = self.tell(Event::Broken(cause));
-            if is_told.is_err() || self.pause(pauses.next()).is_err() {
+            if is_told.is_err() || self.pause(pauses.after(served)).is_err() {
                 return;
             }
         }
@@ -233,11 +233,11 @@ impl Pauses {
         }
     }
 
-    fn reset(&mut self) {
-        self.tries = 0;
-    }
-
-    fn next(&mut self) -> Duration {
+    /// The pause after a try that has led to a connection for so long.
+    fn after(&mut self, served: Duration) -> Duration {
+        if served >= GOOD {
+            self.tries = 0;
+        }
         let tries = self.tries;
         self.tries = tries.saturating_add(1);
         if tries == 0 {
@@ -256,15 +256,15 @@ mod tests {
     #[test]
     fn first_try_comes_at_once_and_later_ones_after_bounded_pauses() {
         let mut pauses = Pauses::new();
-        for _ in 0..2 {
-            assert_eq!(pauses.next(), Duration::ZERO);
-            for _ in 0..100 {
-                let pause = pauses.next();
+        let short = GOOD - Duration::from_nanos(1);
+        for served in [short, GOOD] {
+            assert_eq!(pauses.after(served), Duration::ZERO);
+            for served in [Duration::ZERO, short].repeat(50) {
+                let pause = pauses.after(served);
                 assert!(PAUSE[0] <= pause && pause <= PAUSE[1], "{pause:?}");
             }
-            pauses.reset();
         }
         pauses.tries = u32::MAX;
-        assert!(pauses.next() <= PAUSE[1]);
+        assert!(pauses.after(short) <= PAUSE[1]);
     }
 }
