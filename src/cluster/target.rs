@@ -3,8 +3,10 @@
 //! Owns the question to the Sentinels. Every connection asks anew, so that it finds the master of
 //! the moment.
 
+use std::cmp::Reverse;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Value};
@@ -99,24 +101,59 @@ fn resolve(host: &str, port: u16) -> Result<Vec<Candidate>, Fault> {
     }
 }
 
-/// Asks one Sentinel after another where the master is.
+/// Asks all Sentinels where the master is: one that was cut off names an earlier one. They are asked
+/// at once, so that those that do not answer cost no more than one of them.
 fn ask_sentinels(sentinels: &[(String, u16)], master: &str) -> Result<Vec<Candidate>, Fault> {
+    let answers: Vec<_> = thread::scope(|scope| {
+        let ask = |at| scope.spawn(move || ask_sentinel(at, master));
+        let asked: Vec<_> = sentinels.iter().map(ask).collect();
+        // What panics is a fault of this program, and so of the whole lane.
+        let answers = asked.into_iter().map(|one| one.join().expect("no panic"));
+        answers.collect()
+    });
     let mut last = Fault::Broken(Cause::Unreachable, "there is no Sentinel".into());
-    for (host, port) in sentinels {
-        let candidates = match resolve(host, *port) {
-            Ok(candidates) => candidates,
-            Err(fault) => {
-                last = fault;
-                continue;
-            }
-        };
-        for candidate in candidates {
-            match ask(&candidate, master) {
-                Ok((host, port)) => return resolve(&host, port),
-                Err(text) => {
-                    let text = format!("the Sentinel at {}: {text}", candidate.address());
-                    last = Fault::Broken(Cause::Unreachable, text);
-                }
+    let mut named = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(address) => named.push(address),
+            Err(fault) => last = fault,
+        }
+    }
+    let mut candidates = Vec::new();
+    for (host, port) in by_votes(named) {
+        match resolve(&host, port) {
+            Ok(found) => candidates.extend(found),
+            Err(fault) => last = fault,
+        }
+    }
+    match candidates.is_empty() {
+        false => Ok(candidates),
+        true => Err(last),
+    }
+}
+
+/// Each address once: first the one that is named most often, and else in the order given.
+fn by_votes(named: Vec<(String, u16)>) -> Vec<(String, u16)> {
+    let mut counts: Vec<((String, u16), usize)> = Vec::new();
+    for address in named {
+        match counts.iter_mut().find(|(known, _)| *known == address) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((address, 1)),
+        }
+    }
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    counts.into_iter().map(|(address, _)| address).collect()
+}
+
+/// Asks one Sentinel, at the first of its addresses that answers.
+fn ask_sentinel((host, port): &(String, u16), master: &str) -> Result<(String, u16), Fault> {
+    let mut last = Fault::Broken(Cause::Unreachable, format!("{host} has no address"));
+    for candidate in resolve(host, *port)? {
+        match ask(&candidate, master) {
+            Ok(address) => return Ok(address),
+            Err(text) => {
+                let text = format!("the Sentinel at {}: {text}", candidate.address());
+                last = Fault::Broken(Cause::Unreachable, text);
             }
         }
     }
@@ -142,4 +179,48 @@ fn ask(sentinel: &Candidate, master: &str) -> Result<(String, u16), String> {
     }
     let answer: Result<(String, u16), _> = redis::from_redis_value(answer);
     answer.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A Sentinel that names a master at this port, once.
+    fn sentinel(port: u16) -> (String, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut command = [0; 256];
+            let len = stream.read(&mut command).expect("a command");
+            assert!(command[..len].windows(8).any(|word| word == b"SENTINEL"));
+            let port = port.to_string();
+            let answer = format!("*2\r\n$9\r\n127.0.0.1\r\n${}\r\n{port}\r\n", port.len());
+            stream.write_all(answer.as_bytes()).expect("it reads");
+            // Until the other side closes.
+            let _ = stream.read(&mut command);
+        });
+        ("127.0.0.1".into(), address.port())
+    }
+
+    #[test]
+    fn all_sentinels_are_asked_and_most_of_them_are_heard_first() {
+        let named = |sentinels: &[(String, u16)]| {
+            let candidates = ask_sentinels(sentinels, "main").expect("one answers");
+            let ports = candidates.into_iter().map(|one| match one {
+                Candidate::Tcp(address) => address.port(),
+                _ => panic!("it is TCP"),
+            });
+            ports.collect::<Vec<_>>()
+        };
+        // Nobody listens on port 1. The first one that answers is the one that is wrong.
+        let nobody = ("127.0.0.1".to_owned(), 1);
+        let all = [nobody.clone(), sentinel(6), sentinel(7), sentinel(7)];
+        assert_eq!(named(&all), [7, 6]);
+        assert_eq!(named(&[sentinel(6), sentinel(7)]), [6, 7]);
+        assert!(ask_sentinels(&[nobody], "main").is_err());
+    }
 }
