@@ -52,7 +52,7 @@ impl Watched {
         let sentinel = RedisServer::start_sentinel(&format!(
             "port {sentinel_port}\n\
              sentinel monitor main 127.0.0.1 {master_port} 1\n\
-             sentinel down-after-milliseconds main 300\n\
+             sentinel down-after-milliseconds main 2000\n\
              sentinel failover-timeout main 3000\n"
         ));
         Watched {
@@ -93,10 +93,12 @@ fn new_dir() -> PathBuf {
 }
 
 /// A port that was free just now. It is below those that the system gives to outgoing connections,
-/// of which tests that run beside this one have many.
+/// of which tests that run beside this one have many. So is the one above it by 10,000, which a
+/// server of a Redis Cluster takes too, and which was free as well.
 pub(crate) fn free_port() -> String {
-    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    let mut free = ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..22_000));
+    let mut free = ports.filter(|port| is_free(*port) && is_free(port + 10_000));
     free.next().expect("there is no end").to_string()
 }
 
@@ -155,9 +157,13 @@ impl RedisServer {
         // A thread reads its log, so that it never waits for that.
         let mut log = child.stdout.take().expect("it is a pipe");
         std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
-        self.child = Some(child);
+        let child = self.child.insert(child);
+        let socket = self.dir.join("redis.sock");
         let begun = Instant::now();
-        while UnixStream::connect(self.socket()).is_err() {
+        while UnixStream::connect(&socket).is_err() {
+            // Such as when a port that was free is not any more.
+            let ended = child.try_wait().expect("it is ours");
+            assert!(ended.is_none(), "redis-server has ended: {ended:?}");
             assert!(begun.elapsed() < START_TIMEOUT, "it listens");
             std::thread::yield_now();
         }
