@@ -241,6 +241,10 @@ impl Loaded {
             let password =
                 password.map_err(|detail| self.refused(ENGINE_PASSWORD_FILE, &detail))?;
             self.options.config.engine.password = Some(password);
+            if values::is_readable_by_all(path.as_ref()) {
+                let warning = format!("{ENGINE_PASSWORD_FILE}: {path} can be read by all users");
+                self.warnings.push(one_line(&warning));
+            }
         }
         for path in self.options.token_key_files.clone() {
             let read = values::token_keys(&path);

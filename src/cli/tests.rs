@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use encke::producer::stdin::Lines;
@@ -119,8 +120,17 @@ fn engine_and_its_password_are_read() {
     let file = std::env::temp_dir().join(format!("encke-password-{}", std::process::id()));
     std::fs::write(&file, "sesame\n").unwrap();
     let option = format!("--engine-password-file={}", file.display());
-    let loaded = parsed(&["--engine=redis://user@host/1", &option]);
+    let args = ["--engine=redis://user@host/1", &option];
+    let [loaded, shown] = [0o600, 0o644].map(|mode| {
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        parsed(&args)
+    });
     std::fs::remove_file(&file).unwrap();
+    let is_warned = |loaded: &Loaded| {
+        let mut warnings = loaded.warnings.iter();
+        warnings.any(|text| text.contains("can be read by all users"))
+    };
+    assert!(!is_warned(&loaded) && is_warned(&shown));
     let engine = &loaded.config().engine;
     let url = engine.url.as_ref().map(ToString::to_string);
     assert_eq!(url.as_deref(), Some("redis://user@host:6379/1"));
