@@ -26,16 +26,32 @@ impl Encke {
         Encke::start_with(args, Stdio::null())
     }
 
+    /// The same, with a file of the authorities that it trusts, and no others.
+    #[cfg(feature = "tls")]
+    pub(crate) fn start_trusting(authorities: &std::path::Path, args: &[&str]) -> Encke {
+        let mut command = Encke::command(args);
+        command.env("SSL_CERT_FILE", authorities);
+        Encke::spawn(&mut command)
+    }
+
     /// The same, with this standard input.
     pub(crate) fn start_with(args: &[&str], input: Stdio) -> Encke {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_encke"))
+        Encke::spawn(Encke::command(args).stdin(input))
+    }
+
+    fn command(args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_encke"));
+        command
             .args(["--listen", "127.0.0.1:0"])
             .args(args)
             .env_clear()
-            .stdin(input)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("encke starts");
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn spawn(command: &mut Command) -> Encke {
+        let mut child = command.spawn().expect("encke starts");
         let stderr = child.stderr.take().expect("it is a pipe");
         let (lines, log) = channel();
         std::thread::spawn(move || {

@@ -6,3 +6,5 @@ mod nodes;
 mod producers;
 mod redis;
 mod start;
+#[cfg(feature = "tls")]
+mod tls;
