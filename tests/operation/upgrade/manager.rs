@@ -182,6 +182,17 @@ fn update_of_the_package_says_at_once_that_an_upgrade_has_failed() {
     process.wait().unwrap();
 }
 
+/// Nor does it wait for what a node of a cluster refuses: that its process changes in the end is not seen.
+#[test]
+fn update_of_the_package_does_not_wait_where_nothing_begins() {
+    let mut process = Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = process.id();
+    let update = Update::new(&format!("{}1\n", format!("{pid}\n").repeat(30)));
+    let said = update.run(&["configure", "0.1.0"]);
+    assert!(said.contains("systemctl restart encke\n"), "{said}");
+    process.wait().unwrap();
+}
+
 #[test]
 fn package_neither_stops_nor_restarts_the_service() {
     let manifest = std::fs::read_to_string(crate::file("Cargo.toml")).unwrap();
