@@ -59,9 +59,8 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>, String> {
                 _ => {
                     rate.nodes.push(value);
                     cpu.nodes.push(each);
-                    commands
-                        .nodes
-                        .push((redis.commands()? - asked) as f64 / seconds);
+                    commands.nodes.push((redis.commands()? - asked) as f64);
+                    commands.beside.push(idle * seconds);
                 }
             }
             drop(load);
