@@ -190,6 +190,10 @@ impl StreamDecoder {
 
     fn interpret_block(&mut self, block: Block) -> Result<Event, Error> {
         let Some(data) = block.data else {
+            // The heartbeat of a node of a cluster: a client takes the id, and its page hears nothing.
+            if let (Some(id), None, None) = (&block.id, &block.event, block.retry_ms) {
+                return Ok(Event::Cursor(id.clone()));
+            }
             return match block.retry_ms {
                 Some(retry_ms) => Ok(Event::Closing {
                     cursor: None,
@@ -390,6 +394,8 @@ mod tests {
             &expected(Some("c"), data),
         );
         says(Format::Sse, ":\n\n", &[Event::Heartbeat]);
+        let placed = Event::Cursor("a-3.1".into());
+        says(Format::Sse, "id: a-3.1\n\n", &[placed]);
         let refusal = Event::Closing {
             cursor: None,
             retry_ms: 9,
