@@ -243,9 +243,8 @@ impl Clustered {
                 Err(refusal) => Err((refusal, draft)),
             };
         }
-        if let Some(end) = hub.ended_before(&draft) {
-            return Ok(Placed::Now(end));
-        }
+        // Whether its channel has ended already is not judged here: another node may have opened it
+        // again since. An end of one that has ended is ignored where it is applied.
         let drafts = std::slice::from_ref(&draft);
         match self.hand_over(hub, drafts) {
             Ok(ticket) => Ok(Placed::Later {

@@ -172,8 +172,10 @@ fn channel_ends_once() {
     let (mut redis, mut server) = ready();
     let end = post("/publish/a?end=1", "", "");
     let first = ids(&ask_log(&mut redis, &mut server, &end));
-    let (_, again) = server.ask(Access::Trusted, &end);
-    assert_eq!(ids(&again), first, "it is answered at once");
+    let again = ids(&ask_log(&mut redis, &mut server, &end));
+    assert_ne!(again, first, "it goes through the log");
+    let received = poll(&mut server, &format!("/poll/a?since={EPOCH}-0"));
+    assert_eq!(received.matches("\"end\":true").count(), 1, "{received}");
     let message = ids(&ask_log(
         &mut redis,
         &mut server,
@@ -181,6 +183,23 @@ fn channel_ends_once() {
     ));
     assert_ne!(message, first);
     assert!(poll(&mut server, "/poll/a").contains("\"end\":true"));
+}
+
+#[test]
+fn channel_that_another_node_has_opened_again_is_ended_by_a_node_that_lags() {
+    let (mut redis, mut one, mut two) = pair();
+    let end = post("/publish/a?end=1", "", "");
+    ask_log(&mut redis, &mut one, &end);
+    redis.serve(&mut two);
+    ask_log(&mut redis, &mut one, &post("/publish/a", "", "x"));
+    // For this node the channel has ended still.
+    let ended = ids(&ask_log(&mut redis, &mut two, &end));
+    redis.serve(&mut one);
+    for server in [&mut one, &mut two] {
+        let received = poll(server, "/poll/a");
+        assert!(received.contains("\"end\":true"), "{received}");
+        assert_eq!(member(&received, "cursor"), ended[0]);
+    }
 }
 
 #[test]
