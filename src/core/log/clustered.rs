@@ -25,6 +25,10 @@ use super::{Mark, Refused};
 /// Channels, or messages in them, that are told a loss of all in one step.
 const LOSING_STEP: usize = 1_024;
 
+/// After which time a message for which there was no memory is tried again: no event tells that
+/// readers have taken what they are owed.
+const OWED_RETRY_MS: u64 = 10;
+
 /// A log that the nodes of a cluster share.
 pub struct Clustered {
     node: Node,
@@ -45,6 +49,8 @@ pub struct Clustered {
     publish_ms: Histogram,
     /// Whether effects may be left for which there was no budget.
     is_cut_short: bool,
+    /// When a message for which memory is owed to readers is tried again.
+    owed_until: Option<Time>,
     refused: Refused,
     /// A term that cannot be numbered: nothing more is applied.
     fault: Option<TermError>,
@@ -122,6 +128,7 @@ impl Clustered {
             given: VecDeque::new(),
             publish_ms: Histogram::new(DURATIONS_MS),
             is_cut_short: false,
+            owed_until: None,
             refused: Refused::default(),
             fault: None,
         }
@@ -341,6 +348,14 @@ impl Clustered {
         self.is_cut_short
     }
 
+    /// When its time is to be set at the latest, and what waits for memory to be tried again.
+    pub fn next_due(&self) -> Option<Time> {
+        [self.node.next_due(), self.owed_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
     /// Goes on with the effect under way. Returns whether it is over.
     fn continue_effect(&mut self, hub: &mut Hub, budget: &mut usize) -> bool {
         while hub.is_losing() {
@@ -351,6 +366,7 @@ impl Clustered {
             *budget -= step;
             hub.continue_losing(step);
         }
+        self.owed_until = None;
         let Some(Applying { at, next, rest }) = &mut self.applying else {
             return true;
         };
@@ -361,6 +377,7 @@ impl Clustered {
             let places = 1 + u64::from(draft.kind == DraftKind::Last);
             if let Err((Owed, draft)) = hub.apply_entry(*next, *at, draft) {
                 rest.push_front(draft);
+                self.owed_until = Some(self.now.after_ms(OWED_RETRY_MS));
                 return false;
             }
             *next = Seq(next.0 + places);

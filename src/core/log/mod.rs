@@ -311,12 +311,12 @@ impl Log {
         }
     }
 
-    /// When its time is to be set at the latest.
+    /// When its time is to be set at the latest, and [`Clustered::next_done`] called.
     #[inline]
     pub fn next_due(&self) -> Option<Time> {
         match self {
             Log::Memory(_) | Log::Saved(_) => None,
-            Log::Clustered(clustered) => clustered.node().next_due(),
+            Log::Clustered(clustered) => clustered.next_due(),
         }
     }
 
