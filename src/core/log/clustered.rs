@@ -8,16 +8,15 @@
 //! Invariants:
 //! - *In the order of the log.* Effects are applied one after another. One that has to wait, because
 //!   memory is owed to readers or because it takes more than a tick, holds back all behind it.
-//! - *Applied before answered.* What a publisher asked for is applied when its ticket is done.
+//! - *Applied before answered.* What a publisher asked for is applied when its ticket is done, unless
+//!   nothing more can be applied here.
 
 use std::collections::VecDeque;
 
 use crate::base::histogram::Histogram;
 use crate::base::time::Time;
 use crate::hub::{DURATIONS_MS, Hub, Owed, Published, Refusal};
-use crate::message::{
-    ChannelName, Draft, DraftKind, EntryId, Epoch, MessageId, Place, Seq, TermError,
-};
+use crate::message::{ChannelName, Draft, DraftKind, EntryId, Epoch, MessageId, Place, Seq};
 
 use super::cluster::{self, Effect, Node, Outcome, Reason, Settings, Ticket};
 use super::{Mark, Refused};
@@ -52,8 +51,8 @@ pub struct Clustered {
     /// When a message for which memory is owed to readers is tried again.
     owed_until: Option<Time>,
     refused: Refused,
-    /// A term that cannot be numbered: nothing more is applied.
-    fault: Option<TermError>,
+    /// Whether something came that cannot be numbered: nothing more is applied.
+    is_broken: bool,
 }
 
 /// An entry under way.
@@ -130,7 +129,7 @@ impl Clustered {
             is_cut_short: false,
             owed_until: None,
             refused: Refused::default(),
-            fault: None,
+            is_broken: false,
         }
     }
 
@@ -197,7 +196,7 @@ impl Clustered {
 
     /// The reason for which the node is not ready to be sent clients; `None` if it is.
     pub fn unready(&self) -> Option<Refusal> {
-        if self.fault.is_some() || self.node.halted().is_some() {
+        if self.is_broken || self.node.halted().is_some() {
             return Some(Refusal::LogHalted);
         }
         match self.node.is_ready() {
@@ -217,11 +216,6 @@ impl Clustered {
     /// [`Node::may_come`].
     pub fn may_come(&mut self, term: u64) -> bool {
         self.node.may_come(term)
-    }
-
-    /// The reason for which nothing more of the log can be applied, if there is one.
-    pub fn fault(&self) -> Option<TermError> {
-        self.fault
     }
 
     /// Hands a message, the end of a channel, or both to the log.
@@ -272,7 +266,7 @@ impl Clustered {
     }
 
     fn hand_over(&mut self, hub: &mut Hub, drafts: &[Draft<'_>]) -> Result<Ticket, Refusal> {
-        if self.fault.is_some() {
+        if self.is_broken {
             return Err(self.refuse(Refusal::LogHalted));
         }
         hub.admit(drafts)?;
@@ -313,7 +307,7 @@ impl Clustered {
             let may_go_on = self.continue_effect(hub, budget);
             self.applied = hub.head();
             self.is_cut_short = *budget == 0;
-            if !may_go_on || self.is_cut_short || self.fault.is_some() {
+            if !may_go_on || self.is_cut_short {
                 return None;
             }
             *budget -= 1;
@@ -328,6 +322,8 @@ impl Clustered {
                     let result = self.result(hub, outcome);
                     return Some(Done { ticket, result });
                 }
+                // The log has what it says, so publishers are answered still.
+                _ if self.is_broken => {}
                 effect => self.begin_effect(hub, effect),
             }
         }
@@ -395,17 +391,17 @@ impl Clustered {
             Effect::Term { term, closed } => self.add_term(hub, term, closed),
             Effect::Apply { id, at_ms, drafts } => self.apply(hub, id, at_ms, drafts),
             Effect::Delete { channel, id } => {
-                if let Some(seq) = later(hub, id, 0) {
+                if let Some(seq) = self.later(hub, id, 0) {
                     hub.delete(&channel, seq);
                 }
             }
             Effect::Lose { channels, id } => {
-                if let Some(seq) = later(hub, id, Place::MAX_PART) {
+                if let Some(seq) = self.later(hub, id, Place::MAX_PART) {
                     channels.iter().for_each(|channel| hub.lose(channel, seq));
                 }
             }
             Effect::LoseAll { id } => {
-                if let Some(seq) = later(hub, id, Place::MAX_PART) {
+                if let Some(seq) = self.later(hub, id, Place::MAX_PART) {
                     hub.begin_losing(seq);
                 }
             }
@@ -439,13 +435,31 @@ impl Clustered {
             terms.close(closed.term, closed.number);
         }
         if let Err(error) = added.and_then(|()| terms.add(term)) {
-            log::error!("the log of the cluster cannot be followed any more: term {term}: {error}");
-            self.fault = Some(error);
+            self.stop_applying(&format!("term {term}: {error}"));
         }
     }
 
+    /// Something came that cannot be numbered. To go on without it would be a loss that no reader is
+    /// told of.
+    #[cold]
+    fn stop_applying(&mut self, reason: &str) {
+        log::error!("the log of the cluster cannot be followed any more: {reason}");
+        self.is_broken = true;
+    }
+
+    /// The number of a part of an entry, which is after all that is applied; `None` if there is none.
+    fn later(&mut self, hub: &Hub, id: EntryId, part: u16) -> Option<Seq> {
+        let Some(seq) = hub.seq_of(id, part) else {
+            self.stop_applying(&format!("entry {id} cannot be numbered"));
+            return None;
+        };
+        let is_later = seq > hub.head();
+        debug_assert!(is_later, "{id} is not in its order");
+        is_later.then_some(seq)
+    }
+
     fn apply(&mut self, hub: &Hub, id: EntryId, at_ms: u64, drafts: Vec<Draft<'static>>) {
-        let Some(next) = later(hub, id, 0) else {
+        let Some(next) = self.later(hub, id, 0) else {
             return;
         };
         let age_ms = self.unix_ms.saturating_sub(at_ms);
@@ -486,13 +500,6 @@ fn silent(silent_ms: u64) -> Refusal {
 
 fn seconds(ms: u64) -> u32 {
     u32::try_from(ms / 1_000).unwrap_or(u32::MAX)
-}
-
-/// The number of a part of an entry, if it is after all that is applied.
-fn later(hub: &Hub, id: EntryId, part: u16) -> Option<Seq> {
-    let seq = hub.seq_of(id, part).filter(|&seq| seq > hub.head());
-    debug_assert!(seq.is_some(), "{id} is not in its order");
-    seq
 }
 
 /// The id of a message, whose term need not be known.

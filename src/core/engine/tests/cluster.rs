@@ -694,3 +694,18 @@ fn metrics_of_a_node_move() {
     assert_eq!(value(&mut server, "engine_lag_entries"), 0.0);
     assert!(!poll(&mut Server::new(&config()), "/metrics").contains("engine_"));
 }
+
+#[test]
+fn node_that_cannot_number_an_entry_says_so_and_answers_publishers() {
+    let (mut redis, mut server) = ready();
+    let term = redis.log[0].0.term;
+    let id = crate::message::EntryId::new(term, crate::message::Place::MAX_ENTRY);
+    // An entry of somebody else is skipped.
+    redis.log.push((id, b"?".to_vec()));
+    let (publisher, _) = server.ask(Access::Trusted, &post("/publish/a", "", "x"));
+    redis.serve(&mut server);
+    assert_eq!(status(&server.take(publisher)), "200");
+    assert_eq!(status(&poll(&mut server, "/readyz")), "503");
+    let (_, refused) = server.ask(Access::Trusted, &post("/publish/a", "", "x"));
+    assert_eq!(status(&refused), "503");
+}
