@@ -28,6 +28,9 @@ const LOSING_STEP: usize = 1_024;
 /// readers have taken what they are owed.
 const OWED_RETRY_MS: u64 = 10;
 
+/// Time between two lines on refusals of the log server.
+const WARN_MS: u64 = 1_000;
+
 /// A log that the nodes of a cluster share.
 pub struct Clustered {
     node: Node,
@@ -51,6 +54,10 @@ pub struct Clustered {
     /// When a message for which memory is owed to readers is tried again.
     owed_until: Option<Time>,
     refused: Refused,
+    /// When it was logged last that the log server refuses what is published.
+    warned: Option<Time>,
+    /// Refusals that were not logged.
+    unwarned: u64,
     /// Whether something came that cannot be numbered: nothing more is applied.
     is_broken: bool,
 }
@@ -129,6 +136,8 @@ impl Clustered {
             is_cut_short: false,
             owed_until: None,
             refused: Refused::default(),
+            warned: None,
+            unwarned: 0,
             is_broken: false,
         }
     }
@@ -481,7 +490,7 @@ impl Clustered {
             Outcome::NotPublished(Reason::Silent { silent_ms }) => silent(silent_ms),
             Outcome::NotPublished(Reason::Full) => Refusal::LogFull,
             Outcome::NotPublished(Reason::Refused(text)) => {
-                log::warn!("the engine refuses what is published: {text}");
+                self.warn_refused(&text);
                 Refusal::LogRefused
             }
             Outcome::Unknown { silent_ms } => Refusal::LogUndecided {
@@ -489,6 +498,20 @@ impl Clustered {
             },
         };
         Err(self.refuse(refusal))
+    }
+
+    /// Logs that the log server refuses what is published: at most one line a second.
+    #[cold]
+    fn warn_refused(&mut self, text: &str) {
+        self.unwarned += 1;
+        if self
+            .warned
+            .is_none_or(|at| self.now.since_ms(at) >= WARN_MS)
+        {
+            let count = std::mem::take(&mut self.unwarned);
+            log::warn!("the engine refused {count} messages; the last with: {text}");
+            self.warned = Some(self.now);
+        }
     }
 }
 
