@@ -12,6 +12,7 @@ mod commands;
 mod doorbell;
 mod frozen;
 mod publication;
+mod sent;
 mod shared;
 
 pub(crate) use commands::ServerCommand;
@@ -33,6 +34,7 @@ use encke_core::log::Mark;
 use encke_core::log::cluster::Ticket;
 use encke_core::message::{Data, Draft};
 use publication::{ReceiptSender, Submission};
+use sent::Sent;
 use shared::Shared;
 
 /// Publishes from any thread. Clone it for each producer.
@@ -120,7 +122,7 @@ pub(crate) enum Submitted {
     /// It is published; its receipt is sent when the log is saved up to this place.
     Unsaved(Published, Mark),
     /// It is handed to the log of a cluster; it has its result when this ticket is done.
-    Sent(Ticket),
+    Sent(Ticket, Draft<'static>),
 }
 
 /// The result of submitting a message, which is handed back where it is refused.
@@ -130,16 +132,17 @@ pub(crate) type SubmitResult = Result<Submitted, (Refusal, Draft<'static>)>;
 pub(crate) struct Inbox {
     queue: Receiver<Submission>,
     shared: Arc<Shared>,
-    /// Messages before those in the queue: one for which there was no memory, and more only where
-    /// the queue was emptied so that a producer can pause. Later messages wait in the queue, and
+    /// Messages before those in the queue: one for which there was no memory, those that the log of
+    /// a cluster did not take, and more only where the queue was emptied so that a producer can
+    /// pause. Later messages wait in the queue, and
     /// producers wait for space in the queue.
     held: VecDeque<Submission>,
     /// Whether there was no memory for the first of them.
     is_stalled: bool,
     /// Receipts of messages that have their numbers and are not saved yet, in the order of these.
     unsaved: VecDeque<(Mark, ReceiptSender, Published)>,
-    /// Receipts of messages that are handed to the log of a cluster, in the order of tickets.
-    sent: VecDeque<(Ticket, ReceiptSender)>,
+    /// Messages that are handed to the log of a cluster and are not published yet.
+    sent: Sent,
     commands: Receiver<ServerCommand>,
     /// Whether the queues may contain items that the doorbell does not announce.
     is_signalled: bool,
@@ -168,7 +171,7 @@ pub(crate) fn channel(config: &Config, waker: Waker) -> (Publisher, Handle, Inbo
         held: VecDeque::new(),
         is_stalled: false,
         unsaved: VecDeque::new(),
-        sent: VecDeque::new(),
+        sent: Sent::default(),
         commands,
         is_signalled: true,
     };
@@ -273,11 +276,19 @@ impl Inbox {
     /// the next call, and those behind it wait.
     pub(crate) fn take_messages(
         &mut self,
-        budget: usize,
+        mut budget: usize,
         mut submit: impl FnMut(Draft<'static>) -> SubmitResult,
     ) {
         if !self.is_signalled {
             return;
+        }
+        if self.sent.is_refused() {
+            if !self.sent.is_empty() {
+                self.is_stalled = true;
+                return;
+            }
+            // It is tried with the first.
+            budget = budget.min(1);
         }
         for _ in 0..budget {
             self.is_stalled = false;
@@ -310,18 +321,24 @@ impl Inbox {
         }
     }
 
-    /// Sends the receipt of a ticket that is done, if there is one. Tickets are done in their order.
+    /// A ticket is done: its message has its receipt, or is put back if it was not published and has
+    /// none. Tickets are done in their order.
     pub(crate) fn done(&mut self, ticket: Ticket, result: Result<Published, Refusal>) {
-        if let Err(refusal) = &result {
-            log::debug!("a producer's message is dropped: {refusal:?}");
+        if let Some((place, submission)) = self.sent.done(ticket, result) {
+            self.held.insert(place.min(self.held.len()), submission);
+            self.is_signalled = true;
         }
-        let is_first = self.sent.front().is_some_and(|first| first.0 == ticket);
-        if is_first && let Some((_, receipt)) = self.sent.pop_front() {
-            receipt.send(result.map_err(|refusal| match refusal {
-                Refusal::LogUndecided { .. } => PublishError::Undecided,
-                _ => PublishError::Unavailable,
-            }));
-        }
+    }
+
+    /// Messages of producers that are lost, or published though it was not said: the log of the
+    /// cluster has not answered, and they have neither a key nor a receipt.
+    pub(crate) fn undecided(&self) -> u64 {
+        self.sent.undecided()
+    }
+
+    /// Messages that are not published, or not known to be.
+    pub(crate) fn unpublished(&self) -> usize {
+        self.len() + self.sent.len()
     }
 
     /// Submits one message, and returns it if there is no room for it yet.
@@ -332,10 +349,8 @@ impl Inbox {
     ) -> Option<Submission> {
         let receipt = submission.receipt;
         let result = match submit(submission.draft) {
-            Ok(Submitted::Sent(ticket)) => {
-                if let Some(receipt) = receipt {
-                    self.sent.push_back((ticket, receipt));
-                }
+            Ok(Submitted::Sent(ticket, draft)) => {
+                self.sent.add(ticket, Submission { draft, receipt });
                 return None;
             }
             Ok(Submitted::Unsaved(published, mark)) => {
@@ -422,9 +437,9 @@ mod tests {
             publisher.publish("a", number.to_string()).unwrap();
         }
         let mut ticket = 0;
-        inbox.take_messages(100, |_| {
+        inbox.take_messages(100, |draft| {
             ticket += 1;
-            Ok(Submitted::Sent(Ticket(ticket)))
+            Ok(Submitted::Sent(Ticket(ticket), draft))
         });
         for ticket in 1..=8 {
             let result = match ticket {
@@ -439,6 +454,55 @@ mod tests {
         assert_eq!(ids, ["00000000-1", "00000000-7"]);
         assert_eq!(results[1], Err(PublishError::Unavailable));
         assert_eq!(results[2], Err(PublishError::Undecided));
+    }
+
+    #[test]
+    fn messages_that_the_log_did_not_take_are_put_back_in_order() {
+        let (publisher, _, mut inbox) = inbox(8, 100);
+        for number in 1..=6 {
+            let keyed = Publication::new(number.to_string(), "x").idempotency_key("k");
+            publisher.send(keyed).unwrap();
+        }
+        let mut ticket = 0;
+        let mut take = |inbox: &mut Inbox, budget| {
+            let mut taken = Vec::new();
+            inbox.take_messages(budget, |draft| {
+                ticket += 1;
+                taken.push(draft.channel.to_string());
+                Ok(Submitted::Sent(Ticket(ticket), draft))
+            });
+            taken.concat()
+        };
+        let silent = Refusal::LogSilent { silent_s: 5 };
+        let undecided = Refusal::LogUndecided { silent_s: 5 };
+        assert_eq!(take(&mut inbox, 4), "1234");
+        inbox.done(Ticket(1), Ok(published(1)));
+        inbox.done(Ticket(2), Err(silent));
+        assert_eq!(take(&mut inbox, 9), "", "those before it come first");
+        assert!(!inbox.has_work(), "it waits without spinning");
+        inbox.done(Ticket(3), Err(undecided));
+        inbox.done(Ticket(4), Err(Refusal::LogFull));
+        assert_eq!(take(&mut inbox, 9), "2", "one tries");
+        assert_eq!(take(&mut inbox, 9), "");
+        inbox.done(Ticket(5), Err(Refusal::LogRefused));
+        assert_eq!(take(&mut inbox, 9), "2");
+        assert_eq!(inbox.unpublished(), 5);
+        inbox.done(Ticket(6), Ok(published(2)));
+        assert_eq!(take(&mut inbox, 9), "3456");
+        for ticket in 7..=10 {
+            inbox.done(Ticket(ticket), Ok(published(ticket)));
+        }
+        assert_eq!((inbox.unpublished(), inbox.undecided()), (0, 0));
+    }
+
+    #[test]
+    fn message_without_key_is_not_published_twice() {
+        let (publisher, _, mut inbox) = inbox(8, 100);
+        publisher.publish("a", "x").unwrap();
+        inbox.take_messages(9, |draft| Ok(Submitted::Sent(Ticket(1), draft)));
+        inbox.done(Ticket(1), Err(Refusal::LogUndecided { silent_s: 5 }));
+        inbox.take_messages(9, |_| unreachable!("it may be published already"));
+        assert_eq!((inbox.unpublished(), inbox.undecided()), (0, 1));
     }
 
     #[test]

@@ -273,6 +273,10 @@ impl Reactor {
         }
         self.upgrade.finish();
         self.finish_saving();
+        let unpublished = self.inbox.unpublished();
+        if unpublished > 0 {
+            log::warn!("{unpublished} messages of producers were not published");
+        }
         log::info!(
             "drained; {} connections were left",
             self.engine.connection_count()
@@ -294,7 +298,7 @@ impl Reactor {
         let gauges = self.engine.gauges();
         gauges.queued = self.inbox.len();
         self.load.sample(now, sockets, gauges);
-        self.warnings.log(now, &self.engine);
+        self.warnings.log(now, &self.engine, &self.inbox);
         self.resume_reads();
         self.serve_events();
         self.run_commands();

@@ -45,12 +45,12 @@ impl Reactor {
     /// Hands messages of producers to the log of the cluster.
     pub(super) fn send_messages(&mut self) {
         let engine = &mut self.engine;
-        self.inbox.take_messages(INBOX_BUDGET, |draft| {
-            Ok(match engine.send(draft)? {
-                Placed::Now(published) => Submitted::Published(published),
-                Placed::Later { ticket, .. } => Submitted::Sent(ticket),
-            })
-        });
+        self.inbox
+            .take_messages(INBOX_BUDGET, |draft| match engine.send(&draft) {
+                Ok(Placed::Now(published)) => Ok(Submitted::Published(published)),
+                Ok(Placed::Later { ticket, .. }) => Ok(Submitted::Sent(ticket, draft)),
+                Err(refusal) => Err((refusal, draft)),
+            });
     }
 
     /// Whether the end waits until the other nodes are told of it.

@@ -51,7 +51,7 @@ impl Reactor {
         };
         let parts = Parts {
             sockets,
-            warnings: RateLimitedWarnings::since(&engine),
+            warnings: RateLimitedWarnings::since(&engine, &inbox),
             gate: AcceptGate::paused_until(state.head.paused_until_ms.map(Time)),
             addresses,
             deferred_reads: state.deferred_reads,

@@ -408,9 +408,9 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]; the message is handed back. One that the log does not take now is to be
-    /// sent again, and is not counted as refused.
-    pub fn send<'n>(&mut self, message: Draft<'n>) -> Result<Placed, (Refusal, Draft<'n>)> {
+    /// See [`Refusal`]. One that the log does not take now is to be sent again, and is not counted as
+    /// refused.
+    pub fn send(&mut self, message: &Draft<'_>) -> Result<Placed, Refusal> {
         let Engine {
             requests,
             delivery,
@@ -418,14 +418,14 @@ impl Engine {
             ..
         } = self;
         let Some(log) = requests.log.as_clustered() else {
-            return Err((Refusal::LogHalted, message));
+            return Err(Refusal::LogHalted);
         };
         let channel = message.channel.clone().into_owned();
         let placed = log.publish(&mut delivery.hub, message);
         match &placed {
             Ok(Placed::Later { ticket, .. }) => receipts.await_ticket(*ticket, channel),
             Ok(Placed::Now(_)) => {}
-            Err((refusal, _)) => requests.log.take_back(refusal),
+            Err(refusal) => log.take_back(refusal),
         }
         placed
     }

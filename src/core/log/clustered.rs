@@ -195,7 +195,7 @@ impl Clustered {
     }
 
     /// Does not count the refusal that came last.
-    pub(super) fn take_back(&mut self, refusal: &Refusal) {
+    pub(crate) fn take_back(&mut self, refusal: &Refusal) {
         match refusal {
             Refusal::LogBusy => self.refused.busy -= 1,
             refusal if refusal.is_of_log() => self.refused.failing -= 1,
@@ -231,13 +231,9 @@ impl Clustered {
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]; the message is handed back.
-    pub fn publish<'n>(
-        &mut self,
-        hub: &mut Hub,
-        draft: Draft<'n>,
-    ) -> Result<Placed, (Refusal, Draft<'n>)> {
-        if let Some(first) = hub.published_before(&draft) {
+    /// See [`Refusal`].
+    pub fn publish(&mut self, hub: &mut Hub, draft: &Draft<'_>) -> Result<Placed, Refusal> {
+        if let Some(first) = hub.published_before(draft) {
             let channel = hub.find(&draft.channel).map(|index| hub.channel(index));
             let is_newest = channel.is_some_and(|channel| channel.newest_item() == first.id.seq);
             if draft.kind != DraftKind::Last || !is_newest {
@@ -245,24 +241,19 @@ impl Clustered {
             }
             // A node may have stopped between the two.
             let end = Draft::end(draft.channel.clone());
-            return match self.hand_over(hub, &[end]) {
-                Ok(ticket) => Ok(Placed::Later {
-                    ticket,
-                    message: Some(first),
-                }),
-                Err(refusal) => Err((refusal, draft)),
-            };
+            let ticket = self.hand_over(hub, &[end])?;
+            return Ok(Placed::Later {
+                ticket,
+                message: Some(first),
+            });
         }
         // Whether its channel has ended already is not judged here: another node may have opened it
         // again since. An end of one that has ended is ignored where it is applied.
-        let drafts = std::slice::from_ref(&draft);
-        match self.hand_over(hub, drafts) {
-            Ok(ticket) => Ok(Placed::Later {
-                ticket,
-                message: None,
-            }),
-            Err(refusal) => Err((refusal, draft)),
-        }
+        let ticket = self.hand_over(hub, std::slice::from_ref(draft))?;
+        Ok(Placed::Later {
+            ticket,
+            message: None,
+        })
     }
 
     /// Hands several messages without keys to the log, all or none.

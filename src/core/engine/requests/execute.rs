@@ -347,8 +347,7 @@ fn hand_over(
 ) -> Result<Reply, Problem> {
     let Delivery { hub, response, .. } = delivery;
     let channel = draft.channel.clone();
-    let placed = log.publish(hub, draft);
-    match placed.map_err(|(refusal, _)| Problem::from(refusal))? {
+    match log.publish(hub, &draft)? {
         Placed::Now(published) => {
             response.json_with(context, |out| write_published(out, &channel, &published));
             Ok(Reply::Now(200))

@@ -371,10 +371,8 @@ fn hand_over(
     number: Option<u64>,
     draft: Draft<'static>,
 ) -> Result<(), Problem> {
-    let channel = draft.channel.clone();
-    let placed = log.publish(hub, draft);
-    let placed = placed.map_err(|(refusal, _)| Problem::from(refusal))?;
-    step.push(number, channel, placed);
+    let placed = log.publish(hub, &draft)?;
+    step.push(number, draft.channel, placed);
     Ok(())
 }
 

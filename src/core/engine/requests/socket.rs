@@ -199,11 +199,14 @@ fn publish(
     }
     requests.check_room_to_wait(&delivery.connections.buffers, 0)?;
     let hub = &mut delivery.hub;
-    let placed = match &mut requests.log {
-        Log::Clustered(log) => log.publish(hub, draft),
-        log => log.publish(hub, draft).map(Placed::Now),
+    let published = match &mut requests.log {
+        Log::Clustered(log) => return Ok(log.publish(hub, &draft)?),
+        log => log.publish(hub, draft),
     };
-    placed.map_err(|(refusal, _)| Problem::from(refusal))
+    match published {
+        Ok(published) => Ok(Placed::Now(published)),
+        Err((refusal, _)) => Err(refusal.into()),
+    }
 }
 
 /// Publishes what a raw socket sends to the channel that it follows. A refusal ends it.

@@ -376,7 +376,7 @@ fn producers_get_their_receipts_in_order() {
     };
     let mut tickets = Vec::new();
     for key in ["1", "2"] {
-        let Ok(Placed::Later { ticket, .. }) = server.engine.send(draft(key)) else {
+        let Ok(Placed::Later { ticket, .. }) = server.engine.send(&draft(key)) else {
             panic!("it is handed over");
         };
         tickets.push(ticket);
@@ -395,7 +395,10 @@ fn producers_get_their_receipts_in_order() {
     assert_eq!(told, tickets);
     assert!(receipts.iter().all(|(_, id)| published.contains(id)));
     assert_eq!(status(&server.take(publisher)), "200");
-    assert!(matches!(server.engine.send(draft("1")), Ok(Placed::Now(_))));
+    assert!(matches!(
+        server.engine.send(&draft("1")),
+        Ok(Placed::Now(_))
+    ));
 }
 
 #[test]
