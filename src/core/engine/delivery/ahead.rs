@@ -4,7 +4,7 @@
 
 use super::settle::settle;
 use super::state::Delivery;
-use super::stream;
+use super::{poll, stream};
 use crate::engine::connections::{State, Wire};
 
 /// Readers that are placed in one tick, or found to be gone.
@@ -26,10 +26,14 @@ pub(in crate::engine) fn place_passed(delivery: &mut Delivery, wire: &mut impl W
             continue;
         }
         conn.reader.end_ahead();
-        let is_open_stream = conn.state() == State::Streaming && !conn.is_blocked();
-        if is_open_stream && delivery.hub.is_done(&delivery.connections[index].reader) {
+        let (state, is_blocked) = (conn.state(), conn.is_blocked());
+        if !is_blocked && delivery.hub.is_done(&delivery.connections[index].reader) {
             // Its channels ended before its cursor, which could not be told before.
-            stream::tell_evicted_ends(delivery, index, wire);
+            match state {
+                State::Streaming => stream::tell_evicted_ends(delivery, index, wire),
+                State::Held => poll::tell_over(delivery, index, wire),
+                _ => {}
+            }
         }
         settle(delivery, index, wire);
     }

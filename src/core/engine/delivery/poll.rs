@@ -373,6 +373,9 @@ fn ends_notice(
         true => items,
         false => &lingered.ends[..],
     };
+    if lingered.is_empty() && items.is_empty() {
+        return ends_of_caught_up(delivery, index);
+    }
     if ends.iter().all(|item| matches!(item, Item::Message { .. })) {
         return EndsNotice::Nothing;
     }
@@ -383,6 +386,23 @@ fn ends_notice(
     let hub = &delivery.hub;
     let followed = hub.followed(&delivery.connections[index].reader);
     ends::among(hub, followed, cursor, ends)
+}
+
+/// The ends that an empty response to a held poll reports: all, where the poll was ahead of this node
+/// of a cluster and its channels had ended before its cursor.
+#[cold]
+fn ends_of_caught_up(delivery: &Delivery, index: u32) -> EndsNotice {
+    let (hub, reader) = (&delivery.hub, &delivery.connections[index].reader);
+    match reader.cursor <= hub.head() && hub.is_done(reader) {
+        true => EndsNotice::All,
+        false => EndsNotice::Nothing,
+    }
+}
+
+/// Answers a held poll that was ahead of this node and whose channels had ended before its cursor.
+pub(super) fn tell_over(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    respond(delivery, index, &[], false);
+    delivery.flush(index, wire);
 }
 
 /// Ends the hold of a client that has sent a further request, with the items that are pending.

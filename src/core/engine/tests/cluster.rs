@@ -564,6 +564,21 @@ fn stream_ahead_of_its_node_is_done_when_the_node_has_come_to_it() {
 }
 
 #[test]
+fn poll_ahead_of_its_node_is_answered_with_the_end_when_the_node_has_come_to_it() {
+    let (mut redis, mut one, mut two) = pair();
+    let body = "{\"channel\":\"a\",\"data\":1,\"end\":true}";
+    ask_log(&mut redis, &mut one, &post("/publish", "", body));
+    let cursor = member(&poll(&mut one, "/poll/a"), "cursor");
+    let target = get(&format!("/long-poll/a?since={cursor}"));
+    let (held, answer) = two.ask(Access::Trusted, &target);
+    assert_eq!(answer, "");
+    redis.serve(&mut two);
+    let answer = two.take(held);
+    assert!(answer.contains("\"end\":true"), "{answer}");
+    assert_eq!(member(&answer, "cursor"), cursor);
+}
+
+#[test]
 fn loss_is_told_once_and_to_all() {
     let (mut redis, mut one, mut two) = pair();
     ask_log(&mut redis, &mut one, &post("/publish/a", "", "1"));
