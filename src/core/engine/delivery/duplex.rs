@@ -39,7 +39,9 @@ pub(in crate::engine) fn follow(
         review,
         ..
     } = delivery;
-    check_names(hub, names)?;
+    let transport = connections[index].transport();
+    let begin = since.map(|since| start(hub, Receive::Park(transport), names, since));
+    check_names(hub, names, begin)?;
     let channels = hub.open_all(names.iter())?;
     let conn = &mut connections[index];
     let followed: Vec<u32> = hub.followed(&conn.reader).collect();
@@ -48,15 +50,14 @@ pub(in crate::engine) fn follow(
     let joined: Vec<u32> = channels.iter().copied().filter(is_new).collect();
     check_subscribers(hub, &joined)?;
     hub.dequeue(&mut conn.reader);
-    let (cursor, gap) = match since {
+    let (cursor, gap) = match begin {
         None => {
             // fault: change-forgets-what-is-owed
             let cursor = position(hub, &conn.reader);
             hub.refollow(&mut conn.reader, index, &channels);
             (cursor, false)
         }
-        Some(since) => {
-            let begin = start(hub, Receive::Park(conn.transport()), names, since);
+        Some(begin) => {
             let class = conn.reader.class();
             hub.unfollow(&mut conn.reader);
             hub.follow(

@@ -31,7 +31,7 @@ pub(in crate::engine) fn open(
     request: &ReceiveRequest<'_, '_>,
 ) -> Result<(), Problem> {
     let index = request.index;
-    check_names(&mut delivery.hub, request.names)?;
+    check_names(&mut delivery.hub, request.names, Some(request.start))?;
     let conn = &mut delivery.connections[index];
     if request.params.options.contains(Options::EARLY) && conn.flags.contains(Flags::HTTP10) {
         // HTTP/1.0 has no chunks: only the end of the connection can end a body of unknown length.

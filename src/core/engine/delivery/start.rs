@@ -57,11 +57,17 @@ impl Start {
     }
 }
 
-/// Checks that all channels exist, or may be created by a receiver.
+/// Checks that all channels exist, or may be created by a receiver. Where the reader is ahead of
+/// this node of a cluster, another node may have created them.
 #[inline]
-pub(super) fn check_names(hub: &mut Hub, names: &Names<'_>) -> Result<(), Problem> {
+pub(super) fn check_names(
+    hub: &mut Hub,
+    names: &Names<'_>,
+    start: Option<Start>,
+) -> Result<(), Problem> {
     match hub.first_missing(names) {
         None => Ok(()),
+        Some(_) if start.is_some_and(|start| start.is_ahead(hub)) => Ok(()),
         Some(name) => {
             let detail = format!(
                 "there is no channel {name} now, and only a publisher creates it (create of its \

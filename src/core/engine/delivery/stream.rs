@@ -66,7 +66,7 @@ pub(in crate::engine) fn open(
     check_target(delivery, params)?;
     // While the server drains, a client is sent to another, which may have the channel.
     if delivery.drain.is_none() {
-        check_names(&mut delivery.hub, request.names)?;
+        check_names(&mut delivery.hub, request.names, Some(start))?;
     }
     let is_over =
         !start.is_ahead(&delivery.hub) && ends::are_over(&delivery.hub, request.names, start);

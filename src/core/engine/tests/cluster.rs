@@ -2,18 +2,23 @@
 
 use super::redis::{EPOCH, Redis};
 use super::support::{Server, config, status};
+use crate::config::{Config, Create, Policy};
 use crate::engine::{Access, ConnId, State};
 use crate::log::Placed;
 use crate::log::cluster::{Lane, Settings};
 use crate::message::{ChannelName, Data, Draft, Epoch};
 
 fn node(name: &str, seed: u64) -> Server {
+    node_with(&config(), name, seed)
+}
+
+fn node_with(config: &Config, name: &str, seed: u64) -> Server {
     let settings = Settings {
         name: name.into(),
         newcomer_ms: 0,
         ..Settings::default()
     };
-    Server::of_cluster(&config(), settings, seed)
+    Server::of_cluster(config, settings, seed)
 }
 
 /// A server of the log, and a node that is ready.
@@ -576,6 +581,36 @@ fn poll_ahead_of_its_node_is_answered_with_the_end_when_the_node_has_come_to_it(
     let answer = two.take(held);
     assert!(answer.contains("\"end\":true"), "{answer}");
     assert_eq!(member(&answer, "cursor"), cursor);
+}
+
+#[test]
+fn channel_that_another_node_has_made_is_not_denied_to_a_reader_from_there() {
+    let (mut redis, mut one) = ready();
+    let config = Config {
+        policies: vec![Policy {
+            create: Create::Publisher,
+            ..Policy::of("**".parse().unwrap())
+        }],
+        ..config()
+    };
+    let mut two = node_with(&config, "two", 2);
+    redis.connect(&mut two);
+    for _ in 0..50 {
+        redis.pass(&mut one, 100);
+        redis.pass(&mut two, 100);
+    }
+    let first = ids(&ask_log(&mut redis, &mut one, &post("/publish/a", "", "1")));
+    let since = |endpoint: &str| get(&format!("/{endpoint}/a?since={}", first[0]));
+    let (held, answer) = two.ask(Access::Trusted, &since("long-poll"));
+    assert_eq!(answer, "", "it waits");
+    let (_, opening) = two.ask(Access::Trusted, &since("sse"));
+    assert_eq!(status(&opening), "200");
+    let denied = two.ask(Access::Trusted, &get("/long-poll/b")).1;
+    assert_eq!(status(&denied), "404");
+    redis.serve(&mut two);
+    let second = ids(&ask_log(&mut redis, &mut one, &post("/publish/a", "", "2")));
+    redis.serve(&mut two);
+    assert!(two.take(held).contains(&second[0]));
 }
 
 #[test]
