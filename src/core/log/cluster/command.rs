@@ -17,6 +17,9 @@ use crate::message::{ChannelName, EntryId, IdempotencyKey};
 /// How many buckets of channel names there are.
 pub const BUCKETS: usize = 4_096;
 
+/// The code of the error with which [`OPEN`] refuses a log of another format.
+pub const FORMAT_ERROR: &str = "ENCKEFORMAT";
+
 /// The script of [`Command::Open`].
 ///
 /// `KEYS` log, meta. `ARGV` the mode ([`OpenMode::as_str`]), the term and the number of

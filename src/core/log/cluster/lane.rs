@@ -46,6 +46,8 @@ pub(super) struct PublishLane {
     pub(super) tip: EntryId,
     /// Nothing is sent before that.
     pub(super) retry_at: Time,
+    /// Why the server did not open the log when it was asked last.
+    pub(super) refusal: Option<Box<str>>,
     awaited: VecDeque<(Sent, Time)>,
     /// How many of them are notes that tell again.
     pub(super) retelling: usize,
@@ -86,6 +88,15 @@ impl PublishLane {
     /// When the oldest command without a reply was sent.
     pub(super) fn oldest(&self) -> Option<Time> {
         self.awaited.front().map(|&(_, at)| at)
+    }
+
+    /// The server does not open the log: it is asked again. Each reason is logged once.
+    pub(super) fn refused(&mut self, why: Box<str>, retry_at: Time) {
+        if self.refusal.as_ref() != Some(&why) {
+            log::warn!("engine: it does not open the log, and is asked again: {why}");
+        }
+        self.refusal = Some(why);
+        self.retry_at = retry_at;
     }
 
     pub(super) fn connected(&mut self) {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::census::Census;
 use super::chain::Chain;
-use super::command::{KeyHash, Lane, Openness, Reply, Salt};
+use super::command::{FORMAT_ERROR, KeyHash, Lane, Openness, Reply, Salt};
 use super::effect::{Effect, Reason, Ticket};
 use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, MAX_PARTS, count_parts};
 use super::lane::{Note, PublishLane, Sent};
@@ -477,12 +477,15 @@ impl Node {
     fn answered_open(&mut self, reply: Reply) {
         let opened = match reply {
             Reply::Opened(opened) => opened,
-            Reply::Refused(why) if self.lane.newest == 0 => {
+            Reply::Refused(why) if why.starts_with(FORMAT_ERROR) && self.lane.newest == 0 => {
                 self.halt = Some(Halt::Refused(why));
                 return;
             }
+            // Missing replicas, a full disk or a long script are passing.
+            Reply::Refused(why) => return self.lane.refused(why, self.now.after_ms(REFUSED_MS)),
             _ => return self.lane.retry_at = self.now.after_ms(REFUSED_MS),
         };
+        self.lane.refusal = None;
         self.lane.tip = self.lane.tip.max(opened.last);
         if let Some(salt) = opened.salt {
             self.replica.set_salt(salt);

@@ -82,7 +82,7 @@ pub enum Halt {
         /// Its id.
         id: EntryId,
     },
-    /// The server refused the first command, in its words.
+    /// The log has another format, in the words of the server.
     Refused(Box<str>),
 }
 

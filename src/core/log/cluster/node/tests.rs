@@ -445,3 +445,21 @@ fn unreadable_entry_that_must_be_known_halts() {
     let refused = script.node.delete(&channel("a"));
     assert_eq!(refused, Err(Refusal::Halted));
 }
+
+#[test]
+fn first_look_that_is_refused_is_tried_again_but_for_another_format() {
+    let mut node = Node::new(Settings::default(), [OWN, 1, 2]);
+    node.tick(Time(1), 1);
+    node.connected(Lane::Publish);
+    assert!(node.next_command().is_some());
+    node.answered(Reply::Refused(
+        "NOREPLICAS Not enough good replicas to write.".into(),
+    ));
+    assert_eq!((node.halted(), node.next_command()), (None, None));
+    assert!(node.next_due().is_some());
+    node.tick(Time(1 + REFUSED_MS), 1);
+    assert!(matches!(node.next_command(), Some(Command::Open { .. })));
+    let why: Box<str> = "ENCKEFORMAT the log has format 2, this node has 1".into();
+    node.answered(Reply::Refused(why.clone()));
+    assert_eq!(node.halted(), Some(&Halt::Refused(why)));
+}
