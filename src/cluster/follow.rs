@@ -4,7 +4,7 @@
 //! taken what was read, nothing more is.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::Cmd;
 
@@ -22,12 +22,26 @@ const MAX_COUNT: usize = 64;
 /// Entries that are read at first, when it is not known how large they are.
 const FIRST_COUNT: usize = 4;
 
+/// A read that takes longer than this, with what the server waits, was too large for the connection.
+const SLOW: Duration = Duration::from_secs(2);
+
 /// Bytes that are read at a time, about, if entries are like those before.
 const READ_BYTES: usize = 2 << 20;
 
 /// The service of the follow lane.
 pub(super) struct Follow {
     pub(super) keys: Keys,
+    /// Entries that a connection reads first.
+    first_count: usize,
+}
+
+impl Follow {
+    pub(super) fn new(keys: Keys) -> Follow {
+        Follow {
+            keys,
+            first_count: FIRST_COUNT,
+        }
+    }
 }
 
 impl Service for Follow {
@@ -36,7 +50,8 @@ impl Service for Follow {
     }
 
     fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End> {
-        let mut count = FIRST_COUNT;
+        // The connection before this one may have ended because it did not bring as many in time.
+        let mut count = std::mem::replace(&mut self.first_count, 1);
         let mut next = Some(line.next_job()?);
         let mut after = None;
         loop {
@@ -53,13 +68,15 @@ impl Service for Follow {
             read.arg("XREAD").arg("COUNT").arg(count);
             read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
             read.arg("STREAMS").arg(&self.keys.log).arg(id.to_string());
+            let began = Instant::now();
             let entries = match connection.ask(&read)? {
                 Ok(answer) => wire::entries(answer)?,
                 Err(error) => return Err(Fault::Refused(words(&error)).into()),
             };
             if let Some((last, _)) = entries.last() {
                 *id = *last;
-                count = next_count(count, entries.iter().map(|(_, bytes)| bytes.len()));
+                let sizes = entries.iter().map(|(_, bytes)| bytes.len());
+                count = next_count(count, sizes, began.elapsed());
                 line.tell(Event::Read(entries))?;
             }
             next = line.try_next_job()?;
@@ -68,8 +85,11 @@ impl Service for Follow {
 }
 
 /// How many entries to read next: as many as [`READ_BYTES`] are likely to have, and not many more
-/// than before, as those were the first that are larger.
-fn next_count(count: usize, sizes: impl ExactSizeIterator<Item = usize>) -> usize {
+/// than before, as those were the first that are larger. Fewer, if those before took long.
+fn next_count(count: usize, sizes: impl ExactSizeIterator<Item = usize>, took: Duration) -> usize {
+    if took > SLOW {
+        return (count / 2).max(1);
+    }
     let entries = sizes.len().max(1);
     let bytes: usize = sizes.sum();
     let fit = READ_BYTES / (bytes / entries).max(1);
@@ -82,11 +102,15 @@ mod tests {
 
     #[test]
     fn count_follows_the_size_of_entries() {
-        let next = |count, sizes: &[usize]| next_count(count, sizes.iter().copied());
+        let next = |count, sizes: &[usize]| next_count(count, sizes.iter().copied(), BLOCK);
         assert_eq!(next(4, &[100; 4]), 8);
         assert_eq!(next(64, &[0; 64]), 64);
         assert_eq!(next(64, &[256 << 10; 64]), 8);
         assert_eq!(next(8, &[1 << 30]), 1);
         assert_eq!(next(1, &[100]), 2);
+        for (count, fewer) in [(64, 32), (3, 1), (1, 1)] {
+            let sizes = vec![100; count];
+            assert_eq!(next_count(count, sizes.into_iter(), 2 * SLOW), fewer);
+        }
     }
 }

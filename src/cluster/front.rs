@@ -120,7 +120,7 @@ impl Redis {
             .spawn(move || publish_line.run(service))?;
         thread::Builder::new()
             .name("engine-follow".into())
-            .spawn(move || follow_line.run(Follow { keys }))?;
+            .spawn(move || follow_line.run(Follow::new(keys)))?;
         Ok(Redis {
             publish,
             follow,

@@ -128,7 +128,7 @@ fn refused(form: Form, error: &RedisError) -> Result<Reply, Fault> {
     let broken = |cause, text: &str| Err(Fault::Broken(cause, text.into()));
     match (error.code(), form) {
         (Some("NOSCRIPT"), _) => broken(Cause::Unexpected, "the engine has forgotten the scripts"),
-        // A full memory is no reason to halt, which an answer to this command would be.
+        // Another server may have room by the next connection.
         (Some("OOM"), Form::Opened) => broken(Cause::Unready, "the memory of the engine is full"),
         // Nor is a right that somebody can give.
         (Some("NOPERM"), Form::Opened) => Err(Fault::Refused(words)),

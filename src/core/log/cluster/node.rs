@@ -14,7 +14,7 @@ use super::lane::{Note, PublishLane, Sent};
 use super::members::Members;
 use super::notes::Notes;
 use super::outbox::{Outbox, Said};
-use super::pulse::{DEAF_MS, Pulse};
+use super::pulse::Pulse;
 use super::replica::Replica;
 use super::settings::{Counts, Gauges, Halt, NodeInfo, Refusal, Settings, State};
 use super::window::Window;
@@ -141,10 +141,12 @@ impl Node {
         debug_assert!(now >= self.now);
         self.now = now;
         self.unix_ms = unix_ms;
-        let is_silent = |at: Time| now.since_ms(at) >= DEAF_MS;
+        let deaf_ms = self.pulse.deaf_ms();
+        let is_silent = |at: Time| now.since_ms(at) >= deaf_ms;
         if self.pulse.is_deaf(now) || self.lane.oldest().is_some_and(is_silent) {
             self.replica.counts.deaf += 1;
             self.wants_reset = true;
+            self.pulse.resets();
             // Until the connections are there again there is nothing to wait for.
             self.broken(Lane::Publish);
         }
@@ -197,6 +199,7 @@ impl Node {
         }
         self.replica.watches_keys = self.outbox.has_keys();
         self.take_entry(id, bytes);
+        self.pulse.progressed(id < self.lane.tip, self.now);
         self.note_own_read();
         self.complete();
     }

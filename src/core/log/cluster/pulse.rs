@@ -1,7 +1,8 @@
 //! The beats of a node, which it must read back.
 //!
 //! Owns when one is due, and when the last one that came back was sent. A node whose beats do not
-//! come back is deaf, whatever its connections say.
+//! come back is deaf, whatever its connections say, unless it is still on its way to them: over a
+//! slow connection what comes before takes its time.
 
 use std::collections::VecDeque;
 
@@ -11,7 +12,14 @@ use crate::base::time::Time;
 const BEAT_MS: u64 = 1_000;
 
 /// After how many milliseconds without its beat a node makes its connections anew.
-pub(super) const DEAF_MS: u64 = 5_000;
+const DEAF_MS: u64 = 5_000;
+
+/// How often that time is doubled at most: an entry can be so large that it needs longer.
+const MAX_DOUBLINGS: u32 = 3;
+
+/// After how many milliseconds without its beat the connections are made anew even if entries come:
+/// they may be those of another server than the one that has the beats.
+const DEAF_READING_MS: u64 = 60_000;
 
 /// The most beats that are on their way.
 const MAX_OUT: usize = 16;
@@ -25,6 +33,11 @@ pub(super) struct Pulse {
     /// When the newest beat that came back was sent.
     pub(super) heard: Option<Time>,
     pub(super) took_ms: u64,
+    /// When an entry from before the beats was read last.
+    progressed: Time,
+    /// Whether an entry was read since the connections were made anew for deafness.
+    has_read: bool,
+    doublings: u32,
 }
 
 impl Pulse {
@@ -34,6 +47,31 @@ impl Pulse {
             out: VecDeque::new(),
             heard: None,
             took_ms: 0,
+            progressed: now,
+            has_read: true,
+            doublings: 0,
+        }
+    }
+
+    /// After how many milliseconds of silence the connections are made anew.
+    pub(super) fn deaf_ms(&self) -> u64 {
+        DEAF_MS << self.doublings
+    }
+
+    /// An entry was read. `is_behind` says that the log is known to have more.
+    pub(super) fn progressed(&mut self, is_behind: bool, now: Time) {
+        self.has_read = true;
+        self.doublings = 0;
+        if is_behind {
+            self.progressed = now;
+        }
+    }
+
+    /// The connections are made anew for deafness. If the last ones brought nothing, the next ones
+    /// have more time.
+    pub(super) fn resets(&mut self) {
+        if !std::mem::replace(&mut self.has_read, false) {
+            self.doublings = MAX_DOUBLINGS.min(self.doublings + 1);
         }
     }
 
@@ -60,13 +98,47 @@ impl Pulse {
 
     /// Whether a beat was sent so long ago that it will not come back.
     pub(super) fn is_deaf(&self, now: Time) -> bool {
-        let oldest = self.out.front();
-        oldest.is_some_and(|&(_, sent)| now.since_ms(sent) >= DEAF_MS)
+        self.out.front().is_some_and(|&(_, sent)| {
+            let silent_ms = now.since_ms(sent.max(self.progressed));
+            silent_ms >= self.deaf_ms() || now.since_ms(sent) >= DEAF_READING_MS
+        })
     }
 
     /// The connection is broken, and its beats do not count.
     pub(super) fn broken(&mut self, now: Time) {
         self.out.clear();
         self.due = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_from_before_the_beats_give_them_time_but_not_for_ever() {
+        let mut pulse = Pulse::new(Time(0));
+        pulse.sent(1, Time(0));
+        assert!(!pulse.is_deaf(Time(4_999)) && pulse.is_deaf(Time(5_000)));
+        pulse.progressed(false, Time(4_000));
+        assert!(pulse.is_deaf(Time(5_000)), "entries of others are no beat");
+        for second in (4..60).step_by(4) {
+            pulse.progressed(true, Time(second * 1_000));
+            assert!(!pulse.is_deaf(Time((second + 4) * 1_000 - 1)), "{second}");
+        }
+        assert!(pulse.is_deaf(Time(60_000)));
+    }
+
+    #[test]
+    fn resets_that_bring_nothing_come_later_and_later() {
+        let mut pulse = Pulse::new(Time(0));
+        let mut after_ms = Vec::new();
+        for _ in 0..6 {
+            after_ms.push(pulse.deaf_ms());
+            pulse.resets();
+        }
+        assert_eq!(after_ms, [5_000, 5_000, 10_000, 20_000, 40_000, 40_000]);
+        pulse.progressed(true, Time(1));
+        assert_eq!(pulse.deaf_ms(), 5_000);
     }
 }

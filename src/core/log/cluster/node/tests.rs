@@ -455,7 +455,8 @@ fn first_look_that_is_refused_is_tried_again_but_for_another_format() {
     node.answered(Reply::Refused(
         "NOREPLICAS Not enough good replicas to write.".into(),
     ));
-    assert_eq!((node.halted(), node.next_command()), (None, None));
+    assert_eq!(node.halted(), None);
+    assert_eq!(node.next_command(), None);
     assert!(node.next_due().is_some());
     node.tick(Time(1 + REFUSED_MS), 1);
     assert!(matches!(node.next_command(), Some(Command::Open { .. })));
