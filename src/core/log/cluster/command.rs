@@ -154,7 +154,7 @@ pub enum Command {
 }
 
 /// The hash of a channel and an idempotency key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyHash(pub [u8; 16]);
 
 impl KeyHash {

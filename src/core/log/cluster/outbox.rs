@@ -96,8 +96,8 @@ pub(super) struct Outbox {
     /// Tickets that are done. The first one is 1, so that 0 is before all.
     done: u64,
     bytes: usize,
-    /// How many of the entries have a key.
-    keys: usize,
+    /// The entries that have a key, by that and their nonces.
+    keys: BTreeSet<(KeyHash, u64)>,
 }
 
 impl Outbox {
@@ -176,7 +176,7 @@ impl Outbox {
         item.tickets.push((ticket, 0));
         item.messages = 1;
         item.key = key;
-        self.keys += usize::from(key.is_some());
+        self.keys.extend(key.map(|key| (key, nonce)));
         self.insert(nonce, item);
         ticket
     }
@@ -202,7 +202,9 @@ impl Outbox {
         let item = self.items.remove(&nonce)?;
         self.queue.remove(&nonce);
         self.bytes -= item.bytes.len() + OVERHEAD;
-        self.keys -= usize::from(item.key.is_some());
+        if let Some(key) = item.key {
+            self.keys.remove(&(key, nonce));
+        }
         Some(item)
     }
 
@@ -266,13 +268,16 @@ impl Outbox {
 
     /// Whether publishes with keys wait.
     pub(super) fn has_keys(&self) -> bool {
-        self.keys > 0
+        !self.keys.is_empty()
     }
 
-    /// A message with a key was read, of another node.
+    /// A message with a key was read. It is earlier than all that wait with this key, but for the
+    /// entry that it is itself.
     pub(super) fn read_key(&mut self, key: KeyHash, id: EntryId) {
-        for item in self.items.values_mut() {
-            if item.key == Some(key) {
+        for (_, nonce) in self.keys.range((key, 0)..=(key, u64::MAX)) {
+            if let Some(item) = self.items.get_mut(nonce)
+                && item.read != Some(id)
+            {
                 item.earlier = Some(id);
             }
         }
@@ -417,5 +422,29 @@ impl Item {
             stage: Stage::Queued,
             read: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_that_is_read_is_earlier_for_those_that_wait_with_it() {
+        let mut outbox = Outbox::default();
+        let (key, other) = (KeyHash([1; 16]), KeyHash([2; 16]));
+        for (nonce, key) in [(1, key), (2, other), (3, key)] {
+            outbox.add(vec![0], nonce, Some(key), Time(9));
+        }
+        assert_eq!(outbox.send(5).map(|sent| sent.nonce), Some(1));
+        let id = EntryId::new(5, 1);
+        outbox.read(1, id);
+        outbox.read_key(key, id);
+        let earlier = outbox.items.values().map(|item| item.earlier);
+        assert!(earlier.eq([None, None, Some(id)]));
+        assert_eq!(outbox.send(5).map(|sent| sent.nonce), Some(2));
+        assert!(outbox.send(5).is_none(), "the third one has its message");
+        outbox.expire(Time(9), 0);
+        assert!(!outbox.has_keys());
     }
 }
