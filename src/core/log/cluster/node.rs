@@ -152,8 +152,8 @@ impl Node {
         }
         let silent_ms = self.blocked_ms().max(self.settings.patience_ms);
         self.replica.counts.unknown += self.outbox.expire(now, silent_ms);
-        self.leave_at_last();
         self.complete();
+        self.leave_at_last();
     }
 
     /// A connection is there. Commands given out before on its lane are forgotten by the thread.
@@ -286,8 +286,7 @@ impl Node {
 
     /// The next effect.
     pub fn next_effect(&mut self) -> Option<Effect> {
-        let effect = self.replica.next_effect();
-        effect.or_else(|| self.outbox.next_done())
+        self.replica.next_effect()
     }
 
     /// Whether the node has read the log, and its own beat within [`Settings::ready_ms`].
@@ -353,7 +352,7 @@ impl Node {
             applied: self.replica.tip(),
             tip: self.lane.tip.max(self.read_to),
             beat_ms: self.pulse.took_ms,
-            waiting: self.outbox.waiting(),
+            waiting: self.outbox.waiting() + self.replica.results() as u64,
             log_bytes: self.window.bytes(),
             oldest_ms: oldest.map_or(0, |at| self.now.since_ms(at)),
             nodes: self.members.len() as u64,
@@ -564,6 +563,10 @@ impl Node {
         let is_joined = self.is_joined;
         self.outbox
             .complete(&self.replica.history, is_joined, awaits);
+        // Behind what they were done by, and before what is read next.
+        while let Some(done) = self.outbox.next_done() {
+            self.replica.push(done);
+        }
     }
 }
 

@@ -69,6 +69,8 @@ pub(super) struct Replica {
     told: Option<EntryId>,
     effects: VecDeque<Effect>,
     effect_bytes: usize,
+    /// How many of the effects are results of publishes.
+    results: usize,
 }
 
 impl Replica {
@@ -86,6 +88,7 @@ impl Replica {
             told: None,
             effects: VecDeque::new(),
             effect_bytes: 0,
+            results: 0,
         }
     }
 
@@ -95,13 +98,16 @@ impl Replica {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.effects.len() < MAX_EFFECTS && self.effect_bytes < MAX_EFFECT_BYTES
+        // Results are bounded by what may wait to be published.
+        self.effects.len() - self.results < MAX_EFFECTS && self.effect_bytes < MAX_EFFECT_BYTES
     }
 
     pub(super) fn next_effect(&mut self) -> Option<Effect> {
         let effect = self.effects.pop_front()?;
-        if let Effect::Apply { drafts, .. } = &effect {
-            self.effect_bytes -= count_bytes(drafts);
+        match &effect {
+            Effect::Apply { drafts, .. } => self.effect_bytes -= count_bytes(drafts),
+            Effect::Done { .. } => self.results -= 1,
+            _ => {}
         }
         Some(effect)
     }
@@ -116,7 +122,13 @@ impl Replica {
         std::mem::take(&mut self.keys_read)
     }
 
+    /// Results of publishes that wait among the effects.
+    pub(super) fn results(&self) -> usize {
+        self.results
+    }
+
     pub(super) fn push(&mut self, effect: Effect) {
+        self.results += usize::from(matches!(effect, Effect::Done { .. }));
         self.effects.push_back(effect);
     }
 

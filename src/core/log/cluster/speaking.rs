@@ -250,7 +250,8 @@ impl Node {
     /// Leaves when the others know it: else they would miss this node, should the server forget
     /// its last beat. Without a log, it leaves without a word.
     pub(super) fn leave_at_last(&mut self) {
-        if !self.is_leaving || !self.outbox.is_empty() {
+        let has_told = self.outbox.is_empty() && self.replica.results() == 0;
+        if !self.is_leaving || !has_told {
             return;
         }
         let is_late = self.leaves_by.is_some_and(|by| self.now >= by);

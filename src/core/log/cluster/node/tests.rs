@@ -464,3 +464,22 @@ fn first_look_that_is_refused_is_tried_again_but_for_another_format() {
     node.answered(Reply::Refused(why.clone()));
     assert_eq!(node.halted(), Some(&Halt::Refused(why)));
 }
+
+#[test]
+fn results_are_among_the_effects_in_their_place() {
+    let mut script = Script::new(Settings::default());
+    let draft = Draft::new(channel("a"), "1".into());
+    let ticket = script.node.publish(&[draft]).unwrap();
+    script.serve();
+    script.message("b", "2");
+    script.node.leave();
+    script.pass(5_000);
+    assert!(!script.node.has_left(), "a result waits");
+    let effects = script.effects();
+    let [Effect::Apply { .. }, done, Effect::Apply { .. }] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert!(matches!(done, Effect::Done { ticket: done, .. } if *done == ticket));
+    script.pass(1);
+    assert!(script.node.has_left());
+}
