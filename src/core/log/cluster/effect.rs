@@ -15,12 +15,12 @@ pub struct Ticket(pub u64);
 pub enum Effect {
     /// The salt is known. Once, and before anything is applied.
     Salt(Salt),
-    /// A term is known, and is later than all that were known; cursors of it are known from now on.
+    /// A term is known, and so is the one before it; cursors of both are known from now on. Either
+    /// the term is later than all that were known, or the one before it is older than all.
     Term {
-        /// The new term.
+        /// The term.
         term: u64,
-        /// Where the term that was told before it ended; `None` if there was none. Numbers beyond
-        /// are that end.
+        /// Where the term before it ended; `None` if none is known. Numbers beyond are that end.
         closed: Option<EntryId>,
     },
     /// The messages of an entry are published. The entry's first part has number 0, and a message

@@ -132,6 +132,7 @@ impl Node {
             Body::Settled(_) if !was_settled => self.replica.lose_entry(id),
             Body::Beat(beat) => {
                 self.resolve_suspicion(id, beat);
+                self.replica.learn_past(&Chain::new(&beat.chain));
                 self.replica.pass(id);
             }
             Body::Checkpoint(_) => {

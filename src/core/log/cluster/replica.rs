@@ -67,6 +67,9 @@ pub(super) struct Replica {
     keys_read: Vec<(KeyHash, EntryId)>,
     /// The newest term that was told, and the end that it has here.
     told: Option<EntryId>,
+    /// Whether terms before the first one that was told may be told: this node has begun in the
+    /// middle of a term, and has told no floors.
+    wants_past: bool,
     effects: VecDeque<Effect>,
     effect_bytes: usize,
     /// How many of the effects are results of publishes.
@@ -86,6 +89,7 @@ impl Replica {
             counts: Counts::default(),
             openings: VecDeque::new(),
             told: None,
+            wants_past: false,
             effects: VecDeque::new(),
             effect_bytes: 0,
             results: 0,
@@ -187,6 +191,8 @@ impl Replica {
                 self.ring.push(id, bytes);
                 self.advance(id);
                 if let Some(floors) = self.floors.learn(&checkpoint) {
+                    // They are told by the terms that are known: those of others count as none.
+                    self.wants_past = false;
                     self.push(Effect::Floors { floors });
                 }
             }
@@ -235,6 +241,7 @@ impl Replica {
         let is_first = self.tip() == EntryId::ZERO;
         if self.tip().term != id.term {
             // What was before is not comparable: where its last term ended is not known.
+            self.wants_past = self.told.is_none();
             self.enter(id.term);
             self.history = Chain::default();
         }
@@ -252,6 +259,23 @@ impl Replica {
         let closed = self.told;
         self.told = Some(EntryId::new(term, 0));
         self.push(Effect::Term { term, closed });
+    }
+
+    /// Takes the history that a beat of the term tells in which this node has begun: cursors of
+    /// earlier terms are known from now on, and the floors decide what they have missed.
+    pub(super) fn learn_past(&mut self, theirs: &Chain) {
+        if !self.wants_past || theirs.tip().term != self.tip().term {
+            return;
+        }
+        // A node that has begun like this one does not know more.
+        self.wants_past = theirs.as_slice().len() < 2;
+        // From the newest on: each is older than all that were told.
+        for pair in theirs.as_slice().windows(2).rev() {
+            if let [end, next] = pair {
+                let (term, closed) = (next.term, Some(*end));
+                self.push(Effect::Term { term, closed });
+            }
+        }
     }
 
     /// Tells the terms of a history that are new, up to this one.
@@ -309,6 +333,7 @@ impl Replica {
         is_holed: bool,
     ) -> Option<Loss> {
         let theirs = Chain::new(&settled.chain);
+        self.wants_past = false;
         let mut is_holed = is_holed;
         let relation = self.history.relation(&theirs);
         let loss = match relation {

@@ -54,6 +54,12 @@ impl Replica {
                 self.salt = Some(salt);
             }
             Effect::Term { term, closed } => {
+                if let (Some(oldest), Some(closed)) = (self.terms.first(), closed)
+                    && oldest.term == term
+                {
+                    assert!(self.floors.is_none(), "the past is told after the floors");
+                    return self.terms.insert(0, closed);
+                }
                 let last = self.terms.last().map_or(0, |end| end.term);
                 assert!(term > last, "terms rise: {term} after {last}");
                 if let Some(closed) = closed {

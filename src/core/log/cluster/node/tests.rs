@@ -483,3 +483,62 @@ fn results_are_among_the_effects_in_their_place() {
     script.pass(1);
     assert!(script.node.has_left());
 }
+
+#[test]
+fn terms_from_before_the_log_are_told_before_the_floors() {
+    let new = || {
+        let mut node = Node::new(Settings::default(), [OWN, 1, 2]);
+        node.tick(Time(1), 1);
+        node.connected(Lane::Publish);
+        node.next_command();
+        let (now, term, next, nonce) = (1, 300, 7, 0);
+        let mut script = Script {
+            node,
+            now,
+            term,
+            next,
+            nonce,
+        };
+        script.opened(300, 20, Openness::GoesOn);
+        script.message("a", "1");
+        script
+    };
+    let beat = || {
+        Body::Beat(Beat {
+            applied: id(300, 7),
+            is_leaving: false,
+            connections: 0,
+            digest: 0,
+            chain: vec![id(100, 50), id(200, 9), id(300, 7)],
+            name: "other",
+        })
+    };
+    let mut floors = crate::log::cluster::floors::Floors::new();
+    floors.set_salt(Salt(3, 4), EntryId::ZERO);
+    floors.note("b", id(100, 40));
+    let checkpoint = || Body::Checkpoint(floors.checkpoint(id(300, 8)).unwrap());
+    let told = |effects: &[Effect]| -> Vec<Option<(u64, Option<EntryId>)>> {
+        let one = |effect: &Effect| match effect {
+            Effect::Term { term, closed } => Some(Some((*term, *closed))),
+            Effect::Floors { .. } => Some(None),
+            _ => None,
+        };
+        effects.iter().filter_map(one).collect()
+    };
+    let mut script = new();
+    script.other(beat());
+    script.other(checkpoint());
+    script.other(beat());
+    let expected = [
+        Some((300, None)),
+        Some((300, Some(id(200, 9)))),
+        Some((200, Some(id(100, 50)))),
+        None,
+    ];
+    assert_eq!(told(&script.effects()), expected);
+    // Floors that were told by fewer terms would say too little of them.
+    let mut script = new();
+    script.other(checkpoint());
+    script.other(beat());
+    assert_eq!(told(&script.effects()), [Some((300, None)), None]);
+}
