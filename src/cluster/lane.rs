@@ -42,8 +42,9 @@ pub(crate) enum Event {
     Connected,
     /// The connection is gone, or was not established, for this reason.
     Broken(Cause),
-    /// Replies to the oldest commands that had none.
-    Answered(Vec<Reply>),
+    /// Replies, each to the oldest command that had none of those for which
+    /// [`Command::is_publish`] is the same.
+    Answered(Vec<(bool, Reply)>),
     /// Entries of the log, in order.
     Read(Vec<(EntryId, Vec<u8>)>),
 }

@@ -2,8 +2,9 @@
 //! the same order.
 //!
 //! Owns pipelining: all commands that wait are sent before the first answer is read. With
-//! `--engine-wait` it also owns the rule that a reply is given back when so many replicas have what
-//! was written.
+//! `--engine-wait` it also owns the rule that a reply to a publish is given back when so many
+//! replicas have what was written. Replies to what a node says of itself are not held: without them
+//! it would take the server for dead, or no term would be settled.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -32,8 +33,8 @@ pub(super) struct Publish {
     pub(super) scripts: Option<Scripts>,
     /// Whether the rights of this user were found to be enough.
     pub(super) is_allowed: bool,
-    /// Replies for which there are not enough replicas yet.
-    pub(super) held: Vec<Reply>,
+    /// Replies to publishes for which there are not enough replicas yet.
+    pub(super) held: Vec<(bool, Reply)>,
 }
 
 impl Publish {
@@ -70,7 +71,8 @@ impl Service for Publish {
         let mut forms = Vec::new();
         loop {
             self.gather(line, &mut packed, &mut forms)?;
-            let asks_replicas = self.replicas > 0 && forms != [Form::Opened];
+            let has_publishes = forms.iter().any(|(_, is_publish)| *is_publish);
+            let asks_replicas = self.replicas > 0 && (has_publishes || !self.held.is_empty());
             if asks_replicas {
                 let mut wait = cmd("WAIT").take();
                 wait.arg(self.replicas)
@@ -78,13 +80,19 @@ impl Service for Publish {
                 wait.write_packed_command(&mut packed);
             }
             connection.send(&packed)?;
-            let mut replies = std::mem::take(&mut self.held);
-            for form in &forms {
-                replies.push(wire::reply(*form, connection.receive()?)?);
+            let mut replies = Vec::new();
+            for &(form, is_publish) in &forms {
+                let reply = wire::reply(form, connection.receive()?)?;
+                match asks_replicas && is_publish {
+                    true => self.held.push((is_publish, reply)),
+                    false => replies.push((is_publish, reply)),
+                }
             }
-            match asks_replicas && !self.has_replicas(connection)? {
-                true => self.held = replies,
-                false => line.tell(Event::Answered(replies))?,
+            if !replies.is_empty() {
+                line.tell(Event::Answered(replies))?;
+            }
+            if asks_replicas && self.has_replicas(connection)? {
+                line.tell(Event::Answered(std::mem::take(&mut self.held)))?;
             }
         }
     }
@@ -96,7 +104,7 @@ impl Publish {
         &mut self,
         line: &Line,
         packed: &mut Vec<u8>,
-        forms: &mut Vec<Form>,
+        forms: &mut Vec<(Form, bool)>,
     ) -> Result<(), End> {
         packed.clear();
         forms.clear();
@@ -109,7 +117,8 @@ impl Publish {
         while let Some(job) = next {
             match (job, &self.scripts) {
                 (Job::Send(command), Some(scripts)) => {
-                    forms.push(wire::pack(&command, &self.keys, scripts, packed));
+                    let form = wire::pack(&command, &self.keys, scripts, packed);
+                    forms.push((form, command.is_publish()));
                 }
                 (Job::Follow(_) | Job::Look, _) | (_, None) => {
                     debug_assert!(false, "no job of this lane")

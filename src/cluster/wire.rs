@@ -64,6 +64,7 @@ pub(super) fn pack(
             term,
             keep_from,
             bytes,
+            ..
         } => {
             let mut append = Cmd::with_capacity(9, bytes.len() + keys.log.len() + 128);
             append.arg("XADD").arg(&keys.log).arg("NOMKSTREAM");

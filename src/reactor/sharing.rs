@@ -81,8 +81,8 @@ impl Sharing {
                 }
                 Some(Event::Answered(replies)) => {
                     self.unanswered = self.unanswered.saturating_sub(replies.len());
-                    for reply in replies {
-                        node.answered(reply);
+                    for (is_publish, reply) in replies {
+                        node.answered_of(is_publish, reply);
                     }
                 }
                 Some(Event::Read(_)) => debug_assert!(false, "the publish lane reads nothing"),

@@ -45,6 +45,7 @@ pub(super) fn settings(config: &Config) -> Settings {
         patience_ms: millis(engine.patience),
         ready_ms: millis(engine.ready),
         digest: digest(config),
+        awaits_replicas: engine.wait > 0,
         ..Settings::default()
     }
 }

@@ -194,6 +194,13 @@ fn replies_wait_for_replicas() {
     // They are in the log, and not answered.
     assert_eq!(lanes.read(3).len(), 3);
     assert!(lanes.redis.next_event(Lane::Publish).is_none());
+    // Nor is what the node says of itself.
+    let mut beat = append(term, "beat");
+    if let Command::Append { is_publish, .. } = &mut beat {
+        *is_publish = false;
+    }
+    let beat = lanes.reply_to(beat);
+    assert_eq!(beat, Reply::Appended(EntryId::new(term, 4)));
     let replica = RedisServer::start(&[]);
     replicate(&server, &replica);
     let replies = lanes.replies(3);

@@ -95,7 +95,7 @@ impl Lanes {
         let mut replies = Vec::new();
         while replies.len() < count {
             match self.event(Lane::Publish) {
-                Event::Answered(more) => replies.extend(more),
+                Event::Answered(more) => replies.extend(more.into_iter().map(|(_, reply)| reply)),
                 other => panic!("{other:?} instead of replies"),
             }
         }
@@ -142,5 +142,6 @@ fn append(term: u64, bytes: impl Into<Vec<u8>>) -> Command {
         term,
         keep_from: EntryId::ZERO,
         bytes: bytes.into(),
+        is_publish: true,
     }
 }

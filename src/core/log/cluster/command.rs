@@ -135,6 +135,9 @@ pub enum Command {
         keep_from: EntryId,
         /// The entry.
         bytes: Vec<u8>,
+        /// Whether a publisher waits for it. Only then the reply may be held until replicas have
+        /// the entry; what a node says of itself never waits for them.
+        is_publish: bool,
     },
     /// Appends an entry unless its key has one. `EVALSHA` of [`ONCE`].
     Once {
@@ -151,6 +154,17 @@ pub enum Command {
         /// The entry.
         bytes: Vec<u8>,
     },
+}
+
+impl Command {
+    /// Whether a publisher waits for the entry.
+    pub fn is_publish(&self) -> bool {
+        match self {
+            Command::Open { .. } => false,
+            Command::Append { is_publish, .. } => *is_publish,
+            Command::Once { .. } => true,
+        }
+    }
 }
 
 /// The hash of a channel and an idempotency key.

@@ -11,6 +11,9 @@ use crate::message::EntryId;
 /// The most commands without a reply.
 const MAX_AWAITED: usize = 64;
 
+/// Of these, publishes of which the replies may be held: what else the node says has room yet.
+const MAX_HELD: usize = 48;
+
 /// What a command was for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
@@ -21,6 +24,12 @@ pub(super) enum Sent {
         term: u64,
     },
     Note(Note),
+}
+
+impl Sent {
+    fn is_item(self) -> bool {
+        matches!(self, Sent::Item { .. })
+    }
 }
 
 /// An entry of the node itself.
@@ -70,9 +79,18 @@ impl PublishLane {
         self.awaited.push_back((sent, now));
     }
 
-    /// A reply is there: to what?
-    pub(super) fn answered(&mut self) -> Option<Sent> {
-        let (sent, _) = self.awaited.pop_front()?;
+    /// Whether a publish may be sent of which the reply may be held.
+    pub(super) fn has_room_for_item(&self) -> bool {
+        let items = self.awaited.iter().filter(|(sent, _)| sent.is_item());
+        items.count() < MAX_HELD
+    }
+
+    /// A reply is there to the oldest command, or to the oldest one that is an entry of the outbox
+    /// or is not: to what?
+    pub(super) fn answered(&mut self, is_item: Option<bool>) -> Option<Sent> {
+        let is_it = |(sent, _): &(Sent, Time)| is_item.is_none_or(|is| is == sent.is_item());
+        let place = self.awaited.iter().position(is_it)?;
+        let (sent, _) = self.awaited.remove(place)?;
         if sent == Sent::Note(Note::Retold) {
             self.retelling -= 1;
         }
@@ -85,9 +103,11 @@ impl PublishLane {
         self.awaited.iter().any(|(sent, _)| is_it(sent))
     }
 
-    /// When the oldest command without a reply was sent.
-    pub(super) fn oldest(&self) -> Option<Time> {
-        self.awaited.front().map(|&(_, at)| at)
+    /// When the oldest command without a reply was sent; of those that are not held for replicas,
+    /// if replies are.
+    pub(super) fn oldest(&self, awaits_replicas: bool) -> Option<Time> {
+        let counts = |(sent, _): &&(Sent, Time)| !awaits_replicas || !sent.is_item();
+        self.awaited.iter().find(counts).map(|&(_, at)| at)
     }
 
     /// The server does not open the log: it is asked again. Each reason is logged once.

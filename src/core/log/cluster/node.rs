@@ -113,7 +113,7 @@ impl Node {
             replica: Replica::new(seed[0], ring_bytes),
             members: Members::default(),
             window: Window::new(log_bytes, log_age_ms),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(settings.awaits_replicas),
             lane: PublishLane::default(),
             pulse: Pulse::new(Time(0)),
             notes: Notes::default(),
@@ -142,8 +142,9 @@ impl Node {
         self.now = now;
         self.unix_ms = unix_ms;
         let deaf_ms = self.pulse.deaf_ms();
+        let awaits = self.settings.awaits_replicas;
         let is_silent = |at: Time| now.since_ms(at) >= deaf_ms;
-        if self.pulse.is_deaf(now) || self.lane.oldest().is_some_and(is_silent) {
+        if self.pulse.is_deaf(now) || self.lane.oldest(awaits).is_some_and(is_silent) {
             self.replica.counts.deaf += 1;
             self.wants_reset = true;
             self.pulse.resets();
@@ -181,7 +182,20 @@ impl Node {
 
     /// The server has replied to the oldest command that has no reply yet.
     pub fn answered(&mut self, reply: Reply) {
-        match self.lane.answered() {
+        let sent = self.lane.answered(None);
+        self.take_reply(sent, reply);
+    }
+
+    /// The server has replied to the oldest command that has no reply yet and of which
+    /// [`Command::is_publish`](super::Command::is_publish) is this: a reply to a publish may be
+    /// held while others are not.
+    pub fn answered_of(&mut self, is_publish: bool, reply: Reply) {
+        let sent = self.lane.answered(Some(is_publish));
+        self.take_reply(sent, reply);
+    }
+
+    fn take_reply(&mut self, sent: Option<Sent>, reply: Reply) {
+        match sent {
             Some(Sent::Open(_)) => self.answered_open(reply),
             Some(Sent::Item { nonce, term }) => self.answered_item(nonce, term, reply),
             Some(Sent::Note(note)) => self.answered_note(note, reply),
@@ -512,7 +526,8 @@ impl Node {
             }
             Reply::Earlier(id) => Said::Earlier(id),
             Reply::Stale | Reply::Gone => {
-                self.lane.opened = None;
+                // The reply may have been held, and another term be open meanwhile.
+                self.lane.opened = self.lane.opened.filter(|&opened| opened != term);
                 Said::NotTaken
             }
             Reply::Full => Said::Refused(Reason::Full),

@@ -8,6 +8,8 @@
 //!   sent again; tickets are done in their order.
 //! - *Not twice.* An entry is sent again only when it is certain that the log does not have it: the
 //!   server said so, or a later term is settled and it was not in the history before.
+//! - *Replicas have it*, if they are awaited: a publish is done when the server has replied to it,
+//!   or to one that is later in the log.
 //! - *Bounded in time.* A publisher has its result after the patience at the latest.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -98,9 +100,22 @@ pub(super) struct Outbox {
     bytes: usize,
     /// The entries that have a key, by that and their nonces.
     keys: BTreeSet<(KeyHash, u64)>,
+    /// Whether a reply says that replicas have the entry, and what is before it.
+    awaits_replicas: bool,
+    /// The newest id of which there was a reply.
+    confirmed: EntryId,
+    /// Entries that were read, and lack a reply that does not come any more.
+    unconfirmed: BTreeSet<u64>,
 }
 
 impl Outbox {
+    pub(super) fn new(awaits_replicas: bool) -> Outbox {
+        Outbox {
+            awaits_replicas,
+            ..Outbox::default()
+        }
+    }
+
     /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -201,6 +216,7 @@ impl Outbox {
     fn remove(&mut self, nonce: u64) -> Option<Item> {
         let item = self.items.remove(&nonce)?;
         self.queue.remove(&nonce);
+        self.unconfirmed.remove(&nonce);
         self.bytes -= item.bytes.len() + OVERHEAD;
         if let Some(key) = item.key {
             self.keys.remove(&(key, nonce));
@@ -232,6 +248,12 @@ impl Outbox {
 
     /// Takes what the server said to an entry that was sent to a term.
     pub(super) fn answered(&mut self, nonce: u64, term: u64, said: Said) {
+        if let Said::Appended(id) = said
+            && id > self.confirmed
+        {
+            self.confirmed = id;
+            self.touched.append(&mut self.unconfirmed);
+        }
         let Some(item) = self.items.get_mut(&nonce) else {
             return;
         };
@@ -347,6 +369,11 @@ impl Outbox {
                     self.finish(nonce, |_, _| Outcome::Earlier { id });
                 }
                 (Stage::Sent { .. }, Some(_)) if awaits(nonce) => {}
+                (Stage::Sent { .. } | Stage::Queued, Some(id))
+                    if self.awaits_replicas && id > self.confirmed =>
+                {
+                    self.unconfirmed.insert(nonce);
+                }
                 (_, Some(id)) if is_joined => {
                     self.finish(nonce, |_, part| Outcome::Published { id, part });
                 }

@@ -21,6 +21,9 @@ pub struct Settings {
     pub ready_ms: u64,
     /// A digest of the settings that should be the same on all nodes.
     pub digest: u64,
+    /// Whether replies to publishes are held until replicas have them (`--engine-wait`). No publish
+    /// is done then that was only read back.
+    pub awaits_replicas: bool,
     /// For how long a node that has just started leaves it to others to open a term, in
     /// milliseconds.
     pub newcomer_ms: u64,
@@ -41,6 +44,7 @@ impl Default for Settings {
             patience_ms: 5_000,
             ready_ms: 10_000,
             digest: 0,
+            awaits_replicas: false,
             newcomer_ms: 1_000,
             ring_bytes: 16 << 20,
             outbox_bytes: 16 << 20,

@@ -46,10 +46,14 @@ impl Node {
                 term: opened,
                 keep_from,
                 bytes,
+                is_publish: false,
             });
         }
         // fault: published-before-settling
         let term = self.publishes_to()?;
+        if self.settings.awaits_replicas && !self.lane.has_room_for_item() {
+            return None;
+        }
         let outgoing = self.outbox.send(term)?;
         let nonce = outgoing.nonce;
         self.lane.sent(Sent::Item { nonce, term }, self.now);
@@ -69,6 +73,7 @@ impl Node {
                 term,
                 keep_from,
                 bytes: outgoing.bytes,
+                is_publish: true,
             },
         })
     }

@@ -67,6 +67,7 @@ impl Server {
                 term,
                 keep_from,
                 bytes,
+                ..
             } => self.append(term, keep_from, bytes),
             Command::Once {
                 term,

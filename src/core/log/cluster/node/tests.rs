@@ -542,3 +542,66 @@ fn terms_from_before_the_log_are_told_before_the_floors() {
     script.other(beat());
     assert_eq!(told(&script.effects()), [Some((300, None)), None]);
 }
+
+#[test]
+fn publish_that_replicas_may_lack_is_not_done_by_being_read() {
+    let mut script = Script::new(Settings {
+        awaits_replicas: true,
+        ..Settings::default()
+    });
+    let draft = || Draft::new(channel("a"), "1".into());
+    let results = |effects: &[Effect]| -> Vec<(Ticket, bool)> {
+        let one = |effect: &Effect| match effect {
+            Effect::Done { ticket, outcome } => {
+                Some((*ticket, matches!(outcome, Outcome::Published { .. })))
+            }
+            _ => None,
+        };
+        effects.iter().filter_map(one).collect()
+    };
+    let publish = |script: &mut Script| {
+        let ticket = script.node.publish(&[draft()]).unwrap();
+        loop {
+            match script.command() {
+                Some(Command::Append {
+                    bytes,
+                    is_publish: true,
+                    ..
+                }) => return (ticket, script.read(&bytes)),
+                Some(Command::Append { bytes, .. }) => {
+                    let id = script.read(&bytes);
+                    script.node.answered_of(false, Reply::Appended(id));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    // The reply is held for long, and others are not.
+    let (first, _) = publish(&mut script);
+    for _ in 0..4 {
+        script.pass(1_100);
+        while let Some(Command::Append { bytes, .. }) = script.command() {
+            let id = script.read(&bytes);
+            script.node.answered_of(false, Reply::Appended(id));
+        }
+    }
+    let (second, _) = publish(&mut script);
+    script.pass(600);
+    assert!(
+        !script.node.takes_reset(),
+        "a reply that is held is no silence"
+    );
+    // The first publisher has waited for long enough, the second one waits.
+    assert_eq!(results(&script.effects()), [(first, false)]);
+    // A broken connection is no reply.
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    script.command();
+    script.opened(100, script.next - 1, Openness::GoesOn);
+    assert_eq!(results(&script.effects()), []);
+    // What has replicas now has them for all that was before.
+    let (third, id) = publish(&mut script);
+    assert_eq!(results(&script.effects()), []);
+    script.node.answered_of(true, Reply::Appended(id));
+    assert_eq!(results(&script.effects()), [(second, true), (third, true)]);
+}
