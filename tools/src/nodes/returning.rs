@@ -6,16 +6,20 @@ use std::time::{Duration, Instant};
 use super::Plan;
 use super::figure::{Bound, Compared, Figure};
 use super::load::Load;
-use super::node::{publish, start_ready};
+use super::node::{PATIENCE, ask, publish, start_ready};
 use super::publishing::{cpu_ns, order};
 use super::redis::Redis;
 use crate::net::now_ns;
+use crate::server::Server;
 
 /// Channels over which they are spread.
 const CHANNELS: u32 = 100;
 
 /// Commands by which two times of the same length may differ, since beats are a second apart.
 const BEATS: f64 = 8.0;
+
+/// Connections that may be open when nobody is there: this one, and a publisher's.
+const FEW: f64 = 2.0;
 
 /// How many return a second, what each costs the node, and what Redis is asked for it.
 pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>, String> {
@@ -64,9 +68,27 @@ pub(super) fn measure(plan: &Plan) -> Result<Vec<Figure>, String> {
                 }
             }
             drop(load);
-            // The node finds that they are gone.
-            thread::sleep(Duration::from_millis(500));
+            until_gone(at)?;
         }
     }
     Ok(vec![rate, cpu, commands])
+}
+
+/// Waits until a node has found that its clients are gone: it has no room for as many again.
+fn until_gone(server: &Server) -> Result<(), String> {
+    let begun = Instant::now();
+    loop {
+        let (_, metrics) = ask(server.address, "GET", "/metrics", "")?;
+        let open = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("encke_connections "));
+        let open = open.and_then(|count| count.trim().parse::<f64>().ok());
+        if open.ok_or("a node does not say its connections")? <= FEW {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err("a node keeps clients that are gone".into());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
 }
