@@ -251,6 +251,20 @@ impl Measure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nodes::{Bound, Compared};
+
+    #[test]
+    fn figure_of_several_nodes_is_read_as_it_was_kept() {
+        let figure = Figure {
+            beside: vec![1.0, 2.0],
+            nodes: vec![1.5, 2.5],
+            ..Figure::new("publishes", "1/s", Compared::Ratio).with_mark(Bound::AtLeast(0.8))
+        };
+        let kept = serde_json::to_string(&Line::Figure(Box::new(figure.clone()))).unwrap();
+        let comparison = Comparison::read(&kept).unwrap();
+        assert_eq!(comparison.figures, [figure]);
+        assert!(comparison.rows.is_empty());
+    }
 
     #[test]
     fn finds_the_middle() {
