@@ -228,7 +228,11 @@ fn batches(load: &mut Load, length: Duration) -> Result<u64, String> {
 
 /// Which of two is first in a round.
 pub(super) fn order(round: u32) -> [usize; 2] {
-    if round.is_multiple_of(2) { [0, 1] } else { [1, 0] }
+    if round.is_multiple_of(2) {
+        [0, 1]
+    } else {
+        [1, 0]
+    }
 }
 
 /// Nanoseconds for which the threads of a server ran.
