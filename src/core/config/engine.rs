@@ -41,7 +41,7 @@ pub struct EngineConfig {
     /// The password with which the node logs in, at most 4,096 bytes. It is never displayed.
     pub password: Option<String>,
     /// The beginning of the names of all keys in the engine. Nodes with the same engine and the
-    /// same namespace are one cluster. See [`check_namespace`].
+    /// same namespace are one cluster. 1 to 128 letters, digits, `-`, `_`, `.` or `:`.
     pub namespace: String,
     /// Replicas of the engine that must have a message before its publisher is answered, at most
     /// 100.
@@ -53,7 +53,8 @@ pub struct EngineConfig {
     /// Maximum bytes of the log in the engine, 1 byte to 256 GiB. `None`: as much as
     /// [`History::max_total_bytes`](super::History::max_total_bytes).
     pub log_bytes: Option<u64>,
-    /// The name of this node in logs and metrics, see [`check_node`]. `None`: the host name.
+    /// The name of this node in logs and metrics: 1 to 128 letters, digits, `-`, `_` or `.`. `None`: the
+    /// host name.
     pub node: Option<String>,
 }
 
