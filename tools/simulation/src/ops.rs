@@ -261,6 +261,12 @@ impl World {
             true => Way::LongPoll,
             false => way,
         };
+        // Only an EventSource is told not to come back.
+        let mut channels = self.followers[follower].channels.iter();
+        let way = match channels.all(|&channel| self.model.end_of(channel).is_some()) {
+            true if self.chance.bool() => Way::Sse,
+            _ => way,
+        };
         let (since, text) = self.since(follower);
         let since = match since {
             Since::Now if way == Way::Poll && text.is_none() => Since::Earliest,
