@@ -450,7 +450,7 @@ mod tests {
             (Format::Frame, &script),
             (Format::Frame, "<p>\n"),
             (Format::Sse, "data: x\n\n"),
-            (Format::Sse, "id: a-1\n\n"),
+            (Format::Sse, "id: a-1\nevent: x\n\n"),
             (Format::Sse, "id: a-1\nevent: cursor\ndata: a-2\n\n"),
             (
                 Format::Sse,
