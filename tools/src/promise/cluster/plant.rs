@@ -3,7 +3,10 @@
 //! Owns the falsifications: each takes the logs of a run that kept its promises, and does to them
 //! what a node with a certain fault would have done.
 
+use std::collections::HashSet;
+
 use encke_oracle::finding::{Kind, Verdict};
+use encke_oracle::id::Id;
 use encke_oracle::log::{Entry, Event, Receipt};
 use encke_oracle::run::{Logs, Outcome};
 
@@ -100,20 +103,31 @@ fn pair(logs: &Logs, is_it: impl Fn(&Receipt, &Receipt) -> bool) -> Option<(usiz
     })
 }
 
-/// Leaves the first of two messages of a channel out, where a publisher was answered for it.
+/// Leaves the first of two messages of a channel out of the log of each client that has such two,
+/// where a publisher was answered for it. Of a single one it may be that nobody was owed it.
 fn skip(logs: &mut Logs) -> bool {
-    let is_accepted = |receipt: &Receipt| {
-        let mut publishes = logs.publishes.iter();
-        publishes.any(|publish| publish.outcome == Outcome::Accepted(receipt.id))
-    };
-    let found = pair(logs, |one, next| {
-        one.channel == next.channel && is_accepted(one)
-    });
-    let Some((client, place)) = found else {
-        return false;
-    };
-    logs.clients[client].remove(place);
-    true
+    let answered = logs
+        .publishes
+        .iter()
+        .filter_map(|publish| match publish.outcome {
+            Outcome::Accepted(id) => Some(id),
+            _ => None,
+        });
+    let answered: HashSet<Id> = answered.collect();
+    let mut has_skipped = false;
+    for log in &mut logs.clients {
+        let place = log.windows(2).position(|two| {
+            let pair = message(&two[0]).zip(message(&two[1]));
+            pair.is_some_and(|(one, next)| {
+                one.channel == next.channel && answered.contains(&one.id)
+            })
+        });
+        if let Some(place) = place {
+            log.remove(place);
+            has_skipped = true;
+        }
+    }
+    has_skipped
 }
 
 fn repeat(logs: &mut Logs) -> bool {
