@@ -1,4 +1,4 @@
-//! What a server must be and allow: its version, its role, the rights of this user.
+//! The checks of a server: its version, its role, the rights of this user.
 //!
 //! Owns these rules and their texts, each in one line that says what to do.
 
@@ -14,7 +14,7 @@ const OLDEST_REDIS: (u32, u32) = (7, 0);
 /// The oldest Valkey, which was Redis 7.2 before.
 const OLDEST_VALKEY: (u32, u32) = (7, 2);
 
-/// What a server says of itself.
+/// The facts that a server tells about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     /// Its name and version: `Redis 7.0.15`.

@@ -1,4 +1,4 @@
-//! What can go wrong with a connection to Redis, and what it means.
+//! The errors of a connection to Redis, and their meaning.
 //!
 //! Owns the sorting of errors: whether a connection is of no use any more, or the server refuses
 //! and will until somebody changes something.

@@ -1,4 +1,4 @@
-//! What both lanes have in common: a thread that connects, serves, and connects again.
+//! The thread of either lane, which connects, serves, and connects again.
 //!
 //! Owns the loop, its pauses, and its lines in the log. The reactor's side numbers nothing: each
 //! connection has a number, which its events and the jobs for it carry, so that what was under way
@@ -25,7 +25,7 @@ const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(4
 /// A connection that was there for so long was a good one: the next try comes at once.
 const GOOD: Duration = Duration::from_secs(1);
 
-/// What the reactor asks of a lane.
+/// A request of the reactor to a lane.
 pub(super) enum Job {
     /// Sends a command. Publish lane.
     Send(Command),
@@ -35,7 +35,7 @@ pub(super) enum Job {
     Look,
 }
 
-/// What a lane tells the reactor.
+/// A report of a lane to the reactor.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// There is a new connection.
@@ -79,7 +79,7 @@ pub(super) struct Line {
     pub(super) dropped: Arc<AtomicU64>,
 }
 
-/// What serves a connection, until it ends.
+/// The work of a lane on one connection, until that ends.
 pub(super) trait Service {
     /// Prepares a connection, before the reactor is told of it.
     fn prepare(&mut self, line: &Line, connection: &mut Connection) -> Result<(), Fault>;
