@@ -552,8 +552,11 @@ impl Node {
         }
     }
 
-    /// Notes the node's own entries that were applied, and keys that wait.
+    /// Notes the node's own entries that were applied or may be missed, and keys that wait.
     pub(super) fn note_own_read(&mut self) {
+        if let Some(to) = self.replica.take_missed() {
+            self.outbox.missed(to);
+        }
         for (nonce, id) in self.replica.take_own_read() {
             self.outbox.read(nonce, id);
         }

@@ -5,7 +5,8 @@
 //!
 //! Invariants:
 //! - *In order.* Entries are sent in the order in which they were published, also those that are
-//!   sent again; tickets are done in their order.
+//!   sent again; tickets are done in their order. A publish whose key another publish had before, and
+//!   whose message is lost, is the exception: those after it may be in the log already.
 //! - *Not twice.* An entry is sent again only when it is certain that the log does not have it: the
 //!   server said so, or a later term is settled and it was not in the history before.
 //! - *Replicas have it*, if they are awaited: a publish is done when the server has replied to it,
@@ -53,6 +54,10 @@ struct Item {
     stage: Stage,
     /// Its id in the history, where this node has read it.
     read: Option<EntryId>,
+    /// It was sent before, and its key may be known to the server.
+    is_again: bool,
+    /// It was sent, and this node has missed entries of which it may be one.
+    may_be_missed: bool,
 }
 
 /// Publishes of this tick.
@@ -106,6 +111,8 @@ pub(super) struct Outbox {
     confirmed: EntryId,
     /// Entries that were read, and lack a reply that does not come any more.
     unconfirmed: BTreeSet<u64>,
+    /// The entry that was sent again last of those with a key.
+    asked: Option<u64>,
 }
 
 impl Outbox {
@@ -226,6 +233,11 @@ impl Outbox {
 
     /// The next entry to be sent to a term.
     pub(super) fn send(&mut self, term: u64) -> Option<Outgoing> {
+        // The server may know its key from an entry that is lost, and not take it. Until that is
+        // known, what follows would overtake it.
+        if self.asked.is_some_and(|nonce| self.is_undecided(nonce)) {
+            return None;
+        }
         let (nonce, item) = loop {
             let nonce = self.queue.pop_first()?;
             let item = self.items.get_mut(&nonce)?;
@@ -237,6 +249,9 @@ impl Outbox {
             self.touched.insert(nonce);
         };
         item.stage = Stage::Sent { term };
+        if item.is_again {
+            self.asked = Some(nonce);
+        }
         Some(Outgoing {
             nonce,
             key: item.key,
@@ -266,13 +281,18 @@ impl Outbox {
             Said::Appended(id) => item.stage = Stage::Appended(id),
             Said::Earlier(id) => item.stage = Stage::Earlier(id),
             Said::NotTaken if item.read.is_none() => {
+                // With a key it may have been sent before, and be missed from then.
+                item.may_be_missed &= item.is_again;
                 item.stage = Stage::Queued;
                 self.queue.insert(nonce);
             }
             // It was read: it was told again, and its own term is over.
             Said::NotTaken => {}
             Said::Refused(reason) => {
-                let outcome = Outcome::NotPublished(reason);
+                let outcome = match item.may_be_missed && item.is_again {
+                    true => Outcome::Unknown { silent_ms: 0 },
+                    false => Outcome::NotPublished(reason),
+                };
                 self.finish(nonce, |_, _| outcome.clone());
             }
         }
@@ -285,6 +305,18 @@ impl Outbox {
             item.read = Some(id);
             self.queue.remove(&nonce);
             self.touched.insert(nonce);
+        }
+    }
+
+    /// This node has missed entries up to this id.
+    pub(super) fn missed(&mut self, to: EntryId) {
+        for (&nonce, item) in &mut self.items {
+            match item.stage {
+                _ if item.read.is_some() => {}
+                Stage::Sent { term } if term <= to.term => item.may_be_missed = true,
+                Stage::Appended(_) => drop(self.touched.insert(nonce)),
+                Stage::Queued | Stage::Sent { .. } | Stage::Earlier(_) => {}
+            }
         }
     }
 
@@ -317,33 +349,50 @@ impl Outbox {
         self.items.values().any(is_undecided)
     }
 
+    /// Whether an entry was sent, and it is not known yet what came of it.
+    fn is_undecided(&self, nonce: u64) -> bool {
+        let item = self.items.get(&nonce);
+        item.is_some_and(|item| matches!(item.stage, Stage::Sent { .. }) && item.read.is_none())
+    }
+
     /// A term is settled. What was sent to an earlier one and is not in the history never will be,
-    /// and is to be sent again. Returns how many entries are.
-    pub(super) fn settled(&mut self, term: u64, history: &Chain) -> u64 {
+    /// and is to be sent again. Where that is not known, as this node has missed entries, the server
+    /// decides it by the key; without one it is never known. Returns how many entries are to be sent
+    /// again, and how many publishes have an unknown result.
+    pub(super) fn settled(&mut self, term: u64, history: &Chain, silent_ms: u64) -> (u64, u64) {
         let mut again = 0;
+        let mut undecided = Vec::new();
         for (&nonce, item) in &mut self.items {
             let is_lost = match item.stage {
                 _ if item.read.is_some() => false,
                 Stage::Queued => false,
                 Stage::Sent { term: sent } => sent < term,
-                Stage::Appended(id) => id.term < term,
-                Stage::Earlier(id) => !history.may_have(id),
+                Stage::Appended(id) | Stage::Earlier(id) => !history.may_have(id),
             };
-            if item.read.is_some() {
+            if !is_lost {
                 self.touched.insert(nonce);
+                continue;
             }
-            if is_lost {
-                if let Stage::Appended(id) | Stage::Earlier(id) = item.stage
-                    && item.key.is_some()
-                {
-                    item.replaces = Some(id);
-                }
-                item.stage = Stage::Queued;
-                self.queue.insert(nonce);
-                again += 1;
+            if item.may_be_missed && item.key.is_none() && matches!(item.stage, Stage::Sent { .. })
+            {
+                undecided.push(nonce);
+                continue;
             }
+            if let Stage::Appended(id) | Stage::Earlier(id) = item.stage
+                && item.key.is_some()
+            {
+                item.replaces = Some(id);
+            }
+            item.is_again = item.key.is_some();
+            item.stage = Stage::Queued;
+            self.queue.insert(nonce);
+            again += 1;
         }
-        again
+        let mut unknown = 0;
+        for nonce in undecided {
+            unknown += self.finish(nonce, |_, _| Outcome::Unknown { silent_ms });
+        }
+        (again, unknown)
     }
 
     /// Gives their results to publishers of entries that were read. `awaits` says whether the
@@ -361,12 +410,19 @@ impl Outbox {
             match (item.stage, item.read) {
                 (Stage::Earlier(id), _) if !history.may_have(id) => {
                     item.replaces = Some(id);
+                    item.is_again = true;
                     item.stage = Stage::Queued;
                     self.queue.insert(nonce);
                 }
                 // fault: earlier-before-applied
                 (Stage::Earlier(id), _) if id <= history.tip() => {
                     self.finish(nonce, |_, _| Outcome::Earlier { id });
+                }
+                // It is among the entries that this node has missed, for which it has told a loss.
+                (Stage::Appended(id), None)
+                    if is_joined && id <= history.tip() && history.may_have(id) =>
+                {
+                    self.finish(nonce, |_, part| Outcome::Published { id, part });
                 }
                 (Stage::Sent { .. }, Some(_)) if awaits(nonce) => {}
                 (Stage::Sent { .. } | Stage::Queued, Some(id))
@@ -378,6 +434,9 @@ impl Outbox {
                     self.finish(nonce, |_, part| Outcome::Published { id, part });
                 }
                 (Stage::Earlier(_), _) | (_, Some(_)) => drop(self.touched.insert(nonce)),
+                (Stage::Appended(id), None) if id <= history.tip() => {
+                    self.touched.insert(nonce);
+                }
                 _ => {}
             }
         }
@@ -395,15 +454,14 @@ impl Outbox {
             && is_due(item)
         {
             let outcome = match item.stage {
-                Stage::Queued if item.read.is_none() => {
+                Stage::Queued if item.read.is_none() && !item.may_be_missed => {
                     Outcome::NotPublished(Reason::Silent { silent_ms })
                 }
-                _ => {
-                    unknown += item.tickets.len() as u64;
-                    Outcome::Unknown { silent_ms }
-                }
+                _ => Outcome::Unknown { silent_ms },
             };
-            self.finish(nonce, |_, _| outcome.clone());
+            let is_unknown = matches!(outcome, Outcome::Unknown { .. });
+            let tickets = self.finish(nonce, |_, _| outcome.clone());
+            unknown += if is_unknown { tickets } else { 0 };
         }
         unknown
     }
@@ -414,16 +472,19 @@ impl Outbox {
         oldest.or(self.group.as_ref().map(|group| group.item.deadline))
     }
 
-    fn finish(&mut self, nonce: u64, outcome: impl Fn(Ticket, u16) -> Outcome) {
+    /// Ends an entry. Returns how many publishes have their results by it.
+    fn finish(&mut self, nonce: u64, outcome: impl Fn(Ticket, u16) -> Outcome) -> u64 {
         let Some(item) = self.remove(nonce) else {
-            return;
+            return 0;
         };
+        let tickets = item.tickets.len() as u64;
         for (ticket, part) in item.tickets {
             let place = usize::try_from(ticket.0 - self.done - 1).unwrap_or(usize::MAX);
             if let Some(place) = self.outcomes.get_mut(place) {
                 *place = Some(outcome(ticket, part));
             }
         }
+        tickets
     }
 
     /// The next ticket that is done.
@@ -448,6 +509,8 @@ impl Item {
             deadline,
             stage: Stage::Queued,
             read: None,
+            is_again: false,
+            may_be_missed: false,
         }
     }
 }

@@ -213,8 +213,11 @@ impl Node {
         }
         self.replica.note_opening(id.term, after, Some(id.number));
         self.note_own_read();
-        let again = self.outbox.settled(id.term, &self.replica.history);
+        let silent_ms = self.blocked_ms();
+        let history = &self.replica.history;
+        let (again, unknown) = self.outbox.settled(id.term, history, silent_ms);
         self.replica.counts.resent += again;
+        self.replica.counts.unknown += unknown;
         self.pulse.due = self.now;
     }
 }

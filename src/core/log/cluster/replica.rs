@@ -65,6 +65,8 @@ pub(super) struct Replica {
     pub(super) watches_keys: bool,
     /// Keys of messages that were applied, and the ids.
     keys_read: Vec<(KeyHash, EntryId)>,
+    /// The id up to which entries were missed since that was asked last.
+    missed: Option<EntryId>,
     /// The newest term that was told, and the end that it has here.
     told: Option<EntryId>,
     /// Whether terms before the first one that was told may be told: this node has begun in the
@@ -88,6 +90,7 @@ impl Replica {
             floors: Floors::new(),
             counts: Counts::default(),
             openings: VecDeque::new(),
+            missed: None,
             told: None,
             wants_past: false,
             effects: VecDeque::new(),
@@ -124,6 +127,11 @@ impl Replica {
     /// Keys that were read since the last call, and their ids.
     pub(super) fn take_keys_read(&mut self) -> Vec<(KeyHash, EntryId)> {
         std::mem::take(&mut self.keys_read)
+    }
+
+    /// The id up to which entries were missed since the last call, if any were.
+    pub(super) fn take_missed(&mut self) -> Option<EntryId> {
+        self.missed.take()
     }
 
     /// Results of publishes that wait among the effects.
@@ -231,6 +239,9 @@ impl Replica {
     /// Tells a loss of all channels, which is this node's alone or one that all nodes tell.
     fn lose_all(&mut self, id: EntryId, is_alone: bool) {
         self.counts.losses_all += 1;
+        if is_alone {
+            self.missed = Some(id);
+        }
         self.floors.lose_all(id, is_alone);
         self.push(Effect::LoseAll { id });
     }
@@ -361,6 +372,9 @@ impl Replica {
         self.told = Some(id);
         self.ring.push_blank(EntryId::new(id.term, 0), id.number);
         self.counts.terms += 1;
+        if is_holed {
+            self.missed = Some(id);
+        }
         match (settled.loses_all, is_holed) {
             (true, _) => self.lose_all(id, false),
             (false, true) => self.lose_all(id, true),

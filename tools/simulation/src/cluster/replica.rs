@@ -104,6 +104,13 @@ impl Replica {
         self.head = id;
     }
 
+    /// What was applied at an id, or the loss of all that was told in its place.
+    pub(super) fn applied(&self, id: EntryId) -> Option<&Item> {
+        let start = self.items.partition_point(|(at, _)| *at < id);
+        let (at, item) = self.items.get(start)?;
+        (*at == id || *item == Item::LostAll).then_some(item)
+    }
+
     /// The cursor here that a client's is; `None` if it is of a term that is not known.
     fn known(&self, cursor: EntryId) -> Option<EntryId> {
         let (last, closed) = self.terms.split_last()?;

@@ -1,5 +1,7 @@
 //! A node and a log that is scripted: the tests play the server, and the other nodes.
 
+mod publishing;
+
 use super::*;
 use crate::log::cluster::command::{Command, OpenMode, Opened};
 use crate::log::cluster::effect::Outcome;
