@@ -44,7 +44,9 @@ pub struct Clustered {
     /// The wall clock, in milliseconds since 1970.
     unix_ms: u64,
     patience_ms: u64,
-    /// Whether the node was ready once, and what it had read by then is applied.
+    /// What the node had read when it was ready first.
+    warms_at: Option<EntryId>,
+    /// Whether that is applied. It is judged by place: under load there is always more to apply.
     is_warm: bool,
     /// Tickets that are not done, with the times at which they were given.
     given: VecDeque<(Ticket, Time)>,
@@ -130,6 +132,7 @@ impl Clustered {
             done: Mark::default(),
             now: Time::default(),
             unix_ms: 0,
+            warms_at: None,
             is_warm: false,
             given: VecDeque::new(),
             publish_ms: Histogram::new(DURATIONS_MS),
@@ -306,16 +309,15 @@ impl Clustered {
         loop {
             let may_go_on = self.continue_effect(hub, budget);
             self.applied = hub.head();
+            if !self.is_warm {
+                self.judge_warmth(hub);
+            }
             self.is_cut_short = *budget == 0;
             if !may_go_on || self.is_cut_short {
                 return None;
             }
             *budget -= 1;
-            let Some(effect) = self.node.next_effect() else {
-                self.is_warm |= self.node.is_ready();
-                return None;
-            };
-            match effect {
+            match self.node.next_effect()? {
                 Effect::Done { ticket, outcome } => {
                     debug_assert!(Mark::from(ticket) > self.done, "tickets are done in order");
                     self.note_done(ticket);
@@ -327,6 +329,15 @@ impl Clustered {
                 effect => self.begin_effect(hub, effect),
             }
         }
+    }
+
+    #[cold]
+    fn judge_warmth(&mut self, hub: &Hub) {
+        if self.warms_at.is_none() && self.node.is_ready() {
+            self.warms_at = Some(self.node.gauges().applied);
+        }
+        let warms_at = self.warms_at.and_then(|id| hub.seq_of(id, 0));
+        self.is_warm = warms_at.is_some_and(|seq| hub.head() >= seq);
     }
 
     fn note_done(&mut self, ticket: Ticket) {

@@ -444,6 +444,38 @@ fn node_that_has_not_read_the_log_is_not_ready_and_publishes_nothing() {
 }
 
 #[test]
+fn node_that_is_never_idle_is_ready_when_it_has_applied_what_was_there() {
+    let (mut redis, mut one) = ready();
+    for _ in 0..50 {
+        ask_log(&mut redis, &mut one, &post("/publish/a", "", "old"));
+    }
+    let mut two = node("two", 2);
+    redis.connect(&mut two);
+    let mut was_ready = false;
+    for _ in 0..100 {
+        redis.pass(&mut one, 100);
+        two.pass(100);
+        redis.execute(&mut two);
+        let node = two.engine.cluster().unwrap();
+        let after = node.follows_after().unwrap();
+        for (id, bytes) in redis.log.iter().filter(|entry| entry.0 > after) {
+            node.read(*id, bytes);
+        }
+        // More comes than is applied.
+        for _ in 0..9 {
+            ask_log(&mut redis, &mut one, &post("/publish/a", "", "new"));
+        }
+        two.apply_log(8);
+        assert!(two.engine.has_work());
+        let is_ready = status(&poll(&mut two, "/readyz")) == "200";
+        let old = ids(&poll(&mut two, "/poll/a")).len();
+        assert!(!is_ready || old >= 50, "{old} are applied");
+        was_ready |= is_ready;
+    }
+    assert!(was_ready);
+}
+
+#[test]
 fn reader_from_a_later_term_waits_until_its_node_has_come_to_it() {
     let (mut redis, mut server) = ready();
     // Another node, which follows a term that was opened just now.
