@@ -400,6 +400,7 @@ impl Engine {
             }
         }
         delivery::place_passed(delivery, wire);
+        delivery::tell_unfounded(delivery, log, wire);
         self.debug_check();
     }
 
@@ -638,6 +639,7 @@ impl Engine {
         hub.has_ready()
             || self.requests.log.has_work()
             || connections.has_passed(hub.head())
+            || connections.is_reviewing_ahead()
             || hub.is_reconfiguring()
             || connections.has_work()
             || self.requests.has_work()

@@ -230,6 +230,25 @@ impl Clustered {
         self.node.may_come(term)
     }
 
+    /// Whether the log had a number at a time that is beyond the head, of a term that is known; see
+    /// [`Node::may_exist`].
+    pub fn may_exist(&self, hub: &Hub, seq: Seq, since: Time) -> bool {
+        let entry = hub.terms().and_then(|terms| terms.entry(seq));
+        entry.is_none_or(|entry| self.node.may_exist(entry, since))
+    }
+
+    /// The same, for a client that does not wait; see [`Node::may_exist_now`].
+    pub fn may_exist_now(&mut self, hub: &Hub, seq: Seq) -> bool {
+        let entry = hub.terms().and_then(|terms| terms.entry(seq));
+        entry.is_none_or(|entry| self.node.may_exist_now(entry))
+    }
+
+    /// The number of the newest own beat, beyond which nothing can be that was claimed before it was
+    /// sent.
+    pub fn heard_at(&self, hub: &Hub) -> Option<Seq> {
+        hub.seq_of(self.node.heard_at(), 0)
+    }
+
     /// Hands a message, the end of a channel, or both to the log.
     ///
     /// # Errors

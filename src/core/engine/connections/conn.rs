@@ -30,6 +30,12 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// After all others in their order.
+    pub(super) const LAST: ConnId = ConnId {
+        index: u32::MAX,
+        generation: u32::MAX,
+    };
+
     /// Both numbers in one, for the token of a readiness event.
     pub fn to_token(self) -> usize {
         (self.generation as usize) << 32 | self.index as usize

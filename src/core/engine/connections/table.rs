@@ -493,12 +493,12 @@ impl Connections {
     /// Keeps a parked connection out of all lists until the hub has come to its cursor.
     #[cold]
     fn wait_ahead(&mut self, index: u32) {
-        let id = self.id(index);
+        let (id, now) = (self.id(index), self.now());
         let reader = &mut self[index].reader;
         reader.wait_ahead();
         let cursor = reader.cursor;
         let Connections { ahead, table, .. } = self;
-        ahead.add(cursor, id, |cursor, id| {
+        ahead.add((cursor, id), now, |cursor, id| {
             let conn = table.get(id.index as usize);
             conn.is_some_and(|conn| {
                 let is_same = conn.generation == id.generation && conn.reader.cursor == cursor;
@@ -517,6 +517,17 @@ impl Connections {
     /// may be gone, or elsewhere.
     pub(in crate::engine) fn next_passed(&mut self, head: Seq) -> Option<(Seq, ConnId)> {
         self.ahead.next_passed(head)
+    }
+
+    /// The next place of a connection that is ahead of the hub and beyond a number, and since when it
+    /// is: each once, until the number has risen. The connection may be gone, or elsewhere.
+    pub(in crate::engine) fn next_beyond(&mut self, number: Seq) -> Option<((Seq, ConnId), Time)> {
+        self.ahead.next_beyond(number)
+    }
+
+    /// Whether [`Connections::next_beyond`] has not returned all places yet.
+    pub(in crate::engine) fn is_reviewing_ahead(&self) -> bool {
+        self.ahead.is_reviewing()
     }
 
     /// Whether input of a connection should be read: not while it has responses to read first.

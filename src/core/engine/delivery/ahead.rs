@@ -1,14 +1,72 @@
-//! Readers that were ahead of this node of a cluster, when it has come to their cursors.
+//! Readers that are ahead of this node of a cluster, as their clients come from another node that has
+//! applied more of the log.
 //!
-//! Owns how they are placed then.
+//! Owns how they are placed when this node has come to their cursors, and how they are told a gap where
+//! it never will: nothing that is in the log is that far. Such a cursor is of another log, or made up.
 
 use super::settle::settle;
 use super::state::Delivery;
 use super::{poll, stream};
 use crate::engine::connections::{State, Wire};
+use crate::engine::routing::{Params, Receive, Since};
+use crate::hub::{Hub, Item};
+use crate::log::Clustered;
+use crate::message::Seq;
 
 /// Readers that are placed in one tick, or found to be gone.
 const PLACED: usize = 1_024;
+
+/// What the cursor of a poll that is answered at once is worth: it is unknown if it turns out to be
+/// beyond all that the log has. Those that are parked are [told](tell_unfounded) when that is known.
+pub(in crate::engine) fn judge(
+    hub: &Hub,
+    log: &mut Clustered,
+    receive: Receive,
+    params: &Params<'_>,
+) -> Since {
+    let is_at_once = receive == Receive::Poll || params.hold_ms == Some(0);
+    match params.since {
+        Since::After(seq) if is_at_once && seq > hub.head() && !log.may_exist_now(hub, seq) => {
+            Since::Unknown
+        }
+        since => since,
+    }
+}
+
+/// Tells a gap to readers whose cursors turn out to be beyond all that the log had when they came.
+/// They begin with all history.
+pub(in crate::engine) fn tell_unfounded(
+    delivery: &mut Delivery,
+    log: &Clustered,
+    wire: &mut impl Wire,
+) {
+    let Some(heard) = log.heard_at(&delivery.hub) else {
+        return;
+    };
+    for _ in 0..PLACED {
+        let Some(((cursor, id), since)) = delivery.connections.next_beyond(heard) else {
+            return;
+        };
+        let Some(index) = delivery.connections.find(id) else {
+            continue;
+        };
+        let conn = &mut delivery.connections[index];
+        let waits = conn.reader.is_ahead() && conn.reader.cursor == cursor && !conn.is_blocked();
+        if !waits || log.may_exist(&delivery.hub, cursor, since) {
+            continue;
+        }
+        conn.reader.end_ahead();
+        conn.reader.cursor = Seq::ZERO;
+        match conn.state() {
+            State::Held => poll::tell_gap(delivery, index, wire),
+            State::Streaming => {
+                stream::deliver(delivery, index, &[Item::Gap(Seq::ZERO)], false, wire);
+            }
+            _ => {}
+        }
+        settle(delivery, index, wire);
+    }
+}
 
 /// Places the readers to whose cursors the hub has come.
 pub(in crate::engine) fn place_passed(delivery: &mut Delivery, wire: &mut impl Wire) {

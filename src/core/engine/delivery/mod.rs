@@ -34,7 +34,7 @@ mod stream;
 mod waiting;
 
 pub(super) use acknowledgements::framing as framing_of_acknowledgements;
-pub(super) use ahead::place_passed;
+pub(super) use ahead::{judge, place_passed, tell_unfounded};
 pub(super) use deadlines::serve_deadlines;
 pub(super) use deliver::deliver;
 pub(super) use duplex::{Followed, close as close_socket, echo_close, follow, tell_ends};

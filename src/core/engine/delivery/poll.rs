@@ -405,6 +405,23 @@ pub(super) fn tell_over(delivery: &mut Delivery, index: u32, wire: &mut impl Wir
     delivery.flush(index, wire);
 }
 
+/// Answers a held poll whose cursor is none of this log, with a gap and what history has.
+pub(super) fn tell_gap(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
+    let mut items = std::mem::take(&mut delivery.items);
+    items.clear();
+    let (conn, hub) = (&delivery.connections[index], &delivery.hub);
+    let take = room(conn, delivery.settings.max_batch);
+    let more = hub.pending_items(&conn.reader, take, &mut items);
+    let at = match items.is_empty() {
+        true => hub.head(),
+        false => conn.reader.cursor,
+    };
+    items.insert(0, Item::Gap(at));
+    respond(delivery, index, &items, more);
+    delivery.items = items;
+    delivery.flush(index, wire);
+}
+
 /// Ends the hold of a client that has sent a further request, with the items that are pending.
 pub(in crate::engine) fn give_up_hold(delivery: &mut Delivery, index: u32) {
     let mut items = std::mem::take(&mut delivery.items);

@@ -13,8 +13,8 @@ use super::state::Requests;
 use crate::encode::cursor_object;
 use crate::engine::connections::{Flags, State};
 use crate::engine::delivery::{
-    Answer, Delivery, Form, ReceiveRequest, Unnumbered, open_poll, open_stream, start, turn_away,
-    wait_for_ids, wait_for_log, write_published,
+    Answer, Delivery, Form, ReceiveRequest, Unnumbered, judge, open_poll, open_stream, start,
+    turn_away, wait_for_ids, wait_for_log, write_published,
 };
 use crate::engine::response::{
     BodyLength, KeepAlive, Problem, ResponseContext, ResponseWriter, field,
@@ -163,9 +163,16 @@ fn execute<'b>(
         Operation::Receive {
             receive,
             names,
-            params,
+            mut params,
             identity,
         } => {
+            let is_too_early = match &mut requests.log {
+                Log::Clustered(log) => {
+                    params.since = judge(hub, log, receive, &params);
+                    is_too_early(log, params.since)
+                }
+                _ => false,
+            };
             let request = ReceiveRequest {
                 index,
                 receive,
@@ -175,9 +182,7 @@ fn execute<'b>(
                 start: start(hub, receive, &names, params.since),
                 context,
             };
-            if let Log::Clustered(log) = &mut requests.log
-                && is_too_early(log, params.since)
-            {
+            if is_too_early {
                 return Ok(Reply::Now(turn_away(delivery, &request)?));
             }
             return receive_with(delivery, &request);

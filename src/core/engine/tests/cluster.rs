@@ -585,6 +585,45 @@ fn readers_ahead_of_their_node_wait_until_it_has_come_to_them() {
 }
 
 #[test]
+fn reader_beyond_all_that_the_log_has_is_told_a_gap() {
+    let (mut redis, mut server) = ready();
+    let first = ids(&ask_log(
+        &mut redis,
+        &mut server,
+        &post("/publish/a", "", "1"),
+    ));
+    let cursor = format!("{EPOCH}-1000");
+    let since = |endpoint: &str| format!("/{endpoint}/a?since={cursor}");
+
+    // Another node may have given it.
+    let answer = poll(&mut server, &since("poll"));
+    assert!(!answer.contains("gap"), "{answer}");
+    assert_eq!(member(&answer, "cursor"), cursor);
+    let (held, answer) = server.ask(Access::Trusted, &get(&since("long-poll")));
+    assert_eq!(answer, "");
+    let (stream, opening) = server.ask(Access::Trusted, &get(&since("sse")));
+    assert!(!opening.contains("gap"), "{opening}");
+    let socket = socket(&mut server, &since("ws"));
+    server.take(socket);
+
+    // A beat that was sent later has come back.
+    redis.pass(&mut server, 2_000);
+    let answer = server.take(held);
+    assert!(answer.contains("\"gap\":true"), "{answer}");
+    assert_eq!(ids(&answer), first);
+    for (id, gap) in [(stream, "event: gap"), (socket, "\"gap\"")] {
+        let told = server.take(id);
+        assert!(told.contains(gap) && told.contains(&first[0]), "{told}");
+        assert_eq!(server.engine.state(id), Some(State::Streaming));
+    }
+    let answer = poll(&mut server, &since("poll"));
+    assert!(answer.contains("\"gap\":true"), "{answer}");
+    assert_eq!(ids(&answer), first);
+    // The next one may be right.
+    assert!(!poll(&mut server, &since("poll")).contains("gap"));
+}
+
+#[test]
 fn stream_ahead_of_its_node_is_done_when_the_node_has_come_to_it() {
     let (mut redis, mut one, mut two) = pair();
     ask_log(&mut redis, &mut one, &post("/publish/a?end=1", "", "1"));

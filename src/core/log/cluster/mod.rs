@@ -19,6 +19,7 @@
 mod bytes;
 mod census;
 mod chain;
+mod claims;
 pub mod command;
 pub mod effect;
 pub mod entry;

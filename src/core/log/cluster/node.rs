@@ -3,10 +3,9 @@
 //! Owns the state of the node and its calls. What it makes of entries is in `reading`, what it
 //! asks of the server in `speaking`.
 
-use std::collections::VecDeque;
-
 use super::census::Census;
 use super::chain::Chain;
+use super::claims::Claims;
 use super::command::{FORMAT_ERROR, KeyHash, Lane, Openness, Reply, Salt};
 use super::effect::{Effect, Reason, Ticket};
 use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, MAX_PARTS, count_parts};
@@ -30,9 +29,6 @@ const REFUSED_MS: u64 = 1_000;
 /// For how long more a node that has just started waits for what the log has before it opens a
 /// term, in milliseconds.
 const UNREAD_MS: u64 = 10_000;
-
-/// How many terms that were asked for are remembered.
-const MAX_ASKED: usize = 64;
 
 /// How far a node has come in the log.
 #[derive(Debug)]
@@ -83,8 +79,7 @@ pub struct Node {
     /// Its history before it missed entries over the end of a term: it may have what others have
     /// not.
     pub(super) suspect: Option<Chain>,
-    /// Terms that are not known, and when they were asked for first.
-    asked: VecDeque<(u64, Time)>,
+    claims: Claims,
     /// Since when nothing can be published.
     blocked: Option<Time>,
     /// When it may open a term, if it has just started.
@@ -127,7 +122,7 @@ impl Node {
             has_left: false,
             goodbye: None,
             suspect: None,
-            asked: VecDeque::new(),
+            claims: Claims::default(),
             blocked: None,
             newcomer_until: None,
             halt: None,
@@ -317,29 +312,50 @@ impl Node {
     }
 
     /// Whether a term that was not told may be one that other nodes serve already: a cursor of it
-    /// is ahead of this node, and not foreign. It is later than the terms that were told, and no
-    /// own beat has come back that was sent after it was asked for first: with that beat this node
-    /// would have read its beginning. So it is asked again, after a while.
+    /// is ahead of this node, and not foreign. It is later than the terms that were told, and its
+    /// beginning [may exist](Node::may_exist). So it is asked again, after a while.
     pub fn may_come(&mut self, term: u64) -> bool {
+        let beginning = EntryId::new(term, 0);
         if term <= self.replica.tip().term {
             return false;
         }
         // It has begun, and is not settled here yet.
-        if term <= self.read_to.term {
+        if beginning <= self.read_to {
             return true;
         }
-        let asked = self.asked.iter().find(|(asked, _)| *asked == term);
-        let since = match asked {
-            Some(&(_, since)) => since,
-            None => {
-                if self.asked.len() == MAX_ASKED {
-                    self.asked.pop_front();
-                }
-                self.asked.push_back((term, self.now));
-                self.now
-            }
-        };
+        let since = self.claims.since(beginning, self.now);
+        self.has_not_heard_since(since)
+    }
+
+    /// Whether the log had an entry with this id at a time, as far as this node knows: it may not
+    /// have read it yet. The log had not if an own beat has come back that was sent later: with that
+    /// beat this node would have read it.
+    pub fn may_exist(&self, id: EntryId, since: Time) -> bool {
+        id <= self.read_to || self.has_not_heard_since(since)
+    }
+
+    /// As [`Node::may_exist`], for a client that does not wait, and comes back with the same. `false`
+    /// once.
+    pub fn may_exist_now(&mut self, id: EntryId) -> bool {
+        if id <= self.read_to {
+            return true;
+        }
+        let since = self.claims.since(id, self.now);
+        let may_exist = self.has_not_heard_since(since);
+        if !may_exist {
+            // Those that claim it from now on may be right.
+            self.claims.drop(id);
+        }
+        may_exist
+    }
+
+    fn has_not_heard_since(&self, since: Time) -> bool {
         self.pulse.heard.is_none_or(|sent| sent <= since)
+    }
+
+    /// The id of the newest own beat that was read.
+    pub fn heard_at(&self) -> EntryId {
+        self.pulse.heard_at
     }
 
     /// The reason for which it has stopped for good, if it has.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::base::time::Time;
+use crate::message::EntryId;
 
 /// Milliseconds between beats.
 const BEAT_MS: u64 = 1_000;
@@ -32,6 +33,8 @@ pub(super) struct Pulse {
     out: VecDeque<(u64, Time)>,
     /// When the newest beat that came back was sent.
     pub(super) heard: Option<Time>,
+    /// Its id.
+    pub(super) heard_at: EntryId,
     pub(super) took_ms: u64,
     /// When an entry from before the beats was read last.
     progressed: Time,
@@ -46,6 +49,7 @@ impl Pulse {
             due: now,
             out: VecDeque::new(),
             heard: None,
+            heard_at: EntryId::ZERO,
             took_ms: 0,
             progressed: now,
             has_read: true,
@@ -83,14 +87,15 @@ impl Pulse {
         }
     }
 
-    /// A beat of this node was read.
-    pub(super) fn read(&mut self, nonce: u64, now: Time) {
+    /// A beat of this node was read, with this id.
+    pub(super) fn read(&mut self, nonce: u64, id: EntryId, now: Time) {
         while let Some(&(out, sent)) = self.out.front()
             && out <= nonce
         {
             self.out.pop_front();
             if out == nonce {
                 self.heard = self.heard.max(Some(sent));
+                self.heard_at = id;
                 self.took_ms = now.since_ms(sent);
             }
         }

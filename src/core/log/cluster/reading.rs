@@ -79,7 +79,7 @@ impl Node {
         };
         self.members.note_beat(entry.head, beat, self.now);
         if is_own {
-            self.pulse.read(entry.head.nonce, self.now);
+            self.pulse.read(entry.head.nonce, id, self.now);
         }
         if beat.is_leaving {
             // It waits for others to say that they know it.

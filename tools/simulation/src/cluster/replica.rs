@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use encke_core::base::time::Time;
 use encke_core::log::cluster::{Effect, KeyHash, Node, Outcome, Salt, Ticket};
 use encke_core::message::{Data, Draft, EntryId};
 
@@ -120,21 +121,21 @@ impl Replica {
         (cursor.term == last.term).then_some(cursor)
     }
 
-    /// What a client of a channel gets that has this cursor, and its next one; `None` if it is
-    /// ahead of this node.
+    /// What a client of a channel gets that has this cursor, since a time on this node, and its next
+    /// one; `None` if it is ahead of this node.
     pub(super) fn receive(
         &self,
         node: &mut Node,
-        cursor: EntryId,
+        (cursor, since): (EntryId, Time),
         channel: &str,
     ) -> Option<(Vec<Event>, EntryId)> {
         let mut events = Vec::new();
+        let gap = || (vec![Event::Gap(self.head)], self.head);
         let Some(cursor) = self.known(cursor) else {
-            let gap = || (vec![Event::Gap(self.head)], self.head);
             return (!node.may_come(cursor.term)).then(gap);
         };
         if cursor > self.head {
-            return None;
+            return (!node.may_exist(cursor, since)).then(gap);
         }
         let floor = |place: usize| {
             let (to, floors) = self.floors.as_ref().filter(|(to, _)| place < *to)?;

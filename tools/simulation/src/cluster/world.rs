@@ -72,10 +72,14 @@ struct Client {
     channel: &'static str,
     node: u64,
     cursor: Option<EntryId>,
+    /// Its cursor is one that no node has given, and was not judged yet.
+    is_made_up: bool,
     since: u64,
     received: Vec<(EntryId, String)>,
     /// When gaps were told.
     gaps: Vec<u64>,
+    /// Since when it is with its node.
+    there_since: u64,
     hops_at: u64,
 }
 
@@ -443,9 +447,11 @@ impl World {
                 channel: CHANNELS[self.chance.usize(0..4)],
                 node: 0,
                 cursor: None,
+                is_made_up: self.chance.u8(0..8) == 0,
                 since: self.now,
                 received: Vec::new(),
                 gaps: Vec::new(),
+                there_since: 0,
                 hops_at: 0,
             };
             self.clients.push(client);
@@ -471,6 +477,7 @@ impl World {
             let stays_ms = self.chance.u64(0..5_000);
             let client = &mut self.clients[place];
             client.node = other;
+            client.there_since = self.now;
             client.hops_at = self.now + stays_ms;
         }
         let client = &mut self.clients[place];
@@ -480,11 +487,21 @@ impl World {
         let Some(cursor) = client.cursor else {
             client.cursor = Some(replica.head);
             client.since = self.now;
+            if client.is_made_up {
+                let EntryId { term, number } = replica.head;
+                let beyond = self.chance.u64(1..300);
+                client.cursor = Some(EntryId::new(term, number + beyond));
+            }
             return;
         };
-        let Some((events, cursor)) = replica.receive(node, cursor, client.channel) else {
+        let place = (cursor, Time(client.there_since));
+        let Some((events, cursor)) = replica.receive(node, place, client.channel) else {
             return;
         };
+        let was_made_up = std::mem::take(&mut client.is_made_up);
+        if was_made_up {
+            client.since = self.now;
+        }
         client.cursor = Some(cursor);
         for event in events {
             match event {
@@ -504,7 +521,7 @@ impl World {
                 Event::Gap(id) => {
                     let counts = self.peers[&client.node].node.counts();
                     assert!(
-                        self.kind == Kind::Wild,
+                        self.kind == Kind::Wild || was_made_up,
                         "I6: a gap at {id} on node {}, {counts:?}, {client:?}",
                         client.node
                     );
@@ -566,6 +583,9 @@ impl World {
             // No change of nodes now: all must have come to the end.
             self.clients[place].hops_at = u64::MAX;
             self.serve_client(place);
+            let client = &self.clients[place];
+            let waits = client.is_made_up && client.cursor.is_some();
+            assert!(!waits, "a cursor of no node is never judged: {client:?}");
         }
     }
 }
