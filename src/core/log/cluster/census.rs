@@ -87,16 +87,27 @@ impl Census {
         }
     }
 
+    /// Takes over what is open from the census of the term before, which was not settled: the server
+    /// may have lost something by then, and who was to answer is still to.
+    pub(super) fn inherit(&mut self, before: &Census) {
+        self.is_same &= before.is_same;
+        self.add_members(before.members.iter().copied());
+    }
+
+    fn add_members(&mut self, members: impl Iterator<Item = u64>) {
+        for member in members {
+            if self.members.len() < 2 * MAX_MEMBERS {
+                self.members.insert(member);
+            }
+        }
+    }
+
     /// Takes the answer of a node; its first counts.
     pub(super) fn answered(&mut self, node: u64, answer: Answer, now: Time) {
         if self.answers.len() >= 2 * MAX_MEMBERS {
             return;
         }
-        for &member in &answer.members {
-            if self.members.len() < 2 * MAX_MEMBERS {
-                self.members.insert(member);
-            }
-        }
+        self.add_members(answer.members.iter().copied());
         self.answers.entry(node).or_insert(answer);
         self.progressed = now;
     }

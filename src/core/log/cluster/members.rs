@@ -6,7 +6,8 @@
 //! Invariants:
 //! - *Counted in the log.* A node is a member from its first entry until it says that it leaves, or
 //!   until another one has beaten five times since its last entry. No clock is asked, so all nodes
-//!   that have read the same agree.
+//!   that have read the same agree. Beats between the beginning of a term and its settling do not
+//!   count: what a silent node has said last may be lost, so it is missing, and not gone.
 //! - *Known before relied upon.* A node has joined when the last beat of each other member says that
 //!   it has read the entry by which the node became one.
 
@@ -74,8 +75,8 @@ impl Members {
         true
     }
 
-    /// Notes a beat, after [`Members::note`].
-    pub(super) fn note_beat(&mut self, head: Head, beat: &Beat<'_>, now: Time) {
+    /// Notes a beat, after [`Members::note`]. `counts`: nodes that are silent meanwhile have gone.
+    pub(super) fn note_beat(&mut self, head: Head, beat: &Beat<'_>, counts: bool, now: Time) {
         if beat.is_leaving {
             self.members.remove(&head.node);
             self.depart(head.node);
@@ -91,6 +92,9 @@ impl Members {
         member.connections = beat.connections;
         member.digest = beat.digest;
         member.beat_at = now;
+        if !counts {
+            return;
+        }
         member.beats.push_back(self.read);
         if member.beats.len() < BEATS {
             return;
@@ -189,7 +193,7 @@ mod tests {
                 node,
                 ..Head::default()
             };
-            self.0.note_beat(head, &beat, Time(0));
+            self.0.note_beat(head, &beat, true, Time(0));
         }
     }
 

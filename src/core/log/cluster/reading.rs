@@ -77,7 +77,8 @@ impl Node {
         let Body::Beat(beat) = &entry.body else {
             return;
         };
-        self.members.note_beat(entry.head, beat, self.now);
+        let counts = !matches!(self.mode, Mode::Census(_));
+        self.members.note_beat(entry.head, beat, counts, self.now);
         if is_own {
             self.pulse.read(entry.head.nonce, id, self.now);
         }
@@ -159,11 +160,15 @@ impl Node {
     }
 
     fn begin_census(&mut self, id: EntryId, opener: u64, term: &Term<'_>) {
-        // A term that was not settled has no part in the history.
-        if let Mode::Census(census) = &self.mode {
-            self.replica
-                .note_opening(census.term, census.opened_after, None);
-        }
+        let before = match std::mem::replace(&mut self.mode, Mode::Fresh) {
+            Mode::Census(census) => {
+                // A term that was not settled has no part in the history.
+                self.replica
+                    .note_opening(census.term, census.opened_after, None);
+                Some(census)
+            }
+            Mode::Fresh | Mode::Live { .. } => None,
+        };
         let end = match term.end < id {
             true => term.end,
             false => self.replica.tip(),
@@ -176,7 +181,11 @@ impl Node {
             members: &term.members,
             max_retold_bytes: self.settings.ring_bytes.saturating_mul(RETOLD_RINGS),
         };
-        self.mode = Mode::Census(Box::new(Census::new(beginning, self.now)));
+        let mut census = Census::new(beginning, self.now);
+        if let Some(before) = before {
+            census.inherit(&before);
+        }
+        self.mode = Mode::Census(Box::new(census));
         self.notes.census_began();
         // The server may have forgotten that this node leaves.
         self.notes.stays();

@@ -1,5 +1,6 @@
 //! A node and a log that is scripted: the tests play the server, and the other nodes.
 
+mod census;
 mod publishing;
 
 use super::*;
@@ -101,11 +102,15 @@ impl Script {
         }));
     }
 
-    /// An entry of another node is read.
+    /// An entry of the other node is read.
     fn other(&mut self, body: Body<'_>) -> EntryId {
+        self.entry_of(OTHER, body)
+    }
+
+    fn entry_of(&mut self, node: u64, body: Body<'_>) -> EntryId {
         self.nonce += 1;
         let head = Head {
-            node: OTHER,
+            node,
             nonce: self.nonce,
             at_ms: 0,
         };
@@ -126,14 +131,19 @@ impl Script {
     }
 
     fn beat(&mut self, applied: EntryId) {
-        self.other(Body::Beat(Beat {
+        self.beat_of(OTHER, applied);
+    }
+
+    fn beat_of(&mut self, node: u64, applied: EntryId) {
+        let beat = Body::Beat(Beat {
             applied,
             is_leaving: false,
             connections: 0,
             digest: 0,
             chain: vec![],
             name: "other",
-        }));
+        });
+        self.entry_of(node, beat);
     }
 
     /// Does what the node asks for, and reads it back. Returns the entries.

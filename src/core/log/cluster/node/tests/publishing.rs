@@ -24,7 +24,7 @@ fn results(effects: &[Effect]) -> Vec<(Ticket, Outcome)> {
 }
 
 /// The connection of the publish lane is made anew; the log goes on in this term.
-fn reconnect(script: &mut Script, term: u64) {
+pub(super) fn reconnect(script: &mut Script, term: u64) {
     script.node.broken(Lane::Publish);
     script.node.connected(Lane::Publish);
     assert!(matches!(script.command(), Some(Command::Open { .. })));

@@ -1,0 +1,57 @@
+//! Terms that begin before the one before them is settled.
+
+use super::publishing::reconnect;
+use super::*;
+
+#[test]
+fn term_that_follows_an_unsettled_one_keeps_its_doubts() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.effects();
+    // The server was replaced, and a third node does not answer.
+    script.begins(200, end, &[OWN, OTHER, 9], false);
+    script.beat(end);
+    let unsettled = id(200, script.next - 1);
+    // It was fenced, which says only that it has lost nothing since.
+    script.begins(300, unsettled, &[OWN, OTHER], true);
+    reconnect(&mut script, 300);
+    for _ in 0..20 {
+        script.pass(100);
+        script.serve();
+    }
+    assert_eq!(script.node.counts().terms, 1, "the third one has time");
+    script.other(Body::Answer(Answer {
+        remembers: true,
+        members: vec![OWN, OTHER],
+        departed: Vec::new(),
+        chain: vec![end],
+    }));
+    for _ in 0..40 {
+        script.pass(100);
+        script.serve();
+    }
+    assert_eq!(script.node.counts().terms, 2);
+    let effects = script.effects();
+    let is_loss = |effect: &Effect| matches!(effect, Effect::LoseAll { .. });
+    assert!(effects.iter().any(is_loss), "{effects:?}");
+}
+
+#[test]
+fn node_is_silent_only_where_it_could_speak() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.beat_of(9, end);
+    assert_eq!(script.node.members.ids(), [OWN, OTHER, 9]);
+    let beats = |script: &mut Script| {
+        for _ in 0..7 {
+            script.beat(end);
+        }
+    };
+    let end = id(100, script.next - 1);
+    script.begins(200, end, &[OWN, OTHER, 9], false);
+    beats(&mut script);
+    assert_eq!(script.node.members.ids(), [OWN, OTHER, 9]);
+    script.other(settled(&[end]));
+    beats(&mut script);
+    assert_eq!(script.node.members.ids(), [OTHER]);
+}
