@@ -54,10 +54,11 @@ pub(super) fn pack(
             knows,
             salt,
             bytes,
+            not_before,
         } => {
             let mut open = call(&scripts.open, &keys.log, &keys.meta);
             open.arg(mode.as_str()).arg(knows.term).arg(knows.number);
-            open.arg(salt.to_hex()).arg(bytes);
+            open.arg(salt.to_hex()).arg(bytes).arg(not_before);
             (Form::Opened, open)
         }
         Command::Append {

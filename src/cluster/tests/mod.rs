@@ -134,6 +134,7 @@ fn open(mode: OpenMode, knows: EntryId) -> Command {
         knows,
         salt: Salt(1, 2),
         bytes: b"opened by a test: ".to_vec(),
+        not_before: 0,
     }
 }
 

@@ -30,6 +30,7 @@ impl Redis {
                 knows,
                 salt,
                 mut bytes,
+                ..
             } => {
                 let last = self.last();
                 let is_due = self.term == 0 || mode == OpenMode::Fence && self.term <= knows.term;

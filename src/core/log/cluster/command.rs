@@ -22,8 +22,13 @@ pub const FORMAT_ERROR: &str = "ENCKEFORMAT";
 
 /// The script of [`Command::Open`].
 ///
+/// A term is the time in milliseconds at which it was opened. Where the clock of the server is behind the terms
+/// that were opened before, as it was set, it is the time by a clock that goes on from these:
+/// [`Command::Open::not_before`].
+///
 /// `KEYS` log, meta. `ARGV` the mode ([`OpenMode::as_str`]), the term and the number of
-/// [`Command::Open::knows`] in decimal, the salt in hexadecimal, the bytes of the entry.
+/// [`Command::Open::knows`] in decimal, the salt in hexadecimal, the bytes of the entry,
+/// [`Command::Open::not_before`].
 ///
 /// It returns an array of four: the term in decimal (`0` if there is none), the last id of the log
 /// from before the call (`0-0` if there is none), the integer 0 (the log goes on), 1 (a term was
@@ -55,7 +60,8 @@ end
 if ARGV[1] == 'peek' then return { meta[1] or '0', last, 2, salt } end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local opened = string.format('%d', math.max(now, term + 1, last_term + 1, known + 1))
+local opened = string.format('%d', math.max(now, term + 1, last_term + 1, known + 1,
+  tonumber(ARGV[6])))
 if salt == '' then salt = ARGV[4] end
 local same = is_changed and '' or ' same'
 redis.call('XADD', KEYS[1], opened .. '-*', 'b', ARGV[5] .. last .. ' ' .. run .. same)
@@ -126,6 +132,10 @@ pub enum Command {
         salt: Salt,
         /// The bytes of the entry that opens the term. The script appends text to them.
         bytes: Vec<u8>,
+        /// The term is not lower: the newest that the node knows, and the milliseconds since it knows
+        /// it. The server may have forgotten a term that another node knows, which must not be opened
+        /// again, and that other node reads no lower one.
+        not_before: u64,
     },
     /// Appends an entry: `XADD {NS}:log NOMKSTREAM MINID ~ KEEP_FROM TERM-* b BYTES`.
     Append {

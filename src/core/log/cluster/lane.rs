@@ -51,6 +51,8 @@ pub(super) struct PublishLane {
     pub(super) opened: Option<u64>,
     /// The newest term that is known.
     pub(super) newest: u64,
+    /// Since when.
+    newest_since: Time,
     /// The newest id that is known to exist.
     pub(super) tip: EntryId,
     /// Nothing is sent before that.
@@ -63,6 +65,20 @@ pub(super) struct PublishLane {
 }
 
 impl PublishLane {
+    /// Notes a term that is known.
+    pub(super) fn note_term(&mut self, term: u64, now: Time) {
+        if term > self.newest {
+            self.newest = term;
+            self.newest_since = now;
+        }
+    }
+
+    /// The time by a clock that goes on from the newest term. A server's clock may go back; terms must
+    /// not.
+    pub(super) fn term_time(&self, now: Time) -> u64 {
+        self.newest.saturating_add(now.since_ms(self.newest_since))
+    }
+
     /// Whether a command may be sent.
     pub(super) fn has_room(&self) -> bool {
         let is_opening = matches!(self.awaited.back(), Some((Sent::Open(_), _)));

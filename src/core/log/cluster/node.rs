@@ -525,7 +525,7 @@ impl Node {
         match opened.how {
             Openness::IsDue => self.lane.retry_at = self.now.after_ms(RETRY_MS),
             Openness::GoesOn | Openness::New => {
-                self.lane.newest = self.lane.newest.max(opened.term);
+                self.lane.note_term(opened.term, self.now);
                 self.lane.opened = Some(opened.term);
             }
         }

@@ -28,7 +28,7 @@ impl Node {
             self.note(id, bytes.len(), entry);
         }
         let before = std::mem::replace(&mut self.read_to, id);
-        self.lane.newest = self.lane.newest.max(id.term);
+        self.lane.note_term(id.term, self.now);
         if let Ok(Entry {
             head,
             body: Body::Term(term),

@@ -115,6 +115,7 @@ impl Node {
             knows: EntryId::new(newest, number),
             salt: self.replica.floors.salt().unwrap_or(self.salt),
             bytes,
+            not_before: self.lane.term_time(self.now),
         }
     }
 

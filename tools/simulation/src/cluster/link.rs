@@ -35,6 +35,8 @@ pub(super) struct Peer {
     pub(super) skew_ms: u64,
     /// It connects to this server and no other.
     pub(super) sits_with: Option<usize>,
+    /// It was told to leave.
+    pub(super) is_leaving: bool,
 }
 
 /// Takes the first if it is due.
@@ -76,6 +78,7 @@ impl Peer {
             stalled_until: 0,
             skew_ms: 0,
             sits_with: None,
+            is_leaving: false,
         }
     }
 

@@ -62,7 +62,8 @@ impl Server {
                 knows,
                 salt,
                 bytes,
-            } => self.open(mode, knows, salt, bytes, unix_ms),
+                not_before,
+            } => self.open((mode, not_before), knows, salt, bytes, unix_ms),
             Command::Append {
                 term,
                 keep_from,
@@ -92,7 +93,7 @@ impl Server {
 
     fn open(
         &mut self,
-        mode: OpenMode,
+        (mode, not_before): (OpenMode, u64),
         knows: EntryId,
         salt: Salt,
         mut bytes: Vec<u8>,
@@ -129,7 +130,8 @@ impl Server {
         }
         // Two servers never open a term in the same millisecond.
         let unix_ms = unix_ms & !63 | self.place;
-        let opened = unix_ms.max(term + 1).max(last.term + 1).max(knows.term + 1);
+        let known = term.max(last.term).max(knows.term);
+        let opened = unix_ms.max(known + 1).max(not_before);
         let salt = known_salt.unwrap_or(salt);
         let same = if is_changed { "" } else { " same" };
         bytes.extend_from_slice(format!("{last} {:x}{same}", self.run).as_bytes());

@@ -64,6 +64,8 @@ struct Publish {
     is_refused: bool,
     /// Its key was used before.
     is_repeated: bool,
+    /// The node that has published it at a server which was replaced already.
+    taken_by_old: Option<u64>,
 }
 
 /// A client that follows one channel.
@@ -374,6 +376,7 @@ impl World {
             id: None,
             is_refused: false,
             is_repeated: again.is_some_and(|first| first.key.is_some()),
+            taken_by_old: None,
         };
         let known = key.as_ref().map(|key| KeyHash::new(&name(), key).0);
         if let Some(id) = known.and_then(|key| peer.replica.keys.get(&key)) {
@@ -417,6 +420,7 @@ impl World {
                         other => panic!("{id} is acknowledged before it is applied: {other:?}"),
                     }
                     publish.id = Some(id);
+                    publish.taken_by_old = (!peer.is_with(self.current)).then_some(number);
                     self.tally.published += 1;
                 }
                 Outcome::Earlier { id } => {

@@ -51,8 +51,8 @@ impl World {
             1..4 => self.break_connection(),
             4 => self.stop_server(),
             5 if self.peers.len() < 5 => self.add_peer(),
-            6 if self.peers.len() > 2 => self.leave(),
-            7 if self.peers.len() > 2 => self.kill_peer(),
+            6 if self.staying() > 2 => self.leave(),
+            7 if self.staying() > 2 => self.kill_peer(),
             8 => self.stall(),
             9.. if self.kind != Kind::Calm && self.now >= self.mourning_until => self.forget(),
             _ => {}
@@ -91,14 +91,17 @@ impl World {
         self.servers[self.current].stopped_until = self.now + ms;
     }
 
+    /// How many nodes were not told to leave.
+    fn staying(&self) -> usize {
+        self.peers.values().filter(|peer| !peer.is_leaving).count()
+    }
+
     fn leave(&mut self) {
         if let Some(number) = self.some_peer() {
             self.note(|_| format!("node {number} leaves"));
-            self.peers
-                .get_mut(&number)
-                .expect("it is there")
-                .node
-                .leave();
+            let peer = self.peers.get_mut(&number).expect("it is there");
+            peer.node.leave();
+            peer.is_leaving = true;
         }
     }
 
@@ -117,6 +120,12 @@ impl World {
 
     pub(super) fn remove_peer(&mut self, number: u64) {
         let peer = self.peers.remove(&number).expect("it is there");
+        for publish in &mut self.publishes {
+            // It alone can tell what the old server has that it sat with.
+            if publish.taken_by_old == Some(number) {
+                publish.id = None;
+            }
+        }
         let counts = *peer.node.counts();
         self.tally.retold += counts.retold;
         self.tally.resent += counts.resent;

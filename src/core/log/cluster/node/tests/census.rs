@@ -55,3 +55,17 @@ fn node_is_silent_only_where_it_could_speak() {
     beats(&mut script);
     assert_eq!(script.node.members.ids(), [OTHER]);
 }
+
+#[test]
+fn term_is_not_before_the_time_by_the_terms_that_are_known() {
+    let mut script = Script::new(Settings::default());
+    let since = script.now;
+    script.begins(5_000, EntryId::ZERO, &[], false);
+    script.pass(1_234);
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    let Some(Command::Open { not_before, .. }) = script.command() else {
+        panic!("it opens");
+    };
+    assert_eq!(not_before, 5_000 + script.now - since);
+}
