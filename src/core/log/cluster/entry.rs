@@ -14,6 +14,8 @@
 //! L       (length u8, channel)…  none: all channels
 //! D       channel
 //! C       up to | salt u64 | terms | for each bucket: place of its term, number
+//! N       round u8 | ends the round u8 | asks u8 | (key u64, readers)…
+//! K       (flags u8, subject, [channel], until_ms)…
 //! ```
 //!
 //! Numbers are LEB128. The text of T is appended by the server that opens the term.
@@ -21,6 +23,12 @@
 //! Invariants:
 //! - *One encoding.* Bytes that are read as an entry are the bytes that it is written as.
 //! - *Unknown kinds are skipped*, unless the tag says that they must not be.
+
+mod kick;
+mod readers;
+
+pub use kick::Kick;
+pub use readers::Readers;
 
 use super::bytes::{Bytes, write_id, write_list, write_number, write_word};
 use super::command::BUCKETS;
@@ -63,6 +71,8 @@ const SETTLED: u8 = MANDATORY | VERSION | 6;
 const LOST: u8 = MANDATORY | VERSION | 7;
 const DELETE: u8 = MANDATORY | VERSION | 8;
 const CHECKPOINT: u8 = VERSION | 9;
+const READERS: u8 = VERSION | 10;
+const KICK: u8 = VERSION | 11;
 
 const FLOOR: u8 = 1 << 4;
 const LAST: u8 = 1 << 6;
@@ -109,6 +119,10 @@ pub enum Body<'e> {
     Delete(ChannelName<'e>),
     /// The newest id of each bucket of names.
     Checkpoint(Checkpoint),
+    /// How many readers channels have on this node.
+    Readers(Readers),
+    /// Connections of subjects end, or their tokens are refused; at least one subject.
+    Kick(Vec<Kick<'e>>),
 }
 
 /// The beginning of a term.
@@ -273,6 +287,8 @@ impl Body<'_> {
             Body::Lost(_) => LOST,
             Body::Delete(_) => DELETE,
             Body::Checkpoint(_) => CHECKPOINT,
+            Body::Readers(_) => READERS,
+            Body::Kick(_) => KICK,
         }
     }
 }
@@ -291,6 +307,8 @@ impl<'e> Entry<'e> {
             Body::Lost(channels) => channels.iter().for_each(|name| write_short(out, name)),
             Body::Delete(channel) => out.extend_from_slice(channel.as_bytes()),
             Body::Checkpoint(checkpoint) => checkpoint.write(out),
+            Body::Readers(readers) => readers.write(out),
+            Body::Kick(kicks) => kicks.iter().for_each(|kick| kick.write(out)),
         }
     }
 
@@ -304,7 +322,17 @@ impl<'e> Entry<'e> {
         let tag = rest.byte().map_err(|_| Unreadable::Damaged)?;
         let is_known = matches!(
             tag,
-            MESSAGES | TERM | BEAT | ANSWER | RETOLD | SETTLED | LOST | DELETE | CHECKPOINT
+            MESSAGES
+                | TERM
+                | BEAT
+                | ANSWER
+                | RETOLD
+                | SETTLED
+                | LOST
+                | DELETE
+                | CHECKPOINT
+                | READERS
+                | KICK
         );
         match (is_known, tag & MANDATORY != 0) {
             (true, _) => Entry::read_known(tag, rest).map_err(|_| Unreadable::Damaged),
@@ -329,7 +357,9 @@ impl<'e> Entry<'e> {
             SETTLED => Body::Settled(Settled::read(rest)?),
             LOST => Body::Lost(read_all(rest, read_short_name)?),
             DELETE => Body::Delete(read_name(std::mem::take(&mut rest.0))?),
-            _ => Body::Checkpoint(Checkpoint::read(rest)?),
+            CHECKPOINT => Body::Checkpoint(Checkpoint::read(rest)?),
+            READERS => Body::Readers(Readers::read(rest)?),
+            _ => Body::Kick(read_kicks(rest)?),
         };
         match rest.is_empty() {
             true => Ok(Entry { head, body }),
@@ -348,6 +378,13 @@ fn read_all<'e, T>(
         all.push(read(rest)?);
     }
     Ok(all)
+}
+
+fn read_kicks<'e>(rest: &mut Bytes<'e>) -> Result<Vec<Kick<'e>>, EntryError> {
+    match read_all(rest, Kick::read)? {
+        kicks if kicks.is_empty() => Err(EntryError::Short),
+        kicks => Ok(kicks),
+    }
 }
 
 fn read_messages<'e>(rest: &mut Bytes<'e>) -> Result<Vec<Draft<'e>>, EntryError> {

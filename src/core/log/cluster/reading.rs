@@ -238,7 +238,12 @@ fn is_term(entry: &Entry<'_>) -> bool {
 /// Whether an entry is one that a node appends only when it has read that the term is settled.
 fn is_after_settling(entry: &Entry<'_>, id: EntryId) -> bool {
     match &entry.body {
-        Body::Messages(_) | Body::Lost(_) | Body::Delete(_) | Body::Checkpoint(_) => true,
+        Body::Messages(_)
+        | Body::Lost(_)
+        | Body::Delete(_)
+        | Body::Checkpoint(_)
+        | Body::Readers(_)
+        | Body::Kick(_) => true,
         Body::Beat(beat) => beat.chain.last().is_some_and(|end| end.term == id.term),
         Body::Term(_) | Body::Answer(_) | Body::Retold(_) | Body::Settled(_) => false,
     }

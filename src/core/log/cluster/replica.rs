@@ -208,7 +208,9 @@ impl Replica {
             | Body::Beat(_)
             | Body::Answer(_)
             | Body::Retold(_)
-            | Body::Settled(_) => self.pass(id),
+            | Body::Settled(_)
+            | Body::Readers(_)
+            | Body::Kick(_) => self.pass(id),
         }
     }
 

@@ -117,7 +117,28 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
         })
     });
     let delete = name().prop_map(Body::Delete);
+    let counts = proptest::collection::vec((any::<u64>(), any::<u32>()), 0..4);
+    let readers = (any::<u8>(), any::<bool>(), any::<bool>(), counts).prop_map(|parts| {
+        let (round, ends_round, asks, counts) = parts;
+        Body::Readers(Readers {
+            round,
+            ends_round,
+            asks,
+            counts,
+        })
+    });
+    let kick = (any::<bool>(), proptest::option::of(name()), any::<u64>());
+    let kicks = proptest::collection::vec(kick, 1..4).prop_map(|kicks| {
+        let kick = |(ends, channel, until_ms)| Kick {
+            subject: "ünn",
+            ends,
+            channel,
+            until_ms,
+        };
+        Body::Kick(kicks.into_iter().map(kick).collect())
+    });
     let body = prop_oneof![
+        1 => readers, 1 => kicks,
         4 => messages, 1 => term, 1 => beat, 1 => answer, 1 => settled,
         1 => lost, 1 => retold, 1 => checkpoint, 1 => delete,
     ];
@@ -210,6 +231,34 @@ fn entries_have_these_bytes() {
         ),
         (Body::Lost(vec![channel()]), 0x97, b"\x04news"),
         (Body::Delete(channel()), 0x98, b"news"),
+        (
+            Body::Readers(Readers {
+                round: 3,
+                ends_round: true,
+                asks: false,
+                counts: vec![(5, 200)],
+            }),
+            0x1a,
+            b"\x03\x01\x00\x05\0\0\0\0\0\0\0\xc8\x01",
+        ),
+        (
+            Body::Kick(vec![
+                Kick {
+                    subject: "ann",
+                    ends: true,
+                    channel: Some(channel()),
+                    until_ms: 0,
+                },
+                Kick {
+                    subject: "bob",
+                    ends: false,
+                    channel: None,
+                    until_ms: 300,
+                },
+            ]),
+            0x1b,
+            b"\x03\x03ann\x04news\x00\x00\x03bob\xac\x02",
+        ),
     ] {
         let bytes = [&start(tag)[..], rest].concat();
         let entry = Entry { head, body };
@@ -255,7 +304,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_or_written_as_they_are(tag in 0x10..0x1a_u8, bytes: Vec<u8>) {
+    fn any_bytes_are_refused_or_written_as_they_are(tag in 0x10..0x1c_u8, bytes: Vec<u8>) {
         for tag in [tag, tag | MANDATORY] {
             let bytes = [&[tag], &bytes[..]].concat();
             if let Ok(entry) = Entry::read(&bytes) {
