@@ -449,6 +449,7 @@ impl Engine {
         if let Some(log) = self.requests.log.as_clustered() {
             log.node_mut().set_state(NodeState { connections });
             log.tick(now, unix_ms);
+            log.survey(&mut self.delivery.hub);
         }
     }
 

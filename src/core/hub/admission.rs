@@ -41,10 +41,16 @@ impl Hub {
     }
 
     fn is_any_full(&mut self, channels: &[u32]) -> bool {
-        let is_full = |&channel: &u32| {
-            let readers = self.channels[channel as usize].reader_counts().total();
+        let is_full = |&index: &u32| {
+            let max_subscribers = self.rules(index).max_subscribers;
+            if max_subscribers == u32::MAX {
+                return false;
+            }
+            let channel = &self.channels[index as usize];
+            let readers = channel.reader_counts().total();
             // fault: one-subscriber-too-many
-            readers >= self.rules(channel).max_subscribers
+            readers >= max_subscribers
+                || readers.saturating_add(self.readers_elsewhere(channel.name())) >= max_subscribers
         };
         let is_any = channels.iter().any(is_full);
         if is_any {

@@ -80,6 +80,7 @@ impl Hub {
         self.forgotten += 1;
         self.channel_bytes -= Channel::footprint(gone.name());
         self.note_forgotten(&gone);
+        self.note_vacated(index);
         self.names.forget(index, &gone, &self.channels);
     }
 }

@@ -26,6 +26,7 @@
 mod admission;
 mod ages;
 mod channel;
+mod elsewhere;
 mod floors;
 mod forget;
 mod frames;
@@ -78,6 +79,7 @@ use crate::message::{
 };
 
 use ages::Ages;
+use elsewhere::Elsewhere;
 use frames::FrameCache;
 use losses::Losses;
 use names::Names;
@@ -91,6 +93,8 @@ pub struct Hub {
     numbering: Numbering,
     /// Of all channels, which only the hub of a cluster's node is told.
     shared: Option<Box<Losses>>,
+    /// Readers on other nodes of a cluster; `None` until one is heard of.
+    elsewhere: Option<Box<Elsewhere>>,
     /// The number of the last message applied.
     head: Seq,
     channels: Slab<Channel>,
@@ -233,6 +237,7 @@ impl Hub {
         Hub {
             numbering: Numbering::Single(epoch),
             shared: None,
+            elsewhere: None,
             head: Seq::ZERO,
             channels: Slab::with_capacity(config.max_channels),
             slots_used: 0,

@@ -109,6 +109,11 @@ impl Names {
         bucket_of(self.salt.unwrap_or(self.keys), name)
     }
 
+    /// The hash of a name by the secret of a cluster: the same on all its nodes.
+    pub(super) fn shared_hash(&self, name: &str) -> u64 {
+        hash(self.salt.unwrap_or(self.keys), name)
+    }
+
     fn hash(&self, name: &str) -> u64 {
         hash(self.keys, name)
     }

@@ -247,14 +247,14 @@ impl Hub {
         is_done
     }
 
-    /// How many readers follow the channel of this name.
+    /// How many readers follow the channel of this name here.
     pub fn subscribers(&self, name: &str) -> u32 {
         let channel = self.find(name).map(|index| self.channel(index));
         channel.map_or(0, |channel| channel.reader_counts().total())
     }
 
-    /// How many readers a message of a channel had when it was applied; if it is not in history any
-    /// more, how many the channel has now.
+    /// How many readers a message of a channel had here when it was applied, or, if it is not in
+    /// history any more, how many the channel has now; and those on other nodes.
     pub fn subscribers_at(&self, name: &str, seq: Seq) -> u32 {
         let index = self.find(name);
         let ring = index.and_then(|index| self.channels[index as usize].ring());
@@ -263,7 +263,8 @@ impl Hub {
             let place = entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
             Some(self.messages[entries[place].key() as usize].subscribers())
         });
-        found.unwrap_or_else(|| self.subscribers(name))
+        let here = found.unwrap_or_else(|| self.subscribers(name));
+        here.saturating_add(self.readers_elsewhere(name))
     }
 }
 

@@ -19,6 +19,7 @@ use crate::hub::{DURATIONS_MS, Hub, Owed, Published, Refusal};
 use crate::message::{ChannelName, Draft, DraftKind, EntryId, Epoch, MessageId, Place, Seq};
 
 use super::cluster::{self, Effect, Node, Outcome, Reason, Settings, Ticket};
+use super::survey::Survey;
 use super::{Mark, Refused};
 
 /// Channels, or messages in them, that are told a loss of all in one step.
@@ -62,6 +63,7 @@ pub struct Clustered {
     unwarned: u64,
     /// Whether something came that cannot be numbered: nothing more is applied.
     is_broken: bool,
+    survey: Survey,
 }
 
 /// An entry under way.
@@ -142,6 +144,7 @@ impl Clustered {
             warned: None,
             unwarned: 0,
             is_broken: false,
+            survey: Survey::default(),
         }
     }
 
@@ -160,6 +163,11 @@ impl Clustered {
         self.now = now;
         self.unix_ms = unix_ms;
         self.node.tick(now, unix_ms);
+    }
+
+    /// Tells the other nodes how many readers channels have here: some channels in each call.
+    pub fn survey(&mut self, hub: &mut Hub) {
+        self.survey.advance(hub, &mut self.node, self.now);
     }
 
     /// For how long a publisher is held while the log does not answer, in milliseconds.
@@ -256,6 +264,11 @@ impl Clustered {
     /// See [`Refusal`].
     pub fn publish(&mut self, hub: &mut Hub, draft: &Draft<'_>) -> Result<Placed, Refusal> {
         if let Some(first) = hub.published_before(draft) {
+            let elsewhere = hub.readers_elsewhere(&draft.channel);
+            let first = Published {
+                subscribers: first.subscribers.saturating_add(elsewhere),
+                ..first
+            };
             let channel = hub.find(&draft.channel).map(|index| hub.channel(index));
             let is_newest = channel.is_some_and(|channel| channel.newest_item() == first.id.seq);
             if draft.kind != DraftKind::Last || !is_newest {
@@ -376,7 +389,8 @@ impl Clustered {
 
     /// When its time is to be set at the latest, and what waits for memory to be tried again.
     pub fn next_due(&self) -> Option<Time> {
-        [self.node.next_due(), self.owed_until]
+        let survey = self.survey.next_due(&self.node);
+        [self.node.next_due(), self.owed_until, survey]
             .into_iter()
             .flatten()
             .min()
@@ -391,6 +405,13 @@ impl Clustered {
             let step = LOSING_STEP.min(*budget);
             *budget -= step;
             hub.continue_losing(step);
+        }
+        while hub.is_sweeping() {
+            if *budget == 0 {
+                return false;
+            }
+            *budget -= 1;
+            hub.continue_sweeping();
         }
         self.owed_until = None;
         let Some(Applying { at, next, rest }) = &mut self.applying else {
@@ -451,6 +472,13 @@ impl Clustered {
                     hub.advance(seq);
                 }
             }
+            Effect::Readers {
+                node,
+                round,
+                ends_round,
+                counts,
+            } => hub.set_elsewhere(node, round, ends_round, &counts),
+            Effect::Gone { node } => hub.forget_elsewhere(node),
             Effect::Done { .. } => unreachable!("it is returned"),
         }
     }

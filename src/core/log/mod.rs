@@ -24,6 +24,7 @@ mod frozen;
 mod history;
 mod memory;
 mod saved;
+mod survey;
 #[cfg(test)]
 mod tests;
 

@@ -39,15 +39,25 @@ struct State<'c> {
     ended: bool,
 }
 
-/// How many connections follow a channel: in all, and by the name of each transport.
-struct Subscribers<'c>(&'c ReaderCounts);
+/// How many connections follow a channel: in all, and by the name of each transport. Of those of the
+/// other nodes of a cluster the transports are not known.
+struct Subscribers<'c> {
+    here: &'c ReaderCounts,
+    /// `None` where there are no other nodes.
+    elsewhere: Option<u32>,
+}
 
 impl Serialize for Subscribers<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(1 + Transport::ALL.len()))?;
-        map.serialize_entry("total", &self.0.total())?;
+        let mut map = serializer.serialize_map(None)?;
+        let total = self.here.total();
+        let elsewhere = self.elsewhere.unwrap_or(0);
+        map.serialize_entry("total", &total.saturating_add(elsewhere))?;
         for transport in Transport::ALL {
-            map.serialize_entry(transport.name(), &self.0.of(transport.number()))?;
+            map.serialize_entry(transport.name(), &self.here.of(transport.number()))?;
+        }
+        if let Some(elsewhere) = self.elsewhere {
+            map.serialize_entry("elsewhere", &elsewhere)?;
         }
         map.end()
     }
@@ -127,8 +137,30 @@ impl Listing {
 
 /// The body that describes one channel.
 pub(super) fn show_channel(hub: &Hub, name: &str) -> Result<Vec<u8>, Problem> {
-    let channel = hub.find(name).ok_or_else(unknown)?;
+    let Some(channel) = hub.find(name) else {
+        return show_elsewhere(hub, name);
+    };
     Ok(json(&state_of(hub, channel)))
+}
+
+/// The body that describes a channel that only other nodes know, as it has readers there.
+fn show_elsewhere(hub: &Hub, name: &str) -> Result<Vec<u8>, Problem> {
+    let elsewhere = hub.readers_elsewhere(name);
+    if elsewhere == 0 {
+        return Err(unknown());
+    }
+    Ok(json(&State {
+        channel: name,
+        subscribers: Subscribers {
+            here: &ReaderCounts::default(),
+            elsewhere: Some(elsewhere),
+        },
+        messages: 0,
+        bytes: 0,
+        oldest: None,
+        newest: None,
+        ended: false,
+    }))
 }
 
 /// Deletes the history of one channel.
@@ -139,9 +171,13 @@ pub(super) fn delete_history(log: &mut Log, hub: &mut Hub, name: &str) -> Result
 
 fn state_of(hub: &Hub, channel: u32) -> State<'_> {
     let channel = hub.channel(channel);
+    let elsewhere = || hub.readers_elsewhere(channel.name());
     State {
         channel: channel.name(),
-        subscribers: Subscribers(channel.reader_counts()),
+        subscribers: Subscribers {
+            here: channel.reader_counts(),
+            elsewhere: hub.is_shared().then(elsewhere),
+        },
         messages: channel.len(),
         bytes: channel.bytes(),
         oldest: channel.oldest().map(|seq| id(hub, seq)),

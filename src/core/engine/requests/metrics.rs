@@ -61,7 +61,7 @@ pub(super) fn text(delivery: &Delivery, tokens: tokens::Counts, log: &Log) -> St
         tokens,
         log_refused: log.refused(),
         node: match log {
-            Log::Clustered(log) => Some(NodeMetrics::of(log)),
+            Log::Clustered(log) => Some(NodeMetrics::of(log, &delivery.hub)),
             Log::Memory(_) | Log::Saved(_) => None,
         },
         gauges: gauges(delivery, &tokens),

@@ -12,7 +12,7 @@ fn node(name: &str, seed: u64) -> Server {
     node_with(&config(), name, seed)
 }
 
-fn node_with(config: &Config, name: &str, seed: u64) -> Server {
+pub(super) fn node_with(config: &Config, name: &str, seed: u64) -> Server {
     let settings = Settings {
         name: name.into(),
         newcomer_ms: 0,
@@ -22,7 +22,7 @@ fn node_with(config: &Config, name: &str, seed: u64) -> Server {
 }
 
 /// A server of the log, and a node that is ready.
-fn ready() -> (Redis, Server) {
+pub(super) fn ready() -> (Redis, Server) {
     let mut redis = Redis::default();
     let mut one = node("one", 1);
     redis.connect(&mut one);
@@ -32,7 +32,7 @@ fn ready() -> (Redis, Server) {
 }
 
 /// The same, and another node.
-fn pair() -> (Redis, Server, Server) {
+pub(super) fn pair() -> (Redis, Server, Server) {
     let (mut redis, mut one) = ready();
     let mut two = node("two", 2);
     redis.connect(&mut two);
@@ -45,17 +45,17 @@ fn pair() -> (Redis, Server, Server) {
     (redis, one, two)
 }
 
-fn post(target: &str, fields: &str, body: &str) -> String {
+pub(super) fn post(target: &str, fields: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {target} HTTP/1.1\r\nHost: h\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
 }
 
-fn get(target: &str) -> String {
+pub(super) fn get(target: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")
 }
 
 /// Asks, which is answered when the log has answered.
-fn ask_log(redis: &mut Redis, server: &mut Server, request: &str) -> String {
+pub(super) fn ask_log(redis: &mut Redis, server: &mut Server, request: &str) -> String {
     let (id, answer) = server.ask(Access::Trusted, request);
     assert_eq!(answer, "", "it waits");
     assert!(matches!(
@@ -66,7 +66,7 @@ fn ask_log(redis: &mut Redis, server: &mut Server, request: &str) -> String {
     server.take(id)
 }
 
-fn poll(server: &mut Server, target: &str) -> String {
+pub(super) fn poll(server: &mut Server, target: &str) -> String {
     server.ask(Access::Trusted, &get(target)).1
 }
 

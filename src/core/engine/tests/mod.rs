@@ -1,5 +1,6 @@
 //! The engine as its caller sees it: bytes in, bytes out, and time.
 
+mod audience;
 mod cluster;
 mod ends;
 mod frozen;

@@ -205,6 +205,7 @@ impl Hub {
         Ok(Hub {
             numbering: Numbering::Single(head.epoch),
             shared: None,
+            elsewhere: None,
             head: head.head,
             channels: Slab::new(),
             slots_used: head.slots_used.min(config.max_channels),

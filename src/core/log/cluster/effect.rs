@@ -64,6 +64,22 @@ pub enum Effect {
         /// The id.
         id: EntryId,
     },
+    /// Another node has said how many readers channels have there.
+    Readers {
+        /// The node.
+        node: u64,
+        /// The round in which it was said.
+        round: u8,
+        /// Whether the round is over: channels that were not told in it have no readers there.
+        ends_round: bool,
+        /// Keys of channels ([`crate::hub::Hub::reader_key`]), and how many readers each has.
+        counts: Vec<(u64, u32)>,
+    },
+    /// A node that has told its readers is no member any more.
+    Gone {
+        /// The node.
+        node: u64,
+    },
     /// A publish or deletion has its result. It was applied by an earlier effect if it has an id.
     Done {
         /// Its ticket.

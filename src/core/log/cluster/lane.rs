@@ -41,6 +41,7 @@ pub(super) enum Note {
     Loss,
     Beat,
     Checkpoint,
+    Readers,
 }
 
 /// The publish lane.

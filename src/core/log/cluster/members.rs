@@ -143,6 +143,11 @@ impl Members {
         self.members.values().all(|member| member.applied >= id)
     }
 
+    /// Whether a node is a member.
+    pub(super) fn has(&self, node: u64) -> bool {
+        self.members.contains_key(&node)
+    }
+
     pub(super) fn ids(&self) -> Vec<u64> {
         self.members.keys().copied().collect()
     }

@@ -16,6 +16,7 @@
 //!   nothing is published or applied.
 //! - *Answered when applied.* A publisher is answered when this node has read its entry back.
 
+mod audience;
 mod bytes;
 mod census;
 mod chain;

@@ -3,6 +3,7 @@
 //! Owns the state of the node and its calls. What it makes of entries is in `reading`, what it
 //! asks of the server in `speaking`.
 
+use super::audience::Audience;
 use super::census::Census;
 use super::chain::Chain;
 use super::claims::Claims;
@@ -64,6 +65,7 @@ pub struct Node {
     pub(super) lane: PublishLane,
     pub(super) pulse: Pulse,
     pub(super) notes: Notes,
+    pub(super) audience: Audience,
     pub(super) state: State,
     is_following: bool,
     wants_reset: bool,
@@ -112,6 +114,7 @@ impl Node {
             lane: PublishLane::default(),
             pulse: Pulse::new(Time(0)),
             notes: Notes::default(),
+            audience: Audience::default(),
             state: State::default(),
             is_following: false,
             wants_reset: false,
@@ -412,8 +415,8 @@ impl Node {
             (Some(_), false) => self.pulse.due.max(self.now),
             _ => soon,
         };
-        let deadline = self.outbox.next_deadline();
-        Some(deadline.map_or(due, |deadline| due.min(deadline)))
+        let due = [Some(due), self.outbox.next_deadline(), self.readers_due()];
+        due.into_iter().flatten().min()
     }
 
     /// The term that is served.
@@ -503,6 +506,7 @@ impl Node {
         self.lane.broken();
         self.pulse.broken(self.now);
         self.notes.broken();
+        self.audience.lost();
         self.outbox.broken();
     }
 
@@ -558,13 +562,20 @@ impl Node {
             Reply::Appended(id) => self.lane.tip = self.lane.tip.max(id),
             Reply::Stale | Reply::Gone => {
                 self.lane.opened = None;
-                self.notes.failed(note);
+                self.failed(note);
             }
             Reply::Full | Reply::Refused(_) => {
-                self.notes.failed(note);
+                self.failed(note);
                 self.lane.retry_at = self.now.after_ms(REFUSED_MS);
             }
             Reply::Earlier(_) | Reply::Opened(_) => self.wants_reset = true,
+        }
+    }
+
+    fn failed(&mut self, note: Note) {
+        self.notes.failed(note);
+        if note == Note::Readers {
+            self.audience.lost();
         }
     }
 

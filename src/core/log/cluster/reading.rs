@@ -74,11 +74,19 @@ impl Node {
         if is_own {
             self.notes.own_read(entry.head.nonce);
         }
+        if is_own && is_new {
+            // The others have taken it for gone.
+            self.audience.begin_round();
+        }
+        if let Body::Readers(readers) = &entry.body {
+            self.hear_readers(entry.head, readers);
+        }
         let Body::Beat(beat) = &entry.body else {
-            return;
+            return self.note_members_for_readers();
         };
         let counts = !matches!(self.mode, Mode::Census(_));
         self.members.note_beat(entry.head, beat, counts, self.now);
+        self.note_members_for_readers();
         if is_own {
             self.pulse.read(entry.head.nonce, id, self.now);
         }
@@ -103,6 +111,7 @@ impl Node {
             self.mode = Mode::Live { is_settled: false };
         }
         self.replica.skip_to(id);
+        self.audience.missed();
     }
 
     /// Takes an entry of a term that goes on, which is next.
@@ -117,7 +126,10 @@ impl Node {
                 self.replica.counts.skipped += 1;
                 return self.replica.pass(id);
             }
-            Err(_) => return self.replica.lose_entry(id),
+            Err(_) => {
+                self.audience.missed();
+                return self.replica.lose_entry(id);
+            }
         };
         let was_settled = match &mut self.mode {
             Mode::Live { is_settled } => {
@@ -227,6 +239,8 @@ impl Node {
         let (again, unknown) = self.outbox.settled(id.term, history, silent_ms);
         self.replica.counts.resent += again;
         self.replica.counts.unknown += unknown;
+        // The server may have forgotten what was told.
+        self.audience.begin_round();
         self.pulse.due = self.now;
     }
 }

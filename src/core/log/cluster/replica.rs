@@ -113,6 +113,7 @@ impl Replica {
         let effect = self.effects.pop_front()?;
         match &effect {
             Effect::Apply { drafts, .. } => self.effect_bytes -= count_bytes(drafts),
+            Effect::Readers { counts, .. } => self.effect_bytes -= size_of_val(&counts[..]),
             Effect::Done { .. } => self.results -= 1,
             _ => {}
         }
@@ -140,7 +141,11 @@ impl Replica {
     }
 
     pub(super) fn push(&mut self, effect: Effect) {
-        self.results += usize::from(matches!(effect, Effect::Done { .. }));
+        match &effect {
+            Effect::Done { .. } => self.results += 1,
+            Effect::Readers { counts, .. } => self.effect_bytes += size_of_val(&counts[..]),
+            _ => {}
+        }
         self.effects.push_back(effect);
     }
 

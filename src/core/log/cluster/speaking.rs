@@ -132,7 +132,12 @@ impl Node {
                 return Some((Note::Checkpoint, bytes));
             }
         }
-        self.next_beat().map(|bytes| (Note::Beat, bytes))
+        if let Some(bytes) = self.next_beat() {
+            return Some((Note::Beat, bytes));
+        }
+        let may_tell = self.publishes_to() == Some(opened);
+        let readers = may_tell.then(|| self.next_readers()).flatten()?;
+        Some((Note::Readers, readers))
     }
 
     fn next_of_census(&mut self, opened: u64) -> Option<(Note, Vec<u8>)> {

@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::values::{count, encode_histogram};
 use crate::base::histogram::Histogram;
+use crate::hub::Hub;
 use crate::log::Clustered;
 use crate::log::cluster::{Counts, Gauges};
 
@@ -17,14 +18,18 @@ pub(super) struct NodeMetrics {
     counts: Counts,
     gauges: Gauges,
     publish_ms: Histogram,
+    channels_elsewhere: usize,
+    uncounted_elsewhere: u64,
 }
 
 impl NodeMetrics {
-    pub(super) fn of(log: &Clustered) -> NodeMetrics {
+    pub(super) fn of(log: &Clustered, hub: &Hub) -> NodeMetrics {
         NodeMetrics {
             counts: *log.node().counts(),
             gauges: log.node().gauges(),
             publish_ms: log.publish_ms().clone(),
+            channels_elsewhere: hub.channels_elsewhere(),
+            uncounted_elsewhere: hub.uncounted_elsewhere(),
         }
     }
 
@@ -92,6 +97,11 @@ impl NodeMetrics {
                 "Nodes whose limits on history differ from those of this one",
                 gauges.differing as f64,
             ),
+            (
+                "engine_channels_elsewhere",
+                "Channels of the other nodes whose subscribers there are known",
+                self.channels_elsewhere as f64,
+            ),
         ] {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(family)?;
@@ -156,6 +166,11 @@ impl NodeMetrics {
                 "engine_skipped_total",
                 "Entries that this version does not know and skipped",
                 counts.skipped,
+            ),
+            (
+                "engine_uncounted_total",
+                "Channels of other nodes whose subscribers are not counted, for lack of room",
+                self.uncounted_elsewhere,
             ),
         ] {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
