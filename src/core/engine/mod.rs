@@ -40,7 +40,7 @@ use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Published, Refusal};
 use crate::log::cluster::{Node, Settings, State as NodeState, Ticket};
 use crate::log::{
-    Clustered, EntryError, Health, History, Log, LogEnding, Mark, Memory, Placed, Unsaved,
+    Clustered, EntryError, Health, History, Log, LogEnding, Mark, Memory, Placed, Step, Unsaved,
 };
 use crate::message::{Draft, Epoch, Seq};
 use connections::Connections;
@@ -391,12 +391,20 @@ impl Engine {
             receipts,
             ..
         } = self;
-        let Some(log) = requests.log.as_clustered() else {
-            return;
-        };
-        while let Some(done) = log.next_done(&mut delivery.hub, &mut budget) {
-            if !receipts.take(&delivery.hub, &done) {
-                delivery::finish(delivery, &done, wire);
+        // Connections that are to end do so before anything else of the log is applied.
+        while requests::continue_kicks(requests, delivery)
+            && let Some(log) = requests.log.as_clustered()
+            && let Some(step) = log.next_step(&mut delivery.hub, &mut budget)
+        {
+            match step {
+                Step::Done(done) if receipts.take(&delivery.hub, &done) => {}
+                Step::Done(done) => {
+                    let ended = requests::ended_by(requests, done.ticket);
+                    delivery::finish(delivery, &done, ended, wire);
+                }
+                Step::Kick { is_own, kick } => {
+                    requests::take_kick(requests, kick, is_own, delivery.unix_ms);
+                }
             }
         }
         delivery::place_passed(delivery, wire);
@@ -451,6 +459,7 @@ impl Engine {
             log.tick(now, unix_ms);
             log.survey(&mut self.delivery.hub);
         }
+        requests::tell_blocks(&mut self.requests, unix_ms);
     }
 
     /// The place up to which the log has to be saved before the publisher of a message may be

@@ -31,7 +31,7 @@ pub use thawer::{ThawError, Thawer, Values};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The number of the format that this server writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Bytes of a record that are read at once, so that a length alone allocates no more; and those
 /// with which a record of a sequence ends.

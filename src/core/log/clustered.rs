@@ -18,7 +18,7 @@ use crate::base::time::Time;
 use crate::hub::{DURATIONS_MS, Hub, Owed, Published, Refusal};
 use crate::message::{ChannelName, Draft, DraftKind, EntryId, Epoch, MessageId, Place, Seq};
 
-use super::cluster::{self, Effect, Node, Outcome, Reason, Settings, Ticket};
+use super::cluster::{self, Effect, Kick, Node, Outcome, Reason, Settings, Ticket};
 use super::survey::Survey;
 use super::{Mark, Refused};
 
@@ -95,6 +95,20 @@ pub struct Done {
     pub ticket: Ticket,
     /// The id of its first message, or the reason for which nothing was published.
     pub result: Result<First, Refusal>,
+}
+
+/// What comes next in the log that is not of the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A ticket is done.
+    Done(Done),
+    /// Connections of a subject end, or its tokens are refused.
+    Kick {
+        /// Whether it was asked of this node.
+        is_own: bool,
+        /// What is to be done.
+        kick: Kick<'static>,
+    },
 }
 
 /// The first of the messages that a ticket is for. The others have the places after it.
@@ -319,6 +333,16 @@ impl Clustered {
         self.note_given(handed)
     }
 
+    /// Tells all nodes to end connections of a subject, or to refuse its tokens. This node is not told.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`].
+    pub fn kick(&mut self, kick: &Kick<'_>) -> Result<Ticket, Refusal> {
+        let handed = self.node.kick(kick);
+        self.note_given(handed)
+    }
+
     fn note_given(&mut self, handed: Result<Ticket, cluster::Refusal>) -> Result<Ticket, Refusal> {
         match handed {
             Ok(ticket) => {
@@ -334,10 +358,10 @@ impl Clustered {
         &self.publish_ms
     }
 
-    /// Applies what the log says, up to the next ticket that is done, which it returns. Each message
+    /// Applies what the log says, up to the next step that it returns. Each message
     /// takes 1 of the budget, and each other effect. `None` where nothing is left, the budget is
     /// spent, or what comes next has to wait.
-    pub fn next_done(&mut self, hub: &mut Hub, budget: &mut usize) -> Option<Done> {
+    pub fn next_step(&mut self, hub: &mut Hub, budget: &mut usize) -> Option<Step> {
         loop {
             let may_go_on = self.continue_effect(hub, budget);
             self.applied = hub.head();
@@ -354,8 +378,9 @@ impl Clustered {
                     debug_assert!(Mark::from(ticket) > self.done, "tickets are done in order");
                     self.note_done(ticket);
                     let result = self.result(hub, outcome);
-                    return Some(Done { ticket, result });
+                    return Some(Step::Done(Done { ticket, result }));
                 }
+                Effect::Kick { is_own, kick } => return Some(Step::Kick { is_own, kick }),
                 // The log has what it says, so publishers are answered still.
                 _ if self.is_broken => {}
                 effect => self.begin_effect(hub, effect),
@@ -382,7 +407,7 @@ impl Clustered {
         }
     }
 
-    /// Whether the budget of the last call of [`Clustered::next_done`] was spent.
+    /// Whether the budget of the last call of [`Clustered::next_step`] was spent.
     pub fn has_work(&self) -> bool {
         self.is_cut_short
     }
@@ -479,7 +504,7 @@ impl Clustered {
                 counts,
             } => hub.set_elsewhere(node, round, ends_round, &counts),
             Effect::Gone { node } => hub.forget_elsewhere(node),
-            Effect::Done { .. } => unreachable!("it is returned"),
+            Effect::Done { .. } | Effect::Kick { .. } => unreachable!("it is returned"),
         }
     }
 

@@ -28,7 +28,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-pub use clustered::{Clustered, Done, First, Placed};
+pub use clustered::{Clustered, Done, First, Placed, Step};
 pub use entry::EntryError;
 pub(crate) use frozen::of_cluster;
 pub use history::{History, Identity, LogEnding};
@@ -312,7 +312,7 @@ impl Log {
         }
     }
 
-    /// When its time is to be set at the latest, and [`Clustered::next_done`] called.
+    /// When its time is to be set at the latest, and [`Clustered::next_step`] called.
     #[inline]
     pub fn next_due(&self) -> Option<Time> {
         match self {

@@ -5,6 +5,7 @@
 //! ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// The most subjects.
@@ -63,6 +64,19 @@ impl Blocks {
         self.ends
             .iter()
             .map(|(until_ms, subject)| (&**subject, *until_ms))
+    }
+
+    /// The subjects and their dates after this date and subject, or all, in this order.
+    pub(super) fn after(
+        &self,
+        place: Option<(u64, &str)>,
+    ) -> impl Iterator<Item = (u64, &Arc<str>)> {
+        let start = match place {
+            Some((until_ms, subject)) => Bound::Excluded((until_ms, subject.into())),
+            None => Bound::Unbounded,
+        };
+        let ends = self.ends.range((start, Bound::Unbounded));
+        ends.map(|(until_ms, subject)| (*until_ms, subject))
     }
 
     /// The number of entries.

@@ -222,6 +222,23 @@ impl Tokens {
         self.blocks.block(subject, until_ms);
     }
 
+    /// Whether the tokens of a subject are refused at a date.
+    pub fn is_blocked(&mut self, subject: &str, unix_ms: u64) -> bool {
+        self.blocks.is_blocked(subject, unix_ms)
+    }
+
+    /// Blocked subjects and when their blocks end, in milliseconds since 1970, in this order: those
+    /// after a place, or all. Blocks that have ended at a date are left out.
+    pub fn blocked_after(
+        &self,
+        place: Option<&(u64, Box<str>)>,
+        unix_ms: u64,
+    ) -> impl Iterator<Item = (u64, Box<str>)> {
+        let place = place.map(|(until_ms, subject)| (*until_ms, &**subject));
+        let after = self.blocks.after(place.max(Some((unix_ms, ""))));
+        after.map(|(until_ms, subject)| (until_ms, Box::from(&**subject)))
+    }
+
     /// How many signatures were checked since the start, good ones and others.
     pub fn checks(&self) -> u64 {
         self.checks

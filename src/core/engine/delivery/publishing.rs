@@ -121,8 +121,14 @@ pub(in crate::engine) fn saved(
     }
 }
 
-/// Answers the publisher whose ticket is done.
-pub(in crate::engine) fn finish(delivery: &mut Delivery, done: &Done, wire: &mut impl Wire) {
+/// Answers the publisher whose ticket is done. `result` is the body of the response where it was
+/// not known before, and is not that of a publish.
+pub(in crate::engine) fn finish(
+    delivery: &mut Delivery,
+    done: &Done,
+    mut result: Option<Vec<u8>>,
+    wire: &mut impl Wire,
+) {
     let mark = Mark::from(done.ticket);
     let is_ready = |waiting: &Waiting| waiting.mark <= mark;
     if let Some(first) = delivery.publishing.front()
@@ -135,6 +141,11 @@ pub(in crate::engine) fn finish(delivery: &mut Delivery, done: &Done, wire: &mut
         if let (Some(unnumbered), Ok(first)) = (waiting.unnumbered.take(), done.result) {
             let text = unnumbered.number(&delivery.hub, first);
             waiting.answer.set_result(text);
+        }
+        if waiting.mark == mark
+            && let Some(result) = result.take()
+        {
+            waiting.answer.set_result(result);
         }
         let fate = problem.as_ref().map_or(Fate::Done, Fate::Refused);
         answer(delivery, waiting, fate, is_ready, wire);

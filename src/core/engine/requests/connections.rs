@@ -7,10 +7,12 @@ mod frozen;
 pub(super) use frozen::FrozenSearch;
 
 use crate::base::decimal;
+use crate::encode::write_json_string;
 use crate::engine::connections::CredentialRef;
 use crate::engine::delivery::Delivery;
 use crate::engine::response::Problem;
 use crate::engine::routing::{decoded, parameters};
+use crate::log::cluster::Kick;
 use crate::message::ChannelName;
 use crate::tokens::MAX_SUBJECT_BYTES;
 
@@ -86,6 +88,33 @@ impl Search {
         Ok(search)
     }
 
+    /// The search for the connections that another node was asked to end.
+    pub(super) fn of_kick(kick: Kick<'static>) -> Search {
+        Search {
+            action: Action::End,
+            subject: kick.subject.into_owned(),
+            channel: kick.channel,
+            block_s: None,
+            next: 0,
+            found: 0,
+        }
+    }
+
+    /// What other nodes are told, whose block ends at a date.
+    pub(super) fn as_kick(&self, until_ms: u64) -> Kick<'_> {
+        Kick {
+            subject: (&*self.subject).into(),
+            ends: true,
+            channel: self.channel.as_ref().map(ChannelName::borrowed),
+            until_ms,
+        }
+    }
+
+    /// How many connections were found.
+    pub(super) fn found(&self) -> u64 {
+        self.found
+    }
+
     /// The subject whose tokens are to be refused, and for how many seconds.
     pub(super) fn block(&self) -> Option<(&str, u64)> {
         Some((&self.subject, self.block_s?))
@@ -137,14 +166,26 @@ impl Search {
             })
     }
 
-    /// The body of the response.
-    pub(super) fn finish(&self) -> Vec<u8> {
+    /// The body of the response. `node` is the name of the node whose connections they are.
+    pub(super) fn finish(&self, node: Option<&str>) -> Vec<u8> {
         let member = match self.action {
             Action::Count => "connections",
             Action::End => "ended",
         };
-        format!("{{\"{member}\":{}}}", self.found).into_bytes()
+        let mut out = Vec::new();
+        write_found(&mut out, member, self.found, node);
+        out
     }
+}
+
+/// Appends the body that says how many connections of a node, if the server is one, were found.
+pub(super) fn write_found(out: &mut Vec<u8>, member: &str, found: u64, node: Option<&str>) {
+    out.extend_from_slice(format!("{{\"{member}\":{found}").as_bytes());
+    if let Some(node) = node {
+        out.extend_from_slice(b",\"node\":");
+        write_json_string(out, node);
+    }
+    out.push(b'}');
 }
 
 fn block_s(value: &[u8]) -> Result<u64, Problem> {

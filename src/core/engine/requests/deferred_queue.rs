@@ -4,6 +4,7 @@
 //! end.
 
 use super::deferred::Deferred;
+use super::kicks::node_of;
 use super::state::Requests;
 use crate::engine::connections::{ConnId, State, Wire};
 use crate::engine::delivery::{Delivery, settle};
@@ -37,7 +38,7 @@ pub(in crate::engine) fn continue_deferred(
     }
     let body = match response.work {
         Deferred::Listing(listing) => listing.finish(&delivery.hub),
-        Deferred::Search(search) => search.finish(),
+        Deferred::Search(search) => search.finish(node_of(&requests.log)),
     };
     delivery.response.json(&response.context, &body);
     delivery.connections.enter(index, State::Idle);

@@ -6,6 +6,7 @@
 use super::channels::{Listing, delete_history, show_channel};
 use super::connections::{Action, Search};
 use super::deferred::{Deferred, DeferredResponse};
+use super::kicks::{kick, node_of};
 use super::metrics;
 use super::nodes;
 use super::publish::{accept, hand_over_batch, publish_batch};
@@ -402,6 +403,11 @@ fn find_connections(
     context: &ResponseContext<'_>,
 ) -> Result<Reply, Problem> {
     let mut search = Search::new(head.query, action)?;
+    if action == Action::End && matches!(requests.log, Log::Clustered(_)) {
+        let ticket = kick(requests, delivery, search)?;
+        await_log(delivery, index, head, context, ticket.into(), None);
+        return Ok(Reply::Unsaved);
+    }
     if let Some((subject, block_s)) = search.block() {
         let until_ms = delivery.unix_ms.saturating_add(block_s * 1_000);
         // fault: block-is-ignored
@@ -411,7 +417,8 @@ fn find_connections(
         let work = Deferred::Search(search);
         return Ok(defer(requests, delivery, index, context, work));
     }
-    delivery.response.json(context, &search.finish());
+    let body = search.finish(node_of(&requests.log));
+    delivery.response.json(context, &body);
     Ok(Reply::Now(200))
 }
 

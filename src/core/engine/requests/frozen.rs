@@ -20,6 +20,7 @@ use crate::engine::routing::{freeze_authorizer, is_by_lines, thaw_authorizer};
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::http1::{self, Outcome, Scan};
 use crate::log::Log;
+use crate::log::cluster::Ticket;
 
 #[derive(Serialize, Deserialize)]
 struct FrozenResponse<'r> {
@@ -29,6 +30,18 @@ struct FrozenResponse<'r> {
     #[serde(borrow)]
     work: FrozenWork<'r>,
 }
+
+/// A search for connections that are to end on all nodes, and the ticket of its response.
+#[derive(Serialize, Deserialize)]
+struct FrozenKick<'k> {
+    #[serde(borrow)]
+    search: FrozenSearch<'k>,
+    ticket: Option<u64>,
+}
+
+/// A ticket, and how many connections were ended for it.
+#[derive(Serialize, Deserialize)]
+struct FrozenEnded(u64, u32);
 
 #[derive(Serialize, Deserialize)]
 enum FrozenWork<'w> {
@@ -70,14 +83,22 @@ impl TryFrom<FrozenResponse<'_>> for DeferredResponse {
     }
 }
 
-/// Writes the log, the rights in force, and the responses that take more than one tick.
+/// Writes the log, the rights in force, the responses that take more than one tick, and connections
+/// that are to end.
 pub(in crate::engine) fn freeze<W: Write>(
     requests: &Requests,
     state: &mut Freezer<W>,
 ) -> io::Result<()> {
     requests.log.freeze(state)?;
     freeze_authorizer(&requests.authorizer, state)?;
-    state.put_all(requests.deferred.iter().map(FrozenResponse::from))
+    state.put_all(requests.deferred.iter().map(FrozenResponse::from))?;
+    let kicks = &requests.kicks;
+    state.put_all(kicks.searches.iter().map(|(search, ticket)| FrozenKick {
+        search: search.into(),
+        ticket: ticket.map(|ticket| ticket.0),
+    }))?;
+    let ended = kicks.ended.iter();
+    state.put_all(ended.map(|(ticket, &ended)| FrozenEnded(ticket.0, ended as u32)))
 }
 
 /// Reads what [`freeze`] wrote. If the rights have changed, parked connections are reviewed as
@@ -96,6 +117,16 @@ pub(in crate::engine) fn thaw<R: Read>(
     while let Some(frozen) = values.take::<FrozenResponse<'_>>()? {
         let response = DeferredResponse::try_from(frozen)?;
         requests.deferred.push_back(response);
+    }
+    let mut values = state.take_all();
+    while let Some(FrozenKick { search, ticket }) = values.take()? {
+        let search = Search::try_from(search)?;
+        let ticket = ticket.map(Ticket);
+        requests.kicks.searches.push_back((search, ticket));
+    }
+    let mut values = state.take_all();
+    while let Some(FrozenEnded(ticket, ended)) = values.take()? {
+        requests.kicks.ended.insert(Ticket(ticket), ended.into());
     }
     check_deferred(&requests, delivery)?;
     check_lines(delivery)?;

@@ -3,7 +3,7 @@
 //! Owns the order of requests on a connection, what each endpoint answers, and responses that take
 //! more than one tick. It never decides when a parked connection is served.
 //!
-//! Calls run one way: `input` → `execute` → `publish`, `channels`, `metrics`, `page` → `state`, and
+//! Calls run one way: `input` → `execute` → `publish`, `channels`, `kicks` → `connections`, `metrics`, `page` → `state`, and
 //! `input` → `frames` → `socket` → `publish`, `command`, and `input` → `lines` → `execute`.
 
 mod channels;
@@ -16,6 +16,7 @@ mod execute;
 mod frames;
 mod frozen;
 mod input;
+mod kicks;
 mod lines;
 mod metrics;
 mod nodes;
@@ -29,6 +30,7 @@ mod state;
 pub(super) use deferred_queue::continue_deferred;
 pub(super) use frozen::{freeze, thaw};
 pub(super) use input::{eof, input, resume_input};
+pub(super) use kicks::{continue_kicks, ended_by, take_kick, tell_blocks};
 pub(super) use reconfigure::{reconfigure, review};
 pub(super) use reject::reject;
 pub(super) use state::Requests;

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::client::Client;
 use super::deferred::DeferredResponse;
+use super::kicks::Kicks;
 use super::page::Page;
 use crate::base::meter::Meter;
 use crate::config::Config;
@@ -33,6 +34,8 @@ pub(in crate::engine) struct Requests {
     pub(super) max_body_bytes: usize,
     /// Responses that take more than one tick, the one that has waited longest first.
     pub(super) deferred: VecDeque<DeferredResponse>,
+    /// In a cluster: connections that are to end.
+    pub(super) kicks: Kicks,
 }
 
 impl Requests {
@@ -46,6 +49,7 @@ impl Requests {
             max_head_bytes: config.max_head_bytes,
             max_body_bytes: config.max_body_bytes,
             deferred: VecDeque::new(),
+            kicks: Kicks::default(),
         }
     }
 
@@ -75,8 +79,8 @@ impl Requests {
         }
     }
 
-    /// Whether responses are under way that the next tick continues.
+    /// Whether responses or searches are under way that the next tick continues.
     pub(in crate::engine) fn has_work(&self) -> bool {
-        !self.deferred.is_empty()
+        !self.deferred.is_empty() || !self.kicks.searches.is_empty()
     }
 }

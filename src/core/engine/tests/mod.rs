@@ -5,6 +5,7 @@ mod cluster;
 mod ends;
 mod frozen;
 mod kick;
+mod kick_cluster;
 mod lines;
 mod pace;
 mod redis;

@@ -4,6 +4,7 @@
 //! Owns the vocabulary alone. Who applies effects does so in their order, one after another.
 
 use super::command::Salt;
+use super::entry::Kick;
 use crate::message::{ChannelName, Draft, EntryId};
 
 /// A publish that waits for its result. Tickets rise, and are done in their order.
@@ -74,6 +75,13 @@ pub enum Effect {
         ends_round: bool,
         /// Keys of channels ([`crate::hub::Hub::reader_key`]), and how many readers each has.
         counts: Vec<(u64, u32)>,
+    },
+    /// Connections of a subject end, or its tokens are refused.
+    Kick {
+        /// Whether it was asked of this node, which has ended its connections already.
+        is_own: bool,
+        /// What is to be done.
+        kick: Kick<'static>,
     },
     /// A node that has told its readers is no member any more.
     Gone {

@@ -42,6 +42,7 @@ pub(super) enum Note {
     Beat,
     Checkpoint,
     Readers,
+    Blocks,
 }
 
 /// The publish lane.

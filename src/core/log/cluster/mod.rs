@@ -25,6 +25,7 @@ pub mod command;
 pub mod effect;
 pub mod entry;
 mod floors;
+mod kicks;
 mod lane;
 mod members;
 mod node;
@@ -41,5 +42,7 @@ mod window;
 
 pub use command::{BUCKETS, Command, KeyHash, Lane, OpenMode, Opened, Openness, Reply, Salt};
 pub use effect::{Effect, Outcome, Reason, Ticket};
+pub use entry::Kick;
+pub use kicks::{BlockPlace, MAX_BLOCKS};
 pub use node::Node;
 pub use settings::{Counts, Gauges, Halt, NodeInfo, Refusal, Settings, State};

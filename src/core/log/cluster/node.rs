@@ -10,6 +10,7 @@ use super::claims::Claims;
 use super::command::{FORMAT_ERROR, KeyHash, Lane, Openness, Reply, Salt};
 use super::effect::{Effect, Reason, Ticket};
 use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, MAX_PARTS, count_parts};
+use super::kicks::Kicks;
 use super::lane::{Note, PublishLane, Sent};
 use super::members::Members;
 use super::notes::Notes;
@@ -66,6 +67,7 @@ pub struct Node {
     pub(super) pulse: Pulse,
     pub(super) notes: Notes,
     pub(super) audience: Audience,
+    pub(super) kicks: Kicks,
     pub(super) state: State,
     is_following: bool,
     wants_reset: bool,
@@ -115,6 +117,7 @@ impl Node {
             pulse: Pulse::new(Time(0)),
             notes: Notes::default(),
             audience: Audience::default(),
+            kicks: Kicks::default(),
             state: State::default(),
             is_following: false,
             wants_reset: false,
@@ -441,7 +444,7 @@ impl Node {
     }
 
     /// Whether something may be published.
-    fn admit(&self) -> Result<(), Refusal> {
+    pub(super) fn admit(&self) -> Result<(), Refusal> {
         if self.halt.is_some() || self.is_leaving {
             return Err(Refusal::Halted);
         }
@@ -483,7 +486,8 @@ impl Node {
         head
     }
 
-    pub(super) fn name(&self) -> &str {
+    /// Its name, as the others know it.
+    pub fn name(&self) -> &str {
         let name = &self.settings.name;
         let fits = |end: &usize| *end <= MAX_NAME_BYTES;
         let ends = name.char_indices().map(|(at, char)| at + char.len_utf8());
@@ -507,6 +511,7 @@ impl Node {
         self.pulse.broken(self.now);
         self.notes.broken();
         self.audience.lost();
+        self.kicks.restart();
         self.outbox.broken();
     }
 
@@ -574,8 +579,10 @@ impl Node {
 
     fn failed(&mut self, note: Note) {
         self.notes.failed(note);
-        if note == Note::Readers {
-            self.audience.lost();
+        match note {
+            Note::Readers => self.audience.lost(),
+            Note::Blocks => self.kicks.restart(),
+            _ => {}
         }
     }
 

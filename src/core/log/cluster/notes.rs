@@ -49,8 +49,8 @@ impl Notes {
             Note::Loss => self.loss_sent = None,
             Note::Beat => self.says_goodbye = false,
             Note::Checkpoint => self.has_checkpoint = false,
-            // It is told anew, with all that is to be told.
-            Note::Readers => {}
+            // They are told anew, with all that is to be told.
+            Note::Readers | Note::Blocks => {}
         }
     }
 

@@ -71,6 +71,7 @@ impl Node {
             self.pulse.due = self.now;
         }
         self.notes.read(bytes as u64);
+        self.kicks.read(bytes);
         if is_own {
             self.notes.own_read(entry.head.nonce);
         }
@@ -147,6 +148,10 @@ impl Node {
                 self.resolve_suspicion(id, beat);
                 self.replica.learn_past(&Chain::new(&beat.chain));
                 self.replica.pass(id);
+            }
+            Body::Kick(kicks) => {
+                self.note_kicks(entry.head.node, kicks);
+                self.replica.apply(id, bytes, entry);
             }
             Body::Checkpoint(_) => {
                 self.notes.checkpoint_read(self.now);
@@ -241,6 +246,7 @@ impl Node {
         self.replica.counts.unknown += unknown;
         // The server may have forgotten what was told.
         self.audience.begin_round();
+        self.kicks.restart();
         self.pulse.due = self.now;
     }
 }

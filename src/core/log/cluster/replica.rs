@@ -200,6 +200,15 @@ impl Replica {
                 let channel = channel.into_owned();
                 self.push(Effect::Delete { channel, id });
             }
+            Body::Kick(kicks) => {
+                self.ring.push(id, bytes);
+                let is_own = entry.head.node == self.own;
+                for kick in kicks {
+                    let kick = kick.into_owned();
+                    self.push(Effect::Kick { is_own, kick });
+                }
+                self.advance(id);
+            }
             Body::Checkpoint(checkpoint) => {
                 self.ring.push(id, bytes);
                 self.advance(id);
@@ -214,8 +223,7 @@ impl Replica {
             | Body::Answer(_)
             | Body::Retold(_)
             | Body::Settled(_)
-            | Body::Readers(_)
-            | Body::Kick(_) => self.pass(id),
+            | Body::Readers(_) => self.pass(id),
         }
     }
 

@@ -131,6 +131,9 @@ impl Node {
             if let Some(bytes) = self.next_checkpoint() {
                 return Some((Note::Checkpoint, bytes));
             }
+            if let Some(bytes) = self.next_blocks() {
+                return Some((Note::Blocks, bytes));
+            }
         }
         if let Some(bytes) = self.next_beat() {
             return Some((Note::Beat, bytes));

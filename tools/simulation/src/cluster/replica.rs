@@ -86,7 +86,7 @@ impl Replica {
             Effect::LoseAll { id } => self.push(id, Item::LostAll),
             Effect::Floors { floors } => self.floors = Some((self.items.len(), floors)),
             Effect::Advance { id } => self.advance(id),
-            Effect::Readers { .. } | Effect::Gone { .. } => {}
+            Effect::Readers { .. } | Effect::Gone { .. } | Effect::Kick { .. } => {}
             Effect::Done { ticket, outcome } => self.done.push((ticket, outcome)),
         }
     }

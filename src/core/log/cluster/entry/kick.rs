@@ -2,6 +2,8 @@
 //!
 //! Owns its encoding.
 
+use std::borrow::Cow;
+
 use crate::log::EntryError;
 use crate::log::cluster::bytes::{Bytes, write_number};
 use crate::log::entry::write_short;
@@ -15,7 +17,7 @@ const HAS_CHANNEL: u8 = 1 << 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kick<'e> {
     /// The `sub` of its tokens, 1 to [`MAX_SUBJECT_BYTES`] bytes.
-    pub subject: &'e str,
+    pub subject: Cow<'e, str>,
     /// Whether its parked connections end now.
     pub ends: bool,
     /// Only those that follow or publish to this channel end.
@@ -25,11 +27,21 @@ pub struct Kick<'e> {
 }
 
 impl<'e> Kick<'e> {
+    /// The same, with texts of its own.
+    pub fn into_owned(self) -> Kick<'static> {
+        Kick {
+            subject: self.subject.into_owned().into(),
+            ends: self.ends,
+            channel: self.channel.map(ChannelName::into_owned),
+            until_ms: self.until_ms,
+        }
+    }
+
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let ends = if self.ends { ENDS } else { 0 };
         let channel = self.channel.as_ref().map_or(0, |_| HAS_CHANNEL);
         out.push(ends | channel);
-        write_short(out, self.subject);
+        write_short(out, &self.subject);
         if let Some(channel) = &self.channel {
             write_short(out, channel);
         }
@@ -51,7 +63,7 @@ impl<'e> Kick<'e> {
             _ => Some(super::read_short_name(rest)?),
         };
         Ok(Kick {
-            subject,
+            subject: subject.into(),
             ends: flags & ENDS != 0,
             channel,
             until_ms: rest.number()?,

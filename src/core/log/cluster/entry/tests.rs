@@ -130,7 +130,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let kick = (any::<bool>(), proptest::option::of(name()), any::<u64>());
     let kicks = proptest::collection::vec(kick, 1..4).prop_map(|kicks| {
         let kick = |(ends, channel, until_ms)| Kick {
-            subject: "ünn",
+            subject: "ünn".into(),
             ends,
             channel,
             until_ms,
@@ -244,13 +244,13 @@ fn entries_have_these_bytes() {
         (
             Body::Kick(vec![
                 Kick {
-                    subject: "ann",
+                    subject: "ann".into(),
                     ends: true,
                     channel: Some(channel()),
                     until_ms: 0,
                 },
                 Kick {
-                    subject: "bob",
+                    subject: "bob".into(),
                     ends: false,
                     channel: None,
                     until_ms: 300,
