@@ -220,6 +220,7 @@ impl Node {
             return;
         }
         let heard = self.audience.heard.entry(head.node).or_default();
+        // fault: late-readers-count
         if head.nonce <= *heard {
             return;
         }

@@ -9,6 +9,7 @@ use encke_core::base::time::Time;
 use encke_core::log::cluster::{Command, Lane, Node, Reply};
 use encke_core::message::EntryId;
 
+use super::audience::Audience;
 use super::replica::Replica;
 use super::server::Server;
 use crate::chance::Chance;
@@ -25,6 +26,7 @@ struct Connection {
 pub(super) struct Peer {
     pub(super) node: Node,
     pub(super) replica: Replica,
+    pub(super) audience: Audience,
     publish: Connection,
     follow: Connection,
     commands: VecDeque<(u64, Command)>,
@@ -63,6 +65,7 @@ impl Peer {
         Peer {
             node,
             replica: Replica::default(),
+            audience: Audience::default(),
             publish: Connection {
                 server: None,
                 connects_at: now,
@@ -136,6 +139,7 @@ impl Peer {
             return;
         }
         self.node.tick(Time(now), unix_ms + self.skew_ms);
+        self.audience.tell(&mut self.node, now);
         if self.node.takes_reset() {
             for lane in [Lane::Publish, Lane::Follow] {
                 let wait_ms = chance.u64(0..300);

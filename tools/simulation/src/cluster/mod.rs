@@ -10,6 +10,7 @@
 //!
 //! A world that breaks a rule panics; [`live`] says why.
 
+mod audience;
 mod link;
 mod replica;
 mod server;

@@ -8,6 +8,8 @@ use encke_core::base::time::Time;
 use encke_core::log::cluster::{Effect, KeyHash, Node, Outcome, Salt, Ticket};
 use encke_core::message::{Data, Draft, EntryId};
 
+use super::audience::Elsewhere;
+
 /// What was applied at an id.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Item {
@@ -28,6 +30,7 @@ pub(super) struct Replica {
     floors: Option<(usize, Box<[EntryId]>)>,
     pub(super) keys: BTreeMap<[u8; 16], EntryId>,
     pub(super) done: Vec<(Ticket, Outcome)>,
+    pub(super) elsewhere: Elsewhere,
 }
 
 /// What a client gets.
@@ -86,7 +89,14 @@ impl Replica {
             Effect::LoseAll { id } => self.push(id, Item::LostAll),
             Effect::Floors { floors } => self.floors = Some((self.items.len(), floors)),
             Effect::Advance { id } => self.advance(id),
-            Effect::Readers { .. } | Effect::Gone { .. } | Effect::Kick { .. } => {}
+            Effect::Readers {
+                node,
+                round,
+                ends_round,
+                counts,
+            } => self.elsewhere.hear(node, round, ends_round, &counts),
+            Effect::Gone { node } => self.elsewhere.forget(node),
+            Effect::Kick { .. } => {}
             Effect::Done { ticket, outcome } => self.done.push((ticket, outcome)),
         }
     }

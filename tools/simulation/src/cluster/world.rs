@@ -11,7 +11,7 @@
 //! | I5 | a key has one message |
 //! | I6 | in a world in which nothing is lost, no gap is told |
 //! | – | what was refused is never applied; what is acknowledged is applied on its node, or a loss is told there |
-//! | – | when all is well again, all nodes are ready and have the same history |
+//! | – | when all is well again, all nodes are ready and have the same history, and each knows the readers of all others |
 
 mod judge;
 mod trouble;
@@ -252,9 +252,20 @@ impl World {
         };
         let seed = [number * 1_000_003 % 97, number, number + 1];
         let mut peer = Peer::new(Node::new(settings, seed), self.now);
+        peer.audience.node = seed[0];
         peer.node.tick(Time(self.now), self.unix_ms());
         self.peers.insert(number, peer);
         self.note(|_| format!("node {number} starts, as {}", seed[0]));
+    }
+
+    /// Readers of a channel come to a node, or leave it.
+    fn change_readers(&mut self) {
+        if let Some(number) = self.some_peer() {
+            let channel = self.chance.u64(0..9);
+            let readers = self.chance.u8(0..4).into();
+            let peer = self.peers.get_mut(&number).expect("it is there");
+            peer.audience.set(channel, readers);
+        }
     }
 
     fn some_peer(&mut self) -> Option<u64> {
@@ -280,6 +291,9 @@ impl World {
         };
         if is_troubled && self.chance.u8(0..16) == 0 {
             self.trouble();
+        }
+        if is_troubled && self.chance.u8(0..4) == 0 {
+            self.change_readers();
         }
         self.land_late();
         if self.chance.u8(0..3) > 0 {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use encke_core::message::EntryId;
 
+use super::super::audience::expected;
 use super::super::link::Peer;
 use super::super::replica::Item;
 use super::{Kind, World};
@@ -26,11 +27,25 @@ impl World {
             self.check_contents(&peer);
             self.peers.insert(number, peer);
         }
+        self.judge_readers();
         self.judge_histories();
         self.judge_messages();
         self.judge_clients();
         for number in self.peers.keys().copied().collect::<Vec<_>>() {
             self.remove_peer(number);
+        }
+    }
+
+    /// Each node knows what readers the others have, and of no node that is gone.
+    fn judge_readers(&self) {
+        for (number, peer) in &self.peers {
+            let others = self.peers.iter().filter(|(other, _)| *other != number);
+            let others = others.map(|(_, other)| &other.audience);
+            assert_eq!(
+                peer.replica.elsewhere.told(),
+                expected(others),
+                "node {number}"
+            );
         }
     }
 
