@@ -46,7 +46,7 @@ pub(crate) enum Event {
     /// [`Command::is_publish`] is the same.
     Answered(Vec<(bool, Reply)>),
     /// Entries of the log, in order.
-    Read(Vec<(EntryId, Vec<u8>)>),
+    Read(Vec<(EntryId, Arc<[u8]>)>),
 }
 
 /// Why the service of a connection ends.

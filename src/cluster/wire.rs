@@ -2,6 +2,8 @@
 //!
 //! Owns the names of keys, and what each answer of Redis means to a node.
 
+use std::sync::Arc;
+
 use redis::{Cmd, RedisError, Value, cmd};
 
 use super::fault::{Cause, Fault, words};
@@ -171,7 +173,7 @@ fn opened(parts: &[Value]) -> Option<Reply> {
 
 /// The entries in the answer to `XREAD` of one stream, in order. An entry without the field `b`,
 /// which no node has written, has no bytes.
-pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Vec<u8>)>, Fault> {
+pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Arc<[u8]>)>, Fault> {
     if answer == Value::Nil {
         return Ok(Vec::new());
     }
@@ -181,7 +183,7 @@ pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Vec<u8>)>, Fault> {
         let [_, entries]: [Value; 2] = list(stream)?.try_into().ok()?;
         list(entries)
     };
-    let entry = |value| -> Option<(EntryId, Vec<u8>)> {
+    let entry = |value| -> Option<(EntryId, Arc<[u8]>)> {
         let [id, fields]: [Value; 2] = list(value)?.try_into().ok()?;
         let id = EntryId::parse(text(&id)?.as_bytes())?;
         let mut fields = list(fields)?.into_iter();
@@ -189,10 +191,10 @@ pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Vec<u8>)>, Fault> {
             if let (Value::BulkString(name), Value::BulkString(bytes)) = (name, value)
                 && name == b"b"
             {
-                return Some((id, bytes));
+                return Some((id, bytes.into()));
             }
         }
-        Some((id, Vec::new()))
+        Some((id, Arc::default()))
     };
     let entries = of_stream(answer).map(|values| values.into_iter().map(entry));
     let entries = entries.and_then(|entries| entries.collect::<Option<Vec<_>>>());

@@ -5,6 +5,7 @@
 //! bytes. What was read and has no room in the node yet waits here, and the lane waits for that.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Event, Redis};
@@ -37,7 +38,7 @@ pub(super) struct Sharing {
     /// Commands that were sent on this connection and have no reply.
     unanswered: usize,
     /// Entries that were read, for which the node had no room.
-    unread: VecDeque<(EntryId, Vec<u8>)>,
+    unread: VecDeque<(EntryId, Arc<[u8]>)>,
     /// Whether the follow lane has been told where to read from.
     is_following: bool,
     /// Whether each lane has a connection that the node knows of.
@@ -102,12 +103,12 @@ impl Sharing {
                 return;
             };
             bytes += entry.len();
-            node.read(id, &entry);
+            node.read(id, entry);
         }
     }
 
     /// The next entry. What happens to the connection is told in its place between entries.
-    fn next_entry(&mut self, node: &mut Node) -> Option<(EntryId, Vec<u8>)> {
+    fn next_entry(&mut self, node: &mut Node) -> Option<(EntryId, Arc<[u8]>)> {
         loop {
             if let Some(entry) = self.unread.pop_front() {
                 return Some(entry);

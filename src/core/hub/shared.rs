@@ -93,13 +93,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Owed`]; the message is handed back. It is to be applied again when readers were served.
-    pub fn apply_entry<'d>(
-        &mut self,
-        seq: Seq,
-        at: Time,
-        draft: Draft<'d>,
-    ) -> Result<(), (Owed, Draft<'d>)> {
+    /// [`Owed`]: nothing is done. It is to be applied again when readers were served.
+    pub fn apply_entry(&mut self, seq: Seq, at: Time, draft: Draft<'_>) -> Result<(), Owed> {
         debug_assert!(self.is_shared() && !self.is_losing());
         let last = match draft.kind {
             DraftKind::Message | DraftKind::End => seq,
@@ -113,7 +108,7 @@ impl Hub {
         }
         while !self.meter.has_room(bytes) {
             if !self.evict_oldest() {
-                return Err((Owed, draft));
+                return Err(Owed);
             }
         }
         let Ok(channel) = self.open(&draft.channel) else {

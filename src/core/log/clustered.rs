@@ -18,7 +18,7 @@ use crate::base::time::Time;
 use crate::hub::{DURATIONS_MS, Hub, Owed, Published, Refusal};
 use crate::message::{ChannelName, Draft, DraftKind, EntryId, Epoch, MessageId, Place, Seq};
 
-use super::cluster::{self, Effect, Kick, Node, Outcome, Reason, Settings, Ticket};
+use super::cluster::{self, Drafts, Effect, Kick, Node, Outcome, Reason, Settings, Ticket};
 use super::survey::Survey;
 use super::{Mark, Refused};
 
@@ -71,7 +71,7 @@ struct Applying {
     at: Time,
     /// The number of the next message.
     next: Seq,
-    rest: VecDeque<Draft<'static>>,
+    rest: Drafts,
 }
 
 /// The result of what was handed to the log of a cluster.
@@ -443,15 +443,15 @@ impl Clustered {
             return true;
         };
         while *budget > 0
-            && let Some(draft) = rest.pop_front()
+            && let Some((draft, behind)) = rest.peek()
         {
             *budget -= 1;
             let places = 1 + u64::from(draft.kind == DraftKind::Last);
-            if let Err((Owed, draft)) = hub.apply_entry(*next, *at, draft) {
-                rest.push_front(draft);
+            if let Err(Owed) = hub.apply_entry(*next, *at, draft) {
                 self.owed_until = Some(self.now.after_ms(OWED_RETRY_MS));
                 return false;
             }
+            rest.skip_to(behind);
             *next = Seq(next.0 + places);
         }
         if !rest.is_empty() {
@@ -541,7 +541,7 @@ impl Clustered {
         is_later.then_some(seq)
     }
 
-    fn apply(&mut self, hub: &Hub, id: EntryId, at_ms: u64, drafts: Vec<Draft<'static>>) {
+    fn apply(&mut self, hub: &Hub, id: EntryId, at_ms: u64, drafts: Drafts) {
         let Some(next) = self.later(hub, id, 0) else {
             return;
         };
@@ -549,7 +549,7 @@ impl Clustered {
         self.applying = Some(Applying {
             at: Time(self.now.0.saturating_sub(age_ms)),
             next,
-            rest: drafts.into(),
+            rest: drafts,
         });
     }
 

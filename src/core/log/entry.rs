@@ -185,12 +185,22 @@ pub(super) fn write_draft(out: &mut Vec<u8>, draft: &Draft<'_>) {
     });
 }
 
-/// Reads what is published, which is all of `bytes`, by its flags; those of a record are ignored.
+/// What is published, by its parts.
+pub(super) struct DraftParts<'e> {
+    pub(super) channel: ChannelName<'e>,
+    pub(super) event: Option<EventName>,
+    pub(super) key: Option<IdempotencyKey>,
+    data: &'e [u8],
+}
+
+/// Reads the parts of what is published, which is all of `bytes`, by its flags; those of a record are
+/// ignored. The data is not looked at.
 ///
 /// # Errors
 ///
 /// See [`EntryError`].
-pub(super) fn read_draft(flags: u8, bytes: &[u8]) -> Result<Draft<'_>, EntryError> {
+#[inline]
+pub(super) fn draft_parts(flags: u8, bytes: &[u8]) -> Result<DraftParts<'_>, EntryError> {
     let mut bytes = Bytes(bytes);
     let channel = channel_name(bytes.short()?)?;
     let event = match flags & EVENT {
@@ -207,22 +217,82 @@ pub(super) fn read_draft(flags: u8, bytes: &[u8]) -> Result<Draft<'_>, EntryErro
             Some(key.map_err(|_| EntryError::Invalid("idempotency key"))?)
         }
     };
-    let data = data(flags & TYPE, bytes.0).ok_or(EntryError::Invalid("data"))?;
-    if flags & END == 0 {
-        let draft = Draft::new(channel, data);
-        return Ok(Draft {
-            event,
-            key,
-            ..draft
-        });
-    }
-    let end = Draft {
+    Ok(DraftParts {
+        channel,
+        event,
         key,
-        ..Draft::end(channel)
+        data: bytes.0,
+    })
+}
+
+/// Reads what is published, which is all of `bytes`, by its flags; those of a record are ignored.
+///
+/// # Errors
+///
+/// See [`EntryError`].
+pub(super) fn read_draft(flags: u8, bytes: &[u8]) -> Result<Draft<'_>, EntryError> {
+    let parts = draft_parts(flags, bytes)?;
+    let data = data(flags & TYPE, parts.data).ok_or(EntryError::Invalid("data"))?;
+    check_end(flags, &parts)?;
+    Ok(draft(flags, parts, data))
+}
+
+/// Checks that [`read_draft`] would read these bytes, and makes no copy of the data.
+///
+/// # Errors
+///
+/// See [`EntryError`].
+pub(super) fn check_draft(flags: u8, bytes: &[u8]) -> Result<DraftKind, EntryError> {
+    let parts = draft_parts(flags, bytes)?;
+    let is_data = match flags & TYPE {
+        JSON => Json::is_written(parts.data),
+        TEXT => std::str::from_utf8(parts.data).is_ok(),
+        BINARY => true,
+        _ => false,
     };
-    match event.is_none() && data == end.data {
-        true => Ok(end),
-        false => Err(EntryError::Invalid("end")),
+    if !is_data {
+        return Err(EntryError::Invalid("data"));
+    }
+    check_end(flags, &parts)?;
+    Ok(kind(flags))
+}
+
+/// Reads what [`check_draft`] has checked; `None` if it plainly was not.
+#[inline]
+pub(super) fn read_checked_draft(flags: u8, bytes: &[u8]) -> Option<Draft<'_>> {
+    let parts = draft_parts(flags, bytes).ok()?;
+    let text = || std::str::from_utf8(parts.data).ok();
+    let data = match flags & TYPE {
+        JSON => Data::Json(Json::trusted(text()?)?),
+        TEXT => Data::Text(text()?.into()),
+        _ => Data::Binary(parts.data.into()),
+    };
+    Some(draft(flags, parts, data))
+}
+
+fn kind(flags: u8) -> DraftKind {
+    match flags & END {
+        0 => DraftKind::Message,
+        _ => DraftKind::End,
+    }
+}
+
+/// An end has neither data nor an event.
+fn check_end(flags: u8, parts: &DraftParts<'_>) -> Result<(), EntryError> {
+    let is_bare = parts.event.is_none() && parts.data.is_empty() && flags & TYPE == TEXT;
+    match kind(flags) == DraftKind::End && !is_bare {
+        true => Err(EntryError::Invalid("end")),
+        false => Ok(()),
+    }
+}
+
+fn draft<'e>(flags: u8, parts: DraftParts<'e>, data: Data) -> Draft<'e> {
+    Draft {
+        channel: parts.channel,
+        data,
+        event: parts.event,
+        key: parts.key,
+        kind: kind(flags),
     }
 }
 

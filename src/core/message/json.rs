@@ -46,9 +46,23 @@ impl Json {
         Json::from_valid(text)
     }
 
+    /// Whether these bytes are JSON as [`Json::parse`] keeps it: it would change nothing in them.
+    pub(crate) fn is_written(bytes: &[u8]) -> bool {
+        // Of these, nothing is left to be checked that needs a copy.
+        let is_plain = bytes.is_ascii() && memchr2(b'\r', b'\n', bytes).is_none();
+        let ends = [bytes.first(), bytes.last()].into_iter().flatten();
+        let is_trimmed = ends.filter(|end| end.is_ascii_whitespace()).count() == 0;
+        if !is_plain || !is_trimmed {
+            return Json::parse(bytes).is_ok_and(|json| json.as_bytes() == bytes);
+        }
+        serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+            && !is_too_deep(bytes)
+            && UnpairedSurrogate::find(bytes).is_none()
+    }
+
     /// JSON that was checked before; `None` where it plainly was not, as it is empty or has line
     /// ends.
-    pub(super) fn trusted(text: &str) -> Option<Json> {
+    pub(crate) fn trusted(text: &str) -> Option<Json> {
         let is_line = memchr2(b'\r', b'\n', text.as_bytes()).is_none();
         (is_line && !text.is_empty()).then(|| Json(text.into()))
     }
@@ -345,6 +359,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn written_json_is_what_parsing_leaves_as_it_is() {
+        for (text, expected) in [
+            ("[1, 2]", true),
+            ("\"\u{e9}\"", true),
+            ("", false),
+            (" 1", false),
+            ("1 ", false),
+            ("[\n1]", false),
+            ("\u{feff}1", false),
+            ("\"\u{2028}\"", false),
+            ("\"\\ud800\"", false),
+            ("{", false),
+        ] {
+            assert_eq!(Json::is_written(text.as_bytes()), expected, "{text:?}");
+        }
+        let deep = |levels| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(Json::is_written(deep(MAX_JSON_DEPTH).as_bytes()));
+        assert!(!Json::is_written(deep(MAX_JSON_DEPTH + 1).as_bytes()));
+    }
+
     proptest! {
         #[test]
         fn json_keeps_every_token(json in samples::json()) {
@@ -360,6 +395,8 @@ mod tests {
             let without = escaped.replace(['\r', '\n'], "");
             prop_assert_eq!(without.trim_ascii(), &*kept);
             prop_assert_eq!(&Json::parse(&*kept).unwrap(), &kept);
+            prop_assert!(Json::is_written(kept.as_bytes()));
+            prop_assert_eq!(Json::is_written(json.as_bytes()), *json == *kept);
         }
 
         #[test]

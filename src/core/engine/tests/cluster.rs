@@ -740,7 +740,7 @@ fn log_is_applied_within_the_budget() {
     let node = two.engine.cluster().unwrap();
     let after = node.follows_after().unwrap();
     for (id, bytes) in redis.log.iter().filter(|entry| entry.0 > after) {
-        node.read(*id, bytes);
+        node.read(*id, &bytes[..]);
     }
     let mut calls = 0;
     loop {

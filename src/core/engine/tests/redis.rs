@@ -107,7 +107,7 @@ impl Redis {
             return;
         };
         for (id, bytes) in self.log.iter().filter(|entry| entry.0 > after) {
-            node.read(*id, bytes);
+            node.read(*id, &bytes[..]);
         }
         server.apply_log(10_000);
     }

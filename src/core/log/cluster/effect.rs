@@ -5,7 +5,8 @@
 
 use super::command::Salt;
 use super::entry::Kick;
-use crate::message::{ChannelName, Draft, EntryId};
+use super::messages::Drafts;
+use crate::message::{ChannelName, EntryId};
 
 /// A publish that waits for its result. Tickets rise, and are done in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +33,7 @@ pub enum Effect {
         /// When it was published, by the publisher's clock, in milliseconds since 1970.
         at_ms: u64,
         /// The messages, in order; none is refused.
-        drafts: Vec<Draft<'static>>,
+        drafts: Drafts,
     },
     /// A channel was deleted: its messages before this id are lost.
     Delete {

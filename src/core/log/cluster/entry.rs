@@ -32,9 +32,10 @@ pub use readers::Readers;
 
 use super::bytes::{Bytes, write_id, write_list, write_number, write_word};
 use super::command::BUCKETS;
+use super::messages::Messages;
 use crate::log::EntryError;
-use crate::log::entry::{draft_flags, read_draft, write_draft, write_short};
-use crate::message::{ChannelName, Draft, DraftKind, EntryId};
+use crate::log::entry::write_short;
+use crate::message::{ChannelName, EntryId};
 
 /// The most messages of an entry that are gathered from several publishes.
 pub const MAX_GROUP: usize = 512;
@@ -74,10 +75,6 @@ const CHECKPOINT: u8 = VERSION | 9;
 const READERS: u8 = VERSION | 10;
 const KICK: u8 = VERSION | 11;
 
-const FLOOR: u8 = 1 << 4;
-const LAST: u8 = 1 << 6;
-const RESERVED: u8 = 1 << 7;
-
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'e> {
@@ -102,7 +99,7 @@ pub struct Head {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body<'e> {
     /// Messages are published, in this order; at least one.
-    Messages(Vec<Draft<'e>>),
+    Messages(Messages<'e>),
     /// A term begins.
     Term(Term<'e>),
     /// A sign of life.
@@ -228,29 +225,9 @@ fn write_head(out: &mut Vec<u8>, tag: u8, head: Head) {
     write_number(out, head.at_ms);
 }
 
-/// Begins an entry of messages, to which [`write_message`] appends.
+/// Begins an entry of messages, to which [`write_message`](super::messages::write_message) appends.
 pub fn begin_messages(out: &mut Vec<u8>, head: Head) {
     write_head(out, MESSAGES, head);
-}
-
-/// Appends a message to an entry of messages.
-pub fn write_message(out: &mut Vec<u8>, draft: &Draft<'_>) {
-    let last = if draft.kind == DraftKind::Last {
-        LAST
-    } else {
-        0
-    };
-    let short = |text: usize| text + 1;
-    let length = 1
-        + short(draft.channel.len())
-        + draft.event.as_ref().map_or(0, |event| short(event.len()))
-        + draft.key.as_ref().map_or(0, |key| short(key.len()))
-        + draft.data.len();
-    write_number(out, length as u64);
-    let start = out.len();
-    out.push(draft_flags(draft) | last);
-    write_draft(out, draft);
-    debug_assert_eq!(out.len() - start, length);
 }
 
 /// Appends a record to an entry that tells again.
@@ -298,7 +275,7 @@ impl<'e> Entry<'e> {
     pub fn write(&self, out: &mut Vec<u8>) {
         write_head(out, self.body.tag(), self.head);
         match &self.body {
-            Body::Messages(drafts) => drafts.iter().for_each(|draft| write_message(out, draft)),
+            Body::Messages(messages) => out.extend_from_slice(messages.as_bytes()),
             Body::Term(term) => term.write(out),
             Body::Beat(beat) => beat.write(out),
             Body::Answer(answer) => answer.write(out),
@@ -349,7 +326,7 @@ impl<'e> Entry<'e> {
         };
         let rest = &mut rest;
         let body = match tag {
-            MESSAGES => Body::Messages(read_messages(rest)?),
+            MESSAGES => Body::Messages(Messages::read(std::mem::take(&mut rest.0))?),
             TERM => Body::Term(Term::read(rest)?),
             BEAT => Body::Beat(Beat::read(rest)?),
             ANSWER => Body::Answer(Answer::read(rest)?),
@@ -385,34 +362,6 @@ fn read_kicks<'e>(rest: &mut Bytes<'e>) -> Result<Vec<Kick<'e>>, EntryError> {
         kicks if kicks.is_empty() => Err(EntryError::Short),
         kicks => Ok(kicks),
     }
-}
-
-fn read_messages<'e>(rest: &mut Bytes<'e>) -> Result<Vec<Draft<'e>>, EntryError> {
-    let drafts = read_all(rest, |rest| {
-        let length = rest.number()?;
-        let (&flags, draft) = rest.take(length)?.split_first().ok_or(EntryError::Short)?;
-        if flags & (RESERVED | FLOOR) != 0 {
-            return Err(EntryError::Unknown);
-        }
-        let mut draft = read_draft(flags, draft)?;
-        if flags & LAST != 0 {
-            if draft.kind == DraftKind::End {
-                return Err(EntryError::Invalid("end"));
-            }
-            draft.kind = DraftKind::Last;
-        }
-        Ok(draft)
-    })?;
-    match (1..=MAX_PARTS).contains(&count_parts(&drafts)) {
-        true => Ok(drafts),
-        false => Err(EntryError::Invalid("number of messages")),
-    }
-}
-
-/// How many parts messages have: a message with an end has two.
-pub fn count_parts(drafts: &[Draft<'_>]) -> usize {
-    let lasts = drafts.iter().filter(|draft| draft.kind == DraftKind::Last);
-    drafts.len() + lasts.count()
 }
 
 fn read_name(bytes: &[u8]) -> Result<ChannelName<'_>, EntryError> {
@@ -599,4 +548,4 @@ impl Checkpoint {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -28,6 +28,7 @@ mod floors;
 mod kicks;
 mod lane;
 mod members;
+pub mod messages;
 mod node;
 mod notes;
 mod outbox;
@@ -44,5 +45,6 @@ pub use command::{BUCKETS, Command, KeyHash, Lane, OpenMode, Opened, Openness, R
 pub use effect::{Effect, Outcome, Reason, Ticket};
 pub use entry::Kick;
 pub use kicks::{BlockPlace, MAX_BLOCKS};
+pub use messages::{Drafts, Messages};
 pub use node::Node;
 pub use settings::{Counts, Gauges, Halt, NodeInfo, Refusal, Settings, State};

@@ -3,16 +3,19 @@
 //! Owns the state of the node and its calls. What it makes of entries is in `reading`, what it
 //! asks of the server in `speaking`.
 
+use std::sync::Arc;
+
 use super::audience::Audience;
 use super::census::Census;
 use super::chain::Chain;
 use super::claims::Claims;
 use super::command::{FORMAT_ERROR, KeyHash, Lane, Openness, Reply, Salt};
 use super::effect::{Effect, Reason, Ticket};
-use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, MAX_PARTS, count_parts};
+use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, MAX_PARTS, begin_messages};
 use super::kicks::Kicks;
 use super::lane::{Note, PublishLane, Sent};
 use super::members::Members;
+use super::messages::{count_parts, write_message};
 use super::notes::Notes;
 use super::outbox::{Outbox, Said};
 use super::pulse::Pulse;
@@ -208,12 +211,12 @@ impl Node {
 
     /// The follow lane has read an entry. Ids that were read before are ignored, so that what was
     /// underway of an earlier connection does no harm.
-    pub fn read(&mut self, id: EntryId, bytes: &[u8]) {
+    pub fn read(&mut self, id: EntryId, bytes: impl Into<Arc<[u8]>>) {
         if self.halt.is_some() || id <= self.read_to {
             return;
         }
         self.replica.watches_keys = self.outbox.has_keys();
-        self.take_entry(id, bytes);
+        self.take_entry(id, &bytes.into());
         self.pulse.progressed(id < self.lane.tip, self.now);
         self.note_own_read();
         self.complete();
@@ -236,9 +239,9 @@ impl Node {
             && let Some(key) = &draft.key
         {
             let key = KeyHash::new(&draft.channel, key);
-            let body = Body::Messages(vec![draft.clone()]);
             let mut bytes = Vec::new();
-            Entry { head, body }.write(&mut bytes);
+            begin_messages(&mut bytes, head);
+            write_message(&mut bytes, draft);
             self.nonce = head.nonce;
             return Ok(self.outbox.add(bytes, head.nonce, Some(key), deadline));
         }

@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::chain::Chain;
 use super::command::KeyHash;
 use super::effect::{Effect, Outcome, Reason, Ticket};
-use super::entry::{Head, MAX_GROUP, MAX_GROUP_BYTES, begin_messages, count_parts, write_message};
+use super::entry::{Head, MAX_GROUP, MAX_GROUP_BYTES, begin_messages};
+use super::messages::{count_parts, message_len, write_message};
 use crate::base::time::Time;
 use crate::message::{Draft, EntryId};
 
@@ -158,11 +159,8 @@ impl Outbox {
         head: Head,
         deadline: Time,
     ) -> (Ticket, bool) {
-        let mut written = Vec::new();
-        for draft in drafts {
-            write_message(&mut written, draft);
-        }
-        let is_new = !self.has_room(drafts, written.len());
+        let length = drafts.iter().map(message_len).sum();
+        let is_new = !self.has_room(drafts, length);
         if is_new {
             self.flush();
             let mut item = Item::new(Vec::new(), deadline);
@@ -172,12 +170,15 @@ impl Outbox {
             self.group = Some(Group { nonce, item, parts });
         }
         let ticket = self.next_ticket();
-        self.bytes += written.len();
         if let Some(group) = &mut self.group {
             let part = u16::try_from(group.parts).expect("an entry has at most 16,384 parts");
             group.item.tickets.push((ticket, part));
             group.item.messages += drafts.len() as u64;
-            group.item.bytes.extend_from_slice(&written);
+            let before = group.item.bytes.len();
+            for draft in drafts {
+                write_message(&mut group.item.bytes, draft);
+            }
+            self.bytes += group.item.bytes.len() - before;
             group.parts += count_parts(drafts);
         }
         (ticket, is_new)

@@ -2,6 +2,8 @@
 //!
 //! Owns continuity: whether an entry is next, what a term begins with, and when it is settled.
 
+use std::sync::Arc;
+
 use super::census::{Beginning, Census};
 use super::chain::{Chain, Relation};
 use super::entry::{Beat, Body, Entry, Settled, Term, Unreadable};
@@ -16,7 +18,7 @@ const RETOLD_RINGS: usize = 2;
 
 impl Node {
     /// Takes an entry that was not read before.
-    pub(super) fn take_entry(&mut self, id: EntryId, bytes: &[u8]) {
+    pub(super) fn take_entry(&mut self, id: EntryId, bytes: &Arc<[u8]>) {
         let entry = Entry::read(bytes);
         let is_term = id.number == 0 && matches!(&entry, Ok(entry) if is_term(entry));
         if entry == Err(Unreadable::Halt) || (id.number == 0 && !is_term) {
@@ -116,7 +118,12 @@ impl Node {
     }
 
     /// Takes an entry of a term that goes on, which is next.
-    fn take_live_entry(&mut self, id: EntryId, bytes: &[u8], entry: Result<Entry<'_>, Unreadable>) {
+    fn take_live_entry(
+        &mut self,
+        id: EntryId,
+        bytes: &Arc<[u8]>,
+        entry: Result<Entry<'_>, Unreadable>,
+    ) {
         debug_assert_eq!(
             self.replica.history.successor(self.replica.tip()).term,
             id.term

@@ -8,16 +8,18 @@
 //! - *No silence.* Where entries are missing, a loss is told in their place.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use super::chain::{Chain, Relation};
 use super::command::{KeyHash, Salt};
 use super::effect::Effect;
 use super::entry::{Body, Entry, Record, Settled};
 use super::floors::Floors;
+use super::messages::Drafts;
 use super::retold::Retold;
 use super::ring::Ring;
 use super::settings::Counts;
-use crate::message::{ChannelName, Draft, DraftKind, EntryId};
+use crate::message::{ChannelName, EntryId};
 
 /// Effects that may wait before no more entries are read.
 const MAX_EFFECTS: usize = 512;
@@ -112,7 +114,7 @@ impl Replica {
     pub(super) fn next_effect(&mut self) -> Option<Effect> {
         let effect = self.effects.pop_front()?;
         match &effect {
-            Effect::Apply { drafts, .. } => self.effect_bytes -= count_bytes(drafts),
+            Effect::Apply { drafts, .. } => self.effect_bytes -= drafts.entry_len(),
             Effect::Readers { counts, .. } => self.effect_bytes -= size_of_val(&counts[..]),
             Effect::Done { .. } => self.results -= 1,
             _ => {}
@@ -157,28 +159,25 @@ impl Replica {
     }
 
     /// Applies an entry that is next in the history. `bytes` are those of `entry`.
-    pub(super) fn apply(&mut self, id: EntryId, bytes: &[u8], entry: Entry<'_>) {
+    pub(super) fn apply(&mut self, id: EntryId, bytes: &Arc<[u8]>, entry: Entry<'_>) {
         self.history.go_on_to(id);
         self.told = Some(id);
         if entry.head.node == self.own {
             self.own_read.push((entry.head.nonce, id));
         }
         match entry.body {
-            Body::Messages(drafts) => {
-                let owned = |draft: Draft<'_>| Draft {
-                    channel: draft.channel.into_owned(),
-                    ..draft
-                };
-                let drafts: Vec<_> = drafts.into_iter().map(owned).collect();
-                for draft in &drafts {
-                    self.floors.note(&draft.channel, id);
-                    if let Some(key) = draft.key.as_ref().filter(|_| self.watches_keys) {
-                        self.keys_read.push((KeyHash::new(&draft.channel, key), id));
+            Body::Messages(messages) => {
+                for (channel, key) in messages.names() {
+                    self.floors.note(&channel, id);
+                    if let Some(key) = key.filter(|_| self.watches_keys) {
+                        self.keys_read.push((KeyHash::new(&channel, &key), id));
                     }
                 }
                 self.ring.push(id, bytes);
-                self.effect_bytes += count_bytes(&drafts);
+                self.effect_bytes += bytes.len();
                 let at_ms = entry.head.at_ms;
+                let begin = bytes.len() - messages.as_bytes().len();
+                let drafts = Drafts::new(Arc::clone(bytes), begin);
                 self.push(Effect::Apply { id, at_ms, drafts });
             }
             Body::Lost(channels) if channels.is_empty() => {
@@ -466,7 +465,10 @@ impl Replica {
                 continue;
             };
             let names: Vec<ChannelName<'_>> = match Entry::read(bytes).map(|entry| entry.body) {
-                Ok(Body::Messages(drafts)) => drafts.into_iter().map(|d| d.channel).collect(),
+                Ok(Body::Messages(messages)) => {
+                    let names = messages.names();
+                    names.map(|(channel, _)| channel.into_owned()).collect()
+                }
                 Ok(Body::Delete(channel)) => vec![channel],
                 Ok(Body::Lost(channels)) if !channels.is_empty() => channels,
                 Ok(Body::Lost(_)) | Err(_) => return Loss::All,
@@ -485,13 +487,4 @@ impl Replica {
 /// The id before this one, of the same term.
 fn before(id: EntryId) -> EntryId {
     EntryId::new(id.term, id.number.saturating_sub(1))
-}
-
-/// What messages take while they wait to be applied.
-fn count_bytes(drafts: &[Draft<'_>]) -> usize {
-    let bytes = |draft: &Draft<'_>| {
-        let end = usize::from(draft.kind == DraftKind::Last);
-        128 * (1 + end) + draft.channel.len() + draft.data.len()
-    };
-    drafts.iter().map(bytes).sum()
 }

@@ -2,13 +2,15 @@
 //!
 //! Owns the copies of such records. What they mean is decided where the term settles.
 
+use std::sync::Arc;
+
 use super::entry::Record;
 use crate::message::EntryId;
 
 /// A record that was read in a census.
 #[derive(Debug)]
 pub(super) enum Retold {
-    Entry { id: EntryId, bytes: Box<[u8]> },
+    Entry { id: EntryId, bytes: Arc<[u8]> },
     Blank { first: EntryId, last: u64 },
 }
 

@@ -4,6 +4,7 @@
 //! one another in the history, so what is told again from a place on is complete.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::entry::Record;
 use crate::message::EntryId;
@@ -14,7 +15,7 @@ const OVERHEAD: usize = 64;
 /// A record in the ring.
 #[derive(Debug)]
 enum Kept {
-    Entry { id: EntryId, bytes: Box<[u8]> },
+    Entry { id: EntryId, bytes: Arc<[u8]> },
     Blank { first: EntryId, last: u64 },
 }
 
@@ -59,8 +60,8 @@ impl Ring {
     }
 
     /// Appends an entry that has an effect.
-    pub(super) fn push(&mut self, id: EntryId, bytes: &[u8]) {
-        let bytes = bytes.into();
+    pub(super) fn push(&mut self, id: EntryId, bytes: &Arc<[u8]>) {
+        let bytes = Arc::clone(bytes);
         self.push_kept(Kept::Entry { id, bytes });
     }
 
@@ -154,10 +155,10 @@ mod tests {
     fn blanks_are_one_record_and_can_be_cut() {
         let mut ring = Ring::new(1_000);
         let id = |number| EntryId::new(1, number);
-        ring.push(id(1), b"one");
+        ring.push(id(1), &Arc::from(*b"one"));
         ring.push_blank(id(2), 3);
         ring.push_blank(id(4), 4);
-        ring.push(id(5), b"five");
+        ring.push(id(5), &Arc::from(*b"five"));
         assert_eq!(ids(&ring, 0), [(1, 1), (2, 4), (5, 5)]);
         assert_eq!(ids(&ring, 3), [(2, 4), (5, 5)]);
         assert_eq!(ids(&ring, 5), []);
@@ -171,7 +172,7 @@ mod tests {
     fn each_piece_has_a_record_however_large() {
         let mut ring = Ring::new(1 << 20);
         for (number, length) in [(1, 9), (2, 30), (3, 4), (4, 6), (5, 1), (6, 11)] {
-            ring.push(EntryId::new(1, number), &vec![0; length]);
+            ring.push(EntryId::new(1, number), &vec![0; length].into());
         }
         let (mut at, mut pieces) = (EntryId::new(1, 0), Vec::new());
         loop {
@@ -190,7 +191,7 @@ mod tests {
     fn oldest_go_beyond_the_bound() {
         let mut ring = Ring::new(3 * OVERHEAD + 10);
         for number in 1..9 {
-            ring.push(EntryId::new(1, number), b"1234");
+            ring.push(EntryId::new(1, number), &Arc::from(*b"1234"));
         }
         assert_eq!(ids(&ring, 0), [(7, 7), (8, 8)]);
         assert_eq!(ring.first(), Some(EntryId::new(1, 7)));

@@ -227,7 +227,7 @@ impl Peer {
         while self.node.has_room()
             && let Some((_, id, bytes)) = pop_due(&mut self.entries, |(at, ..)| *at <= now)
         {
-            self.node.read(id, &bytes);
+            self.node.read(id, bytes);
             while let Some(effect) = self.node.next_effect() {
                 self.replica.apply(effect);
             }

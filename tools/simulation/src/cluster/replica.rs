@@ -73,6 +73,7 @@ impl Replica {
                 self.terms.push(EntryId::new(term, 0));
             }
             Effect::Apply { id, drafts, .. } => {
+                let drafts = drafts.to_vec();
                 for draft in &drafts {
                     if let Some(key) = &draft.key {
                         self.keys.insert(KeyHash::new(&draft.channel, key).0, id);

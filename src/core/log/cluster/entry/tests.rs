@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{Data, EventName, IdempotencyKey};
+use crate::message::{Data, Draft, DraftKind, EventName, IdempotencyKey};
 
 fn written(entry: &Entry<'_>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -13,7 +13,7 @@ fn name() -> impl Strategy<Value = ChannelName<'static>> {
     "[a-zü:]{1,9}(/[a-z]{1,5}){0,2}".prop_map(|name| ChannelName::parse(name.into_bytes()).unwrap())
 }
 
-fn draft() -> impl Strategy<Value = Draft<'static>> {
+pub(in crate::log::cluster) fn draft() -> impl Strategy<Value = Draft<'static>> {
     let data = prop_oneof![
         ".{0,30}".prop_map(|text| Data::Text(text.into())),
         any::<Vec<u8>>().prop_map(Data::from),
@@ -60,7 +60,8 @@ fn members() -> impl Strategy<Value = Vec<u64>> {
 
 /// The bytes of an entry, of any kind.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    let messages = proptest::collection::vec(draft(), 1..4).prop_map(Body::Messages);
+    let messages = proptest::collection::vec(draft(), 1..4)
+        .prop_map(|drafts| Body::Messages(Messages::of(&drafts)));
     let term = (members(), chain(), id(), any::<bool>()).prop_map(|(members, chain, end, same)| {
         let (run, is_same) = ("0123abc", same);
         Body::Term(Term {
@@ -173,7 +174,7 @@ fn entries_have_these_bytes() {
     let id = EntryId::new(7, 129);
     for (body, tag, rest) in [
         (
-            Body::Messages(vec![json, last]),
+            Body::Messages(Messages::of(&[json, last])),
             0x91,
             &b"\x09\x00\x04news[1]\x07\x41\x04newst"[..],
         ),

@@ -7,6 +7,7 @@ use super::*;
 use crate::log::cluster::command::{Command, OpenMode, Opened};
 use crate::log::cluster::effect::Outcome;
 use crate::log::cluster::entry::{Answer, Beat, Record, Settled, Term};
+use crate::log::cluster::messages::Messages;
 
 const OWN: u64 = 7;
 const OTHER: u64 = 8;
@@ -127,7 +128,8 @@ impl Script {
     }
 
     fn message(&mut self, name: &str, text: &str) -> EntryId {
-        self.other(Body::Messages(vec![Draft::new(channel(name), text.into())]))
+        let draft = Draft::new(channel(name), text.into());
+        self.other(Body::Messages(Messages::of(&[draft])))
     }
 
     fn beat(&mut self, applied: EntryId) {
@@ -176,7 +178,7 @@ impl Script {
 /// The ids that were applied, with the first text.
 fn applied(effects: &[Effect]) -> Vec<(EntryId, String)> {
     let one = |effect: &Effect| match effect {
-        Effect::Apply { id, drafts, .. } => match &drafts[0].data {
+        Effect::Apply { id, drafts, .. } => match &drafts.to_vec()[0].data {
             crate::message::Data::Text(text) => Some((*id, text.to_string())),
             _ => None,
         },
@@ -244,7 +246,7 @@ fn nothing_is_applied_or_answered_before_the_settling() {
     };
     Entry {
         head,
-        body: Body::Messages(vec![lost]),
+        body: Body::Messages(Messages::of(&[lost])),
     }
     .write(&mut bytes);
     let record = Record::Entry {
@@ -405,7 +407,7 @@ fn publishes_of_a_tick_are_one_entry_and_batches_stay_whole() {
     let [Effect::Apply { id, drafts, .. }, one, two] = &effects[..] else {
         panic!("{effects:?}");
     };
-    assert_eq!(drafts.len(), 3);
+    assert_eq!(drafts.to_vec().len(), 3);
     let done = |ticket, part| Effect::Done {
         ticket,
         outcome: Outcome::Published { id: *id, part },
