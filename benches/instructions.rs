@@ -12,6 +12,7 @@ mod support;
 
 use std::hint::black_box;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use encke_core::engine::ConnId;
 use encke_core::http1::{Outcome, Scan, parse};
@@ -19,6 +20,7 @@ use encke_core::message::{ChannelName, Draft};
 use encke_core::tokens::{Key, Rules, Signer, SystemRandom, Tokens};
 use encke_test_client::websocket;
 use gungraun::{library_benchmark, library_benchmark_group};
+use support::cluster::Clustered;
 use support::{CHANNEL, World, browser_get, get, handshake, name, post, text};
 
 /// Connections served in a counted run.
@@ -260,6 +262,49 @@ fn publish_saved(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
+/// A node of a cluster, whose channels have full histories, and an entry with so many messages.
+fn node(messages: usize) -> (Clustered, Arc<[u8]>) {
+    let mut node = Clustered::new(1);
+    for _ in 0..5_000 / messages {
+        let entry = node.entry(messages);
+        node.read(entry);
+    }
+    let entry = node.entry(messages);
+    (node, entry)
+}
+
+/// A node of a cluster with a connection that has published, and so many publishes.
+fn node_pipeline(depth: usize) -> (Clustered, ConnId, Vec<u8>) {
+    let one = post("/publish/news", 100);
+    let mut node = Clustered::new(1);
+    let id = node.world.connect(&one);
+    node.serve();
+    let request = one.repeat(depth);
+    for _ in 0..2_000 / depth {
+        node.world.ask(id, &request);
+        node.serve();
+    }
+    (node, id, request)
+}
+
+// An entry of another node, for channels without readers.
+#[library_benchmark]
+#[bench::one(node(1))]
+#[bench::hundred(node(100))]
+fn cluster_apply((mut node, entry): (Clustered, Arc<[u8]>)) -> Clustered {
+    node.read(entry);
+    node
+}
+
+// Sixteen publishes that came at once, from their requests to their responses.
+#[library_benchmark]
+#[bench::pipelined(node_pipeline(16))]
+fn cluster_publish((mut node, id, request): (Clustered, ConnId, Vec<u8>)) -> Clustered {
+    node.world.ask(id, &request);
+    node.serve();
+    node
+}
+
 /// A verification, a good token, and whether it was seen before.
 fn token(key: &[u8], private: &[u8], is_seen: bool) -> (Tokens, String) {
     let signer = Signer::parse(private, SystemRandom::new()).expect("a key");
@@ -298,6 +343,8 @@ library_benchmark_group!(
         publish_saved,
         poll,
         publish_frames,
+        cluster_apply,
+        cluster_publish,
         verify_token
     ]
 );

@@ -3,6 +3,8 @@
 //! Owns no bench. Time here is an argument, as everywhere in the engine: it passes only in
 //! [`World::pass`].
 
+pub(crate) mod cluster;
+
 use std::fs;
 use std::io::IoSlice;
 use std::net::SocketAddr;
