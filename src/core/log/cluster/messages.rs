@@ -224,7 +224,8 @@ mod tests {
             head in "[a-z]{0,9}",
         ) {
             let messages = Messages::of(&drafts);
-            prop_assert_eq!(Messages::read(messages.as_bytes()).as_ref(), Ok(&messages));
+            let again = Messages::read(messages.as_bytes());
+            prop_assert_eq!(again, Ok(messages.clone()));
             let names: Vec<_> = messages.names().map(|(name, key)| (name.into_owned(), key)).collect();
             let expected = drafts.iter().map(|draft| (draft.channel.clone(), draft.key.clone()));
             prop_assert_eq!(names, expected.collect::<Vec<_>>());
