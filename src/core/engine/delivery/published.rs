@@ -3,6 +3,8 @@
 //! Owns the JSON of results. In a cluster the log gives the ids, so a response is kept as what it
 //! is to be made of.
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::encode::write_json_string;
 use crate::hub::{Hub, Published};
 use crate::log::First;
@@ -19,6 +21,9 @@ pub(in crate::engine) fn write_published(out: &mut Vec<u8>, channel: &str, publi
     out.push(b'}');
 }
 
+/// The bytes of the result of one message beside the name of its channel: seldom more.
+const RESULT_BYTES: usize = 80;
+
 /// The form of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Form {
@@ -33,7 +38,7 @@ pub(in crate::engine) enum Form {
 /// A result whose messages have no ids yet.
 pub(in crate::engine) struct Unnumbered {
     form: Form,
-    messages: Vec<Message>,
+    messages: SmallVec<[Message; 1]>,
 }
 
 /// A message without an id.
@@ -72,7 +77,7 @@ impl Unnumbered {
     ) -> Unnumbered {
         Unnumbered {
             form,
-            messages: vec![Message {
+            messages: smallvec![Message {
                 channel: channel.into(),
                 place: 0,
                 before,
@@ -83,16 +88,22 @@ impl Unnumbered {
     /// The memory that it takes.
     pub(super) fn bytes(&self) -> usize {
         let names: usize = self.messages.iter().map(|one| one.channel.len()).sum();
-        size_of::<Unnumbered>() + self.messages.capacity() * size_of::<Message>() + names
+        let spilled = match self.messages.spilled() {
+            true => self.messages.capacity() * size_of::<Message>(),
+            false => 0,
+        };
+        size_of::<Unnumbered>() + spilled + names
     }
 
     /// Its JSON, as the log has numbered its messages.
     pub(super) fn number(&self, hub: &Hub, first: First) -> Vec<u8> {
-        let mut out = match self.form {
-            Form::One => Vec::new(),
-            Form::Batch => b"{\"published\":[".to_vec(),
-            Form::Command => b"{\"published\":".to_vec(),
-        };
+        let length = |one: &Message| one.channel.len() + RESULT_BYTES;
+        let mut out = Vec::with_capacity(self.messages.iter().map(length).sum());
+        out.extend_from_slice(match self.form {
+            Form::One => b"",
+            Form::Batch => b"{\"published\":[",
+            Form::Command => b"{\"published\":",
+        });
         for (index, message) in self.messages.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
