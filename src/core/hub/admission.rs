@@ -2,7 +2,8 @@
 //!
 //! Owns these checks. Without policies each is one comparison.
 
-use super::{Hub, Refusal, footprint_with_end};
+use super::room::footprint_with_end;
+use super::{Hub, Refusal};
 use crate::config::Create;
 use crate::message::{ChannelName, Draft};
 

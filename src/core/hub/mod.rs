@@ -25,6 +25,7 @@
 
 mod admission;
 mod ages;
+mod apply;
 mod channel;
 mod elsewhere;
 mod floors;
@@ -45,10 +46,12 @@ mod refusal;
 mod reload;
 mod restore;
 mod ring;
+mod room;
 mod shared;
 mod stored;
 mod subscription;
 
+pub use apply::Published;
 pub use channel::Channel;
 pub use floors::Standing;
 pub use frozen::FrozenReader;
@@ -59,6 +62,7 @@ pub use reader_counts::ReaderCounts;
 pub use readers::Reader;
 pub use refusal::Refusal;
 pub use restore::{Restore, Restored};
+pub use room::Room;
 pub use shared::Owed;
 pub use stored::{Shape, Stored};
 
@@ -73,10 +77,7 @@ use crate::base::meter::{Meter, SharedBytes};
 use crate::base::queue::Queue;
 use crate::base::time::Time;
 use crate::config::Config;
-use crate::message::{
-    ChannelName, Data, Draft, DraftKind, Epoch, EventName, IdempotencyKey, MessageId, MessageRef,
-    Numbering, Seq,
-};
+use crate::message::{ChannelName, Epoch, MessageId, MessageRef, Numbering, Seq};
 
 use ages::Ages;
 use elsewhere::Elsewhere;
@@ -84,7 +85,6 @@ use frames::FrameCache;
 use losses::Losses;
 use names::Names;
 use policies::{Policies, Rules};
-use ring::Ring;
 use subscription::Subscription;
 
 /// All channels, messages and subscriptions.
@@ -184,50 +184,6 @@ pub struct Counts {
 pub const DURATIONS_MS: &[u64] = &[
     1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000,
 ];
-
-/// The result of a publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// The id that the message got.
-    pub id: MessageId,
-    /// Connections that were parked on the channel.
-    pub subscribers: u32,
-}
-
-/// Room for one message, which [`Hub::make_room`] has made: with it [`Hub::apply`] cannot fail.
-///
-/// It is valid until room is made again, old messages are dropped or idle channels are forgotten:
-/// all of these may free what it stands for.
-#[derive(Debug)]
-#[must_use = "room that is made is for a message that is applied"]
-pub struct Room {
-    channel: u32,
-    /// The message's footprint.
-    bytes: usize,
-}
-
-impl Room {
-    /// The channel of the message.
-    pub fn channel(&self) -> u32 {
-        self.channel
-    }
-
-    /// The parts of a message that ends its channel: itself and the end, each with its room.
-    #[cold]
-    pub fn split<'n>(self, message: Draft<'n>) -> ((Room, Draft<'n>), (Room, Draft<'n>)) {
-        debug_assert!(message.kind == DraftKind::Last);
-        let end = Draft::end(message.channel.clone());
-        let message = Draft {
-            kind: DraftKind::Message,
-            ..message
-        };
-        let part = |draft: &Draft<'_>| Room {
-            channel: self.channel,
-            bytes: footprint(draft),
-        };
-        ((part(&message), message), (part(&end), end))
-    }
-}
 
 impl Hub {
     /// An empty hub that follows a log of this epoch. `keys` seed the hash of names, so that a
@@ -468,186 +424,6 @@ impl Hub {
         self.frames.make_room_to_hold(&mut self.messages)
     }
 
-    /// The result of an earlier publish with the same key, while its message is in history.
-    #[inline]
-    pub fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
-        let key = message.key.as_deref()?;
-        let ring = self.channels[self.find(&message.channel)? as usize].ring()?;
-        let stored = &self.messages[ring.find_by_idempotency_key(key)? as usize];
-        Some(Published {
-            id: self.id(stored.seq()),
-            subscribers: stored.subscribers(),
-        })
-    }
-
-    /// The end of a channel that has ended already, for a publish of nothing but its end; `None`
-    /// for every other publish.
-    #[inline]
-    pub fn ended_before(&self, message: &Draft<'_>) -> Option<Published> {
-        match message.kind {
-            DraftKind::Message | DraftKind::Last => None,
-            DraftKind::End => self.end_of(self.find(&message.channel)?),
-        }
-    }
-
-    /// The end of a channel, if it has ended.
-    pub fn end_of(&self, index: u32) -> Option<Published> {
-        let channel = &self.channels[index as usize];
-        channel.has_ended.then(|| Published {
-            id: self.id(channel.newest_item()),
-            subscribers: channel.reader_counts().total(),
-        })
-    }
-
-    /// Makes room for a message, at the cost of unused channels and of the oldest messages.
-    ///
-    /// # Errors
-    ///
-    /// See [`Refusal`]. Old messages may have been evicted, idle channels forgotten, and the
-    /// channel created; it is then idle.
-    #[inline]
-    pub fn make_room(&mut self, message: &Draft<'_>) -> Result<Room, Refusal> {
-        self.make_room_of(message, footprint(message))
-    }
-
-    /// As [`Hub::make_room`], for a publish that ends its channel.
-    ///
-    /// # Errors
-    ///
-    /// As [`Hub::make_room`].
-    #[cold]
-    pub fn make_room_to_end(&mut self, draft: &Draft<'_>) -> Result<Room, Refusal> {
-        self.make_room_of(draft, footprint_with_end(draft))
-    }
-
-    // Always inline, as `make_room` is hot and its sibling is not.
-    #[inline(always)]
-    fn make_room_of(&mut self, message: &Draft<'_>, bytes: usize) -> Result<Room, Refusal> {
-        let channel = self.open(&message.channel)?;
-        let checked = self.check_size(channel, message, 0);
-        match checked.and_then(|()| self.ensure_room(bytes)) {
-            Ok(()) => Ok(Room { channel, bytes }),
-            Err(refusal) => {
-                self.enqueue_idle(channel);
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Makes room for several messages together and returns each one's.
-    ///
-    /// # Errors
-    ///
-    /// As [`Hub::make_room`]: there is room for all of them, or for none.
-    pub fn make_room_for_all(&mut self, messages: &[Draft<'_>]) -> Result<Vec<Room>, Refusal> {
-        let channels = self.open_all(messages.iter().map(|message| &message.channel))?;
-        let places = || channels.iter().zip(messages);
-        let rooms: Vec<Room> = places()
-            .map(|(&channel, message)| Room {
-                channel,
-                bytes: footprint_with_end(message),
-            })
-            .collect();
-        let mut each = places().enumerate();
-        let checked = each
-            .try_for_each(|(place, (&channel, message))| self.check_size(channel, message, place));
-        let total = rooms.iter().map(|room| room.bytes).sum();
-        if let Err(refusal) = checked.and_then(|()| self.ensure_room(total)) {
-            for channel in channels {
-                self.enqueue_idle(channel);
-            }
-            return Err(refusal);
-        }
-        Ok(rooms)
-    }
-
-    /// Gives back room that is not used: its channel may have been made for it.
-    pub fn give_back(&mut self, room: Room) {
-        self.enqueue_idle(room.channel);
-    }
-
-    /// Applies a message that the log has given its number: stores it, and makes every waiting
-    /// reader of its channel ready. It cannot fail, as room was made for it.
-    ///
-    /// `seq` is above [`Hub::head`], and becomes it.
-    pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
-        self.apply_at(self.now, seq, room, message)
-    }
-
-    /// As [`Hub::apply`], of a message that was published at a time that is not before that of any
-    /// earlier one.
-    #[inline(always)]
-    fn apply_at(&mut self, at: Time, seq: Seq, room: Room, message: Draft<'_>) -> Published {
-        debug_assert!(seq > self.head, "the log gave a number twice, or went back");
-        debug_assert!(message.kind == DraftKind::Message);
-        let Room {
-            channel: index,
-            bytes,
-        } = room;
-        self.head = seq;
-        self.counts.published += 1;
-        let channel = &mut self.channels[index as usize];
-        debug_assert_eq!(
-            channel.name(),
-            &*message.channel,
-            "room for another channel"
-        );
-        let subscribers = channel.reader_counts().total();
-        let ring = channel.ring_mut();
-        ring.record_arrival(at);
-        self.meter.charge(bytes);
-        let idempotency_key = message.key.as_deref().map(Box::from);
-        let stored = Stored::new(message, bytes, seq, index, at, subscribers);
-        let key = self.messages.insert(stored) as u32;
-        self.ages.push(&mut self.messages, key);
-        ring.push(seq, key, bytes, idempotency_key);
-        if channel.has_ended {
-            self.reopen(index);
-        }
-        self.wake(index);
-        self.trim(index);
-        let id = self.id(seq);
-        Published { id, subscribers }
-    }
-
-    /// Applies the end of a channel that has not ended, as [`Hub::apply`] does a message: it is
-    /// stored like one.
-    #[cold]
-    pub fn apply_end(&mut self, seq: Seq, room: Room, end: Draft<'_>) -> Published {
-        self.apply_end_at(self.now, seq, room, end)
-    }
-
-    fn apply_end_at(&mut self, at: Time, seq: Seq, room: Room, end: Draft<'_>) -> Published {
-        debug_assert!(seq > self.head, "the log gave a number twice, or went back");
-        debug_assert!(end.kind == DraftKind::End);
-        let Room {
-            channel: index,
-            bytes,
-        } = room;
-        self.head = seq;
-        self.counts.ended += 1;
-        self.ends += 1;
-        self.meter.charge(bytes);
-        let channel = &mut self.channels[index as usize];
-        channel.has_ended = true;
-        let subscribers = channel.reader_counts().total();
-        let idempotency_key = end.key.as_deref().map(Box::from);
-        let mut stored = Stored::new(end, bytes, seq, index, at, subscribers);
-        stored.set_end();
-        let key = self.messages.insert(stored) as u32;
-        self.ages.push(&mut self.messages, key);
-        let channel = &mut self.channels[index as usize];
-        channel
-            .ring_mut()
-            .push_end(seq, key, bytes, idempotency_key);
-        self.wake(index);
-        self.trim(index);
-        Published {
-            id: self.id(seq),
-            subscribers,
-        }
-    }
-
     /// The rules of a channel. During a reload, of one that still has the index of an earlier
     /// configuration, by its name.
     #[inline]
@@ -663,37 +439,4 @@ impl Hub {
         let name = self.channels[index as usize].name();
         self.policies.rules(self.policies.resolve(name))
     }
-
-    /// Splices all waiting readers onto the ready list: O(1) however many they are. It is on the
-    /// path of every message.
-    #[inline(always)]
-    fn wake(&mut self, index: u32) {
-        let channel = &mut self.channels[index as usize];
-        if channel.make_ready(&mut self.subscriptions) {
-            // fault: lost-wake-up
-            self.run.push_back(index);
-        }
-    }
-}
-
-/// The bytes that storing a message takes, overhead included.
-fn footprint(message: &Draft<'_>) -> usize {
-    footprint_of(&message.data, message.event.as_ref(), message.key.as_ref())
-}
-
-/// The same, of its parts.
-#[inline(always)]
-fn footprint_of(data: &Data, event: Option<&EventName>, key: Option<&IdempotencyKey>) -> usize {
-    let event_bytes = event.map_or(0, |event| event.len());
-    let key_bytes = key.map_or(0, |key| 2 * key.len() + 48);
-    data.len() + event_bytes + key_bytes + Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES
-}
-
-/// The same, and the bytes of the end after it.
-fn footprint_with_end(message: &Draft<'_>) -> usize {
-    let end = match message.kind {
-        DraftKind::Message | DraftKind::End => 0,
-        DraftKind::Last => Stored::OVERHEAD_BYTES + Ring::ENTRY_BYTES,
-    };
-    footprint(message) + end
 }

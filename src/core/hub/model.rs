@@ -5,12 +5,13 @@ use proptest::prelude::*;
 
 use std::time::Duration;
 
+use super::ring::Ring;
 use super::*;
 use crate::base::wheel::SLOT_MS;
 use crate::config::{History, Policy};
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::log::{Log, Memory};
-use crate::message::{Data, EventName, IdempotencyKey};
+use crate::message::{Data, Draft, DraftKind, EventName, IdempotencyKey};
 
 pub(super) const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 

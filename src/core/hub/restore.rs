@@ -18,8 +18,9 @@ use super::ages::Ages;
 use super::loss::Loss;
 use super::policies::Rules;
 use super::ring::Ring;
+use super::room::footprint;
 use super::stored::Stored;
-use super::{Channel, Hub, footprint};
+use super::{Channel, Hub};
 use crate::base::time::Time;
 use crate::message::{ChannelName, Draft, DraftKind, Epoch, Numbering, Seq};
 

@@ -18,7 +18,8 @@
 //! - *Ages in order.* The times of messages do not go back from one to the next, whatever the clocks
 //!   of the nodes say.
 
-use super::{Hub, Room, footprint_with_end};
+use super::room::footprint_with_end;
+use super::{Hub, Room};
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::message::{Draft, DraftKind, EntryId, Epoch, Numbering, Seq, Terms};

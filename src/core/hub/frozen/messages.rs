@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Hub;
+use super::super::room::footprint_of;
 use super::super::stored::Stored;
-use super::super::{Hub, footprint_of};
 use crate::base::list::Links;
 use crate::base::time::Time;
 use crate::frozen::{Freezer, ThawError, Thawer};

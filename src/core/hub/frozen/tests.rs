@@ -10,7 +10,7 @@ use crate::config::Policy;
 use crate::frozen::ThawError;
 use crate::frozen::damage::{damage, damaged, state_of, values};
 use crate::log::Log;
-use crate::message::{Data, EventName, IdempotencyKey};
+use crate::message::{Data, Draft, EventName, IdempotencyKey};
 use check::check;
 
 /// Everything that a caller can learn of a hub, and in which order it would serve readers.
