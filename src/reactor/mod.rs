@@ -12,6 +12,7 @@ mod callbacks;
 mod freeze;
 mod frozen;
 mod gate;
+mod gathering;
 mod hand_over;
 mod listen;
 mod load;
@@ -350,10 +351,12 @@ impl Reactor {
         // Memory for the stalled message may become free without an event.
         let retry = self.inbox.is_stalled().then_some(STALL_RETRY);
         let leaving = self.sharing.as_ref().and_then(Sharing::leaves_at);
-        let leaving = leaving.map(|until| until.saturating_duration_since(now));
+        let gathering = self.sharing.as_ref().and_then(Sharing::gathers_until);
+        let sharing = leaving.into_iter().chain(gathering).min();
+        let sharing = sharing.map(|until| until.saturating_duration_since(now));
         let upgrade = self.upgrade.until();
         let upgrade = upgrade.map(|until| until.saturating_duration_since(now));
-        [until, retry, leaving, upgrade].into_iter().flatten().min()
+        [until, retry, sharing, upgrade].into_iter().flatten().min()
     }
 
     /// Sets the engine's clock, which also begins the tick's count of written bytes.

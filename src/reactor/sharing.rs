@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::gathering::Gathering;
 use crate::cluster::{Event, Redis};
 use encke_core::base::time::Time;
 use encke_core::engine::Reconnects;
@@ -37,6 +38,8 @@ pub(super) struct Sharing {
     pending: Option<Command>,
     /// Commands that were sent on this connection and have no reply.
     unanswered: usize,
+    /// Whether publishes wait for others.
+    gathering: Gathering,
     /// Entries that were read, for which the node had no room.
     unread: VecDeque<(EntryId, Arc<[u8]>)>,
     /// Whether the follow lane has been told where to read from.
@@ -55,6 +58,7 @@ impl Sharing {
             redis,
             pending: None,
             unanswered: 0,
+            gathering: Gathering::new(),
             unread: VecDeque::new(),
             is_following: false,
             has_publish: false,
@@ -71,6 +75,7 @@ impl Sharing {
                 Some(Event::Connected) => {
                     self.has_publish = true;
                     self.unanswered = 0;
+                    self.gathering.forget();
                     node.connected(Lane::Publish);
                 }
                 Some(Event::Broken(_)) => {
@@ -147,14 +152,19 @@ impl Sharing {
     }
 
     /// Sends the commands of the node. While some have no reply the next ones wait, so that what is
-    /// published meanwhile shares an entry: a round trip is all that this can take, and a node that
-    /// is alone with one publisher never waits. What the node has to say at its time does not wait,
-    /// since the reply may not come.
+    /// published meanwhile shares an entry; then they may wait for more ([`Gathering`]). What the node
+    /// has to say at its time does not wait, since the reply may not come.
     fn send(&mut self, node: &mut Node, now: Time) {
         let is_due = node.next_due().is_some_and(|due| due <= now);
         if self.unanswered > 0 && !is_due {
             return;
         }
+        let gathered = node.gathered();
+        let waits = self.gathering.waits(Instant::now(), gathered);
+        if waits && !is_due {
+            return;
+        }
+        let sent = self.unanswered;
         for _ in 0..COMMAND_BUDGET {
             let Some(command) = self.pending.take().or_else(|| node.next_command()) else {
                 break;
@@ -166,6 +176,14 @@ impl Sharing {
             }
             self.unanswered += 1;
         }
+        if gathered > 0 && self.unanswered > sent {
+            self.gathering.sent(Instant::now(), gathered);
+        }
+    }
+
+    /// Until when publishes wait for others, if they do.
+    pub(super) fn gathers_until(&self) -> Option<Instant> {
+        self.gathering.until()
     }
 
     fn log_halt(&mut self, node: &Node) {

@@ -302,6 +302,11 @@ impl Node {
         std::mem::take(&mut self.wants_reset)
     }
 
+    /// How many messages would share the next entry; 0 if something else is to be sent before it.
+    pub fn gathered(&self) -> u64 {
+        self.outbox.gathered()
+    }
+
     /// The next effect.
     pub fn next_effect(&mut self) -> Option<Effect> {
         self.replica.next_effect()

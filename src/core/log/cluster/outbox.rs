@@ -204,6 +204,12 @@ impl Outbox {
         ticket
     }
 
+    /// How many messages are in the entry that is being gathered; 0 if one before it is to be sent.
+    pub(super) fn gathered(&self) -> u64 {
+        let group = self.group.as_ref().filter(|_| self.queue.is_empty());
+        group.map_or(0, |group| group.item.messages)
+    }
+
     /// Ends the entry that is being gathered.
     pub(super) fn flush(&mut self) {
         if let Some(Group { nonce, item, .. }) = self.group.take() {
