@@ -15,7 +15,7 @@ use mio::Poll;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cluster::Redis;
-use crate::disk::{self, DataError, Opened, Trust};
+use crate::disk::{self, DataError, Opened};
 use crate::handover::{Listening, Program, Stage, TakeOver, TakeOverError};
 use crate::inbox::{self, Handle, Inbox, Publisher};
 use crate::producer::stdin::Lines;
@@ -24,7 +24,6 @@ use crate::reactor::{End, Input, Listener, Reactor};
 use encke_core::config::{Address, Config, ConfigError};
 use encke_core::engine::Engine;
 use encke_core::log::{History, Identity, LogEnding};
-use encke_core::message::Epoch;
 
 /// Descriptors reserved for listeners, the poll, the log, and the embedding program.
 const RESERVED_FILES: u64 = 64;
@@ -385,16 +384,12 @@ fn restore(dir: &Path, config: &Config, max_connections: usize) -> Result<(Engin
     let opened = locked.read(|entry| history.replay(entry).is_ok());
     let opened = opened.map_err(Error::Data)?;
     history.go_on_after(opened.newest);
-    let how = match opened.trust {
-        Trust::All => LogEnding::Clean,
-        Trust::Answered => LogEnding::Crashed,
-        Trust::Doubtful => LogEnding::TailLost(Epoch::from_seed(random())),
-    };
-    let engine = Engine::with_history(config, max_connections, random(), history, how);
-    let how = match opened.trust {
-        Trust::All => "",
-        Trust::Answered => " after a crash, with every acknowledged message",
-        Trust::Doubtful => " and may lack messages: every reader is told of a gap",
+    let ending = opened.ending;
+    let engine = Engine::with_history(config, max_connections, random(), history, ending);
+    let how = match ending {
+        LogEnding::Clean => "",
+        LogEnding::Crashed => " after a crash, with every acknowledged message",
+        LogEnding::TailLost(_) => " and may lack messages: every reader is told of a gap",
     };
     log::info!(
         "history of {}: {} messages, read from {} records in {} ms; it goes on{how}",

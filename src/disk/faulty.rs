@@ -14,7 +14,7 @@ use super::head;
 use super::open::{Locked, Opened};
 use encke_core::base::record;
 use encke_core::config::{Config, DataSync};
-use encke_core::log::Identity;
+use encke_core::log::{Identity, LogEnding};
 use encke_core::message::Epoch;
 use std::sync::Arc;
 
@@ -268,6 +268,11 @@ pub(super) fn identity(seed: u64) -> Identity {
         epoch: Epoch::from_seed(seed),
         name_keys: (seed, !seed),
     }
+}
+
+/// The ending of a log whose end is missing, as a start finds it.
+pub(super) fn tail_lost() -> LogEnding {
+    LogEnding::TailLost(identity(5).epoch)
 }
 
 /// Records of these entries.

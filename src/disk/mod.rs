@@ -31,7 +31,7 @@ mod writer;
 #[cfg(test)]
 pub(crate) use faulty::TempDir;
 pub use open::DataError;
-pub(crate) use open::{Locked, Opened, Trust};
+pub(crate) use open::{Locked, Opened};
 pub(crate) use plan::HistoryBytes;
 pub(crate) use report::{Event, Health, Usage};
 pub(crate) use saver::Saver;

@@ -1,6 +1,6 @@
 //! The start: the directory is locked and read, and what is damaged is cut off.
 //!
-//! Owns the decision how far the segments can be trusted. It passes entries on and does not know
+//! Owns the decision how the log ended, from its segments, its mark and its head. It passes entries on and does not know
 //! what they mean.
 //!
 //! Invariants:
@@ -26,8 +26,8 @@ use super::mark::Mark;
 use super::segment::{self, Segment, Stop};
 use super::store::{Found, Store};
 use encke_core::config::{Config, DataSync};
-use encke_core::log::Identity;
-use encke_core::message::Seq;
+use encke_core::log::{Identity, LogEnding};
+use encke_core::message::{Epoch, Seq};
 
 /// The name of the file that is locked.
 pub(super) const LOCK: &str = "lock";
@@ -67,22 +67,12 @@ impl DataError {
     }
 }
 
-/// How far the segments that were read can be trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Everything is there: the last process ended cleanly, or there was none.
-    All,
-    /// Every acknowledged message is there. Readers may have received others.
-    Answered,
-    /// Acknowledged messages may be missing.
-    Doubtful,
-}
-
 /// The result of opening the directory. Before anything else is written, the head says how the log
 /// goes on: see [`Store::begin`].
 pub(crate) struct Opened {
     pub(super) store: Store,
-    pub(crate) trust: Trust,
+    /// How the log of the last process ended; clean where there was none.
+    pub(crate) ending: LogEnding,
     /// The newest number that is known to have been given.
     pub(crate) newest: Seq,
     pub(crate) read: ReadCounts,
@@ -117,13 +107,15 @@ pub(crate) struct Locked {
     /// The head that the last process left.
     last: Option<Head>,
     identity: Identity,
+    /// The epoch in which history goes on where the end of the log is missing.
+    new_epoch: Epoch,
     boot: String,
     config: Config,
 }
 
 impl Locked {
     /// Creates the directory if there is none, locks it, and reads its head. `identity` is that of
-    /// a new history.
+    /// a new history; its epoch is also that in which an old one goes on whose end is missing.
     pub(super) fn new(
         files: Arc<dyn Files>,
         dir: &Path,
@@ -164,6 +156,7 @@ impl Locked {
             dir: dir.into(),
             lock,
             identity: last.as_ref().map_or(identity, |head| head.identity),
+            new_epoch: identity.epoch,
             last,
             boot,
             config: config.clone(),
@@ -188,7 +181,7 @@ impl Locked {
             None
         });
         let (parts, counts) = self.read_segments(mark, each)?;
-        let trust = self.trust(&parts, mark);
+        let ending = self.ending(&parts, mark);
         let segments = self.mend(parts)?;
         let newest = mark.map_or(Seq::ZERO, |mark| mark.newest);
         let head = Head {
@@ -214,21 +207,22 @@ impl Locked {
         }
         Ok(Opened {
             store,
-            trust,
+            ending,
             newest,
             read: counts,
         })
     }
 
-    /// How far the segments can be trusted.
-    fn trust(&self, parts: &[Part], mark: Option<Mark>) -> Trust {
+    /// How the log ended, as far as its segments show it.
+    fn ending(&self, parts: &[Part], mark: Option<Mark>) -> LogEnding {
+        let tail_lost = LogEnding::TailLost(self.new_epoch);
         let Some(last) = &self.last else {
             // A new directory, or one without its head: no cursor is of this epoch.
-            return Trust::All;
+            return LogEnding::Clean;
         };
         // Wherever the damage is, readers get a gap.
         if parts.iter().any(|part| part.is_faulty) {
-            return Trust::Doubtful;
+            return tail_lost;
         }
         // A segment without its title has nothing in it.
         let mut good = parts.iter().filter(|part| part.bytes > 0);
@@ -237,18 +231,20 @@ impl Locked {
         // The mark is written with the first record.
         let mark = mark.or((end == (0, 0)).then(Mark::default));
         let Some(mark) = mark else {
-            return Trust::Doubtful;
+            return tail_lost;
         };
         if end < (mark.segment, mark.bytes) {
-            return Trust::Doubtful;
+            return tail_lost;
         }
         let is_this_boot = |boot: &String| *boot == self.boot && boot != NO_BOOT;
         match &last.end {
-            End::Clean if end == (mark.segment, mark.bytes) => Trust::All,
-            End::Open(boot) if is_this_boot(boot) => Trust::Answered,
-            End::Open(boot) if boot != NO_BOOT && last.sync == DataSync::Always => Trust::Answered,
+            End::Clean if end == (mark.segment, mark.bytes) => LogEnding::Clean,
+            End::Open(boot) if is_this_boot(boot) => LogEnding::Crashed,
+            End::Open(boot) if boot != NO_BOOT && last.sync == DataSync::Always => {
+                LogEnding::Crashed
+            }
             // Something was written behind a clean end.
-            End::Clean | End::Open(_) => Trust::Doubtful,
+            End::Clean | End::Open(_) => tail_lost,
         }
     }
 

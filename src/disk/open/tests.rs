@@ -42,7 +42,7 @@ fn every_cut_and_every_flip_of_the_tail_is_noticed() {
                 fs::copy(dir.0.join(name), copy.0.join(name)).unwrap();
             }
             let (opened, read) = open(&copy, DataSync::Second);
-            assert_eq!(opened.trust, Trust::Doubtful, "{what}");
+            assert_eq!(opened.ending, tail_lost(), "{what}");
             assert!(
                 read.len() < all.len() && read[..] == all[..read.len()],
                 "{what}"
@@ -73,7 +73,7 @@ fn what_a_killed_write_left_behind_the_mark_is_no_damage() {
         bytes.extend_from_slice(&more[..cut]);
         fs::write(only_segment(&copy), bytes).unwrap();
         let (opened, read) = open(&copy, DataSync::Second);
-        assert_eq!(opened.trust, Trust::Answered, "{cut}");
+        assert_eq!(opened.ending, LogEnding::Crashed, "{cut}");
         assert_eq!(opened.read.cut_bytes, 0, "{cut}");
         assert_eq!(read.len(), all.len() + usize::from(cut >= more.len() / 2));
     }
@@ -81,22 +81,22 @@ fn what_a_killed_write_left_behind_the_mark_is_no_damage() {
 
 #[test]
 fn only_the_same_boot_or_synced_answers_are_believed_after_a_crash() {
-    for (sync, boot, is_clean, trust) in [
-        (DataSync::Second, BOOT, false, Trust::Answered),
-        (DataSync::Never, BOOT, false, Trust::Answered),
-        (DataSync::Always, BOOT, false, Trust::Answered),
-        (DataSync::Second, "boot-2", false, Trust::Doubtful),
-        (DataSync::Never, "boot-2", false, Trust::Doubtful),
-        (DataSync::Always, "boot-2", false, Trust::Answered),
-        (DataSync::Second, "boot-2", true, Trust::All),
-        (DataSync::Never, "boot-2", true, Trust::All),
-        (DataSync::Second, NO_BOOT, false, Trust::Doubtful),
+    for (sync, boot, is_clean, ending) in [
+        (DataSync::Second, BOOT, false, LogEnding::Crashed),
+        (DataSync::Never, BOOT, false, LogEnding::Crashed),
+        (DataSync::Always, BOOT, false, LogEnding::Crashed),
+        (DataSync::Second, "boot-2", false, tail_lost()),
+        (DataSync::Never, "boot-2", false, tail_lost()),
+        (DataSync::Always, "boot-2", false, LogEnding::Crashed),
+        (DataSync::Second, "boot-2", true, LogEnding::Clean),
+        (DataSync::Never, "boot-2", true, LogEnding::Clean),
+        (DataSync::Second, NO_BOOT, false, tail_lost()),
     ] {
         let (dir, all) = written(sync, is_clean);
         // What counts is how it was saved, not how it is to be.
         let config = config(DataSync::Second);
         let (opened, read) = open_on(Arc::new(System), &dir.0, &config, boot);
-        assert_eq!(opened.trust, trust, "{sync:?} {boot} {is_clean}");
+        assert_eq!(opened.ending, ending, "{sync:?} {boot} {is_clean}");
         assert_eq!((opened.newest, read), (Seq(200), all));
     }
 }
@@ -105,10 +105,10 @@ fn only_the_same_boot_or_synced_answers_are_believed_after_a_crash() {
 fn crash_before_the_first_record_is_no_clean_end() {
     let dir = TempDir::new();
     open(&dir, DataSync::Second).0.store.begin().unwrap();
-    assert_eq!(open(&dir, DataSync::Second).0.trust, Trust::Answered);
+    assert_eq!(open(&dir, DataSync::Second).0.ending, LogEnding::Crashed);
     let config = config(DataSync::Second);
     let (opened, _) = open_on(Arc::new(System), &dir.0, &config, "boot-2");
-    assert_eq!(opened.trust, Trust::Doubtful);
+    assert_eq!(opened.ending, tail_lost());
 }
 
 /// No write that was cut short leaves bytes that are no record.
@@ -126,11 +126,11 @@ fn damage_behind_the_mark_is_told() {
         let (opened, read) = open(&copy, DataSync::Second);
         assert_eq!(opened.read.cut_bytes, more.len() as u64, "{at}");
         // Also by a start after one that has mended the directory, and done no more.
-        for trust in [opened.trust, {
+        for ending in [opened.ending, {
             drop(opened);
-            open(&copy, DataSync::Second).0.trust
+            open(&copy, DataSync::Second).0.ending
         }] {
-            assert_eq!((trust, &read), (Trust::Doubtful, &all), "{at}");
+            assert_eq!((ending, &read), (tail_lost(), &all), "{at}");
         }
     }
 }
@@ -171,7 +171,7 @@ fn segments_behind_damage_or_a_missing_one_are_read() {
         let expected = [expected, entries(180..360, 1_000)].concat();
         let (opened, read) = open(&dir, DataSync::Second);
         assert!(read == expected, "{fault}");
-        assert_eq!(opened.trust, Trust::Doubtful, "{fault}");
+        assert_eq!(opened.ending, tail_lost(), "{fault}");
         assert_eq!(opened.read.cut_bytes > 0, fault != "missing", "{fault}");
         // What is written next is read next, and the next start finds nothing wrong.
         let mut store = opened.store;
@@ -181,7 +181,7 @@ fn segments_behind_damage_or_a_missing_one_are_read() {
         store.end(Seq(500)).unwrap();
         drop(store);
         let (opened, read) = open(&dir, DataSync::Second);
-        assert_eq!(opened.trust, Trust::All, "{fault}");
+        assert_eq!(opened.ending, LogEnding::Clean, "{fault}");
         assert!(read == [expected, entries(360..361, 8)].concat(), "{fault}");
     }
 }
@@ -216,7 +216,7 @@ fn segment_that_cannot_be_read_refuses_the_start_and_changes_nothing() {
     let before = content();
     let config = config(DataSync::Second);
     let files = Arc::new(Unreadable(AtomicU64::new(0)));
-    let locked = Locked::new(files, &dir.0, &config, BOOT.into(), identity(1)).unwrap();
+    let locked = Locked::new(files, &dir.0, &config, BOOT.into(), identity(5)).unwrap();
     let line = locked.read(|_| true).err().unwrap().to_string();
     assert!(line.contains(".log: Input/output error"), "{line}");
     assert!(content() == before);
@@ -228,13 +228,13 @@ fn segment_that_cannot_be_read_refuses_the_start_and_changes_nothing() {
 fn refused_entry_is_damage() {
     let (dir, all) = written(DataSync::Second, true);
     let config = config(DataSync::Second);
-    let locked = Locked::new(Arc::new(System), &dir.0, &config, BOOT.into(), identity(1)).unwrap();
+    let locked = Locked::new(Arc::new(System), &dir.0, &config, BOOT.into(), identity(5)).unwrap();
     let mut left = 50;
     let opened = locked.read(|_| {
         left -= 1;
         left > 0
     });
-    assert_eq!(opened.unwrap().trust, Trust::Doubtful);
+    assert_eq!(opened.unwrap().ending, tail_lost());
     assert_eq!(open(&dir, DataSync::Second).1, all[..49]);
 }
 
@@ -262,7 +262,7 @@ fn lost_or_damaged_mark_is_doubt() {
             Some(text) => fs::write(dir.0.join(mark::NAME), text).unwrap(),
         }
         let (opened, read) = open(&dir, DataSync::Second);
-        assert_eq!((opened.trust, read), (Trust::Doubtful, all));
+        assert_eq!((opened.ending, read), (tail_lost(), all));
     }
 }
 
@@ -271,7 +271,7 @@ fn second_process_is_refused_until_the_first_is_gone() {
     let dir = TempDir::new();
     let (first, _) = open(&dir, DataSync::Second);
     let config = config(DataSync::Second);
-    let attempt = || Locked::new(Arc::new(System), &dir.0, &config, BOOT.into(), identity(1));
+    let attempt = || Locked::new(Arc::new(System), &dir.0, &config, BOOT.into(), identity(5));
     let error = attempt().err().unwrap();
     assert!(matches!(error, DataError::InUse(_)));
     assert!(!error.to_string().contains('\n'), "{error}");
@@ -286,7 +286,7 @@ fn newer_format_is_refused_and_left_as_it_is() {
     fs::write(dir.0.join("head"), head).unwrap();
     let before = fs::read(only_segment(&dir)).unwrap();
     let config = config(DataSync::Second);
-    let error = Locked::new(Arc::new(System), &dir.0, &config, BOOT.into(), identity(1)).err();
+    let error = Locked::new(Arc::new(System), &dir.0, &config, BOOT.into(), identity(5)).err();
     let line = error.unwrap().to_string();
     assert!(
         line.contains("is of format 2") && !line.contains('\n'),
@@ -313,7 +313,7 @@ fn path_that_is_no_directory_is_refused_in_one_line() {
     let file = TempDir::new();
     fs::write(&file.0, "x").unwrap();
     let config = config(DataSync::Second);
-    let error = Locked::new(Arc::new(System), &file.0, &config, BOOT.into(), identity(1)).err();
+    let error = Locked::new(Arc::new(System), &file.0, &config, BOOT.into(), identity(5)).err();
     let line = error.unwrap().to_string();
     assert!(
         line.contains("--data-dir") && !line.contains('\n'),

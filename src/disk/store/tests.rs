@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 
 use super::super::faulty::*;
-use super::super::open::Trust;
 use super::*;
+use encke_core::log::LogEnding;
 
 const FAULTS: [Fault; 4] = [
     Fault::Errno(Errno::NOSPC),
@@ -51,7 +51,7 @@ fn every_operation_may_fail_once_and_all_is_saved_in_order() {
 
                 let (opened, read) = open(&dir, sync);
                 assert_eq!(read, entries(1..91, 900), "{sync:?} {fault:?} at {number}");
-                assert_eq!((opened.trust, opened.newest), (Trust::All, Seq(90)));
+                assert_eq!((opened.ending, opened.newest), (LogEnding::Clean, Seq(90)));
                 assert!(opened.store.segment_count() > 1);
                 assert!(failed > 0 || is_over || fault == Fault::Short || number > 3);
                 if is_over {
@@ -89,9 +89,9 @@ fn crash_at_every_operation_loses_nothing_that_was_answered_for() {
                 assert!(read.len() as u64 >= answered.0, "{fault:?} at {number}");
                 assert_eq!(read, entries(1..1 + read.len() as u64, 900));
                 // A mark of which a part is written says nothing. No crash of a process leaves one.
-                let is_torn = matches!(fault, Fault::Torn(_)) && opened.trust == Trust::Doubtful;
+                let is_torn = matches!(fault, Fault::Torn(_)) && opened.ending == tail_lost();
                 if answered > Seq::ZERO && !is_torn {
-                    assert_eq!(opened.trust, Trust::Answered, "{fault:?} at {number}");
+                    assert_eq!(opened.ending, LogEnding::Crashed, "{fault:?} at {number}");
                     assert!(opened.newest <= answered);
                 }
                 if all {
@@ -117,8 +117,8 @@ fn cleared_directory_is_as_new() {
     drop(store);
     let (opened, read) = open(&dir, DataSync::Second);
     assert_eq!(
-        (opened.trust, opened.newest, read.len()),
-        (Trust::All, Seq::ZERO, 0)
+        (opened.ending, opened.newest, read.len()),
+        (LogEnding::Clean, Seq::ZERO, 0)
     );
 }
 
@@ -131,11 +131,11 @@ fn doubt_outlives_a_clean_end() {
     store.end(Seq(2)).unwrap();
     drop(store);
     let mut opened = open(&dir, DataSync::Second).0;
-    assert_eq!(opened.trust, Trust::Doubtful);
+    assert_eq!(opened.ending, tail_lost());
     // Until the log goes on in another epoch.
     opened.store.go_on(Epoch::from_seed(9), Seq(2));
     opened.store.begin().unwrap();
     drop(opened.store);
-    assert_eq!(open(&dir, DataSync::Second).0.trust, Trust::Answered);
+    assert_eq!(open(&dir, DataSync::Second).0.ending, LogEnding::Crashed);
     assert!(head(&dir).identity.epoch == Epoch::from_seed(9));
 }

@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use rustix::io::Errno;
 
 use super::super::faulty::*;
-use super::super::open::Trust;
 use super::super::saver::Saver;
 use super::*;
+use encke_core::log::LogEnding;
 use encke_core::message::Seq;
 
 /// How long a report may take.
@@ -155,16 +155,16 @@ impl World {
     }
 
     /// Ends without a word, as by SIGKILL, and reads what is there.
-    fn crash(self) -> (Trust, Vec<Vec<u8>>) {
+    fn crash(self) -> (LogEnding, Vec<Vec<u8>>) {
         drop(self.saver);
         let (opened, read) = open(&self.dir, DataSync::Second);
-        (opened.trust, read)
+        (opened.ending, read)
     }
 
-    fn finish(self, newest: u64) -> (Trust, Vec<Vec<u8>>) {
+    fn finish(self, newest: u64) -> (LogEnding, Vec<Vec<u8>>) {
         self.saver.finish(Vec::new(), Seq(newest));
         let (opened, read) = open(&self.dir, DataSync::Second);
-        (opened.trust, read)
+        (opened.ending, read)
     }
 }
 
@@ -177,7 +177,7 @@ fn what_was_answered_for_is_there_after_a_crash() {
             assert_eq!(world.wait_saved(), Seq(round * 5 + 4));
             assert!(world.saver.is_idle());
         }
-        assert_eq!(world.crash(), (Trust::Answered, entries(0..100, 100)));
+        assert_eq!(world.crash(), (LogEnding::Crashed, entries(0..100, 100)));
     }
 }
 
@@ -189,7 +189,7 @@ fn end_saves_what_was_not_handed_over() {
     world.saver.finish(last, Seq(30));
     let (opened, read) = open(&world.dir, DataSync::Second);
     assert_eq!(read, entries(0..9, 100));
-    assert_eq!((opened.trust, opened.newest), (Trust::All, Seq(30)));
+    assert_eq!((opened.ending, opened.newest), (LogEnding::Clean, Seq(30)));
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn failing_disk_is_told_and_retried_and_nothing_is_lost() {
         world.files.heal();
         assert_eq!(world.wait_saved(), Seq(9));
         world.wait_health(Health::Works);
-        assert_eq!(world.finish(9), (Trust::All, entries(0..10, 100)));
+        assert_eq!(world.finish(9), (LogEnding::Clean, entries(0..10, 100)));
     }
 }
 
@@ -221,7 +221,7 @@ fn start_on_a_full_disk_works_once_there_is_room() {
     world.wait_health(Health::Works);
     world.hand_over(0, 5);
     world.wait_saved();
-    assert_eq!(world.finish(4), (Trust::All, entries(0..5, 100)));
+    assert_eq!(world.finish(4), (LogEnding::Clean, entries(0..5, 100)));
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn end_on_a_failing_disk_is_not_clean() {
     world.files.fail_all(Errno::IO);
     world.hand_over(5, 5);
     world.wait_health(Health::Fails);
-    assert_eq!(world.finish(9), (Trust::Answered, entries(0..5, 100)));
+    assert_eq!(world.finish(9), (LogEnding::Crashed, entries(0..5, 100)));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn forgotten_directory_is_emptied_as_soon_as_that_works() {
     world.wait("empty directory", |report| {
         (report.usage.segments == 0).then_some(())
     });
-    assert_eq!(world.finish(14), (Trust::All, Vec::new()));
+    assert_eq!(world.finish(14), (LogEnding::Clean, Vec::new()));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn failed_sync_is_told_and_the_next_start_doubts() {
     world.wait_health(Health::Works);
     world.hand_over(5, 5);
     world.wait_saved();
-    assert_eq!(world.finish(9), (Trust::Doubtful, entries(0..10, 100)));
+    assert_eq!(world.finish(9), (tail_lost(), entries(0..10, 100)));
 }
 
 #[test]
@@ -290,8 +290,8 @@ fn thread_that_panics_is_told_once() {
     world.hand_over(0, 5);
     world.wait_health(Health::Fails);
     assert!(world.saver.next_report().is_none());
-    let (trust, read) = world.finish(4);
-    assert_eq!((trust, read.len()), (Trust::Answered, 0));
+    let (ending, read) = world.finish(4);
+    assert_eq!((ending, read.len()), (LogEnding::Crashed, 0));
 }
 
 #[test]
@@ -303,8 +303,8 @@ fn keeper_that_panics_is_told_once() {
     world.wait_health(Health::Fails);
     assert!(world.saver.next_report().is_none());
     world.files.heal();
-    let (trust, read) = world.finish(4);
-    assert_eq!((trust, read), (Trust::Answered, entries(0..5, 100)));
+    let (ending, read) = world.finish(4);
+    assert_eq!((ending, read), (LogEnding::Crashed, entries(0..5, 100)));
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn end_does_not_wait_for_a_disk_that_hangs() {
         copy
     };
     let (opened, read) = open(&copy, DataSync::Second);
-    assert_eq!((opened.trust, read.len()), (Trust::Answered, 5));
+    assert_eq!((opened.ending, read.len()), (LogEnding::Crashed, 5));
 }
 
 /// The names of the files and what is in them.
@@ -346,15 +346,15 @@ fn another_process_goes_on_where_one_was() {
                     world = world.become_other(sync, DataFull::Refuse, 1);
                 }
             }
-            let (trust, read) = match is_crash {
+            let (ending, read) = match is_crash {
                 true => world.crash(),
                 false => world.finish(199),
             };
             let expected = match is_crash {
-                true => Trust::Answered,
-                false => Trust::All,
+                true => LogEnding::Crashed,
+                false => LogEnding::Clean,
             };
-            assert_eq!((trust, read), (expected, entries(0..200, 100)), "{sync:?}");
+            assert_eq!((ending, read), (expected, entries(0..200, 100)), "{sync:?}");
         }
     }
 }
@@ -376,7 +376,7 @@ fn rest_that_is_over_changes_nothing() {
         }
         world.saver.rest(false);
     }
-    assert_eq!(world.finish(194), (Trust::All, entries(0..195, 100)));
+    assert_eq!(world.finish(194), (LogEnding::Clean, entries(0..195, 100)));
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn rest_waits_for_a_sync_and_publishers_do_not() {
     drop(release);
     world.rest();
     let world = world.become_other(DataSync::Second, DataFull::Refuse, 1);
-    assert_eq!(world.finish(14), (Trust::All, entries(0..15, 100)));
+    assert_eq!(world.finish(14), (LogEnding::Clean, entries(0..15, 100)));
 }
 
 #[test]
@@ -412,7 +412,7 @@ fn other_sync_is_noted_before_the_next_write() {
     world.hand_over(5, 5);
     world.wait_saved();
     assert_eq!(head(&world.dir).sync, DataSync::Always);
-    assert_eq!(world.crash(), (Trust::Answered, entries(0..10, 100)));
+    assert_eq!(world.crash(), (LogEnding::Crashed, entries(0..10, 100)));
 }
 
 #[test]
@@ -431,7 +431,7 @@ fn directory_that_is_forgotten_stays_so() {
     world.wait("empty directory", |report| {
         (report.usage.segments == 0).then_some(())
     });
-    assert_eq!(world.finish(9), (Trust::All, Vec::new()));
+    assert_eq!(world.finish(9), (LogEnding::Clean, Vec::new()));
 }
 
 #[test]
@@ -446,7 +446,7 @@ fn disk_that_fails_does_not_come_to_rest() {
     world.wait_saved();
     world.rest();
     let world = world.become_other(DataSync::Second, DataFull::Refuse, 1);
-    assert_eq!(world.finish(4), (Trust::All, entries(0..5, 100)));
+    assert_eq!(world.finish(4), (LogEnding::Clean, entries(0..5, 100)));
 }
 
 #[test]
@@ -557,8 +557,8 @@ fn bounded(handed_over: Option<u64>) {
     let bound = 2 * LIMIT + 2 * segment_bytes;
     assert!(most <= bound, "{most} bytes of {bound}");
     assert!(most > LIMIT, "{most} bytes");
-    let (trust, read) = world.finish(newest);
-    assert_eq!(trust, Trust::All);
+    let (ending, read) = world.finish(newest);
+    assert_eq!(ending, LogEnding::Clean);
     let read: std::collections::BTreeSet<u64> = read.iter().map(|entry| number(entry)).collect();
     for number in (0..newest).filter(|number| holds(*number, newest)) {
         assert!(read.contains(&number), "{number}");
