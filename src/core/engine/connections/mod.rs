@@ -30,7 +30,7 @@ pub(super) use request_state::{
 };
 pub use state::State;
 pub(super) use state::States;
-pub(super) use table::{Connections, Step, freeze, thaw};
+pub(super) use table::{Connections, freeze, thaw};
 #[cfg(test)]
 pub(super) use wire::Sink;
 pub use wire::{Sent, Wire};

@@ -49,13 +49,6 @@ impl Timeouts {
     }
 }
 
-/// The step that is due for a connection and that the caller of [`Connections::settle`] takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Step {
-    /// The stream has reached its limit and is to be ended.
-    EndStream,
-}
-
 /// All connections.
 pub(in crate::engine) struct Connections {
     table: Slab<Conn>,
@@ -402,18 +395,19 @@ impl Connections {
     }
 
     /// Re-establishes what a connection's state requires after an event: membership in the hub's
-    /// lists, the deadline, or closing. Returns what is due beyond that.
+    /// lists, the deadline, or closing. Returns whether the connection is a stream at its limit, which
+    /// the caller is to end.
     pub(in crate::engine) fn settle(
         &mut self,
         index: u32,
         hub: &mut Hub,
         wire: &mut impl Wire,
-    ) -> Option<Step> {
+    ) -> bool {
         let now = self.now;
         let conn = &mut self.table[index as usize];
         conn.drop_if_empty();
         if conn.is_blocked() {
-            return None;
+            return false;
         }
         match conn.state() {
             State::Idle if conn.flags.contains(Flags::CLOSE) => {
@@ -432,13 +426,13 @@ impl Connections {
             }
             State::Idle => self.arm_ms(index, self.timeouts.idle_ms),
             State::Streaming if conn.reached_limit(now) && !conn.awaits_log() => {
-                return Some(Step::EndStream);
+                return true;
             }
             State::Held | State::Streaming => {
                 if conn.reader.is_unplaced() {
                     if conn.reader.cursor > hub.head() {
                         self.wait_ahead(index);
-                        return None;
+                        return false;
                     }
                     let waits = hub.enqueue(&mut conn.reader);
                     conn.flags.set(Flags::WAITED, waits);
@@ -447,7 +441,7 @@ impl Connections {
             State::Closing => self.close_lingering(index, hub, wire),
             State::Head | State::Body | State::Deferred | State::Publishing | State::Gone => {}
         }
-        None
+        false
     }
 
     /// Ends our side after the last response and gives the client [`LINGERING_CLOSE_MS`] to end its

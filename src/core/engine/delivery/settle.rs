@@ -1,26 +1,19 @@
 //! The end of every event: the connection's state is re-established.
 //!
-//! Owns the steps that [`Step`] names, and the refusal after which nothing more is read.
+//! Owns the end of a stream that has reached its limit, and the refusal after which nothing more is read.
 
 use super::state::Delivery;
 use super::stream;
-use crate::engine::connections::{Flags, State, Step, Wire};
+use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::{KeepAlive, Problem, ResponseContext};
 use crate::engine::stats::Endpoint;
 use crate::http1;
 
 /// Re-establishes what a connection's state requires, after anything happened to it.
 pub(in crate::engine) fn settle(delivery: &mut Delivery, index: u32, wire: &mut impl Wire) {
-    // Bounded: ending a stream makes the connection `Closing`, from which no step follows.
-    while let Some(step) = {
-        let Delivery {
-            connections, hub, ..
-        } = delivery;
-        connections.settle(index, hub, wire)
-    } {
-        match step {
-            Step::EndStream => stream::end(delivery, index, wire),
-        }
+    // Twice at most: ending a stream makes the connection `Closing`.
+    while delivery.connections.settle(index, &mut delivery.hub, wire) {
+        stream::end(delivery, index, wire);
     }
 }
 
