@@ -1,9 +1,9 @@
 //! A node of a cluster, as publishers and readers see it.
 
 use super::redis::{EPOCH, Redis};
-use super::support::{Server, config, status};
+use super::support::{Server, config, frame, get, post, socket, status, statuses};
 use crate::config::{Config, Create, Policy};
-use crate::engine::{Access, ConnId, State};
+use crate::engine::{Access, State};
 use crate::log::Placed;
 use crate::log::cluster::{Lane, Settings};
 use crate::message::{ChannelName, Data, Draft, Epoch};
@@ -43,15 +43,6 @@ pub(super) fn pair() -> (Redis, Server, Server) {
     }
     assert_eq!(status(&poll(&mut two, "/readyz")), "200");
     (redis, one, two)
-}
-
-pub(super) fn post(target: &str, fields: &str, body: &str) -> String {
-    let length = body.len();
-    format!("POST {target} HTTP/1.1\r\nHost: h\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
-}
-
-pub(super) fn get(target: &str) -> String {
-    format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")
 }
 
 /// Asks, which is answered when the log has answered.
@@ -148,12 +139,7 @@ fn requests_of_a_pipeline_are_answered_in_their_order() {
     assert_eq!(answer, "");
     redis.serve(&mut server);
     let answers = server.take(id);
-    let statuses: Vec<&str> = answers
-        .split("HTTP/1.1 ")
-        .skip(1)
-        .map(|one| &one[..3])
-        .collect();
-    assert_eq!(statuses, ["200", "400", "200"]);
+    assert_eq!(statuses(&answers), ["200", "400", "200"]);
     assert_eq!(server.engine.next_deferred(), Some(id));
     assert!(server.resume(id).ends_with("ok\n"));
 }
@@ -308,26 +294,6 @@ fn bad_line_is_told_behind_the_results_of_those_before() {
         "{answer}"
     );
     assert_eq!(ids(&poll(&mut server, "/poll/a")).len(), 1);
-}
-
-/// Opens a WebSocket.
-fn socket(server: &mut Server, target: &str) -> ConnId {
-    let (id, response) = server.ask(
-        Access::Trusted,
-        &format!(
-            "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        ),
-    );
-    assert_eq!(status(&response), "101");
-    id
-}
-
-/// A text frame of a client, whose mask changes nothing.
-fn frame(payload: &str) -> Vec<u8> {
-    let mut frame = vec![0x81, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-    frame.extend(payload.as_bytes());
-    frame
 }
 
 #[test]

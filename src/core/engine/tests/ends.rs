@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::Server;
+use super::support::{Server, get};
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::engine::connections::Sink;
@@ -19,7 +19,7 @@ fn held_poll_after_an_evicted_end(target: &str) -> (Engine, ConnId, Sink) {
         ..Sink::default()
     };
     let poll = engine.accept(Access::Trusted).expect("there is room");
-    let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let request = get(target);
     engine.input(poll, request.as_bytes(), &mut wire);
 
     let publisher = engine.accept(Access::Trusted).expect("there is room");

@@ -1,6 +1,6 @@
 //! Counting and ending the connections of a subject.
 
-use super::support::{Server, config, status, token};
+use super::support::{Server, config, get, status, token};
 use crate::config::Config;
 use crate::engine::Access;
 
@@ -80,7 +80,7 @@ fn message_after_a_kick_does_not_reach_those_that_it_ended() {
     server.pass(1);
     assert_eq!(number(&server.control("DELETE", "/connections?sub=ann")), 5);
     let second = published(&mut server, "a");
-    let again = server.ask_again(pipelined, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n");
+    let again = server.ask_again(pipelined, get("/healthz"));
     server.pass(0);
     for id in ids {
         let rest = server.take(id);

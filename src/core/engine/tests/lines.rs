@@ -2,21 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::support::{Server, config, other_rules, status, token};
+use super::support::{LAST_CHUNK, Server, chunk, chunked, config, get, other_rules, status, token};
 use crate::config::Config;
 use crate::engine::{Access, ConnId, State};
-
-/// The head of a request by lines in chunks.
-fn head(target: &str, fields: &str) -> String {
-    format!("POST {target} HTTP/1.1\r\nHost: h\r\n{fields}Transfer-Encoding: chunked\r\n\r\n")
-}
-
-/// A chunk of a body.
-fn chunk(text: &str) -> String {
-    format!("{:x}\r\n{text}\r\n", text.len())
-}
-
-const LAST: &str = "0\r\n\r\n";
 
 /// The body of a response that is whole, or of the part of one that is there.
 fn body(response: &str) -> &str {
@@ -25,7 +13,7 @@ fn body(response: &str) -> &str {
 
 /// The data of all messages in the history of a channel.
 fn history(server: &mut Server, channel: &str) -> Vec<String> {
-    let request = format!("GET /poll/{channel} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let request = get(&format!("/poll/{channel}"));
     let (_, response) = server.ask(Access::Trusted, &request);
     let batch: serde_json::Value = serde_json::from_str(body(&response)).unwrap();
     let messages = batch["messages"].as_array().unwrap().iter();
@@ -49,7 +37,7 @@ fn resume_all(server: &mut Server) -> Vec<(ConnId, String)> {
 #[test]
 fn line_is_published_when_its_end_arrives() {
     let mut server = Server::new(&Config::default());
-    let (id, response) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
+    let (id, response) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
     assert_eq!(response, "");
     for (piece, expected) in [
         ("on", &[][..]),
@@ -62,7 +50,7 @@ fn line_is_published_when_its_end_arrives() {
         assert_eq!(history(&mut server, "a"), expected, "{piece:?}");
     }
     assert_eq!(server.engine.stats().lines, 3);
-    let response = server.ask_again(id, &(chunk("st") + LAST));
+    let response = server.ask_again(id, &(chunk("st") + LAST_CHUNK));
     assert_eq!(status(&response), "200");
     let summary: serde_json::Value = serde_json::from_str(body(&response)).unwrap();
     assert_eq!(summary["published"], 4);
@@ -77,14 +65,14 @@ fn line_is_published_when_its_end_arrives() {
 fn acknowledgements_come_line_by_line() {
     let mut server = Server::new(&Config::default());
     let target = "/publish/a?lines=1&ack=1";
-    let (id, response) = server.ask(Access::Trusted, &head(target, ""));
+    let (id, response) = server.ask(Access::Trusted, &chunked(target, ""));
     assert_eq!(status(&response), "200");
     assert!(response.contains("Content-Type: application/x-ndjson\r\n"));
     assert!(response.contains("Connection: close\r\n") && body(&response).is_empty());
     let response = server.ask_again(id, chunk("1\n\n2\n3"));
     let acknowledged: Vec<&str> = response.matches("\"subscribers\":0}\n").collect();
     assert_eq!(acknowledged.len(), 2, "{response}");
-    let response = server.ask_again(id, LAST);
+    let response = server.ask_again(id, LAST_CHUNK);
     let (last, rest) = response.split_once("\"subscribers\":0}\n").unwrap();
     let last_id = last.split('"').nth(3).unwrap();
     let summary = format!("{{\"published\":3,\"last\":\"{last_id}\"}}\n");
@@ -111,7 +99,7 @@ proptest! {
                 let (first, second) = body.split_at(body.char_indices().nth(5).map_or(0, |c| c.0));
                 let chunks = [first, second].into_iter().filter(|part| !part.is_empty());
                 let chunks: String = chunks.map(chunk).collect();
-                (head("/publish/a?lines=1", ""), chunks + LAST)
+                (chunked("/publish/a?lines=1", ""), chunks + LAST_CHUNK)
             }
             false => {
                 let length = body.len();
@@ -152,13 +140,13 @@ proptest! {
 fn content_type_says_what_lines_are() {
     let mut server = Server::new(&Config::default());
     let json = "Content-Type: application/json\r\n";
-    let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", json));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", json));
     server.ask_again(id, chunk("{\"a\":1}\r\n \n\t\"x\" \n"));
-    let response = server.ask_again(id, LAST);
+    let response = server.ask_again(id, LAST_CHUNK);
     assert_eq!(status(&response), "200");
     assert_eq!(history(&mut server, "a"), ["{\"a\":1}", "x"]);
     // UTF-8 that is split, and bytes that are none.
-    let (id, _) = server.ask(Access::Trusted, &head("/publish/b?lines=1", ""));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish/b?lines=1", ""));
     server.ask_again(id, b"1\r\n\xc3\r\n");
     server.ask_again(id, b"3\r\n\xa4\n\xff\r\n");
     server.ask_again(id, b"1\r\n\n\r\n0\r\n\r\n");
@@ -168,11 +156,14 @@ fn content_type_says_what_lines_are() {
 #[test]
 fn lines_of_a_batch_name_their_channels() {
     let mut server = Server::new(&Config::default());
-    let (id, _) = server.ask(Access::Trusted, &head("/publish?lines=1&end=1", ""));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish?lines=1&end=1", ""));
     server.ask_again(id, chunk("\u{feff}{\"channel\":\"a\",\"data\":1}\n"));
     assert_eq!(history(&mut server, "a"), ["1"]);
     server.ask_again(id, chunk("{\"channel\":\"b\",\"data\":2,\"end\":true}\n\n"));
-    let response = server.ask_again(id, &(chunk("{\"channel\":\"c\",\"data\":3}\n") + LAST));
+    let response = server.ask_again(
+        id,
+        &(chunk("{\"channel\":\"c\",\"data\":3}\n") + LAST_CHUNK),
+    );
     assert!(response.contains("\"published\":3"), "{response}");
     let hub = server.engine.hub();
     let ended = |name| hub.channel(hub.find(name).unwrap()).has_ended();
@@ -202,7 +193,7 @@ fn bad_line_ends_the_request_and_what_came_before_stays() {
             let mut server = Server::new(&Config::default());
             let fields = format!("Content-Type: {kind}\r\n");
             let target = format!("{target}?lines=1{ack}");
-            let (id, mut response) = server.ask(Access::Trusted, &head(&target, &fields));
+            let (id, mut response) = server.ask(Access::Trusted, &chunked(&target, &fields));
             response += &server.ask_again(id, chunk(&format!("{good}\n\n{good}\n")));
             response += &server.ask_again(id, chunk(&format!("{bad}\n{good}\n")));
             assert_eq!(history(&mut server, "a"), ["1", "1"]);
@@ -227,7 +218,7 @@ fn line_is_as_long_as_a_body_may_be() {
     let (fits, too_long) = ("x".repeat(100), "x".repeat(101));
     let mut server = Server::new(&config);
     for end in ["\n", "\r\n"] {
-        let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
+        let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
         // Longer together than a body may be.
         for _ in 0..3 {
             assert_eq!(server.ask_again(id, chunk(&fits)), "");
@@ -239,7 +230,7 @@ fn line_is_as_long_as_a_body_may_be() {
         assert!(response.contains("line 5: "), "{response}");
         assert!(response.contains("\"published\":4}"), "{response}");
     }
-    let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
     let response = server.ask_again(id, chunk(&format!("{too_long}\n")));
     assert_eq!(status(&response), "413");
 }
@@ -248,8 +239,8 @@ fn line_is_as_long_as_a_body_may_be() {
 fn whole_retry_with_a_key_is_harmless() {
     let mut server = Server::new(&Config::default());
     let key = "Idempotency-Key: K\r\n";
-    let body = chunk("1\n\n2\n3") + LAST;
-    let request = head("/publish/a?lines=1&end=1", key) + &body;
+    let body = chunk("1\n\n2\n3") + LAST_CHUNK;
+    let request = chunked("/publish/a?lines=1&end=1", key) + &body;
     let (_, first) = server.ask(Access::Trusted, &request);
     assert!(first.contains("\"published\":3"), "{first}");
     // The first attempt broke off.
@@ -271,7 +262,7 @@ fn whole_retry_with_a_key_is_harmless() {
 #[test]
 fn end_comes_after_the_last_line() {
     let mut server = Server::new(&Config::default());
-    let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1&end=1", ""));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1&end=1", ""));
     server.ask_again(id, chunk("1\n2\n"));
     let has_ended = |server: &Server| {
         let hub = server.engine.hub();
@@ -279,11 +270,11 @@ fn end_comes_after_the_last_line() {
             .is_some_and(|channel| hub.channel(channel).has_ended())
     };
     assert!(!has_ended(&server));
-    server.ask_again(id, LAST);
+    server.ask_again(id, LAST_CHUNK);
     assert!(has_ended(&server));
     // Not after a line that is refused, nor where the client breaks off.
     for broken in ["x\r\n", ""] {
-        let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1&end=1", ""));
+        let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1&end=1", ""));
         server.ask_again(id, chunk("1\n2"));
         assert!(!has_ended(&server));
         server.ask_again(id, broken);
@@ -311,7 +302,7 @@ fn end_comes_after_the_last_line() {
 fn body_timeout_counts_between_lines() {
     let mut server = Server::new(&Config::default());
     let timeout_ms = crate::base::time::millis(Config::default().body_timeout);
-    let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
     for _ in 0..5 {
         server.pass(timeout_ms - 100);
         assert_eq!(server.ask_again(id, chunk("x\n")), "");
@@ -329,8 +320,8 @@ fn body_timeout_counts_between_lines() {
 #[test]
 fn drain_ends_requests_by_lines() {
     let mut server = Server::new(&Config::default());
-    let (busy, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
-    let (quiet, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1&ack=1", ""));
+    let (busy, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
+    let (quiet, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1&ack=1", ""));
     server.ask_again(busy, chunk("1\n"));
     server.engine.begin_drain();
     let response = server.ask_again(busy, chunk("2\n"));
@@ -346,7 +337,7 @@ fn drain_ends_requests_by_lines() {
 #[test]
 fn rights_are_judged_while_lines_come() {
     let publish = |token: &str| {
-        head(
+        chunked(
             "/publish/a?lines=1",
             &format!("Authorization: Bearer {token}\r\n"),
         )
@@ -397,7 +388,7 @@ fn rights_are_judged_while_lines_come() {
     assert_eq!(server.ask_again(other, chunk("4\n")), "");
 
     // A line of a batch is judged by itself.
-    let request = head(
+    let request = chunked(
         "/publish?lines=1",
         &format!("Authorization: Bearer {ann}\r\n"),
     );
@@ -415,7 +406,7 @@ fn rights_are_judged_while_lines_come() {
 #[test]
 fn many_lines_take_turns() {
     let mut server = Server::new(&Config::default());
-    let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
     let empty = chunk(&"\n".repeat(60_000));
     for _ in 0..17 {
         assert_eq!(server.ask_again(id, &empty), "");
@@ -436,7 +427,7 @@ fn many_lines_take_turns() {
         0,
         "the head alone is kept"
     );
-    let response = server.ask_again(id, LAST);
+    let response = server.ask_again(id, LAST_CHUNK);
     assert!(response.ends_with("{\"published\":0}"), "{response}");
 }
 
@@ -444,9 +435,9 @@ fn many_lines_take_turns() {
 fn request_behind_lines_is_served_after_them() {
     let mut server = Server::new(&Config::default());
     let lines = "x\n".repeat(5_000);
-    let request = head("/publish/a?lines=1", "") + &chunk(&lines) + LAST;
-    let next = "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n";
-    let (id, mut response) = server.ask(Access::Trusted, &(request + next));
+    let request = chunked("/publish/a?lines=1", "") + &chunk(&lines) + LAST_CHUNK;
+    let next = get("/healthz");
+    let (id, mut response) = server.ask(Access::Trusted, &(request + &next));
     assert_eq!(response, "");
     for (deferred, more) in resume_all(&mut server) {
         assert_eq!(deferred, id);
@@ -459,7 +450,7 @@ fn request_behind_lines_is_served_after_them() {
 #[test]
 fn malformed_body_ends_the_request_after_its_lines() {
     let mut server = Server::new(&Config::default());
-    let (id, _) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
+    let (id, _) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
     let response = server.ask_again(id, &(chunk("1\n2\n3") + "x\r\n"));
     assert_eq!(status(&response), "400");
     assert!(response.contains("\"published\":2}"), "{response}");
@@ -469,7 +460,7 @@ fn malformed_body_ends_the_request_after_its_lines() {
 #[test]
 fn forms_of_the_request() {
     let mut server = Server::new(&Config::default());
-    let expect = head("/publish/a?lines=1&ack=1", "Expect: 100-continue\r\n");
+    let expect = chunked("/publish/a?lines=1&ack=1", "Expect: 100-continue\r\n");
     let (id, response) = server.ask(Access::Trusted, &expect);
     assert!(
         response.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"),
@@ -489,11 +480,11 @@ fn forms_of_the_request() {
         "/publish/a?lines=1&ack=x",
         "/publish/a?lines=1&end=",
     ] {
-        let (_, response) = server.ask(Access::Trusted, &head(target, ""));
+        let (_, response) = server.ask(Access::Trusted, &chunked(target, ""));
         assert_eq!(status(&response), "400");
     }
     // As for every publish: refused before its body is there.
-    let coded = head("/publish/a?lines=1", "Content-Encoding: gzip\r\n");
+    let coded = chunked("/publish/a?lines=1", "Content-Encoding: gzip\r\n");
     let (_, response) = server.ask(Access::Trusted, &coded);
     assert_eq!(status(&response), "415");
     assert_eq!(history(&mut server, "a"), ["1", "2"]);
@@ -509,7 +500,7 @@ fn buffers_of_lines_are_counted_and_limited() {
     let part = chunk(&"x".repeat(8 << 10));
     let mut refused = 0;
     for _ in 0..12 {
-        let (id, response) = server.ask(Access::Trusted, &head("/publish/a?lines=1", ""));
+        let (id, response) = server.ask(Access::Trusted, &chunked("/publish/a?lines=1", ""));
         let response = match status(&response) {
             "none" => server.ask_again(id, &part),
             _ => response,

@@ -1,6 +1,6 @@
 //! Paced streams: when they are written to, and what they are sent then.
 
-use super::support::{Server, status};
+use super::support::{Server, get, status};
 use crate::config::{Config, Policy};
 use crate::engine::{Access, ConnId};
 
@@ -9,7 +9,7 @@ const ROUNDING_MS: u64 = 20;
 
 /// Opens a stream, and returns it and what it was sent.
 fn open(server: &mut Server, target: &str) -> (ConnId, String) {
-    let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let request = get(target);
     let (id, response) = server.ask(Access::Trusted, &request);
     assert_eq!(server.writes(id), 1);
     (id, response)
@@ -176,7 +176,7 @@ fn paced_stream_ends_in_its_pause() {
 fn pace_is_one_to_60_000_milliseconds_of_a_stream() {
     let mut server = Server::new(&Config::default());
     let mut answer = |target: &str| {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        let request = get(target);
         let (_, response) = server.ask(Access::Trusted, &request);
         status(&response).to_owned()
     };

@@ -1,6 +1,6 @@
 //! Parked connections after a change of rights.
 
-use super::support::{Server, config, other_rules, status, token};
+use super::support::{Server, config, get, other_rules, status, token};
 use crate::config::{Config, Policy, Subscribe};
 use crate::engine::Access::{self, Guarded, Public, Trusted};
 
@@ -152,8 +152,8 @@ fn change_during_a_review_is_judged_by_what_was_before_both() {
     let mut closed = first.clone();
     closed.policies[0].subscribe = Some(Subscribe::Nobody);
     let mut server = Server::new(&first);
-    let request = "GET /sse/open/a HTTP/1.1\r\nHost: h\r\n\r\n";
-    let (id, _) = server.ask(Public, request);
+    let request = get("/sse/open/a");
+    let (id, _) = server.ask(Public, &request);
     server.engine.reconfigure(&closed);
     server.engine.reconfigure(&first);
     for _ in 0..20 {

@@ -202,10 +202,7 @@ impl Server {
 
     /// Publishes a text.
     pub(super) fn publish(&mut self, channel: &str, text: &str) {
-        let request = format!(
-            "POST /publish/{channel} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{text}",
-            text.len()
-        );
+        let request = post(&format!("/publish/{channel}"), "", text);
         let (_, response) = self.ask(Access::Trusted, &request);
         assert_eq!(status(&response), "200", "{response}");
     }
@@ -221,3 +218,63 @@ impl Server {
 pub(super) fn status(response: &str) -> &str {
     response.split(' ').nth(1).unwrap_or("none")
 }
+
+/// The status codes of responses, one behind another.
+pub(super) fn statuses(responses: &str) -> Vec<&str> {
+    let responses = responses.split("HTTP/1.1 ").skip(1);
+    responses.map(|response| &response[..3]).collect()
+}
+
+/// A GET request.
+pub(super) fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")
+}
+
+/// A POST request; `fields` are whole lines.
+pub(super) fn post(target: &str, fields: &str, body: &str) -> String {
+    let length = body.len();
+    format!("POST {target} HTTP/1.1\r\nHost: h\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
+}
+
+/// The handshake of a WebSocket.
+pub(super) fn handshake(target: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+}
+
+/// Opens a WebSocket.
+pub(super) fn socket(server: &mut Server, target: &str) -> ConnId {
+    let (id, response) = server.ask(Access::Trusted, &handshake(target));
+    assert_eq!(status(&response), "101");
+    id
+}
+
+/// A text frame of a client, whose mask changes nothing.
+pub(super) fn frame(payload: &str) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match payload.len() {
+        length @ ..126 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload.as_bytes());
+    frame
+}
+
+/// The head of a POST request whose body comes in chunks; `fields` are whole lines.
+pub(super) fn chunked(target: &str, fields: &str) -> String {
+    format!("POST {target} HTTP/1.1\r\nHost: h\r\n{fields}Transfer-Encoding: chunked\r\n\r\n")
+}
+
+/// A chunk of a body.
+pub(super) fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+/// The end of a body in chunks.
+pub(super) const LAST_CHUNK: &str = "0\r\n\r\n";
