@@ -1,8 +1,9 @@
-//! The old side: a thread that starts the new process, introduces itself, and waits until it is
-//! ready.
+//! The side of the old process: a thread that starts the new process, sends the hello, and waits
+//! until the new process is ready.
 //!
-//! Owns the new process: unless everything was handed over to it, it is killed and awaited, and the
-//! log says why. The thread does what may block, so that the old process serves on meanwhile.
+//! Owns the new process: unless everything was handed over to it, the thread kills it, waits for
+//! its end, and logs the reason. A thread does this because it may block, while the reactor of the
+//! old process continues to serve.
 
 use std::convert::Infallible;
 use std::mem;
@@ -18,7 +19,7 @@ use super::failure::Failure;
 use super::message::{Hello, Message, Ready};
 use super::program::Program;
 
-/// How long the end of a process that has failed may take.
+/// The longest wait for the end of a new process that has failed.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An upgrade that is under way. Dropping it ends the new process.
@@ -28,7 +29,7 @@ pub(crate) struct Attempt {
     until: Instant,
     news: Receiver<Result<Started, Failure>>,
     end: Sender<Failure>,
-    /// Nothing comes here: it is closed when the thread has ended.
+    /// No message comes through it. It is closed when the thread has ended.
     ended: Receiver<Infallible>,
 }
 
@@ -51,8 +52,8 @@ pub(crate) struct Started {
 }
 
 impl Attempt {
-    /// Starts a program and says hello, with the descriptors that go with it. `bell` is rung when
-    /// there is news.
+    /// Starts a program and sends it the hello with its descriptors. `bell` is rung when
+    /// [`Attempt::news`] has a result.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl Attempt {
         let run = move || {
             let _is_running: Sender<Infallible> = is_running;
             let mut child = None;
-            // If nobody hears it, the attempt is over.
+            // Sending fails if the attempt was dropped; then no one needs the result.
             let _ = to_reactor.send(starting.run(socket, &mut child));
             bell();
             let failure = ends.recv();
@@ -99,12 +100,12 @@ impl Attempt {
         })
     }
 
-    /// Whether the new process is ready, once that is known.
+    /// The result of the start, once it is known: the new process is ready, or has failed.
     pub(crate) fn news(&self) -> Option<Result<Started, Failure>> {
         self.news.try_recv().ok()
     }
 
-    /// The end of its time.
+    /// The deadline of the upgrade.
     pub(crate) fn until(&self) -> Instant {
         self.until
     }
@@ -117,29 +118,29 @@ impl Attempt {
     /// Ends the new process, and logs why.
     pub(crate) fn fail(self, failure: Failure) -> Ending {
         self.channel.close();
-        // The thread takes one.
+        // The thread waits for one failure, and logs it.
         let _ = self.end.send(failure);
         Ending(self.ended)
     }
 
-    /// Ends a new process that was told to serve and has ended, or is about to.
+    /// Ends a new process that was sent `Go` and then failed.
     pub(crate) fn lose(self) {
         self.channel.close();
-        // The thread ends the process, and has nothing to log.
+        // Without a failure the thread ends the process and logs nothing.
         drop(self.end);
         Ending(self.ended).wait();
     }
 
-    /// Lets the new process go on by itself: it serves, and hears that this one has said so to whom
-    /// it concerns.
+    /// Leaves the new process running: it serves, and this process has reported that to the service
+    /// manager.
     pub(crate) fn succeed(self) {
         self.channel.close();
-        // The thread waits for what never comes, until this process ends.
+        // The thread waits for a failure that never comes, so the process is not killed.
         mem::forget(self.end);
     }
 }
 
-/// What the thread begins with.
+/// The arguments of the thread.
 struct Starting {
     program: Program,
     channel: Channel,
@@ -172,7 +173,7 @@ impl Starting {
         let descriptors = self.descriptors.iter().map(AsFd::as_fd);
         let said = self.channel.send(&hello, &[], waiting);
         let said = said.and_then(|()| self.channel.send_descriptors(descriptors, waiting));
-        // One that has ended may have said why.
+        // A process that ends may have sent `Refused` with its reason before.
         if let Err(fault) = said
             && !matches!(fault, Fault::Ended)
         {
@@ -186,9 +187,9 @@ impl Starting {
     }
 }
 
-/// Ends the new process, and says how it ended.
+/// Ends the new process, and returns how it ended.
 fn end_child(mut child: Child) -> String {
-    // It fails if the process has ended by itself.
+    // Killing fails if the process has ended by itself.
     let _ = child.kill();
     match child.wait() {
         Ok(status) => status.to_string(),
@@ -207,7 +208,7 @@ fn report_with(failure: &Failure, status: Option<String>) {
     }
 }
 
-/// Logs why an upgrade did not even begin.
+/// Logs why an upgrade failed before a process was started.
 pub(crate) fn report(failure: &Failure) {
     report_with(failure, None);
 }

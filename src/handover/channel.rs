@@ -25,13 +25,14 @@ pub(crate) const MAX_DESCRIPTORS: usize = 253;
 /// The longest message.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
-/// How often something else can be done while a call waits.
+/// The interval at which a waiting call runs [`Waiting::meanwhile`].
 const SLICE: Duration = Duration::from_millis(50);
 
-/// How long a packet waits when too many descriptors are on their way.
+/// The pause before a packet is sent again, after the kernel refused it because too many
+/// descriptors are in transit.
 const CROWDED: Duration = Duration::from_millis(1);
 
-/// Why something could not be said or heard.
+/// The reason for which a message could not be sent or received.
 #[derive(Debug, Error)]
 pub(crate) enum Fault {
     /// The other process has closed its end.
@@ -40,18 +41,18 @@ pub(crate) enum Fault {
     /// The time is up.
     #[error("the time is up")]
     TimedOut,
-    /// This process is to do something else.
+    /// `Waiting::meanwhile` asked to stop waiting.
     #[error("it is given up")]
     GivenUp,
-    /// What came is no message.
+    /// The packet is not a message.
     #[error("a message cannot be read: {0}")]
     Unreadable(String),
     /// Another message was expected.
     #[error("{found} came instead of {expected}")]
     Unexpected {
-        /// What came.
+        /// The message that came.
         found: &'static str,
-        /// What should have come.
+        /// The message that was expected.
         expected: &'static str,
     },
     /// A system call failed.
@@ -68,7 +69,7 @@ impl From<Errno> for Fault {
     }
 }
 
-/// How long a call may wait, and what is done meanwhile.
+/// The deadline of a call that waits, and what it does in the meantime.
 pub(crate) struct Waiting<'a> {
     pub(crate) until: Instant,
     /// Called every 50 ms. Returns whether to wait on.
@@ -76,7 +77,7 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Waits until then and does nothing meanwhile.
+    /// Waits until a deadline, without doing anything else.
     pub(crate) fn until<T>(until: Instant, call: impl FnOnce(&mut Waiting<'_>) -> T) -> T {
         call(&mut Waiting {
             until,
@@ -95,7 +96,7 @@ impl Waiting<'_> {
     }
 }
 
-/// One end.
+/// One end of the socket.
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
@@ -109,7 +110,7 @@ impl Channel {
         Ok((Channel { socket }, other))
     }
 
-    /// The end that another process has made.
+    /// The end that the other process created and passed to this one.
     ///
     /// # Errors
     ///
@@ -125,31 +126,31 @@ impl Channel {
         }
     }
 
-    /// The same end once more.
+    /// A duplicate of this end.
     pub(super) fn try_clone(&self) -> io::Result<Channel> {
         let socket = self.socket.try_clone()?;
         Ok(Channel { socket })
     }
 
-    /// What to watch, to know when the other process has closed its end.
+    /// The descriptor, to be watched for the other process closing its end.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.socket
     }
 
-    /// Ends the conversation, whoever has the same end.
+    /// Shuts the socket down in both directions, for all duplicates of this end.
     pub(super) fn close(&self) {
         // It fails only if it is closed already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
-    /// From here on the other process cannot say anything: it finds that this end is closed. What
-    /// it has said can still be received, and this process can still say something.
+    /// Stops receiving: the other process cannot send any more. Messages that it has sent can still
+    /// be received, and this process can still send.
     pub(super) fn close_to_words(&self) {
         // It fails only if it is closed already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }
 
-    /// Says something.
+    /// Sends a message with its descriptors.
     ///
     /// # Errors
     ///
@@ -180,7 +181,7 @@ impl Channel {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT, waiting)?,
-                // The other process has not taken enough of those that are on their way.
+                // The other process has not received enough of the descriptors in transit.
                 Err(Errno::TOOMANYREFS) => {
                     thread::sleep(CROWDED);
                     waiting.go_on()?;
@@ -190,7 +191,7 @@ impl Channel {
         }
     }
 
-    /// Hears the next message, and takes its descriptors.
+    /// Receives the next message and its descriptors.
     ///
     /// # Errors
     ///
@@ -227,8 +228,8 @@ impl Channel {
                     let message = message.map_err(|error| Fault::Unreadable(error.to_string()))?;
                     return Ok((message, descriptors));
                 }
-                // The other end was closed with packets in it: said once, and behind it what that
-                // has sent.
+                // The other end was closed with unread packets in it. The error is reported once;
+                // packets that the other process had sent follow it.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN, waiting)?,
                 Err(errno) => return Err(errno.into()),
@@ -236,8 +237,8 @@ impl Channel {
         }
     }
 
-    /// Sends descriptors in packets as large as may be. The other process has to take them
-    /// meanwhile.
+    /// Sends descriptors, as many per packet as the kernel allows. The other process has to receive
+    /// them at the same time.
     ///
     /// # Errors
     ///
@@ -260,7 +261,7 @@ impl Channel {
         }
     }
 
-    /// Takes so many descriptors, each by `take`.
+    /// Receives `count` descriptors and passes each to `take`.
     ///
     /// # Errors
     ///
@@ -303,7 +304,7 @@ impl AsFd for Channel {
 }
 
 impl Message {
-    /// The fault that it came instead of another one.
+    /// The fault that this message came instead of the expected one.
     pub(crate) fn instead_of(&self, expected: &'static str) -> Fault {
         Fault::Unexpected {
             found: self.name(),

@@ -1,4 +1,4 @@
-//! Why an upgrade fails.
+//! The reasons for which an upgrade fails.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(crate) enum Failure {
         /// The error of the system.
         error: io::Error,
     },
-    /// The new process has said why it cannot take over.
+    /// The new process refused to take over, with this reason.
     #[error("the new process refuses: {0}")]
     Refused(String),
     /// The new process broke off, or did not answer in time.
@@ -37,7 +37,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// By what it is counted.
+    /// The label under which metrics count it.
     pub(crate) fn result(&self) -> UpgradeResult {
         match self {
             Failure::Refused(_) => UpgradeResult::Refused,

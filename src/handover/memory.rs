@@ -1,7 +1,7 @@
 //! The memory in which the state goes from one process to the other.
 //!
-//! Owns its seals: once it is written, neither process can change it, so that what was checked
-//! stays as it is.
+//! Owns its seals: once the state is written, neither process can change it, so that checked bytes
+//! do not change after the check.
 
 use std::fs::File;
 use std::io::{self, Seek};
@@ -21,7 +21,7 @@ pub(crate) fn create() -> io::Result<File> {
     Ok(rustix::fs::memfd_create("encke-state", flags)?.into())
 }
 
-/// Makes it impossible to change it.
+/// Seals it against every change.
 pub(crate) fn seal(memory: &File) -> io::Result<()> {
     Ok(rustix::fs::fcntl_add_seals(memory, SEALS)?)
 }
@@ -30,7 +30,7 @@ pub(crate) fn seal(memory: &File) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// It is not.
+/// It is not sealed, or of another size.
 pub(crate) fn open(memory: OwnedFd, bytes: u64) -> io::Result<File> {
     let mut memory = File::from(memory);
     let seals = rustix::fs::fcntl_get_seals(&memory)?;
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sealed_memory_is_read_and_nothing_else_is() {
+    fn only_sealed_memory_of_the_right_size_is_opened() {
         let mut memory = create().unwrap();
         memory.write_all(b"state").unwrap();
         let again = || memory.try_clone().unwrap().into();

@@ -1,15 +1,14 @@
-//! What the two processes say to each other.
+//! The messages between the two processes.
 //!
-//! Owns the text of messages: JSON, so that a field that a later version adds does not keep an
-//! earlier one from reading the rest. What is not known is an error only where it is a whole
-//! message.
+//! Owns their encoding: JSON, so that an earlier version can read a message to which a later one
+//! has added a field. An unknown field is ignored; an unknown message is an error.
 
 use serde::{Deserialize, Serialize};
 
 /// The formats of the state that this encke can write, and read; the best first.
 pub const FORMATS: &[u32] = &[encke_core::frozen::FORMAT];
 
-/// How far an upgrade is, for a service manager that has to know.
+/// The progress of an upgrade, for the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// It has begun.
@@ -38,7 +37,7 @@ pub(crate) enum Message {
     },
     /// Old to new, with one descriptor: the memory of the state.
     State {
-        /// The bytes of it.
+        /// The size of the state in bytes.
         bytes: u64,
         /// The descriptors that follow.
         descriptors: u64,
@@ -48,15 +47,16 @@ pub(crate) enum Message {
         /// How many come with this packet.
         count: usize,
     },
-    /// New to old: it has everything and waits for `Go`.
+    /// New to old: the new process has received everything and waits for `Go`.
     Taken,
     /// Old to new: from here on the new process serves, and the old one never again.
     Go(Go),
-    /// New to old, after `Go`: it serves.
+    /// New to old, after `Go`: the new process serves.
     Serving,
 }
 
-/// What the old process says first. Descriptors follow: standard input, then those of `opened`.
+/// The first message of the old process. Descriptors follow: standard input, then those of
+/// `opened`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// The version of the old process.
@@ -98,7 +98,7 @@ pub(crate) struct FileId {
     pub(crate) inode: u64,
 }
 
-/// What the new process says when it is ready.
+/// The message of a new process that is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Ready {
     /// The version of the new process.
@@ -107,7 +107,7 @@ pub(crate) struct Ready {
     pub(crate) format: u32,
 }
 
-/// What the old process says last.
+/// The last message of the old process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Go {
     /// Whether the settings are to be read again, because they may have changed since the new

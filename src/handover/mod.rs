@@ -1,8 +1,8 @@
 //! The hand-over of a running server to a new process: an upgrade that no client notices.
 //!
-//! Owns what two processes say to each other, the socket between them, the start of the new
-//! process, and the memory in which the state goes. It knows neither connections nor messages: what
-//! goes along is for the reactor to say.
+//! Owns the messages between the two processes, the socket between them, the start of the new
+//! process, and the memory in which the state is passed. It knows neither connections nor published
+//! messages: the reactor decides what is handed over.
 //!
 //! ```text
 //! old                                     new
@@ -20,24 +20,24 @@
 //! ```
 //!
 //! ```text
-//! message    what is said, as JSON
+//! message    the messages, as JSON
 //! channel    packets with descriptors, and deadlines
-//! memory     the memory of the state, which nobody can change any more
-//! program    what is started, and how
+//! memory     the memory of the state, sealed against changes
+//! program    the program that is started, and its arguments
 //! failure    why an upgrade fails
 //! attempt    the old side: a thread that starts the new process and ends it if anything fails
 //! take_over  the new side
-//! victim     which of the two the kernel ends where memory does not suffice
+//! victim     which of the two processes the kernel kills if memory runs out
 //! ```
 //!
 //! Invariants:
 //! - *Only one of them ever reads a socket*, or standard input, or writes to the directory of
-//!   history. `go` is the moment: whatever happens before, the old process serves on, and the new
-//!   one changes nothing that it shares with it. Whatever happens after, the old process never
+//!   history. The message `go` passes that on. Whatever fails before it, the old process continues
+//!   to serve, and the new one has changed nothing that both share. After it, the old process never
 //!   serves again: if the new one ends before it says `serving`, the old one ends too, with an
 //!   error, so that a service manager starts encke again.
 //! - *Every step has a deadline*, from one budget: `--upgrade-timeout`.
-//! - *Neither side trusts the other's bytes*: what cannot be read ends the attempt.
+//! - *Neither side trusts the other's bytes*: a message that cannot be read ends the attempt.
 
 mod attempt;
 mod channel;

@@ -1,8 +1,8 @@
-//! What an upgrade starts: the program at the path from which this process was started.
+//! The program that an upgrade starts: the one at the path from which this process was started.
 //!
-//! Owns the search for that path. It is looked for at the start, while the program that runs is
-//! still there, and used as it is: where a package manager has put another file there, that one is
-//! run.
+//! Owns the search for that path. The path is determined at the start, while the file of this
+//! process is still there. The upgrade runs the file that is there by then, such as a newer version
+//! that a package manager has installed.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,8 +17,8 @@ use std::process::{Child, Command};
 /// The variable that tells a process that its standard input is the socket of an upgrade.
 pub(super) const VARIABLE: &str = "ENCKE_TAKE_OVER";
 
-/// Variables of the service manager that are for the old process alone: its sockets are handed
-/// over, and the watchdog is told of another process.
+/// Variables of the service manager that only the old process may use: its sockets are handed over,
+/// and the watchdog is told the id of the new process.
 const OF_OLD_PROCESS: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID"];
 
 /// A program and its arguments.
@@ -29,8 +29,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program that runs, at the path by which it was started, and its arguments: `encke` is
-    /// looked for in `PATH`, and a link is kept as it is. Call it at the start.
+    /// The program of this process, by the path with which it was started, and its arguments. A
+    /// bare name is searched in `PATH`; a symbolic link is not resolved. Call it at the start.
     ///
     /// # Errors
     ///
@@ -72,8 +72,8 @@ impl Program {
     }
 }
 
-/// The path by which a program was started that calls itself `name`. `running` is the file that
-/// runs.
+/// The path by which a program was started whose first argument is `name`. `running` is the file of
+/// the process.
 fn find(name: &OsStr, running: &Path, path: Option<&OsStr>) -> PathBuf {
     let here = env::current_dir().unwrap_or_default();
     let candidates: Vec<PathBuf> = match name.as_bytes().contains(&b'/') {
@@ -82,7 +82,7 @@ fn find(name: &OsStr, running: &Path, path: Option<&OsStr>) -> PathBuf {
             .map(|directory| here.join(directory).join(name))
             .collect(),
     };
-    // What it calls itself may be anything.
+    // The first argument may be anything.
     let is_it = |path: &PathBuf| match (fs::metadata(path), fs::metadata(running)) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
         _ => false,

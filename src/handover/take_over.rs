@@ -1,7 +1,7 @@
-//! The new side: a process whose standard input is the socket of an upgrade.
+//! The side of the new process: its standard input is the socket of an upgrade.
 //!
-//! Owns what it is told before it is ready. Everything that it shares with the old process it
-//! leaves as it is until it hears `go`.
+//! Owns all that the new process receives before it is ready. Until it receives `go`, it changes
+//! nothing that it shares with the old process.
 
 use std::env;
 use std::ffi::OsString;
@@ -20,13 +20,14 @@ use super::{memory, program};
 use crate::inherit::inherit;
 use encke_core::config::Address;
 
-/// How much longer than the old process this one waits: by then the old one has ended it.
+/// How much longer than the old process this one waits. By then the old process has killed it, if
+/// it is still there.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long the hello may take, which says how long the rest may.
+/// The longest wait for the hello, which gives the timeout of all the rest.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a server is not taken over. The old process serves on.
+/// The reason for which a server is not taken over. The old process continues to serve.
 #[derive(Debug, Error)]
 #[error("{what}: {detail}")]
 pub struct TakeOverError {
@@ -64,8 +65,8 @@ impl TakeOver {
         env::var_os(program::VARIABLE).is_some_and(|value| !value.is_empty())
     }
 
-    /// Hears what there is to take over, and gives this process the standard input of the old one.
-    /// Call it before anything else reads standard input.
+    /// Receives the hello, and gives this process the standard input of the old one. Call it before
+    /// anything else reads standard input.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl TakeOver {
     pub fn refuse(&self, reason: impl ToString) {
         let reason = reason.to_string();
         let refused = Message::Refused { reason };
-        // The old process finds that this one ends, in any case.
+        // If this is not received, the old process still notices the end of this one.
         let _ = self.wait(|waiting| self.channel.send(&refused, &[], waiting));
     }
 
@@ -154,11 +155,11 @@ impl TakeOver {
         &mut self.opened
     }
 
-    /// Chooses a format that both know.
+    /// Chooses a format that both processes know.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No format is known to both.
     pub(crate) fn format(&self) -> Result<u32, TakeOverError> {
         let known = FORMATS
             .iter()
@@ -174,7 +175,7 @@ impl TakeOver {
         })
     }
 
-    /// Says that this process is ready for a state in a format, and waits for it.
+    /// Reports that this process is ready for a state in a format, and waits for the state.
     ///
     /// # Errors
     ///
@@ -217,11 +218,11 @@ impl TakeOver {
         taken.map_err(|fault| TakeOverError::new("descriptors are not handed over", fault))
     }
 
-    /// Says that everything is taken, and waits for the word to serve.
+    /// Reports that everything was received, and waits for `Go`.
     ///
     /// # Errors
     ///
-    /// It does not come, and cannot come any more.
+    /// `Go` was not received, and cannot come any more.
     pub(crate) fn taken(&self) -> Result<Go, TakeOverError> {
         let hear = |waiting: &mut Waiting<'_>| match self.channel.receive(waiting)?.0 {
             Message::Go(go) => Ok(go),
@@ -232,8 +233,8 @@ impl TakeOver {
             hear(waiting)
         });
         let go = go.or_else(|fault| {
-            // Either the word was sent by now, and the old process has ended by it, or it cannot be
-            // sent: there is no moment at which neither of them serves.
+            // Either `Go` was sent before, and the old process has stopped serving, or it can no
+            // longer be sent. So one of the two processes always serves.
             self.channel.close_to_words();
             Waiting::until(Instant::now(), hear).map_err(|_| fault)
         });
@@ -245,13 +246,13 @@ impl TakeOver {
         if let Some(Err(error)) = self.victim.as_ref().map(Victim::end) {
             log::warn!("cannot set the OOM score back, so that it stays 1000: {error}");
         }
-        // It waits only for a moment, and may have gone.
+        // The old process waits only for a short time, and may have ended.
         let _ = Waiting::until(Instant::now(), |waiting| {
             self.channel.send(&Message::Serving, &[], waiting)
         });
     }
 
-    /// What to watch, to know when the old process has gone.
+    /// The descriptor, to be watched for the end of the old process.
     pub(crate) fn into_fd(self) -> OwnedFd {
         self.channel.into_fd()
     }

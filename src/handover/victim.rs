@@ -1,26 +1,28 @@
-//! Which of the two processes the kernel ends where memory does not suffice for both.
+//! The choice of the process that the kernel kills if memory does not suffice for both.
 //!
-//! Owns the OOM score of the new process: until it is told to serve it is the first to be ended, so
-//! that the old one serves on.
+//! Owns the OOM score of the new process. Until it is to serve it is the first to be killed, so
+//! that the old process continues to serve.
 
 use std::fs;
 use std::io;
 
-/// The score of this process, which any process may raise, and set back to what it was.
+/// The file with the score of this process. Any process may raise its score, and lower it again to
+/// the earlier value.
 const FILE: &str = "/proc/self/oom_score_adj";
 
-/// The highest one.
+/// The highest score.
 const FIRST: &str = "1000";
 
-/// This process is the first to be ended.
+/// The raised score of this process, with which it is the first to be killed.
 #[derive(Debug)]
 pub(super) struct Victim {
-    /// The score as it was; `None` if it was not raised.
+    /// The score before; `None` if it was not raised.
     before: Option<String>,
 }
 
 impl Victim {
-    /// Raises the score. Where the system does not let it, the kernel chooses.
+    /// Raises the score. If the system does not permit that, the kernel chooses between the
+    /// processes.
     pub(super) fn begin() -> Victim {
         let before = fs::read_to_string(FILE).ok();
         let is_raised = |_: &String| fs::write(FILE, FIRST).is_ok();
@@ -29,11 +31,11 @@ impl Victim {
         }
     }
 
-    /// Sets it back.
+    /// Restores the score.
     ///
     /// # Errors
     ///
-    /// The system does not let it: this process stays the first to be ended.
+    /// The system does not permit it: this process stays the first to be killed.
     pub(super) fn end(&self) -> io::Result<()> {
         match &self.before {
             Some(before) => fs::write(FILE, before.trim_end()),

@@ -1,4 +1,4 @@
-//! Damage to a state that no checksum shows, for tests.
+//! Damage to a state whose checksums match all the same, for tests.
 
 use proptest::prelude::*;
 
@@ -23,14 +23,14 @@ pub(crate) fn state_of(values: &[Vec<u8>]) -> Vec<u8> {
     state
 }
 
-/// A damage that no checksum shows.
+/// A change of a state; the checksums are computed again afterwards.
 #[derive(Clone, Debug)]
 pub(crate) enum Damage {
     /// A byte of a value becomes another one.
     Change(prop::sample::Index, prop::sample::Index, u8),
     Insert(prop::sample::Index, prop::sample::Index, u8),
     Remove(prop::sample::Index, prop::sample::Index),
-    /// A value is gone, there twice, or another's place.
+    /// A value is missing, there twice, or swapped with another.
     Drop(prop::sample::Index),
     Repeat(prop::sample::Index),
     Swap(prop::sample::Index, prop::sample::Index),

@@ -1,19 +1,18 @@
 //! The state of a server as bytes, to be handed from one process to the next.
 //!
-//! Owns the number of the format, and how values become records. What the values are is decided
-//! where the state is: each module that has some defines, in a file `frozen`, the structs that are
-//! written, and turns them back into its state.
+//! Owns the number of the format, and how values become records. Each module that has state has a
+//! file `frozen`: it defines the structs that are written, and makes the state of them again.
 //!
 //! A state is a sequence of records ([`crate::base::record`]): a length, a checksum, and one value
-//! in the encoding of postcard 1; or, of a sequence, a byte that says whether more records of it
-//! follow, and many values. There is no other structure: the reader takes the values in the order
-//! in which they were written.
+//! in the encoding of postcard 1. A record of a sequence has many values, behind a byte that says
+//! whether further records of the sequence follow. There is no other structure: the reader takes
+//! the values in the order in which they were written.
 //!
 //! Invariants:
-//! - *Nothing is trusted.* Bytes that are no state of this format give a [`ThawError`]; they never
-//!   panic, and never make a reader allocate more than a few times what was read.
-//! - *A format does not change.* What is written to a state of one number can be read by every
-//!   server that knows the number. Another value, or another order, is another format.
+//! - *Nothing is trusted.* Bytes that are not a state of this format give a [`ThawError`]. They
+//!   cause no panic, and no allocation of more than a few times their own length.
+//! - *A format does not change.* Every server that knows the number of a format can read all states
+//!   with that number. A changed value, or another order of values, is a new format.
 
 mod bytes;
 mod freezer;
@@ -33,8 +32,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 /// The number of the format that this server writes.
 pub const FORMAT: u32 = 2;
 
-/// Bytes of a record that are read at once, so that a length alone allocates no more; and those
-/// with which a record of a sequence ends.
+/// The most bytes of a record that are read at once, so that a false length cannot cause a large
+/// allocation. A record of a sequence is written when it has this many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// The first byte of a record of a sequence: another follows.
@@ -43,10 +42,10 @@ const MORE: u8 = 1;
 /// The first byte of the last record of a sequence.
 const LAST: u8 = 0;
 
-/// The highest count that is taken from a state: it can be counted on for ever.
+/// The highest count that is accepted from a state: counting on from it never overflows.
 const MAX_COUNT: u64 = 1 << 62;
 
-/// A number that goes on being counted.
+/// A counter that continues after the hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count(#[serde(deserialize_with = "count")] pub u64);
 

@@ -47,7 +47,7 @@ fn refuses_bytes_after_the_last_value() {
 }
 
 #[test]
-fn a_length_alone_allocates_little() {
+fn false_length_causes_no_large_allocation() {
     let mut bytes = (1u32 << 30).to_le_bytes().to_vec();
     bytes.extend_from_slice(&[0; 100]);
     let mut thawer = Thawer::new(&bytes[..]);
@@ -120,7 +120,7 @@ proptest! {
 }
 
 #[test]
-fn sequences_are_cut_into_records_of_some_size() {
+fn long_sequence_is_written_as_several_records() {
     let mut freezer = Freezer::new(Vec::new());
     freezer
         .put_all((0..200_000u32).map(|number| number | 1 << 31))
@@ -146,7 +146,7 @@ fn values_without_bytes_are_refused() {
 }
 
 #[test]
-fn counts_that_cannot_be_counted_on_are_refused() {
+fn counts_near_overflow_are_refused() {
     for (value, is_taken) in [(0, true), (MAX_COUNT, true), (MAX_COUNT + 1, false)] {
         let mut freezer = Freezer::new(Vec::new());
         freezer.put(&Count(value)).unwrap();

@@ -59,7 +59,7 @@ fn all_messages() -> Vec<Message> {
 }
 
 #[test]
-fn messages_are_heard_as_they_were_said() {
+fn messages_are_received_as_sent() {
     let (one, other) = pair();
     for message in all_messages() {
         say(&one, &message).unwrap();
@@ -70,7 +70,7 @@ fn messages_are_heard_as_they_were_said() {
 }
 
 #[test]
-fn message_that_is_cut_or_changed_is_none() {
+fn cut_or_changed_message_is_an_error() {
     let (one, other) = pair();
     for message in all_messages() {
         let text = serde_json::to_vec(&message).unwrap();
@@ -100,9 +100,9 @@ fn message_that_is_cut_or_changed_is_none() {
     assert!(matches!(unsayable, Err(Fault::System(_))));
 }
 
-/// A later version may say more.
+/// A later version may add fields.
 #[test]
-fn fields_that_are_not_known_are_passed_over() {
+fn unknown_fields_are_ignored() {
     let (one, other) = pair();
     send_bytes(&one, br#"{"go": {"reload": false, "mood": "good"}}"#);
     assert_eq!(hear(&other).unwrap(), Message::Go(Go { reload: false }));
@@ -148,7 +148,7 @@ fn descriptors_arrive_in_their_order() {
 }
 
 #[test]
-fn descriptors_that_are_not_as_they_should_be_are_refused() {
+fn unexpected_descriptors_are_refused() {
     let null = File::open("/dev/null").unwrap();
     let take = |expected: usize, say: &dyn Fn(&Channel)| {
         let (one, other) = pair();
@@ -195,9 +195,9 @@ fn end_of_the_other_process_is_noticed() {
     assert!(matches!(hear(&other), Err(Fault::Ended)));
 }
 
-/// Also if it has not read what it was told.
+/// Also if it has not read what was sent to it.
 #[test]
-fn last_word_of_the_other_process_is_heard() {
+fn last_message_of_an_ended_process_is_received() {
     let (one, other) = pair();
     say(&one, &Message::Taken).unwrap();
     let refused = Message::Refused {
@@ -210,7 +210,7 @@ fn last_word_of_the_other_process_is_heard() {
 }
 
 #[test]
-fn waiting_ends_in_time_and_when_it_is_given_up() {
+fn wait_ends_at_its_deadline_and_when_meanwhile_stops_it() {
     let (one, _other) = pair();
     let heard = at_once(|waiting| one.receive(waiting));
     assert!(matches!(heard, Err(Fault::TimedOut)));
@@ -224,7 +224,7 @@ fn waiting_ends_in_time_and_when_it_is_given_up() {
     };
     assert!(matches!(one.receive(&mut waiting), Err(Fault::GivenUp)));
     assert_eq!(waits, 3);
-    // Nobody takes it.
+    // The other end does not read.
     let full = loop {
         if let Err(fault) = at_once(|waiting| one.send(&Message::Taken, &[], waiting)) {
             break fault;
@@ -234,7 +234,7 @@ fn waiting_ends_in_time_and_when_it_is_given_up() {
 }
 
 #[test]
-fn other_sockets_are_no_channels() {
+fn socket_of_another_type_is_refused() {
     let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     assert!(Channel::of(stream.into()).is_err());
     assert!(Channel::of(File::open("/dev/null").unwrap().into()).is_err());

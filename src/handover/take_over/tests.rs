@@ -15,7 +15,7 @@ fn hello() -> Hello {
     }
 }
 
-/// What the old side says.
+/// The end of the old process.
 struct Old(Channel);
 
 impl Old {
@@ -32,7 +32,7 @@ impl Old {
     }
 }
 
-/// A new side to which a hello is said, with so many descriptors.
+/// A new process that was sent a hello with these descriptors.
 fn heard(message: Message, descriptors: &[BorrowedFd<'_>]) -> Result<(Old, TakeOver), Fault> {
     let (old, socket) = Channel::pair().unwrap();
     let old = Old(old);
@@ -60,7 +60,7 @@ fn memory(text: &str) -> File {
 }
 
 #[test]
-fn everything_is_said_in_its_order() {
+fn take_over_has_its_order_of_messages() {
     let (old, take_over) = taking_over();
     let format = take_over.format().unwrap();
     assert_eq!(format, FORMATS[0]);
@@ -94,7 +94,7 @@ fn everything_is_said_in_its_order() {
 }
 
 #[test]
-fn sockets_are_told_apart() {
+fn sockets_are_matched_by_what_they_listen_on() {
     let null = File::open("/dev/null").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let here = Listening::Here {
@@ -116,13 +116,13 @@ fn sockets_are_told_apart() {
     assert_eq!(take_over.opened().len(), 1);
     assert_eq!(take_over.opened()[0].0, here);
 
-    // One that is no listening socket.
+    // A socket that does not listen.
     let wrong = [null.as_fd(); 4];
     assert!(heard(Message::Hello(hello), &wrong).is_err());
 }
 
 #[test]
-fn hello_that_is_not_whole_is_refused() {
+fn incomplete_hello_is_refused() {
     let null = File::open("/dev/null").unwrap();
     let hello = || Message::Hello(hello());
     assert!(matches!(heard(hello(), &[]), Err(Fault::TimedOut)));
@@ -133,7 +133,7 @@ fn hello_that_is_not_whole_is_refused() {
 }
 
 #[test]
-fn format_that_is_not_known_is_refused_by_both_names() {
+fn refusal_of_unknown_formats_names_those_of_both() {
     let null = File::open("/dev/null").unwrap();
     let hello = Hello {
         formats: vec![7, 9],
@@ -148,7 +148,7 @@ fn format_that_is_not_known_is_refused_by_both_names() {
 }
 
 #[test]
-fn state_that_is_not_sealed_or_not_whole_is_refused() {
+fn unsealed_or_incomplete_state_is_refused() {
     let unsealed = memory::create().unwrap();
     let good = memory("state");
     let (state, go) = (
@@ -176,7 +176,7 @@ fn state_that_is_not_sealed_or_not_whole_is_refused() {
 }
 
 #[test]
-fn word_to_serve_is_needed() {
+fn process_does_not_serve_without_go() {
     for message in [Message::Taken, Message::Descriptors { count: 0 }] {
         let (old, take_over) = taking_over();
         old.say(message, &[]);
@@ -187,11 +187,11 @@ fn word_to_serve_is_needed() {
     assert!(take_over.taken().is_err());
 }
 
-/// Of a word that comes at the last moment, both processes know whether it counts.
+/// If `Go` comes at the deadline, both processes agree whether it was in time.
 #[test]
-fn word_is_heard_or_cannot_be_said() {
+fn go_at_the_deadline_is_received_or_cannot_be_sent() {
     let go = || Message::Go(Go { reload: true });
-    // It waits in the queue when this side gives up.
+    // `Go` is in the queue when this side gives up.
     let (old, take_over) = taking_over();
     old.say(Message::Descriptors { count: 0 }, &[]);
     old.say(go(), &[]);
