@@ -1,7 +1,7 @@
-//! The state of the loop as it is handed over, and the engine's with it.
+//! The state of the loop, with that of the engine, as it is handed over.
 //!
-//! Owns what is written, in which order. First comes what is needed to watch the sockets, which
-//! arrive while the rest is read.
+//! Owns the values and their order. Those that are needed to watch the sockets come first, because
+//! the sockets arrive while the rest is read.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -24,14 +24,14 @@ use encke_core::message::Draft;
 /// Entries in one record of a list.
 const CHUNK: usize = 512;
 
-/// The beginning: numbers.
+/// The first value: numbers.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Head {
-    /// The moment of the clock of the system at which the engine's began, in nanoseconds.
+    /// The monotonic time at which the clock of the engine began, in nanoseconds.
     pub(super) origin_ns: u64,
-    /// The time that the engine's clock began with.
+    /// The time at which the clock of the engine began.
     pub(super) first_time_ms: u64,
-    /// The moment at which the loop stopped, in nanoseconds.
+    /// The monotonic time at which the loop stopped, in nanoseconds.
     pub(super) stopped_ns: u64,
     /// When accepting resumes after a pause.
     pub(super) paused_until_ms: Option<u64>,
@@ -42,7 +42,8 @@ pub(super) struct Head {
     pub(super) waiting: u64,
 }
 
-/// What is left of standard input: `None` if it was not read, `Some(None)` if it has ended.
+/// Bytes of standard input that were read and not published: `None` if it is not read at all,
+/// `Some(None)` if it has ended.
 pub(crate) type Input = Option<Option<Rest>>;
 
 /// Everything but the engine.
@@ -57,7 +58,7 @@ pub(super) struct State {
 }
 
 impl Head {
-    /// The moment and the time with which the engine's clock began.
+    /// The system's time at which the clock of the engine began, and the engine's time then.
     pub(super) fn clock(&self) -> io::Result<(Instant, Time)> {
         let elapsed = Duration::from_nanos(monotonic_ns()?.saturating_sub(self.origin_ns));
         let started = Instant::now().checked_sub(elapsed);
@@ -79,7 +80,7 @@ pub(super) fn monotonic_ns() -> io::Result<u64> {
     Ok(now.as_nanos() as u64)
 }
 
-/// Reads what comes before the engine.
+/// Reads the values before those of the engine.
 pub(super) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<State, ThawError> {
     let head: Head = state.take()?;
     let records = take_list(state, head.sockets)?;

@@ -1,10 +1,9 @@
-//! The old side of an upgrade: when it begins, what is waited for, and the moment in which
-//! everything is handed over.
+//! The side of the old process in an upgrade: its begin, its waits, and the hand-over itself.
 //!
-//! Owns the order. While the new process starts, everything goes on. Then what takes long comes to
-//! rest: the threads that save history, and the one of standard input. Then, between two ticks, the
-//! loop stops, writes its state, sends it with all descriptors, and says `go`. Nothing of that
-//! changes the state, so that the loop can go on at any point before. It never goes on after that.
+//! Owns the order. While the new process starts, this one serves as before. Then the threads that
+//! save history and the thread of standard input are brought to rest. Then, between two ticks, the
+//! loop stops, writes its state, sends it with all descriptors, and sends `go`. No step before `go`
+//! changes the state, so after a failure the loop continues. After `go` it never continues.
 
 use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,15 +22,15 @@ use encke_core::engine::UpgradeResult;
 /// Bytes of the state that are written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// How long the new process may take to say that it serves. It has everything by then: a longer
-/// silence only says that the machine is busy.
+/// The longest wait for the new process to report that it serves. It has everything by then, so a
+/// longer delay only means that the machine is busy.
 const SERVING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long nobody may be served for an upgrade, once the state is written. Connections take some
-/// microseconds each, so that a process that is not done by then hangs, or the machine does.
+/// The longest time without service, from when the state is written. A connection takes some
+/// microseconds, so a process that is not done by then hangs, or the machine does.
 const PAUSE_LIMIT: Duration = Duration::from_secs(3);
 
-/// Bytes of the state for which a second is added to that.
+/// Bytes of the state for which that time is a second longer.
 const BYTES_A_SECOND: u64 = 100_000_000;
 
 const UNDER_WAY: &str = "upgrade: one is under way already";
@@ -86,13 +85,13 @@ impl Reactor {
         let (hello, descriptors) = self
             .hello()
             .map_err(|error| Failure::System("cannot hand over a descriptor", error))?;
-        // Settings that are read from here on may be others than those of the new process.
+        // If settings are reloaded from here on, the new process may have read older ones.
         self.inbox.take_noted_reload();
         let until = Instant::now() + self.upgrade.timeout;
         Attempt::begin(program, hello, descriptors, until, self.inbox.bell())
     }
 
-    /// What the new process is told first, and standard input and the listening sockets.
+    /// The hello, and its descriptors: standard input and the listening sockets.
     fn hello(&self) -> std::io::Result<(Hello, Vec<OwnedFd>)> {
         let mut descriptors = vec![rustix::stdio::stdin().try_clone_to_owned()?];
         let mut opened = Vec::with_capacity(self.listeners.len());
@@ -129,7 +128,7 @@ impl Reactor {
         if self.upgrade.started.is_none() {
             match attempt.news() {
                 Some(started) => self.upgrade.started = Some(started?),
-                // A program may not even start.
+                // The attempt may fail before there is a process.
                 None if is_late => return late("before it was ready"),
                 None => return Ok(()),
             }
@@ -144,7 +143,7 @@ impl Reactor {
         }
     }
 
-    /// Whether nothing is under way outside the loop. What begins is told to come to rest.
+    /// Whether no other thread is at work. Asks the threads that are to come to rest.
     fn is_still(&mut self) -> bool {
         let saving = self.saving.as_ref();
         if saving.is_some_and(|saving| !saving.has_rested()) {
@@ -164,7 +163,7 @@ impl Reactor {
         is_taken && saving.is_none_or(|saving| saving.is_at_rest())
     }
 
-    /// Hands everything over. The loop stops meanwhile.
+    /// Hands everything over. Nothing is served in the meantime.
     fn hand_over(&mut self) -> Result<(), Failure> {
         let stopped = Instant::now();
         while self.close_next() {}
@@ -200,7 +199,7 @@ impl Reactor {
         let count = self.engine.connection_count();
         let clock = (self.started, self.first_time);
         let (callbacks, inbox) = (&mut self.callbacks, &self.inbox);
-        // The service manager hears that the process lives, and the process hears signals.
+        // Feeds the watchdog of the service manager, and handles signals.
         let mut meanwhile = || {
             callbacks.run_due(time(clock, Instant::now()));
             callbacks.run_readable();
@@ -221,7 +220,7 @@ impl Reactor {
         let sent = channel.send(&state, &[memory.as_fd()], &mut waiting);
         let sent = sent.and_then(|()| channel.send_descriptors(descriptors, &mut waiting));
         match sent {
-            // It may have said why.
+            // The process may have sent the reason before.
             Ok(()) | Err(Fault::Ended) => {}
             Err(fault) => return Err(broken(fault)),
         }
@@ -235,7 +234,7 @@ impl Reactor {
         if self.inbox.is_drain_requested() {
             return Err(Failure::Drained);
         }
-        // Its own deadline is later: until then it hears the word.
+        // The deadline of the new process is later, so it still waits for `Go`.
         if Instant::now() >= until {
             return Err(broken(Fault::TimedOut));
         }
@@ -252,8 +251,8 @@ impl Reactor {
         Ok(())
     }
 
-    /// The new process was told to serve, and has ended. It may have read and written, so that this
-    /// one cannot go on: it ends with an error.
+    /// The new process was sent `Go` and has ended. It may have read from sockets and written to
+    /// them, so this process cannot continue: it ends with an error.
     fn lose(&mut self, started: &Started) {
         self.upgrade.end = Some(End::Lost);
         if let Some(attempt) = self.upgrade.attempt.take() {
@@ -266,7 +265,7 @@ impl Reactor {
         );
     }
 
-    /// The new process serves: this one says so, and ends.
+    /// The new process serves: this one reports it, and ends.
     fn leave(&mut self, started: &Started, count: usize, stopped: Instant) {
         self.upgrade.end = Some(End::HandedOver);
         self.upgrade.notify(Stage::Done { pid: started.pid });
@@ -290,13 +289,13 @@ impl Reactor {
         ];
         for (is_late, signal) in late {
             if is_late {
-                // It fails only if the process has ended.
+                // Sending a signal fails only if the process has ended.
                 let _ = kill_process(pid, signal);
             }
         }
     }
 
-    /// Ends the upgrade that is under way, if there is one. Everything goes on here.
+    /// Ends the upgrade that is under way, if there is one. This process continues to serve.
     pub(super) fn fail_upgrade(&mut self, failure: Failure) {
         let Some(attempt) = self.upgrade.attempt.take() else {
             return;
@@ -319,7 +318,7 @@ impl Reactor {
     }
 }
 
-/// How long the new process may take with a state of so many bytes.
+/// The longest time for which the new process may rebuild a state of this size.
 fn pause_limit(bytes: u64) -> Duration {
     PAUSE_LIMIT + Duration::from_millis(bytes / (BYTES_A_SECOND / 1_000))
 }

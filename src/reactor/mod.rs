@@ -304,12 +304,12 @@ impl Reactor {
         self.serve_events();
         self.run_commands();
         self.accept(now);
-        self.hear_cluster();
+        self.take_cluster_events();
         self.take_messages();
         self.resume_requests();
         self.engine.deliver(DELIVER_BUDGET, &mut self.sockets);
         self.save();
-        self.tell_cluster();
+        self.send_cluster_commands();
         self.engine
             .serve_deadlines(DEADLINE_BUDGET, &mut self.sockets);
         self.engine.release_drained(RELEASE_BUDGET);
@@ -325,7 +325,7 @@ impl Reactor {
         let has_work = self.engine.has_work()
             || self.inbox.has_work()
             || self.can_accept()
-            || self.hears_cluster()
+            || self.has_cluster_events()
             || !self.deferred_reads.is_empty();
         let timeout = match has_work {
             true => Some(Duration::ZERO),

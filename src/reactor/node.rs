@@ -1,6 +1,6 @@
-//! What a tick does for a node of a cluster.
+//! The steps of a tick that only a node of a cluster has.
 //!
-//! Owns these steps of the tick; `sharing` has their state.
+//! Owns their order; `sharing` has their state.
 
 use std::time::Instant;
 
@@ -9,8 +9,8 @@ use crate::inbox::Submitted;
 use encke_core::log::Placed;
 
 impl Reactor {
-    /// Applies what the connections have brought of the log, and answers publishers.
-    pub(super) fn hear_cluster(&mut self) {
+    /// Applies the entries of the log that the lanes have read, and answers publishers.
+    pub(super) fn take_cluster_events(&mut self) {
         let Some(sharing) = &mut self.sharing else {
             return;
         };
@@ -24,8 +24,8 @@ impl Reactor {
         }
     }
 
-    /// Sends what the node has to say.
-    pub(super) fn tell_cluster(&mut self) {
+    /// Gives the lanes the commands of the node.
+    pub(super) fn send_cluster_commands(&mut self) {
         let now = self.engine.now();
         if let Some(sharing) = &mut self.sharing
             && let Some(node) = self.engine.cluster()
@@ -34,8 +34,8 @@ impl Reactor {
         }
     }
 
-    /// Whether the connections have brought something that can be taken.
-    pub(super) fn hears_cluster(&mut self) -> bool {
+    /// Whether the lanes have events that the node can take.
+    pub(super) fn has_cluster_events(&mut self) -> bool {
         match (&self.sharing, self.engine.cluster()) {
             (Some(sharing), Some(node)) => sharing.has_work(node),
             _ => false,
@@ -53,7 +53,7 @@ impl Reactor {
             });
     }
 
-    /// Whether the end waits until the other nodes are told of it.
+    /// Whether the end of the process waits until the other nodes know of it.
     pub(super) fn is_leaving(&mut self) -> bool {
         match (&mut self.sharing, self.engine.cluster()) {
             (Some(sharing), Some(node)) => sharing.is_leaving(node, Instant::now()),

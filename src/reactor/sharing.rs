@@ -1,8 +1,9 @@
-//! The reactor's part in a cluster: it gives the node what the threads have told, and the threads
-//! what the node wants.
+//! The reactor's part in a cluster: it passes the events of the lanes to the node, and the commands
+//! of the node to the lanes.
 //!
-//! Owns the hand-over between the node, which decides everything, and the two lanes, which move
-//! bytes. What was read and has no room in the node yet waits here, and the lane waits for that.
+//! Owns the exchange between the node, which decides everything, and the two lanes, which move
+//! bytes. Entries for which the node has no room wait here. Until they are taken the follow lane
+//! reads no further.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,11 +28,11 @@ const ENTRY_BYTES: usize = 1 << 20;
 /// Commands that are taken from the node in one tick: as many as it has without a reply.
 const COMMAND_BUDGET: usize = 64;
 
-/// How long the end may wait until the other nodes are told that this one leaves. They find out by
-/// themselves, a little later.
+/// The longest time for which the end of the process waits to tell the other nodes that this one
+/// leaves. Without being told they notice it a little later.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The hand-over.
+/// The exchange between a node and its lanes.
 pub(super) struct Sharing {
     redis: Redis,
     /// A command for which the lane had no room.
@@ -42,13 +43,13 @@ pub(super) struct Sharing {
     gathering: Gathering,
     /// Entries that were read, for which the node had no room.
     unread: VecDeque<(EntryId, Arc<[u8]>)>,
-    /// Whether the follow lane has been told where to read from.
+    /// Whether the follow lane knows from which id to read.
     is_following: bool,
-    /// Whether each lane has a connection that the node knows of.
+    /// Whether each lane has a connection that was reported to the node.
     has_publish: bool,
     has_follow: bool,
     is_halt_logged: bool,
-    /// Until when the end waits.
+    /// Until when the end of the process waits.
     leaves_at: Option<Instant>,
 }
 
@@ -68,7 +69,7 @@ impl Sharing {
         }
     }
 
-    /// Gives the node what the threads have told.
+    /// Passes the events of the lanes to the node.
     pub(super) fn take(&mut self, node: &mut Node) {
         for _ in 0..EVENT_BUDGET {
             match self.redis.next_event(Lane::Publish) {
@@ -112,7 +113,8 @@ impl Sharing {
         }
     }
 
-    /// The next entry. What happens to the connection is told in its place between entries.
+    /// The next entry. Events of the connection are passed to the node in their order among
+    /// entries.
     fn next_entry(&mut self, node: &mut Node) -> Option<(EntryId, Arc<[u8]>)> {
         loop {
             if let Some(entry) = self.unread.pop_front() {
@@ -136,7 +138,7 @@ impl Sharing {
         }
     }
 
-    /// Gives the threads what the node wants, at this time.
+    /// Passes the commands of the node to the lanes.
     pub(super) fn give(&mut self, node: &mut Node, now: Time) {
         if node.takes_reset() {
             self.reset(node);
@@ -151,9 +153,9 @@ impl Sharing {
         self.log_halt(node);
     }
 
-    /// Sends the commands of the node. While some have no reply the next ones wait, so that what is
-    /// published meanwhile shares an entry; then they may wait for more ([`Gathering`]). What the node
-    /// has to say at its time does not wait, since the reply may not come.
+    /// Sends the commands of the node. While commands have no reply the next ones wait, so that the
+    /// publishes of that time share an entry; then they may wait for more ([`Gathering`]). Beats and
+    /// other commands that are due at a time do not wait, because the reply may never come.
     fn send(&mut self, node: &mut Node, now: Time) {
         let is_due = node.next_due().is_some_and(|due| due <= now);
         if self.unanswered > 0 && !is_due {
@@ -170,7 +172,7 @@ impl Sharing {
                 break;
             };
             if let Err(command) = self.redis.send(command) {
-                // There is room when the lane tells of replies.
+                // There is room again once the lane reports replies.
                 self.pending = Some(command);
                 break;
             }
@@ -228,7 +230,8 @@ impl Sharing {
         self.redis.broken()
     }
 
-    /// Has the node leave, if it does not yet. Returns whether the end is to wait for that.
+    /// Tells the node to leave, unless it does already. Returns whether the end of the process is
+    /// to wait for that.
     pub(super) fn is_leaving(&mut self, node: &mut Node, now: Instant) -> bool {
         let until = *self.leaves_at.get_or_insert_with(|| {
             node.leave();
@@ -237,7 +240,8 @@ impl Sharing {
         now < until && !node.has_left()
     }
 
-    /// Until when the end waits for the node to have left, if it does.
+    /// Until when the end of the process waits for the node to have left; `None` if it does not
+    /// wait.
     pub(super) fn leaves_at(&self) -> Option<Instant> {
         self.leaves_at
     }

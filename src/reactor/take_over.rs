@@ -1,8 +1,8 @@
-//! The new side of an upgrade: a loop that goes on where that of another process has stopped.
+//! The side of the new process in an upgrade: a loop that continues where that of the old process
+//! stopped.
 //!
-//! Owns the order: everything is rebuilt and checked, then it says that it has taken everything,
-//! then it waits for the word to serve. Until that comes it changes nothing that both processes
-//! share.
+//! Owns the order: everything is rebuilt and checked; the new process reports that it has taken
+//! everything; it waits for `Go`. Until then it changes nothing that both processes share.
 
 use mio::Poll;
 
@@ -19,12 +19,12 @@ use encke_core::config::Config;
 use encke_core::engine::UpgradeResult;
 
 impl Reactor {
-    /// A loop that takes everything over, but for the listening sockets. Returns it with what is
-    /// left of standard input.
+    /// A loop that takes over everything but the listening sockets. Returns it with the bytes of
+    /// standard input that the old process had read and not published.
     ///
     /// # Errors
     ///
-    /// The old process broke off, or what it hands over cannot be taken.
+    /// The old process broke off, or its state or a descriptor cannot be taken over.
     pub(crate) fn take_over(
         poll: Poll,
         mut inbox: Inbox,
@@ -64,24 +64,24 @@ impl Reactor {
         Ok((reactor, state.input))
     }
 
-    /// Whether it is not told to serve yet.
+    /// Whether this process still waits for `Go`.
     pub(crate) fn is_arriving(&self) -> bool {
         self.arrival.is_some()
     }
 
-    /// Calls `run` once the other process has gone, with whether the settings are to be read again.
+    /// Calls `run` once the old process has ended, with whether the settings are to be read again.
     pub(crate) fn when_taken_over(&mut self, run: Box<dyn FnOnce(bool) + Send>) {
         if let Some(arrival) = &mut self.arrival {
             arrival.then = run;
         }
     }
 
-    /// Says that everything is taken, and waits until this process is to serve; nothing where there
-    /// is no other process.
+    /// Reports that everything is taken, and waits for `Go`. Does nothing if there is no old
+    /// process.
     ///
     /// # Errors
     ///
-    /// It is not to: the old process serves on.
+    /// `Go` did not come: the old process continues to serve.
     pub(crate) fn arrive(&mut self) -> Result<(), TakeOverError> {
         let Some(arrival) = &self.arrival else {
             return Ok(());
@@ -97,7 +97,7 @@ impl Reactor {
             then,
         } = *arrival;
         let version = take_over.version().to_owned();
-        // From here on there is no other process to fall back to: nothing below fails for good.
+        // From here on the old process no longer serves, so no failure below may end this one.
         for (opened, fd) in take_over.opened().drain(..) {
             Listener::abandon(&opened, &fd);
         }

@@ -1,8 +1,8 @@
 //! Readers of a cluster's nodes, as publishers, policies and operators see them.
 
-use super::cluster::{ask_log, get, node_with, pair, poll, post, ready};
+use super::cluster::{ask_log, node_with, pair, poll, ready};
 use super::redis::Redis;
-use super::support::{Server, config, status};
+use super::support::{Server, config, get, post, status};
 use crate::config::{Config, Policy};
 use crate::engine::Access;
 use crate::log::cluster::Lane;
