@@ -8,10 +8,10 @@ use super::connection::Connection;
 use super::fault::{Cause, Fault, words};
 use super::wire::Keys;
 
-/// The oldest Redis whose streams can do what is needed.
+/// The oldest Redis whose streams have the needed commands.
 const OLDEST_REDIS: (u32, u32) = (7, 0);
 
-/// The oldest Valkey, which was Redis 7.2 before.
+/// The oldest Valkey; it was made from Redis 7.2.
 const OLDEST_VALKEY: (u32, u32) = (7, 2);
 
 /// The facts that a server tells about itself.
@@ -19,15 +19,15 @@ const OLDEST_VALKEY: (u32, u32) = (7, 2);
 pub(super) struct Facts {
     /// Its name and version: `Redis 7.0.15`.
     pub(super) version: String,
-    /// What it does when its memory is full, unless it refuses to write.
+    /// Its `maxmemory-policy`, if that evicts keys when memory is full.
     pub(super) evicts_by: Option<String>,
 }
 
-/// Asks a server what it is.
+/// Asks a server for its version, its role and its policy.
 ///
 /// # Errors
 ///
-/// It is too old, it is a replica, or it does not allow the question.
+/// It is too old, it is a replica, or this user may not use `INFO`.
 pub(super) fn facts(connection: &mut Connection) -> Result<Facts, Fault> {
     let info = match connection.ask(&cmd("INFO"))? {
         Ok(Value::BulkString(info)) => String::from_utf8_lossy(&info).into_owned(),
@@ -92,8 +92,8 @@ fn parse(version: &str) -> Option<(u32, u32)> {
     Some((parts.next()??, parts.next().flatten().unwrap_or(0)))
 }
 
-/// Commands that this user needs. Each is given so that it changes nothing, and so that its rights
-/// are checked: they are before its arguments are.
+/// Commands that this user needs, with arguments with which they change nothing. Redis checks the
+/// rights of a command before it looks at the arguments.
 fn probes(Keys { log, meta, once }: &Keys, has_replicas: bool) -> Vec<Cmd> {
     let command = |words: &[&str]| {
         let mut command = Cmd::new();
@@ -117,7 +117,7 @@ fn probes(Keys { log, meta, once }: &Keys, has_replicas: bool) -> Vec<Cmd> {
         &["SET", once, "", "XX", "PX", "1"],
         &["TIME"],
         &["SCRIPT", "LOAD", "return 1"],
-        // There is no script of this name.
+        // No script has this name.
         &["EVALSHA", "0000000000000000000000000000000000000000", "0"],
     ];
     let wait = wait.into_iter().filter(|_| has_replicas);
@@ -153,7 +153,7 @@ pub(super) fn rights(connection: &mut Connection, keys: &Keys, waits: bool) -> R
                      that server in --engine"
                 )));
             }
-            // What is wrong with the arguments of a probe is wrong on purpose.
+            // An error about the arguments is expected: they are wrong on purpose.
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! One connection to a server, with a deadline for every answer.
 //!
-//! Owns the deadlines. A connection of which any call has failed is of no use any more: its owner
+//! Owns the deadlines. After a call has failed, the connection cannot be used any more: its owner
 //! drops it.
 
 use std::time::Duration;
@@ -12,14 +12,14 @@ use socket2::TcpKeepalive;
 use super::fault::{Cause, Fault};
 use super::target::{Candidate, Target};
 
-/// How long it may take until a server is connected to and logged in to.
+/// The longest time for connecting to a server and logging in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an answer may take, beyond the time for which a command makes the server wait.
+/// The longest time for an answer, beyond the time for which a command makes the server wait.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// TCP's own probes of a connection on which nothing happens, such as one of a publish lane
-/// without beats.
+/// The keep-alive probes of TCP, for a connection on which nothing is sent, such as that of a
+/// publish lane without beats.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// A connection to a server.
@@ -53,7 +53,7 @@ impl Connection {
         }
     }
 
-    /// Sets how long an answer may take if the server is told to wait for so long.
+    /// Sets the deadline of answers to a command that makes the server wait for this time.
     pub(super) fn wait_for(&self, block: Duration) -> Result<(), Fault> {
         let deadline = block + ANSWER_TIMEOUT;
         self.inner
@@ -68,7 +68,8 @@ impl Connection {
             .map_err(|error| broken(&error))
     }
 
-    /// Takes the next answer. An error of the server that concerns the command alone is within.
+    /// Receives the next answer. An error of the server that concerns only the command is in the
+    /// answer.
     pub(super) fn receive(&mut self) -> Result<Result<Value, RedisError>, Fault> {
         let answer = self.inner.recv_response().and_then(Value::extract_error);
         match answer {
@@ -80,14 +81,14 @@ impl Connection {
         }
     }
 
-    /// Sends a command, and takes its answer.
+    /// Sends a command, and receives its answer.
     pub(super) fn ask(&mut self, command: &Cmd) -> Result<Result<Value, RedisError>, Fault> {
         self.send(&command.get_packed_command())?;
         self.receive()
     }
 }
 
-/// The fault of an error that is one of the connection for sure.
+/// The fault of an error that can only be one of the connection.
 fn broken(error: &RedisError) -> Fault {
     let closed = || Fault::Broken(Cause::Closed, error.to_string());
     Fault::of(error).unwrap_or_else(closed)

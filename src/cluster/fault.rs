@@ -1,7 +1,7 @@
 //! The errors of a connection to Redis, and their meaning.
 //!
-//! Owns the sorting of errors: whether a connection is of no use any more, or the server refuses
-//! and will until somebody changes something.
+//! Owns the classification of errors: a broken connection, which is tried again, or a refusal,
+//! which lasts until an operator changes something.
 
 use std::fmt;
 use std::io;
@@ -10,13 +10,13 @@ use redis::{RedisError, ServerErrorKind, Value};
 
 pub(crate) use encke_core::engine::ReconnectCause as Cause;
 
-/// Why there is no connection, or no longer.
+/// The reason for which there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The connection is of no use: another one may be.
+    /// The connection is broken; a new one may work.
     Broken(Cause, String),
-    /// The server refuses, and will until its settings or those of this process change. The text
-    /// is one line that says what to do.
+    /// The server refuses, until its settings or those of this process change. The text is one line
+    /// that says what to do.
     Refused(String),
 }
 
@@ -34,9 +34,9 @@ impl Fault {
         Fault::Broken(Cause::Unreachable, format!("{at}: {error}"))
     }
 
-    /// The fault of an answer that is none to the command.
+    /// The fault of an answer that does not fit the command.
     pub(super) fn unexpected(command: &str, answer: &Value) -> Fault {
-        // Not the answer: it may be long, and hold messages.
+        // The answer is not in the text: it may be long, and contain messages.
         let kind = match answer {
             Value::Nil => "nil",
             Value::Int(_) => "a number",
@@ -49,8 +49,8 @@ impl Fault {
         Fault::Broken(Cause::Unexpected, text)
     }
 
-    /// The fault of an error of the connection, or one with which the server has answered. `None`:
-    /// the error concerns the command alone.
+    /// The fault of an error of the connection, or of an error that the server has answered.
+    /// `None`: the error concerns only the command.
     pub(super) fn of(error: &RedisError) -> Option<Fault> {
         let broken = |cause, text: &str| Some(Fault::Broken(cause, text.into()));
         match error.kind() {
@@ -78,7 +78,7 @@ impl Fault {
     }
 }
 
-/// The words of an error with which the server has answered, in one line: `NOPERM this user …`.
+/// The text of an error that the server has answered, in one line: `NOPERM this user …`.
 pub(super) fn words(error: &RedisError) -> String {
     let code = error.code().unwrap_or("ERR");
     one_line(&format!("{code} {}", error.detail().unwrap_or_default()))

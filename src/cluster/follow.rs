@@ -1,7 +1,7 @@
-//! The follow lane: reads the log from where the node says, and goes on.
+//! The follow lane: reads the log from the id that the node gives, without end.
 //!
-//! Owns how much is read at a time. Back-pressure is that of its queue: while the reactor has not
-//! taken what was read, nothing more is.
+//! Owns how much is read at a time. Back-pressure comes from its queue: the lane reads nothing more
+//! until the reactor has taken the entries that were read.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -13,19 +13,20 @@ use super::fault::{Fault, words};
 use super::lane::{End, Event, Job, Line, Service};
 use super::wire::{self, Keys};
 
-/// How long the server waits for a new entry before it says that there is none.
+/// The time for which the server waits for a new entry before it answers that there is none.
 const BLOCK: Duration = Duration::from_secs(1);
 
-/// Entries that are read at a time, at most.
+/// The most entries of one read.
 const MAX_COUNT: usize = 64;
 
-/// Entries that are read at first, when it is not known how large they are.
+/// Entries of the first read, when their size is not known.
 const FIRST_COUNT: usize = 4;
 
-/// A read that takes longer than this, with what the server waits, was too large for the connection.
+/// A read that takes longer than this, including the wait of the server, was too large for the
+/// connection.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// Bytes that are read at a time, about, if entries are like those before.
+/// The intended bytes of one read. They are estimated from the entries before.
 const READ_BYTES: usize = 2 << 20;
 
 /// The service of the follow lane.
@@ -50,7 +51,7 @@ impl Service for Follow {
     }
 
     fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End> {
-        // The connection before this one may have ended because it did not bring as many in time.
+        // The connection before this one may have failed because that many did not arrive in time.
         let mut count = std::mem::replace(&mut self.first_count, 1);
         let mut next = Some(line.next_job()?);
         let mut after = None;
@@ -84,8 +85,9 @@ impl Service for Follow {
     }
 }
 
-/// How many entries to read next: as many as [`READ_BYTES`] are likely to have, and not many more
-/// than before, as those were the first that are larger. Fewer, if those before took long.
+/// The number of entries to read next: as many as are likely to have [`READ_BYTES`] together, and
+/// not many more than before, because entries may have become larger. Fewer, if the last read took
+/// long.
 fn next_count(count: usize, sizes: impl ExactSizeIterator<Item = usize>, took: Duration) -> usize {
     if took > SLOW {
         return (count / 2).max(1);

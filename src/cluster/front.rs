@@ -1,7 +1,7 @@
 //! The reactor's side of the lanes.
 //!
-//! Owns the queues to and from both threads, and the rule that what comes from an earlier
-//! connection is dropped. No call blocks.
+//! Owns the queues to and from both threads, and the rule that events of an earlier connection are
+//! dropped. No call blocks.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,13 +24,13 @@ use encke_core::engine::Reconnects;
 use encke_core::log::cluster::{Command, Lane};
 use encke_core::message::EntryId;
 
-/// Jobs that can wait: more than a node has commands without a reply, and a reset.
+/// The capacity of a queue of jobs: more than a node has commands without a reply, and a reset.
 const JOBS: usize = 72;
 
-/// Events of the publish lane that can wait.
+/// The capacity of the queue of events of the publish lane.
 const REPLIES: usize = 64;
 
-/// Events of the follow lane that can wait: each may be as many entries as are read at a time.
+/// The capacity of the queue of events of the follow lane. An event may be all entries of a read.
 const READS: usize = 2;
 
 /// Both lanes of a node.
@@ -47,9 +47,11 @@ pub(crate) struct Redis {
 struct Front {
     jobs: Sender<(u64, Job)>,
     events: Receiver<(u64, Event)>,
-    /// The number of the connection of which events are wanted; `None`: of none that was yet.
+    /// The number of the connection whose events are passed on; `None`: there was no connection
+    /// yet.
     connection: Option<u64>,
-    /// Events up to this connection are not wanted, and the thread is to drop it.
+    /// Events of connections up to this number are dropped, and the thread is to drop the
+    /// connection.
     dropped: Arc<AtomicU64>,
 }
 
@@ -57,7 +59,7 @@ struct Front {
 ///
 /// # Errors
 ///
-/// It refuses, or cannot be reached at present. `Ok` has warnings, each in one line.
+/// The server refuses, or cannot be reached at present. `Ok` has warnings, each in one line.
 pub(crate) fn probe(config: &EngineConfig) -> Result<Vec<String>, Fault> {
     let Some(target) = Target::new(config) else {
         return Ok(Vec::new());
@@ -147,8 +149,8 @@ impl Redis {
         }
     }
 
-    /// Has the publish lane send a command; gives it back if its queue is full. Without a
-    /// connection the command is dropped, as the node knows.
+    /// Gives the publish lane a command to send; gives it back if the queue is full. Without a
+    /// connection the command is dropped, and the node knows that there is none.
     pub(crate) fn send(&mut self, command: Command) -> Result<(), Command> {
         match self.publish.give(Job::Send(command)) {
             Err(Job::Send(command)) => Err(command),
@@ -156,12 +158,14 @@ impl Redis {
         }
     }
 
-    /// Has the follow lane read what comes after an id, from now on. Returns whether it will.
+    /// Makes the follow lane read the entries after an id from now on. Returns whether its queue
+    /// had room.
     pub(crate) fn follow(&mut self, after: EntryId) -> bool {
         self.follow.connection.is_some() && self.follow.give(Job::Follow(after)).is_ok()
     }
 
-    /// Drops both connections, of which nothing is told any more, and has the lanes connect anew.
+    /// Drops both connections and makes the lanes connect again. No further event of the old
+    /// connections is passed on.
     pub(crate) fn reset(&mut self) {
         for front in [&mut self.publish, &mut self.follow] {
             if front.connection.is_some() {
@@ -216,7 +220,7 @@ impl Front {
     fn drop_connection(&mut self) {
         if let Some(connection) = self.connection.take() {
             self.dropped.store(connection, Ordering::Release);
-            // It wakes the thread. If the queue is full, that has jobs, and looks too.
+            // The job wakes the thread. If the queue is full, the thread is awake and looks anyway.
             let _ = self.jobs.try_send((connection, Job::Look));
         }
     }

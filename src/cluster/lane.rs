@@ -1,8 +1,7 @@
 //! The thread of either lane, which connects, serves, and connects again.
 //!
-//! Owns the loop, its pauses, and its lines in the log. The reactor's side numbers nothing: each
-//! connection has a number, which its events and the jobs for it carry, so that what was under way
-//! for an earlier one is dropped on either side.
+//! Owns the loop, its pauses, and its lines in the log. The thread gives each connection a number.
+//! Events and jobs carry it, so that both sides can drop those of an earlier connection.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,16 +21,16 @@ use encke_core::message::EntryId;
 /// All nodes of a cluster wait for the slowest of them when the engine is back.
 const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(400)];
 
-/// A connection that was there for so long was a good one: the next try comes at once.
+/// After a connection that lasted this long, the next try comes without a pause.
 const GOOD: Duration = Duration::from_secs(1);
 
 /// A request of the reactor to a lane.
 pub(super) enum Job {
     /// Sends a command. Publish lane.
     Send(Command),
-    /// Reads what comes after this id. Follow lane.
+    /// Reads the entries after this id. Follow lane.
     Follow(EntryId),
-    /// Looks whether the connection is to be dropped.
+    /// Checks whether the connection is to be dropped.
     Look,
 }
 
@@ -49,11 +48,11 @@ pub(crate) enum Event {
     Read(Vec<(EntryId, Arc<[u8]>)>),
 }
 
-/// Why the service of a connection ends.
+/// The reason for which the service of a connection ends.
 pub(super) enum End {
     /// The reactor's side is gone.
     Stop,
-    /// The connection is of no use.
+    /// The connection is broken, or refused.
     Fault(Fault),
 }
 
@@ -71,7 +70,7 @@ pub(super) struct Line {
     pub(super) jobs: Receiver<(u64, Job)>,
     pub(super) events: Sender<(u64, Event)>,
     pub(super) wake: Box<dyn Fn() + Send>,
-    /// Nothing comes here: it is closed when the reactor's side is gone.
+    /// No message comes through it. It is closed when the reactor's side is gone.
     pub(super) stop: Receiver<Infallible>,
     /// The number of the connection.
     pub(super) connection: u64,
@@ -124,7 +123,7 @@ impl Line {
                 Fault::Broken(cause, _) => cause,
                 Fault::Refused(_) => Cause::Unready,
             };
-            // The time in which it was not connected, such as until a timeout, was no good one.
+            // Only the time as a working connection counts, not the time until a timeout.
             let served = connected.map_or(Duration::ZERO, |at: Instant| at.elapsed());
             let is_told = self.tell(Event::Broken(cause));
             if is_told.is_err() || self.pause(pauses.after(served)).is_err() {
@@ -139,7 +138,7 @@ impl Line {
         service: &mut impl Service,
         on_connected: &mut dyn FnMut(&Line, &str),
     ) -> End {
-        // What is left is for earlier connections.
+        // The jobs in the queue are for earlier connections.
         while self.jobs.try_recv().is_ok() {}
         self.connection += 1;
         let opened = open(&self.target).and_then(|(mut connection, facts)| {
@@ -167,7 +166,7 @@ impl Line {
         }
     }
 
-    /// Tells the reactor, and waits as long as its queue is full.
+    /// Sends an event to the reactor, and waits as long as the queue is full.
     pub(super) fn tell(&self, event: Event) -> Result<(), End> {
         let told = self.events.send((self.connection, event));
         (self.wake)();
@@ -219,8 +218,8 @@ impl Line {
     }
 }
 
-/// The pauses between tries: none, then longer and longer ones, at random, so that all nodes do not
-/// come at once.
+/// The pauses between tries: none at first, then longer and longer ones. They are random, so that
+/// the nodes do not all connect at the same time.
 struct Pauses {
     tries: u32,
     random: fastrand::Rng,
@@ -234,7 +233,7 @@ impl Pauses {
         }
     }
 
-    /// The pause after a try that has led to a connection for so long.
+    /// The pause after a try whose connection lasted this long.
     fn after(&mut self, served: Duration) -> Duration {
         if served >= GOOD {
             self.tries = 0;

@@ -5,8 +5,8 @@
 //! decides anything about the log: the pure [`Node`](encke_core::log::cluster::Node) does.
 //!
 //! Invariants: *Order.* Replies come in the order of the commands, entries in that of the log.
-//! *Bounded.* No queue grows: a lane waits while the reactor has not taken what it has told.
-//! *No leftovers.* Nothing of an earlier connection is told after a later one is.
+//! *Bounded.* No queue grows: a lane waits until the reactor has taken its events.
+//! *No leftovers.* After a new connection is reported, no event of an earlier one is.
 
 mod check;
 mod connection;

@@ -7,18 +7,18 @@ use super::connection::Connection;
 use super::fault::{Cause, Fault};
 use super::target::{Candidate, Target};
 
-/// Finds the master, connects, logs in, and checks what it is.
+/// Finds the master, connects, logs in, and checks its version and rights.
 ///
 /// # Errors
 ///
-/// No server can be reached that is the master, or it refuses. What is wrong with one address is
-/// said only if no other will do.
+/// No server that is the master can be reached, or it refuses. A fault of one address is returned
+/// only if no other address works.
 pub(super) fn open(target: &Target) -> Result<(Connection, Facts), Fault> {
     let mut last = Fault::Broken(Cause::Unreachable, "there is no server".into());
     for candidate in target.candidates()? {
         match open_at(target, &candidate) {
             Ok(opened) => return Ok(opened),
-            // What somebody must change is told rather than what may pass.
+            // A refusal, which an operator must mend, is reported before a fault that may pass.
             Err(_) if matches!(last, Fault::Refused(_)) => {}
             Err(fault) => last = fault,
         }

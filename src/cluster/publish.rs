@@ -2,9 +2,9 @@
 //! the same order.
 //!
 //! Owns pipelining: all commands that wait are sent before the first answer is read. With
-//! `--engine-wait` it also owns the rule that a reply to a publish is given back when so many
-//! replicas have what was written. Replies to what a node says of itself are not held: without them
-//! it would take the server for dead, or no term would be settled.
+//! `--engine-wait` it also owns the rule that a reply to a publish is given back only when that
+//! many replicas have the entry. Replies to beats and other commands of the node itself are not
+//! held back: without them the node would take the server for dead, or no term would be settled.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use encke_core::log::cluster::command::{ONCE, OPEN};
 /// Bytes after which no further command joins those that are sent together.
 const PIPELINE_BYTES: usize = 1 << 20;
 
-/// How long the server waits for replicas before it says how many there are.
+/// The time for which `WAIT` waits for replicas before it answers how many have confirmed.
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The service of the publish lane.
 pub(super) struct Publish {
     pub(super) keys: Keys,
-    /// Replicas that must have what was written.
+    /// The number of replicas that must have an entry.
     pub(super) replicas: u32,
     pub(super) scripts: Option<Scripts>,
     /// Whether the rights of this user were found to be enough.
@@ -99,7 +99,7 @@ impl Service for Publish {
 }
 
 impl Publish {
-    /// Packs the commands that wait. If no reply is held, there is at least one.
+    /// Packs the commands that wait. If no reply is held back, there is at least one.
     fn gather(
         &mut self,
         line: &Line,
@@ -108,7 +108,7 @@ impl Publish {
     ) -> Result<(), End> {
         packed.clear();
         forms.clear();
-        // One large entry is no reason to keep its room.
+        // Gives memory back after an unusually large entry.
         packed.shrink_to(PIPELINE_BYTES);
         let mut next = match self.held.is_empty() {
             true => Some(line.next_job()?),
@@ -132,7 +132,7 @@ impl Publish {
         Ok(())
     }
 
-    /// Takes the answer to `WAIT`.
+    /// Handles the answer to `WAIT`.
     fn has_replicas(&self, connection: &mut Connection) -> Result<bool, Fault> {
         match connection.receive()? {
             Ok(Value::Int(count)) => Ok(count >= i64::from(self.replicas)),
@@ -142,7 +142,7 @@ impl Publish {
     }
 }
 
-/// Has the server learn a script, and returns its name there.
+/// Loads a script into the server, and returns its name there.
 fn load(connection: &mut Connection, script: &str) -> Result<String, Fault> {
     match connection.ask(cmd("SCRIPT").arg("LOAD").arg(script))? {
         Ok(Value::BulkString(name)) => Ok(String::from_utf8_lossy(&name).into_owned()),

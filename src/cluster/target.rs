@@ -1,7 +1,7 @@
 //! The server to connect to: one that is given, or the one that Sentinels name.
 //!
-//! Owns the question to the Sentinels. Every connection asks anew, so that it finds the master of
-//! the moment.
+//! Owns the question to the Sentinels. Every connection asks again, so that it finds the present
+//! master.
 
 use std::cmp::Reverse;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -14,7 +14,7 @@ use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Value};
 use super::fault::{Cause, Fault};
 use encke_core::config::{EngineAddress, EngineConfig};
 
-/// How long a connection to a Sentinel may take, and its answer.
+/// The longest time for connecting to a Sentinel, and for its answer.
 const SENTINEL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where the master is, and how to log in.
@@ -101,13 +101,13 @@ fn resolve(host: &str, port: u16) -> Result<Vec<Candidate>, Fault> {
     }
 }
 
-/// Asks all Sentinels where the master is: one that was cut off names an earlier one. They are asked
-/// at once, so that those that do not answer cost no more than one of them.
+/// Asks all Sentinels where the master is, because one that was cut off may name an earlier master.
+/// They are asked at the same time, so that several that do not answer take no longer than one.
 fn ask_sentinels(sentinels: &[(String, u16)], master: &str) -> Result<Vec<Candidate>, Fault> {
     let answers: Vec<_> = thread::scope(|scope| {
         let ask = |at| scope.spawn(move || ask_sentinel(at, master));
         let asked: Vec<_> = sentinels.iter().map(ask).collect();
-        // What panics is a fault of this program, and so of the whole lane.
+        // A panic is a fault of this program, so it ends the whole lane.
         let answers = asked.into_iter().map(|one| one.join().expect("no panic"));
         answers.collect()
     });

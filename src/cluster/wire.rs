@@ -35,7 +35,7 @@ pub(super) struct Scripts {
     pub(super) once: String,
 }
 
-/// What the answer to a command looks like.
+/// The form of the answer to a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Opened,
@@ -102,11 +102,11 @@ fn call(script: &str, first: &str, second: &str) -> Cmd {
     call
 }
 
-/// What an answer means.
+/// The reply that an answer means.
 ///
 /// # Errors
 ///
-/// It is none to this command, or the connection is of no use any more.
+/// The answer does not fit the command, or the connection is broken.
 pub(super) fn reply(form: Form, answer: Result<Value, RedisError>) -> Result<Reply, Fault> {
     match answer {
         Ok(value) => {
@@ -132,9 +132,9 @@ fn refused(form: Form, error: &RedisError) -> Result<Reply, Fault> {
     let broken = |cause, text: &str| Err(Fault::Broken(cause, text.into()));
     match (error.code(), form) {
         (Some("NOSCRIPT"), _) => broken(Cause::Unexpected, "the engine has forgotten the scripts"),
-        // Another server may have room by the next connection.
+        // By the next connection another server may be the master, with room.
         (Some("OOM"), Form::Opened) => broken(Cause::Unready, "the memory of the engine is full"),
-        // Nor is a right that somebody can give.
+        // An operator may also give a missing right.
         (Some("NOPERM"), Form::Opened) => Err(Fault::Refused(words)),
         (_, Form::Opened) if words.contains("user executing the script can't") => {
             Err(Fault::Refused(words))
@@ -171,8 +171,8 @@ fn opened(parts: &[Value]) -> Option<Reply> {
     }
 }
 
-/// The entries in the answer to `XREAD` of one stream, in order. An entry without the field `b`,
-/// which no node has written, has no bytes.
+/// The entries in the answer to `XREAD` of one stream, in order. An entry without the field `b` was
+/// not written by a node, and counts as empty.
 pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Arc<[u8]>)>, Fault> {
     if answer == Value::Nil {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! Servers that refuse, or are of no use at present.
+//! Servers that refuse, or that cannot be used at present.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -60,7 +60,7 @@ fn missing_rights_are_named() {
     assert_eq!(server.ask(&["DBSIZE"]), Ok(::redis::Value::Int(0)));
     let mut lanes = Lanes::connected(&config);
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
-    // A right that is taken away later is an answer to the command.
+    // A right that is taken away later shows in the answer to the command.
     set(&["encke", "-xadd"]).expect("OK");
     let Reply::Refused(words) = lanes.reply_to(append(term, "a")) else {
         panic!("it is refused");
@@ -119,7 +119,7 @@ fn full_memory_refuses_entries_alone() {
         .ask(&["CONFIG", "SET", "maxmemory", "1"])
         .expect("OK");
     assert_eq!(lanes.reply_to(append(term, "a")), Reply::Full);
-    // A log that cannot be opened is no reason to give up for good.
+    // If the log cannot be opened, the lane tries again.
     lanes.send(open(OpenMode::Fence, EntryId::new(term, 0)));
     assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unready);
     server

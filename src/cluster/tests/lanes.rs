@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use super::*;
 
 fn body(number: usize) -> Vec<u8> {
-    // One in ten is large.
+    // Every tenth is large.
     let len = if number % 10 == 9 { 100_000 } else { number };
     let mut bytes = number.to_be_bytes().to_vec();
     bytes.resize(8 + len, b'x');
@@ -46,7 +46,7 @@ fn replies_and_entries_come_in_order() {
 }
 
 #[test]
-fn entry_of_somebody_else_has_no_bytes() {
+fn foreign_entry_has_no_bytes() {
     if !redis::is_installed() {
         return;
     }
@@ -78,7 +78,7 @@ fn lanes_connect_again_after_a_crash() {
     assert_eq!(lanes.read(1)[0].0, EntryId::new(term, 0));
 
     server.kill();
-    // The publish lane sees it when it sends; the other one is at its read.
+    // The publish lane notices it when it sends, the follow lane in its read.
     lanes.send(append(term, "a"));
     for lane in [Lane::Publish, Lane::Follow] {
         assert_eq!(lanes.until_broken(lane), Cause::Closed);
@@ -128,7 +128,7 @@ fn silent_server_is_left_after_the_deadline() {
 }
 
 #[test]
-fn nothing_of_a_connection_is_told_after_a_reset() {
+fn reset_drops_all_events_of_the_old_connection() {
     if !redis::is_installed() {
         return;
     }

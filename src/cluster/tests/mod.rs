@@ -18,7 +18,7 @@ use encke_core::config::EngineConfig;
 use encke_core::log::cluster::{Command, Lane, OpenMode, Opened, Reply, Salt};
 use encke_core::message::EntryId;
 
-/// How long anything may take.
+/// The longest time of any step.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Both lanes, and the bell that they ring.
@@ -66,7 +66,7 @@ impl Lanes {
         }
     }
 
-    /// Skips what happens until a lane has a connection; the causes for which it had none.
+    /// Skips events until a lane has a connection, and returns the causes for which it had none.
     fn until_connected(&mut self, lane: Lane) -> Vec<Cause> {
         let mut causes = Vec::new();
         loop {
@@ -90,7 +90,7 @@ impl Lanes {
         self.redis.send(command).expect("room");
     }
 
-    /// The replies to so many commands.
+    /// The next `count` replies.
     fn replies(&mut self, count: usize) -> Vec<Reply> {
         let mut replies = Vec::new();
         while replies.len() < count {
@@ -115,7 +115,7 @@ impl Lanes {
         }
     }
 
-    /// So many entries, in their order.
+    /// The next `count` entries, in their order.
     fn read(&mut self, count: usize) -> Vec<(EntryId, Vec<u8>)> {
         let mut entries = Vec::new();
         while entries.len() < count {

@@ -1,4 +1,4 @@
-//! What the scripts do in a server, whatever has become of it.
+//! The effects of the scripts in a server, also after it was flushed, restarted or replaced.
 
 use encke_core::log::cluster::{KeyHash, Openness};
 
@@ -60,7 +60,7 @@ fn fence_makes_commands_of_the_term_before_stale() {
     assert_eq!(lanes.reply_to(append(term, "b")), Reply::Stale);
     assert_eq!(lanes.reply_to(once(term, 1, None)), Reply::Stale);
     let next = EntryId::new(fenced.term, 1);
-    // The stale one has left no key behind.
+    // The stale command has left no key behind.
     assert_eq!(
         lanes.reply_to(once(fenced.term, 1, None)),
         Reply::Appended(next)
