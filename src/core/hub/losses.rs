@@ -1,16 +1,17 @@
-//! Losses of all channels, which only the hub of a cluster's node is told.
+//! Losses of all channels, which only the hub of a node of a cluster has.
 //!
-//! Owns how far the present one has come, and what may be learned about the last.
+//! Owns the progress of the present loss, and whether floors of other nodes may still correct the
+//! last one.
 
 use crate::message::Seq;
 
-/// What the hub of a cluster's node knows of losses of all channels.
+/// The losses of all channels, in the hub of a node of a cluster.
 #[derive(Default)]
 pub(super) struct Losses {
     /// The newest loss of all channels.
     pub(super) lost_all: Seq,
-    /// Whether buckets of names still have the floor of that loss, about which more may be known.
+    /// Whether buckets of names have the floor of that loss, which another node may lower.
     pub(super) awaits_floors: bool,
-    /// The slot from which on channels are to be told a loss of all.
+    /// The slot of the first channel that does not have the present loss yet.
     pub(super) losing_from: Option<usize>,
 }

@@ -1,22 +1,22 @@
-//! The hub of a cluster's node: its content follows from what the log of the cluster says.
+//! The hub of a node of a cluster: its content follows from the log of the cluster.
 //!
-//! Owns what such a hub does that no other does: it takes messages that cannot be refused, losses in
-//! the middle of the sequence, and the floors that other nodes know.
+//! Owns the operations that only such a hub has: messages that it may not refuse, losses in the
+//! middle of the sequence, and floors that other nodes know.
 //!
-//! A message was accepted by the node that published it, so there is room for it here, at the cost
-//! of the oldest history. Only while the memory for all messages is spent on pending ones it has to
-//! wait ([`Owed`]); what is behind it in the log waits too. A channel for which there is no place
-//! is not made: the loss is noted for its bucket of names.
+//! The node that published a message has accepted it, so this hub makes room for it by evicting the
+//! oldest history. Only if all the memory for messages is used by pending ones does the message
+//! wait ([`Owed`]), and with it everything behind it in the log. If the limit of channels is
+//! reached, the channel is not created, and the message is noted as a loss of its bucket of names.
 //!
-//! A loss in the middle of the sequence takes the history before it along: a channel has one loss,
-//! which is older than all that it keeps. Readers are told a gap either way.
+//! A loss in the middle of the sequence also removes the history before it, because a channel has
+//! one loss, which is older than all its messages. Readers get a gap either way.
 //!
 //! Invariants:
-//! - *The head rises last.* What a loss of all channels does takes several calls; until it is done,
-//!   the head is before the loss. So a cursor that a client gets meanwhile is before it, unless the
-//!   client was told the gap.
-//! - *Ages in order.* The times of messages do not go back from one to the next, whatever the clocks
-//!   of the nodes say.
+//! - *The head rises last.* A loss of all channels takes several calls, and the head stays before
+//!   the loss until the last one. So a cursor that a client gets in the meantime is before the
+//!   loss, unless the client got the gap.
+//! - *Ages in order.* The time of a message is never before that of the message before it, even if
+//!   the clocks of the nodes differ.
 
 use super::room::footprint_with_end;
 use super::{Hub, Room};
@@ -24,8 +24,8 @@ use crate::base::time::Time;
 use crate::config::Config;
 use crate::message::{Draft, DraftKind, EntryId, Epoch, Numbering, Seq, Terms};
 
-/// The memory for messages is spent on those that readers have not received yet: what the log says
-/// has to wait for them.
+/// All the memory for messages is used by those that readers have not received yet. The next
+/// message of the log has to wait until readers have received some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owed;
 
@@ -38,13 +38,13 @@ impl Hub {
         hub
     }
 
-    /// Whether it is of a cluster's node.
+    /// Whether this is the hub of a node of a cluster.
     #[inline]
     pub fn is_shared(&self) -> bool {
         self.shared.is_some()
     }
 
-    /// The terms of the log; `None` where the hub is not of a cluster's node.
+    /// The terms of the log; `None` if this is not the hub of a node of a cluster.
     pub fn terms(&self) -> Option<&Terms> {
         match &self.numbering {
             Numbering::Cluster(terms) => Some(terms),
@@ -65,8 +65,8 @@ impl Hub {
         self.terms()?.seq(entry, part)
     }
 
-    /// Puts names into buckets by a secret that all nodes have. The floors that the buckets have
-    /// are raised to the highest of them, if the secret was another.
+    /// Puts names into buckets by a secret that all nodes have. If the secret was another before,
+    /// every bucket gets the highest floor of all.
     pub fn set_salt(&mut self, salt: (u64, u64)) {
         self.names.set_salt(salt);
     }
@@ -81,20 +81,20 @@ impl Hub {
             return;
         }
         for (bucket, floor) in self.names.evicted_up_to.iter_mut().enumerate() {
-            // One that is above the loss is of a channel that was forgotten here.
+            // A floor above the loss is that of a channel that was forgotten here.
             if *floor == shared.lost_all {
                 *floor = newest(bucket).min(*floor);
             }
         }
     }
 
-    /// Applies a message that the log says, an end, or both, where `seq` is the number of the first
-    /// and above [`Hub::head`]. `at` is when it was published, by the clock of the hub; a time to
-    /// come counts as the present, and one before the message before it as that.
+    /// Applies a message of the log, an end, or both. `seq` is the number of the first, and above
+    /// [`Hub::head`]. `at` is the time of the publish by the clock of the hub. A time in the future
+    /// counts as the present, and one before that of the previous message counts as equal to it.
     ///
     /// # Errors
     ///
-    /// [`Owed`]: nothing is done. It is to be applied again when readers were served.
+    /// [`Owed`]: nothing is done. It is to be applied again once readers were served.
     pub fn apply_entry(&mut self, seq: Seq, at: Time, draft: Draft<'_>) -> Result<(), Owed> {
         debug_assert!(self.is_shared() && !self.is_losing());
         let last = match draft.kind {
@@ -123,7 +123,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Applies what there is room for.
+    /// Applies a message or end for which there is room.
     fn place(&mut self, at: Time, seq: Seq, room: Room, draft: Draft<'_>) {
         match draft.kind {
             DraftKind::Message => {
@@ -145,14 +145,14 @@ impl Hub {
         }
     }
 
-    /// The log has come to a number with nothing to apply.
+    /// Raises the head to a number at which the log has nothing to apply.
     pub fn advance(&mut self, seq: Seq) {
         debug_assert!(self.is_shared() && !self.is_losing());
         self.head = self.head.max(seq);
     }
 
-    /// The history of a channel was deleted, at this place of the log. Readers that had not received
-    /// all of it get a gap.
+    /// The history of a channel was deleted, at this place of the log. Readers that had not
+    /// received all of it get a gap.
     pub fn delete(&mut self, name: &str, seq: Seq) {
         debug_assert!(self.is_shared() && !self.is_losing());
         if let Some(index) = self.find(name) {
@@ -161,8 +161,8 @@ impl Hub {
         self.head = self.head.max(seq);
     }
 
-    /// Messages of a channel up to a number are lost. Several channels may have a loss of one number;
-    /// no reader is served between them.
+    /// Messages of a channel up to a number are lost. Several channels may have a loss of one
+    /// number; no reader is served between them.
     pub fn lose(&mut self, name: &str, seq: Seq) {
         debug_assert!(self.is_shared() && !self.is_losing());
         match self.find(name) {
@@ -174,8 +174,8 @@ impl Hub {
         self.head = self.head.max(seq);
     }
 
-    /// Removes all messages of a channel, which are up to a number, and tells its readers a gap
-    /// there. Returns how many were removed.
+    /// Removes all messages of a channel, whose numbers are at most this one, and gives its readers
+    /// a gap there. Returns how many were removed.
     fn lose_in(&mut self, index: u32, seq: Seq) -> usize {
         let keys = self.channels[index as usize].clear();
         let removed = keys.len();
@@ -194,12 +194,12 @@ impl Hub {
         removed
     }
 
-    /// Messages of any channel up to a number may be lost. What that does to the channels is done
-    /// by [`Hub::continue_losing`]. Until it is, nothing else may be applied, and no reader served:
-    /// one that has received the loss of a channel would be behind it in the others.
+    /// Messages of any channel up to a number may be lost. [`Hub::continue_losing`] applies that to
+    /// the channels. Until it is done, nothing else may be applied and no reader served: after the
+    /// gap of one channel, the cursor of a reader would be beyond the loss in the others.
     pub fn begin_losing(&mut self, seq: Seq) {
         debug_assert!(self.is_shared() && !self.is_losing());
-        // Channels that are made from now on have the loss.
+        // Channels that are created from now on have the loss.
         self.names.raise_all(seq);
         if let Some(shared) = &mut self.shared {
             shared.lost_all = seq.max(shared.lost_all);
@@ -214,8 +214,8 @@ impl Hub {
         shared.is_some_and(|shared| shared.losing_from.is_some())
     }
 
-    /// Goes on with a loss of all channels. Each channel, and each message that is removed, takes 1
-    /// of the budget; the last channel may exceed it. Returns whether nothing is left to do.
+    /// Continues a loss of all channels. Each channel, and each message that is removed, takes 1 of
+    /// the budget; the last channel may exceed it. Returns whether the loss is complete.
     pub fn continue_losing(&mut self, budget: usize) -> bool {
         let Some((from, seq)) = self.shared.as_ref().and_then(|shared| {
             let from = shared.losing_from?;
@@ -249,8 +249,8 @@ impl Hub {
         channel.map_or(0, |channel| channel.reader_counts().total())
     }
 
-    /// How many readers a message of a channel had here when it was applied, or, if it is not in
-    /// history any more, how many the channel has now; and those on other nodes.
+    /// The number of readers that a message of a channel had here when it was applied, or, if it is
+    /// not in history any more, that the channel has now; and those on other nodes.
     pub fn subscribers_at(&self, name: &str, seq: Seq) -> u32 {
         let index = self.find(name);
         let ring = index.and_then(|index| self.channels[index as usize].ring());

@@ -1,4 +1,4 @@
-//! The hub of a node beside a naive model of the log: everything that it said in one vector.
+//! The hub of a node beside a naive model of the log, which keeps all its events in one vector.
 
 use std::time::Duration;
 
@@ -51,9 +51,9 @@ enum Op {
     Lose(Vec<usize>),
     LoseAll,
     Advance,
-    /// Park a reader that has everything.
+    /// Park a reader that has received everything.
     Park(Vec<usize>),
-    /// Ask from so many events of the log back.
+    /// Ask with the cursor of this many events before the end of the log.
     Ask(Vec<usize>, usize),
     Serve,
     Forget,
@@ -79,7 +79,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What the log said of one channel.
+/// An event of the log about one channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Said {
     seq: Seq,
@@ -101,7 +101,7 @@ struct Pair {
     heads: Vec<Seq>,
     readers: Vec<(Reader, Vec<usize>)>,
     number: u64,
-    /// Whether history has no limits that matter: then gaps are exact.
+    /// Whether history never reaches its limits; then gaps are exact.
     is_exact: bool,
 }
 
@@ -119,7 +119,7 @@ impl Pair {
         }
     }
 
-    /// Without room, whether a channel has ended already may be forgotten, so ends do not count.
+    /// Without room the hub may forget that a channel has ended, so ends are not compared.
     fn say(&mut self, seq: Seq, channel: usize, what: What) {
         if self.is_exact || what != What::End {
             self.said.push(Said { seq, channel, what });
@@ -281,7 +281,7 @@ impl Pair {
         }
     }
 
-    /// Whether a reader of these channels got what it must, from a cursor on.
+    /// Checks the items that a reader of these channels got after a cursor.
     fn judge(&self, channels: &[usize], cursor: Seq, items: &[Item], has_gap: bool) {
         let is_due = |said: &&Said| said.seq > cursor && channels.contains(&said.channel);
         let due: Vec<&Said> = self.said.iter().filter(is_due).collect();
@@ -318,7 +318,7 @@ fn roomy() -> History {
 }
 
 proptest! {
-    /// With room for everything, readers get exactly what the log says.
+    /// With room for everything, readers get exactly the events of the log.
     #[test]
     fn content_is_what_the_log_says(ops in vec(op(), 1..60)) {
         let mut pair = Pair::new(roomy(), 16, true);
@@ -329,7 +329,7 @@ proptest! {
         pair.serve();
     }
 
-    /// Without room, nothing is passed over without a gap.
+    /// Without room, a reader that misses an event gets a gap.
     #[test]
     fn nothing_is_passed_over_without_room(
         ops in vec(op(), 1..80),
@@ -349,7 +349,7 @@ proptest! {
 }
 
 #[test]
-fn message_waits_while_the_memory_is_owed() {
+fn message_waits_while_all_memory_is_pending() {
     let history = History {
         max_total_bytes: 2_000,
         ..roomy()
@@ -393,7 +393,7 @@ fn message_that_exceeds_all_memory_is_a_loss() {
 }
 
 #[test]
-fn ages_are_in_order_whatever_the_clocks_say() {
+fn ages_are_in_order_if_clocks_differ() {
     let mut hub = hub(roomy(), 4);
     let now = hub.now();
     for (number, at) in [(1, now.0 - 50), (2, now.0 - 90), (3, now.0 + 70), (4, 0)] {
@@ -406,7 +406,7 @@ fn ages_are_in_order_whatever_the_clocks_say() {
 }
 
 #[test]
-fn floors_of_another_node_lower_those_of_a_loss_of_all() {
+fn floors_of_another_node_replace_higher_ones_after_a_loss_of_all() {
     let mut hub = hub(roomy(), 4);
     hub.set_salt((7, 8));
     hub.begin_losing(seq(100, 0));
@@ -421,11 +421,11 @@ fn floors_of_another_node_lower_those_of_a_loss_of_all() {
     });
     assert_eq!(hub.evicted_up_to("quiet"), seq(5, 0));
     assert_eq!(hub.evicted_up_to("busy"), seq(100, 0));
-    // Later ones say nothing new.
+    // The floors that come later change nothing.
     hub.set_floors(|_| Seq::ZERO);
     assert_eq!(hub.evicted_up_to("quiet"), seq(5, 0));
 
-    // Another secret: each bucket may have what any had.
+    // With another secret, the names of a bucket may have been in any bucket before.
     hub.set_salt((9, 9));
     assert_eq!(hub.evicted_up_to("quiet"), seq(100, 0));
 }
@@ -435,7 +435,7 @@ fn bucket_of_name(name: &str) -> usize {
 }
 
 #[test]
-fn end_by_two_nodes_is_one() {
+fn channel_that_two_nodes_end_ends_once() {
     let mut hub = hub(roomy(), 4);
     for number in [1, 2] {
         let end = Draft {
