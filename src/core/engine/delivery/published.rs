@@ -1,7 +1,7 @@
-//! What publishers are told of their messages, and of those that have no ids yet.
+//! The results that publishers get, and results whose messages have no ids yet.
 //!
-//! Owns the JSON of results. In a cluster the log gives the ids, so a response is kept as what it
-//! is to be made of.
+//! Owns the JSON of results. In a cluster the log gives the ids, so the parts of a response are
+//! kept until the ids are known.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -10,7 +10,7 @@ use crate::hub::{Hub, Published};
 use crate::log::First;
 use crate::message::{Draft, DraftKind};
 
-/// Appends what one message got.
+/// Appends the result of one message.
 pub(in crate::engine) fn write_published(out: &mut Vec<u8>, channel: &str, published: &Published) {
     out.extend_from_slice(b"{\"id\":\"");
     published.id.write(out);
@@ -31,7 +31,7 @@ pub(in crate::engine) enum Form {
     One,
     /// The list of a batch.
     Batch,
-    /// That of a command of a WebSocket, without its last members.
+    /// The object of a command of a WebSocket, without its last members.
     Command,
 }
 
@@ -44,7 +44,7 @@ pub(in crate::engine) struct Unnumbered {
 /// A message without an id.
 struct Message {
     channel: Box<str>,
-    /// Its place behind the first of those that were handed over together.
+    /// Its place among the messages that were handed to the log together; that of the first is 0.
     place: u16,
     /// Its result, if it was published before and only its end is new.
     before: Option<Published>,
@@ -85,7 +85,7 @@ impl Unnumbered {
         }
     }
 
-    /// The memory that it takes.
+    /// Its memory in bytes.
     pub(super) fn bytes(&self) -> usize {
         let names: usize = self.messages.iter().map(|one| one.channel.len()).sum();
         let spilled = match self.messages.spilled() {
@@ -95,7 +95,7 @@ impl Unnumbered {
         size_of::<Unnumbered>() + spilled + names
     }
 
-    /// Its JSON, as the log has numbered its messages.
+    /// Its JSON, with the ids that the log has given.
     pub(super) fn number(&self, hub: &Hub, first: First) -> Vec<u8> {
         let length = |one: &Message| one.channel.len() + RESULT_BYTES;
         let mut out = Vec::with_capacity(self.messages.iter().map(length).sum());

@@ -1,9 +1,10 @@
-//! Publishers that wait for the log: their responses are kept until what they asked for is saved.
+//! Publishers that wait for the log: a response is kept until its messages are saved, or applied in
+//! a cluster.
 //!
-//! Owns their deadline, and the moment at which they are sent. While a request waits, its
-//! connection is in [`State::Publishing`], and only further publishes of its pipeline are
-//! processed, so that many are saved together. The answers to commands of a WebSocket wait beside
-//! what it receives, in their order.
+//! Owns the deadline of responses, and when they are sent. While a request waits, its connection is
+//! in [`State::Publishing`], and only further publishes of its pipeline are processed, so that many
+//! are saved together. The answers to commands of a WebSocket wait in their order, while the socket
+//! still receives messages.
 
 use super::published::Unnumbered;
 use super::settle::settle;
@@ -23,7 +24,7 @@ pub(in crate::engine) fn wait(delivery: &mut Delivery, index: u32, mark: Mark, a
     keep(delivery, index, mark, answer, None);
 }
 
-/// Puts a connection into the state of one that waits. A stream stays one.
+/// Puts a connection into the state in which it waits. A stream stays a stream.
 fn enter(delivery: &mut Delivery, index: u32) {
     let connections = &mut delivery.connections;
     if !matches!(
@@ -34,7 +35,7 @@ fn enter(delivery: &mut Delivery, index: u32) {
     }
 }
 
-/// Keeps a response until the log of the cluster has numbered what it is made of.
+/// Keeps a response until the log of the cluster has numbered its messages.
 #[cold]
 pub(in crate::engine) fn wait_for_ids(
     delivery: &mut Delivery,
@@ -48,8 +49,8 @@ pub(in crate::engine) fn wait_for_ids(
     keep(delivery, index, ticket.into(), answer, unnumbered);
 }
 
-/// Lets a request by lines wait for the results of its lines, of which this is the last ticket.
-/// `failed` is why the line behind them was not handed over.
+/// Makes a request by lines wait for the results of its lines, the last of which has this ticket.
+/// `failed` is the reason for which the line behind them was not handed to the log.
 #[cold]
 pub(in crate::engine) fn wait_for_lines(
     delivery: &mut Delivery,
@@ -60,8 +61,8 @@ pub(in crate::engine) fn wait_for_lines(
     keep(delivery, index, last.into(), Answer::Lines(failed), None);
 }
 
-/// Sends acknowledgements of a request by lines, which goes on: at once, or when the log is saved
-/// up to a place and those before them are sent.
+/// Sends acknowledgements of a request by lines that continues: at once, or once the log is saved
+/// up to a place and the acknowledgements before them are sent.
 pub(in crate::engine) fn acknowledge(
     delivery: &mut Delivery,
     index: u32,
@@ -102,14 +103,15 @@ fn keep(
     });
 }
 
-/// Keeps a response that is written already behind those that a connection waits for.
+/// Keeps a response that is written already, to be sent behind those for which its connection
+/// waits.
 pub(in crate::engine) fn wait_behind(delivery: &mut Delivery, index: u32, written: Vec<u8>) {
     let last = delivery.publishing.back();
     let mark = last.expect("a response waits").mark;
     wait(delivery, index, mark, Answer::Written(written));
 }
 
-/// Answers the publishers that wait for what is saved now: `is_saved` says what is.
+/// Answers the publishers whose messages are saved now, as `is_saved` tells.
 pub(in crate::engine) fn saved(
     delivery: &mut Delivery,
     is_saved: impl Fn(Mark) -> bool,
@@ -161,8 +163,8 @@ pub(super) fn expire(delivery: &mut Delivery, wire: &mut impl Wire) {
     }
 }
 
-/// Writes the response to one publisher, and sends it, unless the next in the queue is of the same
-/// connection and is answered next, as it is ready too.
+/// Writes the response to one publisher, and sends it, unless the next response in the queue is for
+/// the same connection and is ready too: then both are sent together.
 fn answer(
     delivery: &mut Delivery,
     waiting: Waiting,
@@ -212,7 +214,7 @@ fn answer(
     let conn = &mut connections[index];
     match conn.state() {
         State::Body if ends => {
-            // It is the last response of its connection.
+            // This is the last response of its connection.
             conn.request.as_mut().expect("it has lines").lines = None;
             connections.enter(index, State::Idle);
         }
@@ -221,13 +223,13 @@ fn answer(
                 conn.flags.insert(Flags::CLOSE);
             }
             if let Some(request) = conn.request.as_mut() {
-                // They were refused.
+                // The acknowledged messages were refused.
                 request.lines = None;
             }
             connections.enter(index, State::Idle);
         }
         State::Streaming | State::Body => {}
-        // It broke.
+        // The connection is broken.
         _ => return,
     }
     if connections[index].has_input() && !connections[index].is_blocked() {
@@ -249,8 +251,8 @@ fn close_raw(delivery: &mut Delivery, index: u32, fate: Fate<'_>, wire: &mut imp
     settle(delivery, index, wire);
 }
 
-/// Appends the response to one publisher. `closes`: it is the last of its connection, as the server
-/// drains.
+/// Appends the response to one publisher. `closes`: the server drains, and this response is the
+/// last of its connection.
 fn write(delivery: &mut Delivery, index: u32, answer: Answer, fate: Fate<'_>, closes: bool) {
     let framing = acknowledgements::framing(delivery, index);
     let problem = fate.problem();

@@ -1,10 +1,10 @@
 //! The responses that wait for the log.
 //!
-//! Owns their queue, in the order in which the log numbered what they answer, and their bytes,
-//! which count as unsent responses do.
+//! Owns their queue, in the order in which the log numbered their messages, and their bytes, which
+//! are counted like unsent responses.
 //!
 //! Invariant: *in order.* Places in the log rise from front to back, and so do deadlines. So the
-//! first response of a connection in the queue is the one that it gets next.
+//! first response of a connection in the queue is the next that it is sent.
 
 mod frozen;
 
@@ -24,24 +24,24 @@ use crate::log::Mark;
 /// A response that waits.
 pub(super) struct Waiting {
     pub(super) id: ConnId,
-    /// Where it is in the log.
+    /// The place up to which the log has to be saved.
     pub(super) mark: Mark,
-    /// When it becomes a refusal.
+    /// When it is answered with a refusal instead.
     pub(super) due: Time,
     pub(super) answer: Answer,
-    /// The result that is the answer when its messages have their ids.
+    /// The result of messages that have no ids yet.
     pub(super) unnumbered: Option<Box<Unnumbered>>,
 }
 
 impl Waiting {
-    /// The memory that it takes.
+    /// Its memory in bytes.
     fn bytes(&self) -> usize {
         let unnumbered = self.unnumbered.as_ref().map_or(0, |one| one.bytes());
         size_of::<Waiting>() + self.answer.bytes() + unnumbered
     }
 }
 
-/// The response that waits.
+/// The kind of response.
 pub(in crate::engine) enum Answer {
     /// A request: 200 with this JSON, or 204.
     Http {
@@ -49,12 +49,12 @@ pub(in crate::engine) enum Answer {
         endpoint: Endpoint,
         json: Option<Vec<u8>>,
     },
-    /// A request that does not wait, behind one that does: the whole response.
+    /// The whole response to a request that needs no log, but is behind one that does.
     Written(Vec<u8>),
     /// Acknowledgements of a request by lines: a piece of its response.
     Acknowledgements {
         piece: Vec<u8>,
-        /// How many messages the request had published before those.
+        /// How many messages the request had published before these.
         published_before: u64,
     },
     /// A command of a WebSocket: the object without its last members.
@@ -63,15 +63,15 @@ pub(in crate::engine) enum Answer {
         /// The `ref` of the command, as JSON.
         reference: Option<Box<str>>,
     },
-    /// Nothing: a message of a raw WebSocket, which is closed if the message is refused.
+    /// No response: the message of a raw WebSocket, which is closed if the message is refused.
     Silence,
-    /// The next lines of a request by lines, which has their results. The line behind them may have
-    /// been refused before it was handed over.
+    /// The lines of the last step of a request by lines, which keeps their results. The line behind
+    /// them may have been refused before it was handed to the log.
     Lines(Option<Problem>),
 }
 
 impl Answer {
-    /// Sets the result, which was not known before.
+    /// Sets the result, once it is known.
     pub(super) fn set_result(&mut self, text: Vec<u8>) {
         match self {
             Answer::Http { json, .. } => *json = Some(text),
@@ -96,19 +96,19 @@ impl Answer {
     }
 }
 
-/// What became of what a publisher waits for.
+/// The outcome of a publish that waited.
 #[derive(Clone, Copy)]
 pub(super) enum Fate<'p> {
-    /// It is done.
+    /// It is saved, or applied.
     Done,
     /// It took too long.
     Late,
-    /// The log of the cluster did not take it.
+    /// The log of the cluster refused it.
     Refused(&'p Problem),
 }
 
 impl Fate<'_> {
-    /// The response, if it is not done.
+    /// The error response, unless it is done.
     pub(super) fn problem(self) -> Option<Problem> {
         match self {
             Fate::Done => None,
@@ -126,21 +126,21 @@ fn not_saved() -> Problem {
     )
 }
 
-/// The responses that wait.
+/// The queue of responses that wait.
 pub(in crate::engine) struct Publishing {
     queue: VecDeque<Waiting>,
     bytes: usize,
-    /// Their bytes, which count as unsent responses do.
+    /// Their bytes, which are counted like unsent responses.
     charge: Charge,
-    /// How long each waits at most, in milliseconds.
+    /// The longest wait of a response, in milliseconds.
     pub(super) timeout_ms: u64,
 }
 
-/// How long a publisher waits for a directory, in milliseconds.
+/// The longest wait for a directory, in milliseconds.
 const SAVE_TIMEOUT_MS: u64 = 5_000;
 
-/// How much longer than its patience a publisher waits for the log of a cluster, in milliseconds.
-/// The node answers within its patience; this is for the case that it does not.
+/// How much longer than `--engine-patience` a publisher waits for the log of a cluster, in
+/// milliseconds. The node answers within its patience; this is the limit if it does not.
 const MORE_MS: u64 = 60_000;
 
 impl Publishing {
@@ -153,7 +153,7 @@ impl Publishing {
         }
     }
 
-    /// Publishers wait for the log of a cluster, which has so much patience.
+    /// Makes responses wait for the log of a cluster with this patience.
     pub(in crate::engine) fn hold_for(&mut self, patience_ms: u64) {
         self.timeout_ms = patience_ms.saturating_add(MORE_MS);
     }
@@ -173,7 +173,7 @@ impl Publishing {
         self.queue.back()
     }
 
-    /// When the next response is due, saved or not.
+    /// The deadline of the first response.
     pub(in crate::engine) fn next_due(&self) -> Option<Time> {
         self.queue.front().map(|waiting| waiting.due)
     }

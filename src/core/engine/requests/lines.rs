@@ -1,11 +1,11 @@
 //! Publishing by lines: each line of a body is published when its line end arrives.
 //!
 //! Owns the path of a line from the body to the log, the response to the request, and when its
-//! rights are judged again: it may last for hours. A bad line ends it, and the lines before stay
-//! published.
+//! rights are judged again, because a request may last for hours. An invalid line ends the request;
+//! the lines before it stay published.
 //!
-//! Invariant: *a line is published at once or never.* A line that arrived waits only for its turn,
-//! or until the acknowledgements before it are read.
+//! Invariant: *a line is published at once or never.* A whole line waits only for the budget of a
+//! step, or until the client has read the acknowledgements before it.
 
 use super::execute::{authorize, await_log, context_of, invite_body, record, refuse_before_body};
 use super::socket::identity;
@@ -26,11 +26,11 @@ use crate::log::{Clustered, Log, Mark};
 use crate::message::lines::{LineBuffer, LineError, parse_line, without_mark};
 use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
 
-/// Lines of one connection that are taken before other requests of the same tick are looked at;
-/// empty ones count.
+/// The most lines of one connection in a step, before other requests of the tick are processed.
+/// Empty lines count.
 const LINES_PER_STEP: usize = 64;
 
-/// The most bytes of the acknowledgements of a step, nearly.
+/// The bytes of acknowledgements after which a step ends.
 const MAX_STEP_BYTES: usize = LINES_PER_STEP * 320;
 
 /// Begins a request whose lines are published as they come. Returns the bytes of body taken.
@@ -50,14 +50,14 @@ pub(super) fn begin(
     let (plan, identity) = match judged {
         Ok(operation) => plan(operation, head),
         Err(problem) => {
-            // What follows is its body.
+            // The bytes that follow are the body of this request.
             refuse_before_body(delivery, index, head, route, &problem);
             return rest.len();
         }
     };
     invite_body(delivery, head, rest);
     if plan.has_acks {
-        // The request may turn out to be malformed after its response has begun.
+        // A malformed body may be found after the response has begun.
         delivery.connections[index].flags.insert(Flags::CLOSE);
         let context = ResponseContext {
             callback: None,
@@ -90,7 +90,7 @@ pub(super) fn begin(
         _open: open,
     });
     connections.enter(index, State::Body);
-    // It may be left from an earlier request.
+    // The value may be that of an earlier request.
     connections[index].flags.remove(Flags::EXPIRES);
     connections.start_body_timeout(index);
     proceed(requests, delivery, index, upload, rest).unwrap_or(rest.len())
@@ -120,7 +120,7 @@ fn plan(operation: Operation<'_>, head: &Head<'_>) -> (LinePlan, Identity) {
     (plan, identity)
 }
 
-/// Notes whose right a request has, so that it ends with that.
+/// Notes whose right a request uses, so that the request ends when the right does.
 fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) {
     let holders = &mut delivery.connections.holders;
     match identity {
@@ -133,8 +133,8 @@ fn grant(delivery: &mut Delivery, index: u32, identity: &Identity) {
     }
 }
 
-/// Takes what has arrived of a body, and publishes the lines that are whole, within the budget of a
-/// step. Returns the bytes taken, or `None` where all were and more must come.
+/// Takes the bytes of a body that have arrived, and publishes its whole lines, within the budget of
+/// a step. Returns how many bytes were taken; `None` if all were, and the body is not complete.
 pub(super) fn proceed(
     requests: &mut Requests,
     delivery: &mut Delivery,
@@ -176,11 +176,11 @@ pub(super) fn proceed(
 
 /// The state of a request by lines after a step.
 enum Step {
-    /// Its turn: more lines are there.
+    /// It waits for the next step: there are more whole lines.
     Waits,
-    /// More of its body.
+    /// It needs more of its body.
     NeedsInput,
-    /// Nothing: all its lines are published.
+    /// All its lines are published.
     Done,
 }
 
@@ -216,7 +216,7 @@ fn take_lines(
     acknowledged: &mut Vec<u8>,
 ) -> Result<Step, Problem> {
     let max_bytes = requests.max_body_bytes;
-    // A body that is whole may have a last line, without line end, or an end to publish.
+    // A complete body may have a last line without a line end, or an end to publish.
     let is_ready = upload.lines.has_line() || upload.end == BodyEnd::Whole;
     if is_ready {
         let buffers = &delivery.connections.buffers;
@@ -269,7 +269,7 @@ fn judge(
     if upload.judged_by == changes {
         return identity(requests, delivery, index);
     }
-    // The settings have changed: all of the request counts again.
+    // The settings have changed, so everything about the request is judged again.
     let head = parsed(&upload.head);
     let operation = authorize(requests, delivery, index, &head, Route::of(head.path))?;
     let (_, identity) = plan(operation, &head);
@@ -289,7 +289,7 @@ struct Publisher<'s> {
 }
 
 impl Publisher<'_> {
-    /// Takes and publishes the next line. Returns false where none is there.
+    /// Takes and publishes the next line. Returns false if there is none.
     fn publish_next(&mut self, upload: &mut LineUpload) -> Result<bool, Problem> {
         let line = match upload.lines.take_line() {
             None if upload.end == BodyEnd::Whole => upload.lines.take_rest(),
@@ -321,7 +321,7 @@ impl Publisher<'_> {
         Ok(true)
     }
 
-    /// The message that a line is, if it may be published; `None` if it is empty.
+    /// The message of a line, if it may be published; `None` for an empty line.
     fn prepare(
         &mut self,
         plan: &LinePlan,
@@ -386,7 +386,7 @@ fn publish(
     published.map_err(|(refusal, _)| Problem::from(refusal))
 }
 
-/// The message that a line is; `None` if it is empty.
+/// The message of a line; `None` for an empty line.
 fn draft(
     plan: &LinePlan,
     line: &[u8],
@@ -426,8 +426,8 @@ fn unsaved(requests: &Requests, message: Option<MessageId>) -> Option<Mark> {
     requests.log.unsaved(message?.seq)
 }
 
-/// Ends a request whose lines are all published: publishes the end of the channel, if it asks for
-/// that, and answers.
+/// Ends a request whose lines are all published: publishes the end of the channel, if the request
+/// asks for it, and writes the response.
 fn finish(
     requests: &mut Requests,
     delivery: &mut Delivery,
@@ -446,7 +446,7 @@ fn finish(
             keep(delivery, index, upload);
             return wait_for_lines(delivery, index, ticket, None);
         }
-        // It was published before, so it has a result.
+        // The line was published before, so there is a result.
         drop(take_line_results(delivery, index, &mut upload, None));
     }
     let ended = match publish_end(requests, delivery, &upload) {
@@ -521,8 +521,8 @@ fn due_end(hub: &Hub, upload: &LineUpload) -> Option<Draft<'static>> {
     })
 }
 
-/// Whether the last line is one of an earlier request with the same key, and something was
-/// published to its channel after it: that request ended the channel, and it was opened again.
+/// Whether the last line was published by an earlier request with the same key, and the channel has
+/// newer messages. Then that request has ended the channel, and it was opened again since.
 fn is_published_after(hub: &Hub, channel: &ChannelName<'_>, upload: &LineUpload) -> bool {
     let (Some(last), Some(index)) = (upload.last, hub.find(channel)) else {
         return false;
@@ -531,7 +531,7 @@ fn is_published_after(hub: &Hub, channel: &ChannelName<'_>, upload: &LineUpload)
     !upload.is_last_new && hub.channel(index).newest() > Some(last.seq)
 }
 
-/// Keeps a request by lines until more of it can be done.
+/// Keeps a request by lines until it can continue.
 fn keep(delivery: &mut Delivery, index: u32, upload: Box<LineUpload>) {
     let request = delivery.connections.request_state(index);
     request.lines = Some(upload);
