@@ -1,15 +1,16 @@
-//! A log that the nodes of a cluster share: a message is handed to the node's machine, and applied
-//! when that has read it back.
+//! A log that the nodes of a cluster share: a message is handed to the [`Node`], and applied when
+//! the node has read it back.
 //!
-//! Owns the way between the machine of a [`Node`] and the hub: which publishes the node judges
-//! itself, before they go to the log, and the effects that the log has here, in their order. It
-//! never decides an order, and knows no connection: a publisher waits by its [`Ticket`].
+//! Owns the way between the node and the hub: the checks of a publish before it goes to the log,
+//! and the application of the log's effects in their order. It never decides an order, and knows no
+//! connection: a publisher waits for its [`Ticket`].
 //!
 //! Invariants:
-//! - *In the order of the log.* Effects are applied one after another. One that has to wait, because
-//!   memory is owed to readers or because it takes more than a tick, holds back all behind it.
-//! - *Applied before answered.* What a publisher asked for is applied when its ticket is done, unless
-//!   nothing more can be applied here.
+//! - *In the order of the log.* Effects are applied one after another. An effect that has to wait,
+//!   because all memory is used by pending messages or because it takes more than a tick, holds
+//!   back all behind it.
+//! - *Applied before answered.* When a ticket is done, its publish is applied, unless this node has
+//!   stopped applying the log.
 
 use std::collections::VecDeque;
 
@@ -25,8 +26,8 @@ use super::{Mark, Refused};
 /// Channels, or messages in them, that are told a loss of all in one step.
 const LOSING_STEP: usize = 1_024;
 
-/// After which time a message for which there was no memory is tried again: no event tells that
-/// readers have taken what they are owed.
+/// The time after which a message for which there was no memory is tried again, because no event
+/// tells when readers have received pending messages.
 const OWED_RETRY_MS: u64 = 10;
 
 /// Time between two lines on refusals of the log server.
@@ -45,9 +46,10 @@ pub struct Clustered {
     /// The wall clock, in milliseconds since 1970.
     unix_ms: u64,
     patience_ms: u64,
-    /// What the node had read when it was ready first.
+    /// The place up to which the node had read when it was ready first.
     warms_at: Option<EntryId>,
-    /// Whether that is applied. It is judged by place: under load there is always more to apply.
+    /// Whether the hub has come to that place. It is judged by place: under load there is always more
+    /// to apply.
     is_warm: bool,
     /// Tickets that are not done, with the times at which they were given.
     given: VecDeque<(Ticket, Time)>,
@@ -61,7 +63,7 @@ pub struct Clustered {
     warned: Option<Time>,
     /// Refusals that were not logged.
     unwarned: u64,
-    /// Whether something came that cannot be numbered: nothing more is applied.
+    /// Whether an entry could not be numbered. Then nothing more is applied.
     is_broken: bool,
     survey: Survey,
 }
@@ -74,7 +76,7 @@ struct Applying {
     rest: Drafts,
 }
 
-/// The result of what was handed to the log of a cluster.
+/// The result of handing a publish to the log of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
     /// It is published, or was before, with this result: nothing was handed over.
@@ -88,7 +90,7 @@ pub enum Placed {
     },
 }
 
-/// What a ticket came to.
+/// The result of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
     /// The ticket.
@@ -121,7 +123,7 @@ pub struct First {
 }
 
 impl First {
-    /// The id of the message that is so many places behind.
+    /// The id of the message this many places behind the first.
     pub fn after(&self, places: u16) -> MessageId {
         MessageId {
             seq: Seq(self.id.seq.0 + u64::from(places)),
@@ -167,7 +169,7 @@ impl Clustered {
         &self.node
     }
 
-    /// The machine of the node, to be told what its connections bring.
+    /// The node, to be told the events of its connections.
     pub fn node_mut(&mut self) -> &mut Node {
         &mut self.node
     }
@@ -219,7 +221,7 @@ impl Clustered {
         refusal
     }
 
-    /// Does not count the refusal that came last.
+    /// Takes the last refusal out of the counters.
     pub(crate) fn take_back(&mut self, refusal: &Refusal) {
         match refusal {
             Refusal::LogBusy => self.refused.busy -= 1,
@@ -228,7 +230,7 @@ impl Clustered {
         }
     }
 
-    /// The reason for which the node is not ready to be sent clients; `None` if it is.
+    /// The reason for which the node should not be sent clients; `None` if it is ready.
     pub fn unready(&self) -> Option<Refusal> {
         if self.is_broken || self.node.halted().is_some() {
             return Some(Refusal::LogHalted);
@@ -240,8 +242,8 @@ impl Clustered {
         }
     }
 
-    /// Whether the node has not yet read and applied what the log had when it started. It cannot
-    /// judge any cursor, and has none to give.
+    /// Whether the node has not yet applied everything that the log had when the node started.
+    /// Until then it cannot judge a cursor, and gives none.
     pub fn is_warming(&self) -> bool {
         !self.is_warm
     }
@@ -288,7 +290,7 @@ impl Clustered {
             if draft.kind != DraftKind::Last || !is_newest {
                 return Ok(Placed::Now(first));
             }
-            // A node may have stopped between the two.
+            // The node that published it may have stopped between the message and the end.
             let end = Draft::end(draft.channel.clone());
             let ticket = self.hand_over(hub, &[end])?;
             return Ok(Placed::Later {
@@ -358,9 +360,9 @@ impl Clustered {
         &self.publish_ms
     }
 
-    /// Applies what the log says, up to the next step that it returns. Each message
-    /// takes 1 of the budget, and each other effect. `None` where nothing is left, the budget is
-    /// spent, or what comes next has to wait.
+    /// Applies what the log says, up to the next step that it returns. Each message takes 1 of the
+    /// budget, and each other effect. `None` where nothing is left, the budget is spent, or what
+    /// comes next has to wait.
     pub fn next_step(&mut self, hub: &mut Hub, budget: &mut usize) -> Option<Step> {
         loop {
             let may_go_on = self.continue_effect(hub, budget);
@@ -381,7 +383,7 @@ impl Clustered {
                     return Some(Step::Done(Done { ticket, result }));
                 }
                 Effect::Kick { is_own, kick } => return Some(Step::Kick { is_own, kick }),
-                // The log has what it says, so publishers are answered still.
+                // The log has the messages, so their publishers are still answered.
                 _ if self.is_broken => {}
                 effect => self.begin_effect(hub, effect),
             }
@@ -412,7 +414,8 @@ impl Clustered {
         self.is_cut_short
     }
 
-    /// When its time is to be set at the latest, and what waits for memory to be tried again.
+    /// When its time is to be set at the latest, and a message that waits for memory to be tried
+    /// again.
     pub fn next_due(&self) -> Option<Time> {
         let survey = self.survey.next_due(&self.node);
         [self.node.next_due(), self.owed_until, survey]
@@ -421,7 +424,7 @@ impl Clustered {
             .min()
     }
 
-    /// Goes on with the effect under way. Returns whether it is over.
+    /// Continues the effect under way. Returns whether it is complete.
     fn continue_effect(&mut self, hub: &mut Hub, budget: &mut usize) -> bool {
         while hub.is_losing() {
             if *budget == 0 {
@@ -484,7 +487,7 @@ impl Clustered {
             Effect::Floors { floors } => {
                 let of_bucket = |bucket: usize| {
                     let floor = floors.get(bucket).copied();
-                    // One of a term that is not known is before all that are.
+                    // An id of an unknown term is before those of all known terms.
                     floor.map_or(Seq(u64::MAX), |floor| {
                         hub.seq_of(floor, Place::MAX_PART).unwrap_or(Seq::ZERO)
                     })
@@ -522,15 +525,16 @@ impl Clustered {
         }
     }
 
-    /// Something came that cannot be numbered. To go on without it would be a loss that no reader is
-    /// told of.
+    /// Stops at an entry that cannot be numbered. To continue without it would be a loss of which
+    /// no reader is told.
     #[cold]
     fn stop_applying(&mut self, reason: &str) {
         log::error!("the log of the cluster cannot be followed any more: {reason}");
         self.is_broken = true;
     }
 
-    /// The number of a part of an entry, which is after all that is applied; `None` if there is none.
+    /// The number of a part of an entry, which is after all that is applied; `None` if there is
+    /// none.
     fn later(&mut self, hub: &Hub, id: EntryId, part: u16) -> Option<Seq> {
         let Some(seq) = hub.seq_of(id, part) else {
             self.stop_applying(&format!("entry {id} cannot be numbered"));

@@ -20,7 +20,7 @@ pub(super) fn write_id(out: &mut Vec<u8>, id: EntryId) {
     write_number(out, id.number);
 }
 
-/// Appends how many there are, and each of them.
+/// Appends a list: its length, then each item.
 pub(super) fn write_list<T: Copy>(out: &mut Vec<u8>, list: &[T], write: fn(&mut Vec<u8>, T)) {
     write_number(out, list.len() as u64);
     for &item in list {
@@ -33,7 +33,7 @@ pub(super) fn write_word(out: &mut Vec<u8>, word: u64) {
     out.extend_from_slice(&word.to_le_bytes());
 }
 
-/// The rest of an entry that is being read.
+/// The unread bytes of an entry.
 #[derive(Clone, Copy)]
 pub(super) struct Bytes<'e>(pub(super) &'e [u8]);
 

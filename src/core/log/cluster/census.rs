@@ -1,7 +1,7 @@
-//! A census: what the nodes say about the history when a term begins.
+//! A census: the answers of the nodes about the history when a term begins.
 //!
-//! Owns the answers, what is retold, and who settles the term, and how. It has no part in the
-//! history until then.
+//! Owns the answers, the entries that are told again, and the choice of the node that settles the
+//! term, and how it does. Nothing of it is part of the history before the term is settled.
 //!
 //! Invariants:
 //! - *The first settling counts.* Several nodes may try; all read the same log, so all take the
@@ -21,10 +21,10 @@ use crate::message::EntryId;
 /// How long members have to answer, in milliseconds.
 pub(super) const MISSING_MS: u64 = 4_000;
 
-/// How long nodes wait of which none remembers anything, in milliseconds.
+/// How long nodes wait if none of them remembers any history, in milliseconds.
 const NEWCOMERS_MS: u64 = 2_500;
 
-/// After how long without progress the next node settles the term, in milliseconds.
+/// The time without progress after which the next node settles the term, in milliseconds.
 const TAKEOVER_MS: u64 = 2_000;
 
 /// When nodes answer if the server has lost nothing, so that they need not, in milliseconds.
@@ -34,7 +34,7 @@ const SAME_MS: u64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Census {
     pub(super) term: u64,
-    /// What of the history the server had when the term began.
+    /// The part of the history that the server had when the term began.
     pub(super) opened_after: EntryId,
     /// The server has lost nothing.
     is_same: bool,
@@ -51,7 +51,7 @@ pub(super) struct Census {
     progressed: Time,
 }
 
-/// What a census begins with.
+/// The facts with which a census begins.
 pub(super) struct Beginning<'e> {
     pub(super) term: u64,
     pub(super) opened_after: EntryId,
@@ -102,7 +102,7 @@ impl Census {
         }
     }
 
-    /// Takes the answer of a node; its first counts.
+    /// Records the answer of a node. Further answers of the same node are ignored.
     pub(super) fn answered(&mut self, node: u64, answer: Answer, now: Time) {
         if self.answers.len() >= 2 * MAX_MEMBERS {
             return;
@@ -112,7 +112,8 @@ impl Census {
         self.progressed = now;
     }
 
-    /// Takes what is retold. Beyond a bound the oldest goes, which then is a hole.
+    /// Records entries that are told again. Beyond a bound the oldest are dropped, and count as
+    /// missing.
     pub(super) fn retold(&mut self, records: &[Record<'_>], now: Time) {
         self.progressed = now;
         // fault: retold-is-dropped
@@ -138,7 +139,7 @@ impl Census {
         }
     }
 
-    /// What was retold, in the order of the history.
+    /// The entries that were told again, in the order of the history.
     pub(super) fn into_retold(self) -> Vec<Retold> {
         self.retold.into_values().collect()
     }
@@ -230,7 +231,7 @@ impl Census {
     }
 }
 
-/// What of the history a node has.
+/// The part of the history that a node has.
 fn base_of(answer: &Answer) -> EntryId {
     answer.chain.last().copied().unwrap_or(EntryId::ZERO)
 }

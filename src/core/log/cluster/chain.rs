@@ -31,7 +31,7 @@ impl Chain {
         &self.0
     }
 
-    /// What the history has come to; zero if it has not begun.
+    /// The last id of the history; zero if it has not begun.
     pub(super) fn tip(&self) -> EntryId {
         self.0.last().copied().unwrap_or(EntryId::ZERO)
     }
@@ -72,7 +72,7 @@ impl Chain {
         }
     }
 
-    /// How it compares to another one.
+    /// Compares it to another history.
     pub(super) fn relation(&self, other: &Chain) -> Relation {
         let (mine, theirs) = (&self.0[..], &other.0[..]);
         if mine.is_empty() {

@@ -1,4 +1,4 @@
-//! What a node asks of the server that keeps the log, and what that answers.
+//! The commands of a node to the server that keeps the log, and their replies.
 //!
 //! Owns the commands of the publish lane, their replies, and the two scripts that the server runs.
 //! It sends nothing: a thread writes the commands in their order and gives back the replies in the
@@ -206,7 +206,8 @@ impl KeyHash {
 pub struct Salt(pub u64, pub u64);
 
 impl Salt {
-    /// The bucket of a channel, below [`BUCKETS`]: its name's keyed hash modulo that, as in the hub.
+    /// The bucket of a channel, below [`BUCKETS`]: its name's keyed hash modulo that, as in the
+    /// hub.
     pub fn bucket(self, channel: &str) -> usize {
         let mut hasher = SipHasher13::new_with_keys(self.0, self.1);
         hasher.write(channel.as_bytes());
@@ -230,7 +231,7 @@ fn to_hex(bytes: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
-/// What the server answered to a command.
+/// The reply of the server to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// To [`Command::Open`].
@@ -262,7 +263,7 @@ pub struct Opened {
     pub salt: Option<Salt>,
 }
 
-/// What [`Command::Open`] found, and did about it.
+/// The result of [`Command::Open`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Openness {
     /// The log goes on in its term.

@@ -1,7 +1,6 @@
-//! What a node says about the log, in its order: what the hub applies, and what publishers are
-//! told.
+//! The effects of the log in its order: changes that the hub applies, and results for publishers.
 //!
-//! Owns the vocabulary alone. Who applies effects does so in their order, one after another.
+//! Owns only the types. Effects are to be applied in their order, one after another.
 
 use super::command::Salt;
 use super::entry::Kick;
@@ -12,7 +11,7 @@ use crate::message::{ChannelName, EntryId};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// One step of what the log says.
+/// One effect of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// The salt is known. Once, and before anything is applied.
@@ -54,14 +53,14 @@ pub enum Effect {
         /// The id of the loss.
         id: EntryId,
     },
-    /// For each of [`super::command::BUCKETS`] buckets ([`Salt::bucket`]), the newest id of any message, loss or
-    /// deletion in it that this node knows of now. A cursor at or after that of its bucket has
-    /// missed nothing, whatever [`Effect::LoseAll`] said before.
+    /// For each of [`super::command::BUCKETS`] buckets ([`Salt::bucket`]), the newest id of any
+    /// message, loss or deletion in it that this node knows of now. A cursor at or after that of
+    /// its bucket has missed nothing, whatever [`Effect::LoseAll`] said before.
     Floors {
         /// The ids, by bucket.
         floors: Box<[EntryId]>,
     },
-    /// The log has come to this id, with nothing to apply.
+    /// The log was read up to this id, and there is nothing to apply.
     Advance {
         /// The id.
         id: EntryId,
@@ -98,7 +97,7 @@ pub enum Effect {
     },
 }
 
-/// What became of a publish or deletion.
+/// The result of a publish or deletion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is in the log and was applied.

@@ -78,13 +78,13 @@ const KICK: u8 = VERSION | 11;
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'e> {
-    /// Who wrote it, and when.
+    /// Its author and time.
     pub head: Head,
-    /// What it says.
+    /// Its content.
     pub body: Body<'e>,
 }
 
-/// Who wrote an entry, and when.
+/// The author and the time of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// The node: a random number of its process.
@@ -95,7 +95,7 @@ pub struct Head {
     pub at_ms: u64,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body<'e> {
     /// Messages are published, in this order; at least one.

@@ -1,8 +1,8 @@
 //! The newest id of each bucket of channel names.
 //!
-//! Owns what is told in checkpoints. A node that has just started holds a short log, and a cursor
-//! may be of long before. If nothing was published in the bucket of its channel since, nothing was
-//! missed.
+//! Owns the content of checkpoints. A node that has just started has read a short log, and a cursor
+//! may be from before it. If nothing was published in the bucket of its channel since, the client
+//! has missed nothing.
 //!
 //! Invariant: *never too low.* The id of a bucket is at least that of every message, loss or
 //! deletion of its channels up to what the node has read. Where less is known it is that of the
@@ -21,7 +21,7 @@ use crate::message::EntryId;
 pub(super) struct Floors {
     salt: Option<Salt>,
     newest: Box<[EntryId]>,
-    /// The loss up to which this node alone knows nothing; others may know more.
+    /// The loss up to which this node knows nothing, and other nodes may know more.
     unknown_to: Option<EntryId>,
 }
 
@@ -58,7 +58,8 @@ impl Floors {
         }
     }
 
-    /// Notes a loss of all channels. If it is this node's alone, checkpoints of others may say more.
+    /// Notes a loss of all channels. If it is this node's alone, checkpoints of others may say
+    /// more.
     pub(super) fn lose_all(&mut self, id: EntryId, is_alone: bool) {
         for newest in &mut self.newest {
             *newest = (*newest).max(id);
@@ -69,7 +70,7 @@ impl Floors {
         };
     }
 
-    /// What this node can tell the others; `None` if it knows less than another one may.
+    /// The checkpoint of this node; `None` if another node may know more.
     pub(super) fn checkpoint(&self, up_to: EntryId) -> Option<Checkpoint> {
         let floors = self.newest.clone();
         let salt = self.salt.filter(|_| self.unknown_to.is_none())?;
@@ -80,7 +81,8 @@ impl Floors {
         })
     }
 
-    /// Takes what another node tells. Returns the ids to which buckets may be lowered, if any.
+    /// Applies the checkpoint of another node. Returns the ids to which buckets may be lowered, if
+    /// any.
     pub(super) fn learn(&mut self, checkpoint: &Checkpoint) -> Option<Box<[EntryId]>> {
         let unknown_to = self.unknown_to?;
         let is_ours = self

@@ -14,7 +14,7 @@ const MAX_AWAITED: usize = 64;
 /// Of these, publishes of which the replies may be held: what else the node says has room yet.
 const MAX_HELD: usize = 48;
 
-/// What a command was for.
+/// The purpose of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {
     Open(OpenMode),
@@ -59,7 +59,7 @@ pub(super) struct PublishLane {
     pub(super) tip: EntryId,
     /// Nothing is sent before that.
     pub(super) retry_at: Time,
-    /// Why the server did not open the log when it was asked last.
+    /// The reason for which the server did not open the log at the last try.
     pub(super) refusal: Option<Box<str>>,
     awaited: VecDeque<(Sent, Time)>,
     /// How many of them are notes that tell again.
@@ -103,8 +103,8 @@ impl PublishLane {
         items.count() < MAX_HELD
     }
 
-    /// A reply is there to the oldest command, or to the oldest one that is an entry of the outbox
-    /// or is not: to what?
+    /// Removes and returns the purpose of the command to which a reply has come: the oldest, or the
+    /// oldest of those that are entries of the outbox, or of the others.
     pub(super) fn answered(&mut self, is_item: Option<bool>) -> Option<Sent> {
         let is_it = |(sent, _): &(Sent, Time)| is_item.is_none_or(|is| is == sent.is_item());
         let place = self.awaited.iter().position(is_it)?;
@@ -128,7 +128,8 @@ impl PublishLane {
         self.awaited.iter().find(counts).map(|&(_, at)| at)
     }
 
-    /// The server does not open the log: it is asked again. Each reason is logged once.
+    /// Records that the server does not open the log; it is asked again later. Each reason is
+    /// logged once.
     pub(super) fn refused(&mut self, why: Box<str>, retry_at: Time) {
         if self.refusal.as_ref() != Some(&why) {
             log::warn!("engine: it does not open the log, and is asked again: {why}");

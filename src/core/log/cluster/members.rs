@@ -1,15 +1,16 @@
-//! The nodes of the cluster, as the log tells them.
+//! The nodes of the cluster, as they follow from the log.
 //!
-//! Owns who is a member, what each last said, and when this node may rely on being known: a node
-//! whose messages only it and the server have would not be missed if both went.
+//! Owns which nodes are members, the last beat of each, and whether the others know this node.
+//! Before they do, its loss together with that of the server would go unnoticed, and with it its
+//! messages.
 //!
 //! Invariants:
 //! - *Counted in the log.* A node is a member from its first entry until it says that it leaves, or
 //!   until another one has beaten five times since its last entry. No clock is asked, so all nodes
 //!   that have read the same agree. Beats between the beginning of a term and its settling do not
-//!   count: what a silent node has said last may be lost, so it is missing, and not gone.
-//! - *Known before relied upon.* A node has joined when the last beat of each other member says that
-//!   it has read the entry by which the node became one.
+//!   count: the last entries of a silent node may be lost, so it is missing, and not gone.
+//! - *Known before relied upon.* A node has joined when the last beat of each other member says
+//!   that it has read the entry by which the node became one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +18,7 @@ use super::entry::{Beat, Head, MAX_DEPARTED, MAX_MEMBERS};
 use crate::base::time::Time;
 use crate::message::EntryId;
 
-/// After how many beats of another one a node is no member any more.
+/// The number of beats of another node after which a silent node is no longer a member.
 const BEATS: usize = 5;
 
 /// A node of the cluster.
@@ -138,7 +139,7 @@ impl Members {
         self.joined == Some(since)
     }
 
-    /// Whether all members say that they have read an entry.
+    /// Whether the beats of all members show that they have read an entry.
     pub(super) fn have_all_read(&self, id: EntryId) -> bool {
         self.members.values().all(|member| member.applied >= id)
     }
@@ -152,7 +153,7 @@ impl Members {
         self.members.keys().copied().collect()
     }
 
-    /// Whether a node is the member that does what one node is enough for.
+    /// Whether a node is the one that performs tasks of which one node is enough.
     pub(super) fn is_first(&self, node: u64) -> bool {
         self.members.keys().next() == Some(&node)
     }

@@ -1,13 +1,14 @@
 //! A node of a cluster: several servers that share one log, as a pure machine.
 //!
-//! Owns what a node makes of the entries of the log and of the replies of the server that keeps it:
-//! what is applied, in which order, what is lost, what is told again, and what became of each
-//! publish. It has no socket, thread or clock: threads move the bytes, and the time is an argument.
+//! Owns the decisions of a node about the entries of the log and the replies of the server that
+//! keeps it: what is applied in which order, what is lost, what is told again, and the result of
+//! each publish. It has no socket, thread or clock: threads move the bytes, and the time is an
+//! argument.
 //!
 //! The log is a stream of entries with dense numbers in *terms*. A term is opened when the server
 //! was restarted or replaced, or may be ahead of what a node knows; all nodes then say how far they
-//! have read (a *census*), and what the server has forgotten is told again by the node that has read
-//! most, before anything new is published.
+//! have read (a *census*), and what the server has forgotten is told again by the node that has
+//! read most, before anything new is published.
 //!
 //! Invariants:
 //! - *A prefix of one history.* What a node applies is the history of the log, in its order,

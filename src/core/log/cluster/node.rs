@@ -1,7 +1,7 @@
-//! A node: the machine that reads the log, and says what to append and what to apply.
+//! A node: a state machine that reads the log, and decides what to append and what to apply.
 //!
-//! Owns the state of the node and its calls. What it makes of entries is in `reading`, what it
-//! asks of the server in `speaking`.
+//! Owns the state of the node and its public calls. `reading` judges entries, `speaking` makes
+//! commands.
 
 use std::sync::Arc;
 
@@ -264,7 +264,7 @@ impl Node {
         Ok(self.outbox.add(bytes, nonce, None, deadline))
     }
 
-    /// Sets what other nodes are told about this one.
+    /// Sets the state that other nodes are told about this one.
     pub fn set_state(&mut self, state: State) {
         self.state = state;
     }
@@ -377,12 +377,12 @@ impl Node {
         self.halt.as_ref()
     }
 
-    /// What was counted.
+    /// Counters since the start.
     pub fn counts(&self) -> &Counts {
         &self.replica.counts
     }
 
-    /// What is measured now.
+    /// Gauges.
     pub fn gauges(&self) -> Gauges {
         let differs = |digest: u64| digest != self.settings.digest;
         let differing = self

@@ -1,6 +1,7 @@
-//! The entries of a node itself, beside what it publishes.
+//! The entries that a node writes for the cluster, beside those with messages.
 //!
-//! Owns which of them are due, and which are on their way. What is in them is decided elsewhere.
+//! Owns which of them are due, and which were sent and not read back. Their content is decided
+//! elsewhere.
 
 use super::lane::Note;
 use super::replica::Loss;
@@ -33,7 +34,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// The connection is broken: what was on its way may not have come.
+    /// Records that the connection is broken: entries that were sent may not be in the log.
     pub(super) fn broken(&mut self) {
         self.census_began();
         self.loss_sent = None;
@@ -41,7 +42,7 @@ impl Notes {
         self.stays();
     }
 
-    /// The server has not taken an entry.
+    /// Records that the server has refused an entry.
     pub(super) fn failed(&mut self, note: Note) {
         match note {
             Note::Answer => self.has_answered = false,
@@ -64,7 +65,7 @@ impl Notes {
         self.says_goodbye = false;
     }
 
-    /// Others are to be told that messages may be lost.
+    /// Makes an entry due that tells the others that messages may be lost.
     pub(super) fn lose(&mut self, loss: Loss) {
         self.loss = Some(match (self.loss.take(), loss) {
             (None, loss) => loss,

@@ -1,6 +1,6 @@
-//! What is to be published, until its publisher has a result.
+//! Publishes that have no result yet.
 //!
-//! Owns the gathering of the publishes of a tick into one entry, their order, and what became of
+//! Owns the gathering of the publishes of a tick into one entry, their order, and the result of
 //! each.
 //!
 //! Invariants:
@@ -23,17 +23,17 @@ use super::messages::{count_parts, message_len, write_message};
 use crate::base::time::Time;
 use crate::message::{Draft, EntryId};
 
-/// What an entry takes here beside its bytes.
+/// The memory of an entry beside its bytes.
 const OVERHEAD: usize = 256;
 
-/// What is known of an entry that is to be in the log.
+/// The state of an entry that is to be in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// It is not in the log.
     Queued,
     /// It was sent to a term, and has no reply.
     Sent { term: u64 },
-    /// It has this id, by the server's word.
+    /// The server replied that it has this id.
     Appended(EntryId),
     /// Its key had an entry before.
     Earlier(EntryId),
@@ -43,7 +43,7 @@ enum Stage {
 #[derive(Debug)]
 struct Item {
     bytes: Vec<u8>,
-    /// Who waits for it, and the parts of their first messages.
+    /// The tickets that wait for it, each with the part of its first message.
     tickets: Vec<(Ticket, u16)>,
     messages: u64,
     key: Option<KeyHash>,
@@ -79,7 +79,7 @@ pub(super) struct Outgoing {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What the server said to an entry.
+/// The reply of the server to an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
     Appended(EntryId),
@@ -106,7 +106,7 @@ pub(super) struct Outbox {
     bytes: usize,
     /// The entries that have a key, by that and their nonces.
     keys: BTreeSet<(KeyHash, u64)>,
-    /// Whether a reply says that replicas have the entry, and what is before it.
+    /// Whether a reply proves that replicas have the entry and all before it.
     awaits_replicas: bool,
     /// The newest id of which there was a reply.
     confirmed: EntryId,
@@ -268,7 +268,7 @@ impl Outbox {
         })
     }
 
-    /// Takes what the server said to an entry that was sent to a term.
+    /// Records the reply of the server to an entry that was sent to a term.
     pub(super) fn answered(&mut self, nonce: u64, term: u64, said: Said) {
         if let Said::Appended(id) = said
             && id > self.confirmed
@@ -344,7 +344,8 @@ impl Outbox {
         }
     }
 
-    /// The connection is broken: what was sent has no reply, and is undecided.
+    /// Records that the connection is broken: the entries that were sent get no reply, and are
+    /// undecided.
     pub(super) fn broken(&mut self) {
         let read = self.items.iter().filter(|(_, item)| item.read.is_some());
         self.touched.extend(read.map(|(&nonce, _)| nonce));

@@ -1,8 +1,8 @@
 //! The beats of a node, which it must read back.
 //!
-//! Owns when one is due, and when the last one that came back was sent. A node whose beats do not
-//! come back is deaf, whatever its connections say, unless it is still on its way to them: over a
-//! slow connection what comes before takes its time.
+//! Owns when a beat is due, and when the last one that was read back was sent. A node that does not
+//! read its beats back counts as cut off from the log, even if its connections seem to work. The
+//! exception is a node that is still reading older entries, over a slow connection for example.
 
 use std::collections::VecDeque;
 

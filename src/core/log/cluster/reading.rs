@@ -1,6 +1,7 @@
-//! What a node makes of the entries that it reads.
+//! The reading of entries: each is judged, and applied or kept.
 //!
-//! Owns continuity: whether an entry is next, what a term begins with, and when it is settled.
+//! Owns continuity: whether an entry is the next one, the beginning of a term, and when a term is
+//! settled.
 
 use std::sync::Arc;
 
@@ -169,7 +170,7 @@ impl Node {
         }
     }
 
-    /// Compares what this node had before it missed entries to what a beat says about history.
+    /// Compares the history that this node had before it missed entries with the history in a beat.
     fn resolve_suspicion(&mut self, id: EntryId, beat: &Beat<'_>) {
         if beat.chain.last().map(|end| end.term) != Some(id.term) {
             return;

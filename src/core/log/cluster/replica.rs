@@ -1,7 +1,8 @@
-//! What a node has of the history, and the effects of what it reads.
+//! The part of the history that a node has, and the effects of the entries that it reads.
 //!
-//! Owns the place that the node has come to, the newest part of the history as bytes, the floors,
-//! and the queue of effects. Whether an entry is next in the history is decided by its callers.
+//! Owns the id up to which the node has applied, the newest part of the history as bytes, the
+//! floors, and the queue of effects. Its callers decide whether an entry is the next in the
+//! history.
 //!
 //! Invariants:
 //! - *In order.* Ids of effects rise, also over terms.
@@ -37,7 +38,7 @@ const MAX_OPENINGS: usize = 64;
 #[derive(Clone, Copy, Debug)]
 struct Opening {
     term: u64,
-    /// What of the history the server had then.
+    /// The part of the history that the server had then.
     after: EntryId,
     /// The number of the entry that settled it; `None` if this node has seen none.
     settled: Option<u64>,
@@ -50,7 +51,7 @@ pub(super) enum Loss {
     Channels(Vec<ChannelName<'static>>),
 }
 
-/// What a node has of the history.
+/// The part of the history that a node has.
 #[derive(Debug)]
 pub(super) struct Replica {
     /// The terms of the history; its tip is what was applied last.
@@ -101,7 +102,7 @@ impl Replica {
         }
     }
 
-    /// What was applied last; zero at the beginning.
+    /// The id that was applied last; zero at the beginning.
     pub(super) fn tip(&self) -> EntryId {
         self.history.tip()
     }
@@ -234,7 +235,7 @@ impl Replica {
         self.advance(id);
     }
 
-    /// Passes an entry that is next in the history and cannot be read: what it says is lost.
+    /// Skips the next entry of the history, which cannot be read: its content is lost.
     pub(super) fn lose_entry(&mut self, id: EntryId) {
         self.history.go_on_to(id);
         self.told = Some(id);
@@ -349,7 +350,8 @@ impl Replica {
         });
     }
 
-    /// Takes the end of a census: `id` settles its term. Returns what others are to be told as lost.
+    /// Applies the end of a census: the entry `id` settles its term. Returns the loss that others
+    /// are to be told.
     pub(super) fn settle(
         &mut self,
         id: EntryId,
@@ -398,7 +400,7 @@ impl Replica {
         loss.filter(|loss| !settled.loses_all && *loss != Loss::Channels(Vec::new()))
     }
 
-    /// Applies what is retold and was not applied yet.
+    /// Applies the entries that were told again and are not applied yet.
     fn catch_up(&mut self, theirs: &Chain, retold: &[Retold]) {
         let end = theirs.tip();
         let is_fresh = self.tip() == EntryId::ZERO;

@@ -1,6 +1,6 @@
-//! What a census was told again.
+//! The records that were told again during a census.
 //!
-//! Owns the copies of such records. What they mean is decided where the term settles.
+//! Owns copies of them. They are interpreted when the term is settled.
 
 use std::sync::Arc;
 

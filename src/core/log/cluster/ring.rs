@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::entry::Record;
 use crate::message::EntryId;
 
-/// What a record takes beside its bytes.
+/// The memory of a record beside its bytes.
 const OVERHEAD: usize = 64;
 
 /// A record in the ring.
@@ -53,7 +53,7 @@ impl Ring {
         }
     }
 
-    /// Forgets all: what follows does not follow what is there.
+    /// Removes all records, because the next one does not follow them.
     pub(super) fn clear(&mut self) {
         self.records.clear();
         self.bytes = 0;
@@ -123,7 +123,7 @@ impl Ring {
         (piece, false)
     }
 
-    /// Forgets what is after this id, which is another history now.
+    /// Removes the records after this id, where another history begins.
     pub(super) fn truncate_after(&mut self, id: EntryId) {
         while let Some(newest) = self.records.back_mut()
             && newest.as_record().last() > id

@@ -1,6 +1,6 @@
-//! The settings of a node, and what it tells about itself.
+//! The settings of a node, its counters, and its state as the others are told it.
 //!
-//! Owns the vocabulary alone.
+//! Owns only the types.
 
 use crate::message::EntryId;
 
@@ -53,7 +53,7 @@ impl Default for Settings {
     }
 }
 
-/// What other nodes are told about this one.
+/// The state of this node that other nodes are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Its connections that are parked.
@@ -90,7 +90,7 @@ pub enum Halt {
     Refused(Box<str>),
 }
 
-/// What a node has counted since it started.
+/// Counters of a node since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Terms that were settled.
@@ -103,7 +103,7 @@ pub struct Counts {
     pub losses_all: u64,
     /// Losses of some channels.
     pub losses_some: u64,
-    /// Entries that were missing in what was read, told as a loss.
+    /// Entries that were missing in the log, and were told as a loss.
     pub holes: u64,
     /// Entries that this node has appended with messages.
     pub groups: u64,
@@ -119,7 +119,7 @@ pub struct Counts {
     pub skipped: u64,
 }
 
-/// What a node measures now.
+/// Gauges of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Whether both connections are there and the log was opened on them.

@@ -1,4 +1,4 @@
-//! What a node asks of the server: commands, in their order.
+//! The commands of a node to the server, in their order.
 //!
 //! Owns which of the node's own entries are due, and which command comes next.
 

@@ -1,9 +1,9 @@
-//! How much of the log the server is to keep.
+//! The part of the log that the server is to keep.
 //!
-//! Owns a sum of the bytes of the entries that this node has read, in blocks, and when it read them.
-//! It decides from which entry on the log holds; the server removes those before. Ages are counted
-//! from the reading, by the node's own clock that never steps: with the clocks of others, one that
-//! is wrong would empty the log.
+//! Owns a sum of the bytes of the entries that this node has read, in blocks, and when it read
+//! them. It decides from which entry on the log holds; the server removes those before. Ages are
+//! counted from the reading, by the node's own clock that never steps: with the clocks of others,
+//! one that is wrong would empty the log.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use crate::message::EntryId;
 /// How many blocks there are at most, about. A block is removed as a whole.
 const BLOCKS: u64 = 256;
 
-/// What an entry takes in the server beside its bytes, about.
+/// The approximate memory of an entry in the server beside its bytes.
 const OVERHEAD: u64 = 16;
 
 #[derive(Debug)]
