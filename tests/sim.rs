@@ -9,13 +9,14 @@ const RUN: Run = Run {
     first: 0,
     seeds: 600,
     steps: 1_000,
-    jobs: 2,
+    jobs: Some(2),
     most_failures: 5,
 };
 
 #[test]
 fn clients_receive_what_was_published() {
-    let verdict = RUN.go(|_| {});
+    let simulate = |seed, steps| live(seed, steps, false).map_err(|fate| fate.why);
+    let verdict = RUN.go(simulate, |_| {});
     if let Some((seed, why)) = verdict.failed.first() {
         let trace = live(*seed, RUN.steps, true).err().unwrap_or_else(|| {
             panic!("seed {seed} failed, and does not fail again: {why}");

@@ -5,29 +5,54 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::life::live;
+use clap::Args;
+
+use crate::cluster;
 use crate::tally::Tally;
 
+/// Counts of what happened in a world.
+pub trait Counts: Default + Send {
+    /// Adds those of another world.
+    fn add(&mut self, other: &Self);
+}
+
+impl Counts for Tally {
+    fn add(&mut self, other: &Tally) {
+        Tally::add(self, other);
+    }
+}
+
+impl Counts for cluster::Tally {
+    fn add(&mut self, other: &cluster::Tally) {
+        cluster::Tally::add(self, other);
+    }
+}
+
 /// The worlds to simulate.
-#[derive(Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub struct Run {
-    /// The first seed.
-    pub first: u64,
-    /// How many seeds.
+    /// How many worlds, each with a seed of its own
+    #[arg(long, default_value_t = 1_000)]
     pub seeds: u64,
-    /// Steps of each world.
+    /// The first seed; the others follow it
+    #[arg(long, default_value_t = 0)]
+    pub first: u64,
+    /// How many things happen in each world
+    #[arg(long, default_value_t = 1_000)]
     pub steps: u64,
-    /// Threads.
-    pub jobs: usize,
-    /// After so many worlds that broke a rule no further one begins.
+    /// Threads [default: as many as processors]
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Begin no further world after so many have broken a rule
+    #[arg(long, default_value_t = 10)]
     pub most_failures: usize,
 }
 
 /// The result.
-#[derive(Clone, Debug, Default)]
-pub struct Verdict {
+#[derive(Clone, Debug)]
+pub struct Verdict<T> {
     /// The counts of worlds that broke no rule.
-    pub tally: Tally,
+    pub tally: T,
     /// Worlds that were simulated.
     pub worlds: u64,
     /// Seeds whose worlds broke a rule, and which, lowest seed first.
@@ -35,26 +60,36 @@ pub struct Verdict {
 }
 
 impl Run {
-    /// Simulates all worlds; `look` is called with the result so far after each.
-    pub fn go(&self, look: impl Fn(&Verdict) + Sync) -> Verdict {
+    /// Simulates all worlds: `live` one of a seed and a number of steps, or says which rule it
+    /// broke. `look` is called with the result so far after each.
+    pub fn go<T: Counts>(
+        &self,
+        live: impl Fn(u64, u64) -> Result<T, String> + Sync,
+        look: impl Fn(&Verdict<T>) + Sync,
+    ) -> Verdict<T> {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let next = AtomicU64::new(self.first);
         let enough = AtomicBool::new(false);
-        let verdict = Mutex::new(Verdict::default());
+        let verdict = Mutex::new(Verdict {
+            tally: T::default(),
+            worlds: 0,
+            failed: Vec::new(),
+        });
         let end = self.first.saturating_add(self.seeds);
         std::thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
+            for _ in 0..self.jobs.unwrap_or_else(cores).max(1) {
                 scope.spawn(|| {
                     while !enough.load(Ordering::Relaxed) {
                         let seed = next.fetch_add(1, Ordering::Relaxed);
                         if seed >= end {
                             return;
                         }
-                        let lived = live(seed, self.steps, false);
+                        let lived = live(seed, self.steps);
                         let mut verdict = verdict.lock().expect("no thread panics with it");
                         verdict.worlds += 1;
                         match lived {
                             Ok(tally) => verdict.tally.add(&tally),
-                            Err(fate) => verdict.failed.push((seed, fate.why)),
+                            Err(why) => verdict.failed.push((seed, why)),
                         }
                         if verdict.failed.len() >= self.most_failures {
                             enough.store(true, Ordering::Relaxed);

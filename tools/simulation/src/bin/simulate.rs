@@ -14,15 +14,8 @@ use encke_simulation::{Fate, Run, Tally, Verdict, live, retrace, state_after};
 #[derive(Parser)]
 #[command(version)]
 struct Options {
-    /// How many worlds, each with a seed of its own
-    #[arg(long, default_value_t = 1_000)]
-    seeds: u64,
-    /// The first seed; the others follow it
-    #[arg(long, default_value_t = 0)]
-    first: u64,
-    /// How many things happen in each world
-    #[arg(long, default_value_t = 1_000)]
-    steps: u64,
+    #[command(flatten)]
+    run: Run,
     /// Live this one world, and show what happened in it last
     #[arg(long, conflicts_with_all = ["seeds", "first"])]
     seed: Option<u64>,
@@ -33,15 +26,9 @@ struct Options {
     /// file
     #[arg(long, requires = "seed", value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Threads [default: as many as processors]
-    #[arg(long)]
-    jobs: Option<usize>,
     /// Seconds between lines of progress
     #[arg(long, default_value_t = 10)]
     every: u64,
-    /// Begin no further world after so many have broken a rule
-    #[arg(long, default_value_t = 10)]
-    most_failures: usize,
     /// Fail unless everything that can happen did so often enough to mean something
     #[arg(long)]
     thorough: bool,
@@ -58,14 +45,14 @@ fn main() -> ExitCode {
             }
         },
         (None, Some(seed)) => match &options.state {
-            Some(file) => match std::fs::write(file, state_after(seed, options.steps)) {
+            Some(file) => match std::fs::write(file, state_after(seed, options.run.steps)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     eprintln!("{}: {error}", file.display());
                     ExitCode::FAILURE
                 }
             },
-            None => show(live(seed, options.steps, true)),
+            None => show(live(seed, options.run.steps, true)),
         },
         (None, None) => run(&options),
     }
@@ -88,16 +75,9 @@ fn show(lived: Result<Tally, Fate>) -> ExitCode {
 }
 
 fn run(options: &Options) -> ExitCode {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let run = Run {
-        first: options.first,
-        seeds: options.seeds,
-        steps: options.steps,
-        jobs: options.jobs.unwrap_or_else(cores),
-        most_failures: options.most_failures,
-    };
     let progress = Progress::new(Duration::from_secs(options.every));
-    let verdict = run.go(|verdict| progress.show(verdict));
+    let live = |seed, steps| live(seed, steps, false).map_err(|fate| fate.why);
+    let verdict = options.run.go(live, |verdict| progress.show(verdict));
     print(&verdict.tally);
     println!("{}", progress.line(&verdict));
     for (seed, why) in &verdict.failed {
@@ -106,7 +86,7 @@ fn run(options: &Options) -> ExitCode {
     if let Some((seed, _)) = verdict.failed.first() {
         println!(
             "live the first again with: simulate --seed {seed} --steps {}",
-            options.steps
+            options.run.steps
         );
         return ExitCode::FAILURE;
     }
@@ -151,7 +131,7 @@ impl Progress {
         }
     }
 
-    fn line(&self, verdict: &Verdict) -> String {
+    fn line(&self, verdict: &Verdict<Tally>) -> String {
         let seconds = self.began.elapsed().as_secs_f64();
         let steps = verdict.tally.steps();
         format!(
@@ -162,7 +142,7 @@ impl Progress {
         )
     }
 
-    fn show(&self, verdict: &Verdict) {
+    fn show(&self, verdict: &Verdict<Tally>) {
         let mut last = self.last.lock().expect("no thread panics with it");
         for (seed, why) in &verdict.failed[last.1..] {
             eprintln!("seed {seed}: {why}");
