@@ -5,11 +5,13 @@
 //! [`conductor`] (publishes, measures) and [`worker`] processes (the subscribers). `compare` runs
 //! several servers side by side, prints ratios and writes a page. `promise` checks what encke
 //! promises under faults ([`mod@promise`]); `adversary` attacks it while a neighbour must be served
-//! as before. `saved` and `nodes` measure what saved history and several nodes cost. `three-ways` compares the techniques of receiving, in [`ways`].
+//! as before. `saved` and `nodes` measure what saved history and several nodes cost. `three-ways`
+//! compares the techniques of receiving, in [`ways`].
 //!
 //! All of them have their connections in a [`driver`], and read responses by `encke-test-client`.
 
 pub mod adversary;
+pub mod command;
 pub mod comparison;
 pub mod conductor;
 pub mod driver;

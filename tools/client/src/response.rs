@@ -161,11 +161,6 @@ impl ResponseReader {
         self.state == State::Head && (self.pending.is_empty() || self.is_given)
     }
 
-    /// Whether the body lasts until the connection ends.
-    pub fn is_until_close(&self) -> bool {
-        self.state == State::UntilClose
-    }
-
     /// The response whose head was the last part has no body, as it answers a HEAD request.
     pub fn skip_body(&mut self) {
         self.state = State::Length(0);

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::Args;
 use encke_tools::adversary::{ALL, Attack, Finding, Size, trial};
-use encke_tools::part::Part;
+use encke_tools::command;
 
-/// Attacks encke while a neighbour must be served as before. Only on loopback.
-#[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true)]
+const ABOUT: &str = "Attacks encke while a neighbour must be served as before. Only on loopback.";
+
+#[derive(Args)]
 struct Options {
     /// Attacks, or parts of their names; none: all
     attacks: Vec<String>,
@@ -33,23 +33,10 @@ struct Options {
     /// List the attacks
     #[arg(long)]
     list: bool,
-    #[command(subcommand)]
-    part: Option<Part>,
 }
 
 fn main() -> ExitCode {
-    let mut options = Options::parse();
-    let result = match options.part.take() {
-        Some(part) => part.play(),
-        None => run(&options),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("adversary: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("adversary", ABOUT, |options| run(options).map(|()| true))
 }
 
 fn run(options: &Options) -> Result<(), String> {

@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 use std::process::ExitCode;
 
 use clap::Parser;
+use encke_tools::command;
 
 /// The least that any epoll server could do: the yardstick for encke. Only for loopback.
 #[derive(Parser)]
@@ -20,11 +21,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     encke_tools::net::raise_file_limit();
-    match encke_tools::floor::serve(options.listen) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("floor: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::end(
+        "floor",
+        encke_tools::floor::serve(options.listen).map(|()| true),
+    )
 }

@@ -2,34 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use encke_tools::nodes::{self, Plan};
-use encke_tools::part::Part;
+use encke_tools::{command, nodes};
 
-/// Nodes over Redis beside a node that is alone: publishes a second, delays, processor time, and
-/// what a start and a return take. It needs redis-server. Exit code 1 if a mark is missed. Only on
-/// loopback.
-#[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true)]
-struct Options {
-    #[command(flatten)]
-    plan: Plan,
-    #[command(subcommand)]
-    part: Option<Part>,
-}
+const ABOUT: &str = "Nodes over Redis beside a node that is alone: publishes a second, delays, \
+    processor time, and what a start and a return take. It needs redis-server. Exit code 1 if a \
+    mark is missed. Only on loopback.";
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let result = match options.part {
-        Some(part) => part.play().map(|()| true),
-        None => nodes::run(&options.plan),
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("nodes: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("nodes", ABOUT, nodes::run)
 }

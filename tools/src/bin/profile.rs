@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
+use encke_tools::command;
 use encke_tools::flame::Stacks;
 use encke_tools::report::Report;
 use encke_tools::workspace;
@@ -43,13 +44,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match profile(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("profile: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::end("profile", profile(&Options::parse()).map(|()| true))
 }
 
 fn profile(options: &Options) -> Result<(), String> {

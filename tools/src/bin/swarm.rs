@@ -2,36 +2,15 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use encke_tools::comparison::{Comparison, Line};
 use encke_tools::conductor::{self, Plan};
-use encke_tools::page;
-use encke_tools::part::Part;
+use encke_tools::{command, page};
 
-/// Load on a server that pushes over HTTP, with every receipt checked and timed. Only on loopback.
-#[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-struct Options {
-    #[command(flatten)]
-    plan: Option<Plan>,
-    #[command(subcommand)]
-    part: Option<Part>,
-}
+const ABOUT: &str = "Load on a server that pushes over HTTP, with every receipt checked and timed. \
+    Only on loopback.";
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let result = match (options.part, options.plan) {
-        (Some(part), _) => part.play(),
-        (None, Some(plan)) => conduct(&plan),
-        (None, None) => Err("no mode is given; --help says which there are".into()),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("swarm: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("swarm", ABOUT, |plan| conduct(plan).map(|()| true))
 }
 
 fn conduct(plan: &Plan) -> Result<(), String> {

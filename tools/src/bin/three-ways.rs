@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::Args;
 use encke_tools::machine::Machine;
-use encke_tools::part::Part;
 use encke_tools::ways::{self, Experiment, Row, Technique};
-use encke_tools::{net, workspace};
+use encke_tools::{command, net, workspace};
 
 /// The text above the tables.
 const NOTE: &str = "\
@@ -18,16 +17,8 @@ Requests, bytes and CPU (µs) are for an event that a client received, the last 
 client and hour. CPU is the server's, less what publishing takes when nobody receives.
 ";
 
-/// Each technique of receiving under events at random: delays, bytes, requests and the server's
-/// processor time. Only on loopback; about a quarter of an hour.
-#[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true)]
-struct Options {
-    #[command(flatten)]
-    measurement: Measurement,
-    #[command(subcommand)]
-    part: Option<Part>,
-}
+const ABOUT: &str = "Each technique of receiving under events at random: delays, bytes, requests and \
+    the server's processor time. Only on loopback; about a quarter of an hour.";
 
 #[derive(Args)]
 struct Measurement {
@@ -75,18 +66,9 @@ struct Measurement {
 }
 
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let result = match options.part {
-        Some(part) => part.play(),
-        None => options.measurement.carry_out(),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("three-ways: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::run("three-ways", ABOUT, |measurement: &Measurement| {
+        measurement.carry_out().map(|()| true)
+    })
 }
 
 impl Measurement {

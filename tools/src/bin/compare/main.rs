@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
+use encke_tools::command;
 use encke_tools::comparison::{self, Comparison, Line, Measure, ROWS, Row};
 use encke_tools::conductor::Plan;
 use encke_tools::machine::{Machine, command_line};
@@ -70,13 +71,7 @@ fn main() -> ExitCode {
         }),
         false => show(&options),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("compare: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    command::end("compare", result.map(|()| true))
 }
 
 /// Shows what was kept.
