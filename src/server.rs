@@ -49,7 +49,7 @@ pub struct Server {
     publisher: Publisher,
     handle: Handle,
     addresses: Vec<Address>,
-    /// What another process has left of standard input.
+    /// Bytes of standard input that the old process had read and not published.
     input: Input,
 }
 
@@ -60,13 +60,13 @@ pub enum Error {
     Config(ConfigError),
     /// The server cannot listen on an address.
     Bind(Address, io::Error),
-    /// The engine of several nodes refuses this one, for a reason that somebody has to change.
+    /// The engine of several nodes refuses this one, for a reason that an operator has to change.
     Engine(String),
     /// The directory of saved history cannot be used.
     Data(DataError),
     /// Another server cannot be taken over: it serves on.
     TakeOver(TakeOverError),
-    /// Everything was handed over to a process that has ended at once: nobody serves.
+    /// Everything was handed over to a process that ended at once: no process serves.
     Lost,
     /// A system call that the reactor needs failed.
     System(&'static str, io::Error),
@@ -269,8 +269,8 @@ impl Server {
         self.reactor.upgrade_to(program, Box::new(notify));
     }
 
-    /// Calls `run` on the reactor's thread when this server has taken over another one, and the
-    /// process of that has said so to whom it concerns. Its argument says whether the settings may
+    /// Calls `run` on the reactor's thread when this server has taken over another one, and the old
+    /// process has reported that to the service manager. Its argument says whether the settings may
     /// have changed since they were read, so that they are to be read again. It must not block.
     pub fn when_taken_over(&mut self, run: impl FnOnce(bool) + Send + 'static) {
         self.reactor.when_taken_over(Box::new(run));
@@ -300,7 +300,7 @@ impl Server {
     }
 }
 
-/// What is ready for a state.
+/// The parts of a server that are ready before the state arrives.
 struct Prepared {
     poll: Poll,
     channel: (Publisher, Handle, Inbox),

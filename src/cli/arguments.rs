@@ -34,7 +34,7 @@ Exit codes: 0 drained, 1 could not run, 2 bad option, 128 + N ended by a second 
 /// The argument for the mode.
 pub(super) const MODE: &str = "mode";
 
-/// What the process is to do.
+/// The task of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Run a server: the default.

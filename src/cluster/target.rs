@@ -216,7 +216,7 @@ mod tests {
             });
             ports.collect::<Vec<_>>()
         };
-        // Nobody listens on port 1. The first one that answers is the one that is wrong.
+        // No server listens on port 1. The first address that answers is wrong.
         let nobody = ("127.0.0.1".to_owned(), 1);
         let all = [nobody.clone(), sentinel(6), sentinel(7), sentinel(7)];
         assert_eq!(named(&all), [7, 6]);

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_is_read_back_and_nothing_else_is() {
+    fn only_its_own_line_is_read_back() {
         for mark in [
             Mark::default(),
             Mark {

@@ -253,7 +253,7 @@ impl Saver {
         !self.is_busy && writer().is_at_rest()
     }
 
-    /// What another process has to know, and the file that holds the lock of the directory.
+    /// The state for a process that takes over, and the file that holds the lock of the directory.
     ///
     /// # Errors
     ///

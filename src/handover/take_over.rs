@@ -53,7 +53,7 @@ pub struct TakeOver {
     victim: Option<Victim>,
 }
 
-/// What the old process has handed over: the memory of the state, and how many descriptors follow.
+/// A state that was handed over: its memory, and the number of descriptors that follow.
 pub(crate) struct State {
     pub(crate) memory: std::fs::File,
     pub(crate) descriptors: usize,

@@ -26,7 +26,7 @@ enum Bytes<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    /// What is written of a message.
+    /// The frozen form of a message.
     pub(crate) fn of(draft: &'a Draft<'_>) -> Waiting<'a> {
         Waiting {
             channel: Cow::Borrowed(&draft.channel),

@@ -115,7 +115,7 @@ impl Publisher {
     }
 }
 
-/// What became of a message that was submitted.
+/// The result of a message that was submitted.
 pub(crate) enum Submitted {
     /// It is published.
     Published(Published),
@@ -321,8 +321,8 @@ impl Inbox {
         }
     }
 
-    /// A ticket is done: its message has its receipt, or is put back if it was not published and has
-    /// none. Tickets are done in their order.
+    /// A ticket is done: its message has its receipt, or is put back if it was not published and
+    /// has none. Tickets are done in their order.
     pub(crate) fn done(&mut self, ticket: Ticket, result: Result<Published, Refusal>) {
         if let Some((place, submission)) = self.sent.done(ticket, result) {
             self.held.insert(place.min(self.held.len()), submission);

@@ -1,10 +1,11 @@
 //! Messages of producers that are handed to the log of a cluster and are not published yet.
 //!
-//! Owns what becomes of one when its ticket is done: its producer gets the receipt that it wants.
-//! Where it wants none, nobody would send the message again, so that it is put back.
+//! Owns their receipts: when a ticket is done, the producer gets its receipt. If the producer wants
+//! none and the message was refused, the message is put back, because no one else would send it
+//! again.
 //!
-//! Invariant: after one was put back no other is taken until all those before it are done, so that
-//! what is put back keeps its order.
+//! Invariant: after a message was put back, no other is taken until all before it are done, so that
+//! messages that are put back keep their order.
 
 use std::collections::VecDeque;
 
@@ -49,8 +50,8 @@ impl Sent {
         self.waiting.push_back((ticket, submission));
     }
 
-    /// A ticket is done. Returns the message if it is to be put back, and its place among those that
-    /// are held.
+    /// A ticket is done. Returns the message if it is to be put back, and its place among those
+    /// that are held.
     pub(super) fn done(
         &mut self,
         ticket: Ticket,

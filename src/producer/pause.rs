@@ -22,7 +22,7 @@ use crate::inbox::{Publication, Publisher};
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 64 << 10;
 
-/// What a producer has read and not published.
+/// The input that a producer has read and not published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Rest {
     /// The line that is being read.
@@ -39,7 +39,8 @@ pub(crate) struct Producer {
     rests: Receiver<Rest>,
     go_on: Sender<()>,
     has_asked: bool,
-    /// What it has handed over since it paused. `None` in it: its input has ended.
+    /// The input that was left when it paused; `None`: it has not paused; `Some(None)`: its input
+    /// has ended.
     paused: Option<Option<Rest>>,
 }
 
@@ -130,7 +131,7 @@ impl Producer {
         self.paused.is_some()
     }
 
-    /// What it has left where it has paused; `None` if its input has ended.
+    /// The input that was left when it paused; `None` if its input has ended.
     pub(crate) fn rest(&self) -> Option<&Rest> {
         self.paused.as_ref()?.as_ref()
     }

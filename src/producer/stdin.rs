@@ -66,7 +66,7 @@ pub(crate) struct Part {
     number: u64,
     /// Whether it has begun.
     is_begun: bool,
-    /// What is kept of it.
+    /// The part of it that is kept.
     kept: Vec<u8>,
     /// Its bytes, those that are not kept too.
     bytes: u64,

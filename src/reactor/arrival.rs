@@ -1,4 +1,4 @@
-//! What arrives from the old side of an upgrade: the state, and the descriptors meanwhile.
+//! The state that arrives from the old process of an upgrade, and the descriptors with it.
 //!
 //! Owns the checks that they fit together.
 
@@ -33,7 +33,7 @@ pub(super) struct Arrival {
     pub(super) then: Box<dyn FnOnce(bool) + Send>,
 }
 
-/// What comes beside the loop itself.
+/// The values that are handed over beside the loop itself.
 pub(super) struct Thawed {
     pub(super) engine: Engine,
     pub(super) sockets: Sockets,

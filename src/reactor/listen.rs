@@ -46,7 +46,7 @@ pub(crate) struct Listener {
     pub(super) access: Access,
     /// The address as it is bound.
     pub(crate) address: Address,
-    /// What another process has to know of it.
+    /// Its description for a process that takes it over.
     opened: Listening,
     /// Each of its connections begins with a PROXY protocol header.
     pub(super) is_proxied: bool,
@@ -121,7 +121,7 @@ impl Listener {
         }
     }
 
-    /// What another process has to know of it.
+    /// Its description for a process that takes it over.
     pub(super) fn opened(&self) -> Listening {
         let mut opened = self.opened.clone();
         if let Listening::Here { file, .. } = &mut opened {

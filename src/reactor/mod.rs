@@ -144,7 +144,7 @@ pub(crate) struct Reactor {
     arrival: Option<Box<Arrival>>,
 }
 
-/// What a loop begins with that is not given to it.
+/// The parts that a loop creates itself.
 struct Parts {
     sockets: Sockets,
     gate: AcceptGate,

@@ -83,7 +83,7 @@ impl Saving {
         self.has_rested && self.saver.is_at_rest()
     }
 
-    /// What another process has to know, and the file that holds the lock.
+    /// The state of the saver for a process that takes it over, and the file that holds the lock.
     pub(super) fn freeze(&self) -> io::Result<(Frozen, File)> {
         self.saver.freeze()
     }

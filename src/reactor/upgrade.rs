@@ -9,7 +9,7 @@ use crate::handover::{Attempt, Ending, Program, Stage, Started};
 use encke_core::base::time::{Time, millis};
 use encke_core::config::Config;
 
-/// What an upgrade needs.
+/// The state of upgrades.
 pub(super) struct Upgrade {
     pub(super) means: Option<Means>,
     pub(super) timeout: Duration,
@@ -30,11 +30,12 @@ pub(crate) enum End {
     Drained,
     /// Another process serves.
     HandedOver,
-    /// Another process was told to serve, and has ended: nobody serves.
+    /// The new process was sent `Go`, and has ended: no process serves.
     Lost,
 }
 
-/// What the program around the server gives for it.
+/// The program to start, and the callback that is told the stages: from the process around the
+/// server.
 pub(super) struct Means {
     pub(super) program: Program,
     pub(super) notify: Box<dyn FnMut(Stage) + Send>,

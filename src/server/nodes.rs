@@ -7,8 +7,8 @@ use crate::cluster::{Fault, probe};
 use encke_core::config::{Config, EngineConfig};
 use encke_core::log::cluster::Settings;
 
-/// Connects once, so that what needs somebody to change something is an error of the start. An
-/// engine that does not answer is none: the node waits for it.
+/// Connects once, so that a refusal, which an operator has to mend, is an error of the start. An
+/// engine that does not answer is no error: the node waits for it.
 ///
 /// # Errors
 ///

@@ -71,7 +71,7 @@ fn message_over_the_size_of_its_channel_is_refused_and_takes_no_number() {
 }
 
 #[test]
-fn full_channel_refuses_what_would_be_parked() {
+fn full_channel_refuses_requests_that_would_park() {
     let server = server("room", |policy| policy.max_subscribers = Some(1));
     server.publish("room", "1");
     let stream = server.stream("/ndjson/room");
@@ -105,7 +105,7 @@ fn full_channel_refuses_what_would_be_parked() {
 }
 
 #[test]
-fn receiver_cannot_create_what_only_publishers_create() {
+fn receiver_cannot_create_a_channel_reserved_for_publishers() {
     let server = server("made/*", |policy| policy.create = Create::Publisher);
     let endpoints = ["poll", "long-poll", "sse", "ndjson", "frame"];
     for endpoint in endpoints {

@@ -87,7 +87,7 @@ fn newest_messages_come_over_the_channels_together() {
 }
 
 #[test]
-fn all_history_is_followed_by_no_gap_for_what_was_lost_before() {
+fn all_history_has_no_gap_for_earlier_losses() {
     let server = Server::start();
     server.publish("kept", "1");
     let mut client = server.client();

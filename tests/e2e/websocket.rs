@@ -148,7 +148,7 @@ fn raw_socket_is_sent_the_data_alone() {
 }
 
 #[test]
-fn raw_socket_that_publishes_gets_everything_back() {
+fn raw_socket_receives_its_own_messages() {
     let server = Server::start();
     let mut socket = Socket::open(&server, "/ws/news?raw=1&publish=1");
     let mut other = Socket::open(&server, "/ws/news");

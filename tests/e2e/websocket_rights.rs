@@ -133,7 +133,7 @@ fn kicked_socket_ends_and_its_commands_are_not_executed() {
 /// A block ends the connections of one channel only, if it names one; but no token of the subject
 /// is good for anything meanwhile.
 #[test]
-fn blocked_subject_may_ask_for_nothing_on_the_sockets_that_it_keeps() {
+fn commands_of_a_blocked_subject_on_open_sockets_are_refused() {
     let server = Server::with(give_keys);
     let target = format!("/ws/news?token={}", token(&["**"], &["**"]));
     let mut socket = Socket::open(&server, &target);
@@ -183,7 +183,7 @@ fn reload_that_takes_the_right_away_ends_the_socket() {
 
 /// A socket on a channel for anyone stays, though its token is trusted no more.
 #[test]
-fn token_of_a_removed_key_gives_nothing_more() {
+fn token_of_a_removed_key_grants_no_more() {
     let server = Server::with(|config| {
         give_keys(config);
         config.anonymous = Some(vec!["open".parse().expect("a pattern")]);

@@ -212,7 +212,7 @@ fn sets_the_ways_beside_each_other() {
 
 /// A profile needs a program that may be missing: it says so before it builds anything.
 #[test]
-fn says_what_a_profile_needs() {
+fn profile_names_missing_programs() {
     let output = Command::new(env!("CARGO_BIN_EXE_profile"))
         .env("PATH", "")
         .output()

@@ -66,7 +66,7 @@ fn missing_rights_are_named() {
         panic!("it is refused");
     };
     assert!(words.starts_with("NOPERM"), "{words}");
-    // To open the log is tried again, as somebody may give the right again.
+    // Opening the log is tried again, because an operator may give the right back.
     lanes.send(open(OpenMode::Fence, EntryId::new(term, 0)));
     assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unready);
     set(&["encke", "+xadd"]).expect("OK");

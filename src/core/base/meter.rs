@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn limit_is_lowered_as_far_as_what_is_in_use_allows() {
+    fn limit_is_not_lowered_below_the_bytes_in_use() {
         let meter = Meter::new(10);
         meter.charge(8);
         assert!(!meter.approach_limit(5));

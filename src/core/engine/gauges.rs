@@ -148,7 +148,7 @@ impl UpgradeResult {
 pub struct UpgradeGauges {
     /// Attempts by [`UpgradeResult`].
     pub results: [u64; UpgradeResult::ALL.len()],
-    /// The times in which nobody was served, in microseconds, of attempts that failed too.
+    /// The times without service, in microseconds, including those of attempts that failed.
     pub pause_us: Histogram,
     /// Connections that one process handed over to the next.
     pub connections: u64,

@@ -83,7 +83,7 @@ pub struct Engine {
     receipts: Receipts,
 }
 
-/// What the engine itself has of a state that is handed over.
+/// The values of the engine itself in a state that is handed over.
 #[derive(Serialize, Deserialize)]
 struct FrozenEngine {
     checks_before: u64,
@@ -205,8 +205,8 @@ impl Engine {
     /// the same ids of connections, and the rest of each write that was not complete.
     ///
     /// The settings may be others; then they take effect as by [`Engine::reconfigure`]. `seed` keys
-    /// the hashes whose order nobody sees. What is left out of a state, and made again when it is
-    /// needed: encoded messages that no connection holds, verified tokens, the capacity of buffers
+    /// the hashes whose order is never visible. Left out of a state, and made again when needed,
+    /// are: encoded messages that no connection holds, verified tokens, the capacity of buffers
     /// beyond what is in them.
     ///
     /// # Errors
@@ -417,8 +417,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// See [`Refusal`]. One that the log does not take now is to be sent again, and is not counted as
-    /// refused.
+    /// See [`Refusal`]. One that the log does not take now is to be sent again, and is not counted
+    /// as refused.
     pub fn send(&mut self, message: &Draft<'_>) -> Result<Placed, Refusal> {
         let Engine {
             requests,

@@ -12,7 +12,7 @@ use crate::message::ChannelName;
 /// Producers that wait for their receipts.
 #[derive(Default)]
 pub(super) struct Receipts {
-    /// What was handed to the log, in the order of tickets.
+    /// Messages that were handed to the log, in the order of their tickets.
     waiting: VecDeque<(Ticket, ChannelName<'static>)>,
     done: VecDeque<(Ticket, Result<Published, Refusal>)>,
 }

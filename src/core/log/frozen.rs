@@ -1,8 +1,8 @@
 //! The frozen form of a log.
 //!
-//! Owns its encoding. Of a log that is saved, the records that nobody took yet are in it; those
-//! that are in flight are not, as the log gave them away: who took them has them saved, or hands
-//! them over. Until [`Saved::saved`] is called, the log knows that they are not saved.
+//! Owns its encoding. A log that is saved has in it the records that the caller has not taken yet.
+//! Records that are being written are not in it: the caller has them, and saves them or hands them
+//! over. Until [`Saved::saved`] is called, the log knows that they are not saved.
 
 use std::io::{self, Read, Write};
 
@@ -24,7 +24,7 @@ const PIECE_BYTES: usize = 64 << 10;
 /// More bytes of records than can be in flight.
 const MAX_IN_FLIGHT_BYTES: usize = 1 << 40;
 
-/// What there is one of.
+/// The values of which there is one.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 struct Head {
     epoch: Epoch,

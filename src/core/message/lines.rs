@@ -133,8 +133,8 @@ impl Members<'_> {
     }
 }
 
-/// What a line publishes, with or without `data`, with `"end":true` or without. `is_described`:
-/// it has members that say something about the data.
+/// The draft of a line, with or without `data`, with `"end":true` or without. `is_described`: the
+/// line has members that describe the data.
 ///
 /// # Errors
 ///

@@ -144,9 +144,9 @@ impl Terms {
         Some(self.table.back()?.term)
     }
 
-    /// What a cursor means: its epoch, number of an entry, and part. A number after the end of a
-    /// closed term means that end: what a client has beyond it is not of this log. `None` if it is
-    /// foreign.
+    /// The place that a cursor means, by its epoch, the number of an entry, and the part. A number
+    /// after the end of a closed term means that end, because entries beyond it are not of this
+    /// log. `None` if the cursor is foreign.
     pub(super) fn cursor(&self, epoch: Epoch, number: u64, part: u64) -> Option<Seq> {
         let at = self.find(epoch.seed()?)?;
         let part = part.min(Place::MAX_PART.into()) as u16;

@@ -104,7 +104,8 @@ mod tests {
         encode(event, Options::empty(), out);
     }
 
-    /// What the scripts of a page push, as JSON; panics on anything that is not such a script.
+    /// The values that the scripts of a page push, as JSON; panics on anything that is not such a
+    /// script.
     fn pushed(page: &str) -> Vec<String> {
         let scripts = page.strip_suffix('\n').unwrap().split('\n');
         let argument = |script: &str| {

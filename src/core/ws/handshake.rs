@@ -12,7 +12,7 @@ const KEY_BYTES: usize = 16;
 /// The bytes of a `Sec-WebSocket-Accept`: base64 of a SHA-1 digest.
 pub const ACCEPT_BYTES: usize = 28;
 
-/// What is appended to a key before it is hashed (RFC 6455, section 1.3).
+/// The text that is appended to a key before it is hashed (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`; `None` if the key is not 16 bytes in

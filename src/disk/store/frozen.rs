@@ -18,7 +18,7 @@ use super::{Found, Store};
 use encke_core::config::DataSync;
 use encke_core::message::Seq;
 
-/// What is handed over.
+/// The state of a store as it is handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Frozen {
     /// The text of the head.
@@ -32,8 +32,8 @@ pub(crate) struct Frozen {
 }
 
 impl Store {
-    /// What another process has to know, and the file that holds the lock, once more. The mark has
-    /// to be written.
+    /// The state for a process that takes over, and a duplicate of the file that holds the lock.
+    /// The mark must have been written.
     pub(in crate::disk) fn freeze(&self) -> io::Result<(Frozen, File)> {
         let segments = self.segments.iter();
         let frozen = Frozen {

@@ -67,7 +67,7 @@ fn every_operation_may_fail_once_and_all_is_saved_in_order() {
 /// The process is killed where an operation fails: what was answered for is there, and what follows
 /// it is a beginning of what was to be written.
 #[test]
-fn crash_at_every_operation_loses_nothing_that_was_answered_for() {
+fn crash_at_every_operation_loses_no_acknowledged_message() {
     for sync in DataSync::ALL {
         for fault in FAULTS {
             let mut number = 0;

@@ -14,7 +14,7 @@ use super::super::report::{Event, Health, Usage};
 use super::super::store::{self, Store};
 use super::{Faults, Rest, Writer};
 
-/// What is handed over of saved history.
+/// The state of saved history as it is handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Frozen {
     store: store::Frozen,
@@ -101,7 +101,7 @@ impl Writer {
         self.rest == Rest::Here
     }
 
-    /// What another process has to know, and the file that holds the lock, once more.
+    /// The state for a process that takes over, and a duplicate of the file that holds the lock.
     ///
     /// # Errors
     ///

@@ -169,7 +169,7 @@ impl World {
 }
 
 #[test]
-fn what_was_answered_for_is_there_after_a_crash() {
+fn acknowledged_messages_survive_a_crash() {
     for sync in DataSync::ALL {
         let mut world = World::new(sync, DataFull::Refuse);
         for round in 0..20 {
@@ -182,7 +182,7 @@ fn what_was_answered_for_is_there_after_a_crash() {
 }
 
 #[test]
-fn end_saves_what_was_not_handed_over() {
+fn end_saves_records_that_were_not_handed_over() {
     let mut world = World::new(DataSync::Second, DataFull::Refuse);
     world.hand_over(0, 5);
     let last = records(&entries(5..9, 100));
@@ -435,7 +435,7 @@ fn directory_that_is_forgotten_stays_so() {
 }
 
 #[test]
-fn disk_that_fails_does_not_come_to_rest() {
+fn failing_disk_does_not_come_to_rest() {
     let mut world = World::new(DataSync::Second, DataFull::Refuse);
     world.files.fail_all(Errno::IO);
     world.hand_over(0, 5);
@@ -474,7 +474,7 @@ fn directory_that_is_not_as_it_was_is_refused() {
 }
 
 #[test]
-fn directory_is_bounded_and_keeps_what_holds() {
+fn directory_is_bounded_and_keeps_valid_records() {
     bounded(None);
 }
 

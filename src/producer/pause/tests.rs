@@ -19,7 +19,7 @@ fn queue() -> (Publisher, Inbox) {
     (publisher, inbox)
 }
 
-/// What was published, when at least `count` were.
+/// The published messages, once there are at least `count`.
 fn published(inbox: &mut Inbox, count: usize) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
@@ -70,7 +70,7 @@ fn half_a_line_goes_along() {
     wait_until_paused(&mut first);
     let rest = first.rest().unwrap().clone();
 
-    // Nobody reads now.
+    // The producer does not read now.
     input.write_all(b"f\nthree\n").unwrap();
     let mut second = go_on_with(again, rest, true, &publisher);
     assert!(second.is_paused());

@@ -14,7 +14,7 @@ use crate::reactor::addresses::{Addresses, UNCOUNTED};
 use encke_core::engine::ConnId;
 use encke_core::frozen::ThawError;
 
-/// What is handed over of a socket beside its descriptor.
+/// The state of a socket that is handed over beside its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::reactor) struct Record {
     index: u32,
@@ -144,7 +144,7 @@ impl<'r> Arriving<'r> {
 }
 
 impl Sockets {
-    /// What is handed over of each.
+    /// The state of each socket as it is handed over.
     pub(in crate::reactor) fn records(&self) -> impl Iterator<Item = Record> {
         let flag = |is_set, flag| if is_set { flag } else { 0 };
         let all = self.sockets.iter().zip(0..);

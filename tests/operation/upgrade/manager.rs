@@ -147,7 +147,7 @@ impl Update {
 }
 
 #[test]
-fn update_of_the_package_upgrades_what_runs() {
+fn update_of_the_package_upgrades_running_services() {
     let mut server = Server::start(&[]);
     let mut kept = Kept::open(&server.address);
     let pid = server.pid.as_raw_nonzero();
@@ -162,7 +162,7 @@ fn update_of_the_package_upgrades_what_runs() {
 }
 
 #[test]
-fn update_of_the_package_leaves_what_does_not_run() {
+fn update_of_the_package_does_not_start_stopped_services() {
     assert_eq!(Update::new("0\n").run(&["configure", "0.1.0"]), "");
     // The process has ended in the meantime.
     let said = Update::new("999999999\n0 inactive 2\n").run(&["configure", "0.1.0"]);
@@ -182,9 +182,10 @@ fn update_of_the_package_says_at_once_that_an_upgrade_has_failed() {
     process.wait().unwrap();
 }
 
-/// Nor does it wait for what a node of a cluster refuses: that its process changes in the end is not seen.
+/// Nor does it wait for what a node of a cluster refuses: that its process changes in the end is
+/// not seen.
 #[test]
-fn update_of_the_package_does_not_wait_where_nothing_begins() {
+fn update_of_the_package_does_not_wait_if_no_upgrade_begins() {
     let mut process = Command::new("sleep").arg("60").spawn().unwrap();
     let pid = process.id();
     let update = Update::new(&format!("{}1\n", format!("{pid}\n").repeat(30)));

@@ -1,4 +1,4 @@
-//! What the errors of a file say beside the fault: the line, the key, the nearest known key.
+//! The parts of a file's errors beside the fault: the line, the key, the nearest known key.
 //!
 //! Owns the conversion of places in the text to lines, and of TOML's errors to ours.
 

@@ -136,8 +136,8 @@ impl Conn {
         self.state = next;
     }
 
-    /// What is wrong with it between two calls of the engine; `None` if nothing is. Of its unsent
-    /// bytes, deadlines and places in lists others know.
+    /// The invariant that it breaks between two calls of the engine; `None` if it breaks none.
+    /// Unsent bytes, deadlines and places in lists are checked elsewhere.
     pub(super) fn fault(&self) -> Option<&'static str> {
         let state = self.state;
         let request = self.request.as_deref();

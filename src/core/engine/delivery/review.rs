@@ -2,7 +2,7 @@
 //!
 //! Owns which of them keep their right to receive. The others end like those whose token expires.
 //!
-//! What a token grants is not kept for its connections. If a channel required a token when the
+//! The grants of a token are not kept for its connections. If a channel required a token when the
 //! connection was accepted, the token was checked then and is assumed to grant the channel. If the
 //! channel was open to anyone and requires a token now, the token was never checked for it: the
 //! connection ends, and the client reconnects with its token.

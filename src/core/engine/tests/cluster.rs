@@ -101,7 +101,7 @@ fn publisher_is_answered_when_the_log_says_so_and_readers_with_it() {
     assert_eq!(member(&received, "cursor"), published);
     assert!(!server.engine.has_waiting_publishers());
 
-    // What was published is there for those who come later.
+    // Readers that come later get the message from history.
     assert_eq!(ids(&poll(&mut server, "/poll/news")), [&published[..]]);
     let since = format!("/poll/news?since={published}");
     assert!(ids(&poll(&mut server, &since)).is_empty());
@@ -741,7 +741,7 @@ fn heartbeat_of_server_sent_events_is_the_cursor() {
 }
 
 #[test]
-fn nodes_are_listed_with_what_their_beats_said() {
+fn nodes_are_listed_by_their_beats() {
     let (mut redis, mut one, mut two) = pair();
     two.ask(Access::Trusted, &get("/sse/a"));
     for _ in 0..15 {
@@ -790,7 +790,7 @@ fn node_that_cannot_number_an_entry_says_so_and_answers_publishers() {
     let (mut redis, mut server) = ready();
     let term = redis.log[0].0.term;
     let id = crate::message::EntryId::new(term, crate::message::Place::MAX_ENTRY);
-    // An entry of somebody else is skipped.
+    // A foreign entry is skipped.
     redis.log.push((id, b"?".to_vec()));
     let (publisher, _) = server.ask(Access::Trusted, &post("/publish/a", "", "x"));
     redis.serve(&mut server);

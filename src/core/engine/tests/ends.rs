@@ -8,8 +8,8 @@ use crate::config::Config;
 use crate::engine::connections::Sink;
 use crate::engine::{Access, ConnId, Engine, State};
 
-/// A poll whose socket takes nothing until the end of channel `a`, which was published meanwhile, is
-/// too old. Then it takes everything.
+/// A poll whose socket takes nothing until the end of channel `a`, which was published meanwhile,
+/// is too old. Then it takes everything.
 fn held_poll_after_an_evicted_end(target: &str) -> (Engine, ConnId, Sink) {
     let mut config = Config::default();
     config.history.max_age = Duration::from_secs(1);
@@ -47,7 +47,7 @@ fn lingering_poll_ends_with_the_gap_that_stands_for_the_end() {
     );
 }
 
-/// What says that one of several channels has ended.
+/// The member that says that one of several channels has ended.
 const ENDED: &str = r#""ended":["a"]"#;
 
 /// A server whose channel `a` has a message and an end, both too old, and the cursor before that.

@@ -211,7 +211,7 @@ fn live_on(engine: &mut Engine, sockets: &mut Sockets, now_ms: u64) {
     }
 }
 
-/// What a connection was sent, if anything.
+/// The bytes that a connection was sent, or none.
 fn server_answer(sent: &BTreeMap<u32, String>, id: ConnId) -> &str {
     sent.get(&id.index).map_or("", |text| text)
 }

@@ -94,7 +94,7 @@ fn message_after_a_kick_does_not_reach_those_that_it_ended() {
 }
 
 #[test]
-fn lingering_poll_that_is_ended_has_what_it_gathered_before() {
+fn ended_lingering_poll_gets_the_gathered_messages() {
     let mut server = Server::new(&config());
     let ann = token("ann", 600, "**", "x");
     let (id, _) = server.get("/long-poll/a?linger=5000", &ann);

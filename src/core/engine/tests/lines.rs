@@ -171,7 +171,7 @@ fn lines_of_a_batch_name_their_channels() {
 }
 
 #[test]
-fn bad_line_ends_the_request_and_what_came_before_stays() {
+fn bad_line_ends_the_request_and_earlier_lines_stay_published() {
     for (target, kind, good, bad, expected) in [
         ("/publish/a", "application/json", "1", "{", "400"),
         (

@@ -22,7 +22,7 @@ fn data(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn writes_are_apart_and_gather_what_came() {
+fn paced_write_carries_all_messages_since_the_last() {
     let mut server = Server::new(&Config::default());
     let (id, _) = open(&mut server, "/ndjson/a?pace=1000");
     for round in 0..3 {
@@ -142,7 +142,7 @@ fn latest_alone_is_sent_of_a_channel_that_owes_no_more() {
 }
 
 #[test]
-fn end_comes_with_what_came_before_it() {
+fn end_is_written_together_with_the_messages_before_it() {
     let mut server = Server::new(&Config::default());
     let (id, _) = open(&mut server, "/ndjson/a?pace=1000");
     server.publish("a", "1");

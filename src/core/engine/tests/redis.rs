@@ -22,7 +22,7 @@ pub(super) struct Redis {
 }
 
 impl Redis {
-    /// What it answers to a command.
+    /// Its reply to a command.
     pub(super) fn answer(&mut self, command: Command) -> Reply {
         match command {
             Command::Open {

@@ -93,7 +93,7 @@ fn only_connections_whose_right_is_gone_end() {
 
 /// The reviews that wait are bounded, and none is forgotten.
 #[test]
-fn many_changes_at_once_end_what_is_in_doubt() {
+fn connections_whose_right_is_uncertain_after_many_changes_end() {
     let base = base();
     let mut other = base.clone();
     other.policies.push(policy("b", Subscribe::Nobody));
@@ -147,7 +147,7 @@ fn connection_that_is_accepted_after_a_change_is_not_ended_by_it() {
 }
 
 #[test]
-fn change_during_a_review_is_judged_by_what_was_before_both() {
+fn change_during_a_review_compares_with_the_rights_before_both() {
     let first = base();
     let mut closed = first.clone();
     closed.policies[0].subscribe = Some(Subscribe::Nobody);

@@ -218,7 +218,7 @@ fn client_that_leaves_half_is_answered_and_one_that_breaks_is_forgotten() {
 }
 
 #[test]
-fn publishers_that_wait_are_answered_when_nothing_is_saved_any_longer() {
+fn waiting_publishers_are_answered_when_saving_stops() {
     let mut server = server();
     let (id, _) = server.ask(Access::Trusted, PUBLISH);
     server.stop_saving();

@@ -3,8 +3,8 @@
 use super::support::{Server, frame, socket};
 use crate::config::Config;
 
-/// The caller reads no more in a tick once enough is spent: whoever may receive may send commands,
-/// and their parsing takes time.
+/// The caller reads no more in a tick once the budget is spent. Every client that may receive may
+/// send commands, and parsing them takes time.
 #[test]
 fn commands_count_as_work_of_the_turn() {
     let mut server = Server::new(&Config::default());

@@ -50,7 +50,7 @@ pub(super) fn token(subject: &str, left_s: u64, subscribe: &str, publish: &str) 
     signer.sign(&claims, None).unwrap()
 }
 
-/// What connections were sent, by index, and in how many writes.
+/// The bytes that connections were sent, by index, and the number of writes.
 #[derive(Default)]
 struct Received(BTreeMap<u32, Vec<u8>>, BTreeMap<u32, usize>);
 
@@ -207,7 +207,8 @@ impl Server {
         assert_eq!(status(&response), "200", "{response}");
     }
 
-    /// What a connection has received since the last call; bytes of headers of frames are replaced.
+    /// The text that a connection has received since the last call; bytes that are not UTF-8, in
+    /// headers of frames, are replaced.
     pub(super) fn take(&mut self, id: ConnId) -> String {
         let received = self.received.0.remove(&id.index).unwrap_or_default();
         String::from_utf8_lossy(&received).into_owned()

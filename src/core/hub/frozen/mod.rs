@@ -5,8 +5,8 @@
 //! their numbers, rings are made of messages, bytes and readers are counted again, and in which
 //! list a reader stands says its cursor. Frames are left out, as they can be made again.
 //!
-//! Channels keep their slots. Messages and subscriptions get other places, as nobody else knows
-//! those: in the order in which they are written.
+//! Channels keep their slots. Messages and subscriptions get new slots, in the order in which they
+//! are written, because only the hub knows their slots.
 
 mod channels;
 mod messages;
@@ -48,7 +48,7 @@ const MAX_NOW: Time = Time(1 << 50);
 
 const QUEUES: ThawError = ThawError::Damaged("a queue of channels is not one");
 
-/// What there is one of.
+/// The values of which there is one.
 #[derive(Serialize, Deserialize)]
 struct Head {
     epoch: Epoch,
@@ -109,8 +109,8 @@ struct FrozenLoss<'c> {
 }
 
 impl Hub {
-    /// Writes its state. Frames are left out, as they can be made again; readers are written by who
-    /// keeps them ([`Reader::freeze`](super::Reader::freeze)).
+    /// Writes its state. Frames are left out, because they can be made again. Readers are written
+    /// by their owner, the engine ([`Reader::freeze`](super::Reader::freeze)).
     ///
     /// # Errors
     ///
@@ -158,9 +158,9 @@ impl Hub {
         }
     }
 
-    /// Reads the state of a hub, for which a configuration holds that may be another one: then it
-    /// continues as after [`Hub::reconfigure`]. Nobody follows its channels before
-    /// [`Hub::adopt_readers`] was called.
+    /// Reads the state of a hub. If the configuration is another one now, the hub continues as
+    /// after [`Hub::reconfigure`]. Its channels have no readers before [`Hub::adopt_readers`] was
+    /// called.
     ///
     /// # Errors
     ///

@@ -48,7 +48,7 @@ struct FrozenSubscription {
     has_sibling: bool,
 }
 
-/// What lists have to know of a reader.
+/// The facts about a reader that its lists need.
 #[derive(Clone, Copy)]
 struct Known {
     first: u32,

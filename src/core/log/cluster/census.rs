@@ -159,7 +159,7 @@ impl Census {
         self.answers.values().filter(|answer| answer.remembers)
     }
 
-    /// Whether a member has not answered, of which nobody knows that all its entries were read.
+    /// Whether a member has not answered, and no node knows that all its entries were read.
     fn missing(&self) -> bool {
         let has_departed = |member: &u64| {
             let mut answers = self.remembering();

@@ -257,7 +257,7 @@ pub struct Opened {
     pub term: u64,
     /// The last id that the log had before a term was opened now; zero if there is no log.
     pub last: EntryId,
-    /// What was found and done.
+    /// The outcome.
     pub how: Openness,
     /// The salt; `None` if the log has none yet.
     pub salt: Option<Salt>,

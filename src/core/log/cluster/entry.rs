@@ -140,7 +140,7 @@ pub struct Term<'e> {
 /// A sign of life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Beat<'e> {
-    /// What the node has read.
+    /// Up to which id the node has read.
     pub applied: EntryId,
     /// Whether it is its last.
     pub is_leaving: bool,
@@ -198,7 +198,7 @@ pub struct Settled {
 /// The newest ids of all buckets of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// What its node had read.
+    /// Up to which id its node had read.
     pub up_to: EntryId,
     /// A number of the salt: with another salt the buckets are others.
     pub salt: u64,

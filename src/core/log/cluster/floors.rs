@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn newcomer_learns_what_it_has_not_read() {
+    fn checkpoint_lowers_the_floors_of_a_newcomer() {
         let mut old = floors();
         old.note("early", id(3));
         old.note("late", id(30));

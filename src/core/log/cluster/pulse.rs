@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn resets_that_bring_nothing_come_later_and_later() {
+    fn useless_resets_become_rarer() {
         let mut pulse = Pulse::new(Time(0));
         let mut after_ms = Vec::new();
         for _ in 0..6 {

@@ -321,8 +321,8 @@ impl Replica {
         }
     }
 
-    /// What of the history a server has whose log ends with this id: a term that was not settled by
-    /// then has no part in the history.
+    /// The end of the history in a log that ends with this id: a term that was not settled by then
+    /// has no part in the history.
     pub(super) fn effective_end(&self, end: EntryId) -> EntryId {
         let opening = self
             .openings

@@ -144,7 +144,7 @@ pub struct Gauges {
     pub differing: u64,
 }
 
-/// What is known of a node of the cluster.
+/// A node of the cluster, as this one knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeInfo {
     /// Its name.

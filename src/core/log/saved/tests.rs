@@ -33,7 +33,7 @@ enum Op {
     Batch(Vec<(usize, usize)>),
     Delete(usize),
     Pass(u64),
-    /// What was appended is written, to the last segment or a new one, and said to be.
+    /// The appended records are written, to the last segment or a new one, and reported as saved.
     Save(bool),
     /// The oldest segment is carried over, and removed at the next [`Op::Save`].
     Carry,
@@ -477,7 +477,7 @@ impl World {
         }
     }
 
-    /// What a reader with a cursor is owed.
+    /// The pending items of a reader with a cursor.
     fn items(&self, name: &str, cursor: Seq) -> Vec<Item> {
         let mut items = Vec::new();
         match self.hub.find(name) {

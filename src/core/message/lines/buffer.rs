@@ -30,7 +30,7 @@ impl LineBuffer {
         write(&mut self.bytes)
     }
 
-    /// What has arrived of lines that are not taken, as it is frozen.
+    /// The bytes of lines that are not taken, as they are frozen.
     pub fn untaken(&self) -> &[u8] {
         &self.bytes[self.start..]
     }

@@ -1,4 +1,4 @@
-//! What good tokens are, and what is remembered of them.
+//! Valid tokens, and the cache of verified ones.
 
 use ring::signature::{RSA_PSS_SHA256, RsaKeyPair};
 
@@ -269,7 +269,7 @@ fn first_of_several_keys_does_not_hide_the_others() {
 }
 
 #[test]
-fn signer_refuses_what_a_server_would_refuse() {
+fn signer_refuses_claims_that_a_server_would_refuse() {
     let signer = signer(SECRET);
     for (claims, words) in [
         ("{}", "claim: there is no exp"),

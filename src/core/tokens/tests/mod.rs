@@ -1,4 +1,4 @@
-//! What all tests of tokens use: keys, and tokens with any header and any claims.
+//! The support of all tests of tokens: keys, and tokens with any header and any claims.
 
 mod behaviour;
 mod forgeries;

@@ -1,4 +1,4 @@
-//! What holds for all tokens.
+//! Properties of all tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -6,7 +6,7 @@ use super::*;
 
 const MAX_BYTES: usize = 70_000;
 
-/// What is decoded, owned.
+/// An owned copy of what was decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Text(String),

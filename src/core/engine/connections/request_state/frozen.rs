@@ -1,7 +1,7 @@
-//! What only some connections have, in a state that is handed over.
+//! The parts that only some connections have, in a state that is handed over.
 //!
-//! Owns the forms of all parts of a [`RequestState`] but a request by lines. Frames are shared by
-//! those that shared them before.
+//! Owns the forms of all parts of a [`RequestState`] but a request by lines. Connections that
+//! shared a frame share it again.
 
 use std::sync::Arc;
 

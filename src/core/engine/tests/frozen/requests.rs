@@ -74,7 +74,7 @@ fn response_that_is_half_sent() {
 }
 
 #[test]
-fn client_that_takes_nothing_any_more() {
+fn client_that_reads_no_more() {
     let mut server = Server::new(Config::default());
     let id = server.get("/encke.js", Some(100));
     server.hand_over(|engine, sockets, now_ms| {

@@ -49,7 +49,7 @@ fn lines_are_delivered_at_once_and_the_request_is_answered_when_saved() {
 }
 
 #[test]
-fn error_of_lines_counts_what_is_saved() {
+fn error_of_lines_counts_saved_lines() {
     let mut server = server();
     let batch = by_lines("").replace("/news?", "?");
     let (id, _) = server.ask(Access::Trusted, &batch);

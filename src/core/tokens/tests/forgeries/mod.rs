@@ -115,7 +115,7 @@ fn grant(name: &str, json: &str) -> String {
     claim("encke", &format!("{{\"{name}\":{json}}}"))
 }
 
-/// What a row is: the forgery in words, its bytes, and the reason that is expected.
+/// A row: the description of the forgery, its bytes, and the expected reason.
 type Row = (&'static str, Vec<u8>, &'static str);
 
 /// A row of a text.
@@ -167,7 +167,7 @@ fn public_key_as_a_secret_finds_no_key_where_there_are_no_secrets() {
 }
 
 #[test]
-fn kid_chooses_and_is_nothing_else() {
+fn kid_selects_a_key_and_has_no_other_effect() {
     let mut rows: Vec<_> = [
         "\"../../../../dev/null\"",
         "\"/etc/passwd\"",
