@@ -46,3 +46,8 @@ pub fn end(name: &str, result: Result<bool, impl Display>) -> ExitCode {
         }
     }
 }
+
+/// An error as a tool prints it.
+pub fn text(error: impl ToString) -> String {
+    error.to_string()
+}

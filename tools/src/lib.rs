@@ -21,6 +21,7 @@ pub mod grip;
 mod lines;
 pub mod machine;
 pub mod measure;
+pub mod metrics;
 pub mod net;
 pub mod nodes;
 pub mod page;

@@ -18,6 +18,11 @@ pub fn now_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
+/// The same in microseconds.
+pub fn now_us() -> u64 {
+    now_ns() / 1_000
+}
+
 /// Raises the limit on open files as far as this process may, and returns the limit in force.
 pub fn raise_file_limit() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::crowd::Tally;
-use super::watch::Metrics;
 use crate::measure::Delays;
+use crate::metrics::Metrics;
 
 /// The counters of encke at two moments.
 pub(super) struct Moved {

@@ -11,10 +11,11 @@ use rustix::process::Pid;
 
 use super::finding::Moved;
 use super::raid::Raid;
-use super::watch::{self, Holdings, Metrics};
+use super::watch::{self, Holdings};
 use super::{Attack, Finding, Size};
 use crate::conductor::{self, Asker, Plan, Sender, Stage};
 use crate::measure::{self, Delays};
+use crate::metrics::Metrics;
 use crate::net;
 use crate::receipt::Counts;
 use crate::server::{Description, Request};
@@ -102,7 +103,7 @@ pub fn run(attack: &Attack, options: &Options) -> Result<Finding, String> {
         cpu: (alone.cpu, beside.cpu),
         undisturbed: Delays::of(&alone.delays),
         disturbed: Delays::of(&beside.delays),
-        turn: watch::longest(&moved.before, &moved.after, "tick_seconds"),
+        turn: moved.after.longest_since(&moved.before, "tick_seconds"),
         tally,
         faults,
     };

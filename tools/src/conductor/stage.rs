@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use super::parked::{Asker, wait_until_parked};
 use super::plan::Plan;
 use super::publisher::Publisher;
+use crate::command::text;
 use crate::driver::{Driver, End, Session};
 use crate::lines::{self, Process};
 use crate::measure::histogram;
@@ -429,8 +430,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-fn text(error: io::Error) -> String {
-    error.to_string()
 }

@@ -22,13 +22,13 @@ mod report;
 use std::fs;
 
 use super::plan::Plan;
+use crate::command::text;
 use crate::net::{self, now_ns};
 use fault::Fault;
 
 /// Makes a run with each fault of the plan, and prints what came of it; whether every promise was
 /// kept.
 pub(super) fn run(plan: &Plan) -> Result<bool, String> {
-    let text = |error: std::io::Error| error.to_string();
     let faults = plan.faults.iter().map(|name| Fault::named(name));
     let faults = faults.collect::<Result<Vec<_>, _>>()?.concat();
     net::raise_file_limit();

@@ -20,6 +20,8 @@ use super::publishers::publish_during;
 use super::soak::Watch;
 use super::summary::{self, Deeds};
 use super::upgrades::Upgrades;
+use crate::command::text;
+use crate::net::now_us;
 use crate::net::{self, now_ns};
 use crate::server::Server;
 use encke_oracle::finding::{Finding, Kind};
@@ -58,14 +60,6 @@ struct Conductor {
     logs: Logs,
     findings: Vec<Finding>,
     watch: Option<Watch>,
-}
-
-fn now_us() -> u64 {
-    now_ns() / 1_000
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 /// Makes a run and prints what came of it; whether every promise was kept.

@@ -13,9 +13,11 @@ use encke_oracle::log::{Entry, Event};
 use super::client::{Client, Heard, Stage};
 use super::pass::Pass;
 use super::protocol::{Command, Config, Said};
+use crate::command::text;
 use crate::driver::{Driver, Due, End, Session};
 use crate::lines::{self, drain_input, say, take_line};
-use crate::net::{SocketOptions, now_ns};
+use crate::net::SocketOptions;
+use crate::net::now_us;
 
 /// How often a process tells how far it is, in microseconds.
 const TELL_US: u64 = 1_000_000;
@@ -81,7 +83,6 @@ impl Log {
 ///
 /// The log cannot be written, or the system refuses sockets.
 pub fn serve() -> Result<(), String> {
-    let text = |error: io::Error| error.to_string();
     let Some((config, input)) = lines::begin::<Config>()? else {
         return Ok(());
     };
@@ -92,10 +93,6 @@ pub fn serve() -> Result<(), String> {
         Some(error) => Err(error),
         None => say(&Said::Finished).map_err(text),
     }
-}
-
-fn now_us() -> u64 {
-    now_ns() / 1_000
 }
 
 impl Session for Crowd {

@@ -17,7 +17,8 @@ use rustix::process::{Pid, Signal};
 use super::log_file;
 use super::plan::Plan;
 use super::protocol::{Channels, Command, Config, Said};
-use crate::net::now_ns;
+use crate::command::text;
+use crate::net::now_us;
 use encke_oracle::run::{Logs, Span};
 
 /// Source addresses of each process of clients, so that ports in TIME_WAIT do not run out.
@@ -74,14 +75,6 @@ pub(super) struct Common<'a> {
     pub(super) key: Option<u64>,
     pub(super) channels: Channels,
     pub(super) dir: &'a Path,
-}
-
-fn now_us() -> u64 {
-    now_ns() / 1_000
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 impl Crowds {

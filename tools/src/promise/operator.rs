@@ -13,7 +13,9 @@ use rustix::process::Signal;
 
 use super::answer::read_answer;
 use super::pass::{secret, subject};
-use crate::net::now_ns;
+use crate::command::text;
+use crate::metrics::Metrics;
+use crate::net::now_us;
 use crate::server::Server;
 use encke_oracle::run::Rules;
 
@@ -30,10 +32,6 @@ pub(super) struct Operator {
     pub(super) newest_key: u64,
     /// Whether channels keep more than the rules ask for.
     keeps_more: bool,
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 /// The file of settings in a directory.
@@ -78,9 +76,9 @@ impl Operator {
         self.write()?;
         let before = reloads(server.second)?;
         server.signal(Signal::HUP).map_err(text)?;
-        let deadline = now_ns() / 1_000 + PATIENCE_US;
+        let deadline = now_us() + PATIENCE_US;
         while reloads(server.second)? == before {
-            if now_ns() / 1_000 > deadline {
+            if now_us() > deadline {
                 return Err(format!("no reload came of SIGHUP\n{}", server.output()));
             }
             thread::sleep(Duration::from_millis(5));
@@ -100,11 +98,10 @@ impl Operator {
 
 /// How often the server has taken new settings.
 fn reloads(control: SocketAddrV4) -> Result<u64, String> {
-    let metrics = ask(control, "GET", "/metrics")?;
+    let metrics = Metrics::parse(&ask(control, "GET", "/metrics")?);
     let count = |result: &str| {
-        let name = format!("encke_config_reloads_total{{result=\"{result}\"}} ");
-        let mut lines = metrics.lines();
-        let found = lines.find_map(|line| line.strip_prefix(&*name)?.parse::<u64>().ok());
+        let name = format!("config_reloads_total{{result=\"{result}\"}}");
+        let found = metrics.get(&name).map(|count| count as u64);
         found.ok_or_else(|| format!("no {name} in the metrics"))
     };
     match count("failed")? {

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fastrand::Rng;
 use ring::hmac;
 
-use crate::net::now_ns;
+use crate::net::now_us;
 
 /// How long tokens are good, in milliseconds: less than most streams would last.
 const LIFE_MS: std::ops::Range<u64> = 2_000..9_000;
@@ -43,7 +43,7 @@ pub(super) struct Pass {
 impl Pass {
     /// A new token for all channels.
     pub(super) fn new(run: u32, key: u64, client: u32, rng: &mut Rng) -> Pass {
-        let now = now_ns() / 1_000;
+        let now = now_us();
         let date = SystemTime::now().duration_since(UNIX_EPOCH);
         let date = date.map_or(0, |date| date.as_micros() as u64);
         let exp_s = (date / 1_000 + rng.u64(LIFE_MS)) / 1_000;

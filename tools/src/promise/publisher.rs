@@ -16,6 +16,7 @@ use super::answer::{acknowledged, ids, is_in_doubt, read_answer, read_body};
 use super::decode::{JSON_KEY, channel_name};
 use super::protocol::Channels;
 use crate::net::now_ns;
+use crate::net::now_us;
 use crate::receipt::Mark;
 use encke_oracle::id::Id;
 use encke_oracle::run::{Deletion, Outcome, Publish, Span};
@@ -122,10 +123,6 @@ pub(super) fn publish(config: Config<'_>, stop: &AtomicBool, total: &AtomicU64) 
         due = (due + wait as u64).max(now_us().saturating_sub(500_000));
     }
     publisher.memory
-}
-
-fn now_us() -> u64 {
-    now_ns() / 1_000
 }
 
 impl Publisher<'_> {

@@ -3,7 +3,7 @@
 //!
 //! Owns the samples and their judgement. Needs a run in which everything sent is received.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{SocketAddrV4, TcpStream};
@@ -16,9 +16,12 @@ use serde::Serialize;
 use super::answer::read_answer;
 use super::publisher::Memory as Publisher;
 use super::summary::Totals;
+use crate::command::text;
 use crate::measure::Memory;
-use crate::net::now_ns;
+use crate::net::now_us;
 use encke_oracle::run::{Logs, Outcome};
+
+use crate::metrics::Metrics;
 
 const EVERY_US: u64 = 5_000_000;
 
@@ -34,8 +37,6 @@ const FLAT_BYTES_PER_HOUR: f64 = (1_u64 << 20) as f64;
 
 /// How long the server may take to notice that all have left.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-type Metrics = BTreeMap<String, f64>;
 
 /// The server at one moment.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -69,10 +70,6 @@ struct Line {
     error: f64,
 }
 
-fn text(error: impl ToString) -> String {
-    error.to_string()
-}
-
 impl Watch {
     pub(super) fn new(
         pid: u32,
@@ -82,7 +79,7 @@ impl Watch {
         let mut watch = Watch {
             pid,
             address,
-            begun: now_ns() / 1_000,
+            begun: now_us(),
             next: 0,
             samples: Vec::new(),
             file: file.map(File::create).transpose().map_err(text)?,
@@ -99,16 +96,16 @@ impl Watch {
         }
         self.next = now + EVERY_US;
         let metrics = self.metrics().map_err(text)?;
-        let of = |name: &str| metrics.get(name).copied().unwrap_or(0.0) as u64;
+        let of = |name: &str| metrics.get(name).unwrap_or(0.0) as u64;
         let memory = Memory::read(&[self.pid]);
         let sample = Sample {
             seconds: (now - self.begun) as f64 / 1e6,
             rss: memory.rss,
             pss: memory.pss,
             descriptors: self.descriptors().map_err(text)?,
-            connections: of("encke_connections"),
-            history_bytes: of("encke_history_bytes"),
-            channels: of("encke_channels"),
+            connections: of("connections"),
+            history_bytes: of("history_bytes"),
+            channels: of("channels"),
         };
         if let Some(file) = &mut self.file {
             let line = serde_json::to_string(&sample).map_err(text)?;
@@ -131,7 +128,7 @@ impl Watch {
             "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         )?;
         let (_, body, _) = read_answer(&mut stream)?;
-        Ok(parse(&String::from_utf8_lossy(&body)))
+        Ok(Metrics::parse(&String::from_utf8_lossy(&body)))
     }
 
     /// Judges the run once all clients have left; whether nothing grew and all counts agree.
@@ -139,7 +136,7 @@ impl Watch {
         let deadline = Instant::now() + PATIENCE;
         let metrics = loop {
             let metrics = self.metrics().map_err(text)?;
-            let others = metrics.get("encke_connections").copied().unwrap_or(0.0) - 1.0;
+            let others = metrics.get("connections").unwrap_or(0.0) - 1.0;
             if others <= 0.0 || Instant::now() > deadline {
                 break metrics;
             }
@@ -200,7 +197,7 @@ impl Watch {
             thread::sleep(Duration::from_millis(20));
             last = self.descriptors().map_err(text)?;
         }
-        let left = metrics.get("encke_connections").copied().unwrap_or(0.0) - 1.0;
+        let left = metrics.get("connections").unwrap_or(0.0) - 1.0;
         let is_closed = last <= first && left <= 0.0;
         println!(
             "descriptors: {first} before anybody came, at most {}, {last} after all had left, {left} connections: {}",
@@ -215,8 +212,8 @@ impl Watch {
         let mut agrees = true;
         println!("{:52} {:>12} {:>12}", "counter", "encke", "outside");
         for (name, (least, most)) in self.expected(logs, publishers) {
-            let same = metrics.iter().filter(|(key, _)| key.starts_with(&name));
-            let count = same.map(|(_, value)| *value).sum::<f64>() as u64;
+            let same = metrics.samples().filter(|(key, _)| key.starts_with(&name));
+            let count = same.map(|(_, value)| value).sum::<f64>() as u64;
             let is_right = (least..=most).contains(&count);
             agrees &= is_right;
             let outside = match most > least {
@@ -270,11 +267,11 @@ impl Watch {
             ("healthz", totals.nudged),
         ];
         let counters = counters.map(|(name, count, doubt)| {
-            let name = format!("encke_{name}_total");
+            let name = format!("{name}_total");
             (name, (count, count + doubt))
         });
         let requests = requests.map(|(endpoint, count)| {
-            let name = format!("encke_requests_total{{endpoint=\"{endpoint}\"");
+            let name = format!("requests_total{{endpoint=\"{endpoint}\"");
             (name, (count, count))
         });
         counters.into_iter().chain(requests).collect()
@@ -294,16 +291,6 @@ fn published(logs: &Logs) -> (u64, u64) {
         ids.extend(publish.again);
     }
     (ids.len() as u64, unknown)
-}
-
-/// The samples of a Prometheus text, by name and labels.
-fn parse(text: &str) -> Metrics {
-    let samples = text.lines().filter(|line| !line.starts_with('#'));
-    let samples = samples.filter_map(|line| {
-        let (name, value) = line.rsplit_once(' ')?;
-        Some((name.to_owned(), value.parse().ok()?))
-    });
-    samples.collect()
 }
 
 /// The means of so many stretches of points.
@@ -366,12 +353,5 @@ mod tests {
         );
 
         assert_eq!(fit(&straight[..2]), None);
-    }
-
-    #[test]
-    fn metrics_are_read_by_name_and_labels() {
-        let metrics = parse("# HELP a x\na 1\nb{c=\"d e\",f=\"g\"} 2.5\n");
-        assert_eq!(metrics["a"], 1.0);
-        assert_eq!(metrics["b{c=\"d e\",f=\"g\"}"], 2.5);
     }
 }

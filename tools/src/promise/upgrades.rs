@@ -8,6 +8,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use super::operator::ask;
+use crate::metrics::Metrics;
 use crate::server::Server;
 
 /// How long an upgrade may take.
@@ -73,17 +74,15 @@ impl Counters {
     }
 
     fn parse(text: &str) -> Counters {
-        let series = text.lines().filter(|line| !line.starts_with('#'));
-        let series = series.filter_map(|line| line.rsplit_once(' '));
-        let series = series.filter(|(name, _)| {
+        let metrics = Metrics::parse(text);
+        let counters = metrics.samples().filter(|(name, _)| {
             let name = name.split_once('{').map_or(*name, |(name, _)| name);
             ["_total", "_count", "_sum", "_bucket"]
                 .iter()
                 .any(|end| name.ends_with(end))
         });
-        let series =
-            series.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
-        Counters(series.collect())
+        let counters = counters.map(|(name, value)| (name.to_owned(), value));
+        Counters(counters.collect())
     }
 
     /// What is wrong with these, after so many upgrades and those before.
@@ -97,7 +96,7 @@ impl Counters {
                 )),
             }
         }
-        let done = "encke_upgrades_total{result=\"done\"}";
+        let done = "upgrades_total{result=\"done\"}";
         if self.0.get(done) != Some(&upgrades) {
             let found = self.0.get(done);
             wrong.push(format!("{done} is {found:?} after {upgrades} upgrades"));

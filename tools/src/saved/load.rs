@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::command::text;
 use encke_test_client::{Part, ResponseReader};
 
 /// How long an answer may take.
@@ -20,10 +21,6 @@ pub(super) struct Publisher {
     stream: TcpStream,
     responses: ResponseReader,
     buffer: Vec<u8>,
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 impl Publisher {

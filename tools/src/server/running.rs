@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
+use crate::command::text;
 use crate::measure;
 
 /// How often a process that is to become another is looked at.
@@ -66,7 +67,6 @@ impl Running {
     /// Asks it to hand over to a new process, and waits until it has, or does not within
     /// `patience`.
     pub(super) fn upgrade(&mut self, patience: Duration) -> Result<(), String> {
-        let text = |error: io::Error| error.to_string();
         let before = measure::descendants(process::id());
         self.signal(Signal::USR2).map_err(text)?;
         let deadline = Instant::now() + patience;

@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 
 use super::client::{Client, Stage};
 use super::{Command, Config, Event, Kind, Returns, Snapshot};
+use crate::command::text;
 use crate::driver::{Driver, Due, End, Session};
 use crate::lines::{self, drain_input, say, take_line};
 use crate::measure::histogram;
@@ -49,7 +50,6 @@ struct Crowd {
 
 /// Serves a conductor until it is gone.
 pub fn run() -> Result<(), String> {
-    let text = |error: io::Error| error.to_string();
     let Some((config, input)) = lines::begin::<Config>()? else {
         return Ok(());
     };

@@ -5,9 +5,11 @@
 
 use rustix::process::Signal;
 
-use super::conduct::{AFTERMATH_US, Conductor, now_us};
+use super::conduct::{AFTERMATH_US, Conductor};
 use super::fault::Fault;
 use super::proxy::Manner;
+use crate::command::text;
+use crate::net::now_us;
 use crate::promise::conduct::step_clock;
 use encke_oracle::cluster::Loss;
 use encke_oracle::run::Span;
@@ -40,10 +42,6 @@ const DELETE_LOG: &str =
     "EVAL \"for _,k in ipairs(redis.call('keys','*:log')) do redis.call('del',k) end return 1\" 0";
 const TRIM_LOG: &str = "EVAL \"for _,k in ipairs(redis.call('keys','*:log')) do \
     redis.call('xtrim',k,'maxlen',10) end return 1\" 0";
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
-}
 
 impl Conductor<'_> {
     /// Does the fault once, and records it. Returns when its cause is over.

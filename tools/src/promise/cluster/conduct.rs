@@ -16,7 +16,7 @@ use super::nodes::{Node, fake_clock};
 use super::redis::Redis;
 use super::report::Report;
 use super::{plant, report};
-use crate::net::now_ns;
+use crate::net::now_us;
 use crate::promise::conduct::{channels, run_number, step_clock};
 use crate::promise::crowds::{Common, Crowds, STEP};
 use crate::promise::operator::ask;
@@ -68,10 +68,6 @@ pub(super) struct Conductor<'a> {
     open: Vec<u32>,
     rules: Rules,
     begun: u64,
-}
-
-pub(super) fn now_us() -> u64 {
-    now_ns() / 1_000
 }
 
 /// All that is published stays in history, so that no gap has a reason but a fault.

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::nodes::READY_US;
-use crate::net::now_ns;
+use crate::net::now_us;
 use encke_oracle::finding::{Finding, Kind};
 use encke_oracle::run::Span;
 
@@ -43,10 +43,6 @@ pub(super) struct Health {
     records: Vec<Record>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-}
-
-fn now_us() -> u64 {
-    now_ns() / 1_000
 }
 
 impl Health {

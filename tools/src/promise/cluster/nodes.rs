@@ -11,7 +11,8 @@ use rustix::process::Signal;
 use super::fault::{Fault, Topology};
 use super::proxy::Proxy;
 use super::redis::Redis;
-use crate::net::now_ns;
+use crate::command::text;
+use crate::net::now_us;
 use crate::promise::plan::{DRAIN, Plan};
 use crate::server::{Description, Server};
 use encke_oracle::run::{Rules, Span};
@@ -34,14 +35,6 @@ pub(super) struct Node {
     pub(super) spans: Vec<Span>,
     /// The file that says by how much its wall clock is wrong.
     pub(super) clock: Option<PathBuf>,
-}
-
-fn now_us() -> u64 {
-    now_ns() / 1_000
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 impl Node {

@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::command::text;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A process that may be started again.
@@ -13,10 +14,6 @@ pub(super) struct Process {
     command: Vec<String>,
     log: PathBuf,
     child: Child,
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 impl Process {

@@ -15,6 +15,7 @@ use rustix::process::Signal;
 use super::fault::{Fault, Topology};
 use super::process::Process;
 use super::report::last_lines;
+use crate::command::text;
 use crate::server::free_ports;
 
 /// How long a server of Redis may take to start, or to promote a replica: the Sentinels vote again
@@ -37,10 +38,6 @@ pub(super) struct Server {
 pub(super) struct Redis {
     pub(super) servers: Vec<Server>,
     sentinels: Vec<Server>,
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 impl Server {
