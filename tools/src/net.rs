@@ -65,7 +65,7 @@ pub fn be_ordinary() {
     let _ = rustix::process::setpriority_process(None, 0);
 }
 
-/// What is particular about a client's socket.
+/// Options of a client's socket.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SocketOptions {
     /// Bytes of its receive buffer, and with it of the window that it offers; `None`: the system's

@@ -9,7 +9,7 @@ pub use order::{Order, Verdict};
 
 use serde::{Deserialize, Serialize};
 
-/// What was received, and what was wrong with it.
+/// The messages that were received, and their faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Messages.

@@ -84,7 +84,7 @@ pub(crate) fn is_answer(json: &str) -> bool {
     begins.iter().any(|begin| json.starts_with(begin))
 }
 
-/// What an object says.
+/// The meaning of an object.
 pub(crate) fn event(json: &str) -> Result<Event, Error> {
     let object: Object<'_> = serde_json::from_str(json)
         .map_err(|error| Error::about(&error.to_string(), json.as_bytes()))?;

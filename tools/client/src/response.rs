@@ -400,7 +400,7 @@ mod tests {
 
     use super::*;
 
-    /// What responses say, with the bytes cut at these places.
+    /// The parts of responses whose bytes are cut at these places.
     fn read(
         mut reader: ResponseReader,
         bytes: &[u8],

@@ -1,4 +1,4 @@
-//! What encke says in a streamed body: server-sent events, NDJSON, a forever frame or a WebSocket.
+//! The events in a streamed body: server-sent events, NDJSON, a forever frame or a WebSocket.
 
 use crate::Error;
 use crate::object::{self, Data, Message};
@@ -190,7 +190,8 @@ impl StreamDecoder {
 
     fn interpret_block(&mut self, block: Block) -> Result<Event, Error> {
         let Some(data) = block.data else {
-            // The heartbeat of a node of a cluster: a client takes the id, and its page hears nothing.
+            // The heartbeat of a node of a cluster: a client takes the id, and its page hears
+            // nothing.
             if let (Some(id), None, None) = (&block.id, &block.event, block.retry_ms) {
                 return Ok(Event::Cursor(id.clone()));
             }
@@ -274,7 +275,7 @@ impl StreamDecoder {
     }
 }
 
-/// What a frame of a WebSocket says.
+/// The event of a frame of a WebSocket.
 fn interpret_frame(frame: &Frame) -> Result<Event, Error> {
     let text = std::str::from_utf8(&frame.payload);
     match (frame.opcode, text) {

@@ -78,7 +78,7 @@ fn numbers<'d>(drafts: impl Iterator<Item = &'d Draft<'static>>) -> u64 {
     numbers
 }
 
-/// What comes before the first line that is refused, and nothing after it.
+/// The lines before the first one that is refused.
 fn by_lines(bytes: &[u8]) {
     let mut server = Server::new();
     let head = format!(

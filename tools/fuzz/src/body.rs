@@ -12,7 +12,7 @@ use crate::syntax::is_token;
 const MAX_BODY_BYTES: usize = 512;
 const MAX_SIZE_LINE_BYTES: usize = 256;
 const MAX_TRAILER_BYTES: usize = 8 * 1_024;
-/// What size lines may have beyond what a number needs, in all.
+/// The bytes that size lines may have together beyond the digits that they need.
 const MAX_NEEDLESS_BYTES: usize = 16 * 1_024;
 const NEEDED_SIZE_LINE_BYTES: usize = 16;
 
@@ -85,7 +85,7 @@ fn chunked(input: &[u8], decoded: Decoded) {
     }
 }
 
-/// What a reader of whole lines makes of it.
+/// The result of a reader that takes whole lines.
 enum Slow {
     Whole(Vec<u8>, usize),
     Unfinished,

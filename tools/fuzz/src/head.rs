@@ -58,7 +58,7 @@ fn read<'b>(bytes: &'b [u8], ends: &[usize], max: usize) -> Result<Outcome<'b>, 
     Ok(Outcome::Partial)
 }
 
-/// What is wrong with a head that came in pieces may be said when it ends, and is the same then.
+/// The fault of a head that comes in pieces may be reported at its end, and is the same then.
 fn refused_later(bytes: &[u8], ends: &[usize], error: Error) {
     let whole = [bytes, b"\r\n\r\n"].concat();
     let mut ends = ends.to_vec();
@@ -239,7 +239,7 @@ impl<'b> Slow<'b> {
         (path.to_vec(), parts.next().unwrap_or_default().to_vec())
     }
 
-    /// What stands between the scheme and the path of an absolute target.
+    /// The authority of an absolute target.
     fn target_host(&self) -> Option<&'b [u8]> {
         let slashes = self.target.windows(3).position(|three| three == b"://")?;
         if self.target.starts_with(b"/") || self.method == b"CONNECT" {

@@ -1,4 +1,4 @@
-//! What is fuzzed: one function a target, each of which panics if its input breaks a rule.
+//! The fuzz targets: one function each, which panics if its input breaks a rule.
 //!
 //! Each holds the server's code against an independent reading of the same bytes, and against
 //! itself with the bytes cut differently. The programs in `targets` hand them to libFuzzer, and a

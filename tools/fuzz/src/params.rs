@@ -1,4 +1,4 @@
-//! What a client asks to receive: targets, parameters, cursors and names of channels.
+//! Requests to receive: targets, parameters, cursors and names of channels.
 //!
 //! The input's first line is a target; a second, if there is one, is a `Last-Event-ID`. The
 //! request goes to a server that has seven messages. A slow reading of the contract says what it
@@ -131,7 +131,7 @@ fn name(bytes: &[u8], server: &mut Server) {
     }
 }
 
-/// What a request asks for, read the slow way.
+/// The parameters of a request, read the slow way.
 pub(crate) struct Wanted<'w> {
     pub(crate) way: &'w str,
     pub(crate) names: Vec<String>,

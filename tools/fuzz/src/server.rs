@@ -7,7 +7,7 @@ use encke_core::config::{Config, Cors};
 use encke_core::engine::{Access, Engine, Sent, State, Wire};
 use encke_test_client::{Part, ResponseReader};
 
-/// What became of a request.
+/// The outcome of a request.
 pub(crate) struct Answer {
     /// 0: there was none.
     pub(crate) status: u16,

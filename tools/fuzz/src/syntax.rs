@@ -1,4 +1,4 @@
-//! What the slow readers know of the grammar.
+//! The grammar, as the slow readers use it.
 
 /// Whether bytes are a token (RFC 9110, 5.6.2).
 pub(crate) fn is_token(bytes: &[u8]) -> bool {

@@ -11,7 +11,7 @@ use crate::cut::ways;
 /// The size of the largest message.
 const MAX_BYTES: usize = 1_000;
 
-/// What a client was understood to send.
+/// An event that was decoded from the bytes of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Seen {
     Text(String),

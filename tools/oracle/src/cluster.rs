@@ -1,4 +1,4 @@
-//! What is known of the nodes of a cluster and of the faults that were done to them.
+//! The nodes of a cluster, and the faults that were done to them.
 //!
 //! Owns the records of faults, and what they excuse: lateness, and losses. A fault by which nothing
 //! may be lost excuses no gap.
@@ -31,7 +31,7 @@ pub struct Cluster {
     /// When messages may have been delayed on their way between nodes: the log server was away, or
     /// a node could not reach it.
     pub delays: Vec<Span>,
-    /// What may be gone.
+    /// The messages that may be lost.
     pub losses: Vec<Loss>,
 }
 

@@ -107,7 +107,7 @@ pub struct Counts {
 pub struct Verdict {
     /// All broken promises.
     pub findings: Vec<Finding>,
-    /// What was looked at.
+    /// The counts of what was checked.
     pub counts: Counts,
     /// The terms of a cluster in their order: the first is `term1` in the texts of findings.
     pub terms: Vec<String>,

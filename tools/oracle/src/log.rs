@@ -120,7 +120,7 @@ pub struct Batch {
     pub tells_ends: bool,
 }
 
-/// What happened to a client.
+/// An event of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A new client begins in this log; it follows these channels.
@@ -204,7 +204,7 @@ pub struct Entry {
     pub client: u32,
     /// When, in microseconds.
     pub at: u64,
-    /// What happened.
+    /// The event.
     pub event: Event,
 }
 

@@ -20,7 +20,7 @@ use crate::truth::Truth;
 use position::Position;
 use timing::Timing;
 
-/// What one client has been told so far, and so what it is owed.
+/// The responses to one client so far, and the messages that it must still get.
 #[derive(Debug, Default)]
 pub struct Reader {
     position: Position,

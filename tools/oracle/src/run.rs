@@ -114,7 +114,7 @@ pub struct Logs {
     pub cluster: Option<Cluster>,
 }
 
-/// What excuses lateness: the rules, and when either end was stopped or away.
+/// The excuses for lateness: the rules, and the times in which either end was stopped or away.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions<'a> {
     /// The rules of the run.

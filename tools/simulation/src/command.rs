@@ -1,4 +1,4 @@
-//! What the clients of WebSockets ask for.
+//! Commands of the clients of WebSockets.
 //!
 //! Owns the frames that clients write after their handshake, and the answers to them.
 

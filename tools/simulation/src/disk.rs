@@ -31,7 +31,7 @@ struct Batch {
     is_written: bool,
 }
 
-/// What a record did to the model when it was learnt, so that it can be undone.
+/// The effect of a record on the model when it was learnt, so that it can be undone.
 struct Learnt {
     /// How many records of the log of this process come before it.
     place: usize,

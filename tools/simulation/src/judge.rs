@@ -20,7 +20,7 @@ use crate::world::World;
 /// Tokens that clients use again.
 const POOL: usize = 6;
 
-/// What a request may be answered before its rights are judged: it is too slow, or too large.
+/// The refusals of a request before its rights are judged: it is too slow, or too large.
 const BEFORE: [u16; 4] = [408, 413, 414, 431];
 
 impl World {
@@ -139,7 +139,8 @@ impl World {
         }
     }
 
-    /// What must become of the request in this place of a connection; `None` if it is not judged.
+    /// The outcome that the request in this place of a connection must have; `None` if it is not
+    /// judged.
     fn verdict(&self, index: u32, place: usize) -> Option<Verdict> {
         let client = self.clients[index as usize].as_ref()?;
         let request = &client.requests[place];

@@ -1,4 +1,4 @@
-//! What is known of requests that publish by lines.
+//! Requests that publish by lines, as their client knows them.
 //!
 //! Owns which of their lines are published. Where they are acknowledged, the server says so; else
 //! the numbers that were given while it read such a request are those of its lines.

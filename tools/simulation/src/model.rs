@@ -263,8 +263,8 @@ impl Model {
         }
     }
 
-    /// What the server has restored: in an epoch that is new (`is_new`), there is nothing else, and
-    /// messages may be back that were not there when an earlier epoch began.
+    /// The history that the server has restored: in a new epoch (`is_new`) there is nothing else,
+    /// and messages may be back that were not there when an earlier epoch began.
     pub(crate) fn restored(&mut self, kept: &HashSet<u64>, is_new: bool) {
         if is_new {
             let gone: Vec<u64> = self.messages.keys().copied().collect();

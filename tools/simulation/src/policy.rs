@@ -21,7 +21,7 @@ use crate::world::World;
 /// The longest that any channel of a world keeps a message, in milliseconds.
 pub(crate) const LONGEST_AGE_MS: u64 = 600_000;
 
-/// What holds for one channel.
+/// The policy of one channel.
 pub(crate) struct Rules {
     pub(crate) max_messages: usize,
     pub(crate) max_age_ms: u64,
@@ -118,7 +118,7 @@ pub(crate) fn change(
 }
 
 impl World {
-    /// What holds for a channel now.
+    /// The policy of a channel now.
     pub(crate) fn rules(&self, channel: usize) -> Rules {
         Rules::of(&self.setup.config, &self.setup.names[channel])
     }

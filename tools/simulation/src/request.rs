@@ -117,7 +117,7 @@ pub(crate) enum Kind {
 /// A request that publishes by lines.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    /// What its lines say, without the empty ones, each with its number.
+    /// The messages of its lines that are not empty, each with the number of its line.
     pub(crate) lines: Vec<(u64, Said)>,
     pub(crate) key: Option<String>,
     /// The channel ends after the last line.

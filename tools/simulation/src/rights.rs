@@ -27,7 +27,7 @@ pub(crate) struct Rights {
     has_cookie: bool,
 }
 
-/// What a request wants.
+/// The operation of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
     Receive(Vec<usize>),
@@ -47,7 +47,7 @@ pub(crate) enum Identity {
     Token(Rc<Token>),
 }
 
-/// What must become of a request.
+/// The outcome that a request must have.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
     Allowed(Identity),
@@ -174,7 +174,7 @@ impl Rights {
         }
     }
 
-    /// What must become of a request at a time of day.
+    /// The outcome that a request must have at a time of day.
     pub(crate) fn judge(
         &self,
         names: &[String],
@@ -226,7 +226,7 @@ impl Rights {
         }
     }
 
-    /// What must become of the command of a socket with this identity, at a time of day.
+    /// The outcome that the command of a socket with this identity must have at a time of day.
     pub(crate) fn judge_command(
         &self,
         names: &[String],
@@ -358,7 +358,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) has_callback: bool,
 }
 
-/// What of the rights is changed.
+/// A change of rights.
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
     All,

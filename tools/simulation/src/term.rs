@@ -149,7 +149,7 @@ fn is_distrusted(term: &Term, earlier: &Rights, rights: &Rights) -> bool {
     !is_key || !rights.asks_as(earlier)
 }
 
-/// What an operator asks about connections.
+/// A request of an operator about connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     pub(crate) subject: &'static str,

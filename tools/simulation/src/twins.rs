@@ -260,7 +260,7 @@ impl Twins {
         result
     }
 
-    /// What can be asked of both has the same answers.
+    /// Checks that both give the same answers.
     fn compare(&self) {
         let Some(frozen) = &self.frozen else { return };
         let asked = |engine: &Engine| {

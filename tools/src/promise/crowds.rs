@@ -65,7 +65,7 @@ pub(super) struct Crowds {
     told_at: u64,
 }
 
-/// What all processes of clients have in common.
+/// The configuration that all processes of clients share.
 pub(super) struct Common<'a> {
     pub(super) plan: &'a Plan,
     pub(super) run: u32,

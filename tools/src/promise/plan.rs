@@ -13,7 +13,7 @@ pub(super) const LINGER_MS: u64 = 50;
 /// How long a drain lasts, in seconds.
 pub(super) const DRAIN: u64 = 1;
 
-/// What the nodes of a cluster publish through.
+/// The engine through which the nodes of a cluster publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineKind {
     /// redis-server, and redis-sentinel for the faults that need it.
@@ -71,7 +71,7 @@ pub struct Plan {
     #[arg(long, requires = "engine", conflicts_with_all = ["data_dir", "kills", "upgrade_every", "soak"],
         value_parser = clap::value_parser!(u32).range(1..=20))]
     pub nodes: Option<u32>,
-    /// What the nodes publish through; it is started here
+    /// The engine of the nodes; it is started here
     #[arg(long, requires = "nodes")]
     pub engine: Option<EngineKind>,
     /// The faults of a cluster, or the beginnings of their names, such as f9; or `all`

@@ -85,7 +85,7 @@ impl Counters {
         Counters(counters.collect())
     }
 
-    /// What is wrong with these, after so many upgrades and those before.
+    /// The faults of these counters, after this many upgrades since `before`.
     fn compare(&self, before: &Counters, upgrades: f64) -> Vec<String> {
         let mut wrong = Vec::new();
         for (name, &value) in &before.0 {

@@ -1,4 +1,4 @@
-//! What the tests of the instruments share.
+//! Support of the tests of the instruments.
 
 use std::path::Path;
 use std::process::Command;

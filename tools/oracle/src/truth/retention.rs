@@ -11,7 +11,7 @@ use crate::run::{Deletion, Publish, Rules};
 pub(super) enum Retention {
     /// Only the limits that the server was given.
     Limits(Limits),
-    /// What it has dropped.
+    /// The messages that it has dropped.
     Exact(Exact),
 }
 
@@ -132,7 +132,7 @@ impl Limits {
     }
 }
 
-/// What history keeps of one channel.
+/// The history of one channel.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
     /// The oldest message that is there.
@@ -147,7 +147,7 @@ struct Kept {
     replaced_before: u64,
 }
 
-/// What history has dropped, as a simulation has seen.
+/// The messages that history has dropped, as a simulation has seen it.
 #[derive(Debug)]
 pub(crate) struct Exact {
     channels: Vec<Kept>,

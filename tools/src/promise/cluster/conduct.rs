@@ -40,7 +40,7 @@ const READY_WITHIN_US: u64 = 30_000_000;
 /// after a random time, and agree on what is lost.
 pub(super) const AFTERMATH_US: u64 = 8_000_000;
 
-/// What was done.
+/// The faults that were done.
 #[derive(Debug, Default)]
 pub(super) struct Done {
     pub(super) rounds: u32,
@@ -48,7 +48,7 @@ pub(super) struct Done {
     pub(super) faults: Vec<Span>,
     /// When nodes could not hear Redis.
     pub(super) deaf: Vec<(u32, Span)>,
-    /// What that excuses.
+    /// The findings that they excuse.
     pub(super) cluster: Cluster,
 }
 

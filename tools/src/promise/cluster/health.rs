@@ -28,14 +28,14 @@ const LAST: usize = 20;
 /// busy machine adds.
 const SLACK_US: u64 = 2_000_000;
 
-/// What a node answered.
+/// An answer of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) at: u64,
     pub(super) is_ready: bool,
 }
 
-/// What one node answered, in the order of time.
+/// The answers of one node, in the order of time.
 type Record = Arc<Mutex<Vec<Said>>>;
 
 /// The questions to all nodes.

@@ -59,7 +59,7 @@ const PLANTS: [Plant; 6] = [
     },
 ];
 
-/// What a line says of a falsification.
+/// The description of a falsification, in one line.
 pub(super) fn found(is_found: bool) -> &'static str {
     match is_found {
         true => "found",

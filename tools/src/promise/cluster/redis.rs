@@ -1,7 +1,7 @@
 //! Servers of Redis: one alone, or a master and a replica that Sentinels watch.
 //!
-//! Owns their processes, files and ports, and the few commands that are sent to them. It never reads
-//! the log: what is in it is known from the nodes' clients.
+//! Owns their processes, files and ports, and the few commands that are sent to them. It never
+//! reads the log: what is in it is known from the nodes' clients.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -172,7 +172,7 @@ impl Redis {
         .map_err(|error| format!("{error}\n{}", self.state()))
     }
 
-    /// What the servers and a Sentinel say, for a run that cannot go on.
+    /// The state of the servers and of a Sentinel, for a run that cannot continue.
     fn state(&self) -> String {
         let roles = self
             .servers

@@ -16,7 +16,7 @@ pub(super) const HEAD: &str = "fault        rounds accepted refused  in doubt de
 /// Lines of a node's log that are shown with findings.
 const SHOWN: usize = 40;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(super) struct Report {
     fault: Fault,
