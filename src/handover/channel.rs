@@ -145,7 +145,7 @@ impl Channel {
 
     /// Stops receiving: the other process cannot send any more. Messages that it has sent can still
     /// be received, and this process can still send.
-    pub(super) fn close_to_words(&self) {
+    pub(super) fn stop_receiving(&self) {
         // It fails only if it is closed already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Read);
     }

@@ -27,7 +27,7 @@
 //! failure    why an upgrade fails
 //! attempt    the old side: a thread that starts the new process and ends it if anything fails
 //! take_over  the new side
-//! victim     which of the two processes the kernel kills if memory runs out
+//! oom_score  which of the two processes the kernel kills if memory runs out
 //! ```
 //!
 //! Invariants:
@@ -44,9 +44,9 @@ mod channel;
 mod failure;
 mod memory;
 mod message;
+mod oom_score;
 mod program;
 mod take_over;
-mod victim;
 
 pub(crate) use attempt::{Attempt, Ending, Started, report};
 pub(crate) use channel::{Fault, Waiting};

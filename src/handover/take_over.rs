@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::channel::{Channel, Fault, Waiting};
 use super::message::{FORMATS, Go, Hello, Listening, Message, Ready};
-use super::victim::Victim;
+use super::oom_score::RaisedScore;
 use super::{memory, program};
 use crate::inherit::inherit;
 use encke_core::config::Address;
@@ -50,7 +50,7 @@ pub struct TakeOver {
     hello: Hello,
     opened: Vec<(Listening, OwnedFd)>,
     inherited: [Vec<Address>; 2],
-    victim: Option<Victim>,
+    oom_score: Option<RaisedScore>,
 }
 
 /// A state that was handed over: its memory, and the number of descriptors that follow.
@@ -79,7 +79,7 @@ impl TakeOver {
         let heard = Waiting::until(Instant::now() + HELLO_TIMEOUT, |waiting| {
             let (mut take_over, stdin) = TakeOver::hear(channel, waiting)?;
             rustix::stdio::dup2_stdin(stdin)?;
-            take_over.victim = Some(Victim::begin());
+            take_over.oom_score = Some(RaisedScore::raise());
             Ok(take_over)
         });
         heard.map_err(|fault: Fault| TakeOverError::new("cannot take over a server", fault))
@@ -118,7 +118,7 @@ impl TakeOver {
             hello,
             opened,
             inherited,
-            victim: None,
+            oom_score: None,
         };
         Ok((take_over, stdin))
     }
@@ -235,7 +235,7 @@ impl TakeOver {
         let go = go.or_else(|fault| {
             // Either `Go` was sent before, and the old process has stopped serving, or it can no
             // longer be sent. So one of the two processes always serves.
-            self.channel.close_to_words();
+            self.channel.stop_receiving();
             Waiting::until(Instant::now(), hear).map_err(|_| fault)
         });
         go.map_err(|fault| TakeOverError::new("the old process serves on", fault))
@@ -243,7 +243,7 @@ impl TakeOver {
 
     /// Tells the old process that this one serves.
     pub(crate) fn serving(&self) {
-        if let Some(Err(error)) = self.victim.as_ref().map(Victim::end) {
+        if let Some(Err(error)) = self.oom_score.as_ref().map(RaisedScore::restore) {
             log::warn!("cannot set the OOM score back, so that it stays 1000: {error}");
         }
         // The old process waits only for a short time, and may have ended.

@@ -136,7 +136,7 @@ impl Reactor {
                 saving.rest(true);
             }
         }
-        match self.is_still() {
+        match self.is_at_rest() {
             true => self.hand_over(),
             false if is_late => late("before everything was at rest"),
             false => Ok(()),
@@ -144,7 +144,7 @@ impl Reactor {
     }
 
     /// Whether no other thread is at work. Asks the threads that are to come to rest.
-    fn is_still(&mut self) -> bool {
+    fn is_at_rest(&mut self) -> bool {
         let saving = self.saving.as_ref();
         if saving.is_some_and(|saving| !saving.has_rested()) {
             return false;

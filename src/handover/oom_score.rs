@@ -15,18 +15,18 @@ const FIRST: &str = "1000";
 
 /// The raised score of this process, with which it is the first to be killed.
 #[derive(Debug)]
-pub(super) struct Victim {
+pub(super) struct RaisedScore {
     /// The score before; `None` if it was not raised.
     before: Option<String>,
 }
 
-impl Victim {
+impl RaisedScore {
     /// Raises the score. If the system does not permit that, the kernel chooses between the
     /// processes.
-    pub(super) fn begin() -> Victim {
+    pub(super) fn raise() -> RaisedScore {
         let before = fs::read_to_string(FILE).ok();
         let is_raised = |_: &String| fs::write(FILE, FIRST).is_ok();
-        Victim {
+        RaisedScore {
             before: before.filter(is_raised),
         }
     }
@@ -36,7 +36,7 @@ impl Victim {
     /// # Errors
     ///
     /// The system does not permit it: this process stays the first to be killed.
-    pub(super) fn end(&self) -> io::Result<()> {
+    pub(super) fn restore(&self) -> io::Result<()> {
         match &self.before {
             Some(before) => fs::write(FILE, before.trim_end()),
             None => Ok(()),
