@@ -120,7 +120,9 @@ impl Lanes {
         let mut entries = Vec::new();
         while entries.len() < count {
             match self.event(Lane::Follow) {
-                Event::Read(more) => entries.extend(more),
+                Event::Read(more) => {
+                    entries.extend(more.into_iter().map(|(id, bytes)| (id, bytes.to_vec())));
+                }
                 other => panic!("{other:?} instead of entries"),
             }
         }

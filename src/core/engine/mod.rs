@@ -408,7 +408,9 @@ impl Engine {
             }
         }
         delivery::place_passed(delivery, wire);
-        delivery::tell_unfounded(delivery, log, wire);
+        if let Some(log) = requests.log.as_clustered() {
+            delivery::tell_unfounded(delivery, log, wire);
+        }
         self.debug_check();
     }
 

@@ -425,7 +425,7 @@ fn node_that_is_never_idle_is_ready_when_it_has_applied_what_was_there() {
         let node = two.engine.cluster().unwrap();
         let after = node.follows_after().unwrap();
         for (id, bytes) in redis.log.iter().filter(|entry| entry.0 > after) {
-            node.read(*id, bytes);
+            node.read(*id, &bytes[..]);
         }
         // More comes than is applied.
         for _ in 0..9 {
