@@ -19,6 +19,8 @@ const OLDEST_VALKEY: (u32, u32) = (7, 2);
 pub(super) struct Facts {
     /// Its name and version: `Redis 7.0.15`.
     pub(super) version: String,
+    /// For how long it has been running, in milliseconds; 0 if it does not say.
+    pub(super) up_ms: u64,
     /// Its `maxmemory-policy`, if that evicts keys when memory is full.
     pub(super) evicts_by: Option<String>,
 }
@@ -79,9 +81,11 @@ fn judge(info: &str) -> Result<Facts, Fault> {
             "the server is loading".into(),
         ));
     }
+    let up_s = field("uptime_in_seconds").and_then(|seconds| seconds.parse::<u64>().ok());
     let evicts_by = field("maxmemory_policy").filter(|policy| *policy != "noeviction");
     Ok(Facts {
         version: format!("{name} {version}"),
+        up_ms: 1_000 * up_s.unwrap_or(0).min(u64::from(u32::MAX)),
         evicts_by: evicts_by.map(|policy| policy.chars().take(40).collect()),
     })
 }

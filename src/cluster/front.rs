@@ -196,7 +196,7 @@ impl Front {
                 continue;
             }
             match event {
-                Event::Connected => self.connection = Some(connection),
+                Event::Connected { .. } => self.connection = Some(connection),
                 Event::Broken(_) => {
                     self.connection = None;
                     self.dropped.store(connection, Ordering::Relaxed);

@@ -38,7 +38,10 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(crate) enum Event {
     /// There is a new connection.
-    Connected,
+    Connected {
+        /// For how long the server has been running, in milliseconds; 0 if it does not say.
+        up_ms: u64,
+    },
     /// The connection is gone, or was not established, for this reason.
     Broken(Cause),
     /// Replies, each to the oldest command that had none of those for which
@@ -150,7 +153,8 @@ impl Line {
             Err(fault) => return End::Fault(fault),
         };
         on_connected(self, &facts.version);
-        let served = match self.tell(Event::Connected) {
+        let up_ms = facts.up_ms;
+        let served = match self.tell(Event::Connected { up_ms }) {
             Ok(()) => service.serve(self, &mut connection),
             Err(end) => Err(end),
         };

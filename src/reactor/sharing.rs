@@ -73,11 +73,12 @@ impl Sharing {
     pub(super) fn take(&mut self, node: &mut Node) {
         for _ in 0..EVENT_BUDGET {
             match self.redis.next_event(Lane::Publish) {
-                Some(Event::Connected) => {
+                Some(Event::Connected { up_ms }) => {
                     self.has_publish = true;
                     self.unanswered = 0;
                     self.gathering.forget();
                     node.connected(Lane::Publish);
+                    node.note_uptime(up_ms);
                 }
                 Some(Event::Broken(_)) => {
                     self.pending = None;
@@ -121,7 +122,7 @@ impl Sharing {
                 return Some(entry);
             }
             match self.redis.next_event(Lane::Follow)? {
-                Event::Connected => {
+                Event::Connected { .. } => {
                     self.is_following = false;
                     self.has_follow = true;
                     node.connected(Lane::Follow);

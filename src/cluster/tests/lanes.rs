@@ -144,7 +144,7 @@ fn reset_drops_all_events_of_the_old_connection() {
         // The first event of each lane is that there is a new connection.
         for lane in [Lane::Publish, Lane::Follow] {
             let event = lanes.event(lane);
-            assert!(matches!(event, Event::Connected), "{event:?}");
+            assert!(matches!(event, Event::Connected { .. }), "{event:?}");
         }
         let opened = lanes.open(OpenMode::Look, EntryId::new(term, 0));
         assert_eq!(opened.term, term);

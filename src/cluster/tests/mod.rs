@@ -71,7 +71,7 @@ impl Lanes {
         let mut causes = Vec::new();
         loop {
             match self.event(lane) {
-                Event::Connected => return causes,
+                Event::Connected { .. } => return causes,
                 Event::Broken(cause) => causes.push(cause),
                 Event::Answered(_) | Event::Read(_) => {}
             }

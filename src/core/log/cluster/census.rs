@@ -21,8 +21,16 @@ use crate::message::EntryId;
 /// How long members have to answer, in milliseconds.
 pub(super) const MISSING_MS: u64 = 4_000;
 
-/// How long nodes wait if none of them remembers any history, in milliseconds.
+/// How long nodes wait if none of them remembers any history, in milliseconds: if the server was
+/// restarted without its data, nodes that have it may take as long to connect.
 const NEWCOMERS_MS: u64 = 2_500;
+
+/// The same if the log is empty and its server was not restarted: nodes that knew another log would
+/// be connected.
+const NEW_LOG_MS: u64 = 500;
+
+/// The time after its start at which a server was not restarted a moment ago, in milliseconds.
+const UP_MS: u64 = 15_000;
 
 /// The time without progress after which the next node settles the term, in milliseconds.
 const TAKEOVER_MS: u64 = 2_000;
@@ -170,8 +178,8 @@ impl Census {
     }
 
     /// Whether this node settles the term now: the one that has come furthest does, and after some
-    /// time without progress the next.
-    pub(super) fn is_settler(&self, own: u64, now: Time) -> bool {
+    /// time without progress the next. `up_ms`: for how long the server has been running.
+    pub(super) fn is_settler(&self, own: u64, up_ms: u64, now: Time) -> bool {
         let Some(answer) = self.answers.get(&own) else {
             return self.is_same && self.opener == own;
         };
@@ -185,6 +193,9 @@ impl Census {
             0 if self.is_same => true,
             0 if self.missing() => waited >= MISSING_MS,
             // Nodes that have just started leave it to one that remembers, if there is one.
+            0 if self.opened_after == EntryId::ZERO && up_ms >= UP_MS => {
+                self.remembers() || waited >= NEW_LOG_MS
+            }
             0 => self.remembers() || waited >= NEWCOMERS_MS,
             rank => quiet >= MISSING_MS + rank * TAKEOVER_MS,
         }

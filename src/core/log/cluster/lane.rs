@@ -51,6 +51,8 @@ pub(super) struct PublishLane {
     pub(super) is_connected: bool,
     /// The term that was opened on the connection.
     pub(super) opened: Option<u64>,
+    /// For how long the server had been running when the connection was made, in milliseconds.
+    pub(super) up_ms: u64,
     /// The newest term that is known.
     pub(super) newest: u64,
     /// Since when.
@@ -146,6 +148,7 @@ impl PublishLane {
     pub(super) fn broken(&mut self) {
         self.is_connected = false;
         self.opened = None;
+        self.up_ms = 0;
         self.awaited.clear();
         self.retelling = 0;
         self.retry_at = Time(0);

@@ -175,6 +175,12 @@ impl Node {
         }
     }
 
+    /// For how long the server of the publish lane has been running, in milliseconds. After
+    /// [`Node::connected`]; as long as it is not known, 0.
+    pub fn note_uptime(&mut self, up_ms: u64) {
+        self.lane.up_ms = up_ms;
+    }
+
     /// A connection is broken: commands that have no reply will get none.
     pub fn broken(&mut self, lane: Lane) {
         match lane {
@@ -540,7 +546,11 @@ impl Node {
             self.replica.set_salt(salt);
         }
         match opened.how {
-            Openness::IsDue => self.lane.retry_at = self.now.after_ms(RETRY_MS),
+            Openness::IsDue => {
+                let retry_at = self.now.after_ms(RETRY_MS);
+                let until = self.newcomer_until.filter(|&until| until > self.now);
+                self.lane.retry_at = until.map_or(retry_at, |until| retry_at.min(until));
+            }
             Openness::GoesOn | Openness::New => {
                 self.lane.note_term(opened.term, self.now);
                 self.lane.opened = Some(opened.term);

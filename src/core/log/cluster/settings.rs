@@ -25,7 +25,7 @@ pub struct Settings {
     /// is done then that was only read back.
     pub awaits_replicas: bool,
     /// For how long a node that has just started leaves it to others to open a term, in
-    /// milliseconds.
+    /// milliseconds. Nodes that remember what a server has forgotten notice it with their next beat.
     pub newcomer_ms: u64,
     /// Bytes of entries that are kept to tell them again.
     pub ring_bytes: usize,

@@ -160,7 +160,7 @@ impl Node {
             });
             return Some((Note::Answer, self.entry(answer).1));
         }
-        if !census.is_settler(self.own, self.now) {
+        if !census.is_settler(self.own, self.lane.up_ms, self.now) {
             return None;
         }
         let after = census.retells_after();

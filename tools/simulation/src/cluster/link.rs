@@ -166,6 +166,9 @@ impl Peer {
             if connection.server.is_none() && now >= connection.connects_at {
                 connection.server = Some(server);
                 self.node.connected(lane);
+                if lane == Lane::Publish {
+                    self.node.note_uptime(now - servers[server].started_at);
+                }
                 self.sent_to = EntryId::ZERO;
             }
         }

@@ -28,6 +28,8 @@ pub(super) struct Server {
     last: EntryId,
     meta: Option<Meta>,
     once: BTreeMap<[u8; 16], EntryId>,
+    /// When it was started.
+    pub(super) started_at: u64,
     /// It does nothing until then.
     pub(super) stopped_until: u64,
     /// It has no memory for more.
@@ -43,6 +45,7 @@ impl Server {
             last: EntryId::ZERO,
             meta: None,
             once: BTreeMap::new(),
+            started_at: 0,
             stopped_until: 0,
             is_full: false,
         }
@@ -169,8 +172,9 @@ impl Server {
     }
 
     /// Starts again with another run, and what it has.
-    pub(super) fn restart(&mut self, run: u64) {
+    pub(super) fn restart(&mut self, run: u64, now: u64) {
         self.run = run;
+        self.started_at = now;
         self.stopped_until = 0;
         self.is_full = false;
     }
@@ -179,6 +183,7 @@ impl Server {
     pub(super) fn flush(&mut self) {
         *self = Server {
             stopped_until: self.stopped_until,
+            started_at: self.started_at,
             place: self.place,
             ..Server::new(self.run)
         };

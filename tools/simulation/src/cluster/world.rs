@@ -242,7 +242,7 @@ impl World {
             roll_at: self.roll_at,
             // Where nothing is to be lost, a node leaves only when all know it.
             patience_ms: if self.kind == Kind::Forgetful {
-                20_000
+                60_000
             } else {
                 5_000
             },

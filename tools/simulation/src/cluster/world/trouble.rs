@@ -158,19 +158,20 @@ impl World {
         let most = if self.kind == Kind::Wild { 14 } else { 8 };
         let what = self.chance.u8(0..most);
         self.note(|_| format!("the server forgets: {what}, run {run}"));
+        let now = self.now;
         let server = &mut self.servers[self.current];
         let some = self.chance.usize(0..40);
         match what {
             0 => server.flush(),
             1 => server.delete_log(),
-            2 => server.restart(run),
+            2 => server.restart(run, now),
             3 | 4 => {
                 server.flush();
-                server.restart(run);
+                server.restart(run, now);
             }
             5 => {
                 server.lose_tail(some);
-                server.restart(run);
+                server.restart(run, now);
             }
             6 | 7 => return self.fail_over(run, some, false),
             8 | 9 => return self.fail_over(run, some, true),
@@ -191,7 +192,9 @@ impl World {
     fn fail_over(&mut self, run: u64, lost: usize, is_split: bool) {
         let mut server = self.servers[self.current].clone();
         server.lose_tail(lost);
-        server.restart(run);
+        // It was running as a replica.
+        let started_at = server.started_at;
+        server.restart(run, started_at);
         server.place = self.servers.len() as u64 % 64;
         let old = self.current;
         self.servers.push(server);

@@ -69,3 +69,48 @@ fn term_is_not_before_the_time_by_the_terms_that_are_known() {
     };
     assert_eq!(not_before, 5_000 + script.now - since);
 }
+
+/// After how long the first node of a log is ready.
+fn ready_after_ms(up_ms: u64) -> u64 {
+    let mut script = Script {
+        node: Node::new(Settings::default(), [OWN, 1, 2]),
+        now: 0,
+        term: 0,
+        next: 0,
+        nonce: 0,
+    };
+    script.node.connected(Lane::Publish);
+    script.node.note_uptime(up_ms);
+    script.node.connected(Lane::Follow);
+    while !script.node.is_ready() {
+        script.pass(1);
+        assert!(script.now < 10_000);
+        while let Some(command) = script.command() {
+            match command {
+                Command::Open {
+                    mode: OpenMode::Peek,
+                    ..
+                } => script.opened(0, 0, Openness::IsDue),
+                Command::Open { mut bytes, .. } => {
+                    script.opened(100, 0, Openness::New);
+                    script.term = 100;
+                    bytes.extend_from_slice(b"0-0 f");
+                    script.read(&bytes);
+                }
+                Command::Append { bytes, .. } => {
+                    let id = script.read(&bytes);
+                    script.node.answered(Reply::Appended(id));
+                }
+                Command::Once { .. } => panic!("nothing is published"),
+            }
+        }
+    }
+    script.now
+}
+
+#[test]
+fn first_node_waits_longer_for_others_where_the_server_was_just_started() {
+    assert_eq!(ready_after_ms(3_600_000), 1_500);
+    assert_eq!(ready_after_ms(14_999), 3_500);
+    assert_eq!(ready_after_ms(0), 3_500);
+}
