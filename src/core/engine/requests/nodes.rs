@@ -19,7 +19,6 @@ pub(super) fn list(log: &Log) -> Result<Vec<u8>, Problem> {
 }
 
 fn write(log: &Clustered) -> Vec<u8> {
-    let tip = log.node().gauges().tip;
     let mut out = b"{\"nodes\":[".to_vec();
     for (place, node) in log.node().nodes().iter().enumerate() {
         if place > 0 {
@@ -29,11 +28,7 @@ fn write(log: &Clustered) -> Vec<u8> {
         write_json_string(&mut out, &node.name);
         let EntryId { term, number } = node.applied;
         let epoch = Epoch::from_seed(term);
-        // In another term it is not known how much lies between.
-        let lag = match term == tip.term {
-            true => tip.number.saturating_sub(number).to_string(),
-            false => "null".to_owned(),
-        };
+        let lag = node.lag.map_or("null".to_owned(), |lag| lag.to_string());
         let (epoch, is_self) = (epoch.as_str(), node.is_self);
         let (connections, beat_age_ms) = (node.connections, node.beat_age_ms);
         let rest = format!(

@@ -26,6 +26,8 @@ const BEATS: usize = 5;
 pub(super) struct Member {
     pub(super) name: Box<str>,
     pub(super) applied: EntryId,
+    /// How many entries before its last beat it had still to apply then, if that is known.
+    pub(super) lag: Option<u64>,
     pub(super) connections: u64,
     pub(super) digest: u64,
     pub(super) beat_at: Time,
@@ -64,6 +66,7 @@ impl Members {
         let member = Member {
             name: "".into(),
             applied: EntryId::ZERO,
+            lag: None,
             connections: 0,
             digest: 0,
             beat_at: now,
@@ -123,6 +126,13 @@ impl Members {
     /// Nodes that are no members any more, and will not be missed.
     pub(super) fn departed(&self) -> Vec<u64> {
         self.departed.iter().copied().collect()
+    }
+
+    /// Notes how many entries a node had still to apply when it sent its last beat.
+    pub(super) fn note_lag(&mut self, node: u64, lag: Option<u64>) {
+        if let Some(member) = self.members.get_mut(&node) {
+            member.lag = lag;
+        }
     }
 
     /// Whether all other members know that this node is one.

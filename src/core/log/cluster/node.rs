@@ -416,6 +416,7 @@ impl Node {
             name: member.name.clone(),
             is_self: node == self.own,
             applied: member.applied,
+            lag: member.lag,
             connections: member.connections,
             beat_age_ms: self.now.since_ms(member.beat_at),
         };

@@ -91,6 +91,8 @@ impl Node {
         let counts = !matches!(self.mode, Mode::Census(_));
         self.members.note_beat(entry.head, beat, counts, self.now);
         self.note_members_for_readers();
+        let lag = self.replica.count_after(beat.applied);
+        self.members.note_lag(entry.head.node, lag);
         if is_own {
             self.pulse.read(entry.head.nonce, id, self.now);
         }

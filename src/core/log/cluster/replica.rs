@@ -107,6 +107,18 @@ impl Replica {
         self.history.tip()
     }
 
+    /// How many entries that have an effect are after this id, up to the tip; `None` if that is not
+    /// known any more.
+    pub(super) fn count_after(&self, id: EntryId) -> Option<u64> {
+        if id >= self.tip() {
+            return Some(0);
+        }
+        let first = self.ring.first();
+        first.filter(|&first| first <= self.history.successor(id))?;
+        let has_effect = |record: &Record<'_>| matches!(record, Record::Entry { .. });
+        Some(self.ring.after(id).filter(has_effect).count() as u64)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         // Results are bounded by what may wait to be published.
         self.effects.len() - self.results < MAX_EFFECTS && self.effect_bytes < MAX_EFFECT_BYTES

@@ -153,6 +153,8 @@ pub struct NodeInfo {
     pub is_self: bool,
     /// The id up to which it has applied the log, as of its last beat.
     pub applied: EntryId,
+    /// How many entries it had still to apply then, beats not counted; `None` if that is not known.
+    pub lag: Option<u64>,
     /// Its parked connections then.
     pub connections: u64,
     /// How long ago its last beat was read, in milliseconds.

@@ -619,3 +619,31 @@ fn publish_that_replicas_may_lack_is_not_done_by_being_read() {
     script.node.answered_of(true, Reply::Appended(id));
     assert_eq!(results(&script.effects()), [(second, true), (third, true)]);
 }
+
+#[test]
+fn lag_of_a_node_is_what_it_has_to_apply() {
+    let mut script = Script::new(Settings::default());
+    let lag = |script: &Script| {
+        let nodes = script.node.nodes();
+        let other = nodes.iter().find(|node| !node.is_self).unwrap();
+        (other.applied, other.lag)
+    };
+    let first = script.message("a", "1");
+    for _ in 0..3 {
+        script.serve();
+        script.beat(first);
+        script.pass(1_000);
+    }
+    assert_eq!(lag(&script), (first, Some(0)), "beats are none");
+    script.message("a", "2");
+    script.beat(first);
+    script.message("a", "3");
+    assert_eq!(lag(&script), (first, Some(1)), "as of its beat");
+    script.beat(first);
+    assert_eq!(lag(&script), (first, Some(2)));
+    // What was missed cannot be counted.
+    script.next += 5;
+    script.message("a", "4");
+    script.beat(first);
+    assert_eq!(lag(&script), (first, None));
+}
