@@ -1,11 +1,11 @@
-//! Losses of all channels, which only the hub of a node of a cluster has.
+//! Losses of all channels and of many, which only the hub of a node of a cluster has.
 //!
 //! Owns the progress of the present loss, and whether floors of other nodes may still correct the
-//! last one.
+//! last one of all channels.
 
-use crate::message::Seq;
+use crate::message::{ChannelName, Seq};
 
-/// The losses of all channels, in the hub of a node of a cluster.
+/// The losses of a hub of a node of a cluster.
 #[derive(Default)]
 pub(super) struct Losses {
     /// The newest loss of all channels.
@@ -14,4 +14,6 @@ pub(super) struct Losses {
     pub(super) awaits_floors: bool,
     /// The slot of the first channel that does not have the present loss yet.
     pub(super) losing_from: Option<usize>,
+    /// The channels that are to be told a loss up to a number.
+    pub(super) losing: Option<(Seq, Vec<ChannelName<'static>>)>,
 }

@@ -22,7 +22,7 @@ use super::room::footprint_with_end;
 use super::{Hub, Room};
 use crate::base::time::Time;
 use crate::config::Config;
-use crate::message::{Draft, DraftKind, EntryId, Epoch, Numbering, Seq, Terms};
+use crate::message::{ChannelName, Draft, DraftKind, EntryId, Epoch, Numbering, Seq, Terms};
 
 /// All the memory for messages is used by those that readers have not received yet. The next
 /// message of the log has to wait until readers have received some.
@@ -105,6 +105,7 @@ impl Hub {
         if bytes > self.meter.limit() {
             // Nodes may have different settings.
             self.lose(&draft.channel, last);
+            self.head = last;
             return Ok(());
         }
         while !self.meter.has_room(bytes) {
@@ -161,17 +162,33 @@ impl Hub {
         self.head = self.head.max(seq);
     }
 
-    /// Messages of a channel up to a number are lost. Several channels may have a loss of one
-    /// number; no reader is served between them.
-    pub fn lose(&mut self, name: &str, seq: Seq) {
-        debug_assert!(self.is_shared() && !self.is_losing());
+    /// Messages of a channel up to a number are lost. Returns how many were removed here.
+    fn lose(&mut self, name: &str, seq: Seq) -> usize {
         match self.find(name) {
-            Some(index) => {
-                self.lose_in(index, seq);
+            Some(index) => self.lose_in(index, seq),
+            None => {
+                self.names.raise_floor(name, seq);
+                0
             }
-            None => self.names.raise_floor(name, seq),
         }
-        self.head = self.head.max(seq);
+    }
+
+    /// Messages of these channels up to a number may be lost. As for [`Hub::begin_losing`], the work
+    /// is that of [`Hub::continue_losing`].
+    pub fn begin_losing_in(&mut self, channels: Vec<ChannelName<'static>>, seq: Seq) {
+        debug_assert!(self.is_shared() && !self.is_losing());
+        if let Some(shared) = &mut self.shared {
+            shared.losing = Some((seq, channels));
+        }
+    }
+
+    fn continue_losing_in(&mut self, seq: Seq, names: &mut Vec<ChannelName<'_>>, budget: usize) {
+        let mut spent = 0;
+        while spent < budget
+            && let Some(name) = names.pop()
+        {
+            spent += 1 + self.lose(&name, seq);
+        }
     }
 
     /// Removes all messages of a channel, whose numbers are at most this one, and gives its readers
@@ -208,15 +225,25 @@ impl Hub {
         }
     }
 
-    /// Whether a loss of all channels is under way.
+    /// Whether a loss of all channels, or of many, is under way.
     pub fn is_losing(&self) -> bool {
         let shared = self.shared.as_ref();
-        shared.is_some_and(|shared| shared.losing_from.is_some())
+        shared.is_some_and(|shared| shared.losing_from.is_some() || shared.losing.is_some())
     }
 
-    /// Continues a loss of all channels. Each channel, and each message that is removed, takes 1 of
-    /// the budget; the last channel may exceed it. Returns whether the loss is complete.
+    /// Continues a loss of all channels, or of many. Each channel, and each message that is removed,
+    /// takes 1 of the budget; the last channel may exceed it. Returns whether the loss is complete.
     pub fn continue_losing(&mut self, budget: usize) -> bool {
+        let losing = self.shared.as_mut().and_then(|shared| shared.losing.take());
+        if let Some((seq, mut names)) = losing {
+            self.continue_losing_in(seq, &mut names, budget);
+            let is_done = names.is_empty();
+            match &mut self.shared {
+                Some(shared) if !is_done => shared.losing = Some((seq, names)),
+                _ => self.head = self.head.max(seq),
+            }
+            return is_done;
+        }
         let Some((from, seq)) = self.shared.as_ref().and_then(|shared| {
             let from = shared.losing_from?;
             Some((from, shared.lost_all))

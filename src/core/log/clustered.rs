@@ -23,7 +23,7 @@ use super::cluster::{self, Drafts, Effect, Kick, Node, Outcome, Reason, Settings
 use super::survey::Survey;
 use super::{Mark, Refused};
 
-/// Channels, or messages in them, that are told a loss of all in one step.
+/// Channels, or messages in them, that are told a loss in one step.
 const LOSING_STEP: usize = 1_024;
 
 /// The time after which a message for which there was no memory is tried again, because no event
@@ -476,7 +476,7 @@ impl Clustered {
             }
             Effect::Lose { channels, id } => {
                 if let Some(seq) = self.later(hub, id, Place::MAX_PART) {
-                    channels.iter().for_each(|channel| hub.lose(channel, seq));
+                    hub.begin_losing_in(channels, seq);
                 }
             }
             Effect::LoseAll { id } => {

@@ -180,8 +180,10 @@ impl Pair {
                 }
             }
             Op::Lose(channels) => {
-                for &channel in &channels {
-                    self.hub.lose(NAMES[channel], seq(number, 3));
+                let names = channels.iter().map(|&channel| name(channel));
+                self.hub.begin_losing_in(names.collect(), seq(number, 3));
+                while !self.hub.continue_losing(1) {
+                    assert!(self.hub.head() < seq(number, 3));
                 }
                 for channel in channels {
                     self.lost(channel, seq(number, 3));
