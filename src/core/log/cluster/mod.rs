@@ -36,6 +36,7 @@ mod outbox;
 mod pulse;
 mod reading;
 mod replica;
+mod report;
 mod retold;
 mod ring;
 mod settings;
