@@ -86,11 +86,11 @@ impl Node {
             self.hear_readers(entry.head, readers);
         }
         let Body::Beat(beat) = &entry.body else {
-            return self.note_members_for_readers();
+            return self.note_listeners();
         };
         let counts = !matches!(self.mode, Mode::Census(_));
         self.members.note_beat(entry.head, beat, counts, self.now);
-        self.note_members_for_readers();
+        self.forget_silent();
         let lag = self.replica.count_after(beat.applied);
         self.members.note_lag(entry.head.node, lag);
         if is_own {

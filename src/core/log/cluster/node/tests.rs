@@ -2,6 +2,7 @@
 
 mod census;
 mod publishing;
+mod readers;
 
 use super::*;
 use crate::log::cluster::command::{Command, OpenMode, Opened};
