@@ -120,6 +120,24 @@ impl Encke {
         (status.expect("a status"), body.to_owned())
     }
 
+    /// Opens a stream, with a token if there is one, and returns its connection when its head is there.
+    pub(crate) fn stream(&mut self, target: &str, token: Option<&str>) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(self.address()).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        let field = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let field = field.unwrap_or_default();
+        write!(
+            stream,
+            "GET {target} HTTP/1.1\r\nHost: encke\r\n{field}\r\n"
+        )
+        .expect("it reads");
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        stream.read_line(&mut line).expect("a head");
+        assert!(line.contains(" 200 "), "{line}");
+        stream
+    }
+
     /// Asks `/readyz` until the status is this one.
     pub(crate) fn until_readyz(&mut self, status: u16) -> String {
         let begun = Instant::now();

@@ -1,6 +1,7 @@
 //! Several nodes of one cluster, as processes, on a real Redis. Skipped where that is not
 //! installed, but in CI.
 
+mod audience;
 mod encke;
 mod nodes;
 mod producers;
