@@ -20,7 +20,7 @@ use crate::handover::{Listening, Program, Stage, TakeOver, TakeOverError};
 use crate::inbox::{self, Handle, Inbox, Publisher};
 use crate::producer::stdin::Lines;
 use crate::producer::{Producer, Rest};
-use crate::reactor::{End, Input, Listener, Reactor};
+use crate::reactor::{End, Input, Listener, Prepared, Reactor};
 use encke_core::config::{Address, Config, ConfigError};
 use encke_core::engine::Engine;
 use encke_core::log::{History, Identity, LogEnding};
@@ -143,11 +143,7 @@ impl Server {
                 .map_err(|error| Error::System("cannot start a thread", error))?;
             reactor.save_with(saver, read);
         }
-        if config.engine.url.is_some() {
-            let redis = Redis::start(&config.engine, reactor.bell());
-            let redis = redis.map_err(|error| Error::System("cannot start a thread", error))?;
-            reactor.share_by(redis);
-        }
+        share(&mut reactor, &config)?;
         log::info!(
             "encke {}: at most {max_connections} connections (file limit {files}), {} channels, \
              {} bytes of history, {} bytes of buffers",
@@ -174,16 +170,18 @@ impl Server {
     /// See [`Error`]. The other process is told, so that its log says why it serves on.
     pub fn take_over(mut take_over: TakeOver, config: Config) -> Result<Server, Error> {
         let prepared = prepare(&mut take_over, &config);
-        let Prepared {
+        let Ready {
             poll,
             channel: (publisher, handle, inbox),
             listeners,
             files,
-            max_connections,
-            format,
+            prepared,
         } = prepared.inspect_err(|error| take_over.refuse(error))?;
-        let taken = Reactor::take_over(poll, inbox, max_connections, &config, take_over, format);
+        let max_connections = prepared.max_connections;
+        let taken = Reactor::take_over(poll, inbox, &config, take_over, prepared);
         let (mut reactor, input) = taken.map_err(Error::TakeOver)?;
+        // They connect, and do nothing more before this server runs.
+        share(&mut reactor, &config)?;
         let addresses = add_all(&mut reactor, listeners)?;
         log::debug!("at most {max_connections} connections (file limit {files})");
         Ok(Server {
@@ -301,17 +299,16 @@ impl Server {
 }
 
 /// The parts of a server that are ready before the state arrives.
-struct Prepared {
+struct Ready {
     poll: Poll,
     channel: (Publisher, Handle, Inbox),
     listeners: Vec<Listener>,
     files: u64,
-    max_connections: usize,
-    format: u32,
+    prepared: Prepared,
 }
 
 /// Does everything that can fail before another process stops to serve.
-fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Prepared, Error> {
+fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Ready, Error> {
     config.check().map_err(Error::Config)?;
     let format = take_over.format().map_err(Error::TakeOver)?;
     let (before, dir) = (take_over.data_dir(), &config.saving.dir);
@@ -328,22 +325,33 @@ fn prepare(take_over: &mut TakeOver, config: &Config) -> Result<Prepared, Error>
         let error = TakeOverError::new("--data-dir cannot change in an upgrade", detail);
         return Err(Error::TakeOver(error));
     }
-    if config.engine.url.is_some() {
-        let detail = "a node of a cluster does not take over: restart encke instead";
-        let error = TakeOverError::new("--engine cannot be given in an upgrade", detail);
-        return Err(Error::TakeOver(error));
-    }
+    nodes::check_cluster(take_over.cluster(), &config.engine).map_err(Error::TakeOver)?;
+    nodes::check_engine(&config.engine).map_err(Error::Engine)?;
     let (files, max_connections) = room(config);
     let (poll, waker) =
         Reactor::poll().map_err(|error| Error::System("cannot create a poll", error))?;
-    Ok(Prepared {
+    let is_node = config.engine.url.is_some();
+    Ok(Ready {
         poll,
         channel: inbox::channel(config, waker),
         listeners: listen(config, take_over.opened())?,
         files,
-        max_connections,
-        format,
+        prepared: Prepared {
+            max_connections,
+            format,
+            node: is_node.then(|| nodes::settings(config)),
+        },
     })
+}
+
+/// Starts the threads of a node of a cluster, if the server is one.
+fn share(reactor: &mut Reactor, config: &Config) -> Result<(), Error> {
+    if config.engine.url.is_some() {
+        let redis = Redis::start(&config.engine, reactor.bell());
+        let redis = redis.map_err(|error| Error::System("cannot start a thread", error))?;
+        reactor.share_by(redis);
+    }
+    Ok(())
 }
 
 fn listen(config: &Config, others: &mut Vec<(Listening, OwnedFd)>) -> Result<Vec<Listener>, Error> {

@@ -417,9 +417,7 @@ fn version_is_shown() {
         "{output:?}"
     );
     let version = env!("CARGO_PKG_VERSION");
-    let expected = format!(
-        "encke {version} (state format {})\n",
-        encke_core::frozen::FORMAT
-    );
+    // The formats of states that it hands over and takes over.
+    let expected = format!("encke {version} (state format 2, 1)\n");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
 }

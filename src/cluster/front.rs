@@ -175,6 +175,11 @@ impl Redis {
         }
     }
 
+    /// Counts on from these.
+    pub(crate) fn go_on_counting(&mut self, broken: Reconnects) {
+        self.broken = broken;
+    }
+
     /// How many connections broke or were not established, by [`Cause`].
     pub(crate) fn broken(&self) -> &Reconnects {
         &self.broken

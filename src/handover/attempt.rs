@@ -49,6 +49,8 @@ impl Ending {
 pub(crate) struct Started {
     pub(crate) pid: u32,
     pub(crate) version: String,
+    /// The format in which it is to be given the state, one of those that were offered.
+    pub(crate) format: u32,
 }
 
 impl Attempt {
@@ -163,8 +165,12 @@ impl Starting {
                 "before it was ready",
             ));
         }
-        let version = ready.version;
-        Ok(Started { pid, version })
+        let Ready { version, format } = ready;
+        Ok(Started {
+            pid,
+            version,
+            format,
+        })
     }
 
     fn introduce(&self, waiting: &mut Waiting<'_>) -> Result<Ready, Failure> {

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::channel::Fault;
 use encke_core::engine::UpgradeResult;
+use encke_core::log::cluster::Unrest;
 
 /// The reason for which the old process serves on.
 #[derive(Debug, Error)]
@@ -28,6 +29,9 @@ pub(crate) enum Failure {
     /// The old process cannot hand over at present.
     #[error("{0}")]
     Impossible(String),
+    /// The node of a cluster did not come to rest in time.
+    #[error("{0}")]
+    Unrest(Unrest),
     /// A system call failed.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
@@ -41,7 +45,7 @@ impl Failure {
     pub(crate) fn result(&self) -> UpgradeResult {
         match self {
             Failure::Refused(_) => UpgradeResult::Refused,
-            Failure::Broken(Fault::TimedOut, _) => UpgradeResult::Timeout,
+            Failure::Broken(Fault::TimedOut, _) | Failure::Unrest(_) => UpgradeResult::Timeout,
             Failure::Drained => UpgradeResult::Cancelled,
             Failure::Start { .. }
             | Failure::Broken(..)

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The formats of the state that this encke can write, and read; the best first.
-pub const FORMATS: &[u32] = &[encke_core::frozen::FORMAT];
+pub const FORMATS: &[u32] = &encke_core::frozen::FORMATS;
 
 /// The progress of an upgrade, for the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) enum Message {
 pub(crate) struct Hello {
     /// The version of the old process.
     pub(crate) version: String,
-    /// The formats that it can write.
+    /// The formats in which it can write its state; the best first.
     pub(crate) formats: Vec<u32>,
     /// The time after which the old process gives up, in milliseconds.
     pub(crate) timeout_ms: u64,
@@ -69,6 +69,17 @@ pub(crate) struct Hello {
     pub(crate) opened: Vec<Listening>,
     /// The bytes of the path of `--data-dir`, if there is one.
     pub(crate) data_dir: Option<Vec<u8>>,
+    /// The log of the cluster, if the process is a node of one.
+    pub(crate) cluster: Option<Cluster>,
+}
+
+/// The log that the nodes of a cluster share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cluster {
+    /// The URL of `--engine`.
+    pub(crate) engine: String,
+    /// `--engine-namespace`.
+    pub(crate) namespace: String,
 }
 
 /// A listening socket.

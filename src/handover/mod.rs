@@ -52,7 +52,7 @@ pub(crate) use attempt::{Attempt, Ending, Started, report};
 pub(crate) use channel::{Fault, Waiting};
 pub(crate) use failure::Failure;
 pub(crate) use memory::{create, seal};
+pub(crate) use message::{Cluster, FileId, Go, Hello, Listening, Message};
 pub use message::{FORMATS, Stage};
-pub(crate) use message::{FileId, Go, Hello, Listening, Message};
 pub use program::Program;
 pub use take_over::{TakeOver, TakeOverError};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::channel::{Channel, Fault, Waiting};
-use super::message::{FORMATS, Go, Hello, Listening, Message, Ready};
+use super::message::{Cluster, FORMATS, Go, Hello, Listening, Message, Ready};
 use super::oom_score::RaisedScore;
 use super::{memory, program};
 use crate::inherit::inherit;
@@ -147,6 +147,11 @@ impl TakeOver {
     pub(crate) fn data_dir(&self) -> Option<PathBuf> {
         let bytes = self.hello.data_dir.clone()?;
         Some(OsString::from_vec(bytes).into())
+    }
+
+    /// The log of the cluster of which the old process is a node, if it is one.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.hello.cluster.as_ref()
     }
 
     /// The sockets on which the old process listens and that it has opened itself. Those that are

@@ -19,8 +19,10 @@ pub(crate) use commands::ServerCommand;
 pub use commands::{Handle, ReloadError, Reloading};
 pub(crate) use frozen::Waiting;
 pub use publication::{Accepted, Publication, PublishError, Receipt};
+pub(crate) use sent::Sent;
 
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -29,12 +31,12 @@ use doorbell::Doorbell;
 use mio::Waker;
 
 use encke_core::config::Config;
+use encke_core::frozen::Freezer;
 use encke_core::hub::{Published, Refusal};
 use encke_core::log::Mark;
 use encke_core::log::cluster::Ticket;
 use encke_core::message::{Data, Draft};
 use publication::{ReceiptSender, Submission};
-use sent::Sent;
 use shared::Shared;
 
 /// Publishes from any thread. Clone it for each producer.
@@ -265,6 +267,16 @@ impl Inbox {
             receipt: None,
         };
         self.held.extend(drafts.into_iter().map(submission));
+    }
+
+    /// Writes the messages that the log of a cluster was given, and that have no results yet.
+    pub(crate) fn freeze_sent<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
+        self.sent.freeze(state)
+    }
+
+    /// Goes on with the messages that the log of a cluster was given by another process.
+    pub(crate) fn go_on(&mut self, sent: Sent) {
+        self.sent = sent;
     }
 
     /// Refuses publishers from now on. Messages that are already queued are still taken.

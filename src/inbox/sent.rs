@@ -7,6 +7,8 @@
 //! Invariant: after a message was put back, no other is taken until all before it are done, so that
 //! messages that are put back keep their order.
 
+mod frozen;
+
 use std::collections::VecDeque;
 
 use encke_core::hub::{Published, Refusal};
@@ -16,7 +18,7 @@ use super::publication::{PublishError, Submission};
 
 /// Messages with tickets.
 #[derive(Default)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// In the order of tickets.
     waiting: VecDeque<(Ticket, Submission)>,
     /// Messages that were put back since others were taken.

@@ -21,6 +21,7 @@ use encke_core::base::time::Time;
 use encke_core::config::Config;
 use encke_core::engine::Engine;
 use encke_core::frozen::{ThawError, Thawer};
+use encke_core::log::cluster::Settings;
 
 /// Bytes of the state that are read at a time.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -31,6 +32,15 @@ pub(super) struct Arrival {
     pub(super) head: Head,
     pub(super) config: Config,
     pub(super) then: Box<dyn FnOnce(bool) + Send>,
+}
+
+/// The values that are decided before the state comes.
+pub(crate) struct Prepared {
+    pub(crate) max_connections: usize,
+    /// Of the state.
+    pub(crate) format: u32,
+    /// The settings of the node, if the server is one of a cluster.
+    pub(crate) node: Option<Settings>,
 }
 
 /// The values that are handed over beside the loop itself.
@@ -47,17 +57,21 @@ pub(super) struct Thawed {
 pub(super) fn receive(
     poll: &Poll,
     inbox: &Inbox,
-    max_connections: usize,
     config: &Config,
     take_over: &TakeOver,
-    format: u32,
+    prepared: Prepared,
 ) -> Result<Thawed, TakeOverError> {
+    let Prepared {
+        max_connections,
+        format,
+        node,
+    } = prepared;
     let failed = |error: ThawError| TakeOverError::new("cannot take over", error);
     let registry = poll.registry().try_clone();
     let registry = registry.map_err(|error| failed(error.into()))?;
     let handed = take_over.ready(format)?;
     let memory = BufReader::with_capacity(BUFFER_BYTES, handed.memory);
-    let mut thawer = Thawer::new(memory);
+    let mut thawer = Thawer::of_format(memory, format);
     let mut state = frozen::thaw(&mut thawer).map_err(failed)?;
     let mut addresses = Addresses::new(config.max_connections_per_address);
     let checked = check(
@@ -84,13 +98,17 @@ pub(super) fn receive(
                 false => arriving.take(fd),
             })
         });
-        let engine = Engine::thaw(config, max_connections, fastrand::u64(..), &mut thawer);
+        let (seed, state) = (fastrand::u64(..), &mut thawer);
+        let engine = match node {
+            None => Engine::thaw(config, max_connections, seed, state),
+            Some(node) => Engine::thaw_node(config, node, max_connections, seed, state),
+        };
         (engine, taken.join())
     });
     taken.map_err(|_| TakeOverError::new("cannot take over", "a thread has panicked"))??;
     let mut engine = engine.map_err(failed)?;
     thawer.finish().map_err(failed)?;
-    frozen::compare(&state.records, &engine).map_err(failed)?;
+    frozen::compare(&state, &engine).map_err(failed)?;
     let is_known = |id| engine.state(id).is_some();
     if !state.deferred_reads.iter().copied().all(is_known) {
         return Err(failed(ThawError::Damaged("a deferred read")));

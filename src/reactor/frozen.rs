@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sockets::Record;
 use crate::disk;
-use crate::inbox::Waiting;
+use crate::inbox::{self, Waiting};
 use crate::producer::Rest;
 use encke_core::base::time::Time;
 use encke_core::engine::{ConnId, Engine};
@@ -55,6 +55,8 @@ pub(super) struct State {
     pub(super) waiting: Vec<Draft<'static>>,
     pub(super) input: Input,
     pub(super) disk: Option<disk::Frozen>,
+    /// Messages of producers that the log of a cluster was given.
+    pub(super) sent: inbox::Sent,
 }
 
 impl Head {
@@ -101,6 +103,10 @@ pub(super) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<State, ThawError> {
         waiting,
         input: state.take()?,
         disk: state.take()?,
+        sent: match state.has_nodes() {
+            true => inbox::Sent::thaw(state)?,
+            false => inbox::Sent::default(),
+        },
     })
 }
 
@@ -135,11 +141,57 @@ fn take_list<R: Read, T: DeserializeOwned>(
     }
 }
 
-/// Checks that sockets and an engine have the same connections.
-pub(super) fn compare(records: &[Record], engine: &Engine) -> Result<(), ThawError> {
-    let ids = records.iter().map(Record::id);
-    match ids.eq(engine.connections().map(|(id, _)| id)) {
+/// Checks that an engine has the connections of the sockets, and the messages of the producers.
+pub(super) fn compare(state: &State, engine: &Engine) -> Result<(), ThawError> {
+    let ids = state.records.iter().map(Record::id);
+    if !ids.eq(engine.connections().map(|(id, _)| id)) {
+        return Err(ThawError::Damaged("connections and sockets differ"));
+    }
+    match state.sent.tickets().eq(engine.awaited_receipts()) {
         true => Ok(()),
-        false => Err(ThawError::Damaged("connections and sockets differ")),
+        false => Err(ThawError::Damaged("messages of producers have no results")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use encke_core::config::Config;
+
+    /// The state of a server with `--data-dir`, `--stdin` and `--max-channels 1000`, and with
+    /// connections of every technique, as it was written when 1 was the newest format.
+    const FORMAT_1: &[u8] = include_bytes!("format-1.state");
+
+    #[test]
+    fn state_of_an_earlier_version_is_read_and_written_as_it_was() {
+        let mut thawer = Thawer::of_format(FORMAT_1, 1);
+        let state = thaw(&mut thawer).unwrap();
+        let config = Config {
+            max_channels: 1_000,
+            ..Config::default()
+        };
+        let engine = Engine::thaw(&config, 1_000, 1, &mut thawer).unwrap();
+        thawer.finish().unwrap();
+        compare(&state, &engine).unwrap();
+        assert_eq!((state.records.len(), state.addresses.len()), (8, 0));
+        assert!(state.disk.is_some() && matches!(state.input, Some(Some(_))));
+
+        let mut again = Freezer::of_format(Vec::new(), 1);
+        again.put(&state.head).unwrap();
+        put_list(&mut again, state.records.iter()).unwrap();
+        put_list(&mut again, state.addresses.iter()).unwrap();
+        put_list(
+            &mut again,
+            state
+                .deferred_reads
+                .iter()
+                .map(|id| (id.index, id.generation)),
+        )
+        .unwrap();
+        assert!(state.waiting.is_empty(), "what waits would be written here");
+        again.put(&state.input).unwrap();
+        again.put(&state.disk).unwrap();
+        engine.freeze(&mut again).unwrap();
+        assert!(again.into_inner() == FORMAT_1, "the format has changed");
     }
 }

@@ -1,9 +1,10 @@
 //! The side of the old process in an upgrade: its begin, its waits, and the hand-over itself.
 //!
 //! Owns the order. While the new process starts, this one serves as before. Then the threads that
-//! save history and the thread of standard input are brought to rest. Then, between two ticks, the
-//! loop stops, writes its state, sends it with all descriptors, and sends `go`. No step before `go`
-//! changes the state, so after a failure the loop continues. After `go` it never continues.
+//! save history, the thread of standard input and the node of a cluster, whose commands have to be
+//! answered, are brought to rest. Then, between two ticks, the loop stops, writes its state, sends it
+//! with all descriptors, and sends `go`. No step before `go` changes the state, so after a failure
+//! the loop continues. After `go` it never continues.
 
 use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,10 +15,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Reactor;
 use super::upgrade::{End, Means, time};
 use crate::handover::{
-    self, Attempt, FORMATS, Failure, Fault, Go, Hello, Message, Program, Stage, Started, Waiting,
+    self, Attempt, Failure, Fault, Go, Hello, Message, Program, Stage, Started, Waiting,
 };
 use encke_core::base::time::millis;
 use encke_core::engine::UpgradeResult;
+use encke_core::frozen::Freezer;
+use encke_core::log::cluster::Unrest;
 
 /// Bytes of the state that are written at a time.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -66,10 +69,8 @@ impl Reactor {
         let Some(means) = &self.upgrade.means else {
             return impossible("this program does not allow it");
         };
-        if self.sharing.is_some() {
-            return impossible(
-                "a node of a cluster does not hand over; restart it, its clients resume on the others",
-            );
+        if let Some(unrest @ Unrest::Halted) = self.engine.unrest() {
+            return impossible(&unrest.to_string());
         }
         if std::process::id() == 1 {
             return impossible(
@@ -101,10 +102,11 @@ impl Reactor {
         }
         let hello = Hello {
             version: env!("CARGO_PKG_VERSION").into(),
-            formats: FORMATS.into(),
+            formats: self.engine.formats().into(),
             timeout_ms: millis(self.upgrade.timeout),
             opened,
             data_dir: self.upgrade.data_dir.clone(),
+            cluster: self.upgrade.cluster.clone(),
         };
         Ok((hello, descriptors))
     }
@@ -136,10 +138,16 @@ impl Reactor {
                 saving.rest(true);
             }
         }
-        match self.is_at_rest() {
-            true => self.hand_over(),
-            false if is_late => late("before everything was at rest"),
-            false => Ok(()),
+        if !self.is_at_rest() {
+            return match is_late {
+                true => late("before everything was at rest"),
+                false => Ok(()),
+            };
+        }
+        match self.rest_cluster() {
+            None => self.hand_over(),
+            Some(unrest) if is_late => Err(Failure::Unrest(unrest)),
+            Some(_) => Ok(()),
         }
     }
 
@@ -184,16 +192,19 @@ impl Reactor {
             Fault::GivenUp => Failure::Drained,
             fault => Failure::Broken(fault, "before it had taken over"),
         };
+        let Some(started) = self.upgrade.started.clone() else {
+            return Err(Failure::Impossible("there is no new process".into()));
+        };
         let memory = handover::create().map_err(system)?;
         let mut writer = BufWriter::with_capacity(BUFFER_BYTES, memory);
-        let lock = self.freeze(stopped, &mut writer).map_err(system)?;
+        let state = Freezer::of_format(&mut writer, started.format);
+        let lock = self.freeze(stopped, state).map_err(system)?;
         writer.flush().map_err(system)?;
         let memory = writer.into_inner().map_err(|error| system(error.into()))?;
         handover::seal(&memory).map_err(system)?;
         let bytes = memory.metadata().map_err(system)?.len();
 
-        let (Some(attempt), Some(started)) = (&self.upgrade.attempt, self.upgrade.started.clone())
-        else {
+        let Some(attempt) = &self.upgrade.attempt else {
             return Err(Failure::Impossible("there is no new process".into()));
         };
         let count = self.engine.connection_count();
@@ -306,6 +317,9 @@ impl Reactor {
             }
             if let Some(producer) = &mut self.producer {
                 producer.go_on();
+            }
+            if let Some(node) = self.engine.cluster() {
+                node.rest(false);
             }
         }
         self.count_upgrade(failure.result());

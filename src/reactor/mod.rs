@@ -27,6 +27,7 @@ mod sockets;
 mod take_over;
 mod upgrade;
 
+pub(crate) use arrival::Prepared;
 pub(crate) use frozen::Input;
 pub(crate) use listen::Listener;
 pub(crate) use upgrade::End;
@@ -227,8 +228,12 @@ impl Reactor {
     }
 
     /// Shares the log of a cluster, by connections to Redis. The engine is that of a node.
-    pub(crate) fn share_by(&mut self, redis: Redis) {
+    pub(crate) fn share_by(&mut self, mut redis: Redis) {
         debug_assert!(self.engine.is_node());
+        // Those of the process before this one.
+        if let Some(before) = self.engine.gauges().reconnects {
+            redis.go_on_counting(before);
+        }
         self.sharing = Some(Sharing::new(redis));
     }
 

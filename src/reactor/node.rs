@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::{INBOX_BUDGET, LOG_BUDGET, Reactor};
 use crate::inbox::Submitted;
 use encke_core::log::Placed;
+use encke_core::log::cluster::Unrest;
 
 impl Reactor {
     /// Applies the entries of the log that the lanes have read, and answers publishers.
@@ -51,6 +52,12 @@ impl Reactor {
                 Ok(Placed::Later { ticket, .. }) => Ok(Submitted::Sent(ticket, draft)),
                 Err(refusal) => Err((refusal, draft)),
             });
+    }
+
+    /// Brings the node of a cluster to rest, if the server is one. Returns why it does not rest yet.
+    pub(super) fn rest_cluster(&mut self) -> Option<Unrest> {
+        self.engine.cluster()?.rest(true);
+        self.engine.unrest()
     }
 
     /// Whether the end of the process waits until the other nodes know of it.

@@ -103,7 +103,7 @@ impl Sharing {
     fn read(&mut self, node: &mut Node) {
         let mut bytes = 0;
         for _ in 0..ENTRY_BUDGET {
-            if bytes >= ENTRY_BYTES || !node.has_room() {
+            if bytes >= ENTRY_BYTES || !reads(node) {
                 return;
             }
             let Some((id, entry)) = self.next_entry(node) else {
@@ -223,7 +223,7 @@ impl Sharing {
     /// Whether there is something that [`Sharing::take`] would give to the node.
     pub(super) fn has_work(&self, node: &Node) -> bool {
         let has_entries = !self.unread.is_empty() || self.redis.has_event(Lane::Follow);
-        self.redis.has_event(Lane::Publish) || has_entries && node.has_room()
+        self.redis.has_event(Lane::Publish) || has_entries && reads(node)
     }
 
     /// Connections that broke or were not established, by cause.
@@ -246,4 +246,9 @@ impl Sharing {
     pub(super) fn leaves_at(&self) -> Option<Instant> {
         self.leaves_at
     }
+}
+
+/// Whether entries are given to a node: it has room for them, and is not about to be handed over.
+fn reads(node: &Node) -> bool {
+    node.has_room() && !node.has_all_replies()
 }

@@ -6,7 +6,7 @@
 
 use mio::Poll;
 
-use super::arrival::{Arrival, Thawed, receive};
+use super::arrival::{Arrival, Prepared, Thawed, receive};
 use super::frozen::Input;
 use super::gate::AcceptGate;
 use super::listen::Listener;
@@ -28,12 +28,11 @@ impl Reactor {
     pub(crate) fn take_over(
         poll: Poll,
         mut inbox: Inbox,
-        max_connections: usize,
         config: &Config,
         take_over: TakeOver,
-        format: u32,
+        prepared: Prepared,
     ) -> Result<(Reactor, Input), TakeOverError> {
-        let received = receive(&poll, &inbox, max_connections, config, &take_over, format);
+        let received = receive(&poll, &inbox, config, &take_over, prepared);
         let Thawed {
             engine,
             sockets,
@@ -43,6 +42,7 @@ impl Reactor {
             clock: (started, first_time),
         } = received.inspect_err(|error| take_over.refuse(error))?;
         inbox.hold(state.waiting);
+        inbox.go_on(state.sent);
         let arrival = Arrival {
             take_over,
             head: state.head,

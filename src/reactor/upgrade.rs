@@ -5,15 +5,17 @@
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use crate::handover::{Attempt, Ending, Program, Stage, Started};
+use crate::handover::{Attempt, Cluster, Ending, Program, Stage, Started};
 use encke_core::base::time::{Time, millis};
-use encke_core::config::Config;
+use encke_core::config::{Config, EngineUrl};
 
 /// The state of upgrades.
 pub(super) struct Upgrade {
     pub(super) means: Option<Means>,
     pub(super) timeout: Duration,
     pub(super) data_dir: Option<Vec<u8>>,
+    /// The log of the cluster, if the server is a node of one.
+    pub(super) cluster: Option<Cluster>,
     pub(super) attempt: Option<Attempt>,
     /// The new process, when it is ready.
     pub(super) started: Option<Started>,
@@ -45,10 +47,16 @@ impl Upgrade {
     /// No upgrade: the program around the server allows none so far.
     pub(super) fn new(config: &Config) -> Upgrade {
         let dir = config.saving.dir.as_ref();
+        let engine = &config.engine;
+        let cluster = |url: &EngineUrl| Cluster {
+            engine: url.to_string(),
+            namespace: engine.namespace.clone(),
+        };
         Upgrade {
             means: None,
             timeout: config.upgrade_timeout,
             data_dir: dir.map(|dir| dir.as_os_str().as_bytes().to_vec()),
+            cluster: engine.url.as_ref().map(cluster),
             attempt: None,
             started: None,
             ending: None,

@@ -4,7 +4,8 @@
 //! from.
 
 use crate::cluster::{Fault, probe};
-use encke_core::config::{Config, EngineConfig};
+use crate::handover::{Cluster, TakeOverError};
+use encke_core::config::{Config, EngineConfig, EngineUrl};
 use encke_core::log::cluster::Settings;
 
 /// Connects once, so that a refusal, which an operator has to mend, is an error of the start. An
@@ -29,6 +30,41 @@ pub(super) fn check_engine(config: &EngineConfig) -> Result<(), String> {
             log::warn!("{url}: {text}; this node is not ready until it answers");
             Ok(())
         }
+    }
+}
+
+/// Checks that an upgrade leads to a node of the same cluster, or to none again.
+///
+/// # Errors
+///
+/// It does not: the texts name what was and what would be.
+pub(super) fn check_cluster(
+    before: Option<&Cluster>,
+    config: &EngineConfig,
+) -> Result<(), TakeOverError> {
+    let url_before = before.map(|before| before.engine.as_str());
+    let known: Option<EngineUrl> = url_before.and_then(|url| url.parse().ok());
+    let is_same = match (&config.url, &known) {
+        (None, _) => before.is_none(),
+        (Some(url), Some(known)) => url.leads_where(known),
+        (Some(_), None) => false,
+    };
+    let refused = |option, before: Option<&str>, after: Option<&str>| {
+        let (before, after) = (before.unwrap_or("none"), after.unwrap_or("none"));
+        let detail = format!("it was {before}, and would be {after}: restart encke instead");
+        Err(TakeOverError::new(option, detail))
+    };
+    if !is_same {
+        let url = config.url.as_ref().map(ToString::to_string);
+        let option = "--engine cannot lead to another log in an upgrade";
+        return refused(option, url_before, url.as_deref());
+    }
+    match before.map(|before| before.namespace.as_str()) {
+        Some(namespace) if namespace != config.namespace => {
+            let option = "--engine-namespace cannot change in an upgrade";
+            refused(option, Some(namespace), Some(&config.namespace))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -93,6 +129,56 @@ mod tests {
         assert_eq!(settings(&config).log_bytes, 7 << 20);
         config.engine.node = None;
         assert!(!settings(&config).name.is_empty());
+    }
+
+    #[test]
+    fn upgrade_stays_with_its_log() {
+        let config = |url: Option<&str>, namespace: &str| EngineConfig {
+            url: url.map(|url| url.parse().unwrap()),
+            namespace: namespace.into(),
+            ..EngineConfig::default()
+        };
+        let cluster = |url: &str| Cluster {
+            engine: url.into(),
+            namespace: "encke".into(),
+        };
+        let check = |before: Option<&str>, after: Option<&str>| {
+            let before = before.map(cluster);
+            check_cluster(before.as_ref(), &config(after, "encke"))
+        };
+        for (before, after) in [
+            (None, None),
+            (Some("redis://a"), Some("redis://a:6379/0")),
+            (Some("redis://a"), Some("redis://user@a")),
+            (
+                Some("redis+sentinel://a,b/m"),
+                Some("redis+sentinel://b,c/m"),
+            ),
+            (Some("redis+unix:///a"), Some("redis+unix:///a")),
+        ] {
+            assert!(check(before, after).is_ok(), "{before:?} {after:?}");
+        }
+        for (before, after) in [
+            (None, Some("redis://a")),
+            (Some("redis://a"), None),
+            (Some("redis://a"), Some("redis://b")),
+            (Some("redis://a"), Some("redis://a/1")),
+            (
+                Some("redis+sentinel://a,b/m"),
+                Some("redis+sentinel://a,b/n"),
+            ),
+            (Some("redis+sentinel://a/m"), Some("redis+sentinel://b/m")),
+            (Some("no URL"), Some("redis://a")),
+        ] {
+            let error = check(before, after).unwrap_err().to_string();
+            assert!(
+                error.contains("it was") && error.contains("restart"),
+                "{error}"
+            );
+        }
+        let error = check_cluster(Some(&cluster("redis://a")), &config(Some("redis://a"), "b"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("it was encke, and would be b"), "{error}");
     }
 
     #[test]

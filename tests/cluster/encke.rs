@@ -16,6 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A process of encke.
 pub(crate) struct Encke {
     child: Child,
+    /// The process that serves: after an upgrade it is no child.
+    pid: Pid,
     log: Receiver<String>,
     address: Option<SocketAddr>,
 }
@@ -62,6 +64,7 @@ impl Encke {
         });
         let address = None;
         Encke {
+            pid: Pid::from_child(&child),
             child,
             log,
             address,
@@ -90,11 +93,29 @@ impl Encke {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("it is ours");
+        kill_process(self.pid, signal).expect("it is ours");
+    }
+
+    /// Upgrades it: another process takes over, and serves.
+    pub(crate) fn upgrade(&mut self) {
+        self.signal(Signal::USR2);
+        let handed_over = self.line_with(" connections over");
+        let taken = self.line_with(" connections over");
+        // Either may come first.
+        let line = [handed_over, taken]
+            .into_iter()
+            .find(|line| line.contains("to process "));
+        let line = line.expect("it is handed over");
+        let pid = line
+            .split("to process ")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next());
+        let pid = pid.and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        self.pid = pid.expect("the number of a process");
     }
 
     /// The address that it listens on.
-    fn address(&mut self) -> SocketAddr {
+    pub(crate) fn address(&mut self) -> SocketAddr {
         if let Some(address) = self.address {
             return address;
         }
@@ -155,6 +176,7 @@ impl Encke {
 impl Drop for Encke {
     fn drop(&mut self) {
         // It may have ended by itself.
+        let _ = kill_process(self.pid, Signal::KILL);
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -9,3 +9,4 @@ mod redis;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
+mod upgrade;

@@ -8,7 +8,7 @@ use crate::encke::{Encke, PATIENCE};
 use crate::redis::{RedisServer, Watched, is_installed};
 
 /// Nodes of one cluster that are ready.
-fn nodes(server: &RedisServer, args: &[&str]) -> [Encke; 2] {
+pub(crate) fn nodes(server: &RedisServer, args: &[&str]) -> [Encke; 2] {
     nodes_at(&server.url(), args)
 }
 
@@ -23,7 +23,7 @@ fn nodes_at(url: &str, args: &[&str]) -> [Encke; 2] {
 }
 
 /// A member of a JSON object, as text without quotes.
-fn member(json: &str, name: &str) -> String {
+pub(crate) fn member(json: &str, name: &str) -> String {
     let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
     match &json[name] {
         serde_json::Value::String(text) => text.clone(),
@@ -184,18 +184,4 @@ fn node_that_starts_reads_what_was_published_before() {
     let mut c = Encke::start(&["--engine", &url, "--node", "c"]);
     c.until_readyz(200);
     assert_eq!(poll_all(&mut c, "news", &first, 1)[0].0, second);
-}
-
-#[test]
-fn upgrade_of_a_node_is_refused_in_one_line() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
-    let url = server.url();
-    let mut node = Encke::start(&["--engine", &url]);
-    node.until_readyz(200);
-    node.signal(Signal::USR2);
-    node.line_with("a node of a cluster does not hand over");
-    publish(&mut node, "news", "it serves on");
 }

@@ -109,6 +109,24 @@ pub struct EngineUrl {
     pub database: u32,
 }
 
+impl EngineUrl {
+    /// Whether it leads to the database of another URL, as far as the two tell: to the same server,
+    /// or to the same master by a Sentinel that both name. The user may be another.
+    pub fn leads_where(&self, other: &EngineUrl) -> bool {
+        let is_same = match (&self.at, &other.at) {
+            (
+                EngineAddress::Sentinel { sentinels, master },
+                EngineAddress::Sentinel {
+                    sentinels: others,
+                    master: other,
+                },
+            ) => master == other && sentinels.iter().any(|one| others.contains(one)),
+            (one, other) => one == other,
+        };
+        is_same && self.database == other.database
+    }
+}
+
 /// The servers of an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineAddress {

@@ -36,9 +36,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
 use crate::config::Config;
-use crate::frozen::{Freezer, ThawError, Thawer};
+use crate::frozen::{self, Freezer, ThawError, Thawer};
 use crate::hub::{Hub, Published, Refusal};
-use crate::log::cluster::{Node, Settings, State as NodeState, Ticket};
+use crate::log::cluster::{Node, Settings, State as NodeState, Ticket, Unrest};
 use crate::log::{
     Clustered, EntryError, Health, History, Log, LogEnding, Mark, Memory, Placed, Step, Unsaved,
 };
@@ -188,17 +188,40 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// It could not be written. [`io::ErrorKind::Unsupported`] where the server is a node of a
-    /// cluster.
+    /// It could not be written. Where the server is a node of a cluster: the format is none of
+    /// [`Engine::formats`], or the node does not rest ([`Engine::unrest`]).
     pub fn freeze<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
-        if self.is_node() {
-            return Err(crate::log::of_cluster());
+        if let Some(unrest) = self.unrest() {
+            return Err(io::Error::other(unrest.to_string()));
         }
         state.put(&FrozenEngine {
             checks_before: self.checks_before,
         })?;
         delivery::freeze(&self.delivery, state)?;
-        requests::freeze(&self.requests, state)
+        requests::freeze(&self.requests, state)?;
+        match state.has_nodes() {
+            true => receipts::freeze(&self.receipts, state),
+            false => Ok(()),
+        }
+    }
+
+    /// The formats in which the state can be written, the newest first.
+    pub fn formats(&self) -> &'static [u32] {
+        match self.is_node() {
+            true => &frozen::FORMATS_OF_NODES,
+            false => &frozen::FORMATS,
+        }
+    }
+
+    /// Why the node of a cluster cannot be handed over at present; `None` if it can, or the server
+    /// is no node. It comes to rest by [`Node::rest`], in some ticks.
+    pub fn unrest(&self) -> Option<Unrest> {
+        let Log::Clustered(log) = &self.requests.log else {
+            return None;
+        };
+        let is_taken = !self.receipts.has_results();
+        log.unrest(&self.delivery.hub)
+            .or((!is_taken).then_some(Unrest::Unapplied))
     }
 
     /// Makes an engine of the state of another, in place of which it goes on: with the same clock,
@@ -211,9 +234,36 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The state cannot be read or is damaged, or has connections beyond `max_connections`.
+    /// The state cannot be read or is damaged, has connections beyond `max_connections`, or is that
+    /// of a node of a cluster.
     pub fn thaw<R: Read>(
         config: &Config,
+        max_connections: usize,
+        seed: u64,
+        state: &mut Thawer<R>,
+    ) -> Result<Engine, ThawError> {
+        Engine::thaw_with(config, None, max_connections, seed, state)
+    }
+
+    /// The same for the node of a cluster, with these settings. It goes on as one whose connections
+    /// to the log are broken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::thaw`], and the state is that of no node.
+    pub fn thaw_node<R: Read>(
+        config: &Config,
+        settings: Settings,
+        max_connections: usize,
+        seed: u64,
+        state: &mut Thawer<R>,
+    ) -> Result<Engine, ThawError> {
+        Engine::thaw_with(config, Some(settings), max_connections, seed, state)
+    }
+
+    fn thaw_with<R: Read>(
+        config: &Config,
+        node: Option<Settings>,
         max_connections: usize,
         seed: u64,
         state: &mut Thawer<R>,
@@ -222,11 +272,17 @@ impl Engine {
         let mut keys = || (random.u64(..), random.u64(..));
         let FrozenEngine { checks_before } = state.take()?;
         let mut delivery = delivery::thaw(config, max_connections, keys(), state)?;
+        if let Some(settings) = &node {
+            delivery.publishing.hold_for(settings.patience_ms);
+        }
         let engine = Engine {
-            requests: requests::thaw(config, keys(), &mut delivery, state)?,
+            requests: requests::thaw(config, node, keys(), &mut delivery, state)?,
             delivery,
             checks_before,
-            receipts: Receipts::default(),
+            receipts: match state.has_nodes() {
+                true => receipts::thaw(state)?,
+                false => Receipts::default(),
+            },
         };
         let checks = engine.requests.authorizer.tokens().checks();
         let is_applied = engine.newest() == engine.delivery.hub.head();
@@ -444,6 +500,11 @@ impl Engine {
     /// The result of a message that [`Engine::send`] handed to the log, in the order of tickets.
     pub fn next_receipt(&mut self) -> Option<(Ticket, Result<Published, Refusal>)> {
         self.receipts.next_done()
+    }
+
+    /// The tickets of messages of producers that have no results yet, in their order.
+    pub fn awaited_receipts(&self) -> impl Iterator<Item = Ticket> {
+        self.receipts.tickets()
     }
 
     /// Whether the server is a node of a cluster.

@@ -2,6 +2,10 @@
 //!
 //! Owns their order, which is that of tickets, and the results that were not taken yet.
 
+mod frozen;
+
+pub(super) use frozen::{freeze, thaw};
+
 use std::collections::VecDeque;
 
 use crate::hub::{Hub, Published, Refusal};
@@ -21,6 +25,16 @@ impl Receipts {
     /// A message to this channel was handed to the log.
     pub(super) fn await_ticket(&mut self, ticket: Ticket, channel: ChannelName<'static>) {
         self.waiting.push_back((ticket, channel));
+    }
+
+    /// Whether results are there that nobody took yet.
+    pub(super) fn has_results(&self) -> bool {
+        !self.done.is_empty()
+    }
+
+    /// What waits, in the order of tickets.
+    pub(super) fn tickets(&self) -> impl Iterator<Item = Ticket> {
+        self.waiting.iter().map(|(ticket, _)| *ticket)
     }
 
     /// The next result, in the order of tickets.

@@ -5,24 +5,38 @@ use std::mem;
 
 use serde::Serialize;
 
-use super::{LAST, MORE, PIECE_BYTES};
+use super::{FORMAT, FORMATS, LAST, MORE, NODES, PIECE_BYTES};
 use crate::base::record::{self, MAX_ENTRY_BYTES};
 
 /// Writes values as records, one after another.
 pub struct Freezer<W> {
     out: W,
+    format: u32,
     value: Vec<u8>,
     record: Vec<u8>,
 }
 
 impl<W: Write> Freezer<W> {
-    /// Writes to `out`, with one call for each value: a file should be buffered.
+    /// Writes to `out` in the newest format, with one call for each value: a file should be
+    /// buffered.
     pub fn new(out: W) -> Freezer<W> {
+        Freezer::of_format(out, FORMAT)
+    }
+
+    /// The same in a format of [`FORMATS`].
+    pub fn of_format(out: W, format: u32) -> Freezer<W> {
+        assert!(FORMATS.contains(&format), "format {format} is not known");
         Freezer {
             out,
+            format,
             value: Vec::new(),
             record: Vec::new(),
         }
+    }
+
+    /// Whether the format has what a node of a cluster has.
+    pub fn has_nodes(&self) -> bool {
+        self.format >= NODES
     }
 
     /// Writes a value, whose encoding must not be empty.

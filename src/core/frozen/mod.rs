@@ -1,6 +1,6 @@
 //! The state of a server as bytes, to be handed from one process to the next.
 //!
-//! Owns the number of the format, and how values become records. Each module that has state has a
+//! Owns the numbers of the formats, and how values become records. Each module that has state has a
 //! file `frozen`: it defines the structs that are written, and makes the state of them again.
 //!
 //! A state is a sequence of records ([`crate::base::record`]): a length, a checksum, and one value
@@ -8,11 +8,21 @@
 //! whether further records of the sequence follow. There is no other structure: the reader takes
 //! the values in the order in which they were written.
 //!
+//! A server knows two formats, so that it can hand over to the version before it, and take over
+//! from that. Where they differ, the owner of a value asks the [`Freezer`] or [`Thawer`], in one
+//! place:
+//!
+//! | format | |
+//! |---|---|
+//! | 1 | a server that is no node of a cluster |
+//! | 2 | the same, and beside it what a node of a cluster has ([`Freezer::has_nodes`]) |
+//!
 //! Invariants:
 //! - *Nothing is trusted.* Bytes that are not a state of this format give a [`ThawError`]. They
 //!   cause no panic, and no allocation of more than a few times their own length.
 //! - *A format does not change.* Every server that knows the number of a format can read all states
-//!   with that number. A changed value, or another order of values, is a new format.
+//!   with that number. A changed value, or another order of values, is a new format. States of
+//!   earlier versions, in the folders of tests, show that it does not.
 
 mod bytes;
 mod freezer;
@@ -29,8 +39,17 @@ pub use thawer::{ThawError, Thawer, Values};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-/// The number of the format that this server writes.
+/// The number of the newest format that this server writes and reads.
 pub const FORMAT: u32 = 2;
+
+/// All of them, the newest first.
+pub const FORMATS: [u32; 2] = [FORMAT, 1];
+
+/// Those that have the state of a node of a cluster.
+pub const FORMATS_OF_NODES: [u32; 1] = [FORMAT];
+
+/// The first of these.
+const NODES: u32 = 2;
 
 /// The most bytes of a record that are read at once, so that a false length cannot cause a large
 /// allocation. A record of a sequence is written when it has this many bytes.

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{LAST, MORE, PIECE_BYTES};
+use super::{FORMAT, FORMATS, LAST, MORE, NODES, PIECE_BYTES};
 use crate::base::record::{self, HEAD_BYTES, MAX_ENTRY_BYTES};
 
 /// A state cannot be taken over.
@@ -25,16 +25,30 @@ pub enum ThawError {
 /// Reads the values that a [`Freezer`](super::Freezer) wrote, in their order.
 pub struct Thawer<R> {
     input: R,
+    format: u32,
     record: Vec<u8>,
 }
 
 impl<R: Read> Thawer<R> {
-    /// Reads from `input`, with a few calls for each value: a file should be buffered.
+    /// Reads the newest format from `input`, with a few calls for each value: a file should be
+    /// buffered.
     pub fn new(input: R) -> Thawer<R> {
+        Thawer::of_format(input, FORMAT)
+    }
+
+    /// The same of a format of [`FORMATS`].
+    pub fn of_format(input: R, format: u32) -> Thawer<R> {
+        assert!(FORMATS.contains(&format), "format {format} is not known");
         Thawer {
             input,
+            format,
             record: Vec::new(),
         }
+    }
+
+    /// Whether the format has what a node of a cluster has.
+    pub fn has_nodes(&self) -> bool {
+        self.format >= NODES
     }
 
     /// Reads the next value, which may borrow from the reader.

@@ -2,6 +2,8 @@
 //!
 //! Owns the order of what that does, and the results that publishers are told.
 
+use serde::{Deserialize, Serialize};
+
 use super::Hub;
 use super::room::Room;
 use super::stored::Stored;
@@ -9,7 +11,7 @@ use crate::base::time::Time;
 use crate::message::{Draft, DraftKind, MessageId, Seq};
 
 /// The result of a publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// The id that the message got.
     pub id: MessageId,

@@ -225,7 +225,7 @@ impl Pair {
         let readers: Result<Vec<Reader>, _> = readers.into_iter().map(|r| r.thaw()).collect();
         let mut readers = readers?;
         hub.adopt_readers((0..).zip(&mut readers))?;
-        let log = Log::thaw(&hub, &mut state)?;
+        let log = Log::thaw(&hub, None, &mut state)?;
         state.finish()?;
         Ok((hub, readers, log))
     }

@@ -95,6 +95,11 @@ impl Names {
         }
     }
 
+    /// The other secret by which names are put into buckets, if there is one.
+    pub(super) fn salt(&self) -> Option<(u64, u64)> {
+        self.salt
+    }
+
     /// Puts names into buckets by another secret. What was in any bucket may now be in any other.
     pub(super) fn set_salt(&mut self, salt: (u64, u64)) {
         if self.salt != Some(salt) {

@@ -2,10 +2,12 @@
 //!
 //! Owns the reasons alone: those of the hub, and those of the log before it.
 
+use serde::{Deserialize, Serialize};
+
 /// The reason for which the hub, or the log before it, refuses a publish or a subscription.
 /// [`Refusal::ExceedsTotalMemory`] and [`Refusal::TooLargeForChannel`] are permanent; a retry after
-/// another reason may succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// another reason may succeed. The order of these is that of states that are handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The log is saved more slowly than messages are published.
     LogBusy,

@@ -12,6 +12,8 @@
 //! - *Applied before answered.* When a ticket is done, its publish is applied, unless this node has
 //!   stopped applying the log.
 
+mod frozen;
+
 use std::collections::VecDeque;
 
 use crate::base::histogram::Histogram;

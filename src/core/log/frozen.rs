@@ -1,15 +1,17 @@
 //! The frozen form of a log.
 //!
-//! Owns its encoding. A log that is saved has in it the records that the caller has not taken yet.
-//! Records that are being written are not in it: the caller has them, and saves them or hands them
-//! over. Until [`Saved::saved`] is called, the log knows that they are not saved.
+//! Owns its encoding; that of a cluster's is in `clustered`. A log that is saved has in it the records
+//! that the caller has not taken yet. Records that are being written are not in it: the caller has
+//! them, and saves them or hands them over. Until [`Saved::saved`] is called, the log knows that they
+//! are not saved.
 
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::Settings;
 use super::saved::InFlight;
-use super::{Health, Log, Mark, Memory, Refused, Saved};
+use super::{Clustered, Health, Log, Mark, Memory, Refused, Saved};
 use crate::base::record;
 use crate::frozen::{self, Bytes, Freezer, ThawError, Thawer};
 use crate::hub::Hub;
@@ -60,12 +62,14 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// It could not be written.
+    /// It could not be written. [`io::ErrorKind::Unsupported`] where it is that of a cluster, and the
+    /// format has none.
     pub fn freeze<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
         let saved = match self {
             Log::Memory(_) => None,
             Log::Saved(saved) => Some(saved.freeze_head()),
-            Log::Clustered(_) => return Err(of_cluster()),
+            Log::Clustered(_) if state.has_nodes() => None,
+            Log::Clustered(_) => return Err(no_nodes()),
         };
         state.put(&Head {
             epoch: self.epoch(),
@@ -73,39 +77,53 @@ impl Log {
             saved,
         })?;
         match self {
-            Log::Memory(_) | Log::Clustered(_) => Ok(()),
+            Log::Memory(_) => Ok(()),
             Log::Saved(saved) => saved.freeze_records(state),
+            Log::Clustered(clustered) => clustered.freeze(state),
         }
     }
 
-    /// Reads the state of the log that a hub, which is thawed already, follows.
+    /// Reads the state of the log that a hub, which is thawed already, follows. `node` are the
+    /// settings of a node of a cluster, if the server is one.
     ///
     /// # Errors
     ///
     /// See [`ThawError`]. [`ThawError::Damaged`] where it is not the log of this hub, too.
-    pub fn thaw<R: Read>(hub: &Hub, state: &mut Thawer<R>) -> Result<Log, ThawError> {
+    pub fn thaw<R: Read>(
+        hub: &Hub,
+        node: Option<Settings>,
+        state: &mut Thawer<R>,
+    ) -> Result<Log, ThawError> {
         let head: Head = state.take()?;
         let is_followed = (head.epoch, head.newest) == (hub.epoch(), hub.head())
-            && head.saved.is_some() == hub.keeps_losses();
+            && head.saved.is_some() == hub.keeps_losses()
+            && node.is_some() == hub.is_shared();
         if !is_followed {
             return Err(LOG);
         }
-        match head.saved {
-            None => Ok(Log::Memory(Memory::continuing(head.epoch, head.newest))),
-            Some(saved) => {
+        match (head.saved, node) {
+            (None, None) => Ok(Log::Memory(Memory::continuing(head.epoch, head.newest))),
+            (Some(saved), None) => {
                 let saved = Saved::thaw(&head, saved, state)?;
                 Ok(Log::Saved(Box::new(saved)))
             }
+            (None, Some(settings)) => {
+                let clustered = Clustered::thaw(settings, hub, state)?;
+                let is_followed = clustered.epoch() == head.epoch;
+                is_followed
+                    .then(|| Log::Clustered(Box::new(clustered)))
+                    .ok_or(LOG)
+            }
+            (Some(_), Some(_)) => Err(LOG),
         }
     }
 }
 
-/// The node of a cluster does not go on in another process: that would have to begin with the state
-/// of its connections to the log.
-pub(crate) fn of_cluster() -> io::Error {
+/// A format from before there were nodes cannot say what one has.
+fn no_nodes() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
-        "a node of a cluster cannot hand over; restart it, as its clients resume on the others",
+        "the format has no place for the node of a cluster",
     )
 }
 

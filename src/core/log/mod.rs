@@ -30,7 +30,6 @@ mod tests;
 
 pub use clustered::{Clustered, Done, First, Placed, Step};
 pub use entry::EntryError;
-pub(crate) use frozen::of_cluster;
 pub use history::{History, Identity, LogEnding};
 pub use memory::Memory;
 pub use saved::{Health, Mark, Refused, Saved, Unsaved};

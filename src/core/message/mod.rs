@@ -36,7 +36,7 @@ pub use names::{
 };
 pub use numbering::Numbering;
 pub use place::Place;
-pub use terms::{MAX_TERM, TermError, Terms};
+pub use terms::{FrozenTerms, MAX_TERM, TermError, Terms};
 
 /// A message to be published. It has no id yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

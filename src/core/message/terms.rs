@@ -11,6 +11,10 @@
 //! - *An ordinal is for ever.* A term that is known keeps its ordinal. Ordinals are left below that
 //!   of the first term that became known, for earlier ones that become known later.
 
+mod frozen;
+
+pub use frozen::FrozenTerms;
+
 use std::collections::VecDeque;
 
 use thiserror::Error;

@@ -40,6 +40,7 @@ fn all_messages() -> Vec<Message> {
             timeout_ms: 10_000,
             opened: Vec::new(),
             data_dir: Some(vec![b'/', 0xff]),
+            cluster: None,
         }),
         Message::Ready(Ready {
             version: "0.2.0".into(),

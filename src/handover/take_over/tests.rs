@@ -12,6 +12,7 @@ fn hello() -> Hello {
         timeout_ms: 20_000,
         opened: Vec::new(),
         data_dir: None,
+        cluster: None,
     }
 }
 

@@ -37,7 +37,7 @@ fn program() {
         match step {
             "hello" => {
                 let hello = &hear()["hello"];
-                assert_eq!(hello["formats"], json!([1]));
+                assert_eq!(hello["formats"], json!([2, 1]));
                 hear_descriptors(1 + hello["opened"].as_array().unwrap().len() as u64);
             }
             "state" => expected = hear()["state"]["descriptors"].as_u64().unwrap(),

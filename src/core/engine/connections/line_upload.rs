@@ -6,6 +6,7 @@ mod frozen;
 mod step;
 
 pub(super) use frozen::{FrozenLines, thaw};
+pub(super) use step::FrozenStep;
 pub(in crate::engine) use step::LineStep;
 
 use crate::base::meter::Charge;

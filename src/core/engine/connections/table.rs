@@ -487,10 +487,15 @@ impl Connections {
     /// Keeps a parked connection out of all lists until the hub has come to its cursor.
     #[cold]
     fn wait_ahead(&mut self, index: u32) {
-        let (id, now) = (self.id(index), self.now());
-        let reader = &mut self[index].reader;
-        reader.wait_ahead();
-        let cursor = reader.cursor;
+        let id = self.id(index);
+        self[index].reader.wait_ahead();
+        self.add_ahead(id);
+    }
+
+    /// Adds the place of a connection that is ahead of the hub.
+    fn add_ahead(&mut self, id: ConnId) {
+        let now = self.now();
+        let cursor = self[id.index].reader.cursor;
         let Connections { ahead, table, .. } = self;
         ahead.add((cursor, id), now, |cursor, id| {
             let conn = table.get(id.index as usize);

@@ -13,9 +13,9 @@ use super::state::Delivery;
 use super::{review, waiting};
 use crate::config::Config;
 use crate::engine::connections::{self, ConnId, Connections};
-use crate::engine::gauges::{FrozenGauges, ProcessGauges};
+use crate::engine::gauges::{FrozenGauges, ProcessGauges, ReconnectCause};
 use crate::engine::response::{FrozenOrigins, Heads};
-use crate::frozen::{Freezer, ThawError, Thawer};
+use crate::frozen::{Count, Freezer, ThawError, Thawer};
 use crate::hub::Hub;
 
 #[derive(Serialize, Deserialize)]
@@ -48,6 +48,10 @@ pub(in crate::engine) fn freeze<W: Write>(
         gauges: FrozenGauges::from(&delivery.gauges),
         origins: delivery.response.heads.freeze_origins(),
     })?;
+    if state.has_nodes() {
+        let reconnects = delivery.gauges.reconnects;
+        state.put(&reconnects.map(|counts| counts.map(Count)))?;
+    }
     waiting::freeze(&delivery.publishing, state)?;
     // fault: review-is-forgotten
     review::freeze(&delivery.review, state)
@@ -75,9 +79,14 @@ pub(in crate::engine) fn thaw<R: Read>(
     delivery.unix_ms = unix_ms;
     delivery.gauges = gauges;
     delivery.drain = drain;
+    if state.has_nodes() {
+        let reconnects: Option<[Count; ReconnectCause::ALL.len()]> = state.take()?;
+        delivery.gauges.reconnects = reconnects.map(|counts| counts.map(|Count(count)| count));
+    }
     let mut waiting_of = HashMap::new();
     let note = |id: ConnId| *waiting_of.entry((id.index, id.generation)).or_insert(0) += 1;
-    delivery.publishing = waiting::thaw(&delivery.connections.buffers, note, state)?;
+    let (buffers, is_node) = (&delivery.connections.buffers, delivery.hub.is_shared());
+    delivery.publishing = waiting::thaw(buffers, is_node, note, state)?;
     check_waiting(&delivery.connections, &waiting_of)?;
     delivery.review = review::thaw(capacity, state)?;
     Ok(delivery)

@@ -5,6 +5,10 @@
 
 use smallvec::{SmallVec, smallvec};
 
+mod frozen;
+
+pub(super) use frozen::FrozenUnnumbered;
+
 use crate::encode::write_json_string;
 use crate::hub::{Hub, Published};
 use crate::log::First;

@@ -173,6 +173,15 @@ impl Publishing {
         self.queue.back()
     }
 
+    /// The connections of all responses, with their places in the log, and whether a request by
+    /// lines waits for results.
+    pub(in crate::engine) fn marks(&self) -> impl Iterator<Item = (ConnId, Mark, bool)> {
+        self.queue.iter().map(|waiting| {
+            let is_step = matches!(waiting.answer, Answer::Lines(_));
+            (waiting.id, waiting.mark, is_step)
+        })
+    }
+
     /// The deadline of the first response.
     pub(in crate::engine) fn next_due(&self) -> Option<Time> {
         self.queue.front().map(|waiting| waiting.due)

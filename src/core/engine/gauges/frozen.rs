@@ -95,7 +95,7 @@ impl TryFrom<FrozenGauges> for ProcessGauges {
             max_open_files: frozen.max_open_files,
             resident_bytes: frozen.resident_bytes,
             disk: disk.transpose()?,
-            // A node of a cluster is not handed over.
+            // They have a value of their own.
             reconnects: None,
             upgrades: UpgradeGauges {
                 results: upgrades.results.map(|Count(count)| count),

@@ -19,8 +19,8 @@ use crate::engine::response::{FrozenContext, ResponseContext};
 use crate::engine::routing::{freeze_authorizer, is_by_lines, thaw_authorizer};
 use crate::frozen::{Freezer, ThawError, Thawer};
 use crate::http1::{self, Outcome, Scan};
-use crate::log::Log;
-use crate::log::cluster::Ticket;
+use crate::log::cluster::{Settings, Ticket};
+use crate::log::{Log, Mark};
 
 #[derive(Serialize, Deserialize)]
 struct FrozenResponse<'r> {
@@ -92,6 +92,9 @@ pub(in crate::engine) fn freeze<W: Write>(
     requests.log.freeze(state)?;
     freeze_authorizer(&requests.authorizer, state)?;
     state.put_all(requests.deferred.iter().map(FrozenResponse::from))?;
+    if !state.has_nodes() {
+        return Ok(());
+    }
     let kicks = &requests.kicks;
     state.put_all(kicks.searches.iter().map(|(search, ticket)| FrozenKick {
         search: search.into(),
@@ -102,14 +105,15 @@ pub(in crate::engine) fn freeze<W: Write>(
 }
 
 /// Reads what [`freeze`] wrote. If the rights have changed, parked connections are reviewed as
-/// after a reload. `seed` keys the hash of tokens.
+/// after a reload. `node` are the settings of a node of a cluster. `seed` keys the hash of tokens.
 pub(in crate::engine) fn thaw<R: Read>(
     config: &Config,
+    node: Option<Settings>,
     seed: (u64, u64),
     delivery: &mut Delivery,
     state: &mut Thawer<R>,
 ) -> Result<Requests, ThawError> {
-    let log = Log::thaw(&delivery.hub, state)?;
+    let log = Log::thaw(&delivery.hub, node, state)?;
     let (authorizer, earlier) = thaw_authorizer(config, seed, state)?;
     let mut requests = Requests::new(config, log, seed);
     requests.authorizer = authorizer;
@@ -118,6 +122,19 @@ pub(in crate::engine) fn thaw<R: Read>(
         let response = DeferredResponse::try_from(frozen)?;
         requests.deferred.push_back(response);
     }
+    if state.has_nodes() {
+        thaw_kicks(&mut requests, state)?;
+    }
+    check_deferred(&requests, delivery)?;
+    check_lines(delivery)?;
+    check_steps(&requests.log, delivery)?;
+    if let Some(earlier) = earlier {
+        delivery.review.begin(earlier);
+    }
+    Ok(requests)
+}
+
+fn thaw_kicks<R: Read>(requests: &mut Requests, state: &mut Thawer<R>) -> Result<(), ThawError> {
     let mut values = state.take_all();
     while let Some(FrozenKick { search, ticket }) = values.take()? {
         let search = Search::try_from(search)?;
@@ -128,12 +145,7 @@ pub(in crate::engine) fn thaw<R: Read>(
     while let Some(FrozenEnded(ticket, ended)) = values.take()? {
         requests.kicks.ended.insert(Ticket(ticket), ended.into());
     }
-    check_deferred(&requests, delivery)?;
-    check_lines(delivery)?;
-    if let Some(earlier) = earlier {
-        delivery.review.begin(earlier);
-    }
-    Ok(requests)
+    Ok(())
 }
 
 /// Checks that each response that takes more than one tick comes, and once.
@@ -170,4 +182,39 @@ fn check_lines(delivery: &Delivery) -> Result<(), ThawError> {
         }
     }
     Ok(())
+}
+
+/// Checks that each request that waits for results of its lines gets them: by tickets that are not
+/// done, and behind what waits before it.
+fn check_steps(log: &Log, delivery: &Delivery) -> Result<(), ThawError> {
+    const DAMAGED: ThawError = ThawError::Damaged("lines wait for results that do not come");
+    let connections = &delivery.connections;
+    let mut steps = 0;
+    let mut before = Mark::default();
+    for (id, mark, is_step) in delivery.publishing.marks() {
+        if is_step {
+            // One whose connection has ended is left out when its turn comes.
+            if let Some(index) = connections.find(id) {
+                let upload = connections[index].line_upload();
+                let step = upload
+                    .and_then(|upload| upload.step.as_ref())
+                    .ok_or(DAMAGED)?;
+                let is_awaited =
+                    |ticket: Mark| ticket > before && ticket <= mark && !log.is_saved(ticket);
+                if !step.awaited().map(Mark::from).all(is_awaited) {
+                    return Err(DAMAGED);
+                }
+                steps += 1;
+            }
+        }
+        before = mark;
+    }
+    let has_step = |id: &ConnId| {
+        let upload = connections[id.index].line_upload();
+        upload.is_some_and(|upload| upload.step.is_some())
+    };
+    match connections.ids().filter(has_step).count() == steps {
+        true => Ok(()),
+        false => Err(DAMAGED),
+    }
 }

@@ -14,5 +14,5 @@ pub(super) use context::{BodyLength, FrozenContext, KeepAlive, ResponseContext};
 pub(super) use framing::Framing;
 pub(super) use heads::{Heads, field};
 pub(super) use origins::FrozenOrigins;
-pub(super) use problem::Problem;
+pub(super) use problem::{FrozenProblem, Problem};
 pub(super) use writer::{ResponsePart, ResponseWriter};

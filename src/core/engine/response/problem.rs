@@ -2,6 +2,10 @@
 //!
 //! Owns what a refusal says. Where a script must see it (JSONP), it is a call with the problem.
 
+mod frozen;
+
+pub(in crate::engine) use frozen::FrozenProblem;
+
 use std::borrow::Cow;
 
 use super::context::{BodyLength, ResponseContext};

@@ -13,12 +13,16 @@ fn node(name: &str, seed: u64) -> Server {
 }
 
 pub(super) fn node_with(config: &Config, name: &str, seed: u64) -> Server {
-    let settings = Settings {
+    Server::of_cluster(config, settings(name), seed)
+}
+
+/// The settings of a node that need not wait for others when it starts.
+pub(super) fn settings(name: &str) -> Settings {
+    Settings {
         name: name.into(),
         newcomer_ms: 0,
         ..Settings::default()
-    };
-    Server::of_cluster(config, settings, seed)
+    }
 }
 
 /// A server of the log, and a node that is ready.
@@ -62,13 +66,13 @@ pub(super) fn poll(server: &mut Server, target: &str) -> String {
 }
 
 /// The value of a text member of JSON, the last of this name.
-fn member(answer: &str, name: &str) -> String {
+pub(super) fn member(answer: &str, name: &str) -> String {
     let at = answer.rfind(&format!("\"{name}\":\"")).expect(answer) + name.len() + 4;
     answer[at..].split('"').next().unwrap().to_owned()
 }
 
 /// The ids in an answer.
-fn ids(answer: &str) -> Vec<String> {
+pub(super) fn ids(answer: &str) -> Vec<String> {
     let ids = answer.split("\"id\":\"").skip(1);
     ids.map(|rest| rest.split('"').next().unwrap().to_owned())
         .collect()
@@ -688,14 +692,6 @@ fn ask_log_after(redis: &mut Redis, server: &mut Server, lost: crate::message::E
     let reply = crate::log::cluster::Reply::Appended(*id);
     server.engine.cluster().unwrap().answered(reply);
     redis.serve(server);
-}
-
-#[test]
-fn node_of_a_cluster_is_not_handed_over() {
-    let (_, server) = ready();
-    let mut state = crate::frozen::Freezer::new(Vec::new());
-    let error = server.engine.freeze(&mut state).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
 }
 
 #[test]

@@ -394,6 +394,44 @@ fn all_kinds_together() {
     });
 }
 
+/// The state of [`all_kinds`], as it was written when 1 was the newest format.
+const FORMAT_1: &[u8] = include_bytes!("format-1.state");
+
+#[test]
+fn state_of_an_earlier_version_is_read_and_written_as_it_was() {
+    let server = all_kinds();
+    let mut thawer = Thawer::of_format(FORMAT_1, 1);
+    let engine = Engine::thaw(&server.config, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
+    thawer.finish().unwrap();
+    engine.check();
+    let mut freezer = Freezer::of_format(Vec::new(), 1);
+    engine.freeze(&mut freezer).unwrap();
+    assert!(freezer.into_inner() == FORMAT_1, "the format has changed");
+    assert!(engine.connections().eq(server.engine.connections()));
+    let mut server = Server::of(server.config, engine);
+    let mark = server.engine.take_unsaved().unwrap().up_to;
+    server.hand_over(|engine, sockets, now_ms| {
+        engine.saved(mark, sockets);
+        live_on(engine, sockets, now_ms);
+    });
+}
+
+#[test]
+fn state_goes_through_the_format_before_and_back() {
+    let server = all_kinds();
+    let mut older = Freezer::of_format(Vec::new(), 1);
+    server.engine.freeze(&mut older).unwrap();
+    let older = older.into_inner();
+    let mut thawer = Thawer::of_format(&older[..], 1);
+    let engine = Engine::thaw(&server.config, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
+    let newer = state_of(&server.engine);
+    assert!(state_of(&engine) == newer && newer != older);
+    // Neither is taken for the other.
+    assert!(thawed(&server.config, &older).is_err());
+    let mut thawer = Thawer::of_format(&newer[..], 1);
+    assert!(Engine::thaw(&server.config, MAX_CONNECTIONS, 99, &mut thawer).is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 

@@ -7,6 +7,7 @@ mod frozen;
 mod kick;
 mod kick_cluster;
 mod lines;
+mod nodes;
 mod pace;
 mod redis;
 mod review;

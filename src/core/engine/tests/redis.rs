@@ -13,7 +13,7 @@ pub(super) const TERM: u64 = 1_700_000_000_000;
 pub(super) const EPOCH: &str = "loyw3v28";
 
 /// The server.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Redis {
     pub(super) log: Vec<(EntryId, Vec<u8>)>,
     term: u64,

@@ -6,7 +6,8 @@ use std::io::IoSlice;
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::engine::{Access, ConnId, Engine, Sent, Wire};
-use crate::log::cluster::Settings;
+use crate::frozen::{Freezer, Thawer};
+use crate::log::cluster::{Settings, Unrest};
 use crate::log::{History, Identity, LogEnding, Mark};
 use crate::tokens::{Key, Rules, Signer, SystemRandom};
 
@@ -107,7 +108,11 @@ impl Server {
 
     /// A node of a cluster.
     pub(super) fn of_cluster(config: &Config, settings: Settings, seed: u64) -> Server {
-        let engine = Engine::with_cluster(config, 20_000, seed, settings);
+        Server::with_engine(Engine::with_cluster(config, 20_000, seed, settings))
+    }
+
+    /// A server that has this engine.
+    pub(super) fn with_engine(engine: Engine) -> Server {
         let now_ms = engine.now().0;
         let mut server = Server {
             engine,
@@ -116,6 +121,17 @@ impl Server {
         };
         server.pass(0);
         server
+    }
+
+    /// Hands the node over: another engine goes on with its state, and these settings.
+    pub(super) fn hand_over(&mut self, config: &Config, settings: Settings) {
+        let state = frozen(&self.engine);
+        let mut thawer = Thawer::new(&state[..]);
+        let engine = Engine::thaw_node(config, settings, 20_000, 99, &mut thawer).unwrap();
+        thawer.finish().unwrap();
+        engine.check();
+        assert_eq!(engine.unrest(), Some(Unrest::Unanswered), "it goes on");
+        self.engine = engine;
     }
 
     /// Applies what the node has read of the log.
@@ -213,6 +229,13 @@ impl Server {
         let received = self.received.0.remove(&id.index).unwrap_or_default();
         String::from_utf8_lossy(&received).into_owned()
     }
+}
+
+/// The state of an engine.
+pub(super) fn frozen(engine: &Engine) -> Vec<u8> {
+    let mut freezer = Freezer::new(Vec::new());
+    engine.freeze(&mut freezer).unwrap();
+    freezer.into_inner()
 }
 
 /// The status code of a response.

@@ -12,6 +12,7 @@ mod channels;
 mod messages;
 mod policies;
 mod readers;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,8 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 use slab::Slab;
+
+use shared::FrozenShared;
 
 use super::ages::Ages;
 use super::frames::FrameCache;
@@ -117,6 +120,9 @@ impl Hub {
     /// It could not be written.
     pub fn freeze<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
         state.put(&self.frozen_head())?;
+        if state.has_nodes() {
+            state.put(&self.freeze_shared())?;
+        }
         state.put(&self.policies.freeze())?;
         state.put_all(self.names.evicted_up_to.iter())?;
         self.freeze_channels(state)?;
@@ -172,7 +178,12 @@ impl Hub {
         state: &mut Thawer<R>,
     ) -> Result<Hub, ThawError> {
         let head: Head = state.take()?;
-        if head.head > MAX_SEQ || head.now > MAX_NOW || !head.epoch.is_known() {
+        let shared: Option<FrozenShared> = match state.has_nodes() {
+            true => state.take()?,
+            false => None,
+        };
+        let is_number = head.head <= MAX_SEQ || shared.is_some();
+        if !is_number || head.now > MAX_NOW || !head.epoch.is_known() {
             return Err(ThawError::Damaged(
                 "the epoch, number or time is out of range",
             ));
@@ -180,6 +191,9 @@ impl Hub {
         let policies = Policies::new(config);
         let has_same_policies = policies.freeze() == state.take()?;
         let mut hub = Hub::thaw_head(config, policies, &head)?;
+        if let Some(shared) = shared {
+            hub.thaw_shared(shared)?;
+        }
         if has_same_policies {
             hub.resolved = head.resolved;
         }

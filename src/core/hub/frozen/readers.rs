@@ -36,6 +36,8 @@ enum FrozenPlace {
     Nowhere,
     Queued,
     Paused,
+    /// Of a node of a cluster alone.
+    Ahead,
 }
 
 /// The frozen form of a [`Subscription`].
@@ -70,8 +72,8 @@ impl Reader {
         FrozenReader {
             cursor: self.cursor,
             place: match self.place {
-                // No reader of a single server is ahead.
-                Place::Nowhere | Place::Ahead => FrozenPlace::Nowhere,
+                Place::Nowhere => FrozenPlace::Nowhere,
+                Place::Ahead => FrozenPlace::Ahead,
                 Place::Queued => FrozenPlace::Queued,
                 Place::Paused => FrozenPlace::Paused,
             },
@@ -98,6 +100,7 @@ impl FrozenReader {
                 FrozenPlace::Nowhere => Place::Nowhere,
                 FrozenPlace::Queued => Place::Queued,
                 FrozenPlace::Paused => Place::Paused,
+                FrozenPlace::Ahead => Place::Ahead,
             },
             class: self.class,
             pace_ms: self.pace_ms,
@@ -223,7 +226,11 @@ impl Hub {
         let mut queued = 0;
         for (follower, reader) in readers {
             debug_assert!(!reader.is_following(), "a reader is adopted once");
-            if reader.cursor > self.head {
+            let may_be_there = match reader.is_ahead() {
+                true => self.is_shared(),
+                false => reader.cursor <= self.head,
+            };
+            if !may_be_there {
                 return Err(READER);
             }
             if let Some(known) = known.get_mut(follower as usize) {

@@ -114,6 +114,19 @@ impl Default for Audience {
 }
 
 impl Audience {
+    /// That of a node that goes on after a round: it tells all, and asks the others for all.
+    pub(super) fn after(round: u64) -> Audience {
+        Audience {
+            round: round.wrapping_add(1),
+            ..Audience::default()
+        }
+    }
+
+    /// The round that is told, or was told last.
+    pub(super) fn round(&self) -> u64 {
+        self.round
+    }
+
     /// Begins a round: all is to be told again.
     pub(super) fn begin_round(&mut self) {
         self.counts.clear();

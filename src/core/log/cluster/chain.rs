@@ -27,6 +27,14 @@ impl Chain {
         Chain(terms.to_vec())
     }
 
+    /// The history that a state tells; `None` where it is none.
+    pub(super) fn checked(terms: &[EntryId]) -> Option<Chain> {
+        let is_valid = terms.len() <= MAX_CHAIN
+            && terms.first().is_none_or(|first| first.term > 0)
+            && terms.is_sorted_by(|one, next| one.term < next.term);
+        is_valid.then(|| Chain::new(terms))
+    }
+
     pub(super) fn as_slice(&self) -> &[EntryId] {
         &self.0
     }

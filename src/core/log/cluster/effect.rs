@@ -2,13 +2,17 @@
 //!
 //! Owns only the types. Effects are to be applied in their order, one after another.
 
+use serde::{Deserialize, Serialize};
+
 use super::command::Salt;
 use super::entry::Kick;
 use super::messages::Drafts;
 use crate::message::{ChannelName, EntryId};
 
 /// A publish that waits for its result. Tickets rise, and are done in their order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Ticket(pub u64);
 
 /// One effect of the log.
@@ -97,8 +101,8 @@ pub enum Effect {
     },
 }
 
-/// The result of a publish or deletion.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The result of a publish or deletion. The order of these is that of states that are handed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// It is in the log and was applied.
     Published {
@@ -121,8 +125,9 @@ pub enum Outcome {
     },
 }
 
-/// The reason for which nothing was published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason for which nothing was published. The order of these is that of states that are handed
+/// over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reason {
     /// The log did not answer in time.
     Silent {

@@ -8,6 +8,8 @@
 //! deletion of its channels up to what the node has read. Where less is known it is that of the
 //! loss.
 
+mod frozen;
+
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;

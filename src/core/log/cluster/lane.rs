@@ -117,6 +117,11 @@ impl PublishLane {
         Some(sent)
     }
 
+    /// Whether no command is without a reply.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.awaited.is_empty()
+    }
+
     /// Whether an entry of the outbox may still have a reply.
     pub(super) fn awaits(&self, item: u64) -> bool {
         let is_it = |sent: &Sent| matches!(sent, Sent::Item { nonce, .. } if *nonce == item);

@@ -12,6 +12,8 @@
 //! - *Known before relied upon.* A node has joined when the last beat of each other member says
 //!   that it has read the entry by which the node became one.
 
+mod frozen;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use super::entry::{Beat, Head, MAX_DEPARTED, MAX_MEMBERS};

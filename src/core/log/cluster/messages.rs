@@ -63,6 +63,17 @@ impl<'e> Messages<'e> {
         &self.0
     }
 
+    /// How many there are, and how many parts they have: a message with an end has two.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let mut rest = Bytes(&self.0);
+        let (mut messages, mut parts) = (0, 0);
+        while let Ok((flags, _)) = next_framed(&mut rest) {
+            messages += 1;
+            parts += 1 + usize::from(flags & LAST != 0);
+        }
+        (messages, parts)
+    }
+
     /// The channel of each, and its key if it has one.
     pub(super) fn names(&self) -> impl Iterator<Item = (ChannelName<'_>, Option<IdempotencyKey>)> {
         let mut rest = Bytes(&self.0);

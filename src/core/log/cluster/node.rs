@@ -56,7 +56,7 @@ pub struct Node {
     /// The number by which others know it.
     pub(super) own: u64,
     pub(super) salt: Salt,
-    nonce: u64,
+    pub(super) nonce: u64,
     pub(super) now: Time,
     pub(super) unix_ms: u64,
     pub(super) mode: Mode,
@@ -87,8 +87,10 @@ pub struct Node {
     /// not.
     pub(super) suspect: Option<Chain>,
     pub(super) claims: Claims,
+    /// It sends nothing new, as it is to be handed over.
+    pub(super) rests: bool,
     /// Since when nothing can be published.
-    blocked: Option<Time>,
+    pub(super) blocked: Option<Time>,
     /// When it may open a term, if it has just started.
     newcomer_until: Option<Time>,
     pub(super) halt: Option<Halt>,
@@ -132,6 +134,7 @@ impl Node {
             goodbye: None,
             suspect: None,
             claims: Claims::default(),
+            rests: false,
             blocked: None,
             newcomer_until: None,
             halt: None,
@@ -270,6 +273,11 @@ impl Node {
         Ok(self.outbox.add(bytes, nonce, None, deadline))
     }
 
+    /// The newest ticket that is done; 0 before the first.
+    pub(in crate::log) fn newest_done(&self) -> Ticket {
+        self.outbox.newest_done()
+    }
+
     /// Sets the state that other nodes are told about this one.
     pub fn set_state(&mut self, state: State) {
         self.state = state;
@@ -324,7 +332,7 @@ impl Node {
             return None;
         }
         let soon = self.now.after_ms(100);
-        let due = match (self.publishes_to(), self.is_leaving) {
+        let due = match (self.publishes_to(), self.is_leaving || self.rests) {
             (Some(_), false) => self.pulse.due.max(self.now),
             _ => soon,
         };

@@ -13,6 +13,8 @@
 //!   or to one that is later in the log.
 //! - *Bounded in time.* A publisher has its result after the patience at the latest.
 
+mod frozen;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::chain::Chain;
@@ -136,6 +138,11 @@ impl Outbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.outcomes.is_empty()
+    }
+
+    /// The newest ticket that is done; 0 before the first.
+    pub(super) fn newest_done(&self) -> Ticket {
+        Ticket(self.done)
     }
 
     fn next_ticket(&mut self) -> Ticket {

@@ -8,6 +8,8 @@
 //! - *In order.* Ids of effects rise, also over terms.
 //! - *No silence.* Where entries are missing, a loss is told in their place.
 
+mod frozen;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ const MAX_EFFECTS: usize = 512;
 const MAX_EFFECT_BYTES: usize = 4 << 20;
 
 /// The most channels of a loss. If there are more, it is one of all.
-const MAX_LOST: usize = 1_024;
+pub(super) const MAX_LOST: usize = 1_024;
 
 /// Terms of which it is known how they began.
 const MAX_OPENINGS: usize = 64;

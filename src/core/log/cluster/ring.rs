@@ -3,6 +3,8 @@
 //! Owns records of entries, and a bound on their bytes. Invariant: *no hole.* The records follow
 //! one another in the history, so what is told again from a place on is complete.
 
+mod frozen;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

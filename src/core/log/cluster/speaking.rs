@@ -27,7 +27,11 @@ impl Node {
     /// is not connected. At most 64 commands have no reply.
     pub fn next_command(&mut self) -> Option<Command> {
         self.outbox.flush();
-        if self.halt.is_some() || !self.lane.has_room() || self.now < self.lane.retry_at {
+        if self.halt.is_some()
+            || self.rests
+            || !self.lane.has_room()
+            || self.now < self.lane.retry_at
+        {
             return None;
         }
         let Some(opened) = self.lane.opened else {

@@ -5,6 +5,8 @@
 //! counted from the reading, by the node's own clock that never steps: with the clocks of others,
 //! one that is wrong would empty the log.
 
+mod frozen;
+
 use std::collections::VecDeque;
 
 use crate::base::time::Time;

@@ -255,7 +255,7 @@ impl World {
         let mut state = Thawer::new(state);
         let mut hub = Hub::thaw(config, 8, &mut state)?;
         hub.adopt_readers([])?;
-        let log = Log::thaw(&hub, &mut state)?;
+        let log = Log::thaw(&hub, None, &mut state)?;
         state.finish()?;
         Ok((hub, log))
     }

@@ -3,6 +3,10 @@
 //!
 //! Owns what each of them is. While there are some, no further line of the request is taken.
 
+mod frozen;
+
+pub(in crate::engine::connections) use frozen::FrozenStep;
+
 use crate::hub::{Published, Refusal};
 use crate::log::cluster::Ticket;
 use crate::log::{First, Placed};
@@ -50,6 +54,12 @@ impl LineStep {
     /// The ticket after which all have their results; `None` if they have them.
     pub(in crate::engine) fn last_ticket(&self) -> Option<Ticket> {
         self.lines.iter().filter_map(|line| line.ticket).max()
+    }
+
+    /// The tickets of lines without results, in their order.
+    pub(in crate::engine) fn awaited(&self) -> impl Iterator<Item = Ticket> {
+        let lines = self.lines.iter().filter(|line| line.result.is_none());
+        lines.filter_map(|line| line.ticket)
     }
 
     /// Notes the result of a ticket, if it is of one of these lines. `subscribers` says how many a

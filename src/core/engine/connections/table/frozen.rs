@@ -14,8 +14,9 @@ use crate::base::meter::Meter;
 use crate::base::time::Time;
 use crate::base::wheel::{FrozenDeadline, Wheel};
 use crate::config::Config;
-use crate::engine::connections::conn::{Access, Conn, Flags, FrozenConn};
+use crate::engine::connections::conn::{Access, Conn, ConnId, Flags, FrozenConn};
 use crate::engine::connections::holders::CredentialRef;
+use crate::engine::connections::line_upload::FrozenStep;
 use crate::engine::connections::request_state::{
     self, FreezingFrames, FrozenRequest, ThawingFrames,
 };
@@ -115,6 +116,13 @@ pub(in crate::engine) fn freeze<W: Write>(
             request: request.map(|request| request_state::freeze(request, &mut frames)),
         }
     }))?;
+    if state.has_nodes() {
+        let uploads = connections.table.iter();
+        state.put_all(uploads.filter_map(|(index, conn)| {
+            let step = FrozenStep::of(conn.line_upload()?)?;
+            Some((index as u32, step))
+        }))?;
+    }
     // fault: deadlines-are-not-handed-over
     state.put_all(connections.wheel.freeze())?;
     // fault: deferred-input-turns-round
@@ -147,12 +155,21 @@ pub(in crate::engine) fn thaw<R: Read>(
         usize::try_from(spent_bytes).map_err(|_| ThawError::Damaged("too much was spent"))?;
     connections.now = hub.now();
     thaw_table(&mut connections, (count, end), hub.frame_meter(), state)?;
+    if state.has_nodes() {
+        thaw_steps(&mut connections, state)?;
+    }
     thaw_wheel(&mut connections, next_tick, hub.now(), state)?;
     connections.deferred_input = thaw_queue(&connections, state)?;
     connections.stats = stats::thaw(state)?;
     let table = connections.table.iter_mut();
     hub.adopt_readers(table.map(|(index, conn)| (index as u32, &mut conn.reader)))?;
     check(&connections, hub)?;
+    let ids: Vec<ConnId> = connections.ids().collect();
+    for id in ids {
+        if connections[id.index].reader.is_ahead() {
+            connections.add_ahead(id);
+        }
+    }
     Ok(connections)
 }
 
@@ -206,6 +223,23 @@ fn thaw_table<R: Read>(
         true => Ok(()),
         false => Err(DAMAGED),
     }
+}
+
+/// Reads the lines that have no results yet.
+fn thaw_steps<R: Read>(
+    connections: &mut Connections,
+    state: &mut Thawer<R>,
+) -> Result<(), ThawError> {
+    let mut values = state.take_all();
+    while let Some((index, step)) = values.take::<(u32, FrozenStep<'_>)>()? {
+        let conn = connections.table.get_mut(index as usize);
+        let request = conn.and_then(|conn| conn.request.as_mut());
+        let request = request.ok_or(ThawError::Damaged("lines are of no request"))?;
+        let upload = request.lines.as_mut();
+        step.thaw(upload.ok_or(ThawError::Damaged("lines are of no request"))?)?;
+        request.update_charge();
+    }
+    Ok(())
 }
 
 fn thaw_right(
