@@ -25,7 +25,7 @@ pub(crate) const PATTERNS_PER_CHANNEL: usize = 8;
 /// assert!(!pattern.matches("chat") && !pattern.matches("chat/7/typing"));
 /// # Ok::<(), encke_core::pattern::PatternError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pattern(Box<str>);
 
 impl Pattern {

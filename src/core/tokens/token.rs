@@ -13,7 +13,7 @@ const NOT_BEFORE_LEEWAY_MS: u64 = 5_000;
 pub(super) const ALLOCATION_BYTES: usize = 16;
 
 /// A verified token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     /// The claim `sub`, at most 255 bytes.
     pub subject: Option<Box<str>>,

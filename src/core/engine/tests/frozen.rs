@@ -7,6 +7,7 @@ mod requests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::IoSlice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -241,6 +242,18 @@ fn tokens_blocks_and_reviews() {
     server.engine.reconfigure(&server.config.clone());
     let sent = server.hand_over(live_on);
     assert!(sent[&stream.index].contains("event: expired"));
+}
+
+#[test]
+fn token_of_several_sockets_takes_its_memory_once() {
+    let mut server = Server::new(config());
+    let [ann, eve] = ["ann", "eve"].map(|name| token(name, 600, "**", "**"));
+    let tokens = [&ann, &eve, &ann];
+    let sockets = tokens.map(|token| server.socket(&format!("/ws/a?publish=1&token={token}")));
+    let engine = thawed(&server.config, &state_of(&server.engine)).unwrap();
+    let holders = &engine.delivery.connections.holders;
+    let kept = sockets.map(|id| holders.token(id.index).unwrap());
+    assert!(Arc::ptr_eq(kept[0], kept[2]) && !Arc::ptr_eq(kept[0], kept[1]));
 }
 
 /// A connection that is parked while the review is under way is no reason for it.

@@ -3,7 +3,7 @@
 //!
 //! Owns their forms. What connections hold of the hub is left to [`Hub::adopt_readers`].
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -191,6 +191,7 @@ fn thaw_table<R: Read>(
     let buffers = Arc::clone(&connections.buffers);
     let mut frames = ThawingFrames::new([&buffers, frame_meter]);
     let mut holes = Vec::new();
+    let mut tokens = HashSet::new();
     let mut values = state.take_all();
     while let Some(frozen) = values.take::<FrozenConnection<'_>>()? {
         let index = frozen.index;
@@ -210,7 +211,9 @@ fn thaw_table<R: Read>(
         connections.states.enter(conn.state());
         let place = connections.table.insert(conn);
         debug_assert_eq!(place, index as usize, "an empty table is filled in order");
-        thaw_right(connections, index, frozen.credential, frozen.token)?;
+        let token = frozen.token.map(Arc::<Token>::try_from).transpose()?;
+        let token = token.map(|token| share(&mut tokens, token));
+        thaw_right(connections, index, frozen.credential, token)?;
     }
     let is_whole = connections.table.len() == end as usize
         && connections.table.len() - holes.len() == count as usize;
@@ -223,6 +226,15 @@ fn thaw_table<R: Read>(
         true => Ok(()),
         false => Err(DAMAGED),
     }
+}
+
+/// The token of connections that have the same one, which takes its memory once.
+fn share(tokens: &mut HashSet<Arc<Token>>, token: Arc<Token>) -> Arc<Token> {
+    if let Some(known) = tokens.get(&token) {
+        return Arc::clone(known);
+    }
+    tokens.insert(Arc::clone(&token));
+    token
 }
 
 /// Reads the lines that have no results yet.
@@ -246,7 +258,7 @@ fn thaw_right(
     connections: &mut Connections,
     index: u32,
     credential: FrozenCredential<'_>,
-    token: Option<FrozenToken<'_>>,
+    token: Option<Arc<Token>>,
 ) -> Result<(), ThawError> {
     if let FrozenCredential::Token { subject, .. } = credential
         && subject.is_some_and(|subject| subject.len() > MAX_SUBJECT_BYTES)
@@ -255,7 +267,6 @@ fn thaw_right(
     }
     connections.holders.set(index, credential.into());
     if let Some(token) = token {
-        let token = Arc::<Token>::try_from(token)?;
         if connections.holders.is_anonymous(index) {
             return Err(ThawError::Damaged("a token gives a connection no right"));
         }
