@@ -19,6 +19,7 @@ fn no_world_breaks_a_rule() {
         tally.retold,
         tally.resent,
         tally.losses_all,
+        tally.handed_over,
     ];
     assert!(happened.iter().all(|&count| count > 10), "{tally:?}");
 }

@@ -114,10 +114,11 @@ impl Default for Audience {
 }
 
 impl Audience {
-    /// That of a node that goes on after a round: it tells all, and asks the others for all.
+    /// That of a node that goes on in another process. It asks the others for all, and its caller
+    /// begins another round ([`Node::begin_readers_round`]), as it does not know what was told.
     pub(super) fn after(round: u64) -> Audience {
         Audience {
-            round: round.wrapping_add(1),
+            round,
             ..Audience::default()
         }
     }
@@ -133,7 +134,7 @@ impl Audience {
         self.is_due = false;
         self.ends_round = false;
         self.is_asked = false;
-        self.round += 1;
+        self.round = self.round.wrapping_add(1);
         self.has_begun = false;
         self.is_over = false;
     }

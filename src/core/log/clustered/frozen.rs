@@ -84,7 +84,8 @@ impl Clustered {
             given.push_back(one);
         }
         let patience_ms = settings.patience_ms;
-        let node = Node::thaw(settings, (hub.now(), head.unix_ms), state)?;
+        let mut node = Node::thaw(settings, (hub.now(), head.unix_ms), state)?;
+        node.begin_readers_round();
         // What the hub has applied is what the node has read.
         let terms = hub.terms().ok_or(CLUSTERED)?;
         let (tip, applied) = (node.gauges().applied, terms.entry(hub.head()));

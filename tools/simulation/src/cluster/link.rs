@@ -6,12 +6,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use encke_core::base::time::Time;
-use encke_core::log::cluster::{Command, Lane, Node, Reply};
+use encke_core::frozen::{Freezer, Thawer};
+use encke_core::log::cluster::{Command, Lane, Node, Reply, Settings};
 use encke_core::message::EntryId;
 
-use super::audience::Audience;
+use super::audience::{Audience, Elsewhere};
 use super::replica::Replica;
 use super::server::Server;
+use super::world::START_MS;
 use crate::chance::Chance;
 
 /// A connection of a node to a server, by its place.
@@ -39,6 +41,11 @@ pub(super) struct Peer {
     pub(super) sits_with: Option<usize>,
     /// It was told to leave.
     pub(super) is_leaving: bool,
+    settings: Settings,
+    /// It is to be handed over to another process, by then or not at all.
+    pub(super) hands_over_until: Option<u64>,
+    /// How often it was.
+    pub(super) handed_over: u64,
 }
 
 /// Takes the first if it is due.
@@ -47,6 +54,13 @@ fn pop_due<T>(queue: &mut VecDeque<T>, is_due: impl Fn(&T) -> bool) -> Option<T>
         .front()
         .is_some_and(is_due)
         .then(|| queue.pop_front())?
+}
+
+/// The state of a node that rests.
+fn frozen(node: &Node) -> Vec<u8> {
+    let mut freezer = Freezer::new(Vec::new());
+    node.freeze(&mut freezer).expect("memory takes all");
+    freezer.into_inner()
 }
 
 /// How a connection ends.
@@ -61,9 +75,12 @@ pub(super) enum Break {
 }
 
 impl Peer {
-    pub(super) fn new(node: Node, now: u64) -> Peer {
+    pub(super) fn new(settings: Settings, seed: [u64; 3], now: u64) -> Peer {
         Peer {
-            node,
+            node: Node::new(settings.clone(), seed),
+            settings,
+            hands_over_until: None,
+            handed_over: 0,
             replica: Replica::default(),
             audience: Audience::default(),
             publish: Connection {
@@ -152,6 +169,50 @@ impl Peer {
         while let Some(effect) = self.node.next_effect() {
             self.replica.apply(effect);
         }
+        if let Some(until) = self.hands_over_until {
+            self.hand_over(until, now, chance);
+        }
+    }
+
+    /// Hands the node over to another process as soon as it rests, and lets it go on here if that
+    /// takes too long.
+    fn hand_over(&mut self, until: u64, now: u64, chance: &mut Chance) {
+        let is_late = now >= until;
+        self.node.rest(!is_late);
+        if self.node.unrest().is_some() {
+            self.hands_over_until = self.hands_over_until.filter(|_| !is_late);
+            return;
+        }
+        self.hands_over_until = None;
+        self.handed_over += 1;
+        let state = frozen(&self.node);
+        let mut thawer = Thawer::new(&state[..]);
+        let at = (Time(now), START_MS + now + self.skew_ms);
+        let thawed = Node::thaw(self.settings.clone(), at, &mut thawer);
+        self.node = thawed.expect("the state of a node");
+        thawer.finish().expect("no more than a node");
+        self.node.rest(true);
+        assert!(
+            frozen(&self.node) == state,
+            "not the same when frozen again"
+        );
+        self.node.rest(false);
+        // What was told and heard of readers is not in the state.
+        self.node.begin_readers_round();
+        self.replica.elsewhere = Elsewhere::default();
+        // The other process connects; what the connections of this one have brought is lost.
+        assert!(
+            self.commands.is_empty() && self.replies.is_empty(),
+            "it rested"
+        );
+        self.entries.clear();
+        self.sent_to = EntryId::ZERO;
+        for connection in [&mut self.publish, &mut self.follow] {
+            *connection = Connection {
+                server: None,
+                connects_at: now + chance.u64(0..400),
+            };
+        }
     }
 
     fn connect(&mut self, servers: &[Server], current: usize, now: u64) {
@@ -228,6 +289,7 @@ impl Peer {
             }
         }
         while self.node.has_room()
+            && !self.node.has_all_replies()
             && let Some((_, id, bytes)) = pop_due(&mut self.entries, |(at, ..)| *at <= now)
         {
             self.node.read(id, bytes);

@@ -19,7 +19,7 @@ mod trouble;
 use std::collections::{BTreeMap, BTreeSet};
 
 use encke_core::base::time::Time;
-use encke_core::log::cluster::{Command, KeyHash, Node, Outcome, Settings, Ticket};
+use encke_core::log::cluster::{Command, KeyHash, Outcome, Settings, Ticket};
 use encke_core::message::{ChannelName, Draft, DraftKind, EntryId, IdempotencyKey};
 
 use super::link::Peer;
@@ -28,7 +28,7 @@ use super::server::Server;
 use crate::chance::Chance;
 
 /// 2026, in milliseconds since 1970.
-const START_MS: u64 = 1_780_000_000_000;
+pub(super) const START_MS: u64 = 1_780_000_000_000;
 
 const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -108,6 +108,8 @@ pub struct Tally {
     pub losses_some: u64,
     /// Losses of all channels.
     pub losses_all: u64,
+    /// Times that a node was handed over to another process.
+    pub handed_over: u64,
 }
 
 impl Tally {
@@ -124,6 +126,7 @@ impl Tally {
             terms,
             losses_some,
             losses_all,
+            handed_over,
         } = other;
         self.worlds += worlds;
         self.published += published;
@@ -135,6 +138,7 @@ impl Tally {
         self.terms += terms;
         self.losses_some += losses_some;
         self.losses_all += losses_all;
+        self.handed_over += handed_over;
     }
 }
 
@@ -251,7 +255,7 @@ impl World {
             ..Settings::default()
         };
         let seed = [number * 1_000_003 % 97, number, number + 1];
-        let mut peer = Peer::new(Node::new(settings, seed), self.now);
+        let mut peer = Peer::new(settings, seed, self.now);
         peer.audience.node = seed[0];
         peer.node.tick(Time(self.now), self.unix_ms());
         self.peers.insert(number, peer);

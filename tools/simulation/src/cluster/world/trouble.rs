@@ -42,7 +42,7 @@ impl World {
     }
 
     pub(super) fn trouble(&mut self) {
-        let what = self.chance.u8(0..12);
+        let what = self.chance.u8(0..13);
         if self.kind == Kind::Forgetful && self.now < self.census_until && (4..9).contains(&what) {
             return;
         }
@@ -54,6 +54,7 @@ impl World {
             6 if self.staying() > 2 => self.leave(),
             7 if self.staying() > 2 => self.kill_peer(),
             8 => self.stall(),
+            12 => self.hand_over(),
             9.. if self.kind != Kind::Calm && self.now >= self.mourning_until => self.forget(),
             _ => {}
         }
@@ -80,6 +81,24 @@ impl World {
         let reconnect_ms = self.chance.u64(0..1_500);
         self.note(|_| format!("node {number}: {lane:?} breaks"));
         self.cut(number, lane, how, reconnect_ms);
+    }
+
+    /// A node is to be handed over to another process, whatever its connections do.
+    fn hand_over(&mut self) {
+        let Some(number) = self.some_peer() else {
+            return;
+        };
+        self.note(|_| format!("node {number} is to be handed over"));
+        if self.chance.u8(0..3) == 0 {
+            let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
+            for lane in [Lane::Publish, Lane::Follow] {
+                let reconnect_ms = self.chance.u64(0..1_500);
+                self.cut(number, lane, how, reconnect_ms);
+            }
+        }
+        let until = self.now + self.chance.u64(1..2_000);
+        let peer = self.peers.get_mut(&number).expect("it is there");
+        peer.hands_over_until = Some(until);
     }
 
     fn stop_server(&mut self) {
@@ -132,6 +151,7 @@ impl World {
         self.tally.terms += counts.terms;
         self.tally.losses_some += counts.losses_some;
         self.tally.losses_all += counts.losses_all;
+        self.tally.handed_over += peer.handed_over;
         self.tickets.retain(|(peer, _), _| *peer != number);
         self.check_contents(&peer);
     }
