@@ -1,4 +1,5 @@
-//! The state of another server: whatever it is, it is refused, or the engine lives on with it.
+//! The state of another server, in each format, or of the node of a cluster: whatever it is, it is
+//! refused, or the engine lives on with it.
 
 use std::io::IoSlice;
 
@@ -6,7 +7,8 @@ use encke_core::base::record;
 use encke_core::base::time::Time;
 use encke_core::config::Config;
 use encke_core::engine::{Access, Engine, Sent, Wire};
-use encke_core::frozen::{Freezer, ThawError, Thawer};
+use encke_core::frozen::{FORMAT, FORMATS, Freezer, ThawError, Thawer};
+use encke_core::log::cluster::{Lane, Settings};
 
 /// Connections of the engine that is thawed.
 const MAX_CONNECTIONS: usize = 64;
@@ -52,15 +54,43 @@ impl Wire for Sockets {
     }
 }
 
-fn thawed(config: &Config, state: &[u8]) -> Result<Engine, ThawError> {
-    let mut thawer = Thawer::new(state);
-    let engine = Engine::thaw(config, MAX_CONNECTIONS, 1, &mut thawer)?;
+/// What a state is taken for.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// That of a single server, in a format.
+    Single(u32),
+    Node,
+}
+
+fn thawed(config: &Config, kind: Kind, state: &[u8]) -> Result<Engine, ThawError> {
+    let format = match kind {
+        Kind::Single(format) => format,
+        Kind::Node => FORMAT,
+    };
+    let mut thawer = Thawer::of_format(state, format);
+    let state = &mut thawer;
+    let engine = match kind {
+        Kind::Single(_) => Engine::thaw(config, MAX_CONNECTIONS, 1, state)?,
+        Kind::Node => {
+            let settings = Settings {
+                ring_bytes: 4_096,
+                ..Settings::default()
+            };
+            Engine::thaw_node(config, settings, MAX_CONNECTIONS, 1, state)?
+        }
+    };
     thawer.finish()?;
     Ok(engine)
 }
 
-fn frozen(engine: &Engine) -> Vec<u8> {
-    let mut freezer = Freezer::new(Vec::new());
+fn frozen(engine: &mut Engine, kind: Kind) -> Vec<u8> {
+    if let Some(node) = engine.cluster() {
+        node.rest(true);
+    }
+    let mut freezer = match kind {
+        Kind::Single(format) => Freezer::of_format(Vec::new(), format),
+        Kind::Node => Freezer::new(Vec::new()),
+    };
     engine.freeze(&mut freezer).expect("memory takes all");
     freezer.into_inner()
 }
@@ -72,18 +102,24 @@ pub fn thaw(bytes: &[u8]) {
 
 /// As [`thaw()`]. Returns whether there is an engine with this state.
 pub fn is_thawed(bytes: &[u8]) -> bool {
+    let single = FORMATS.map(|format| is_thawed_as(Kind::Single(format), bytes));
+    single.contains(&true) | is_thawed_as(Kind::Node, bytes)
+}
+
+fn is_thawed_as(kind: Kind, bytes: &[u8]) -> bool {
     let config = Config {
         max_channels: 100,
         page: false,
         ..Config::default()
     };
-    let Ok(mut engine) = thawed(&config, &repaired(bytes)) else {
+    let Ok(mut engine) = thawed(&config, kind, &repaired(bytes)) else {
         return false;
     };
     engine.check();
-    let state = frozen(&engine);
-    let again = thawed(&config, &state).expect("what was thawed can be thawed again");
-    assert_eq!(frozen(&again), state, "not the same when frozen again");
+    let state = frozen(&mut engine, kind);
+    let again = thawed(&config, kind, &state);
+    let mut again = again.expect("what was thawed can be thawed again");
+    assert_eq!(frozen(&mut again, kind), state, "not the same when frozen again");
 
     let wire = &mut Sockets;
     let mut now_ms = engine.now().0;
@@ -114,13 +150,28 @@ pub fn is_thawed(bytes: &[u8]) -> bool {
             engine.resume(id, wire);
         }
         engine.continue_deferred(wire);
+        if let Some(node) = engine.cluster() {
+            node.rest(false);
+            node.connected(Lane::Publish);
+            node.connected(Lane::Follow);
+            while node.next_command().is_some() {}
+            node.broken(Lane::Publish);
+        }
+        engine.apply_log(1_000, wire);
+        while engine.next_receipt().is_some() {}
         engine.deliver(100, wire);
         engine.serve_deadlines(100, wire);
         engine.release_drained(100);
         while engine.next_close().is_some() {}
         let _ = (engine.next_due(), engine.has_work());
     }
-    let state = frozen(&engine);
-    assert!(thawed(&config, &state).is_ok(), "it cannot be handed over");
+    if let Some(node) = engine.cluster() {
+        node.rest(true);
+    }
+    if engine.unrest().is_none() {
+        let state = frozen(&mut engine, kind);
+        let again = thawed(&config, kind, &state);
+        assert!(again.is_ok(), "it cannot be handed over");
+    }
     true
 }
