@@ -3,6 +3,8 @@
 //! Owns the order of signals and commands of each fault, and the record of it: when it was, which
 //! nodes were deaf, and what may be lost by it.
 
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use super::conduct::{AFTERMATH_US, Conductor};
@@ -33,6 +35,9 @@ const TAIL_US: u64 = 200_000;
 /// How long a node is stopped while the log is trimmed, and while the log passes it.
 const TRIM_STOP_US: u64 = 2_000_000;
 const LONG_STOP_US: u64 = 25_000_000;
+
+/// How long an upgrade of a node may take.
+const UPGRADE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Until the next question whether a node is ready has found that it is gone, in microseconds.
 const NOTICED_US: u64 = 300_000;
@@ -65,6 +70,11 @@ impl Conductor<'_> {
             Fault::RollNodes => {
                 for node in 0..self.nodes.len() {
                     self.restart_node(node, false)?;
+                }
+            }
+            Fault::Upgrade => {
+                for node in &mut self.nodes {
+                    node.server.upgrade(UPGRADE_WITHIN)?;
                 }
             }
             Fault::KillBoth => self.kill_both()?,

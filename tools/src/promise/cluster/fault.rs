@@ -23,6 +23,8 @@ pub(super) enum Fault {
     KillNode,
     /// All nodes are drained and started again, one after the other.
     RollNodes,
+    /// All nodes are upgraded, one after the other: another process takes over from each.
+    Upgrade,
     /// A node and Redis are killed together.
     KillBoth,
     /// The connections between nodes and Redis are closed, and none is accepted.
@@ -63,7 +65,7 @@ pub(super) enum Topology {
 use Fault::*;
 
 impl Fault {
-    pub(super) const ALL: [Fault; 22] = [
+    pub(super) const ALL: [Fault; 23] = [
         None,
         Kill,
         KillWithLog,
@@ -73,6 +75,7 @@ impl Fault {
         Promote,
         KillNode,
         RollNodes,
+        Upgrade,
         KillBoth,
         Cut,
         Delay,
@@ -99,6 +102,7 @@ impl Fault {
             Promote => "f5",
             KillNode => "f7-kill",
             RollNodes => "f7-roll",
+            Upgrade => "f7-upgrade",
             KillBoth => "f8",
             Cut => "f9-cut",
             Delay => "f9-delay",
@@ -158,7 +162,7 @@ impl Fault {
     /// How long nothing is done after the fault is over, in microseconds.
     pub(super) fn calm_us(self) -> u64 {
         match self {
-            NodeClocks | RedisClock => 2_000_000,
+            Upgrade | NodeClocks | RedisClock => 2_000_000,
             Promote => 5_000_000,
             _ => 6_000_000,
         }
