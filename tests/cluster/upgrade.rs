@@ -1,7 +1,7 @@
 //! Nodes that are upgraded, again and again: no client and no other node notices.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -93,7 +93,7 @@ fn publish_on(address: SocketAddr, stop: &AtomicBool) -> Vec<String> {
                     answers.read_line(&mut answer).expect("a field");
                 }
                 let mut body = vec![0; length];
-                std::io::Read::read_exact(&mut answers, &mut body).expect("a body");
+                answers.read_exact(&mut body).expect("a body");
                 answer += std::str::from_utf8(&body).expect("text");
             }
         }
@@ -165,6 +165,28 @@ fn upgrades_of_both_nodes_are_noticed_by_nobody() {
     assert!(metric(&mut a, "encke_engine_messages_total") >= published[0].len() as f64);
 }
 
+/// Publishes on a thread, whose answer has to wait. Returns when it does.
+fn publish_waiting(node: &mut Encke) -> thread::JoinHandle<String> {
+    let address = node.address();
+    let waiting = thread::spawn(move || {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        let request =
+            "POST /publish/news HTTP/1.0\r\nHost: encke\r\nContent-Length: 9\r\n\r\nmeanwhile";
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        member(answer.split("\r\n\r\n").nth(1).expect("a body"), "id")
+    });
+    let begun = Instant::now();
+    while metric(node, "encke_engine_publishes_waiting") < 1.0 {
+        assert!(begun.elapsed() < PATIENCE, "it waits");
+        thread::yield_now();
+    }
+    waiting
+}
+
 #[test]
 fn publisher_that_waits_for_an_engine_that_is_away_is_answered_by_the_next_process() {
     if !is_installed() {
@@ -175,32 +197,15 @@ fn publisher_that_waits_for_an_engine_that_is_away_is_answered_by_the_next_proce
     let first = publish(&mut a, "news", "before");
     let mut stream = Stream::open(b.address(), "/ndjson/news");
     server.kill();
-    let address = a.address();
-    let waiting = thread::spawn(move || {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        let request =
-            "POST /publish/news HTTP/1.0\r\nHost: encke\r\nContent-Length: 9\r\n\r\nmeanwhile";
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        std::io::Read::read_to_string(&mut stream, &mut answer).expect("an answer");
-        answer
-    });
-    let begun = Instant::now();
-    while metric(&mut a, "encke_engine_publishes_waiting") < 1.0 {
-        assert!(begun.elapsed() < PATIENCE, "it waits");
-        thread::yield_now();
-    }
+    let waiting = publish_waiting(&mut a);
     for _ in 0..3 {
         a.upgrade();
     }
     assert_eq!(poll_all(&mut a, "news", "earliest", 1)[0].0, first);
     server.run();
-    let answer = waiting.join().expect("no panic");
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let second = member(answer.split("\r\n\r\n").nth(1).expect("a body"), "id");
+    let second = waiting.join().expect("no panic");
     // The engine has forgotten the first, which the node that was handed over still has.
-    assert_eq!(stream.ids(1), [second.clone()]);
+    assert_eq!(stream.ids(1)[0], second);
     for node in [&mut a, &mut b] {
         let all = poll_all(node, "news", "earliest", 2);
         assert!(
@@ -208,6 +213,34 @@ fn publisher_that_waits_for_an_engine_that_is_away_is_answered_by_the_next_proce
             "{all:?}"
         );
     }
+}
+
+#[test]
+fn what_a_silent_engine_was_sent_is_found_by_the_next_process() {
+    if !is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let url = server.url();
+    let args = [
+        "--engine",
+        &url,
+        "--engine-patience",
+        "60s",
+        "--upgrade-timeout",
+        "25s",
+    ];
+    let mut node = Encke::start(&args);
+    node.until_readyz(200);
+    server.signal(Signal::STOP);
+    // The engine has it in its socket, and takes it when it goes on.
+    let waiting = publish_waiting(&mut node);
+    node.upgrade();
+    server.signal(Signal::CONT);
+    let first = waiting.join().expect("no panic");
+    let second = publish(&mut node, "news", "it goes on");
+    let received = poll_all(&mut node, "news", "earliest", 2);
+    assert!(received.iter().map(|(id, _)| id).eq([&first, &second]));
 }
 
 #[test]
