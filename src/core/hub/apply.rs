@@ -21,10 +21,15 @@ pub struct Published {
 
 impl Hub {
     /// The result of an earlier publish with the same key, while its message is in history.
-    #[inline]
+    // Nearly no message has a key.
+    #[inline(always)]
     pub fn published_before(&self, message: &Draft<'_>) -> Option<Published> {
         let key = message.key.as_deref()?;
-        let ring = self.channels[self.find(&message.channel)? as usize].ring()?;
+        self.published_with_key(&message.channel, key)
+    }
+
+    fn published_with_key(&self, channel: &str, key: &str) -> Option<Published> {
+        let ring = self.channels[self.find(channel)? as usize].ring()?;
         let stored = &self.messages[ring.find_by_idempotency_key(key)? as usize];
         Some(Published {
             id: self.id(stored.seq()),

@@ -43,9 +43,6 @@ pub const MAX_GROUP: usize = 512;
 /// The most bytes of an entry that are gathered from several publishes.
 pub const MAX_GROUP_BYTES: usize = 256 << 10;
 
-/// The most parts of an entry.
-pub const MAX_PARTS: usize = 1 << 14;
-
 /// The most nodes that are remembered.
 pub const MAX_MEMBERS: usize = 256;
 

@@ -12,12 +12,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::bytes::{Bytes, write_number};
-use super::entry::MAX_PARTS;
 use crate::log::EntryError;
 use crate::log::entry::{
     DraftParts, check_draft, draft_flags, draft_parts, read_checked_draft, write_draft,
 };
 use crate::message::{ChannelName, Draft, DraftKind, IdempotencyKey};
+
+/// The most parts of an entry.
+pub const MAX_PARTS: usize = 1 << 14;
 
 const FLOOR: u8 = 1 << 4;
 const LAST: u8 = 1 << 6;
