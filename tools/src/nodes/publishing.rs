@@ -145,9 +145,11 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
             "µs",
             Compared::Itself,
         );
+        let mut wire = Figure::new("  bytes to and from Redis", "B", Compared::Itself);
         let mut groups = Vec::new();
         for _ in 0..plan.repeats {
-            let (entries, busy, reactor) = (redis.calls("xadd")?, redis.cpu_ns(), reactor_ns(b));
+            let (entries, bytes) = (redis.calls("xadd")?, redis.network_bytes()?);
+            let (busy, reactor) = (redis.cpu_ns(), reactor_ns(b));
             let count = load.publish_paced(rate, burst, CHANNELS, length)? as f64;
             of_redis
                 .nodes
@@ -155,6 +157,8 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
             applying
                 .nodes
                 .push((reactor_ns(b) - reactor) as f64 / count / 1e3);
+            wire.nodes
+                .push((redis.network_bytes()? - bytes) as f64 / count);
             groups.push(count / (redis.calls("xadd")? - entries).max(1) as f64);
             if let Some(rival) = &mut rival {
                 let busy = redis.cpu_ns();
@@ -166,7 +170,7 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
         }
         let group = crate::comparison::median(groups).unwrap_or(0.0);
         of_redis.note = format!("{group:.1} messages an entry");
-        figures.extend([of_redis, applying]);
+        figures.extend([of_redis, applying, wire]);
     }
     let name = "Redis a message, as fast as it goes, batches of 100";
     let mut of_redis = Figure::new(name, "µs", Compared::Itself);
@@ -174,10 +178,12 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
     let name = "  reactor of the other node, where nobody reads";
     let mut applying = Figure::new(name, "µs", Compared::Itself).with_mark(Bound::AtMost(1.0));
     let mut threads = Figure::new("  all its threads", "µs", Compared::Itself);
+    let mut wire = Figure::new("  bytes to and from Redis", "B", Compared::Itself);
     let mut rate = Figure::new("  messages a second", "1/s", Compared::Itself);
     load.subscribe(b.address, 1, 1, None)?;
     batches(&mut load, length / 4)?;
     for _ in 0..plan.repeats {
+        let bytes = redis.network_bytes()?;
         let (busy, reactor, all) = (redis.cpu_ns(), reactor_ns(b), cpu_ns(b));
         let begun = Instant::now();
         let count = batches(&mut load, length)?;
@@ -187,6 +193,8 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
         of_redis.nodes.push(applied(busy, redis.cpu_ns()));
         applying.nodes.push(applied(reactor, reactor_ns(b)));
         threads.nodes.push(applied(all, cpu_ns(b)));
+        wire.nodes
+            .push((redis.network_bytes()? - bytes) as f64 / count as f64);
         if let Some(rival) = &mut rival {
             let busy = redis.cpu_ns();
             let count = rival.at_once(redis, length)? as f64;
@@ -196,7 +204,7 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
             rate.beside.push(count / length.as_secs_f64());
         }
     }
-    figures.extend([of_redis, applying, threads, rate]);
+    figures.extend([of_redis, applying, threads, wire, rate]);
     Ok(figures)
 }
 

@@ -79,6 +79,17 @@ impl Redis {
         Ok(sum)
     }
 
+    /// Bytes that it has received and sent.
+    pub(super) fn network_bytes(&mut self) -> Result<u64, String> {
+        let info = self.info("stats")?;
+        let number = |name: &str| {
+            let line = info.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|number| number.trim().parse::<u64>().ok());
+            number.ok_or_else(|| format!("Redis does not say {name}"))
+        };
+        Ok(number("total_net_input_bytes:")? + number("total_net_output_bytes:")?)
+    }
+
     /// Forgets everything.
     pub(super) fn flush(&mut self) -> Result<(), String> {
         let done: Result<Value, RedisError> = cmd("FLUSHALL").query(&mut self.connection);
