@@ -26,6 +26,7 @@
 mod admission;
 mod ages;
 mod apply;
+mod audience;
 mod channel;
 mod elsewhere;
 mod floors;

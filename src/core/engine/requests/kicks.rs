@@ -1,12 +1,10 @@
 //! Kicks in a cluster: connections of a subject end on all nodes.
 //!
-//! Owns the searches that this takes here, and what each has come to. A node that is asked begins at
+//! Owns when the searches that this takes here begin and go on. A node that is asked begins at
 //! once, whether the log takes the kick or not: an operator can end connections here while the engine
 //! is away. The response waits for the log. A node that reads the kick of another searches before it
 //! applies what follows in the log, so no message that is published after the response comes to a
 //! connection that was to end.
-
-use std::collections::{BTreeMap, VecDeque};
 
 use super::connections::Search;
 use super::state::Requests;
@@ -17,16 +15,6 @@ use crate::log::{Clustered, Log};
 
 /// Searches that wait at most. Each takes some milliseconds for a million connections.
 const MAX_SEARCHES: usize = 64;
-
-/// Searches for connections that are to end.
-#[derive(Default)]
-pub(super) struct Kicks {
-    /// Each with the ticket of the request that asked for it, if it was asked here and the log has
-    /// taken it.
-    pub(super) searches: VecDeque<(Search, Option<Ticket>)>,
-    /// How many connections were ended for a ticket, until it is done.
-    pub(super) ended: BTreeMap<Ticket, u64>,
-}
 
 /// Ends the connections that a search looks for, here and on all nodes, and blocks their subject.
 /// Returns the ticket of the response.

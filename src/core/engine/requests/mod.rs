@@ -16,6 +16,7 @@ mod execute;
 mod frames;
 mod frozen;
 mod input;
+mod kick_queue;
 mod kicks;
 mod lines;
 mod metrics;

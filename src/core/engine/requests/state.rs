@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::client::Client;
 use super::deferred::DeferredResponse;
-use super::kicks::Kicks;
+use super::kick_queue::Kicks;
 use super::page::Page;
 use crate::base::meter::Meter;
 use crate::config::Config;

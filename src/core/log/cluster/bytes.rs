@@ -1,9 +1,9 @@
-//! Numbers, ids and lists as the bytes of entries.
+//! Numbers, ids, names and lists as the bytes of entries.
 //!
 //! Owns their encoding: numbers as LEB128 in the fewest bytes, so that each value has one form.
 
 use crate::log::EntryError;
-use crate::message::EntryId;
+use crate::message::{ChannelName, EntryId};
 
 /// Appends a number.
 pub(super) fn write_number(out: &mut Vec<u8>, mut number: u64) {
@@ -31,6 +31,22 @@ pub(super) fn write_list<T: Copy>(out: &mut Vec<u8>, list: &[T], write: fn(&mut 
 /// Appends a number of fixed length, one that is random.
 pub(super) fn write_word(out: &mut Vec<u8>, word: u64) {
     out.extend_from_slice(&word.to_le_bytes());
+}
+
+/// Reads a text, which is all of `bytes`.
+pub(super) fn read_text(bytes: &[u8]) -> Result<&str, EntryError> {
+    std::str::from_utf8(bytes).map_err(|_| EntryError::Invalid("text"))
+}
+
+/// Reads the name of a channel, which is all of `bytes`.
+pub(super) fn read_name(bytes: &[u8]) -> Result<ChannelName<'_>, EntryError> {
+    ChannelName::parse(bytes).map_err(|_| EntryError::Invalid("channel name"))
+}
+
+/// Reads the name of a channel with its length.
+pub(super) fn read_short_name<'e>(rest: &mut Bytes<'e>) -> Result<ChannelName<'e>, EntryError> {
+    let length = rest.byte()?;
+    read_name(rest.take(length.into())?)
 }
 
 /// The unread bytes of an entry.

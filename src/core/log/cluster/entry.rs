@@ -30,7 +30,9 @@ mod readers;
 pub use kick::Kick;
 pub use readers::Readers;
 
-use super::bytes::{Bytes, write_id, write_list, write_number, write_word};
+use super::bytes::{
+    Bytes, read_name, read_short_name, read_text, write_id, write_list, write_number, write_word,
+};
 use super::command::BUCKETS;
 use super::messages::Messages;
 use crate::log::EntryError;
@@ -361,15 +363,6 @@ fn read_kicks<'e>(rest: &mut Bytes<'e>) -> Result<Vec<Kick<'e>>, EntryError> {
     }
 }
 
-fn read_name(bytes: &[u8]) -> Result<ChannelName<'_>, EntryError> {
-    ChannelName::parse(bytes).map_err(|_| EntryError::Invalid("channel name"))
-}
-
-fn read_short_name<'e>(rest: &mut Bytes<'e>) -> Result<ChannelName<'e>, EntryError> {
-    let length = rest.byte()?;
-    read_name(rest.take(length.into())?)
-}
-
 /// Reads a chain: its terms rise.
 fn read_chain(rest: &mut Bytes<'_>) -> Result<Vec<EntryId>, EntryError> {
     let chain = rest.list(MAX_CHAIN, Bytes::id)?;
@@ -377,10 +370,6 @@ fn read_chain(rest: &mut Bytes<'_>) -> Result<Vec<EntryId>, EntryError> {
         true => Ok(chain),
         false => Err(EntryError::Invalid("chain")),
     }
-}
-
-fn read_text(bytes: &[u8]) -> Result<&str, EntryError> {
-    std::str::from_utf8(bytes).map_err(|_| EntryError::Invalid("text"))
 }
 
 impl<'e> Term<'e> {

@@ -1,23 +1,9 @@
-//! The ends of connections of a subject, and the refusal of its tokens, on all nodes.
+//! Blocked subjects that are told again, as they hold for longer than the log does.
 //!
-//! Owns the entries by which nodes are told, and when those are told again that hold for longer than
-//! the log does: a node that starts reads in the log which subjects are blocked. It keeps no table of
-//! them: the caller has one, and is asked for some at a time.
-//!
-//! The first member tells them again: a quarter of the log after it did so last, by age or by bytes,
-//! and at once when a term was settled, as the server may have forgotten them.
+//! Owns when that is due, and how far it has come.
 
-use super::effect::Ticket;
-use super::entry::{Body, Kick};
-use super::node::Node;
-use super::settings::Refusal;
+use super::entry::Kick;
 use crate::base::time::Time;
-
-/// Into how many parts the times at which blocks are told again divide the log.
-const TIMES_IN_LOG: u64 = 4;
-
-/// Blocked subjects that an entry tells again at most, about 32 KiB.
-pub const MAX_BLOCKS: usize = 128;
 
 /// A place in the list of blocked subjects: when a block ends, in milliseconds since 1970, and the
 /// subject.
@@ -26,13 +12,13 @@ pub type BlockPlace = (u64, Box<str>);
 /// When blocked subjects are told again.
 #[derive(Debug, Default)]
 pub(super) struct Kicks {
-    due: Time,
+    pub(super) due: Time,
     /// Bytes of the log since they were told last.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// They are told up to this one.
-    told_to: Option<BlockPlace>,
+    pub(super) told_to: Option<BlockPlace>,
     /// The next entry.
-    entry: Option<Vec<Kick<'static>>>,
+    pub(super) entry: Option<Vec<Kick<'static>>>,
 }
 
 impl Kicks {
@@ -45,69 +31,5 @@ impl Kicks {
     /// An entry of so many bytes was read.
     pub(super) fn read(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-    }
-}
-
-impl Node {
-    /// Ends connections of a subject on all other nodes, or has its tokens refused on all nodes.
-    ///
-    /// # Errors
-    ///
-    /// See [`Refusal`].
-    pub fn kick(&mut self, kick: &Kick<'_>) -> Result<Ticket, Refusal> {
-        self.admit()?;
-        let deadline = self.now.after_ms(self.settings.patience_ms);
-        let (nonce, bytes) = self.entry(Body::Kick(vec![kick.clone()]));
-        Ok(self.outbox.add(bytes, nonce, None, deadline))
-    }
-
-    /// After which blocked subject the next ones are to be given to [`Node::tell_blocks`], in the
-    /// order of their places; `None` while none are wanted.
-    pub fn wants_blocks(&self) -> Option<Option<&BlockPlace>> {
-        let is_due = self.now >= self.kicks.due
-            || self.kicks.bytes >= self.settings.log_bytes / TIMES_IN_LOG
-            || self.kicks.told_to.is_some();
-        let is_told = self.kicks.entry.is_some() || !is_due || self.publishes_to().is_none();
-        let is_teller = self.members.is_first(self.own) && !self.is_leaving;
-        (is_teller && !is_told).then_some(self.kicks.told_to.as_ref())
-    }
-
-    /// Takes the next blocked subjects, at most [`MAX_BLOCKS`], to tell them again. Fewer than that
-    /// are the last ones.
-    pub fn tell_blocks(&mut self, blocks: &[BlockPlace]) {
-        self.kicks.told_to = blocks.last().cloned();
-        if blocks.len() < MAX_BLOCKS {
-            self.told_blocks();
-        }
-        let kick = |(until_ms, subject): &BlockPlace| Kick {
-            subject: subject.to_string().into(),
-            ends: false,
-            channel: None,
-            until_ms: *until_ms,
-        };
-        let kicks: Vec<_> = blocks.iter().map(kick).collect();
-        self.kicks.entry = Some(kicks).filter(|kicks| !kicks.is_empty());
-    }
-
-    /// They have all been told, by this node or another.
-    fn told_blocks(&mut self) {
-        let age_ms = self.settings.log_age_ms / TIMES_IN_LOG;
-        self.kicks.due = self.now.after_ms(age_ms.max(1_000));
-        self.kicks.bytes = 0;
-        self.kicks.told_to = None;
-    }
-
-    /// The next entry that tells blocked subjects again.
-    pub(super) fn next_blocks(&mut self) -> Option<Vec<u8>> {
-        let kicks = self.kicks.entry.take()?;
-        Some(self.entry(Body::Kick(kicks)).1)
-    }
-
-    /// Takes an entry that was read.
-    pub(super) fn note_kicks(&mut self, node: u64, kicks: &[Kick<'_>]) {
-        let is_again = kicks.iter().all(|kick| !kick.ends);
-        if is_again && node != self.own {
-            self.told_blocks();
-        }
     }
 }

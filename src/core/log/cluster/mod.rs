@@ -18,6 +18,7 @@
 //! - *Answered when applied.* A publisher is answered when this node has read its entry back.
 
 mod audience;
+mod blocks;
 mod bytes;
 mod census;
 mod chain;
@@ -35,6 +36,7 @@ mod node;
 mod notes;
 mod outbox;
 mod pulse;
+mod readers;
 mod reading;
 mod replica;
 mod report;
@@ -45,10 +47,11 @@ mod settings;
 mod speaking;
 mod window;
 
+pub use blocks::MAX_BLOCKS;
 pub use command::{BUCKETS, Command, KeyHash, Lane, OpenMode, Opened, Openness, Reply, Salt};
 pub use effect::{Effect, Outcome, Reason, Ticket};
 pub use entry::Kick;
-pub use kicks::{BlockPlace, MAX_BLOCKS};
+pub use kicks::BlockPlace;
 pub use messages::{Drafts, Messages};
 pub use node::Node;
 pub use rest::Unrest;

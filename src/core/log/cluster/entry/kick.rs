@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use crate::log::EntryError;
-use crate::log::cluster::bytes::{Bytes, write_number};
+use crate::log::cluster::bytes::{Bytes, read_short_name, read_text, write_number};
 use crate::log::entry::write_short;
 use crate::message::ChannelName;
 use crate::tokens::MAX_SUBJECT_BYTES;
@@ -54,13 +54,13 @@ impl<'e> Kick<'e> {
             return Err(EntryError::Unknown);
         }
         let length = rest.byte()?;
-        let subject = super::read_text(rest.take(length.into())?)?;
+        let subject = read_text(rest.take(length.into())?)?;
         if !(1..=MAX_SUBJECT_BYTES).contains(&subject.len()) {
             return Err(EntryError::Invalid("subject"));
         }
         let channel = match flags & HAS_CHANNEL {
             0 => None,
-            _ => Some(super::read_short_name(rest)?),
+            _ => Some(read_short_name(rest)?),
         };
         Ok(Kick {
             subject: subject.into(),
