@@ -4,9 +4,6 @@
 
 use std::time::Duration;
 
-#[cfg(test)]
-use encke_core::message::Seq;
-
 /// A report.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -14,17 +11,11 @@ pub(crate) struct Report {
     pub(crate) usage: Usage,
 }
 
-/// Why the writer reports.
+/// The reason of a report.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A hand-over is saved.
-    Saved {
-        /// The number that was the newest then.
-        #[cfg(test)]
-        newest: Seq,
-        /// How long it took.
-        took: Duration,
-    },
+    /// The records that were handed over are saved; the write took this time.
+    Saved(Duration),
     /// Old records, of which those that still hold are to be saved again.
     Judge(Vec<u8>),
     /// The usage has changed.
@@ -47,11 +38,11 @@ pub(crate) struct Usage {
 /// Whether the directory can be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Health {
-    /// It can.
+    /// It can be written.
     #[default]
     Works,
-    /// It cannot, and that is tried again and again.
+    /// It cannot be written, and writing is tried again and again.
     Fails,
-    /// It could not, and is not used any more.
+    /// It could not be written, and is not used any more.
     Forgotten,
 }

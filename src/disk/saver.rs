@@ -154,7 +154,7 @@ impl Saver {
     pub(crate) fn next_report(&mut self) -> Option<Report> {
         let report = self.reports.try_recv().ok().or_else(|| self.loss())?;
         self.usage = report.usage;
-        self.is_busy &= !matches!(report.event, Event::Saved { .. });
+        self.is_busy &= !matches!(report.event, Event::Saved(_));
         Some(report)
     }
 

@@ -328,11 +328,7 @@ impl Writer {
         self.works(|faults| faults.write = false);
         if let Some(batch) = self.pending.take() {
             let bytes = batch.records.len() as u64;
-            self.report(Event::Saved {
-                #[cfg(test)]
-                newest: batch.newest,
-                took: started.elapsed(),
-            });
+            self.report(Event::Saved(started.elapsed()));
             let new_bytes = bytes.saturating_sub(batch.carried_bytes);
             self.plan.saved(new_bytes);
             let is_judged =

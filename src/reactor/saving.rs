@@ -101,7 +101,7 @@ impl Saving {
                 }
             }
             match report.event {
-                Event::Saved { took, .. } => {
+                Event::Saved(took) => {
                     if let Some(disk) = &mut engine.gauges().disk {
                         disk.write_us.record(took.as_micros() as u64);
                     }
