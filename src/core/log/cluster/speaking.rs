@@ -34,7 +34,9 @@ impl Node {
         {
             return None;
         }
-        let Some(opened) = self.lane.opened else {
+        // One that has read of a later term may have nothing to append, by which it would learn that.
+        let is_current = |opened: &u64| *opened >= self.read_to.term;
+        let Some(opened) = self.lane.opened.filter(is_current) else {
             return Some(self.open(false));
         };
         if self.is_to_roll() {

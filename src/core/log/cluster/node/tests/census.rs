@@ -57,6 +57,24 @@ fn node_is_silent_only_where_it_could_speak() {
 }
 
 #[test]
+fn node_that_has_said_goodbye_answers_in_a_later_term() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.effects();
+    script.node.leave();
+    script.serve();
+    assert_eq!(script.command(), None, "it has nothing more to say");
+    script.begins(200, end, &[OWN, OTHER], false);
+    assert!(matches!(script.command(), Some(Command::Open { .. })));
+    script.opened(200, 0, Openness::GoesOn);
+    let is_answer = |bytes: &Vec<u8>| {
+        let entry = Entry::read(bytes).unwrap();
+        matches!(entry.body, Body::Answer(_))
+    };
+    assert!(script.serve().iter().any(is_answer));
+}
+
+#[test]
 fn term_is_not_before_the_time_by_the_terms_that_are_known() {
     let mut script = Script::new(Settings::default());
     let since = script.now;
