@@ -3,19 +3,9 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, Command, FromArgMatches, Subcommand};
 
 use crate::part::Part;
-
-/// The options of a tool, or the part of it that a process is to play.
-#[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-struct CommandLine<P: Args> {
-    #[command(flatten)]
-    plan: Option<P>,
-    #[command(subcommand)]
-    part: Option<Part>,
-}
 
 /// Runs a tool by its command line: the part that it names, or else the tool itself, which returns
 /// whether all is well. `about` is the head of its `--help`.
@@ -24,15 +14,22 @@ pub fn run<P: Args>(
     about: &'static str,
     tool: impl FnOnce(&P) -> Result<bool, String>,
 ) -> ExitCode {
-    let command = CommandLine::<P>::command().name(name).about(about);
-    let matches = command.get_matches();
-    let line = CommandLine::<P>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let result = match (line.part, line.plan) {
-        (Some(part), _) => part.play().map(|()| true),
-        (None, Some(plan)) => tool(&plan),
-        (None, None) => Err("--help says what can be asked".into()),
-    };
-    end(name, result)
+    let matches = command_line::<P>(name).about(about).get_matches();
+    if matches.subcommand().is_some() {
+        let part = Part::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        return end(name, part.play().map(|()| true));
+    }
+    let plan = P::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    end(name, tool(&plan))
+}
+
+/// The options of a tool, or one of the parts that a process is to play instead.
+fn command_line<P: Args>(name: &'static str) -> Command {
+    Part::augment_subcommands(P::augment_args(Command::new(name)))
+        .subcommand_required(false)
+        .arg_required_else_help(false)
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
 }
 
 /// The exit code of a tool: a failure where it returned `false`, or an error, which is printed.
@@ -50,4 +47,40 @@ pub fn end(name: &str, result: Result<bool, impl Display>) -> ExitCode {
 /// An error as a tool prints it.
 pub fn text(error: impl ToString) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{conductor, nodes, promise, saved};
+
+    /// Whether the options alone are a plan.
+    fn is_plan<P: Args>(arguments: &[&str]) -> bool {
+        let arguments = [&["tool"], arguments].concat();
+        let matches = command_line::<P>("tool").try_get_matches_from(arguments);
+        matches.is_ok_and(|matches| P::from_arg_matches(&matches).is_ok())
+    }
+
+    #[test]
+    fn options_have_defaults_where_nothing_must_be_chosen() {
+        assert!(is_plan::<nodes::Plan>(&[]));
+        assert!(is_plan::<saved::Plan>(&[]));
+        assert!(is_plan::<promise::Plan>(&[]));
+        assert!(!is_plan::<conductor::Plan>(&[]));
+        assert!(is_plan::<conductor::Plan>(&[
+            "park",
+            "-s",
+            "servers/encke.toml"
+        ]));
+    }
+
+    #[test]
+    fn part_needs_no_options() {
+        let matches =
+            command_line::<conductor::Plan>("tool").try_get_matches_from(["tool", "worker"]);
+        assert!(matches!(
+            Part::from_arg_matches(&matches.unwrap()),
+            Ok(Part::Worker)
+        ));
+    }
 }
