@@ -48,6 +48,24 @@ const DELETE_LOG: &str =
 const TRIM_LOG: &str = "EVAL \"for _,k in ipairs(redis.call('keys','*:log')) do \
     redis.call('xtrim',k,'maxlen',10) end return 1\" 0";
 
+/// Appends an entry as an operator does by hand, and puts an older copy in the place of the log.
+const WRITE_LOG: &str = "XADD {encke}:log * field value";
+const COPY_LOG: &str = "COPY {encke}:log {encke}:older REPLACE";
+const PUT_BACK: &str = "COPY {encke}:older {encke}:log REPLACE";
+
+/// How long Redis refuses something, in microseconds.
+const REFUSE_US: u64 = 8_000_000;
+
+/// What Redis is told so that it refuses, and so that it does not any more: a right of all users, and
+/// the format of the log, at which nodes look when they connect.
+const REFUSALS: [(&[&str], &str); 2] = [
+    (&["ACL SETUSER default -xadd"], "ACL SETUSER default +xadd"),
+    (
+        &["HSET {encke}:meta v 9", "CLIENT KILL TYPE normal"],
+        "HSET {encke}:meta v 1",
+    ),
+];
+
 impl Conductor<'_> {
     /// Does the fault once, and records it. Returns when its cause is over.
     pub(super) fn act(&mut self) -> Result<(), String> {
@@ -85,12 +103,19 @@ impl Conductor<'_> {
             Fault::Flush => self.redis.servers[0].tell("FLUSHALL")?,
             Fault::DeleteLog => self.redis.servers[0].tell(DELETE_LOG)?,
             Fault::Trim => self.stop_node(TRIM_STOP_US, Some(TRIM_LOG))?,
+            Fault::WriteLog => self.redis.servers[0].tell(WRITE_LOG)?,
+            Fault::OlderLog => {
+                self.redis.servers[0].tell(COPY_LOG)?;
+                self.pause(SNAPSHOT_AGE_US)?;
+                self.redis.servers[0].tell(PUT_BACK)?;
+            }
             Fault::StopNode => self.stop_node(LONG_STOP_US, None)?,
             Fault::NodeClocks => self.step_node_clocks()?,
             Fault::RedisClock => {
                 let seconds = self.rng.i64(-86_400..=86_400);
                 step_clock(&self.redis_clock, seconds)?;
             }
+            Fault::Refuse => self.refuse()?,
             Fault::KillNodes => self.kill_nodes(false)?,
             Fault::RollBackAll => self.kill_nodes(true)?,
         }
@@ -155,6 +180,19 @@ impl Conductor<'_> {
         self.redis.fail_over()?;
         self.redis.wait_for_master(1 - master)?;
         self.redis.wait_for_replica(master)
+    }
+
+    /// Has Redis refuse what nodes need, for some time.
+    fn refuse(&mut self) -> Result<(), String> {
+        let (refuse, allow) = REFUSALS[self.done.rounds as usize % REFUSALS.len()];
+        let from = now_us();
+        for command in refuse {
+            self.redis.servers[0].tell(command)?;
+        }
+        let paused = self.pause(REFUSE_US);
+        self.redis.servers[0].tell(allow)?;
+        self.note_deaf(from);
+        paused
     }
 
     /// Ends a node, and starts it again when clients have been sent elsewhere.

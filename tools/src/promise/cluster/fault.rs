@@ -41,12 +41,18 @@ pub(super) enum Fault {
     DeleteLog,
     /// The log is trimmed to ten entries while a node is stopped.
     Trim,
+    /// Somebody who is no node appends an entry to the log.
+    WriteLog,
+    /// An older copy of the log is put in its place.
+    OlderLog,
     /// A node is stopped for longer than the log reaches.
     StopNode,
     /// The wall clocks of nodes are stepped by up to a day.
     NodeClocks,
     /// The wall clock of Redis is stepped by up to a day.
     RedisClock,
+    /// Redis refuses what nodes need: a right is missing, or the log has another format.
+    Refuse,
     /// All nodes are killed, and Redis is not.
     KillNodes,
     /// All nodes and Redis are killed, and Redis starts with a snapshot of some seconds before.
@@ -65,58 +71,40 @@ pub(super) enum Topology {
 use Fault::*;
 
 impl Fault {
-    pub(super) const ALL: [Fault; 23] = [
-        None,
-        Kill,
-        KillWithLog,
-        RollBack,
-        Stop,
-        LoseMaster,
-        Promote,
-        KillNode,
-        RollNodes,
-        Upgrade,
-        KillBoth,
-        Cut,
-        Delay,
-        HalfOpen,
-        Slow,
-        Flush,
-        DeleteLog,
-        Trim,
-        StopNode,
-        NodeClocks,
-        RedisClock,
-        KillNodes,
-        RollBackAll,
+    /// All of them, in the order in which they are done, and their names.
+    const NAMED: [(Fault, &str); 26] = [
+        (None, "none"),
+        (Kill, "f1"),
+        (KillWithLog, "f2-aof"),
+        (RollBack, "f2-rdb"),
+        (Stop, "f3"),
+        (LoseMaster, "f4"),
+        (Promote, "f5"),
+        (KillNode, "f7-kill"),
+        (RollNodes, "f7-roll"),
+        (Upgrade, "f7-upgrade"),
+        (KillBoth, "f8"),
+        (Cut, "f9-cut"),
+        (Delay, "f9-delay"),
+        (HalfOpen, "f9-half-open"),
+        (Slow, "f9-slow"),
+        (Flush, "f10-flush"),
+        (DeleteLog, "f10-delete"),
+        (Trim, "f10-trim"),
+        (WriteLog, "f10-write"),
+        (OlderLog, "f10-older"),
+        (StopNode, "f11"),
+        (NodeClocks, "f12-nodes"),
+        (RedisClock, "f12-redis"),
+        (Refuse, "f13"),
+        (KillNodes, "f14-kept"),
+        (RollBackAll, "f14-rolled"),
     ];
 
     pub(super) fn name(self) -> &'static str {
-        match self {
-            None => "none",
-            Kill => "f1",
-            KillWithLog => "f2-aof",
-            RollBack => "f2-rdb",
-            Stop => "f3",
-            LoseMaster => "f4",
-            Promote => "f5",
-            KillNode => "f7-kill",
-            RollNodes => "f7-roll",
-            Upgrade => "f7-upgrade",
-            KillBoth => "f8",
-            Cut => "f9-cut",
-            Delay => "f9-delay",
-            HalfOpen => "f9-half-open",
-            Slow => "f9-slow",
-            Flush => "f10-flush",
-            DeleteLog => "f10-delete",
-            Trim => "f10-trim",
-            StopNode => "f11",
-            NodeClocks => "f12-nodes",
-            RedisClock => "f12-redis",
-            KillNodes => "f14-kept",
-            RollBackAll => "f14-rolled",
-        }
+        let mut named = Fault::NAMED.iter();
+        let found = named.find(|(fault, _)| *fault == self);
+        found.map_or("", |(_, name)| name)
     }
 
     /// The faults that a name means: one, all of a number, or all.
@@ -125,17 +113,15 @@ impl Fault {
     ///
     /// There is none of this name.
     pub(super) fn named(name: &str) -> Result<Vec<Fault>, String> {
-        let is_meant = |fault: &Fault| {
-            let rest = fault.name().strip_prefix(name);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        let is_meant = |(_, full): &(Fault, &str)| {
+            let rest = full.strip_prefix(name);
+            name == "all" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
-        let found: Vec<Fault> = match name {
-            "all" => Fault::ALL.to_vec(),
-            _ => Fault::ALL.into_iter().filter(is_meant).collect(),
-        };
+        let found = Fault::NAMED.into_iter().filter(is_meant);
+        let found: Vec<Fault> = found.map(|(fault, _)| fault).collect();
         match found.is_empty() {
             true => {
-                let names = Fault::ALL.map(Fault::name).join(", ");
+                let names = Fault::NAMED.map(|(_, name)| name).join(", ");
                 Err(format!("there is no fault {name}; there are {names}"))
             }
             false => Ok(found),
@@ -192,25 +178,26 @@ mod tests {
 
     #[test]
     fn names_are_distinct_and_found() {
-        for (place, fault) in Fault::ALL.into_iter().enumerate() {
-            let name = fault.name();
-            let others = &Fault::ALL[..place];
-            assert!(others.iter().all(|other| other.name() != name), "{name}");
+        for (place, (fault, name)) in Fault::NAMED.into_iter().enumerate() {
+            let others = &Fault::NAMED[..place];
+            let is_other = |other: &(Fault, &str)| other.0 != fault && other.1 != name;
+            assert!(others.iter().all(is_other), "{name}");
+            assert_eq!(fault.name(), name);
             assert_eq!(Fault::named(name).unwrap(), [fault], "{name}");
         }
         assert_eq!(Fault::named("f1").unwrap(), [Kill], "not f10");
         assert_eq!(Fault::named("f2").unwrap(), [KillWithLog, RollBack]);
         assert_eq!(Fault::named("f9").unwrap().len(), 4);
-        assert_eq!(Fault::named("all").unwrap(), Fault::ALL);
+        assert_eq!(Fault::named("all").unwrap().len(), Fault::NAMED.len());
         assert!(Fault::named("f").is_err());
         assert!(Fault::named("").is_err());
     }
 
     #[test]
     fn faults_by_which_nothing_is_lost_are_those_of_the_design() {
-        let lossless = Fault::ALL.into_iter().filter(|fault| !fault.may_lose());
-        let names: Vec<&str> = lossless.map(Fault::name).collect();
-        for number in ["f1", "f2", "f3", "f4", "f5", "f7", "f9", "f12"] {
+        let lossless = Fault::NAMED.iter().filter(|(fault, _)| !fault.may_lose());
+        let names: Vec<&str> = lossless.map(|(_, name)| *name).collect();
+        for number in ["f1", "f2", "f3", "f4", "f5", "f7", "f9", "f12", "f13"] {
             for fault in Fault::named(number).unwrap() {
                 assert!(names.contains(&fault.name()), "{}", fault.name());
             }
