@@ -82,6 +82,7 @@ impl Clustered {
                         last,
                         how,
                         salt: Some(Salt(salt.0, salt.1)),
+                        time_ms: TERM,
                     })
                 }
                 Command::Append { bytes, .. } | Command::Once { bytes, .. } => {

@@ -112,6 +112,8 @@ fn probes(Keys { log, meta, once }: &Keys, has_replicas: bool) -> Vec<Cmd> {
         &["XADD", log, "NOMKSTREAM", "0-0", "b", ""][..],
         &["XREAD", "COUNT", "1", "STREAMS", log, "$"],
         &["XINFO", "STREAM", log],
+        // Before the first entry there is nothing.
+        &["XTRIM", log, "MINID", "0-0"],
         &["EXISTS", log],
         &["HMGET", meta, "term"],
         // A field without its value.

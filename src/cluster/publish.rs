@@ -20,12 +20,22 @@ use super::lane::{End, Event, Job, Line, Service};
 use super::wire::{self, Form, Keys, Scripts};
 use encke_core::log::cluster::Reply;
 use encke_core::log::cluster::command::{ONCE, OPEN};
+use encke_core::message::EntryId;
 
 /// Bytes after which no further command joins those that are sent together.
 const PIPELINE_BYTES: usize = 1 << 20;
 
 /// The time for which `WAIT` waits for replicas before it answers how many have confirmed.
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A command that was sent.
+struct Sent {
+    form: Form,
+    is_publish: bool,
+    keep_from: Option<EntryId>,
+    /// Its place in what was packed.
+    at: usize,
+}
 
 /// The service of the publish lane.
 pub(super) struct Publish {
@@ -70,10 +80,10 @@ impl Service for Publish {
 
     fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End> {
         let mut packed = Vec::new();
-        let mut forms = Vec::new();
+        let mut sent = Vec::new();
         loop {
-            self.gather(line, &mut packed, &mut forms)?;
-            let has_publishes = forms.iter().any(|(_, is_publish)| *is_publish);
+            self.gather(line, &mut packed, &mut sent)?;
+            let has_publishes = sent.iter().any(|one| one.is_publish);
             let asks_replicas = self.replicas > 0 && (has_publishes || !self.held.is_empty());
             if asks_replicas {
                 let mut wait = cmd("WAIT").take();
@@ -82,38 +92,78 @@ impl Service for Publish {
                 wait.write_packed_command(&mut packed);
             }
             connection.send(&packed)?;
-            let mut replies = Vec::new();
-            for &(form, is_publish) in &forms {
-                let reply = wire::reply(form, connection.receive()?)?;
-                match asks_replicas && is_publish {
-                    true => self.held.push((is_publish, reply)),
-                    false => replies.push((is_publish, reply)),
-                }
-            }
-            let is_read_back = !asks_replicas && has_publishes;
-            match is_read_back {
-                // The reactor is woken by the entry, which the follow lane has about now.
-                true => line.hint(Event::Answered(replies))?,
-                false if replies.is_empty() => {}
-                false => line.tell(Event::Answered(replies))?,
-            }
-            if asks_replicas && self.has_replicas(connection)? {
-                line.tell(Event::Answered(std::mem::take(&mut self.held)))?;
+            let refused = self.take_replies(line, connection, &sent, asks_replicas, true)?;
+            // Without the entries that need not be kept there may be memory for those.
+            if let Some(again) = refused.and_then(|place| sent.get(place..))
+                && let Some(first) = again.first()
+            {
+                self.trim(connection, again)?;
+                connection.send(&packed[first.at..])?;
+                self.take_replies(line, connection, again, asks_replicas, false)?;
             }
         }
     }
 }
 
 impl Publish {
+    /// Takes the replies to commands, and gives them back. If some are to be sent again, because the
+    /// server has no memory for them and for none that follow, returns the place of the first.
+    fn take_replies(
+        &mut self,
+        line: &Line,
+        connection: &mut Connection,
+        sent: &[Sent],
+        asks_replicas: bool,
+        may_repeat: bool,
+    ) -> Result<Option<usize>, End> {
+        let mut answers = Vec::with_capacity(sent.len());
+        for one in sent {
+            answers.push(wire::reply(one.form, connection.receive()?)?);
+        }
+        let refused = first_refused(&answers).filter(|_| may_repeat);
+        answers.truncate(refused.unwrap_or(answers.len()));
+        let mut replies = Vec::new();
+        for (reply, one) in answers.into_iter().zip(sent) {
+            match asks_replicas && one.is_publish {
+                true => self.held.push((one.is_publish, reply)),
+                false => replies.push((one.is_publish, reply)),
+            }
+        }
+        let is_read_back = !asks_replicas && sent.iter().any(|one| one.is_publish);
+        match is_read_back {
+            _ if replies.is_empty() => {}
+            // The reactor is woken by the entry, which the follow lane has about now.
+            true => line.hint(Event::Answered(replies))?,
+            false => line.tell(Event::Answered(replies))?,
+        }
+        if asks_replicas && self.has_replicas(connection)? && !self.held.is_empty() {
+            line.tell(Event::Answered(std::mem::take(&mut self.held)))?;
+        }
+        Ok(refused)
+    }
+
+    /// Has the server remove the entries that need not be kept any more. It does so with every entry
+    /// that is appended, but only by blocks, and not while it has no memory for one.
+    fn trim(&self, connection: &mut Connection, sent: &[Sent]) -> Result<(), Fault> {
+        let Some(keep_from) = sent.iter().filter_map(|one| one.keep_from).max() else {
+            return Ok(());
+        };
+        let mut trim = cmd("XTRIM").take();
+        trim.arg(&self.keys.log).arg("MINID");
+        // If it refuses, the commands are refused again, and that is told.
+        let _ = connection.ask(trim.arg(keep_from.to_string()))?;
+        Ok(())
+    }
+
     /// Packs the commands that wait. If no reply is held back, there is at least one.
     fn gather(
         &mut self,
         line: &Line,
         packed: &mut Vec<u8>,
-        forms: &mut Vec<(Form, bool)>,
+        sent: &mut Vec<Sent>,
     ) -> Result<(), End> {
         packed.clear();
-        forms.clear();
+        sent.clear();
         // Gives memory back after an unusually large entry.
         packed.shrink_to(PIPELINE_BYTES);
         let mut next = match self.held.is_empty() {
@@ -123,8 +173,14 @@ impl Publish {
         while let Some(job) = next {
             match (job, &self.scripts) {
                 (Job::Send(command), Some(scripts)) => {
-                    let form = wire::pack(&command, &self.keys, scripts, packed);
-                    forms.push((form, command.is_publish()));
+                    let at = packed.len();
+                    let form = wire::pack(&command, &self.keys, scripts, self.replicas > 0, packed);
+                    sent.push(Sent {
+                        form,
+                        is_publish: command.is_publish(),
+                        keep_from: command.keep_from(),
+                        at,
+                    });
                 }
                 (Job::Follow(_) | Job::Look, _) | (_, None) => {
                     debug_assert!(false, "no job of this lane")
@@ -146,6 +202,15 @@ impl Publish {
             Err(error) => Err(Fault::Refused(words(&error))),
         }
     }
+}
+
+/// The place of the first reply from which on the server had no memory for anything. What is sent
+/// again from there keeps its order.
+fn first_refused(replies: &[Reply]) -> Option<usize> {
+    let is_full = |reply: &Reply| *reply == Reply::Full;
+    let appended = replies.iter().rposition(|reply| !is_full(reply));
+    let first = appended.map_or(0, |place| place + 1);
+    (first < replies.len()).then_some(first)
 }
 
 /// Loads a script into the server, and returns its name there.

@@ -43,11 +43,13 @@ pub(super) enum Form {
     Once,
 }
 
-/// Appends a command to `packed`, and returns the form of its answer.
+/// Appends a command to `packed`, and returns the form of its answer. `waits` says that the server is
+/// asked for replicas afterwards.
 pub(super) fn pack(
     command: &Command,
     keys: &Keys,
     scripts: &Scripts,
+    waits: bool,
     packed: &mut Vec<u8>,
 ) -> Form {
     let (form, command) = match command {
@@ -81,13 +83,15 @@ pub(super) fn pack(
             key,
             age_ms,
             replaces,
+            known,
             bytes,
         } => {
-            let replaces = replaces.map(|id| id.to_string()).unwrap_or_default();
+            let id = |id: &Option<EntryId>| id.map(|id| id.to_string()).unwrap_or_default();
             let name = format!("{}{}", keys.once, key.to_hex());
             let mut once = call(&scripts.once, &keys.log, &name);
             once.arg(term).arg(keep_from.to_string()).arg(age_ms);
-            once.arg(replaces).arg(bytes);
+            once.arg(id(replaces)).arg(bytes).arg(id(known));
+            once.arg(u8::from(waits));
             (Form::Once, once)
         }
     };
@@ -157,15 +161,15 @@ fn text(value: &Value) -> Option<&str> {
 
 fn once(parts: &[Value]) -> Option<Reply> {
     match parts {
-        [id, Value::Int(how)] => Reply::once(text(id)?, *how),
+        [id, Value::Int(how), last] => Reply::once(text(id)?, *how, text(last)?),
         _ => None,
     }
 }
 
 fn opened(parts: &[Value]) -> Option<Reply> {
     match parts {
-        [term, last, Value::Int(how), salt] => {
-            Reply::opened(text(term)?, text(last)?, *how, text(salt)?)
+        [term, last, Value::Int(how), salt, time] => {
+            Reply::opened(text(term)?, text(last)?, *how, text(salt)?, text(time)?)
         }
         _ => None,
     }

@@ -194,16 +194,11 @@ impl Sharing {
             && !self.is_halt_logged
         {
             self.is_halt_logged = true;
-            match halt {
-                Halt::Unreadable { id } => log::error!(
-                    "engine: this version cannot read entry {id}, which it must not skip: run a \
-                     newer encke; this node serves what it has, and is not ready"
-                ),
-                Halt::Refused(words) => log::error!(
-                    "engine: it refuses to open the log: {words}; this node serves what it has, \
-                     and is not ready"
-                ),
-            }
+            let Halt::Unreadable { id } = halt;
+            log::error!(
+                "engine: this version cannot read entry {id}, which it must not skip: run a newer \
+                 encke; this node serves what it has, and is not ready"
+            );
         }
     }
 

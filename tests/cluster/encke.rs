@@ -129,11 +129,23 @@ impl Encke {
 
     /// Sends a request, and returns the status and the body of the answer.
     pub(crate) fn ask(&mut self, method: &str, target: &str, body: &str) -> (u16, String) {
+        self.ask_with(method, target, "", body)
+    }
+
+    /// The same, with further fields of the head, each with the end of its line.
+    pub(crate) fn ask_with(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &str,
+        body: &str,
+    ) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address()).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         let len = body.len();
         let head = format!("{method} {target} HTTP/1.1\r\nHost: encke\r\nConnection: close");
-        write!(stream, "{head}\r\nContent-Length: {len}\r\n\r\n{body}").expect("it reads");
+        let head = format!("{head}\r\n{fields}Content-Length: {len}");
+        write!(stream, "{head}\r\n\r\n{body}").expect("it reads");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");

@@ -3,6 +3,7 @@
 
 mod audience;
 mod encke;
+mod misuse;
 mod nodes;
 mod producers;
 mod redis;

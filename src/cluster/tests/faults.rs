@@ -3,6 +3,9 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 
+use super::scripts::{earlier, once};
+use rustix::process::Signal;
+
 use super::*;
 use crate::cluster::{Fault, probe};
 
@@ -51,11 +54,11 @@ fn missing_rights_are_named() {
     config.password = Some("sesame".into());
     let text = refusal(&config);
     assert!(
-        text.contains("ACL SETUSER NAME +xadd +hset +set ~{encke}:* (NOPERM"),
+        text.contains("ACL SETUSER NAME +xadd +xtrim +hset +set ~{encke}:* (NOPERM"),
         "{text}"
     );
     // Once they are there, nothing more is missing, and nothing was changed by trying.
-    set(&["encke", "+xadd", "+hset", "+set"]).expect("OK");
+    set(&["encke", "+xadd", "+xtrim", "+hset", "+set"]).expect("OK");
     assert_eq!(probe(&config), Ok(vec![]));
     assert_eq!(server.ask(&["DBSIZE"]), Ok(::redis::Value::Int(0)));
     let mut lanes = Lanes::connected(&config);
@@ -205,6 +208,94 @@ fn replies_wait_for_replicas() {
     replicate(&server, &replica);
     let replies = lanes.replies(3);
     assert_eq!(replies[2], Reply::Appended(EntryId::new(term, 3)));
+}
+
+#[test]
+fn id_that_a_key_has_waits_for_replicas_too() {
+    if !redis::is_installed() {
+        return;
+    }
+    let [server, replica] = [(); 2].map(|()| RedisServer::start(&[]));
+    replicate(&server, &replica);
+    let mut lanes = Lanes::connected(&config(&server));
+    let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
+    let until_there = |id: &str| {
+        let begun = Instant::now();
+        let range = ["XRANGE", "{encke}:log", id, id];
+        while !matches!(replica.ask(&range), Ok(::redis::Value::Array(all)) if all.len() == 1) {
+            assert!(begun.elapsed() < DEADLINE, "it is replicated");
+            std::thread::yield_now();
+        }
+    };
+    until_there(&EntryId::new(term, 0).to_string());
+    replica.signal(Signal::STOP);
+    // One that waits for no replica appends an entry, which the replica does not have.
+    let id = EntryId::new(term, 1);
+    assert_eq!(lanes.reply_to(once(term, 1, None)), Reply::Appended(id));
+    let mut config = config(&server);
+    config.wait = 1;
+    let mut waiting = Lanes::connected(&config);
+    waiting.open(OpenMode::Look, id);
+    let key = format!("{{encke}}:once:{}", "01".repeat(16));
+    let ttl = || match server.ask(&["PTTL", &key]) {
+        Ok(::redis::Value::Int(ms)) => ms,
+        other => panic!("{other:?}"),
+    };
+    let before = ttl();
+    waiting.send(once(term, 1, None));
+    // The reply to what it says of itself comes, and that to the publish does not.
+    let mut beat = append(term, "beat");
+    if let Command::Append { is_publish, .. } = &mut beat {
+        *is_publish = false;
+    }
+    assert_eq!(waiting.reply_to(beat), Reply::Appended(id.next()));
+    assert!(waiting.redis.next_event(Lane::Publish).is_none());
+    replica.signal(Signal::CONT);
+    assert_eq!(waiting.replies(1), [earlier(id, id)]);
+    until_there(&id.to_string());
+    assert!((1..=before).contains(&ttl()), "it expires when it did");
+}
+
+#[test]
+fn full_server_is_trimmed_and_asked_again() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let mut lanes = Lanes::connected(&config(&server));
+    let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
+    let used = || {
+        let Ok(::redis::Value::BulkString(info)) = server.ask(&["INFO", "memory"]) else {
+            panic!("it answers");
+        };
+        let info = String::from_utf8(info).expect("a text");
+        let used = info
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        used.expect("a line").parse::<u64>().expect("a number")
+    };
+    let before = used();
+    for _ in 0..40 {
+        lanes.reply_to(append(term, vec![b'x'; 100_000]));
+    }
+    let most = (before + 2_000_000).to_string();
+    server
+        .ask(&["CONFIG", "SET", "maxmemory", &most])
+        .expect("OK");
+    // Nothing may be removed.
+    assert_eq!(lanes.reply_to(append(term, "a")), Reply::Full);
+    let mut commands = [append(term, "b"), append(term, "c"), once(term, 1, None)];
+    for command in &mut commands {
+        match command {
+            Command::Append { keep_from, .. } | Command::Once { keep_from, .. } => {
+                *keep_from = EntryId::new(term, 38);
+            }
+            Command::Open { .. } => {}
+        }
+    }
+    commands.into_iter().for_each(|command| lanes.send(command));
+    let appended = [41, 42, 43].map(|number| Reply::Appended(EntryId::new(term, number)));
+    assert_eq!(lanes.replies(3), appended);
 }
 
 /// Makes `replica` one of `server`. Replication is by TCP, so the server gets a port.

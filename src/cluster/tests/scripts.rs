@@ -4,15 +4,20 @@ use encke_core::log::cluster::{KeyHash, Openness};
 
 use super::*;
 
-fn once(term: u64, key: u8, replaces: Option<EntryId>) -> Command {
+pub(super) fn once(term: u64, key: u8, replaces: Option<EntryId>) -> Command {
     Command::Once {
         term,
         keep_from: EntryId::ZERO,
         key: KeyHash([key; 16]),
         age_ms: 60_000,
         replaces,
+        known: None,
         bytes: b"once".to_vec(),
     }
+}
+
+pub(super) fn earlier(id: EntryId, last: EntryId) -> Reply {
+    Reply::Earlier { id, last }
 }
 
 #[test]
@@ -77,14 +82,60 @@ fn key_has_one_entry_unless_that_is_lost() {
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     let [first, second, third] = [1, 2, 3].map(|number| EntryId::new(term, number));
     assert_eq!(lanes.reply_to(once(term, 1, None)), Reply::Appended(first));
-    assert_eq!(lanes.reply_to(once(term, 1, None)), Reply::Earlier(first));
+    assert_eq!(lanes.reply_to(once(term, 1, None)), earlier(first, first));
     assert_eq!(lanes.reply_to(once(term, 2, None)), Reply::Appended(second));
     let replaced = lanes.reply_to(once(term, 1, Some(first)));
     assert_eq!(replaced, Reply::Appended(third));
     assert_eq!(
         lanes.reply_to(once(term, 1, Some(first))),
-        Reply::Earlier(third)
+        earlier(third, third)
     );
+    // A key that this node knows, and the server does not, is learnt and not appended.
+    let mut again = once(term, 3, None);
+    if let Command::Once { known, .. } = &mut again {
+        *known = Some(second);
+    }
+    for command in [again, once(term, 3, None)] {
+        assert_eq!(lanes.reply_to(command), earlier(second, third));
+    }
+}
+
+#[test]
+fn older_log_of_a_server_that_runs_on_is_emptied_for_a_new_term() {
+    if !redis::is_installed() {
+        return;
+    }
+    let server = RedisServer::start(&[]);
+    let mut lanes = Lanes::connected(&config(&server));
+    for mode in [OpenMode::Look, OpenMode::Fence, OpenMode::Doubt] {
+        let term = lanes.open(OpenMode::Fence, EntryId::new(1 << 41, 0)).term;
+        let copy = ["COPY", "{encke}:log", "{encke}:old", "REPLACE"];
+        server.ask(&copy).expect("OK");
+        for _ in 0..3 {
+            lanes.reply_to(append(term, "read"));
+        }
+        let back = ["COPY", "{encke}:old", "{encke}:log", "REPLACE"];
+        server.ask(&back).expect("OK");
+        let misplaced = EntryId::new(term, 1);
+        assert_eq!(
+            lanes.reply_to(append(term, "other")),
+            Reply::Appended(misplaced)
+        );
+        // One that has read no more than the log has finds nothing.
+        let how = lanes.open(OpenMode::Look, misplaced).how;
+        assert_eq!(how, Openness::GoesOn);
+        let opened = lanes.open(mode, EntryId::new(term, 3));
+        assert_eq!((opened.last, opened.how), (misplaced, Openness::New));
+        let Ok(::redis::Value::Array(entries)) = server.ask(&["XRANGE", "{encke}:log", "-", "+"])
+        else {
+            panic!("it answers");
+        };
+        let text = format!("{entries:?}");
+        assert!(
+            entries.len() == 1 && text.contains("0-0 ") && text.contains(" rolled"),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -45,8 +45,6 @@ pub struct Clustered {
     /// Tickets up to here are done.
     done: Mark,
     now: Time,
-    /// The wall clock, in milliseconds since 1970.
-    unix_ms: u64,
     patience_ms: u64,
     /// The place up to which the node had read when it was ready first.
     warms_at: Option<EntryId>,
@@ -151,7 +149,6 @@ impl Clustered {
             applied: Seq::ZERO,
             done: Mark::default(),
             now: Time::default(),
-            unix_ms: 0,
             warms_at: None,
             is_warm: false,
             given: VecDeque::new(),
@@ -179,7 +176,6 @@ impl Clustered {
     /// Sets the time, since the start and since 1970, in milliseconds.
     pub fn tick(&mut self, now: Time, unix_ms: u64) {
         self.now = now;
-        self.unix_ms = unix_ms;
         self.node.tick(now, unix_ms);
     }
 
@@ -191,6 +187,13 @@ impl Clustered {
     /// For how long a publisher is held while the log does not answer, in milliseconds.
     pub fn patience_ms(&self) -> u64 {
         self.patience_ms
+    }
+
+    /// Sets for how long a publisher is held, and after how long without its own beat the node is
+    /// not ready, in milliseconds.
+    pub fn set_times(&mut self, patience_ms: u64, ready_ms: u64) {
+        self.patience_ms = patience_ms;
+        self.node.set_times(patience_ms, ready_ms);
     }
 
     pub(super) fn epoch(&self) -> Epoch {
@@ -290,7 +293,7 @@ impl Clustered {
             let channel = hub.find(&draft.channel).map(|index| hub.channel(index));
             let is_newest = channel.is_some_and(|channel| channel.newest_item() == first.id.seq);
             if draft.kind != DraftKind::Last || !is_newest {
-                return Ok(Placed::Now(first));
+                return self.place_again(hub, draft, first);
             }
             // The node that published it may have stopped between the message and the end.
             let end = Draft::end(draft.channel.clone());
@@ -306,6 +309,25 @@ impl Clustered {
         Ok(Placed::Later {
             ticket,
             message: None,
+        })
+    }
+
+    /// The result of a message that was published before. If replicas are awaited and are not known
+    /// to have it, the log is asked for them.
+    fn place_again(
+        &mut self,
+        hub: &mut Hub,
+        draft: &Draft<'_>,
+        first: Published,
+    ) -> Result<Placed, Refusal> {
+        let entry = hub.terms().and_then(|terms| terms.entry(first.id.seq));
+        let Some(entry) = entry.filter(|&entry| !self.node.is_confirmed(entry)) else {
+            return Ok(Placed::Now(first));
+        };
+        let handed = self.node.publish_again(draft, entry);
+        Ok(Placed::Later {
+            ticket: self.note_given(handed)?,
+            message: Some(first),
         })
     }
 
@@ -470,7 +492,7 @@ impl Clustered {
         match effect {
             Effect::Salt(salt) => hub.set_salt((salt.0, salt.1)),
             Effect::Term { term, closed } => self.add_term(hub, term, closed),
-            Effect::Apply { id, at_ms, drafts } => self.apply(hub, id, at_ms, drafts),
+            Effect::Apply { id, age_ms, drafts } => self.apply(hub, id, age_ms, drafts),
             Effect::Delete { channel, id } => {
                 if let Some(seq) = self.later(hub, id, 0) {
                     hub.delete(&channel, seq);
@@ -547,11 +569,10 @@ impl Clustered {
         is_later.then_some(seq)
     }
 
-    fn apply(&mut self, hub: &Hub, id: EntryId, at_ms: u64, drafts: Drafts) {
+    fn apply(&mut self, hub: &Hub, id: EntryId, age_ms: u64, drafts: Drafts) {
         let Some(next) = self.later(hub, id, 0) else {
             return;
         };
-        let age_ms = self.unix_ms.saturating_sub(at_ms);
         self.applying = Some(Applying {
             at: Time(self.now.0.saturating_sub(age_ms)),
             next,

@@ -66,6 +66,7 @@ fn grant(node: &mut Node, id: EntryId) {
                 last: id,
                 how: Openness::GoesOn,
                 salt: Some(Salt(4, 5)),
+                time_ms: id.term,
             }),
             Command::Append { .. } | Command::Once { .. } => Reply::Appended(id.next()),
         });

@@ -50,6 +50,7 @@ impl Redis {
                     last,
                     how,
                     salt: self.salt,
+                    time_ms: TERM,
                 })
             }
             Command::Append { term, bytes, .. } => self.append(term, bytes),
@@ -59,7 +60,10 @@ impl Redis {
                 bytes,
                 ..
             } => match self.once.get(&key) {
-                Some(&first) => Reply::Earlier(first),
+                Some(&id) => Reply::Earlier {
+                    id,
+                    last: self.last(),
+                },
                 None => {
                     let reply = self.append(term, bytes);
                     if let Reply::Appended(id) = reply {

@@ -46,6 +46,8 @@ pub(super) struct Census {
     pub(super) opened_after: EntryId,
     /// The server has lost nothing.
     is_same: bool,
+    /// The server had an older log in place of the one that was read.
+    pub(super) is_rolled: bool,
     opener: u64,
     members: BTreeSet<u64>,
     answers: BTreeMap<u64, Answer>,
@@ -64,6 +66,7 @@ pub(super) struct Beginning<'e> {
     pub(super) term: u64,
     pub(super) opened_after: EntryId,
     pub(super) is_same: bool,
+    pub(super) is_rolled: bool,
     pub(super) opener: u64,
     pub(super) members: &'e [u64],
     pub(super) max_retold_bytes: usize,
@@ -75,6 +78,7 @@ impl Census {
             term,
             opened_after,
             is_same,
+            is_rolled,
             opener,
             members,
             max_retold_bytes,
@@ -83,6 +87,7 @@ impl Census {
             term,
             opened_after,
             is_same,
+            is_rolled,
             opener,
             members: members.iter().copied().collect(),
             answers: BTreeMap::new(),

@@ -17,9 +17,6 @@ use crate::message::{ChannelName, EntryId, IdempotencyKey};
 /// How many buckets of channel names there are.
 pub const BUCKETS: usize = 4_096;
 
-/// The code of the error with which [`OPEN`] refuses a log of another format.
-pub const FORMAT_ERROR: &str = "ENCKEFORMAT";
-
 /// The script of [`Command::Open`].
 ///
 /// A term is the time in milliseconds at which it was opened. Where the clock of the server is behind the terms
@@ -30,16 +27,22 @@ pub const FORMAT_ERROR: &str = "ENCKEFORMAT";
 /// [`Command::Open::knows`] in decimal, the salt in hexadecimal, the bytes of the entry,
 /// [`Command::Open::not_before`].
 ///
-/// It returns an array of four: the term in decimal (`0` if there is none), the last id of the log
+/// It returns an array of five: the term in decimal (`0` if there is none), the last id of the log
 /// from before the call (`0-0` if there is none), the integer 0 (the log goes on), 1 (a term was
-/// opened) or 2 (a term is to be opened, which [`OpenMode::Peek`] does not do), and the salt in
-/// hexadecimal (empty if there is none). [`Reply::opened`] reads it.
+/// opened) or 2 (a term is to be opened, which [`OpenMode::Peek`] does not do), the salt in
+/// hexadecimal (empty if there is none), and the time of the server in milliseconds since 1970, in
+/// decimal. [`Reply::opened`] reads it.
+///
+/// If the server runs on and its log has less than the node has read, an older log was put in its
+/// place. What was appended to that since has ids that other entries have in the history: it is
+/// removed with all the rest, and the nodes tell what they have.
 pub const OPEN: &str = r"
 local info = redis.call('INFO', 'server')
 local run = string.match(info, 'run_id:(%x+)') or ''
 local meta = redis.call('HMGET', KEYS[2], 'term', 'run', 'salt', 'v')
 if meta[4] and meta[4] ~= '1' then
-  return redis.error_reply('ENCKEFORMAT the log has format ' .. meta[4] .. ', this node has 1')
+  return redis.error_reply('ENCKEFORMAT the log has format ' .. meta[4] .. ', and this version of '
+    .. 'encke has 1: use the other version, or another --engine-namespace')
 end
 local last = '0-0'
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -54,36 +57,63 @@ local term, known, number = tonumber(meta[1] or '0'), tonumber(ARGV[2]), tonumbe
 local is_changed = term == 0 or last_term ~= term or meta[2] ~= run or term < known
   or (term == known and last_number < number)
 local salt = meta[3] or ''
-if not is_changed and (ARGV[1] ~= 'fence' or term > known) then
-  return { meta[1], last, 0, salt }
-end
-if ARGV[1] == 'peek' then return { meta[1] or '0', last, 2, salt } end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now_text = string.format('%d', now)
+local is_doubt = ARGV[1] == 'doubt'
+if not is_changed and ((ARGV[1] ~= 'fence' and not is_doubt) or term > known) then
+  return { meta[1], last, 0, salt, now_text }
+end
+if ARGV[1] == 'peek' then return { meta[1] or '0', last, 2, salt, now_text } end
+local is_rolled = is_doubt or (meta[2] == run and last_term == term and term == known
+  and last_number < number)
 local opened = string.format('%d', math.max(now, term + 1, last_term + 1, known + 1,
   tonumber(ARGV[6])))
 if salt == '' then salt = ARGV[4] end
-local same = is_changed and '' or ' same'
-redis.call('XADD', KEYS[1], opened .. '-*', 'b', ARGV[5] .. last .. ' ' .. run .. same)
+local from, how = last, is_changed and '' or ' same'
+if is_rolled then
+  from, how = '0-0', ' rolled'
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
+end
+redis.call('XADD', KEYS[1], opened .. '-*', 'b', ARGV[5] .. from .. ' ' .. run .. how)
 redis.call('HSET', KEYS[2], 'term', opened, 'run', run, 'salt', salt, 'v', '1')
-return { opened, last, 1, salt }
+return { opened, last, 1, salt, now_text }
 ";
 
 /// The script of [`Command::Once`].
 ///
 /// `KEYS` log, the key of the message. `ARGV` the term in decimal, [`Command::Once::keep_from`],
-/// the age in milliseconds, [`Command::Once::replaces`] or nothing, the bytes of the entry.
+/// the age in milliseconds, [`Command::Once::replaces`] or nothing, the bytes of the entry,
+/// [`Command::Once::known`] or nothing, 1 if the server is asked for replicas afterwards.
 ///
-/// It returns an array of two: an id, and the integer 0 (appended with this id), 1 (the key has
-/// the entry of this id) or 2 (there is no log; the id is empty).
+/// It returns an array of three: an id, the integer 0 (appended with this id), 1 (the key has
+/// the entry of this id) or 2 (there is no log; the id is empty), and, if it is 1, the last id of
+/// the log. [`Reply::once`] reads it.
+///
+/// A server that waits for replicas waits for what the connection has written: the id that a key
+/// has is written again, so that they have what was before that too.
 pub const ONCE: &str = r"
 local first = redis.call('GET', KEYS[2])
-if first and first ~= ARGV[4] then return { first, 1 } end
+local is_kept = first and first ~= ARGV[4]
+if not is_kept and ARGV[6] ~= '' then first = ARGV[6] end
+if is_kept or ARGV[6] ~= '' then
+  if redis.call('EXISTS', KEYS[1]) == 0 then return { '', 2, '' } end
+  if not is_kept then
+    redis.call('SET', KEYS[2], first, 'PX', ARGV[3])
+  elseif ARGV[7] == '1' then
+    redis.call('SET', KEYS[2], first, 'KEEPTTL')
+  end
+  local x, last = redis.call('XINFO', 'STREAM', KEYS[1]), '0-0'
+  for i = 1, #x, 2 do
+    if x[i] == 'last-generated-id' then last = x[i + 1] end
+  end
+  return { first, 1, last }
+end
 local id = redis.call('XADD', KEYS[1], 'NOMKSTREAM', 'MINID', '~', ARGV[2],
   ARGV[1] .. '-*', 'b', ARGV[5])
-if not id then return { '', 2 } end
+if not id then return { '', 2, '' } end
 redis.call('SET', KEYS[2], id, 'PX', ARGV[3])
-return { id, 0 }
+return { id, 0, '' }
 ";
 
 /// A connection to the server that keeps the log.
@@ -105,6 +135,8 @@ pub enum OpenMode {
     /// In these cases, and if the term is the one that the node knows: after it, no command of that
     /// term can have an effect any more.
     Fence,
+    /// As for a fence. The log of the server is an older one than this node has read: it is emptied.
+    Doubt,
 }
 
 impl OpenMode {
@@ -114,6 +146,7 @@ impl OpenMode {
             OpenMode::Peek => "peek",
             OpenMode::Look => "look",
             OpenMode::Fence => "fence",
+            OpenMode::Doubt => "doubt",
         }
     }
 }
@@ -161,12 +194,25 @@ pub enum Command {
         age_ms: u64,
         /// The entry of the key that is known to be lost, and does not count.
         replaces: Option<EntryId>,
+        /// The entry that the key has, which this node has applied: nothing is appended, and the
+        /// server learns it if it has forgotten.
+        known: Option<EntryId>,
         /// The entry.
         bytes: Vec<u8>,
     },
 }
 
 impl Command {
+    /// The first entry that is to be kept; `None` where none may be removed.
+    pub fn keep_from(&self) -> Option<EntryId> {
+        match self {
+            Command::Open { .. } => None,
+            Command::Append { keep_from, .. } | Command::Once { keep_from, .. } => {
+                Some(*keep_from).filter(|&id| id != EntryId::ZERO)
+            }
+        }
+    }
+
     /// Whether a publisher waits for the entry.
     pub fn is_publish(&self) -> bool {
         match self {
@@ -238,8 +284,13 @@ pub enum Reply {
     Opened(Opened),
     /// The entry was appended with this id.
     Appended(EntryId),
-    /// The key of [`Command::Once`] has the entry of this id.
-    Earlier(EntryId),
+    /// The key of [`Command::Once`] has an entry.
+    Earlier {
+        /// Its id.
+        id: EntryId,
+        /// The last id of the log.
+        last: EntryId,
+    },
     /// The term is not the newest any more: "equal or smaller than the target stream top item".
     Stale,
     /// There is no log.
@@ -261,6 +312,8 @@ pub struct Opened {
     pub how: Openness,
     /// The salt; `None` if the log has none yet.
     pub salt: Option<Salt>,
+    /// The time of the server, in milliseconds since 1970.
+    pub time_ms: u64,
 }
 
 /// The result of [`Command::Open`].
@@ -276,7 +329,7 @@ pub enum Openness {
 
 impl Reply {
     /// Reads what [`OPEN`] returns; `None` if it is not of that form.
-    pub fn opened(term: &str, last: &str, how: i64, salt: &str) -> Option<Reply> {
+    pub fn opened(term: &str, last: &str, how: i64, salt: &str, time_ms: &str) -> Option<Reply> {
         Some(Reply::Opened(Opened {
             term: term.parse().ok()?,
             last: EntryId::parse(last.as_bytes())?,
@@ -290,17 +343,31 @@ impl Reply {
                 "" => None,
                 salt => Some(Salt::from_hex(salt)?),
             },
+            time_ms: time_ms.parse().ok()?,
         }))
     }
 
     /// Reads what [`ONCE`] returns; `None` if it is not of that form.
-    pub fn once(id: &str, how: i64) -> Option<Reply> {
+    pub fn once(id: &str, how: i64, last: &str) -> Option<Reply> {
         let id = || EntryId::parse(id.as_bytes());
         Some(match how {
             0 => Reply::Appended(id()?),
-            1 => Reply::Earlier(id()?),
+            1 => Reply::Earlier {
+                id: id()?,
+                last: EntryId::parse(last.as_bytes())?,
+            },
             2 => Reply::Gone,
             _ => return None,
         })
+    }
+
+    /// Whether the log ends before an id that was read of it before it was asked: it is not the log
+    /// that was read.
+    pub(super) fn is_of_less_than(&self, read: EntryId) -> bool {
+        match *self {
+            Reply::Appended(id) => id.term == read.term && id <= read,
+            Reply::Earlier { last, .. } => last < read,
+            _ => false,
+        }
     }
 }

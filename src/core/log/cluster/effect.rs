@@ -33,8 +33,8 @@ pub enum Effect {
     Apply {
         /// The id of the entry.
         id: EntryId,
-        /// When it was published, by the publisher's clock, in milliseconds since 1970.
-        at_ms: u64,
+        /// For how long it had been published when it was read, in milliseconds.
+        age_ms: u64,
         /// The messages, in order; none is refused.
         drafts: Drafts,
     },

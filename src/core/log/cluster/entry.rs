@@ -6,7 +6,7 @@
 //! tag u8: must be known (bit 7), version (bits 4 to 6), kind (bits 0 to 3)
 //! head    tag | node u64 | nonce | at_ms
 //! M       (length, flags u8, channel, [event], [key], data)…  as in `log::entry`; bit 6: and the end
-//! T       members | chain | `END RUN` as text, and ` same` after it
+//! T       members | chain | `END RUN` as text, and ` same` or ` rolled` after it
 //! B       applied | leaving u8 | connections | digest u64 | chain | name
 //! A       remembers u8 | members | departed | chain
 //! R       (0, id, length, entry)… or (1, term, first number, last number)…
@@ -134,6 +134,8 @@ pub struct Term<'e> {
     pub run: &'e str,
     /// Whether the server is the one that had the term before, and has lost nothing.
     pub is_same: bool,
+    /// Whether the server had an older log in place of the one that was read, and has emptied it.
+    pub is_rolled: bool,
 }
 
 /// A sign of life.
@@ -212,6 +214,8 @@ pub enum Unreadable {
     Skip,
     /// Its kind is unknown, and it must not be skipped.
     Halt,
+    /// It has no bytes: no node has written it.
+    Foreign,
     /// It is of a known kind, and not what a node writes.
     Damaged,
 }
@@ -295,7 +299,7 @@ impl<'e> Entry<'e> {
     /// See [`Unreadable`].
     pub fn read(bytes: &'e [u8]) -> Result<Entry<'e>, Unreadable> {
         let mut rest = Bytes(bytes);
-        let tag = rest.byte().map_err(|_| Unreadable::Damaged)?;
+        let tag = rest.byte().map_err(|_| Unreadable::Foreign)?;
         let is_known = matches!(
             tag,
             MESSAGES
@@ -376,10 +380,14 @@ impl<'e> Term<'e> {
     fn write(&self, out: &mut Vec<u8>) {
         write_list(out, &self.members, write_word);
         write_list(out, &self.chain, write_id);
-        let same = if self.is_same { " same" } else { "" };
+        let how = match (self.is_same, self.is_rolled) {
+            (true, _) => " same",
+            (false, true) => " rolled",
+            (false, false) => "",
+        };
         // What is written by the server, in tests by this.
         if !self.run.is_empty() {
-            out.extend_from_slice(format!("{} {}{same}", self.end, self.run).as_bytes());
+            out.extend_from_slice(format!("{} {}{how}", self.end, self.run).as_bytes());
         }
     }
 
@@ -389,9 +397,11 @@ impl<'e> Term<'e> {
         let text = read_text(std::mem::take(&mut rest.0))?;
         let invalid = EntryError::Invalid("text of the server");
         let (end, run) = text.split_once(' ').ok_or(invalid)?;
-        let (run, is_same) = match run.strip_suffix(" same") {
-            Some(run) => (run, true),
-            None => (run, false),
+        let (run, is_same, is_rolled) = match run.split_once(' ') {
+            Some((run, "same")) => (run, true, false),
+            Some((run, "rolled")) => (run, false, true),
+            Some(_) => return Err(invalid),
+            None => (run, false, false),
         };
         if run.is_empty() || !run.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             return Err(invalid);
@@ -402,6 +412,7 @@ impl<'e> Term<'e> {
             end: EntryId::parse(end.as_bytes()).ok_or(invalid)?,
             run,
             is_same,
+            is_rolled,
         })
     }
 }

@@ -13,14 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use super::audience::Audience;
 use super::chain::Chain;
+use super::clock::Clock;
+use super::foreign::Foreign;
 use super::members::Members;
 use super::node::{Mode, Node};
 use super::notes::Notes;
 use super::outbox::Outbox;
-use super::pulse::Pulse;
+use super::pulse::{DURATIONS_MS, Pulse};
 use super::replica::{Loss, MAX_LOST, Replica};
 use super::settings::Settings;
 use super::window::Window;
+use crate::base::histogram::FrozenHistogram;
 use crate::base::time::Time;
 use crate::frozen::{self, Freezer, ThawError, Thawer};
 use crate::message::{ChannelName, EntryId};
@@ -41,7 +44,10 @@ struct Head<'h> {
     is_joined: bool,
     heard: Option<Time>,
     heard_at: EntryId,
-    took_ms: u64,
+    took_ms: FrozenHistogram,
+    clock: Clock,
+    foreign: EntryId,
+    newest_since: Time,
     /// In which its readers were told, or are being told.
     readers_round: u64,
     #[serde(borrow)]
@@ -106,7 +112,10 @@ impl Node {
             is_joined: self.is_joined,
             heard: self.pulse.heard,
             heard_at: self.pulse.heard_at,
-            took_ms: self.pulse.took_ms,
+            took_ms: self.pulse.took_ms.freeze(),
+            clock: self.replica.clock,
+            foreign: self.foreign.newest(),
+            newest_since: self.lane.newest_since,
             readers_round: self.audience.round(),
             loss: self.notes.loss.as_ref().map(FrozenLoss::from),
             checkpoint_due: self.notes.checkpoint_due,
@@ -127,29 +136,32 @@ impl Node {
     /// See [`ThawError`].
     pub fn thaw<R: Read>(
         settings: Settings,
-        (now, unix_ms): (Time, u64),
+        now: Time,
         state: &mut Thawer<R>,
     ) -> Result<Node, ThawError> {
         let head: Head<'_> = state.take()?;
         let is_past = |at: Option<Time>| at.is_none_or(|at| at <= now);
-        if !is_past(head.heard) || !is_past(head.blocked) || head.heard_at > head.read_to {
+        let are_past = [head.heard, head.blocked, Some(head.newest_since)].map(is_past);
+        if are_past.contains(&false) || head.heard_at > head.read_to {
             return Err(NODE);
         }
         let suspect = head.suspect.map(|terms| Chain::checked(&terms).ok_or(NODE));
         let suspect = suspect.transpose()?;
+        let clock = head.clock.checked(now).ok_or(NODE)?;
         let loss = head.loss.map(FrozenLoss::thaw).transpose()?;
         let mut node = Node::new(settings, [head.own, head.salt.0, head.salt.1]);
         node.now = now;
-        node.unix_ms = unix_ms;
+        node.foreign = Foreign::after(head.foreign);
         node.nonce = head.nonce;
         node.mode = Mode::Live { is_settled: true };
         node.read_to = head.read_to;
         node.remembers = true;
         node.is_joined = head.is_joined;
         (node.lane.newest, node.lane.tip) = (head.newest, head.tip);
+        node.lane.newest_since = head.newest_since;
         node.pulse = Pulse::new(now);
         (node.pulse.heard, node.pulse.heard_at) = (head.heard, head.heard_at);
-        node.pulse.took_ms = head.took_ms;
+        node.pulse.took_ms = head.took_ms.thaw(DURATIONS_MS).ok_or(NODE)?;
         node.audience = Audience::after(head.readers_round);
         node.notes = Notes {
             loss,
@@ -160,6 +172,7 @@ impl Node {
         node.suspect = suspect;
         node.blocked = head.blocked;
         node.replica = Replica::thaw(node.own, node.settings.ring_bytes, state)?;
+        node.replica.clock = clock;
         node.members = Members::thaw(state)?;
         node.window = Window::thaw(node.settings.log_bytes, node.settings.log_age_ms, state)?;
         node.outbox = Outbox::thaw(node.settings.awaits_replicas, (node.own, node.nonce), state)?;

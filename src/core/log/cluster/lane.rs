@@ -45,6 +45,15 @@ pub(super) enum Note {
     Blocks,
 }
 
+/// A command without a reply.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited {
+    pub(super) sent: Sent,
+    at: Time,
+    /// What was read of the log before it was sent.
+    pub(super) read_to: EntryId,
+}
+
 /// The publish lane.
 #[derive(Debug, Default)]
 pub(super) struct PublishLane {
@@ -56,14 +65,16 @@ pub(super) struct PublishLane {
     /// The newest term that is known.
     pub(super) newest: u64,
     /// Since when.
-    newest_since: Time,
+    pub(super) newest_since: Time,
     /// The newest id that is known to exist.
     pub(super) tip: EntryId,
     /// Nothing is sent before that.
     pub(super) retry_at: Time,
     /// The reason for which the server did not open the log at the last try.
     pub(super) refusal: Option<Box<str>>,
-    awaited: VecDeque<(Sent, Time)>,
+    /// The term in which the server was found to have an older log than was read.
+    pub(super) doubted: Option<u64>,
+    awaited: VecDeque<Awaited>,
     /// How many of them are notes that tell again.
     pub(super) retelling: usize,
 }
@@ -85,36 +96,42 @@ impl PublishLane {
 
     /// Whether a command may be sent.
     pub(super) fn has_room(&self) -> bool {
-        let is_opening = matches!(self.awaited.back(), Some((Sent::Open(_), _)));
+        let newest = self.awaited.back().map(|awaited| awaited.sent);
+        let is_opening = matches!(newest, Some(Sent::Open(_)));
         self.is_connected && !is_opening && self.awaited.len() < MAX_AWAITED
     }
 
-    pub(super) fn sent(&mut self, sent: Sent, now: Time) {
+    /// A command is sent. `read_to` is what was read of the log before.
+    pub(super) fn sent(&mut self, sent: Sent, now: Time, read_to: EntryId) {
         if sent == Sent::Note(Note::Retold) {
             self.retelling += 1;
         }
         if matches!(sent, Sent::Open(_)) {
             self.opened = None;
         }
-        self.awaited.push_back((sent, now));
+        self.awaited.push_back(Awaited {
+            sent,
+            at: now,
+            read_to,
+        });
     }
 
     /// Whether a publish may be sent of which the reply may be held.
     pub(super) fn has_room_for_item(&self) -> bool {
-        let items = self.awaited.iter().filter(|(sent, _)| sent.is_item());
+        let items = self.awaited.iter().filter(|one| one.sent.is_item());
         items.count() < MAX_HELD
     }
 
-    /// Removes and returns the purpose of the command to which a reply has come: the oldest, or the
-    /// oldest of those that are entries of the outbox, or of the others.
-    pub(super) fn answered(&mut self, is_item: Option<bool>) -> Option<Sent> {
-        let is_it = |(sent, _): &(Sent, Time)| is_item.is_none_or(|is| is == sent.is_item());
+    /// Removes and returns the command to which a reply has come: the oldest, or the oldest of those
+    /// that are entries of the outbox, or of the others.
+    pub(super) fn answered(&mut self, is_item: Option<bool>) -> Option<Awaited> {
+        let is_it = |one: &Awaited| is_item.is_none_or(|is| is == one.sent.is_item());
         let place = self.awaited.iter().position(is_it)?;
-        let (sent, _) = self.awaited.remove(place)?;
-        if sent == Sent::Note(Note::Retold) {
+        let answered = self.awaited.remove(place)?;
+        if answered.sent == Sent::Note(Note::Retold) {
             self.retelling -= 1;
         }
-        Some(sent)
+        Some(answered)
     }
 
     /// Whether no command is without a reply.
@@ -125,14 +142,14 @@ impl PublishLane {
     /// Whether an entry of the outbox may still have a reply.
     pub(super) fn awaits(&self, item: u64) -> bool {
         let is_it = |sent: &Sent| matches!(sent, Sent::Item { nonce, .. } if *nonce == item);
-        self.awaited.iter().any(|(sent, _)| is_it(sent))
+        self.awaited.iter().any(|one| is_it(&one.sent))
     }
 
     /// When the oldest command without a reply was sent; of those that are not held for replicas,
     /// if replies are.
     pub(super) fn oldest(&self, awaits_replicas: bool) -> Option<Time> {
-        let counts = |(sent, _): &&(Sent, Time)| !awaits_replicas || !sent.is_item();
-        self.awaited.iter().find(counts).map(|&(_, at)| at)
+        let counts = |one: &&Awaited| !awaits_replicas || !one.sent.is_item();
+        self.awaited.iter().find(counts).map(|one| one.at)
     }
 
     /// Records that the server does not open the log; it is asked again later. Each reason is

@@ -9,11 +9,12 @@ use super::audience::Audience;
 use super::census::Census;
 use super::chain::Chain;
 use super::claims::Claims;
-use super::command::{FORMAT_ERROR, KeyHash, Lane, Openness, Reply, Salt};
+use super::command::{KeyHash, Lane, Openness, Reply, Salt};
 use super::effect::{Effect, Reason, Ticket};
 use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, begin_messages};
+use super::foreign::Foreign;
 use super::kicks::Kicks;
-use super::lane::{Note, PublishLane, Sent};
+use super::lane::{Awaited, Note, PublishLane, Sent};
 use super::members::Members;
 use super::messages::{MAX_PARTS, count_parts, write_message};
 use super::notes::Notes;
@@ -58,7 +59,6 @@ pub struct Node {
     pub(super) salt: Salt,
     pub(super) nonce: u64,
     pub(super) now: Time,
-    pub(super) unix_ms: u64,
     pub(super) mode: Mode,
     /// The newest id that was read.
     pub(super) read_to: EntryId,
@@ -71,6 +71,7 @@ pub struct Node {
     pub(super) notes: Notes,
     pub(super) audience: Audience,
     pub(super) kicks: Kicks,
+    pub(super) foreign: Foreign,
     pub(super) state: State,
     pub(super) is_following: bool,
     wants_reset: bool,
@@ -111,7 +112,6 @@ impl Node {
             salt: Salt(seed[1], seed[2]),
             nonce: 0,
             now: Time(0),
-            unix_ms: 0,
             mode: Mode::Fresh,
             read_to: EntryId::ZERO,
             replica: Replica::new(seed[0], ring_bytes),
@@ -123,6 +123,7 @@ impl Node {
             notes: Notes::default(),
             audience: Audience::default(),
             kicks: Kicks::default(),
+            foreign: Foreign::default(),
             state: State::default(),
             is_following: false,
             wants_reset: false,
@@ -147,7 +148,7 @@ impl Node {
     pub fn tick(&mut self, now: Time, unix_ms: u64) {
         debug_assert!(now >= self.now);
         self.now = now;
-        self.unix_ms = unix_ms;
+        self.replica.clock.tick(now, unix_ms);
         let deaf_ms = self.pulse.deaf_ms();
         let awaits = self.settings.awaits_replicas;
         let is_silent = |at: Time| now.since_ms(at) >= deaf_ms;
@@ -207,13 +208,23 @@ impl Node {
         self.take_reply(sent, reply);
     }
 
-    fn take_reply(&mut self, sent: Option<Sent>, reply: Reply) {
-        match sent {
-            Some(Sent::Open(_)) => self.answered_open(reply),
-            Some(Sent::Item { nonce, term }) => self.answered_item(nonce, term, reply),
-            Some(Sent::Note(note)) => self.answered_note(note, reply),
-            // The reply is of a connection that is given up.
-            None => {}
+    fn take_reply(&mut self, awaited: Option<Awaited>, reply: Reply) {
+        // The reply is of a connection that is given up, if none is awaited.
+        if let Some(Awaited { sent, read_to, .. }) = awaited {
+            let is_rolled = reply.is_of_less_than(read_to);
+            match sent {
+                Sent::Open(_) => self.answered_open(reply),
+                Sent::Item { nonce, term } => self.answered_item(nonce, term, reply, is_rolled),
+                Sent::Note(note) => {
+                    self.answered_note(note, reply);
+                    if is_rolled {
+                        self.notes.failed(note);
+                    }
+                }
+            }
+            if is_rolled {
+                self.doubt(read_to.term);
+            }
         }
         self.complete();
     }
@@ -225,6 +236,7 @@ impl Node {
             return;
         }
         self.replica.watches_keys = self.outbox.has_keys();
+        self.replica.clock.heard(self.pulse.heard);
         self.take_entry(id, &bytes.into());
         self.pulse.progressed(id < self.lane.tip, self.now);
         self.note_own_read();
@@ -259,6 +271,32 @@ impl Node {
             self.nonce = head.nonce;
         }
         Ok(ticket)
+    }
+
+    /// Whether a publish with this id, which was applied, is as safe as it is to be: it is on as many
+    /// replicas as are awaited.
+    pub fn is_confirmed(&self, id: EntryId) -> bool {
+        self.outbox.is_confirmed(id)
+    }
+
+    /// Has the server say that replicas have a message with a key that was applied with this id.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`].
+    pub fn publish_again(&mut self, draft: &Draft<'_>, id: EntryId) -> Result<Ticket, Refusal> {
+        let ticket = self.publish(std::slice::from_ref(draft))?;
+        if let Some(key) = &draft.key {
+            self.outbox.read_key(KeyHash::new(&draft.channel, key), id);
+        }
+        Ok(ticket)
+    }
+
+    /// Sets for how long publishers are held, and after how long without its own beat the node is
+    /// not ready, in milliseconds.
+    pub fn set_times(&mut self, patience_ms: u64, ready_ms: u64) {
+        self.settings.patience_ms = patience_ms;
+        self.settings.ready_ms = ready_ms;
     }
 
     /// Deletes the history of a channel.
@@ -384,7 +422,7 @@ impl Node {
         Head {
             node: self.own,
             nonce: self.nonce + 1,
-            at_ms: self.unix_ms,
+            at_ms: self.replica.clock.stamp_ms(),
         }
     }
 
@@ -420,7 +458,7 @@ impl Node {
         let Some(until) = self.newcomer_until else {
             return true;
         };
-        let has_read = self.read_to >= self.lane.tip;
+        let has_read = self.read_to.max(self.foreign.newest()) >= self.lane.tip;
         self.now < until || (!has_read && self.now < until.after_ms(UNREAD_MS))
     }
 
@@ -436,16 +474,14 @@ impl Node {
     fn answered_open(&mut self, reply: Reply) {
         let opened = match reply {
             Reply::Opened(opened) => opened,
-            Reply::Refused(why) if why.starts_with(FORMAT_ERROR) && self.lane.newest == 0 => {
-                self.halt = Some(Halt::Refused(why));
-                return;
-            }
-            // Missing replicas, a full disk or a long script are passing.
+            // It is asked again, as somebody may change what it refuses: missing replicas, a full
+            // disk, a key of another type, a log of another format.
             Reply::Refused(why) => return self.lane.refused(why, self.now.after_ms(REFUSED_MS)),
             _ => return self.lane.retry_at = self.now.after_ms(REFUSED_MS),
         };
         self.lane.refusal = None;
         self.lane.tip = self.lane.tip.max(opened.last);
+        self.replica.clock.set(opened.time_ms);
         if let Some(salt) = opened.salt {
             self.replica.set_salt(salt);
         }
@@ -465,13 +501,16 @@ impl Node {
         }
     }
 
-    fn answered_item(&mut self, nonce: u64, term: u64, reply: Reply) {
+    fn answered_item(&mut self, nonce: u64, term: u64, reply: Reply, is_rolled: bool) {
         let said = match reply {
+            Reply::Appended(id) if is_rolled => Said::Misplaced(id),
             Reply::Appended(id) => {
                 self.lane.tip = self.lane.tip.max(id);
                 Said::Appended(id)
             }
-            Reply::Earlier(id) => Said::Earlier(id),
+            // The id may be one that another message has in the history.
+            Reply::Earlier { .. } if is_rolled => Said::NotTaken,
+            Reply::Earlier { id, .. } => Said::Earlier(id),
             Reply::Stale | Reply::Gone => {
                 // The reply may have been held, and another term be open meanwhile.
                 self.lane.opened = self.lane.opened.filter(|&opened| opened != term);
@@ -495,7 +534,7 @@ impl Node {
                 self.failed(note);
                 self.lane.retry_at = self.now.after_ms(REFUSED_MS);
             }
-            Reply::Earlier(_) | Reply::Opened(_) => self.wants_reset = true,
+            Reply::Earlier { .. } | Reply::Opened(_) => self.wants_reset = true,
         }
     }
 
@@ -535,8 +574,10 @@ impl Node {
         let lane = &self.lane;
         let awaits = |nonce| lane.awaits(nonce);
         let is_joined = self.is_joined;
-        self.outbox
-            .complete(&self.replica.history, is_joined, awaits);
+        let contradicted = self.outbox.complete(&self.replica, is_joined, awaits);
+        if let Some(id) = contradicted {
+            self.doubt(id.term);
+        }
         // Behind what they were done by, and before what is read next.
         while let Some(done) = self.outbox.next_done() {
             self.replica.push(done);

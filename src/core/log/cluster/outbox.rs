@@ -22,6 +22,7 @@ use super::command::KeyHash;
 use super::effect::{Effect, Outcome, Reason, Ticket};
 use super::entry::{Head, MAX_GROUP, MAX_GROUP_BYTES, begin_messages};
 use super::messages::{count_parts, message_len, write_message};
+use super::replica::Replica;
 use crate::base::time::Time;
 use crate::message::{Draft, EntryId};
 
@@ -77,6 +78,7 @@ pub(super) struct Outgoing {
     pub(super) nonce: u64,
     pub(super) key: Option<KeyHash>,
     pub(super) replaces: Option<EntryId>,
+    pub(super) known: Option<EntryId>,
     pub(super) messages: u64,
     pub(super) bytes: Vec<u8>,
 }
@@ -88,6 +90,8 @@ pub(super) enum Said {
     Earlier(EntryId),
     /// It is not in the log, and may be sent again.
     NotTaken,
+    /// It was appended with this id to a log that is not the one that was read, and will be emptied.
+    Misplaced(EntryId),
     /// It is not in the log, for this reason.
     Refused(Reason),
 }
@@ -256,7 +260,7 @@ impl Outbox {
             let nonce = self.queue.pop_first()?;
             let item = self.items.get_mut(&nonce)?;
             // The server may have forgotten a key whose message was told again.
-            let Some(id) = item.earlier else {
+            let Some(id) = item.earlier.filter(|_| !self.awaits_replicas) else {
                 break (nonce, item);
             };
             item.stage = Stage::Earlier(id);
@@ -270,6 +274,7 @@ impl Outbox {
             nonce,
             key: item.key,
             replaces: item.replaces,
+            known: item.earlier,
             messages: item.messages,
             bytes: item.bytes.clone(),
         })
@@ -300,8 +305,12 @@ impl Outbox {
                 item.stage = Stage::Queued;
                 self.queue.insert(nonce);
             }
+            Said::Misplaced(id) if item.read.is_none() => {
+                item.misplace(id);
+                self.queue.insert(nonce);
+            }
             // It was read: it was told again, and its own term is over.
-            Said::NotTaken => {}
+            Said::NotTaken | Said::Misplaced(_) => {}
             Said::Refused(reason) => {
                 let outcome = match item.may_be_missed && item.is_again {
                     true => Outcome::Unknown { silent_ms: 0 },
@@ -332,6 +341,11 @@ impl Outbox {
                 Stage::Queued | Stage::Sent { .. } | Stage::Earlier(_) => {}
             }
         }
+    }
+
+    /// Whether an entry that was read is confirmed as it has to be.
+    pub(super) fn is_confirmed(&self, id: EntryId) -> bool {
+        !self.awaits_replicas || id <= self.confirmed
     }
 
     /// Whether publishes with keys wait.
@@ -368,6 +382,21 @@ impl Outbox {
     fn is_undecided(&self, nonce: u64) -> bool {
         let item = self.items.get(&nonce);
         item.is_some_and(|item| matches!(item.stage, Stage::Sent { .. }) && item.read.is_none())
+    }
+
+    /// A term is settled before which an older log was in the place of the one that was read. An entry
+    /// that the server has taken, and that was not read, may have been appended to the older one: its
+    /// id may be that of another in the history.
+    pub(super) fn misplaced(&mut self, term: u64) {
+        for (&nonce, item) in &mut self.items {
+            if let Stage::Appended(id) = item.stage
+                && id.term < term
+                && item.read.is_none()
+            {
+                item.misplace(id);
+                self.queue.insert(nonce);
+            }
+        }
     }
 
     /// A term is settled. What was sent to an earlier one and is not in the history never will be,
@@ -411,22 +440,24 @@ impl Outbox {
     }
 
     /// Gives their results to publishers of entries that were read. `awaits` says whether the
-    /// connection may still give a reply to an entry.
+    /// connection may still give a reply to an entry. Returns the newest id that a key has by the
+    /// server's word, while this node has read another entry under it.
     pub(super) fn complete(
         &mut self,
-        history: &Chain,
+        replica: &Replica,
         is_joined: bool,
         awaits: impl Fn(u64) -> bool,
-    ) {
+    ) -> Option<EntryId> {
+        let history = &replica.history;
+        let mut contradicted = None;
         for nonce in std::mem::take(&mut self.touched) {
             let Some(item) = self.items.get_mut(&nonce) else {
                 continue;
             };
             match (item.stage, item.read) {
-                (Stage::Earlier(id), _) if !history.may_have(id) => {
-                    item.replaces = Some(id);
-                    item.is_again = true;
-                    item.stage = Stage::Queued;
+                (Stage::Earlier(id), _) if item.is_contradicted(id, replica) => {
+                    contradicted = contradicted.max(Some(id).filter(|&id| history.may_have(id)));
+                    item.misplace(id);
                     self.queue.insert(nonce);
                 }
                 // fault: earlier-before-applied
@@ -455,6 +486,7 @@ impl Outbox {
                 _ => {}
             }
         }
+        contradicted
     }
 
     /// Ends what waits for longer than its publishers are held. Returns how many publishes have an
@@ -469,7 +501,9 @@ impl Outbox {
             && is_due(item)
         {
             let outcome = match item.stage {
-                Stage::Queued if item.read.is_none() && !item.may_be_missed => {
+                Stage::Queued
+                    if item.read.is_none() && !item.may_be_missed && item.earlier.is_none() =>
+                {
                     Outcome::NotPublished(Reason::Silent { silent_ms })
                 }
                 _ => Outcome::Unknown { silent_ms },
@@ -513,6 +547,20 @@ impl Outbox {
 }
 
 impl Item {
+    /// It is to be sent again: it is not in the history, though the server has given it this id.
+    fn misplace(&mut self, id: EntryId) {
+        self.replaces = self.key.map(|_| id);
+        self.is_again = self.key.is_some();
+        self.stage = Stage::Queued;
+    }
+
+    /// Whether its key does not have the entry that it has by the server's word, as this node has
+    /// read the log.
+    fn is_contradicted(&self, id: EntryId, replica: &Replica) -> bool {
+        let has_key = self.key.and_then(|key| replica.has_key(id, key));
+        !replica.history.may_have(id) || has_key == Some(false)
+    }
+
     fn new(bytes: Vec<u8>, deadline: Time) -> Item {
         Item {
             bytes,

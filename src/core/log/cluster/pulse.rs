@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::histogram::Histogram;
 use crate::base::time::Time;
 use crate::message::EntryId;
 
@@ -25,6 +26,12 @@ const DEAF_READING_MS: u64 = 60_000;
 /// The most beats that are on their way.
 const MAX_OUT: usize = 16;
 
+/// The bounds of the buckets for the time that beats take, in milliseconds: from that of a server
+/// beside the node to that after which the connections are made anew for certain.
+pub(super) const DURATIONS_MS: &[u64] = &[
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000,
+];
+
 /// The beats of a node.
 #[derive(Debug)]
 pub(super) struct Pulse {
@@ -35,7 +42,8 @@ pub(super) struct Pulse {
     pub(super) heard: Option<Time>,
     /// Its id.
     pub(super) heard_at: EntryId,
-    pub(super) took_ms: u64,
+    /// The time that beats took, there and back, in milliseconds.
+    pub(super) took_ms: Histogram,
     /// When an entry from before the beats was read last.
     progressed: Time,
     /// Whether an entry was read since the connections were made anew for deafness.
@@ -50,7 +58,7 @@ impl Pulse {
             out: VecDeque::new(),
             heard: None,
             heard_at: EntryId::ZERO,
-            took_ms: 0,
+            took_ms: Histogram::new(DURATIONS_MS),
             progressed: now,
             has_read: true,
             doublings: 0,
@@ -96,7 +104,7 @@ impl Pulse {
             if out == nonce {
                 self.heard = self.heard.max(Some(sent));
                 self.heard_at = id;
-                self.took_ms = now.since_ms(sent);
+                self.took_ms.record(now.since_ms(sent));
             }
         }
     }

@@ -22,11 +22,14 @@ impl Node {
     pub(super) fn take_entry(&mut self, id: EntryId, bytes: &Arc<[u8]>) {
         let entry = Entry::read(bytes);
         let is_term = id.number == 0 && matches!(&entry, Ok(entry) if is_term(entry));
-        if entry == Err(Unreadable::Halt) || (id.number == 0 && !is_term) {
+        if entry == Err(Unreadable::Halt) {
             self.halt = Some(Halt::Unreadable { id });
             return;
         }
         self.window.push(id, bytes.len(), self.now);
+        if !is_term && self.is_of_foreign_term(id, &entry) {
+            return self.take_foreign_term(id);
+        }
         if let Ok(entry) = &entry {
             self.note(id, bytes.len(), entry);
         }
@@ -63,6 +66,41 @@ impl Node {
         }
         self.skip_to(id);
         self.take_live_entry(id, bytes, entry);
+    }
+
+    /// Whether an entry, which begins no term, is of one that no node has opened.
+    fn is_of_foreign_term(&self, id: EntryId, entry: &Result<Entry<'_>, Unreadable>) -> bool {
+        let is_of_ours = match &self.mode {
+            Mode::Fresh => false,
+            Mode::Live { .. } => id.term == self.replica.tip().term,
+            Mode::Census(census) => id.term == census.term,
+        };
+        match entry {
+            _ if id.number == 0 => true,
+            // What comes before it in the term is missing, as where the log was trimmed.
+            Ok(_) => false,
+            Err(Unreadable::Foreign) => !is_of_ours,
+            Err(_) => self.foreign.has_term(id),
+        }
+    }
+
+    /// Passes an entry of a term that no node has opened: it has no part in the history. The term
+    /// before it is over in the server, and the next one is to be opened above it.
+    fn take_foreign_term(&mut self, id: EntryId) {
+        self.note_foreign(id);
+        if let Mode::Census(census) = &self.mode {
+            self.replica
+                .note_opening(census.term, census.opened_after, None);
+        }
+        let after = self.replica.effective_end(self.read_to);
+        self.replica.note_opening(id.term, after, None);
+        self.lane.opened = self.lane.opened.filter(|&opened| opened > id.term);
+    }
+
+    fn note_foreign(&mut self, id: EntryId) {
+        if self.foreign.note(id, self.now) {
+            self.replica.counts.foreign += 1;
+        }
     }
 
     /// Notes what an entry says about nodes, wherever it is.
@@ -137,6 +175,10 @@ impl Node {
                 self.replica.counts.skipped += 1;
                 return self.replica.pass(id);
             }
+            Err(Unreadable::Foreign) => {
+                self.note_foreign(id);
+                return self.replica.pass(id);
+            }
             Err(_) => {
                 self.audience.missed();
                 return self.replica.lose_entry(id);
@@ -204,6 +246,7 @@ impl Node {
             term: id.term,
             opened_after: self.replica.effective_end(end),
             is_same: term.is_same,
+            is_rolled: term.is_rolled,
             opener,
             members: &term.members,
             max_retold_bytes: self.settings.ring_bytes.saturating_mul(RETOLD_RINGS),
@@ -241,16 +284,26 @@ impl Node {
         let Mode::Census(census) = mode else {
             return;
         };
-        let (after, is_holed) = (census.opened_after, census.is_holed);
+        let is_rolled = census.is_rolled;
+        let (after, mut is_holed) = (census.opened_after, census.is_holed);
         let retold = census.into_retold();
+        let differing = match is_rolled {
+            true => self.replica.take_differing(&retold),
+            false => None,
+        };
+        is_holed |= differing.is_some();
         let loss = self.replica.settle(id, settled, &retold, is_holed);
-        if let Some(loss) = loss {
+        let is_some = |loss: &Loss| *loss != Loss::Channels(Vec::new());
+        for loss in [differing, loss].into_iter().flatten().filter(is_some) {
             self.notes.lose(loss);
         }
         self.replica.note_opening(id.term, after, Some(id.number));
         self.note_own_read();
         let silent_ms = self.blocked_ms();
         let history = &self.replica.history;
+        if is_rolled {
+            self.outbox.misplaced(id.term);
+        }
         let (again, unknown) = self.outbox.settled(id.term, history, silent_ms);
         self.replica.counts.resent += again;
         self.replica.counts.unknown += unknown;

@@ -14,6 +14,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::chain::{Chain, Relation};
+use super::clock::Clock;
 use super::command::{KeyHash, Salt};
 use super::effect::Effect;
 use super::entry::{Body, Entry, Record, Settled};
@@ -22,7 +23,7 @@ use super::messages::Drafts;
 use super::retold::Retold;
 use super::ring::Ring;
 use super::settings::Counts;
-use crate::message::{ChannelName, EntryId};
+use crate::message::{ChannelName, EntryId, IdempotencyKey};
 
 /// Effects that may wait before no more entries are read.
 const MAX_EFFECTS: usize = 512;
@@ -77,6 +78,8 @@ pub(super) struct Replica {
     /// Whether terms before the first one that was told may be told: this node has begun in the
     /// middle of a term, and has told no floors.
     wants_past: bool,
+    /// The time by which messages have their ages.
+    pub(super) clock: Clock,
     effects: VecDeque<Effect>,
     effect_bytes: usize,
     /// How many of the effects are results of publishes.
@@ -98,6 +101,7 @@ impl Replica {
             missed: None,
             told: None,
             wants_past: false,
+            clock: Clock::default(),
             effects: VecDeque::new(),
             effect_bytes: 0,
             results: 0,
@@ -190,10 +194,10 @@ impl Replica {
                 }
                 self.ring.push(id, bytes);
                 self.effect_bytes += bytes.len();
-                let at_ms = entry.head.at_ms;
+                let age_ms = self.clock.age_ms(entry.head.at_ms);
                 let begin = bytes.len() - messages.as_bytes().len();
                 let drafts = Drafts::new(Arc::clone(bytes), begin);
-                self.push(Effect::Apply { id, at_ms, drafts });
+                self.push(Effect::Apply { id, age_ms, drafts });
             }
             Body::Lost(channels) if channels.is_empty() => {
                 self.ring.push(id, bytes);
@@ -335,6 +339,29 @@ impl Replica {
         }
     }
 
+    /// Whether the message with a key is this entry, if the entry is among the newest.
+    pub(super) fn has_key(&self, id: EntryId, key: KeyHash) -> Option<bool> {
+        if self.ring.first().is_none_or(|first| first > id) || id > self.tip() {
+            return None;
+        }
+        let found = self.ring.after(before(id)).next();
+        Some(match found {
+            Some(Record::Entry { id: found, bytes }) if found == id => match Entry::read(bytes) {
+                Ok(Entry {
+                    body: Body::Messages(messages),
+                    ..
+                }) => {
+                    let hash = |(channel, known): (ChannelName<'_>, Option<IdempotencyKey>)| {
+                        known.map(|known| KeyHash::new(&channel, &known))
+                    };
+                    messages.names().any(|name| hash(name) == Some(key))
+                }
+                _ => false,
+            },
+            _ => false,
+        })
+    }
+
     /// The end of the history in a log that ends with this id: a term that was not settled by then
     /// has no part in the history.
     pub(super) fn effective_end(&self, end: EntryId) -> EntryId {
@@ -362,6 +389,38 @@ impl Replica {
             after,
             settled,
         });
+    }
+
+    /// Compares the newest entries that this node has with what was retold, and forgets them if they
+    /// differ: an older log was in the place of the one that others had read, and this node has read
+    /// of the older one under ids that others have too. Returns what others have not.
+    pub(super) fn take_differing(&mut self, retold: &[Retold]) -> Option<Loss> {
+        let from = retold.first()?.first().max(self.ring.first()?);
+        let is_common = |id: EntryId| id >= from && id <= self.tip();
+        let mine = self
+            .ring
+            .after(EntryId::ZERO)
+            .filter_map(|record| match record {
+                Record::Entry { id, bytes } if is_common(id) => Some((id, bytes)),
+                _ => None,
+            });
+        let mut theirs = retold.iter().filter_map(|record| match record {
+            Retold::Entry { id, bytes } if is_common(*id) => Some((*id, &bytes[..])),
+            _ => None,
+        });
+        let mut differing = None;
+        for (id, bytes) in mine {
+            let their = theirs.next();
+            if their != Some((id, bytes)) {
+                differing = Some(their.map_or(id, |(their, _)| their.min(id)));
+                break;
+            }
+        }
+        let first = differing.or_else(|| theirs.next().map(|(id, _)| id))?;
+        let loss = self.loss_after(before(first));
+        self.ring.clear();
+        self.counts.holes += 1;
+        Some(loss)
     }
 
     /// Applies the end of a census: the entry `id` settles its term. Returns the loss that others

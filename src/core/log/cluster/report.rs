@@ -4,6 +4,7 @@
 
 use super::node::Node;
 use super::settings::{Counts, Gauges, Halt, NodeInfo};
+use crate::base::histogram::Histogram;
 use crate::base::time::Time;
 use crate::message::EntryId;
 
@@ -78,7 +79,12 @@ impl Node {
         &self.replica.counts
     }
 
-    /// What is measured now.
+    /// The time that beats of this node took through the server, there and back, in milliseconds.
+    pub fn beat_ms(&self) -> &Histogram {
+        &self.pulse.took_ms
+    }
+
+    /// Gauges.
     pub fn gauges(&self) -> Gauges {
         let differs = |digest: u64| digest != self.settings.digest;
         let differing = self
@@ -91,7 +97,6 @@ impl Node {
             term: self.term().unwrap_or(0),
             applied: self.replica.tip(),
             tip: self.lane.tip.max(self.read_to),
-            beat_ms: self.pulse.took_ms,
             waiting: self.outbox.waiting() + self.replica.results() as u64,
             log_bytes: self.window.bytes(),
             oldest_ms: oldest.map_or(0, |at| self.now.since_ms(at)),

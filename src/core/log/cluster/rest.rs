@@ -70,7 +70,6 @@ impl Node {
         let is_halted = match self.halt {
             None => false,
             Some(Halt::Unreadable { .. }) => !is_live,
-            Some(Halt::Refused(_)) => true,
         };
         match (is_halted || self.is_leaving, self.remembers, is_live) {
             (true, ..) => Err(Unrest::Halted),

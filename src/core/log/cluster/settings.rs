@@ -4,7 +4,7 @@
 
 use crate::message::EntryId;
 
-/// The settings of a node. They never change.
+/// The settings of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Its name, for people: at most 64 bytes are told.
@@ -86,8 +86,6 @@ pub enum Halt {
         /// Its id.
         id: EntryId,
     },
-    /// The log has another format, in the words of the server.
-    Refused(Box<str>),
 }
 
 /// Counters of a node since its start.
@@ -117,6 +115,10 @@ pub struct Counts {
     pub deaf: u64,
     /// Entries that were skipped because this version does not know their kind.
     pub skipped: u64,
+    /// Entries that were skipped because no node has written them.
+    pub foreign: u64,
+    /// Times that an older log was found in place of the one that this node had read.
+    pub rolled: u64,
 }
 
 /// Gauges of a node.
@@ -130,8 +132,6 @@ pub struct Gauges {
     pub applied: EntryId,
     /// The newest id that is known to exist.
     pub tip: EntryId,
-    /// The time that the last own beat took, there and back, in milliseconds.
-    pub beat_ms: u64,
     /// Publishes that wait for their result.
     pub waiting: u64,
     /// Bytes of entries that the log has, by this node's sum.

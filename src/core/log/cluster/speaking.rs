@@ -47,7 +47,7 @@ impl Node {
             Mode::Live { .. } => self.window.keep_from(self.now),
         };
         if let Some((note, bytes)) = self.next_note(opened) {
-            self.lane.sent(Sent::Note(note), self.now);
+            self.lane.sent(Sent::Note(note), self.now, self.read_to);
             return Some(Command::Append {
                 term: opened,
                 keep_from,
@@ -62,7 +62,8 @@ impl Node {
         }
         let outgoing = self.outbox.send(term)?;
         let nonce = outgoing.nonce;
-        self.lane.sent(Sent::Item { nonce, term }, self.now);
+        self.lane
+            .sent(Sent::Item { nonce, term }, self.now, self.read_to);
         self.replica.counts.groups += 1;
         self.replica.counts.messages += outgoing.messages;
         // fault: key-is-forgotten
@@ -73,6 +74,7 @@ impl Node {
                 key,
                 age_ms: self.settings.log_age_ms.max(1),
                 replaces: outgoing.replaces,
+                known: outgoing.known,
                 bytes: outgoing.bytes,
             },
             None => Command::Append {
@@ -94,11 +96,30 @@ impl Node {
         self.publishes_to().is_some() && self.replica.tip().number >= from
     }
 
+    /// The server has an older log in place of the one that was read: a new term is opened, in which
+    /// the nodes tell what they have. What was appended to it in this one was read by no node that
+    /// had read more.
+    pub(super) fn doubt(&mut self, term: u64) {
+        if self.lane.doubted == Some(term) || self.lane.newest != term {
+            return;
+        }
+        log::warn!(
+            "engine: its log ends before {}, which this node has read: an older log was put in its \
+             place; opening a new term",
+            self.read_to
+        );
+        self.replica.counts.rolled += 1;
+        self.lane.doubted = Some(term);
+        self.lane.opened = None;
+    }
+
     /// The command that looks at the log, and opens a term where one is due.
     fn open(&mut self, is_roll: bool) -> Command {
         let newest = self.lane.newest;
         let mode = if self.is_newcomer() {
             OpenMode::Peek
+        } else if self.lane.doubted == Some(newest) {
+            OpenMode::Doubt
         } else if is_roll || self.outbox.has_undecided(newest) {
             OpenMode::Fence
         } else {
@@ -113,8 +134,9 @@ impl Node {
             end: EntryId::ZERO,
             run: "",
             is_same: false,
+            is_rolled: false,
         }));
-        self.lane.sent(Sent::Open(mode), self.now);
+        self.lane.sent(Sent::Open(mode), self.now, self.read_to);
         Command::Open {
             mode,
             // fault: term-is-reused

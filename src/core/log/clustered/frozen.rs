@@ -20,7 +20,6 @@ const CLUSTERED: ThawError = ThawError::Damaged("the log of a cluster is not val
 /// What there is one of.
 #[derive(Serialize, Deserialize)]
 struct Head {
-    unix_ms: u64,
     publish_ms: FrozenHistogram,
     #[serde(deserialize_with = "frozen::count")]
     refused_busy: u64,
@@ -53,7 +52,6 @@ impl Clustered {
     /// It could not be written, or the node does not rest.
     pub(in crate::log) fn freeze<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
         state.put(&Head {
-            unix_ms: self.unix_ms,
             publish_ms: self.publish_ms.freeze(),
             refused_busy: self.refused.busy,
             refused_failing: self.refused.failing,
@@ -84,7 +82,7 @@ impl Clustered {
             given.push_back(one);
         }
         let patience_ms = settings.patience_ms;
-        let mut node = Node::thaw(settings, (hub.now(), head.unix_ms), state)?;
+        let mut node = Node::thaw(settings, hub.now(), state)?;
         node.begin_readers_round();
         // What the hub has applied is what the node has read.
         let terms = hub.terms().ok_or(CLUSTERED)?;
@@ -104,7 +102,6 @@ impl Clustered {
                 done => done.into(),
             },
             now: hub.now(),
-            unix_ms: head.unix_ms,
             patience_ms,
             warms_at: None,
             is_warm: true,

@@ -13,7 +13,6 @@ use encke_core::message::EntryId;
 use super::audience::{Audience, Elsewhere};
 use super::replica::Replica;
 use super::server::Server;
-use super::world::START_MS;
 use crate::chance::Chance;
 
 /// A connection of a node to a server, by its place.
@@ -187,8 +186,7 @@ impl Peer {
         self.handed_over += 1;
         let state = frozen(&self.node);
         let mut thawer = Thawer::new(&state[..]);
-        let at = (Time(now), START_MS + now + self.skew_ms);
-        let thawed = Node::thaw(self.settings.clone(), at, &mut thawer);
+        let thawed = Node::thaw(self.settings.clone(), Time(now), &mut thawer);
         self.node = thawed.expect("the state of a node");
         thawer.finish().expect("no more than a node");
         self.node.rest(true);

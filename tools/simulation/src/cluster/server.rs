@@ -78,12 +78,19 @@ impl Server {
                 keep_from,
                 key,
                 replaces,
+                known,
                 bytes,
                 ..
             } => {
                 let first = self.once.get(&key.0).copied();
-                if let Some(first) = first.filter(|&first| Some(first) != replaces) {
-                    return Reply::Earlier(first);
+                let first = first.filter(|&first| Some(first) != replaces).or(known);
+                if let Some(id) = first {
+                    if self.entries.is_none() {
+                        return Reply::Gone;
+                    }
+                    self.once.insert(key.0, id);
+                    let last = self.last;
+                    return Reply::Earlier { id, last };
                 }
                 let reply = self.append(term, keep_from, bytes);
                 if let Reply::Appended(id) = reply {
@@ -120,9 +127,11 @@ impl Server {
                 last,
                 how,
                 salt,
+                time_ms: unix_ms,
             })
         };
-        if !is_changed && (mode != OpenMode::Fence || term > knows.term) {
+        let is_doubt = mode == OpenMode::Doubt;
+        if !is_changed && ((mode != OpenMode::Fence && !is_doubt) || term > knows.term) {
             return reply(term, Openness::GoesOn, known_salt);
         }
         if mode == OpenMode::Peek {
@@ -136,8 +145,16 @@ impl Server {
         let known = term.max(last.term).max(knows.term);
         let opened = unix_ms.max(known + 1).max(not_before);
         let salt = known_salt.unwrap_or(salt);
-        let same = if is_changed { "" } else { " same" };
-        bytes.extend_from_slice(format!("{last} {:x}{same}", self.run).as_bytes());
+        let is_known_run = self.meta.as_ref().is_some_and(|meta| meta.run == self.run);
+        let has_less = last.term == term && term == knows.term && last.number < knows.number;
+        let (end, how) = match is_doubt || (is_known_run && has_less) {
+            true => (EntryId::ZERO, " rolled"),
+            false => (last, if is_changed { "" } else { " same" }),
+        };
+        if how == " rolled" {
+            self.trim(0);
+        }
+        bytes.extend_from_slice(format!("{end} {:x}{how}", self.run).as_bytes());
         self.last = EntryId::new(opened, 0);
         self.entries
             .get_or_insert_default()
@@ -210,6 +227,31 @@ impl Server {
             // As it was when that term was the newest.
             meta.term = last.term;
             meta.run = 0;
+        }
+    }
+
+    /// An older log is put in the place of this one, while the server runs on. Returns its last id.
+    pub(super) fn roll_back(&mut self, count: usize) -> Option<EntryId> {
+        let (Some(entries), Some(meta)) = (&mut self.entries, &self.meta) else {
+            return None;
+        };
+        // Older than this term is an older `meta` too, which is another fault.
+        let of_term = entries.partition_point(|(id, _)| id.term < meta.term);
+        entries.truncate((entries.len().saturating_sub(count)).max(of_term + 1));
+        self.last = entries.last().map_or(self.last, |&(last, _)| last);
+        Some(self.last)
+    }
+
+    /// Somebody who is no node appends an entry, with a term of its own.
+    pub(super) fn append_foreign(&mut self, unix_ms: u64, bytes: &[u8]) {
+        let Some(entries) = &mut self.entries else {
+            return;
+        };
+        // A term that is opened above it is not one that another server opens above a copy of it.
+        let term = (unix_ms & !63) - 64;
+        if term > self.last.term {
+            self.last = EntryId::new(term, 0);
+            entries.push((self.last, bytes.into()));
         }
     }
 

@@ -37,6 +37,10 @@ const MOURNING_MS: u64 = 9_000;
 
 const DAY_MS: u64 = 86_400_000;
 
+/// How long nodes have to notice that an older log was put in place of the newer one. A server that
+/// is restarted or replaced before that takes the older one along.
+const ROLLED_MS: u64 = 15_000;
+
 /// How long a census may take, with connections that break meanwhile.
 const CENSUS_MS: u64 = 8_000;
 
@@ -162,6 +166,11 @@ pub(super) struct World {
     last_published: BTreeMap<u64, (EntryId, u16)>,
     clients: Vec<Client>,
     contents: BTreeMap<EntryId, Vec<(String, String)>>,
+    /// The last ids of older logs that were put in place of newer ones. A node that had not read the
+    /// newer one may have read others under the ids after them.
+    rolled: Vec<EntryId>,
+    /// Until then nodes have time to notice it.
+    rolled_until: u64,
     mourning_until: u64,
     /// Until then all nodes must be there to say what they have, if nothing is to be lost.
     census_until: u64,
@@ -205,6 +214,8 @@ impl World {
             last_published: BTreeMap::new(),
             clients: Vec::new(),
             contents: BTreeMap::new(),
+            rolled: Vec::new(),
+            rolled_until: 0,
             mourning_until: 0,
             census_until: 0,
             roll_at,
@@ -446,6 +457,11 @@ impl World {
                         id <= peer.replica.head,
                         "an earlier message is not there yet"
                     );
+                    let item = peer.replica.items.iter().rev().find(|(at, _)| *at == id);
+                    if let Some((_, Item::Messages(messages))) = item {
+                        let is_it = messages.iter().any(|(_, text)| *text == publish.texts[0]);
+                        assert!(is_it, "{id} is another message than {:?}", publish.texts);
+                    }
                     publish.id = Some(id);
                 }
                 Outcome::NotPublished(_) => publish.is_refused = true,

@@ -17,6 +17,7 @@ use crate::log::cluster::{Counts, Gauges};
 pub(super) struct NodeMetrics {
     counts: Counts,
     gauges: Gauges,
+    beat_ms: Histogram,
     publish_ms: Histogram,
     channels_elsewhere: usize,
     uncounted_elsewhere: u64,
@@ -27,6 +28,7 @@ impl NodeMetrics {
         NodeMetrics {
             counts: *log.node().counts(),
             gauges: log.node().gauges(),
+            beat_ms: log.node().beat_ms().clone(),
             publish_ms: log.publish_ms().clone(),
             channels_elsewhere: hub.channels_elsewhere(),
             uncounted_elsewhere: hub.uncounted_elsewhere(),
@@ -68,11 +70,6 @@ impl NodeMetrics {
                 lag as f64,
             ),
             (
-                "engine_beat_seconds",
-                "Time that the last beat of this node took through the engine, there and back",
-                gauges.beat_ms as f64 / 1e3,
-            ),
-            (
                 "engine_publishes_waiting",
                 "Publishes that wait for the engine",
                 gauges.waiting as f64,
@@ -107,6 +104,11 @@ impl NodeMetrics {
             ConstGauge::new(value).encode(family)?;
         }
         self.encode_counts(encoder)?;
+        let texts = (
+            "engine_beat_seconds",
+            "Time that the beats of this node took through the engine, there and back",
+        );
+        encode_histogram(encoder, texts, &self.beat_ms, 1e3)?;
         let texts = (
             "engine_publish_seconds",
             "Time from a publish until it was read back and applied, or refused",
@@ -171,6 +173,16 @@ impl NodeMetrics {
                 "engine_uncounted_total",
                 "Channels of other nodes whose subscribers are not counted, for lack of room",
                 self.uncounted_elsewhere,
+            ),
+            (
+                "engine_foreign_total",
+                "Entries of the log that no node has written, and that were skipped",
+                counts.foreign,
+            ),
+            (
+                "engine_rollbacks_total",
+                "Times that the engine had an older log in place of the one that was read",
+                counts.rolled,
             ),
         ] {
             let family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;

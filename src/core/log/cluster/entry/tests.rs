@@ -62,14 +62,15 @@ fn members() -> impl Strategy<Value = Vec<u64>> {
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let messages = proptest::collection::vec(draft(), 1..4)
         .prop_map(|drafts| Body::Messages(Messages::of(&drafts)));
-    let term = (members(), chain(), id(), any::<bool>()).prop_map(|(members, chain, end, same)| {
-        let (run, is_same) = ("0123abc", same);
+    let term = (members(), chain(), id(), 0..3).prop_map(|(members, chain, end, how)| {
+        let (run, is_same, is_rolled) = ("0123abc", how == 1, how == 2);
         Body::Term(Term {
             members,
             chain,
             end,
             run,
             is_same,
+            is_rolled,
         })
     });
     let beat = (id(), any::<bool>(), any::<u64>(), chain()).prop_map(|parts| {
@@ -185,6 +186,7 @@ fn entries_have_these_bytes() {
                 end: id,
                 run: "f0",
                 is_same: true,
+                is_rolled: false,
             }),
             0x92,
             b"\x01\x03\0\0\0\0\0\0\0\x01\x07\x81\x017-129 f0 same",
@@ -283,7 +285,7 @@ fn unknown_kinds_are_skipped_unless_they_are_marked() {
     ] {
         assert_eq!(Entry::read(&[tag, 1, 2]), Err(expected), "{tag:x}");
     }
-    assert_eq!(Entry::read(&[]), Err(Unreadable::Damaged));
+    assert_eq!(Entry::read(&[]), Err(Unreadable::Foreign));
 }
 
 proptest! {

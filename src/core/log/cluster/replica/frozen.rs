@@ -63,6 +63,10 @@ struct FrozenCounts {
     deaf: u64,
     #[serde(deserialize_with = "frozen::count")]
     skipped: u64,
+    #[serde(deserialize_with = "frozen::count")]
+    foreign: u64,
+    #[serde(deserialize_with = "frozen::count")]
+    rolled: u64,
 }
 
 impl Replica {

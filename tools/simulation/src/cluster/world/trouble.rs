@@ -3,7 +3,7 @@
 use encke_core::log::cluster::Lane;
 
 use super::super::link::Break;
-use super::{CENSUS_MS, DAY_MS, Kind, MOURNING_MS, World};
+use super::{CENSUS_MS, DAY_MS, Kind, MOURNING_MS, ROLLED_MS, START_MS, World};
 
 impl World {
     fn cut(&mut self, number: u64, lane: Lane, how: Break, reconnect_ms: u64) {
@@ -43,6 +43,9 @@ impl World {
 
     pub(super) fn trouble(&mut self) {
         let what = self.chance.u8(0..13);
+        if self.now < self.rolled_until {
+            return;
+        }
         if self.kind == Kind::Forgetful && self.now < self.census_until && (4..9).contains(&what) {
             return;
         }
@@ -175,12 +178,13 @@ impl World {
         let run = self.next_run;
         self.next_run += 1;
         self.census_until = self.now + CENSUS_MS;
-        let most = if self.kind == Kind::Wild { 14 } else { 8 };
+        let most = if self.kind == Kind::Wild { 16 } else { 9 };
         let what = self.chance.u8(0..most);
         self.note(|_| format!("the server forgets: {what}, run {run}"));
         let now = self.now;
         let server = &mut self.servers[self.current];
         let some = self.chance.usize(0..40);
+        let unix_ms = START_MS + self.now + self.skew_ms;
         match what {
             0 => server.flush(),
             1 => server.delete_log(),
@@ -194,12 +198,17 @@ impl World {
                 server.restart(run, now);
             }
             6 | 7 => return self.fail_over(run, some, false),
-            8 | 9 => return self.fail_over(run, some, true),
-            10 => server.trim(some),
-            11 => server.remove(some),
-            12 => {
+            8 => server.append_foreign(unix_ms, [&b""[..], b"{}"][some % 2]),
+            9 | 10 => return self.fail_over(run, some, true),
+            11 => server.trim(some),
+            12 => server.remove(some),
+            13 => {
                 server.is_full = !server.is_full;
                 return;
+            }
+            14 => {
+                self.rolled.extend(server.roll_back(some));
+                self.rolled_until = self.now + ROLLED_MS;
             }
             _ => server.forget_keys(),
         }

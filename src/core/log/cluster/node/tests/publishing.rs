@@ -93,7 +93,10 @@ fn undecided_publish_that_may_be_in_a_hole_is_not_sent_again() {
         Some(Command::Once { .. })
     ));
     let first = id(100, end.number - 1);
-    script.node.answered(Reply::Earlier(first));
+    script.node.answered(Reply::Earlier {
+        id: first,
+        last: script.node.read_to,
+    });
     script.serve();
     script.beat(id(200, script.next - 1));
     let [
@@ -127,7 +130,13 @@ fn publish_that_is_sent_again_with_its_key_stays_before_those_after_it() {
     let second_one = next_publish(&mut script);
     assert_eq!(second_one, None, "the server may not take the first one");
     // The server has forgotten the log and not its keys.
-    script.node.answered_of(true, Reply::Earlier(lost));
+    script.node.answered_of(
+        true,
+        Reply::Earlier {
+            id: lost,
+            last: lost.max(script.node.read_to),
+        },
+    );
     let Some(Command::Once {
         replaces, bytes, ..
     }) = next_publish(&mut script)

@@ -1,0 +1,221 @@
+//! What somebody else does to the log: entries that are of no node, and older logs.
+
+use super::*;
+
+use crate::message::IdempotencyKey;
+
+fn keyed<'d>(name: &'d str, text: &'d str) -> Draft<'d> {
+    Draft {
+        key: IdempotencyKey::parse(b"key").ok(),
+        ..Draft::new(channel(name), text.into())
+    }
+}
+
+/// The publish lane is connected anew, and looks at the log. Returns how.
+fn opens(script: &mut Script) -> OpenMode {
+    loop {
+        match script.command() {
+            Some(Command::Open { mode, .. }) => return mode,
+            Some(Command::Append { .. }) => {
+                // To a term that is over.
+                script.node.answered(Reply::Stale);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What the server has appended to an older log, with this id; nobody reads it.
+fn misplaced(script: &mut Script, id: EntryId) {
+    assert!(matches!(
+        script.command(),
+        Some(Command::Append { .. } | Command::Once { .. })
+    ));
+    script.node.answered(Reply::Appended(id));
+}
+
+#[test]
+fn entry_of_no_node_ends_its_term_and_is_no_part_of_the_history() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.effects();
+    for bytes in [&b""[..], b"{}", b"field", b"\x91\x00\0\0\0\0\0"] {
+        let foreign = id(150 + bytes.len() as u64, 0);
+        script.node.read(foreign, bytes);
+        script.node.read(foreign.next(), &b""[..]);
+    }
+    assert_eq!(script.node.halted(), None);
+    assert_eq!(script.node.counts().foreign, 8);
+    assert_eq!(opens(&mut script), OpenMode::Look);
+    // Read again after a connection has broken, they are not new.
+    script.node.read(id(150, 0), &b""[..]);
+    assert_eq!(script.node.counts().foreign, 8);
+    script.begins(200, id(157, 1), &[OWN], false);
+    let Mode::Census(census) = &script.node.mode else {
+        panic!("a term has begun");
+    };
+    assert_eq!(census.opened_after, end);
+    script.other(settled(&[end]));
+    let effects = script.effects();
+    let is_loss = |effect: &Effect| matches!(effect, Effect::LoseAll { .. });
+    assert!(!effects.iter().any(is_loss), "{effects:?}");
+}
+
+#[test]
+fn entry_without_bytes_in_the_term_is_passed() {
+    let mut script = Script::new(Settings::default());
+    script.message("a", "1");
+    script.read(b"");
+    let after = script.message("a", "2");
+    let effects = script.effects();
+    assert_eq!(applied(&effects)[1], (after, "2".to_owned()));
+    assert_eq!(effects.len(), 2, "{effects:?}");
+    assert_eq!(script.node.counts().foreign, 1);
+}
+
+#[test]
+fn kind_that_must_be_known_halts_wherever_it_is() {
+    for id in [id(100, 99), id(150, 0)] {
+        let mut script = Script::new(Settings::default());
+        script.node.read(id, &[0x9f, 1, 2][..]);
+        assert_eq!(script.node.halted(), Some(&Halt::Unreadable { id }));
+    }
+}
+
+#[test]
+fn reply_of_an_older_log_opens_a_term_and_is_no_id() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.effects();
+    let ticket = script.node.publish(&[keyed("a", "once")]).unwrap();
+    // Under this id there is another entry in the history.
+    misplaced(&mut script, id(100, 1));
+    assert_eq!(script.node.counts().rolled, 1);
+    assert_eq!(script.effects(), []);
+    assert_eq!(opens(&mut script), OpenMode::Doubt);
+    script.begins(200, EntryId::ZERO, &[OWN], false);
+    script.other(settled(&[end]));
+    script.opened(200, 1, Openness::New);
+    let sent = std::iter::from_fn(|| script.command());
+    let once = sent
+        .filter_map(|command| match command {
+            Command::Once { term, replaces, .. } => Some((term, replaces)),
+            _ => None,
+        })
+        .collect::<Vec<_>>();
+    assert_eq!(once, [(200, Some(id(100, 1)))]);
+    assert!(
+        !script
+            .effects()
+            .iter()
+            .any(|effect| matches!(effect, Effect::Done { ticket: done, .. } if *done == ticket))
+    );
+}
+
+#[test]
+fn key_that_has_the_id_of_another_message_is_not_believed() {
+    let mut script = Script::new(Settings::default());
+    let other = script.message("a", "another");
+    let own = script.other(Body::Messages(Messages::of(&[keyed("b", "once")])));
+    script.effects();
+    for (name, earlier, last) in [
+        // The log had less when it replied than was read before.
+        ("c", id(90, 5), other),
+        // This node has read another message under the id.
+        ("b", other, own.next()),
+    ] {
+        let mut script = Script::new(Settings::default());
+        assert_eq!(script.message("a", "another"), other);
+        assert_eq!(
+            script.other(Body::Messages(Messages::of(&[keyed("b", "once")]))),
+            own
+        );
+        script.effects();
+        script.node.publish(&[keyed(name, "once")]).unwrap();
+        assert!(matches!(script.command(), Some(Command::Once { .. })));
+        let id = earlier;
+        script.node.answered(Reply::Earlier { id, last });
+        assert_eq!(script.effects(), [], "{name}");
+        assert_eq!(opens(&mut script), OpenMode::Doubt);
+    }
+    let ticket = script.node.publish(&[keyed("b", "once")]).unwrap();
+    assert!(matches!(script.command(), Some(Command::Once { .. })));
+    let (id, last) = (own, own);
+    script.node.answered(Reply::Earlier { id, last });
+    let outcome = Outcome::Earlier { id };
+    assert_eq!(script.effects(), [Effect::Done { ticket, outcome }]);
+}
+
+#[test]
+fn node_that_has_read_of_an_older_log_tells_what_it_has_under_ids_of_others() {
+    let mut script = Script::new(Settings::default());
+    let common = script.message("a", "1");
+    let first = script.message("b", "of the older log");
+    script.effects();
+    script.begins(200, EntryId::ZERO, &[OWN, OTHER], false);
+    let text = |text: &'static str| {
+        let body = Body::Messages(Messages::of(&[Draft::new(channel("c"), text.into())]));
+        let mut bytes = Vec::new();
+        let head = Head {
+            node: OTHER,
+            nonce: 900,
+            at_ms: 0,
+        };
+        Entry { head, body }.write(&mut bytes);
+        bytes
+    };
+    let (second, third) = (text("2"), text("3"));
+    let records = [(first, &second), (first.next(), &third)];
+    let records = records.map(|(id, bytes)| Record::Entry { id, bytes });
+    script.other(Body::Retold(records.to_vec()));
+    // The census of such a log is told by the entry that begins it.
+    let Mode::Census(census) = &mut script.node.mode else {
+        panic!("a term has begun");
+    };
+    census.is_rolled = true;
+    let settling = script.other(settled(&[first.next()]));
+    let effects = script.effects();
+    assert_eq!(applied(&effects), [(first.next(), "3".to_owned())]);
+    assert!(
+        effects.contains(&Effect::LoseAll { id: settling }),
+        "{effects:?}"
+    );
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    opens(&mut script);
+    script.opened(200, settling.number, Openness::GoesOn);
+    let lost =
+        script
+            .serve()
+            .into_iter()
+            .find_map(|bytes| match Entry::read(&bytes).unwrap().body {
+                Body::Lost(channels) => Some(channels.iter().map(ToString::to_string).collect()),
+                _ => None,
+            });
+    assert_eq!(lost, Some(vec!["b".to_owned()]), "after {common}");
+}
+
+#[test]
+fn publish_again_asks_for_replicas_where_they_are_awaited() {
+    let settings = Settings {
+        awaits_replicas: true,
+        ..Settings::default()
+    };
+    let mut script = Script::new(settings);
+    let first = script.other(Body::Messages(Messages::of(&[keyed("a", "once")])));
+    script.effects();
+    assert!(!script.node.is_confirmed(first));
+    let ticket = script
+        .node
+        .publish_again(&keyed("a", "once"), first)
+        .unwrap();
+    let Some(Command::Once { known, .. }) = script.command() else {
+        panic!("it asks");
+    };
+    assert_eq!(known, Some(first));
+    assert_eq!(script.effects(), []);
+    let (id, last) = (first, first);
+    script.node.answered_of(true, Reply::Earlier { id, last });
+    let outcome = Outcome::Earlier { id };
+    assert_eq!(script.effects(), [Effect::Done { ticket, outcome }]);
+}
