@@ -63,14 +63,6 @@ impl Config {
             replace(&mut self.engine.wait, &running.engine.wait),
         );
         keep(
-            "--engine-patience",
-            replace(&mut self.engine.patience, &running.engine.patience),
-        );
-        keep(
-            "--engine-ready",
-            replace(&mut self.engine.ready, &running.engine.ready),
-        );
-        keep(
             "--engine-log-bytes",
             replace(&mut self.engine.log_bytes, &running.engine.log_bytes),
         );

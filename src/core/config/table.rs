@@ -261,9 +261,9 @@ pub static SETTINGS: &[Setting] = &[
         "Beginning of all keys in the engine; nodes with the same engine and namespace are one cluster"),
     fixed("--engine-wait", Nodes, number!(Count, 0..=MAX_REPLICAS, engine.wait),
         "Replicas of the engine that must have a message before its publisher is answered"),
-    fixed("--engine-patience", Nodes, duration!(MS, engine.patience),
+    live("--engine-patience", Nodes, duration!(MS, engine.patience),
         "Time for which a publisher waits while the engine is away"),
-    fixed("--engine-ready", Nodes, duration!(Duration::ZERO, engine.ready),
+    live("--engine-ready", Nodes, duration!(Duration::ZERO, engine.ready),
         "Time without an answer through the engine after which this node is not ready; 0: it stays ready"),
     fixed("--engine-log-bytes", Nodes,
         Kind::Number {

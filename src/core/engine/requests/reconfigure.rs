@@ -4,6 +4,7 @@
 //! that are parked already.
 
 use super::state::Requests;
+use crate::base::time::millis;
 use crate::config::Config;
 use crate::engine::delivery::Delivery;
 
@@ -21,6 +22,11 @@ pub(in crate::engine) fn reconfigure(
 ) {
     delivery.reconfigure(config);
     requests.reconfigure(config);
+    if let Some(log) = requests.log.as_clustered() {
+        let patience_ms = millis(config.engine.patience);
+        log.set_times(patience_ms, millis(config.engine.ready));
+        delivery.publishing.hold_for(patience_ms);
+    }
     let earlier = requests.authorizer.reconfigure(config);
     if earlier != *requests.authorizer.rights() {
         delivery.review.begin(earlier);
