@@ -19,6 +19,7 @@ mod load;
 mod node;
 mod notices;
 mod proxy;
+mod readiness;
 mod reading;
 mod saving;
 mod sharing;

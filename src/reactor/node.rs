@@ -20,6 +20,7 @@ impl Reactor {
         }
         self.engine.gauges().reconnects = Some(*sharing.reconnects());
         self.engine.apply_log(LOG_BUDGET, &mut self.sockets);
+        sharing.readiness.note(self.engine.unready());
         while let Some((ticket, result)) = self.engine.next_receipt() {
             self.inbox.done(ticket, result);
         }

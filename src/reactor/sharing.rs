@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::gathering::Gathering;
+use super::readiness::Readiness;
 use crate::cluster::{Event, Redis};
 use encke_core::base::time::Time;
 use encke_core::engine::Reconnects;
@@ -49,6 +50,7 @@ pub(super) struct Sharing {
     has_publish: bool,
     has_follow: bool,
     is_halt_logged: bool,
+    pub(super) readiness: Readiness,
     /// Until when the end of the process waits.
     leaves_at: Option<Instant>,
 }
@@ -65,6 +67,7 @@ impl Sharing {
             has_publish: false,
             has_follow: false,
             is_halt_logged: false,
+            readiness: Readiness::default(),
             leaves_at: None,
         }
     }

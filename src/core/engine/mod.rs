@@ -453,7 +453,12 @@ impl Engine {
             && let Some(step) = log.next_step(&mut delivery.hub, &mut budget)
         {
             match step {
-                Step::Done(done) if receipts.take(&delivery.hub, &done) => {}
+                Step::Done(done) if receipts.take(&delivery.hub, &done) => {
+                    // No publisher was answered: a producer has its receipt, or its message is sent again.
+                    if let Err(refusal) = &done.result {
+                        log.take_back(refusal);
+                    }
+                }
                 Step::Done(done) => {
                     let ended = requests::ended_by(requests, done.ticket);
                     delivery::finish(delivery, &done, ended, wire);
@@ -641,6 +646,11 @@ impl Engine {
     /// Starts a drain: readiness and publishes are refused, and responses close their connections.
     pub fn begin_drain(&mut self) {
         self.delivery.begin_drain();
+    }
+
+    /// The reason for which the log makes the server unready; `None` if it does not.
+    pub fn unready(&self) -> Option<Refusal> {
+        self.requests.log.unready()
     }
 
     /// Whether a drain has started.

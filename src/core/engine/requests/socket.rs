@@ -175,6 +175,14 @@ fn change_channels(
     let identity = identity(requests, delivery, index)?;
     let access = delivery.connections[index].access;
     receive_from(requests.authorizer.rights(), &identity, access, names)?;
+    if let Some(Since::Later(term)) = since
+        && let Some(log) = requests.log.as_clustered()
+        && log.may_come(term)
+    {
+        let detail = "this node has not read as much of the log as the one that gave the cursor; \
+                      send the command again";
+        return Err(Problem::unavailable(detail, 1));
+    }
     follow(delivery, index, names, since)
 }
 

@@ -464,6 +464,44 @@ fn reader_from_a_later_term_waits_until_its_node_has_come_to_it() {
 }
 
 #[test]
+fn command_with_a_cursor_of_a_later_term_is_refused_and_not_told_a_gap() {
+    let (mut redis, mut server) = ready();
+    let id = socket(&mut server, "/ws/a");
+    server.take(id);
+    let later = Epoch::from_seed(u64::from_str_radix(EPOCH, 36).unwrap() + 9);
+    let command = format!(
+        "{{\"channels\":[\"b\"],\"since\":\"{}-3\"}}",
+        later.as_str()
+    );
+    let answer = server.ask_again(id, frame(&command));
+    assert!(answer.contains("\"status\":503"), "{answer}");
+    assert!(!answer.contains("\"gap\""), "{answer}");
+    // The beat that was sent after it asked has come back: there is no such term.
+    redis.pass(&mut server, 3_000);
+    server.take(id);
+    let answer = server.ask_again(id, frame(&command));
+    assert!(answer.contains("\"gap\":true"), "{answer}");
+}
+
+#[test]
+fn refusal_that_is_told_to_a_producer_is_not_one_of_a_publisher() {
+    let (_, mut server) = ready();
+    let node = server.engine.cluster().unwrap();
+    node.broken(Lane::Publish);
+    let draft = Draft::new(ChannelName::parse(&b"a"[..]).unwrap(), Data::from("x"));
+    assert!(server.engine.send(&draft).is_ok());
+    for _ in 0..80 {
+        server.pass(100);
+        server.apply_log(100);
+    }
+    let receipt = server.engine.next_receipt().map(|(_, result)| result);
+    assert!(matches!(receipt, Some(Err(_))), "{receipt:?}");
+    let metrics = poll(&mut server, "/metrics");
+    let refused = "encke_publishes_unsaved_total{reason=\"failing\"} 0";
+    assert!(metrics.contains(refused), "{metrics}");
+}
+
+#[test]
 fn publisher_is_held_while_the_engine_is_away_and_then_told_so() {
     let (mut redis, mut server) = ready();
     let broken = |server: &mut Server| {
