@@ -175,9 +175,12 @@ fn opened(parts: &[Value]) -> Option<Reply> {
     }
 }
 
+/// An entry of the log: its id and its bytes, which are not judged.
+pub(crate) type RawEntry = (EntryId, Arc<[u8]>);
+
 /// The entries in the answer to `XREAD` of one stream, in order. An entry without the field `b` was
 /// not written by a node, and counts as empty.
-pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Arc<[u8]>)>, Fault> {
+pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, Fault> {
     if answer == Value::Nil {
         return Ok(Vec::new());
     }
@@ -187,7 +190,7 @@ pub(super) fn entries(answer: Value) -> Result<Vec<(EntryId, Arc<[u8]>)>, Fault>
         let [_, entries]: [Value; 2] = list(stream)?.try_into().ok()?;
         list(entries)
     };
-    let entry = |value| -> Option<(EntryId, Arc<[u8]>)> {
+    let entry = |value| -> Option<RawEntry> {
         let [id, fields]: [Value; 2] = list(value)?.try_into().ok()?;
         let id = EntryId::parse(text(&id)?.as_bytes())?;
         let mut fields = list(fields)?.into_iter();
