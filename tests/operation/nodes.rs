@@ -53,6 +53,8 @@ impl Nodes {
         );
         self.wait_for("encke_engine_nodes", 2.0);
         self.wait_for("encke_engine_config_differs", 1.0);
+        let _stream = self.addresses[0].open("/sse/news");
+        self.wait_for("encke_engine_channels_elsewhere", 1.0);
 
         // An engine that stops for a while.
         self.redis.signal(Signal::STOP);
@@ -73,11 +75,27 @@ impl Nodes {
             self.addresses[0].status("POST", "/publish/news", b"three"),
             200
         );
+        self.misuse_engine();
         let text = self.scrape();
         for node in &self.nodes {
             node.signal(Signal::KILL);
         }
         text
+    }
+
+    /// Writes into the log what no node writes, and puts an older log in the place of the newer one.
+    fn misuse_engine(&mut self) {
+        self.redis.ask("XADD {encke}:log * field value");
+        self.wait_for("encke_engine_foreign_total", 1.0);
+        self.wait_for_ready();
+        self.redis.ask("COPY {encke}:log {encke}:older");
+        assert_eq!(
+            self.addresses[0].status("POST", "/publish/news", b"four"),
+            200
+        );
+        self.redis.ask("COPY {encke}:older {encke}:log REPLACE");
+        self.wait_for("encke_engine_rollbacks_total", 1.0);
+        self.wait_for_ready();
     }
 
     fn wait_for_ready(&mut self) {

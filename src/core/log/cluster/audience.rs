@@ -98,7 +98,7 @@ impl Default for Audience {
 
 impl Audience {
     /// That of a node that goes on in another process. It asks the others for all, and its caller
-    /// begins another round ([`Node::begin_readers_round`]), as it does not know what was told.
+    /// begins another round ([`super::node::Node::begin_readers_round`]), as it does not know what was told.
     pub(super) fn after(round: u64) -> Audience {
         Audience {
             round,

@@ -9,7 +9,7 @@ use crate::base::time::Time;
 use crate::message::EntryId;
 
 impl Node {
-    /// Whether the node has read the log, and its own beat within [`Settings::ready_ms`].
+    /// Whether the node has read the log, and its own beat within [`super::Settings::ready_ms`].
     pub fn is_ready(&self) -> bool {
         let ready_ms = self.settings.ready_ms;
         let is_heard = ready_ms == 0 || self.silent_ms() <= ready_ms;
