@@ -3,6 +3,7 @@
 
 use std::io::Write;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 use super::Server;
@@ -117,6 +118,10 @@ fn saved_history_goes_on_and_survives_a_crash_afterwards() {
     assert_eq!(server.metric("encke_disk_records_replayed"), 0.0);
     server.signal(Signal::KILL);
     drop(server);
+    // A process that was killed is not gone at once, and until then it has the directory.
+    let lock = std::fs::File::open(data.join("lock")).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    drop(lock);
     let again = Server::start(&[&option]);
     let page = again.address.get_json("/poll/news?limit=1000");
     assert_eq!(page["messages"].as_array().unwrap().len(), ids.len());
