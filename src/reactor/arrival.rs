@@ -99,10 +99,7 @@ pub(super) fn receive(
             })
         });
         let (seed, state) = (fastrand::u64(..), &mut thawer);
-        let engine = match node {
-            None => Engine::thaw(config, max_connections, seed, state),
-            Some(node) => Engine::thaw_node(config, node, max_connections, seed, state),
-        };
+        let engine = Engine::thaw(config, node, max_connections, seed, state);
         (engine, taken.join())
     });
     taken.map_err(|_| TakeOverError::new("cannot take over", "a thread has panicked"))??;

@@ -170,7 +170,7 @@ mod tests {
             max_channels: 1_000,
             ..Config::default()
         };
-        let engine = Engine::thaw(&config, 1_000, 1, &mut thawer).unwrap();
+        let engine = Engine::thaw(&config, None, 1_000, 1, &mut thawer).unwrap();
         thawer.finish().unwrap();
         compare(&state, &engine).unwrap();
         assert_eq!((state.records.len(), state.addresses.len()), (8, 0));

@@ -232,36 +232,14 @@ impl Engine {
     /// are: encoded messages that no connection holds, verified tokens, the capacity of buffers
     /// beyond what is in them.
     ///
+    /// `node` are the settings of the node of a cluster. It goes on as one whose connections to the
+    /// log are broken.
+    ///
     /// # Errors
     ///
     /// The state cannot be read or is damaged, has connections beyond `max_connections`, or is that
-    /// of a node of a cluster.
+    /// of a node where there are no settings of one, or the other way round.
     pub fn thaw<R: Read>(
-        config: &Config,
-        max_connections: usize,
-        seed: u64,
-        state: &mut Thawer<R>,
-    ) -> Result<Engine, ThawError> {
-        Engine::thaw_with(config, None, max_connections, seed, state)
-    }
-
-    /// The same for the node of a cluster, with these settings. It goes on as one whose connections
-    /// to the log are broken.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::thaw`], and the state is that of no node.
-    pub fn thaw_node<R: Read>(
-        config: &Config,
-        settings: Settings,
-        max_connections: usize,
-        seed: u64,
-        state: &mut Thawer<R>,
-    ) -> Result<Engine, ThawError> {
-        Engine::thaw_with(config, Some(settings), max_connections, seed, state)
-    }
-
-    fn thaw_with<R: Read>(
         config: &Config,
         node: Option<Settings>,
         max_connections: usize,

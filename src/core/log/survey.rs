@@ -37,6 +37,10 @@ pub(super) struct Survey {
 impl Survey {
     /// Looks at the next channels, if that is due, and tells the node what has changed.
     pub(super) fn advance(&mut self, hub: &mut Hub, node: &mut Node, now: Time) {
+        if self.round == 0 && node.readers_round().is_some() {
+            // A process before this one may have told something in the present round.
+            node.begin_readers_round();
+        }
         let Some(round) = node.readers_round() else {
             return;
         };

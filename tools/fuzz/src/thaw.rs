@@ -70,13 +70,13 @@ fn thawed(config: &Config, kind: Kind, state: &[u8]) -> Result<Engine, ThawError
     let mut thawer = Thawer::of_format(state, format);
     let state = &mut thawer;
     let engine = match kind {
-        Kind::Single(_) => Engine::thaw(config, MAX_CONNECTIONS, 1, state)?,
+        Kind::Single(_) => Engine::thaw(config, None, MAX_CONNECTIONS, 1, state)?,
         Kind::Node => {
             let settings = Settings {
                 ring_bytes: 4_096,
                 ..Settings::default()
             };
-            Engine::thaw_node(config, settings, MAX_CONNECTIONS, 1, state)?
+            Engine::thaw(config, Some(settings), MAX_CONNECTIONS, 1, state)?
         }
     };
     thawer.finish()?;

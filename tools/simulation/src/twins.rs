@@ -229,7 +229,7 @@ impl Twins {
     ) {
         let state = state_of(&self.engine);
         let mut thawer = Thawer::new(&state[..]);
-        let thawed = Engine::thaw(config, max_connections, seed, &mut thawer);
+        let thawed = Engine::thaw(config, None, max_connections, seed, &mut thawer);
         let thawed = thawed.unwrap_or_else(|error| panic!("a state is refused: {error}"));
         thawer.finish().expect("a state has nothing after it");
         thawed.check();

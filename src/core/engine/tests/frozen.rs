@@ -70,7 +70,7 @@ fn state_of(engine: &Engine) -> Vec<u8> {
 
 fn thawed(config: &Config, state: &[u8]) -> Result<Engine, ThawError> {
     let mut thawer = Thawer::new(state);
-    let engine = Engine::thaw(config, MAX_CONNECTIONS, 99, &mut thawer)?;
+    let engine = Engine::thaw(config, None, MAX_CONNECTIONS, 99, &mut thawer)?;
     thawer.finish()?;
     engine.check();
     Ok(engine)
@@ -353,7 +353,7 @@ fn more_connections_than_there_may_be_are_refused_with_a_word() {
     }
     let state = state_of(&server.engine);
     let mut thawer = Thawer::new(&state[..]);
-    match Engine::thaw(&server.config, 2, 1, &mut thawer) {
+    match Engine::thaw(&server.config, None, 2, 1, &mut thawer) {
         Err(ThawError::Exceeds(why)) => assert!(why.contains("--max-connections"), "{why}"),
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it was thawed"),
@@ -414,7 +414,7 @@ const FORMAT_1: &[u8] = include_bytes!("format-1.state");
 fn state_of_an_earlier_version_is_read_and_written_as_it_was() {
     let server = all_kinds();
     let mut thawer = Thawer::of_format(FORMAT_1, 1);
-    let engine = Engine::thaw(&server.config, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
+    let engine = Engine::thaw(&server.config, None, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
     thawer.finish().unwrap();
     engine.check();
     let mut freezer = Freezer::of_format(Vec::new(), 1);
@@ -436,13 +436,13 @@ fn state_goes_through_the_format_before_and_back() {
     server.engine.freeze(&mut older).unwrap();
     let older = older.into_inner();
     let mut thawer = Thawer::of_format(&older[..], 1);
-    let engine = Engine::thaw(&server.config, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
+    let engine = Engine::thaw(&server.config, None, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
     let newer = state_of(&server.engine);
     assert!(state_of(&engine) == newer && newer != older);
     // Neither is taken for the other.
     assert!(thawed(&server.config, &older).is_err());
     let mut thawer = Thawer::of_format(&newer[..], 1);
-    assert!(Engine::thaw(&server.config, MAX_CONNECTIONS, 99, &mut thawer).is_err());
+    assert!(Engine::thaw(&server.config, None, MAX_CONNECTIONS, 99, &mut thawer).is_err());
 }
 
 proptest! {

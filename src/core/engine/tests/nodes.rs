@@ -283,7 +283,7 @@ fn format_without_nodes_and_settings_of_others_are_refused() {
     let error = one.engine.freeze(&mut older).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
     let state = frozen(&one.engine);
-    assert!(Engine::thaw(&config(), 20_000, 1, &mut Thawer::new(&state[..])).is_err());
+    assert!(Engine::thaw(&config(), None, 20_000, 1, &mut Thawer::new(&state[..])).is_err());
     let single = frozen(&Server::new(&config()).engine);
     assert!(thawed(&single).is_none());
 }
@@ -295,7 +295,7 @@ fn thawed(state: &[u8]) -> Option<Engine> {
         patience_ms: 1,
         ..settings("other")
     };
-    let engine = Engine::thaw_node(&config(), settings, 20_000, 5, &mut thawer).ok()?;
+    let engine = Engine::thaw(&config(), Some(settings), 20_000, 5, &mut thawer).ok()?;
     thawer.finish().ok()?;
     engine.check();
     Some(engine)

@@ -127,7 +127,7 @@ impl Server {
     pub(super) fn hand_over(&mut self, config: &Config, settings: Settings) {
         let state = frozen(&self.engine);
         let mut thawer = Thawer::new(&state[..]);
-        let engine = Engine::thaw_node(config, settings, 20_000, 99, &mut thawer).unwrap();
+        let engine = Engine::thaw(config, Some(settings), 20_000, 99, &mut thawer).unwrap();
         thawer.finish().unwrap();
         engine.check();
         assert_eq!(engine.unrest(), Some(Unrest::Unanswered), "it goes on");

@@ -82,8 +82,7 @@ impl Clustered {
             given.push_back(one);
         }
         let patience_ms = settings.patience_ms;
-        let mut node = Node::thaw(settings, hub.now(), state)?;
-        node.begin_readers_round();
+        let node = Node::thaw(settings, hub.now(), state)?;
         // What the hub has applied is what the node has read.
         let terms = hub.terms().ok_or(CLUSTERED)?;
         let (tip, applied) = (node.gauges().applied, terms.entry(hub.head()));
