@@ -110,12 +110,15 @@ impl Line {
                 }
                 was_connected = true;
                 connected = Some(Instant::now());
-                told.clear();
             });
             let fault = match end {
                 End::Stop => return,
                 End::Fault(fault) => fault,
             };
+            // The same fault right after each connection is one fault.
+            if connected.is_some_and(|at| at.elapsed() >= GOOD) {
+                told.clear();
+            }
             let text = fault.to_string();
             if text != told {
                 match &fault {

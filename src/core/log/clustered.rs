@@ -25,6 +25,9 @@ use super::cluster::{self, Drafts, Effect, Kick, Node, Outcome, Reason, Settings
 use super::survey::Survey;
 use super::{Mark, Refused};
 
+/// Channels whose readers elsewhere are noted in about the time of one message.
+const COUNTS_PER_MESSAGE: usize = 16;
+
 /// Channels, or messages in them, that are told a loss in one step.
 const LOSING_STEP: usize = 1_024;
 
@@ -409,7 +412,7 @@ impl Clustered {
                 Effect::Kick { is_own, kick } => return Some(Step::Kick { is_own, kick }),
                 // The log has the messages, so their publishers are still answered.
                 _ if self.is_broken => {}
-                effect => self.begin_effect(hub, effect),
+                effect => self.begin_effect(hub, effect, budget),
             }
         }
     }
@@ -488,7 +491,7 @@ impl Clustered {
         true
     }
 
-    fn begin_effect(&mut self, hub: &mut Hub, effect: Effect) {
+    fn begin_effect(&mut self, hub: &mut Hub, effect: Effect, budget: &mut usize) {
         match effect {
             Effect::Salt(salt) => hub.set_salt((salt.0, salt.1)),
             Effect::Term { term, closed } => self.add_term(hub, term, closed),
@@ -529,7 +532,10 @@ impl Clustered {
                 round,
                 ends_round,
                 counts,
-            } => hub.set_elsewhere(node, round, ends_round, &counts),
+            } => {
+                *budget = budget.saturating_sub(counts.len() / COUNTS_PER_MESSAGE);
+                hub.set_elsewhere(node, round, ends_round, &counts);
+            }
             Effect::Gone { node } => hub.forget_elsewhere(node),
             Effect::Done { .. } | Effect::Kick { .. } => unreachable!("it is returned"),
         }

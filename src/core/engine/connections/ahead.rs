@@ -74,6 +74,11 @@ impl Ahead {
         next
     }
 
+    /// Returns no more readers until the number has risen.
+    pub(super) fn stop_review(&mut self) {
+        self.reviewed_to = None;
+    }
+
     /// Whether not all readers were returned yet.
     pub(super) fn is_reviewing(&self) -> bool {
         self.reviewed_to.is_some()

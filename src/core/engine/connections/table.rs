@@ -524,6 +524,11 @@ impl Connections {
         self.ahead.next_beyond(number)
     }
 
+    /// Has [`Connections::next_beyond`] return nothing more until the number has risen.
+    pub(in crate::engine) fn stop_review(&mut self) {
+        self.ahead.stop_review();
+    }
+
     /// Whether [`Connections::next_beyond`] has not returned all places yet.
     pub(in crate::engine) fn is_reviewing_ahead(&self) -> bool {
         self.ahead.is_reviewing()

@@ -41,7 +41,7 @@ pub(in crate::engine) fn tell_unfounded(
     wire: &mut impl Wire,
 ) {
     let Some(heard) = log.heard_at(&delivery.hub) else {
-        return;
+        return delivery.connections.stop_review();
     };
     for _ in 0..PLACED {
         let Some(((cursor, id), since)) = delivery.connections.next_beyond(heard) else {

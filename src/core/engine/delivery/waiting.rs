@@ -188,7 +188,10 @@ impl Publishing {
     }
 
     /// Adds a response behind the others.
-    pub(super) fn push(&mut self, waiting: Waiting) {
+    pub(super) fn push(&mut self, mut waiting: Waiting) {
+        // In order also where later ones may wait for a shorter time, after a reload.
+        let last = self.queue.back().map_or(Time(0), |last| last.due);
+        waiting.due = waiting.due.max(last);
         self.bytes += waiting.bytes();
         self.charge.set(self.bytes);
         self.queue.push_back(waiting);

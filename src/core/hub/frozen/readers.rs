@@ -226,11 +226,10 @@ impl Hub {
         let mut queued = 0;
         for (follower, reader) in readers {
             debug_assert!(!reader.is_following(), "a reader is adopted once");
-            let may_be_there = match reader.is_ahead() {
-                true => self.is_shared(),
-                false => reader.cursor <= self.head,
-            };
-            if !may_be_there {
+            // In a cluster one that is in no list may have come from a node that is ahead.
+            let may_be_ahead = self.is_shared() && !reader.is_queued();
+            if reader.is_ahead() > self.is_shared() || (reader.cursor > self.head && !may_be_ahead)
+            {
                 return Err(READER);
             }
             if let Some(known) = known.get_mut(follower as usize) {

@@ -65,7 +65,7 @@ if not is_changed and ((ARGV[1] ~= 'fence' and not is_doubt) or term > known) th
   return { meta[1], last, 0, salt, now_text }
 end
 if ARGV[1] == 'peek' then return { meta[1] or '0', last, 2, salt, now_text } end
-local is_rolled = is_doubt or (meta[2] == run and last_term == term and term == known
+local is_rolled = (is_doubt and term <= known) or (meta[2] == run and last_term == term and term == known
   and last_number < number)
 local opened = string.format('%d', math.max(now, term + 1, last_term + 1, known + 1,
   tonumber(ARGV[6])))

@@ -90,7 +90,7 @@ pub struct Head {
     pub node: u64,
     /// The number that it gave to the entry. It never gives one to two.
     pub nonce: u64,
-    /// By its wall clock, in milliseconds since 1970.
+    /// By the clock of the server as the node knows it, in milliseconds since 1970.
     pub at_ms: u64,
 }
 
@@ -218,6 +218,12 @@ pub enum Unreadable {
     Foreign,
     /// It is of a known kind, and not what a node writes.
     Damaged,
+}
+
+/// Whether bytes are the beginning of an entry that opens a term, of any version.
+pub(super) fn begins_term(bytes: &[u8]) -> bool {
+    const KIND: u8 = MANDATORY | (VERSION - 1);
+    bytes.first().is_some_and(|tag| tag & KIND == TERM & KIND)
 }
 
 /// Appends a head with a tag of a kind.

@@ -218,7 +218,7 @@ impl Node {
                 Sent::Note(note) => {
                     self.answered_note(note, reply);
                     if is_rolled {
-                        self.notes.failed(note);
+                        self.failed(note);
                     }
                 }
             }
@@ -296,6 +296,7 @@ impl Node {
     /// not ready, in milliseconds.
     pub fn set_times(&mut self, patience_ms: u64, ready_ms: u64) {
         self.settings.patience_ms = patience_ms;
+        self.outbox.hold_until(self.now.after_ms(patience_ms));
         self.settings.ready_ms = ready_ms;
     }
 

@@ -521,6 +521,15 @@ impl Outbox {
         oldest.or(self.group.as_ref().map(|group| group.item.deadline))
     }
 
+    /// Holds what waits no longer than until then. So deadlines still rise when later publishes are
+    /// held for a shorter time.
+    pub(super) fn hold_until(&mut self, latest: Time) {
+        let group = self.group.iter_mut().map(|group| &mut group.item);
+        for item in self.items.values_mut().chain(group) {
+            item.deadline = item.deadline.min(latest);
+        }
+    }
+
     /// Ends an entry. Returns how many publishes have their results by it.
     fn finish(&mut self, nonce: u64, outcome: impl Fn(Ticket, u16) -> Outcome) -> u64 {
         let Some(item) = self.remove(nonce) else {

@@ -124,7 +124,7 @@ impl Node {
 
     /// When the node has something to say of readers.
     pub(super) fn readers_due(&self) -> Option<Time> {
-        let may_say = self.readers_round().is_some() && self.lane.has_room();
+        let may_say = !self.rests && self.readers_round().is_some() && self.lane.has_room();
         let due = self.audience.due().filter(|_| may_say)?;
         Some(due.max(self.lane.retry_at).max(self.now))
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::census::{Beginning, Census};
 use super::chain::{Chain, Relation};
-use super::entry::{Beat, Body, Entry, Settled, Term, Unreadable};
+use super::entry::{Beat, Body, Entry, Settled, Term, Unreadable, begins_term};
 use super::node::{Mode, Node};
 use super::replica::Loss;
 use super::settings::Halt;
@@ -22,14 +22,14 @@ impl Node {
     pub(super) fn take_entry(&mut self, id: EntryId, bytes: &Arc<[u8]>) {
         let entry = Entry::read(bytes);
         let is_term = id.number == 0 && matches!(&entry, Ok(entry) if is_term(entry));
+        if !is_term && self.is_of_foreign_term(id, bytes, &entry) {
+            return self.take_foreign_term(id);
+        }
         if entry == Err(Unreadable::Halt) {
             self.halt = Some(Halt::Unreadable { id });
             return;
         }
         self.window.push(id, bytes.len(), self.now);
-        if !is_term && self.is_of_foreign_term(id, &entry) {
-            return self.take_foreign_term(id);
-        }
         if let Ok(entry) = &entry {
             self.note(id, bytes.len(), entry);
         }
@@ -69,13 +69,20 @@ impl Node {
     }
 
     /// Whether an entry, which begins no term, is of one that no node has opened.
-    fn is_of_foreign_term(&self, id: EntryId, entry: &Result<Entry<'_>, Unreadable>) -> bool {
+    fn is_of_foreign_term(
+        &self,
+        id: EntryId,
+        bytes: &[u8],
+        entry: &Result<Entry<'_>, Unreadable>,
+    ) -> bool {
         let is_of_ours = match &self.mode {
             Mode::Fresh => false,
             Mode::Live { .. } => id.term == self.replica.tip().term,
             Mode::Census(census) => id.term == census.term,
         };
         match entry {
+            // A later version may begin terms in another way.
+            Err(Unreadable::Halt) if id.number == 0 => !begins_term(bytes),
             _ if id.number == 0 => true,
             // What comes before it in the term is missing, as where the log was trimmed.
             Ok(_) => false,

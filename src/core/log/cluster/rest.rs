@@ -65,7 +65,8 @@ impl Node {
     }
 
     fn can_rest(&self) -> Result<(), Unrest> {
-        let is_live = matches!(self.mode, Mode::Live { is_settled: true });
+        let is_doubted = self.lane.doubted == Some(self.lane.newest);
+        let is_live = matches!(self.mode, Mode::Live { is_settled: true }) && !is_doubted;
         // A later version may read what this one cannot.
         let is_halted = match self.halt {
             None => false,

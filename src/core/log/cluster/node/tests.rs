@@ -346,6 +346,23 @@ fn undecided_publish_is_sent_again_only_after_a_fence() {
 }
 
 #[test]
+fn shorter_patience_holds_for_those_that_wait() {
+    let mut script = Script::new(Settings {
+        patience_ms: 30_000,
+        ..Settings::default()
+    });
+    let draft = || Draft::new(channel("a"), "1".into());
+    script.node.broken(Lane::Publish);
+    script.node.publish(&[draft()]).unwrap();
+    script.node.set_times(1_000, 10_000);
+    script.node.publish(&[draft()]).unwrap();
+    script.pass(999);
+    assert_eq!(script.effects(), []);
+    script.pass(1);
+    assert_eq!(script.effects().len(), 2);
+}
+
+#[test]
 fn publisher_has_its_result_after_the_patience() {
     let mut script = Script::new(Settings::default());
     let draft = || Draft::new(channel("a"), "1".into());
