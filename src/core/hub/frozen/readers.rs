@@ -228,8 +228,8 @@ impl Hub {
             debug_assert!(!reader.is_following(), "a reader is adopted once");
             // In a cluster one that is in no list may have come from a node that is ahead.
             let may_be_ahead = self.is_shared() && !reader.is_queued();
-            if reader.is_ahead() > self.is_shared() || (reader.cursor > self.head && !may_be_ahead)
-            {
+            let is_known = reader.cursor <= self.head && !reader.is_ahead();
+            if !is_known && !may_be_ahead {
                 return Err(READER);
             }
             if let Some(known) = known.get_mut(follower as usize) {
