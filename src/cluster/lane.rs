@@ -24,9 +24,6 @@ const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(4
 /// After a connection that lasted this long, the next try comes without a pause.
 const GOOD: Duration = Duration::from_secs(1);
 
-/// How long the reactor may sleep although it was given a hint.
-const HINT: Duration = Duration::from_micros(250);
-
 /// A request of the reactor to a lane.
 pub(super) enum Job {
     /// Sends a command. Publish lane.
@@ -36,6 +33,9 @@ pub(super) enum Job {
     /// Checks whether the connection is to be dropped.
     Look,
 }
+
+/// An entry that was read: its id and its bytes.
+pub(crate) type ReadEntry = (EntryId, Arc<[u8]>);
 
 /// A report of a lane to the reactor.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) enum Event {
     /// [`Command::is_publish`] is the same.
     Answered(Vec<(bool, Reply)>),
     /// Entries of the log, in order.
-    Read(Vec<(EntryId, Arc<[u8]>)>),
+    Read(Vec<ReadEntry>),
 }
 
 /// The reason for which the service of a connection ends.
@@ -181,33 +181,6 @@ impl Line {
         let told = self.events.send((self.connection, event));
         (self.wake)();
         told.map_err(|_| End::Stop)
-    }
-
-    /// As [`Line::tell`], of what the reactor need not know before it is woken for another reason, if
-    /// that is soon: [`Line::next_job_after_hint`] wakes it otherwise.
-    pub(super) fn hint(&self, event: Event) -> Result<(), End> {
-        if self.events.is_full() {
-            return self.tell(event);
-        }
-        let told = self.events.send((self.connection, event));
-        told.map_err(|_| End::Stop)
-    }
-
-    /// As [`Line::next_job`], after [`Line::hint`].
-    pub(super) fn next_job_after_hint(&self) -> Result<Job, End> {
-        match self.jobs.recv_timeout(HINT) {
-            Ok(job) => {
-                if let Some(job) = self.check(job)? {
-                    return Ok(job);
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(End::Stop),
-        }
-        if !self.events.is_empty() {
-            (self.wake)();
-        }
-        self.next_job()
     }
 
     /// The next job for this connection; waits for it.

@@ -23,4 +23,4 @@ mod wire;
 
 pub(crate) use fault::Fault;
 pub(crate) use front::{Redis, probe};
-pub(crate) use lane::Event;
+pub(crate) use lane::{Event, ReadEntry};

@@ -1,12 +1,10 @@
 //! The publish lane: sends the commands of a node in their order, and gives back the replies in
 //! the same order.
 //!
-//! Owns pipelining: all commands that wait are sent before the first answer is read. A reply to a
-//! publish does not wake the reactor at once: the entry, which the follow lane reads at the same
-//! moment, does. So a publish wakes it once and not twice. With `--engine-wait` the lane also owns the
-//! rule that a reply to a publish is given back only when that many replicas have the entry. Replies
-//! to beats and other commands of the node itself are not held back: without them the node would take
-//! the server for dead, or no term would be settled.
+//! Owns pipelining: all commands that wait are sent before the first answer is read. With
+//! `--engine-wait` it also owns the rule that a reply to a publish is given back only when that many
+//! replicas have the entry. Replies to beats and other commands of the node itself are not held back:
+//! without them the node would take the server for dead, or no term would be settled.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -129,12 +127,8 @@ impl Publish {
                 false => replies.push((one.is_publish, reply)),
             }
         }
-        let is_read_back = !asks_replicas && sent.iter().any(|one| one.is_publish);
-        match is_read_back {
-            _ if replies.is_empty() => {}
-            // The reactor is woken by the entry, which the follow lane has about now.
-            true => line.hint(Event::Answered(replies))?,
-            false => line.tell(Event::Answered(replies))?,
+        if !replies.is_empty() {
+            line.tell(Event::Answered(replies))?;
         }
         if asks_replicas && self.has_replicas(connection)? && !self.held.is_empty() {
             line.tell(Event::Answered(std::mem::take(&mut self.held)))?;
@@ -167,7 +161,7 @@ impl Publish {
         // Gives memory back after an unusually large entry.
         packed.shrink_to(PIPELINE_BYTES);
         let mut next = match self.held.is_empty() {
-            true => Some(line.next_job_after_hint()?),
+            true => Some(line.next_job()?),
             false => line.try_next_job()?,
         };
         while let Some(job) = next {

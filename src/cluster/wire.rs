@@ -7,6 +7,7 @@ use std::sync::Arc;
 use redis::{Cmd, RedisError, Value, cmd};
 
 use super::fault::{Cause, Fault, words};
+use super::lane::ReadEntry;
 use encke_core::log::cluster::{Command, Reply};
 use encke_core::message::EntryId;
 
@@ -175,12 +176,9 @@ fn opened(parts: &[Value]) -> Option<Reply> {
     }
 }
 
-/// An entry of the log: its id and its bytes, which are not judged.
-pub(crate) type RawEntry = (EntryId, Arc<[u8]>);
-
 /// The entries in the answer to `XREAD` of one stream, in order. An entry without the field `b` was
 /// not written by a node, and counts as empty.
-pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, Fault> {
+pub(super) fn entries(answer: Value) -> Result<Vec<ReadEntry>, Fault> {
     if answer == Value::Nil {
         return Ok(Vec::new());
     }
@@ -190,7 +188,7 @@ pub(super) fn entries(answer: Value) -> Result<Vec<RawEntry>, Fault> {
         let [_, entries]: [Value; 2] = list(stream)?.try_into().ok()?;
         list(entries)
     };
-    let entry = |value| -> Option<RawEntry> {
+    let entry = |value| -> Option<ReadEntry> {
         let [id, fields]: [Value; 2] = list(value)?.try_into().ok()?;
         let id = EntryId::parse(text(&id)?.as_bytes())?;
         let mut fields = list(fields)?.into_iter();

@@ -6,6 +6,9 @@
 //! entry waits until [`INTERVAL`] after the last one, if several times as many messages are likely
 //! to be there by then. At lower rates nothing waits, and at higher ones entries are large anyway.
 //!
+//! At such rates it also waits as long as each turn of the reactor brings more: what comes in a burst
+//! shares an entry.
+//!
 //! Publishers that send the next message when the last one is answered do not send more for waiting:
 //! theirs come at the beginning of a wait, and none later. After such a wait the next ones are left
 //! out: twice as many each time, until one is of use.
@@ -17,6 +20,12 @@ const INTERVAL: Duration = Duration::from_millis(1);
 
 /// An entry waits if it is likely to have this many times the messages at the end.
 const GAIN: f64 = 4.0;
+
+/// So many messages wait for no more: in a larger entry each would cost little less.
+const ENOUGH: u64 = 32;
+
+/// Messages in the time of an [`INTERVAL`] from which on bursts are waited for.
+const BUSY: f64 = 2.0;
 
 /// An entry that waited in vain has less than this part of what was expected.
 const LEAST: f64 = 0.5;
@@ -35,6 +44,7 @@ pub(super) struct Gathering {
     /// Messages in the time of an [`INTERVAL`], as of late.
     rate: f64,
     wait: Option<Wait>,
+    burst: Option<Burst>,
     /// Entries that do not wait.
     skips: u32,
     /// How many entries do not wait after the next one that waits in vain.
@@ -55,12 +65,23 @@ struct Wait {
     is_over: bool,
 }
 
+/// Messages that are coming.
+#[derive(Clone, Copy, Debug)]
+struct Burst {
+    /// How many are there.
+    messages: u64,
+    began: Instant,
+    /// When it was looked at last, and more had come.
+    grew: Option<Instant>,
+}
+
 impl Gathering {
     pub(super) fn new() -> Gathering {
         Gathering {
             sent: None,
             rate: 0.0,
             wait: None,
+            burst: None,
             skips: 0,
             next_skips: 1,
         }
@@ -69,8 +90,38 @@ impl Gathering {
     /// Whether the messages that are there, which could be sent now, wait for more.
     pub(super) fn waits(&mut self, now: Instant, messages: u64) -> bool {
         if messages == 0 {
-            self.wait = None;
+            (self.wait, self.burst) = (None, None);
+            return false;
         }
+        if messages >= ENOUGH {
+            self.burst = None;
+            if let Some(wait) = &mut self.wait {
+                wait.is_over = true;
+            }
+            return false;
+        }
+        // Both note how many there are.
+        let is_coming = self.is_coming(now, messages);
+        self.is_expecting(now, messages) || is_coming
+    }
+
+    /// Whether more have come since the last turn.
+    fn is_coming(&mut self, now: Instant, messages: u64) -> bool {
+        let (before, began) = match self.burst {
+            Some(burst) => (burst.messages, burst.began),
+            None => (0, now),
+        };
+        let grows = messages > before && self.rate >= BUSY && now < began + INTERVAL;
+        self.burst = Some(Burst {
+            messages,
+            began,
+            grew: grows.then_some(now),
+        });
+        grows
+    }
+
+    /// Whether many more are likely to come.
+    fn is_expecting(&mut self, now: Instant, messages: u64) -> bool {
         if let Some(wait) = &mut self.wait {
             if now < wait.half {
                 wait.early = messages;
@@ -78,7 +129,7 @@ impl Gathering {
             wait.is_over |= now >= wait.until;
             return !wait.is_over;
         }
-        let Some(sent) = self.sent.filter(|_| messages > 0 && self.skips == 0) else {
+        let Some(sent) = self.sent.filter(|_| self.skips == 0) else {
             return false;
         };
         let until = sent + INTERVAL;
@@ -101,14 +152,17 @@ impl Gathering {
     /// When [`Gathering::waits`] is to be asked again at the latest, if messages wait.
     pub(super) fn until(&self) -> Option<Instant> {
         let wait = self.wait.filter(|wait| !wait.is_over);
-        wait.map(|wait| wait.until)
+        let burst = self.burst.and_then(|burst| burst.grew);
+        wait.map(|wait| wait.until).into_iter().chain(burst).min()
     }
 
     /// So many messages are sent in one entry.
     pub(super) fn sent(&mut self, now: Instant, messages: u64) {
+        self.burst = None;
         self.skips = self.skips.saturating_sub(1);
         if let Some(wait) = self.wait.take() {
-            let is_vain = messages <= wait.early || (messages as f64) < LEAST * wait.expected;
+            let is_vain = messages <= wait.early
+                || (messages as f64) < LEAST * wait.expected.min(ENOUGH as f64);
             (self.skips, self.next_skips) = match is_vain {
                 true => (self.next_skips, (2 * self.next_skips).min(MAX_SKIPS)),
                 false => (0, 1),
@@ -205,14 +259,39 @@ mod tests {
             gathering.sent(start + entry * INTERVAL, 10);
         }
         let sent = start + 19 * INTERVAL;
-        assert!(gathering.waits(sent + INTERVAL / 10, 1));
+        let first = sent + INTERVAL / 10;
+        assert!(gathering.waits(first, 1));
+        assert_eq!(gathering.until(), Some(first), "it is a burst, perhaps");
+        assert!(gathering.waits(first, 1));
         assert_eq!(gathering.until(), Some(sent + INTERVAL));
+        assert!(gathering.waits(sent + INTERVAL, 9));
         assert!(!gathering.waits(sent + INTERVAL, 9));
         assert_eq!(gathering.until(), None, "it cannot be sent, perhaps");
         gathering.sent(sent + INTERVAL, 9);
         assert!(gathering.waits(sent + INTERVAL * 11 / 10, 1));
         assert!(!gathering.waits(sent + INTERVAL * 12 / 10, 0));
         assert_eq!(gathering.until(), None, "nothing waits any more");
+    }
+
+    #[test]
+    fn burst_is_waited_for_while_it_grows() {
+        let start = Instant::now();
+        let mut gathering = Gathering::new();
+        for entry in 0..20 {
+            gathering.sent(start + entry * INTERVAL, 10);
+        }
+        let begin = start + 30 * INTERVAL;
+        for turn in 1..=10 {
+            assert!(gathering.waits(begin + turn * INTERVAL / 100, turn.into()));
+        }
+        assert!(!gathering.waits(begin + INTERVAL / 9, 10));
+        gathering.sent(begin + INTERVAL / 9, 10);
+        let begin = begin + 10 * INTERVAL;
+        let growing = (0..).take_while(|turn| {
+            let now = begin + *turn * INTERVAL / 20;
+            gathering.waits(now, u64::from(turn + 1))
+        });
+        assert_eq!(growing.count(), 20, "for no longer than that");
     }
 
     #[test]

@@ -6,16 +6,14 @@
 //! reads no further.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::gathering::Gathering;
 use super::readiness::Readiness;
-use crate::cluster::{Event, Redis};
+use crate::cluster::{Event, ReadEntry, Redis};
 use encke_core::base::time::Time;
 use encke_core::engine::Reconnects;
 use encke_core::log::cluster::{Command, Halt, Lane, Node};
-use encke_core::message::EntryId;
 
 /// Events of the publish lane that are taken in one tick.
 const EVENT_BUDGET: usize = 64;
@@ -43,7 +41,7 @@ pub(super) struct Sharing {
     /// Whether publishes wait for others.
     gathering: Gathering,
     /// Entries that were read, for which the node had no room.
-    unread: VecDeque<(EntryId, Arc<[u8]>)>,
+    unread: VecDeque<ReadEntry>,
     /// Whether the follow lane knows from which id to read.
     is_following: bool,
     /// Whether each lane has a connection that was reported to the node.
@@ -119,7 +117,7 @@ impl Sharing {
 
     /// The next entry. Events of the connection are passed to the node in their order among
     /// entries.
-    fn next_entry(&mut self, node: &mut Node) -> Option<(EntryId, Arc<[u8]>)> {
+    fn next_entry(&mut self, node: &mut Node) -> Option<ReadEntry> {
         loop {
             if let Some(entry) = self.unread.pop_front() {
                 return Some(entry);

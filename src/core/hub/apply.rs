@@ -59,23 +59,11 @@ impl Hub {
     /// Applies a message that the log has given its number: stores it, and makes every waiting
     /// reader of its channel ready. It cannot fail, as room was made for it.
     ///
-    /// `seq` is above [`Hub::head`], and becomes it.
-    // Always inline: with a second function the message would be copied once more.
-    #[inline(always)]
-    pub fn apply(&mut self, seq: Seq, room: Room, message: Draft<'_>) -> Published {
-        self.apply_at(self.now, seq, room, message)
-    }
-
-    /// As [`Hub::apply`], of a message that was published at a time that is not before that of any
-    /// earlier one.
+    /// `seq` is above [`Hub::head`], and becomes it. `at` is when it was published, not before any
+    /// earlier message.
+    // A function of its own in every build: each one around it would copy the message once more.
     #[inline(never)]
-    pub(super) fn apply_at(
-        &mut self,
-        at: Time,
-        seq: Seq,
-        room: Room,
-        message: Draft<'_>,
-    ) -> Published {
+    pub fn apply(&mut self, at: Time, seq: Seq, room: Room, message: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
         debug_assert!(message.kind == DraftKind::Message);
         let Room {
@@ -111,17 +99,7 @@ impl Hub {
     /// Applies the end of a channel that has not ended, as [`Hub::apply`] does a message: it is
     /// stored like one.
     #[cold]
-    pub fn apply_end(&mut self, seq: Seq, room: Room, end: Draft<'_>) -> Published {
-        self.apply_end_at(self.now, seq, room, end)
-    }
-
-    pub(super) fn apply_end_at(
-        &mut self,
-        at: Time,
-        seq: Seq,
-        room: Room,
-        end: Draft<'_>,
-    ) -> Published {
+    pub fn apply_end(&mut self, at: Time, seq: Seq, room: Room, end: Draft<'_>) -> Published {
         debug_assert!(seq > self.head, "the log gave a number twice, or went back");
         debug_assert!(end.kind == DraftKind::End);
         let Room {

@@ -43,6 +43,7 @@ impl Hub {
     ///
     /// [`Refusal::TooManyChannels`] where the slots, or the bytes for names, are taken by channels
     /// in use.
+    #[inline]
     pub(super) fn ensure_channel(&mut self, name: &str) -> Result<(), Refusal> {
         let bytes = Channel::footprint(name);
         let is_full = |hub: &Hub| {

@@ -128,7 +128,7 @@ impl Hub {
     fn place(&mut self, at: Time, seq: Seq, room: Room, draft: Draft<'_>) {
         match draft.kind {
             DraftKind::Message => {
-                self.apply_at(at, seq, room, draft);
+                self.apply(at, seq, room, draft);
             }
             DraftKind::Last => {
                 let (message, end) = room.split(draft);
@@ -141,7 +141,7 @@ impl Hub {
                 self.give_back(room);
             }
             DraftKind::End => {
-                self.apply_end_at(at, seq, room, draft);
+                self.apply_end(at, seq, room, draft);
             }
         }
     }

@@ -170,6 +170,8 @@ pub(super) fn draft_flags(draft: &Draft<'_>) -> u8 {
 }
 
 /// Appends what is published, but its flags: channel, event, key and data.
+// On the path of every message that is saved.
+#[inline(always)]
 pub(super) fn write_draft(out: &mut Vec<u8>, draft: &Draft<'_>) {
     write_short(out, &draft.channel);
     if let Some(event) = &draft.event {

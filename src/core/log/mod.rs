@@ -96,7 +96,7 @@ impl Log {
             Err(refusal) => return Err((refusal, draft)),
         };
         Ok(match self {
-            Log::Memory(memory) => hub.apply(memory.next(), room, draft),
+            Log::Memory(memory) => hub.apply(hub.now(), memory.next(), room, draft),
             Log::Saved(_) | Log::Clustered(_) => return self.publish_with_room(hub, room, draft),
         })
     }
@@ -160,7 +160,7 @@ impl Log {
         match draft.kind {
             DraftKind::Message => {
                 let seq = self.number(hub, &room, &draft);
-                hub.apply(seq, room, draft)
+                hub.apply(hub.now(), seq, room, draft)
             }
             DraftKind::Last => {
                 let (message, end) = room.split(draft);
@@ -179,7 +179,7 @@ impl Log {
             return published;
         }
         let seq = self.number(hub, &room, &end);
-        hub.apply_end(seq, room, end)
+        hub.apply_end(hub.now(), seq, room, end)
     }
 
     /// Gives the next message or end its number.

@@ -465,6 +465,8 @@ fn await_ids(
     wait_for_ids(delivery, index, ticket, answer, unnumbered);
 }
 
+// Always inline: it is large, and would be copied.
+#[inline(always)]
 fn answer_later(
     index: u32,
     head: &Head<'_>,
