@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::fault::{Cause, Fault};
 use super::open::open;
 use super::target::Target;
+use super::wire::ReadEntry;
 use encke_core::log::cluster::{Command, Lane, Reply};
 use encke_core::message::EntryId;
 
@@ -33,9 +34,6 @@ pub(super) enum Job {
     /// Checks whether the connection is to be dropped.
     Look,
 }
-
-/// An entry that was read: its id and its bytes.
-pub(crate) type ReadEntry = (EntryId, Arc<[u8]>);
 
 /// A report of a lane to the reactor.
 #[derive(Debug)]

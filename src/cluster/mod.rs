@@ -23,4 +23,5 @@ mod wire;
 
 pub(crate) use fault::Fault;
 pub(crate) use front::{Redis, probe};
-pub(crate) use lane::{Event, ReadEntry};
+pub(crate) use lane::Event;
+pub(crate) use wire::ReadEntry;

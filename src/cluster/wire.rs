@@ -7,7 +7,6 @@ use std::sync::Arc;
 use redis::{Cmd, RedisError, Value, cmd};
 
 use super::fault::{Cause, Fault, words};
-use super::lane::ReadEntry;
 use encke_core::log::cluster::{Command, Reply};
 use encke_core::message::EntryId;
 
@@ -175,6 +174,9 @@ fn opened(parts: &[Value]) -> Option<Reply> {
         _ => None,
     }
 }
+
+/// An entry that was read: its id and its bytes.
+pub(crate) type ReadEntry = (EntryId, Arc<[u8]>);
 
 /// The entries in the answer to `XREAD` of one stream, in order. An entry without the field `b` was
 /// not written by a node, and counts as empty.
