@@ -253,14 +253,16 @@ impl Engine {
         if let Some(settings) = &node {
             delivery.publishing.hold_for(settings.patience_ms);
         }
+        let requests = requests::thaw(config, node, keys(), &mut delivery, state)?;
+        let receipts = match state.has_nodes() {
+            true => receipts::thaw(delivery.connections.awaited_by_lines(), state)?,
+            false => Receipts::default(),
+        };
         let engine = Engine {
-            requests: requests::thaw(config, node, keys(), &mut delivery, state)?,
+            requests,
             delivery,
             checks_before,
-            receipts: match state.has_nodes() {
-                true => receipts::thaw(state)?,
-                false => Receipts::default(),
-            },
+            receipts,
         };
         let checks = engine.requests.authorizer.tokens().checks();
         let is_applied = engine.newest() == engine.delivery.hub.head();

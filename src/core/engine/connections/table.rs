@@ -15,6 +15,7 @@ use slab::Slab;
 use super::ahead::Ahead;
 use super::conn::{Access, Conn, ConnId, Flags};
 use super::holders::Holders;
+use super::line_upload::LineStep;
 use super::request_state::RequestState;
 use super::state::{State, States};
 use super::wire::Wire;
@@ -24,6 +25,7 @@ use crate::base::wheel::Wheel;
 use crate::config::Config;
 use crate::engine::stats::{CloseReason, Stats};
 use crate::hub::Hub;
+use crate::log::cluster::Ticket;
 use crate::message::Seq;
 
 /// How long input is read and discarded after the last response. A socket closed with unread input
@@ -192,6 +194,13 @@ impl Connections {
             index: index as u32,
             generation: conn.generation,
         })
+    }
+
+    /// The tickets whose results requests by lines wait for.
+    pub(in crate::engine) fn awaited_by_lines(&self) -> impl Iterator<Item = Ticket> {
+        let uploads = self.table.iter().filter_map(|(_, conn)| conn.line_upload());
+        let steps = uploads.filter_map(|upload| upload.step.as_deref());
+        steps.flat_map(LineStep::awaited)
     }
 
     /// How many connections are in each state.

@@ -16,8 +16,12 @@ pub(in crate::engine) fn freeze<W: Write>(
     state.put_all(&receipts.waiting)
 }
 
-/// Reads what [`freeze`] wrote.
-pub(in crate::engine) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<Receipts, ThawError> {
+/// Reads what [`freeze`] wrote. `of_lines`: tickets whose results are for requests by lines, which
+/// would wait for ever for one that a producer takes.
+pub(in crate::engine) fn thaw<R: Read>(
+    mut of_lines: impl Iterator<Item = Ticket>,
+    state: &mut Thawer<R>,
+) -> Result<Receipts, ThawError> {
     let mut receipts = Receipts::default();
     let mut values = state.take_all();
     while let Some((ticket, channel)) = values.take::<(Ticket, ChannelName<'_>)>()? {
@@ -25,6 +29,10 @@ pub(in crate::engine) fn thaw<R: Read>(state: &mut Thawer<R>) -> Result<Receipts
             return Err(ThawError::Damaged("receipts are not in their order"));
         }
         receipts.await_ticket(ticket, channel.into_owned());
+    }
+    let waiting = &receipts.waiting;
+    if of_lines.any(|ticket| waiting.binary_search_by_key(&ticket, |one| one.0).is_ok()) {
+        return Err(ThawError::Damaged("a receipt is that of a line"));
     }
     Ok(receipts)
 }

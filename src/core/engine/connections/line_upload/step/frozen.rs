@@ -71,19 +71,18 @@ impl<'s> FrozenStep<'s> {
     ///
     /// # Errors
     ///
-    /// [`ThawError::Damaged`] where a line has neither a result nor a ticket.
+    /// [`ThawError::Damaged`] where a line has neither a result nor a ticket of its own.
     pub(in crate::engine::connections) fn thaw(
         self,
         upload: &mut LineUpload,
     ) -> Result<(), ThawError> {
+        let lines = || self.lines.iter().flatten();
         let is_awaited = |line: &FrozenLine<'_>| line.result.is_some() || line.ticket.is_some();
-        let mut lines = self.lines.iter().flatten();
-        let has_ticket = self
-            .lines
-            .iter()
-            .flatten()
-            .any(|line| line.ticket.is_some());
-        if !lines.all(is_awaited) || (self.lines.is_some() && !has_ticket) {
+        let tickets: Vec<Ticket> = lines().filter_map(|line| line.ticket).collect();
+        // Each ticket gives one line its result.
+        let are_tickets = tickets.is_sorted_by(|one, next| one < next);
+        if !lines().all(is_awaited) || !are_tickets || (self.lines.is_some() && tickets.is_empty())
+        {
             return Err(ThawError::Damaged("a line waits for no result"));
         }
         upload.step = self.lines.map(|lines| {
