@@ -5,8 +5,11 @@
 //! brings the numbers, and reads the ones of this hub, slot after slot. Following and unfollowing a
 //! channel know nothing of it.
 
+use std::io::{self, Read, Write};
+
 use super::Hub;
 use super::elsewhere::Elsewhere;
+use crate::frozen::{Freezer, ThawError, Thawer};
 
 /// Channels of all other nodes together that are known, for each channel that there may be here.
 const PER_CHANNEL: usize = 2;
@@ -94,8 +97,43 @@ impl Hub {
         }
     }
 
+    /// Whether the nodes of which something is known all satisfy a condition.
+    pub fn all_elsewhere(&self, condition: impl FnMut(u64) -> bool) -> bool {
+        let elsewhere = self.elsewhere.as_ref();
+        elsewhere.is_none_or(|elsewhere| elsewhere.nodes().all(condition))
+    }
+
+    /// Writes what is known of other nodes.
+    pub(super) fn freeze_elsewhere<W: Write>(&self, state: &mut Freezer<W>) -> io::Result<()> {
+        state.put(&self.elsewhere.is_some())?;
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.freeze(state),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads what [`Hub::freeze_elsewhere`] wrote.
+    pub(super) fn thaw_elsewhere<R: Read>(
+        &mut self,
+        state: &mut Thawer<R>,
+    ) -> Result<(), ThawError> {
+        let has_elsewhere: bool = state.take()?;
+        if has_elsewhere && !self.is_shared() {
+            return Err(ThawError::Damaged("there are no other nodes"));
+        }
+        if has_elsewhere {
+            let elsewhere = Elsewhere::thaw(self.max_channels_elsewhere(), state)?;
+            self.elsewhere = Some(Box::new(elsewhere));
+        }
+        Ok(())
+    }
+
+    fn max_channels_elsewhere(&self) -> usize {
+        PER_CHANNEL.saturating_mul(self.limits.max_channels)
+    }
+
     fn elsewhere_mut(&mut self) -> &mut Elsewhere {
-        let max_channels = PER_CHANNEL.saturating_mul(self.limits.max_channels);
+        let max_channels = self.max_channels_elsewhere();
         self.elsewhere
             .get_or_insert_with(|| Box::new(Elsewhere::new(max_channels)))
     }

@@ -6,6 +6,8 @@
 //! A table has keyed hashes in place of names: 16 bytes for a channel and no name to keep. The key is
 //! the secret of the cluster, so nobody can choose two names with one hash.
 
+mod frozen;
+
 use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
@@ -13,6 +15,9 @@ use hashbrown::HashTable;
 /// Tables that the channels of one node are spread over, so that the growth of one takes less than
 /// a tick.
 const TABLES: usize = 64;
+
+/// Other nodes that are known at most. The members of a cluster are no more.
+pub const MAX_NODES: usize = 256;
 
 /// Forgotten slots that are noted.
 pub(super) const MAX_VACATED: usize = 65_536;
@@ -111,6 +116,11 @@ impl Elsewhere {
         each.fold(0, u32::saturating_add)
     }
 
+    /// The nodes of which something is known.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = u64> {
+        self.nodes.keys().copied()
+    }
+
     /// Notes what a node has said in a round.
     pub(super) fn set(&mut self, node: u64, round: u8, ends_round: bool, counts: &[(u64, u32)]) {
         let told = self.nodes.entry(node).or_default();
@@ -130,6 +140,10 @@ impl Elsewhere {
             round,
             next: 0,
         });
+        debug_assert!(
+            self.nodes.len() <= MAX_NODES,
+            "the log forgets a node first"
+        );
     }
 
     /// Whether something that was not told again is to be removed.

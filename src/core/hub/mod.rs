@@ -54,6 +54,7 @@ mod subscription;
 
 pub use apply::Published;
 pub use channel::Channel;
+pub use elsewhere::MAX_NODES;
 pub use floors::Standing;
 pub use frozen::FrozenReader;
 pub use items::{Item, Take};

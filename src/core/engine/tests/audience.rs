@@ -1,11 +1,12 @@
 //! Readers of a cluster's nodes, as publishers, policies and operators see them.
 
-use super::cluster::{ask_log, node_with, pair, poll, ready};
+use super::cluster::{ask_log, node_with, pair, poll, ready, settings};
 use super::redis::Redis;
-use super::support::{Server, config, get, post, status};
+use super::support::{Server, config, frozen, get, post, status};
 use crate::config::{Config, Policy};
 use crate::engine::Access;
 use crate::log::cluster::Lane;
+use crate::log::cluster::entry::{Body, Entry};
 
 /// Lets time pass for nodes.
 fn pass(redis: &mut Redis, nodes: &mut [&mut Server], ms: u64) {
@@ -177,6 +178,52 @@ fn broken_connection_loses_no_reader() {
             "{channel}"
         );
     }
+}
+
+/// What others have said goes along in a hand-over, and goes when they do.
+#[test]
+fn counts_are_the_same_right_after_a_hand_over() {
+    let (mut redis, mut one, mut two) = pair();
+    follow(&mut one, "/sse/a");
+    follow(&mut two, "/sse/a,b");
+    let (gone, _) = two.ask(Access::Trusted, &get("/sse/b"));
+    pass(&mut redis, &mut [&mut one, &mut two], 3_000);
+    let entries = redis.log.len();
+    redis.execute(&mut one);
+    one.engine.cluster().unwrap().rest(true);
+    one.apply_log(10_000);
+    let state = frozen(&one.engine);
+    one.hand_over(&config(), settings("one"));
+    one.engine.cluster().unwrap().rest(true);
+    assert!(
+        frozen(&one.engine) == state,
+        "not the same when frozen again"
+    );
+    one.engine.cluster().unwrap().rest(false);
+    assert_eq!(
+        (subscribers_of(&mut one, "a"), subscribers_of(&mut one, "b")),
+        (1, 2)
+    );
+    redis.connect(&mut one);
+    assert_eq!(subscribers(&mut redis, &mut one, "a"), 2);
+    // It tells its own again, and asks nobody for theirs.
+    pass(&mut redis, &mut [&mut one, &mut two], 3_000);
+    assert_eq!(subscribers(&mut redis, &mut two, "a"), 2);
+    let told = redis.log[entries..]
+        .iter()
+        .filter(|(_, bytes)| tells(bytes));
+    assert_eq!(told.count(), 1);
+    // Changes count, and what a node has said goes with it.
+    two.eof(gone);
+    pass(&mut redis, &mut [&mut one, &mut two], 1_000);
+    assert_eq!(subscribers_of(&mut one, "b"), 1);
+    pass(&mut redis, &mut [&mut one], 7_000);
+    assert_eq!(subscribers_of(&mut one, "b"), 0);
+}
+
+/// Whether an entry tells of readers.
+fn tells(bytes: &[u8]) -> bool {
+    matches!(Entry::read(bytes), Ok(entry) if matches!(entry.body, Body::Readers(_)))
 }
 
 /// The slot of a forgotten channel is used again, with as many readers.

@@ -304,6 +304,12 @@ fn thawed(state: &[u8]) -> Option<Engine> {
 /// The state of a node with a publisher of every kind, and the server of its log.
 static BUSY: LazyLock<(Redis, Vec<u8>)> = LazyLock::new(|| {
     let (mut redis, mut two, mut one) = pair();
+    for channel in ["a", "b", "c"] {
+        ask(&mut two, &get(&format!("/sse/{channel}")));
+    }
+    redis.pass(&mut two, 1_000);
+    redis.pass(&mut one, 1_000);
+    assert_eq!(one.engine.hub().channels_elsewhere(), 3);
     let first = ids(&ask_log(&mut redis, &mut two, &post("/publish/a", "", "1")));
     ask(&mut one, &get(&format!("/ndjson/a?since={}", first[0])));
     let ws = socket(&mut one, "/ws/a");

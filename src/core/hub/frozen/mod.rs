@@ -137,7 +137,11 @@ impl Hub {
             channel: loss.channel.borrowed(),
             up_to: loss.up_to,
         }))?;
-        self.freeze_subscriptions(state)
+        self.freeze_subscriptions(state)?;
+        match state.has_nodes() {
+            true => self.freeze_elsewhere(state),
+            false => Ok(()),
+        }
     }
 
     fn frozen_head(&self) -> Head {
@@ -209,6 +213,9 @@ impl Hub {
         hub.thaw_queues(state)?;
         hub.thaw_losses(state)?;
         hub.thaw_subscriptions(max_readers, state)?;
+        if state.has_nodes() {
+            hub.thaw_elsewhere(state)?;
+        }
         hub.take_limits(&head);
         Ok(hub)
     }

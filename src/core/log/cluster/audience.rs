@@ -15,6 +15,8 @@
 //! Entries that a broken connection left behind may be appended after later ones. A node gives rising
 //! numbers to what it says, so such entries are recognised, and do not count.
 
+mod frozen;
+
 use std::collections::BTreeMap;
 
 use super::entry::Readers;
@@ -97,20 +99,6 @@ impl Default for Audience {
 }
 
 impl Audience {
-    /// That of a node that goes on in another process. It asks the others for all, and its caller
-    /// begins another round ([`super::node::Node::begin_readers_round`]), as it does not know what was told.
-    pub(super) fn after(round: u64) -> Audience {
-        Audience {
-            round,
-            ..Audience::default()
-        }
-    }
-
-    /// The round that is told, or was told last.
-    pub(super) fn round(&self) -> u64 {
-        self.round
-    }
-
     /// Begins a round: all is to be told again.
     pub(super) fn begin_round(&mut self) {
         self.counts.clear();

@@ -48,8 +48,6 @@ struct Head<'h> {
     clock: Clock,
     foreign: EntryId,
     newest_since: Time,
-    /// In which its readers were told, or are being told.
-    readers_round: u64,
     #[serde(borrow)]
     loss: Option<FrozenLoss<'h>>,
     checkpoint_due: Time,
@@ -116,7 +114,6 @@ impl Node {
             clock: self.replica.clock,
             foreign: self.foreign.newest(),
             newest_since: self.lane.newest_since,
-            readers_round: self.audience.round(),
             loss: self.notes.loss.as_ref().map(FrozenLoss::from),
             checkpoint_due: self.notes.checkpoint_due,
             bytes_since_checkpoint: self.notes.bytes_since_checkpoint,
@@ -125,6 +122,7 @@ impl Node {
         })?;
         self.replica.freeze(state)?;
         self.members.freeze(state)?;
+        self.audience.freeze(state)?;
         self.window.freeze(state)?;
         self.outbox.freeze(state)
     }
@@ -162,7 +160,6 @@ impl Node {
         node.pulse = Pulse::new(now);
         (node.pulse.heard, node.pulse.heard_at) = (head.heard, head.heard_at);
         node.pulse.took_ms = head.took_ms.thaw(DURATIONS_MS).ok_or(NODE)?;
-        node.audience = Audience::after(head.readers_round);
         node.notes = Notes {
             loss,
             checkpoint_due: head.checkpoint_due,
@@ -174,6 +171,8 @@ impl Node {
         node.replica = Replica::thaw(node.own, node.settings.ring_bytes, state)?;
         node.replica.clock = clock;
         node.members = Members::thaw(state)?;
+        let is_other = |other| other != node.own && node.members.has(other);
+        node.audience = Audience::thaw(is_other, state)?;
         node.window = Window::thaw(node.settings.log_bytes, node.settings.log_age_ms, state)?;
         node.outbox = Outbox::thaw(node.settings.awaits_replicas, (node.own, node.nonce), state)?;
         let tip = node.replica.tip();

@@ -57,6 +57,11 @@ impl Node {
         self.audience.begin_round();
     }
 
+    /// Whether another node has told its readers, and is no node that is gone.
+    pub fn has_heard(&self, node: u64) -> bool {
+        self.audience.heard.contains_key(&node)
+    }
+
     /// Takes what another node, or this one, has said.
     pub(super) fn hear_readers(&mut self, head: Head, readers: &Readers) {
         if head.node == self.own {

@@ -11,11 +11,17 @@ use super::{Clustered, Hub, Mark, Node, Refused, Settings, Ticket};
 use crate::base::histogram::FrozenHistogram;
 use crate::base::time::Time;
 use crate::frozen::{self, Freezer, ThawError, Thawer};
-use crate::hub::DURATIONS_MS;
+use crate::hub::{DURATIONS_MS, MAX_NODES};
 use crate::log::cluster::Unrest;
+use crate::log::cluster::entry::MAX_MEMBERS;
 use crate::log::survey::Survey;
 
 const CLUSTERED: ThawError = ThawError::Damaged("the log of a cluster is not valid");
+
+const _: () = assert!(
+    MAX_MEMBERS <= MAX_NODES,
+    "the hub has room for what each says"
+);
 
 /// What there is one of.
 #[derive(Serialize, Deserialize)]
@@ -89,7 +95,9 @@ impl Clustered {
         let is_applied = terms.newest() == Some(tip.term) && applied.is_some_and(|id| id <= tip);
         let done = node.newest_done();
         let is_given = given.front().is_none_or(|first| first.0 > done);
-        if !is_applied || !is_given {
+        // Of others it would never be told that they are gone.
+        let are_heard = hub.all_elsewhere(|other| node.has_heard(other));
+        if !is_applied || !is_given || !are_heard {
             return Err(CLUSTERED);
         }
         Ok(Clustered {

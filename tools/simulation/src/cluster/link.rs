@@ -10,7 +10,7 @@ use encke_core::frozen::{Freezer, Thawer};
 use encke_core::log::cluster::{Command, Lane, Node, Reply, Settings};
 use encke_core::message::EntryId;
 
-use super::audience::{Audience, Elsewhere};
+use super::audience::Audience;
 use super::replica::Replica;
 use super::server::Server;
 use crate::chance::Chance;
@@ -195,9 +195,8 @@ impl Peer {
             "not the same when frozen again"
         );
         self.node.rest(false);
-        // What was told and heard of readers is not in the state.
+        // What was told of readers is not in the state.
         self.node.begin_readers_round();
-        self.replica.elsewhere = Elsewhere::default();
         // The other process connects; what the connections of this one have brought is lost.
         assert!(
             self.commands.is_empty() && self.replies.is_empty(),
