@@ -19,35 +19,12 @@ mod frozen;
 
 use std::collections::BTreeMap;
 
+use super::allowance::Allowance;
 use super::entry::Readers;
 use crate::base::time::Time;
 
 /// Channels that an entry tells at most, about 36 KiB.
 pub(super) const MAX_COUNTS: usize = 4_096;
-
-/// How many bytes a node may tell. Entries take the place of messages in the log, whose size is
-/// limited. As long as the log is less than half full they take none. Beyond, all nodes together may
-/// write a quarter of what the log can take in its age.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Allowance {
-    /// Bytes that may be told at once; below 0 where more were.
-    left: i64,
-    /// When that was so.
-    at: Time,
-}
-
-impl Allowance {
-    /// Spends bytes, and returns when more may be told.
-    pub(super) fn spend(&mut self, bytes: u64, bytes_per_s: u64, burst: u64, now: Time) -> Time {
-        let earned = now.since_ms(self.at).saturating_mul(bytes_per_s) / 1_000;
-        let burst = i64::try_from(burst).unwrap_or(i64::MAX);
-        let left = self.left.saturating_add_unsigned(earned).min(burst);
-        self.left = left.saturating_sub_unsigned(bytes);
-        self.at = now;
-        let owed = self.left.min(0).unsigned_abs();
-        now.after_ms(owed.saturating_mul(1_000) / bytes_per_s)
-    }
-}
 
 /// What is told of readers, and what was heard of those of others.
 #[derive(Debug)]
@@ -162,23 +139,5 @@ impl Audience {
             }
         }
         readers
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn allowance_is_a_burst_and_a_rate() {
-        let mut allowance = Allowance::default();
-        let mut spend = |bytes, at| allowance.spend(bytes, 100, 1_000, Time(at)).0;
-        // It begins with nothing, and has its burst after a while.
-        assert_eq!(spend(100, 0), 1_000);
-        assert_eq!(spend(0, 1_000), 1_000);
-        assert_eq!(spend(1_000, 60_000), 60_000);
-        assert_eq!(spend(50, 60_000), 60_500);
-        assert_eq!(spend(50, 60_500), 61_000);
-        assert!(spend(u64::MAX, 61_000) > 1 << 40);
     }
 }

@@ -5,7 +5,8 @@
 //! them: the caller has one, and is asked for some at a time.
 //!
 //! The first member tells them again: a quarter of the log after it did so last, by age or by bytes,
-//! and at once when a term was settled, as the server may have forgotten them.
+//! and soon after a term was settled, as the server may have forgotten them, or a connection broke.
+//! They have an allowance of their own: more at once than its burst take their time.
 
 use super::effect::Ticket;
 use super::entry::{Body, Kick};
@@ -39,14 +40,15 @@ impl Node {
             || self.kicks.bytes >= self.settings.log_bytes / TIMES_IN_LOG
             || self.kicks.told_to.is_some();
         let is_told = self.kicks.entry.is_some() || !is_due || self.publishes_to().is_none();
+        let is_allowed = self.now >= self.kicks.allowance.due(self.own_bytes_per_s(1));
         let is_teller = self.members.is_first(self.own) && !self.is_leaving;
-        (is_teller && !is_told).then_some(self.kicks.told_to.as_ref())
+        (is_teller && is_allowed && !is_told).then_some(self.kicks.told_to.as_ref())
     }
 
     /// Takes the next blocked subjects, at most [`MAX_BLOCKS`], to tell them again. Fewer than that
     /// are the last ones.
     pub fn tell_blocks(&mut self, blocks: &[BlockPlace]) {
-        self.kicks.told_to = blocks.last().cloned();
+        self.kicks.told(blocks.last().cloned(), self.now);
         if blocks.len() < MAX_BLOCKS {
             self.told_blocks();
         }
@@ -63,15 +65,18 @@ impl Node {
     /// They have all been told, by this node or another.
     fn told_blocks(&mut self) {
         let age_ms = self.settings.log_age_ms / TIMES_IN_LOG;
-        self.kicks.due = self.now.after_ms(age_ms.max(1_000));
-        self.kicks.bytes = 0;
-        self.kicks.told_to = None;
+        self.kicks.finish(age_ms.max(1_000), self.now);
     }
 
     /// The next entry that tells blocked subjects again.
     pub(super) fn next_blocks(&mut self) -> Option<Vec<u8>> {
         let kicks = self.kicks.entry.take()?;
-        Some(self.entry(Body::Kick(kicks)).1)
+        let bytes = self.entry(Body::Kick(kicks)).1;
+        let (bytes_per_s, burst) = (self.own_bytes_per_s(1), self.own_burst());
+        let length = bytes.len() as u64;
+        let allowance = &mut self.kicks.allowance;
+        allowance.spend(length, bytes_per_s, burst, self.now);
+        Some(bytes)
     }
 
     /// Takes an entry that was read.

@@ -17,6 +17,7 @@
 //!   nothing is published or applied.
 //! - *Answered when applied.* A publisher is answered when this node has read its entry back.
 
+mod allowance;
 mod audience;
 mod blocks;
 mod bytes;

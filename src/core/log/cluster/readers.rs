@@ -121,7 +121,7 @@ impl Node {
         }
         let readers = self.audience.take();
         let bytes = readers.counts.len() as u64 * COUNT_BYTES + 32;
-        let (bytes_per_s, burst) = (self.readers_bytes_per_s(), self.readers_burst());
+        let (bytes_per_s, burst) = (self.readers_bytes_per_s(), self.own_burst());
         let allowance = &mut self.audience.allowance;
         self.audience.not_before = allowance.spend(bytes, bytes_per_s, burst, self.now);
         Some(self.entry(Body::Readers(readers)).1)
@@ -135,6 +135,11 @@ impl Node {
     }
 
     fn readers_bytes_per_s(&self) -> u64 {
+        self.own_bytes_per_s(self.members.len())
+    }
+
+    /// How many bytes a second a node may say of its own accord, of a kind that so many nodes say.
+    pub(super) fn own_bytes_per_s(&self, nodes: usize) -> u64 {
         let log_bytes = self.settings.log_bytes;
         let free = CHANNELS_PER_S * COUNT_BYTES;
         if self.window.bytes() < log_bytes / 2 {
@@ -142,11 +147,12 @@ impl Node {
         }
         let age_s = (self.settings.log_age_ms / 1_000).max(1);
         let all = log_bytes / PART_OF_LOG / age_s;
-        let share = all / self.members.len().max(1) as u64;
+        let share = all / nodes.max(1) as u64;
         share.clamp(MIN_BYTES_PER_S, free)
     }
 
-    fn readers_burst(&self) -> u64 {
+    /// How many of them it may say at once.
+    pub(super) fn own_burst(&self) -> u64 {
         (self.settings.log_bytes / BURST_OF_LOG).max(MIN_BYTES_PER_S)
     }
 }

@@ -1,5 +1,6 @@
 //! A node and a log that is scripted: the tests play the server, and the other nodes.
 
+mod blocks;
 mod census;
 mod misuse;
 mod publishing;
