@@ -201,7 +201,7 @@ fn settled(chain: &[EntryId]) -> Body<'static> {
 }
 
 #[test]
-fn late_witness_tells_exactly_its_channels() {
+fn node_with_more_than_was_settled_loses_only_its_channels() {
     let mut script = Script::new(Settings::default());
     let end = script.message("a", "both");
     script.message("b", "lost 1");

@@ -37,7 +37,7 @@ fn term_that_follows_an_unsettled_one_keeps_its_doubts() {
 }
 
 #[test]
-fn node_is_silent_only_where_it_could_speak() {
+fn silence_counts_only_outside_a_census() {
     let mut script = Script::new(Settings::default());
     let end = script.message("a", "1");
     script.beat_of(9, end);

@@ -155,7 +155,7 @@ fn key_that_has_the_id_of_another_message_is_not_believed() {
 }
 
 #[test]
-fn node_that_has_read_of_an_older_log_tells_what_it_has_under_ids_of_others() {
+fn node_that_read_an_older_log_reports_its_differing_entries_as_lost() {
     let mut script = Script::new(Settings::default());
     let common = script.message("a", "1");
     let first = script.message("b", "of the older log");
