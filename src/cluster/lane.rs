@@ -45,8 +45,7 @@ pub(crate) enum Event {
     },
     /// The connection is gone, or was not established, for this reason.
     Broken(Cause),
-    /// Replies, each to the oldest command that had none of those for which
-    /// [`Command::is_publish`] is the same.
+    /// Replies, each to the oldest unanswered command of the same kind ([`Command::is_publish`]).
     Answered(Vec<(bool, Reply)>),
     /// Entries of the log, in order.
     Read(Vec<ReadEntry>),

@@ -6,7 +6,8 @@
 //!
 //! Invariants: *Order.* Replies come in the order of the commands, entries in that of the log.
 //! *Bounded.* No queue grows: a lane waits until the reactor has taken its events.
-//! *No leftovers.* After a new connection is reported, no event of an earlier one is.
+//! *No leftovers.* After a new connection is reported, no event of an earlier connection is
+//! reported.
 
 mod check;
 mod connection;

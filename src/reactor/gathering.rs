@@ -54,14 +54,14 @@ pub(super) struct Gathering {
 /// A wait under way.
 #[derive(Clone, Copy, Debug)]
 struct Wait {
-    /// Messages that come before that do not make it one of use.
+    /// Messages that come before this moment do not prove the wait useful.
     half: Instant,
     until: Instant,
     /// How many messages are expected at the end.
     expected: f64,
     /// How many were there before half of it had passed.
     early: u64,
-    /// Whether the messages were told not to wait any more. They may not have been sent yet.
+    /// The wait has ended; the entry may still be unsent.
     is_over: bool,
 }
 

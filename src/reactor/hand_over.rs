@@ -3,8 +3,8 @@
 //! Owns the order. While the new process starts, this one serves as before. Then the threads that
 //! save history, the thread of standard input and the node of a cluster, whose commands have to be
 //! answered, are brought to rest. Then, between two ticks, the loop stops, writes its state, sends it
-//! with all descriptors, and sends `go`. No step before `go` changes the state, so after a failure
-//! the loop continues. After `go` it never continues.
+//! with all descriptors, and sends `go`. Every step before `go` is undone if the upgrade fails, except
+//! that closed connections are closed; then the loop continues. After `go` it never continues.
 
 use std::io::{BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,7 +1,8 @@
 //! The loop: one thread, one poll, one tick after another.
 //!
-//! Owns the clock, the sockets and the order of a tick: deferred reads, events, commands, accepts,
-//! producers' messages, deferred requests, delivery, deadlines, closing. Every step has a budget by
+//! Owns the clock, the sockets and the order of a tick: callbacks, deferred reads, events, commands,
+//! accepts, entries of a cluster's log, producers' messages, deferred requests, delivery, saving,
+//! commands to a cluster's log, deadlines, closing, the next step of an upgrade. Steps have a budget by
 //! count, so that none delays another by more than a few milliseconds. Work that exceeds a budget
 //! is remembered here or in the engine and done in the next tick, which then does not sleep.
 

@@ -89,7 +89,7 @@ impl Upgrade {
     }
 }
 
-/// The time of the engine at a moment. Its clock began with that time at that moment.
+/// The time of the engine at `now`. `started`: when the engine's clock showed `first_time`.
 pub(super) fn time((started, first_time): (Instant, Time), now: Instant) -> Time {
     first_time.after_ms(millis(now.saturating_duration_since(started)))
 }

@@ -146,13 +146,14 @@ impl Engine {
     /// [`Engine::now`]. It is not ready, and publishes nothing, until its connections have brought
     /// the log.
     ///
-    /// In each tick, after step 3 of [those of every engine](Engine), the caller
+    /// In each tick, beside the steps of [every engine](Engine), the caller does the first three of
+    /// these before [`Engine::submit`] and step 3, and the last one after [`Engine::deliver`]. It
     ///
     /// 1. tells [`Engine::cluster`] what its two connections have brought: [`Node::connected`],
     ///    [`Node::broken`], [`Node::answered`], and [`Node::read`] while [`Node::has_room`];
     /// 2. calls [`Engine::apply_log`];
     /// 3. takes the receipts of producers: [`Engine::next_receipt`];
-    /// 4. last of all takes what is to be sent: [`Node::next_command`] until there is none, and then
+    /// 4. takes what is to be sent: [`Node::next_command`] until there is none, and then
     ///    [`Node::follows_after`] and [`Node::takes_reset`].
     ///
     /// [`Engine::set_now`] and [`Engine::next_due`] count for the node too.
@@ -434,7 +435,8 @@ impl Engine {
         {
             match step {
                 Step::Done(done) if receipts.take(&delivery.hub, &done) => {
-                    // No publisher was answered: a producer has its receipt, or its message is sent again.
+                    // Do not count it as refused: a producer hears it by receipt, or the message is sent
+                    // again.
                     if let Err(refusal) = &done.result {
                         log.take_back(refusal);
                     }

@@ -28,7 +28,8 @@ impl Hub {
         }
     }
 
-    /// Channels of other nodes whose readers are known: each node's count.
+    /// Channels of other nodes whose readers are known, summed over nodes: a channel on two nodes
+    /// counts twice.
     pub fn channels_elsewhere(&self) -> usize {
         self.elsewhere.as_ref().map_or(0, |known| known.channels)
     }

@@ -90,7 +90,7 @@ struct Sweep {
 #[derive(Debug, Default)]
 pub(super) struct Elsewhere {
     nodes: BTreeMap<u64, Told>,
-    /// Channels of all nodes, each node's count.
+    /// Channels, summed over nodes: a channel on two nodes counts twice.
     pub(super) channels: usize,
     max_channels: usize,
     sweep: Option<Sweep>,
@@ -110,7 +110,7 @@ impl Elsewhere {
         }
     }
 
-    /// The readers of a channel on all nodes.
+    /// The readers of a channel on all other nodes.
     pub(super) fn readers(&self, key: u64) -> u32 {
         let each = self.nodes.values().map(|told| told.readers(key));
         each.fold(0, u32::saturating_add)

@@ -93,7 +93,7 @@ use subscription::Subscription;
 pub struct Hub {
     /// The epochs of the log that it follows.
     numbering: Numbering,
-    /// Of all channels, which only the hub of a cluster's node is told.
+    /// Losses of all channels; `Some` only in a cluster.
     shared: Option<Box<Losses>>,
     /// Readers on other nodes of a cluster; `None` until one is heard of.
     elsewhere: Option<Box<Elsewhere>>,

@@ -262,21 +262,21 @@ impl Clustered {
         self.node.may_come(term)
     }
 
-    /// Whether the log had a number at a time that is beyond the head, of a term that is known; see
-    /// [`Node::may_exist`].
+    /// Whether the log may have had this number, which is beyond the head and of a known term, when a
+    /// client claimed it at `since`. The log did not have it if a beat sent after the claim has come
+    /// back and the number is still unread; see [`Node::may_exist`].
     pub fn may_exist(&self, hub: &Hub, seq: Seq, since: Time) -> bool {
         let entry = hub.terms().and_then(|terms| terms.entry(seq));
         entry.is_none_or(|entry| self.node.may_exist(entry, since))
     }
 
-    /// The same, for a client that does not wait; see [`Node::may_exist_now`].
+    /// As [`Clustered::may_exist`], for a client that does not wait; see [`Node::may_exist_now`].
     pub fn may_exist_now(&mut self, hub: &Hub, seq: Seq) -> bool {
         let entry = hub.terms().and_then(|terms| terms.entry(seq));
         entry.is_none_or(|entry| self.node.may_exist_now(entry))
     }
 
-    /// The number of the newest own beat, beyond which nothing can be that was claimed before it was
-    /// sent.
+    /// The number of the newest own beat that was read back; see [`Clustered::may_exist`].
     pub fn heard_at(&self, hub: &Hub) -> Option<Seq> {
         hub.seq_of(self.node.heard_at(), 0)
     }
@@ -362,7 +362,8 @@ impl Clustered {
         self.note_given(handed)
     }
 
-    /// Tells all nodes to end connections of a subject, or to refuse its tokens. This node is not told.
+    /// Tells all nodes to end connections of a subject, or to refuse its tokens. This node gets
+    /// it too, marked as its own, and ends no connections by it.
     ///
     /// # Errors
     ///

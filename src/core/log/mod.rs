@@ -12,7 +12,9 @@
 //! - *Dense.* Numbers of an epoch are 1, 2, 3, …, in the order in which the hub applies them, but
 //!   for those that are skipped after a crash. The messages of a batch have consecutive numbers.
 //!   The end of a channel has a number of its own, after that of the message with which it was
-//!   published.
+//!   published. Numbers of a [`Clustered`] log rise in that order too, but are places in the shared log
+//!   (`message::place`): there are gaps between entries and terms, and only the messages of
+//!   one entry have consecutive numbers.
 //! - *The log is ahead of the hub, never behind.* [`Log::newest`] is the number given last;
 //!   [`Hub::head`] is the number applied last. They are equal whenever no publish is under way:
 //!   what is not saved yet is applied all the same. Readers and cursors are judged by the hub's.

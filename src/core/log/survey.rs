@@ -3,8 +3,8 @@
 //! Owns what was told of each slot of the hub's table. It looks at all channels, some in each tick,
 //! at most twice a second, and tells where the number has changed. That is dearer than to note each
 //! change where it happens, some hundredths of a processor for a million channels; but a
-//! server that is no node pays nothing on the way of any reader, what was told is right by itself
-//! again after any trouble, and a channel whose readers come and go between two looks is told once.
+//! server that is no node pays nothing on the way of any reader, a channel whose readers come and go
+//! between two looks is told once, and the next pass repairs whatever was told wrongly.
 
 use super::cluster::Node;
 use crate::base::time::Time;

@@ -123,8 +123,8 @@ pub(in crate::engine) fn saved(
     }
 }
 
-/// Answers the publisher whose ticket is done. `result` is the body of the response where it was
-/// not known before, and is not that of a publish.
+/// Answers the publisher whose ticket is done. `result` is the body for a kick, known only
+/// now.
 pub(in crate::engine) fn finish(
     delivery: &mut Delivery,
     done: &Done,

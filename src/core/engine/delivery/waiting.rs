@@ -24,7 +24,7 @@ use crate::log::Mark;
 /// A response that waits.
 pub(super) struct Waiting {
     pub(super) id: ConnId,
-    /// The place up to which the log has to be saved.
+    /// The place up to which the log has to be saved, or applied.
     pub(super) mark: Mark,
     /// When it is answered with a refusal instead.
     pub(super) due: Time,
@@ -120,8 +120,8 @@ impl Fate<'_> {
 
 fn not_saved() -> Problem {
     Problem::unavailable(
-        "this was not saved in time, and may have been done all the same; to publish again, repeat \
-         the request with the same Idempotency-Key",
+        "this was not saved, or applied, in time, and may have been done all the same; to publish \
+         again, repeat the request with the same Idempotency-Key",
         1,
     )
 }

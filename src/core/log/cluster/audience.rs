@@ -2,8 +2,8 @@
 //!
 //! Owns what of this node is to be told, and when; `readers` has the way from and to the log. The
 //! numbers are in entries of the log like all that nodes say. So a publish that asks for them costs the engine
-//! nothing: every node has in memory what the others have said, and the log gives what a store of
-//! counts would have to provide, which is order, delivery to all, and the members whose numbers count.
+//! nothing: every node has in memory what the others have said. The log already has what a store of
+//! counts would need: order, delivery to all, and membership.
 //! What it takes is room in the log, and that is limited: see [`Allowance`].
 //!
 //! A node tells in *rounds*: in a round all its channels that have readers, and what changes

@@ -35,7 +35,8 @@ const UP_MS: u64 = 15_000;
 /// The time without progress after which the next node settles the term, in milliseconds.
 const TAKEOVER_MS: u64 = 2_000;
 
-/// When nodes answer if the server has lost nothing, so that they need not, in milliseconds.
+/// If the server lost nothing, nodes wait this long before they answer, in milliseconds; mostly the
+/// term is settled by then.
 const SAME_MS: u64 = 1_000;
 
 /// A census that is under way.
@@ -157,7 +158,7 @@ impl Census {
         self.retold.into_values().collect()
     }
 
-    /// Whether a node should answer now, for which it has to be read: it has not before.
+    /// Whether this node should answer now: it is asked, and its answer has not been read back.
     pub(super) fn wants_answer(&self, own: u64, now: Time) -> bool {
         let is_asked = !self.is_same || now.since_ms(self.began) >= SAME_MS;
         is_asked && !self.answers.contains_key(&own)

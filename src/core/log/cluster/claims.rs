@@ -1,8 +1,8 @@
 //! Places that clients claim to have come from, of which this node has read nothing yet.
 //!
 //! Owns since when each was claimed, for clients that this node does not keep waiting: they come
-//! back and claim the same. What the log had when a place was claimed comes before a beat that this
-//! node sends later: when that beat is read, a place beyond it is one that nothing had.
+//! back and claim the same. If a beat sent after a claim has come back and the claimed place is still
+//! unread, the log did not have it at the claim.
 
 use std::collections::BTreeMap;
 

@@ -5,9 +5,8 @@
 //! and run on by the node's own clock that never steps. So the wall clocks of nodes need not agree.
 //!
 //! Invariants:
-//! - *No younger entry is older.* Along the log the time of publication never goes back.
-//! - *Not older than it can be.* An entry that is read after an own beat was appended after that was
-//!   sent.
+//! - *Publication times rise along the log.*
+//! - *An entry read after an own beat is at most as old as that beat.*
 
 use serde::{Deserialize, Serialize};
 

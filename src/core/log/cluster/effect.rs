@@ -25,7 +25,8 @@ pub enum Effect {
     Term {
         /// The term.
         term: u64,
-        /// Where the term before it ended; `None` if none is known. Numbers beyond are that end.
+        /// Where the term before it ended; `None` if none is known. An id of that term beyond its end
+        /// counts as the end.
         closed: Option<EntryId>,
     },
     /// The messages of an entry are published. The entry's first part has number 0, and a message
@@ -111,7 +112,7 @@ pub enum Outcome {
         /// The part of its first message in it.
         part: u16,
     },
-    /// Its key had a message before, with this id, which is applied if it ever will be.
+    /// Its key had a message before, with this id, which is applied by now, or never will be.
     Earlier {
         /// The id of the entry of that message, whose part is 0.
         id: EntryId,

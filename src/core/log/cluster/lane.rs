@@ -11,7 +11,7 @@ use crate::message::EntryId;
 /// The most commands without a reply.
 const MAX_AWAITED: usize = 64;
 
-/// Of these, publishes of which the replies may be held: what else the node says has room yet.
+/// At most this many may be publishes, whose replies can be held, so that beats still fit.
 const MAX_HELD: usize = 48;
 
 /// The purpose of a command.
@@ -145,8 +145,8 @@ impl PublishLane {
         self.awaited.iter().any(|one| is_it(&one.sent))
     }
 
-    /// When the oldest command without a reply was sent; of those that are not held for replicas,
-    /// if replies are.
+    /// When the oldest command without a reply was sent. Publishes do not count while replies are held
+    /// for replicas.
     pub(super) fn oldest(&self, awaits_replicas: bool) -> Option<Time> {
         let counts = |one: &&Awaited| !awaits_replicas || !one.sent.is_item();
         self.awaited.iter().find(counts).map(|one| one.at)

@@ -1,7 +1,7 @@
 //! The nodes of the cluster, as they follow from the log.
 //!
 //! Owns which nodes are members, the last beat of each, and whether the others know this node.
-//! Before they do, its loss together with that of the server would go unnoticed, and with it its
+//! If it died together with the server before that, nobody would miss it, or notice the loss of its
 //! messages.
 //!
 //! Invariants:

@@ -76,13 +76,13 @@ pub struct Node {
     pub(super) is_following: bool,
     wants_reset: bool,
     pub(super) is_joined: bool,
-    /// It has been joined: it remembers what was published.
+    /// It was a full member once, so it can say what is lost.
     pub(super) remembers: bool,
     pub(super) is_leaving: bool,
     /// When it goes whether others know or not.
     pub(super) leaves_by: Option<Time>,
     pub(super) has_left: bool,
-    /// Its last beat, which was read back.
+    /// The id of the own farewell beat, once read back.
     pub(super) goodbye: Option<EntryId>,
     /// Its history before it missed entries over the end of a term: it may have what others have
     /// not.
@@ -243,8 +243,8 @@ impl Node {
         self.complete();
     }
 
-    /// Publishes these messages, all or none, in one entry. More than one, and no key but on a
-    /// single one. Published with the rest of the tick: when [`Node::next_command`] is called next.
+    /// Publishes these messages, all or none, in one entry. Several messages must have no keys; a
+    /// single one may. Published with the rest of the tick: when [`Node::next_command`] is called next.
     ///
     /// # Errors
     ///

@@ -5,8 +5,8 @@
 //!
 //! Invariants:
 //! - *In order.* Entries are sent in the order in which they were published, also those that are
-//!   sent again; tickets are done in their order. A publish whose key another publish had before, and
-//!   whose message is lost, is the exception: those after it may be in the log already.
+//!   sent again; tickets are done in their order. Exception: a publish is sent again because its key
+//!   named a message that was lost. Publishes after it may be in the log before it.
 //! - *Not twice.* An entry is sent again only when it is certain that the log does not have it: the
 //!   server said so, or a later term is settled and it was not in the history before.
 //! - *Replicas have it*, if they are awaited: a publish is done when the server has replied to it,
@@ -384,9 +384,9 @@ impl Outbox {
         item.is_some_and(|item| matches!(item.stage, Stage::Sent { .. }) && item.read.is_none())
     }
 
-    /// A term is settled before which an older log was in the place of the one that was read. An entry
-    /// that the server has taken, and that was not read, may have been appended to the older one: its
-    /// id may be that of another in the history.
+    /// Before this term the server had an older log than the nodes had read. An entry that the server
+    /// has taken, and that was not read, may have been appended to the older log: its id may be that of
+    /// another entry in the history.
     pub(super) fn misplaced(&mut self, term: u64) {
         for (&nonce, item) in &mut self.items {
             if let Stage::Appended(id) = item.stage

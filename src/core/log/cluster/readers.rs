@@ -52,7 +52,7 @@ impl Node {
         audience.is_due |= audience.ends_round || !audience.counts.is_empty();
     }
 
-    /// Begins a round: what was told before may not be what is.
+    /// Begins a round: others may hold stale counts.
     pub fn begin_readers_round(&mut self) {
         self.audience.begin_round();
     }
@@ -88,7 +88,7 @@ impl Node {
         });
     }
 
-    /// There may be another member: it listens.
+    /// Checks whether any other member can hear. When the first one can, a round begins.
     pub(super) fn note_listeners(&mut self) {
         let listeners = self.members.len() - usize::from(self.members.has(self.own));
         let had_listeners = std::mem::replace(&mut self.audience.has_listeners, listeners > 0);

@@ -115,7 +115,7 @@ impl Node {
         let is_own = entry.head.node == self.own;
         let is_new = self.members.note(id, entry.head, self.now);
         if is_new && !is_own {
-            // It waits for others to say that they know it.
+            // Beat at once: the new node waits until our beat shows that we have read it.
             self.pulse.due = self.now;
         }
         self.notes.read(bytes as u64);
@@ -142,7 +142,7 @@ impl Node {
             self.pulse.read(entry.head.nonce, id, self.now);
         }
         if beat.is_leaving {
-            // It waits for others to say that they know it.
+            // Beat at once: the leaving node waits until our beat shows that we have read its farewell.
             self.pulse.due = self.now;
             self.goodbye = self.goodbye.or(is_own.then_some(id));
         }

@@ -71,7 +71,7 @@ pub(super) struct Replica {
     pub(super) watches_keys: bool,
     /// Keys of messages that were applied, and the ids.
     keys_read: Vec<(KeyHash, EntryId)>,
-    /// The id up to which entries were missed since that was asked last.
+    /// The id up to which entries were missed since `take_missed`.
     missed: Option<EntryId>,
     /// The newest term that was told, and the end that it has here.
     told: Option<EntryId>,
@@ -231,7 +231,8 @@ impl Replica {
                 self.ring.push(id, bytes);
                 self.advance(id);
                 if let Some(floors) = self.floors.learn(&checkpoint) {
-                    // They are told by the terms that are known: those of others count as none.
+                    // Floors of terms not told by now count as zero, so no older term may be told after
+                    // them.
                     self.wants_past = false;
                     self.push(Effect::Floors { floors });
                 }
@@ -305,8 +306,8 @@ impl Replica {
         self.push(Effect::Term { term, closed });
     }
 
-    /// Takes the history that a beat of the term tells in which this node has begun: cursors of
-    /// earlier terms are known from now on, and the floors decide what they have missed.
+    /// Learns older terms from a beat of the term in which this node began. Cursors of those terms are
+    /// known from now on, and the floors decide what they have missed.
     pub(super) fn learn_past(&mut self, theirs: &Chain) {
         if !self.wants_past || theirs.tip().term != self.tip().term {
             return;

@@ -45,8 +45,8 @@ impl Node {
         id <= self.read_to || self.has_not_heard_since(since)
     }
 
-    /// As [`Node::may_exist`], for a client that does not wait, and comes back with the same. `false`
-    /// once.
+    /// As [`Node::may_exist`], for a client that does not wait, and comes back with the same.
+    /// After `false` the claim is forgotten; the next call begins anew.
     pub fn may_exist_now(&mut self, id: EntryId) -> bool {
         if id <= self.read_to {
             return true;

@@ -34,8 +34,8 @@ impl fmt::Display for Unrest {
             Unrest::Unsettled => "the nodes settle a new term of the log: try again shortly",
             Unrest::Unanswered => "the engine has not answered yet: try again when it does",
             Unrest::Unapplied => {
-                "messages wait for memory that is spent on those that readers have not received: \
-                 try again later"
+                "this node has not applied all that it has read of the log; it may wait for memory, \
+                 until readers have received their messages: try again later"
             }
         })
     }

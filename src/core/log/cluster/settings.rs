@@ -21,8 +21,8 @@ pub struct Settings {
     pub ready_ms: u64,
     /// A digest of the settings that should be the same on all nodes.
     pub digest: u64,
-    /// Whether replies to publishes are held until replicas have them (`--engine-wait`). No publish
-    /// is done then that was only read back.
+    /// Whether replies to publishes are held until replicas have them (`--engine-wait`). Then
+    /// reading a publish back is not enough to finish it.
     pub awaits_replicas: bool,
     /// For how long a node that has just started leaves it to others to open a term, in
     /// milliseconds. Nodes that remember what a server has forgotten notice it with their next beat.

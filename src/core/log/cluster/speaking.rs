@@ -97,8 +97,8 @@ impl Node {
     }
 
     /// The server has an older log in place of the one that was read: a new term is opened, in which
-    /// the nodes tell what they have. What was appended to it in this one was read by no node that
-    /// had read more.
+    /// the nodes tell what they have. Nodes that had read further never saw what was appended to the
+    /// older log in this term.
     pub(super) fn doubt(&mut self, term: u64) {
         if self.lane.doubted == Some(term) || self.lane.newest != term {
             return;
