@@ -119,7 +119,11 @@ fn is_thawed_as(kind: Kind, bytes: &[u8]) -> bool {
     let state = frozen(&mut engine, kind);
     let again = thawed(&config, kind, &state);
     let mut again = again.expect("what was thawed can be thawed again");
-    assert_eq!(frozen(&mut again, kind), state, "not the same when frozen again");
+    assert_eq!(
+        frozen(&mut again, kind),
+        state,
+        "not the same when frozen again"
+    );
 
     let wire = &mut Sockets;
     let mut now_ms = engine.now().0;
