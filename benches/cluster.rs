@@ -16,7 +16,8 @@ fn main() {
     });
 }
 
-/// Entries of another node, for channels without readers, whose history is full.
+/// A node applies entries that another node has written. Their channels have no readers, and full
+/// histories.
 fn apply(criterion: &mut Bencher) {
     let mut group = criterion.benchmark_group("cluster: apply an entry");
     for messages in [1, 100] {

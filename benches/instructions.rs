@@ -262,7 +262,8 @@ fn publish_saved(mut crowd: Crowd) -> Crowd {
     crowd
 }
 
-/// A node of a cluster, whose channels have full histories, and an entry with so many messages.
+/// A node of a cluster and an entry with this many messages, which the node is to apply. The
+/// histories of its channels are full.
 fn node(messages: usize) -> (Clustered, Arc<[u8]>) {
     let mut node = Clustered::new(1);
     for _ in 0..5_000 / messages {

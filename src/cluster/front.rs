@@ -47,8 +47,8 @@ pub(crate) struct Redis {
 struct Front {
     jobs: Sender<(u64, Job)>,
     events: Receiver<(u64, Event)>,
-    /// The number of the connection whose events are passed on; `None`: there was no connection
-    /// yet.
+    /// The number of the present connection, whose events alone are passed on; `None` before the
+    /// first.
     connection: Option<u64>,
     /// Events of connections up to this number are dropped, and the thread is to drop the
     /// connection.

@@ -240,7 +240,7 @@ impl Pauses {
         }
     }
 
-    /// The pause after a try whose connection lasted this long.
+    /// The pause before the next try, if the connection of the last one lasted this long.
     fn after(&mut self, served: Duration) -> Duration {
         if served >= GOOD {
             self.tries = 0;

@@ -196,7 +196,7 @@ impl Connections {
         })
     }
 
-    /// The tickets whose results requests by lines wait for.
+    /// The tickets for which requests by lines wait.
     pub(in crate::engine) fn awaited_by_lines(&self) -> impl Iterator<Item = Ticket> {
         let uploads = self.table.iter().filter_map(|(_, conn)| conn.line_upload());
         let steps = uploads.filter_map(|upload| upload.step.as_deref());

@@ -16,8 +16,8 @@ use crate::message::Seq;
 /// Readers that are placed in one tick, or found to be gone.
 const PLACED: usize = 1_024;
 
-/// What the cursor of a poll that is answered at once is worth: it is unknown if it turns out to be
-/// beyond all that the log has. Those that are parked are [told](tell_unfounded) when that is known.
+/// Judges the cursor of a poll that is answered at once: it becomes unknown if it is beyond all that
+/// the log has. A parked reader is [told](tell_unfounded) a gap when the node knows that.
 pub(in crate::engine) fn judge(
     hub: &Hub,
     log: &mut Clustered,
@@ -33,8 +33,8 @@ pub(in crate::engine) fn judge(
     }
 }
 
-/// Tells a gap to readers whose cursors turn out to be beyond all that the log had when they came.
-/// They begin with all history.
+/// Tells a gap to each reader whose cursor was beyond all that the log had when the reader came, once
+/// the node knows that. The reader begins with all history.
 pub(in crate::engine) fn tell_unfounded(
     delivery: &mut Delivery,
     log: &Clustered,

@@ -1,12 +1,13 @@
-//! How much a node may say of its own accord.
+//! How much a node may write into the log that no publisher asked for.
 //!
 //! Owns the arithmetic. `readers` has the rates.
 
 use crate::base::time::Time;
 
-/// How many bytes of a kind a node may tell: of readers, or of blocked subjects. Entries take the place of messages in the log, whose size is
-/// limited. As long as the log is less than half full they take none. Beyond, all nodes together may
-/// write a quarter of what the log can take in its age.
+/// How many bytes of one kind a node may write: counts of readers, or blocked subjects. The size of
+/// the log is limited, so such entries take the place of messages. While the log is less than half
+/// full they take none. Beyond, all nodes together may write a quarter of what the log can take in
+/// its age.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Allowance {
     /// Bytes that may be told at once; below 0 where more were.

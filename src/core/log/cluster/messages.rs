@@ -52,7 +52,7 @@ impl<'e> Messages<'e> {
             if flags & LAST != 0 && kind == DraftKind::End {
                 return Err(EntryError::Invalid("end"));
             }
-            parts += 1 + usize::from(flags & LAST != 0);
+            parts += parts_of(flags);
         }
         match (1..=MAX_PARTS).contains(&parts) {
             true => Ok(Messages(Cow::Borrowed(bytes))),
@@ -71,7 +71,7 @@ impl<'e> Messages<'e> {
         let (mut messages, mut parts) = (0, 0);
         while let Ok((flags, _)) = next_framed(&mut rest) {
             messages += 1;
-            parts += 1 + usize::from(flags & LAST != 0);
+            parts += parts_of(flags);
         }
         (messages, parts)
     }
@@ -85,6 +85,11 @@ impl<'e> Messages<'e> {
             Some((channel, key))
         })
     }
+}
+
+/// The parts of a message with these flags: one that ends its channel has two.
+fn parts_of(flags: u8) -> usize {
+    1 + usize::from(flags & LAST != 0)
 }
 
 impl fmt::Debug for Messages<'_> {

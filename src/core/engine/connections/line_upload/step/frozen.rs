@@ -11,7 +11,7 @@ use crate::hub::{Published, Refusal};
 use crate::log::cluster::Ticket;
 use crate::message::{ChannelName, MessageId};
 
-/// What a request by lines has only on the node of a cluster.
+/// The part of a request by lines that only the node of a cluster has.
 #[derive(Serialize, Deserialize)]
 pub(in crate::engine::connections) struct FrozenStep<'s> {
     #[serde(borrow)]
