@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -43,7 +44,7 @@ fn drain_ends_an_upgrade_at_any_step() {
             lines.contains("given up, because the server drains"),
             "{lines}"
         );
-        let process = std::path::Path::new("/proc").join(pid);
+        let process = Path::new("/proc").join(pid);
         assert!(!process.exists(), "the new process is still there");
     }
 }
@@ -66,30 +67,33 @@ fn reload_meanwhile_is_carried_out_by_both() {
     fs::write(&file, "no-page = false").unwrap();
     let option = format!("--config={}", file.display());
     let mut server = Server::start(&[&option]);
-    // It waits, once it has read its settings, until it is told to go on.
-    let gate = directory.path("gate");
-    let old = directory.path("old.toml");
-    let wait = format!(
-        "#!/bin/sh\ncp '{}' '{}'\nuntil test -e '{}'; do sleep 0.01; done\nexec '{ENCKE}' \
-         --listen=127.0.0.1:0 --max-channels=1000 --drain=0 --config='{}'\n",
-        file.display(),
-        old.display(),
-        gate.display(),
-        old.display(),
+    // The new process reads a pipe instead: it waits there for each of its two readings.
+    let readings = directory.path("readings");
+    run("mkfifo", &[readings.to_str().unwrap()]);
+    let start = format!(
+        "#!/bin/sh\nexec '{ENCKE}' --listen=127.0.0.1:0 --max-channels=1000 --drain=0 \
+         --config='{}'\n",
+        readings.display(),
     );
-    server.install(server.executable("slow", &wait));
+    server.install(server.executable("reads-pipe", &start));
     server.signal(Signal::USR2);
     server.line_with("upgrade: starting");
     fs::write(&file, "no-page = true").unwrap();
     server.signal(Signal::HUP);
     server.line_with("new settings are in force");
     assert_eq!(server.address.status("GET", "/", b""), 404);
-    // What the new process reads first is as it was; later it is as it is.
-    fs::write(&gate, "").unwrap();
+    // It starts with the settings as they were, and serves with them as they are.
+    write_to_pipe(&readings, "no-page = false");
     server.become_other();
-    fs::write(old, "no-page = true").unwrap();
+    write_to_pipe(&readings, "no-page = true");
     server.line_with("reload: new settings are in force");
     assert_eq!(server.address.status("GET", "/", b""), 404);
+}
+
+/// Waits for a reader, and gives it the text.
+fn write_to_pipe(pipe: &Path, text: &str) {
+    let mut pipe = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+    pipe.write_all(text.as_bytes()).unwrap();
 }
 
 /// By default it would end the process.
