@@ -4,7 +4,10 @@
 mod audience;
 mod encke;
 mod misuse;
+#[path = "../e2e/namespaces.rs"]
+mod namespaces;
 mod nodes;
+mod partition;
 mod producers;
 mod redis;
 mod start;

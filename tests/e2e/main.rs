@@ -27,6 +27,7 @@ mod limits;
 mod lines;
 mod listeners;
 mod long_poll;
+mod namespaces;
 mod policies;
 mod poll;
 mod producers;

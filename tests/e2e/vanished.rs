@@ -6,9 +6,10 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use crate::eventually;
+use crate::namespaces::unshare;
 use crate::server::metric;
 
 /// Runs encke in one namespace, and clients, one for each target, in another. Says `ready` when the
@@ -48,27 +49,6 @@ impl Drop for Run {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// `unshare` with namespaces in which `ip` may be used: by root at once, by others as root of a
-/// user namespace. The process namespace ends its processes with the first of them.
-fn unshare() -> Option<Command> {
-    let ways: [&[&str]; 2] = [&[], &["--user", "--map-root-user"]];
-    ways.into_iter().find_map(|way| {
-        let command = || {
-            let mut command = Command::new("unshare");
-            command.args(way);
-            command.args(["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-            command.args(["bash", "-euc"]);
-            command
-        };
-        let probe =
-            "ip link set lo up && ip link add name a type veth peer name b && nsenter --version";
-        let probed = command().arg(probe).output();
-        probed
-            .is_ok_and(|probed| probed.status.success())
-            .then(command)
-    })
 }
 
 fn metrics(control: &Path) -> String {
