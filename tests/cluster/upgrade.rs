@@ -195,6 +195,8 @@ fn publisher_that_waits_for_an_engine_that_is_away_is_answered_by_the_next_proce
     let mut server = RedisServer::start(&[]);
     let [mut a, mut b] = nodes(&server, &["--engine-patience", "30s"]);
     let first = publish(&mut a, "news", "before");
+    // Else the stream might begin before it.
+    assert_eq!(poll_all(&mut b, "news", "earliest", 1)[0].0, first);
     let mut stream = Stream::open(b.address(), "/ndjson/news");
     server.kill();
     let waiting = publish_waiting(&mut a);
