@@ -1,4 +1,5 @@
-// Cursors and ids: `EPOCH-SEQ`.
+// Cursors and ids: `EPOCH-NUMBER`, and in a cluster `EPOCH-NUMBER.PART` too. Numbers and parts are in
+// decimal, without a fraction or leading zeros; no part is 0.
 //
 // Owns their order. An application never needs it: cursors are opaque to it.
 
@@ -15,11 +16,14 @@ export const isCursor = (text) => /^\w+-/.test(text);
  * @param {string} other
  * @returns {one is string}
  */
-export const isAfter = (one, other) => isCursor(one) && (
-  one.split('-')[0] !== other.split('-')[0]
-  // Numbers have no leading zeros, so the longer is the greater.
-  || (one.length - other.length || +(one > other)) > 0
-);
+export function isAfter(one, other) {
+  if (!isCursor(one)) return false;
+  /** @type {any[]} numbers, as text */
+  const [epoch, number, part = 0] = one.split(/\W/);
+  /** @type {any[]} */
+  const [otherEpoch, otherNumber, otherPart = 0] = other.split(/\W/);
+  return epoch !== otherEpoch || (number - otherNumber || part - otherPart) > 0;
+}
 
 /**
  * What a batch says, in order.

@@ -349,7 +349,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
       });
       subs.add(sub);
       const why = over.signal.aborted ? 'closed'
-        : channelsOf([...subs])[MAX_CHANNELS] && `more than ${MAX_CHANNELS} channels`;
+        : channelsOf([...subs])[MAX_CHANNELS] && `over ${MAX_CHANNELS} channels`;
       if (why) queueMicrotask(() => sub._fail(new EnckeError(why, 400)));
       refresh();
       return sub;

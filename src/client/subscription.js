@@ -69,7 +69,7 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
       return call(onMessage, object, sub);
     }
     if (gap) {
-      hasWarned ||= !(onGap || load || console.warn('encke: gap; set onGap or load'));
+      hasWarned ||= !(onGap || load || console.warn('encke: gap: set onGap or load'));
       mustLoad = load;
       return call(onGap);
     }

@@ -10,6 +10,7 @@ import { documented } from './documented.mjs';
 import { dropin } from './dropin.mjs';
 import { libraries } from './libraries.mjs';
 import { mint } from './mint.mjs';
+import { nodes } from './nodes.mjs';
 import { livePage } from './page.mjs';
 import { polyfill } from './polyfill.mjs';
 import { rights } from './rights.mjs';
@@ -18,7 +19,7 @@ import { transports } from './transports.mjs';
 import { Skipped } from './until.mjs';
 
 const words = process.argv.slice(2).join(' ');
-const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...answers, ...tabs, ...dropin, ...polyfill, ...transports, ...rights, ...livePage };
+const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...nodes, ...answers, ...tabs, ...dropin, ...polyfill, ...transports, ...rights, ...livePage };
 const checks = Object.entries(all).filter(([name]) => name.includes(words));
 const browser = await Browser.start();
 let failed = 0;
