@@ -88,8 +88,8 @@ pub(in crate::engine) fn write_shared(
     false
 }
 
-/// Sends a stream's next frames, one for each item, and moves its cursor to the last item begun. It
-/// is on the path of every message, and its other caller is not.
+/// Sends a stream's next frames, one for each item, and moves its cursor to the last item begun.
+/// Returns how many were begun: what is behind them is sent later. It is on the path of every message.
 #[inline(always)]
 pub(in crate::engine) fn write_frames(
     connections: &mut Connections,
@@ -98,9 +98,9 @@ pub(in crate::engine) fn write_frames(
     frames: &[Arc<SharedBytes>],
     hub: &mut Hub,
     wire: &mut impl Wire,
-) {
+) -> usize {
     debug_assert_eq!(items.len(), frames.len());
-    let Some(last) = items.last() else { return };
+    let Some(last) = items.last() else { return 0 };
     let chunked = !connections[index].flags.contains(Flags::HTTP10);
     let part = |frame: &Arc<SharedBytes>| match chunked {
         true => 0..frame.bytes().len(),
@@ -120,9 +120,12 @@ pub(in crate::engine) fn write_frames(
             (wire.send(index, &slices), total)
         }
     };
-    let (cursor, spent) = match sent {
-        Sent::All => (last.seq(), total),
-        Sent::Failed => return connections.close(index, CloseReason::Broken, hub),
+    let (count, cursor, spent) = match sent {
+        Sent::All => (items.len(), last.seq(), total),
+        Sent::Failed => {
+            connections.close(index, CloseReason::Broken, hub);
+            return 0;
+        }
         Sent::Some(taken) => {
             let mut before = 0;
             let begun = frames.iter().position(|frame| {
@@ -139,15 +142,15 @@ pub(in crate::engine) fn write_frames(
             let rest = range.start + taken - before..range.end;
             keep_unsent(connections, index, frame, rest, hub);
             // fault: cursor-before-written
-            (items[begun].seq(), spent)
+            (begun + 1, items[begun].seq(), spent)
         }
     };
     let conn = &mut connections[index];
-    if conn.state() == State::Gone {
-        return;
+    if conn.state() != State::Gone {
+        conn.reader.cursor = cursor;
+        conn.spend_stream_bytes(spent);
     }
-    conn.reader.cursor = cursor;
-    conn.spend_stream_bytes(spent);
+    count
 }
 
 /// Keeps the unsent part of a shared frame if the frame budget allows it. Otherwise the connection

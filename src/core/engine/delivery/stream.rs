@@ -114,7 +114,6 @@ fn deliver_mixed(
     frames.clear();
     // After this item the reader is done.
     let mut done_at = None;
-    let mut gaps = 0;
     for item in items {
         match *item {
             Item::Message { key, .. } => {
@@ -140,18 +139,16 @@ fn deliver_mixed(
                     break;
                 }
                 frames.push(notice(hub, transport, options, *item, &followed, is_done));
-                gaps += u64::from(matches!(item, Item::Gap(_)));
                 done_at = is_done.then_some(item.seq());
             }
         }
     }
-    let notices = items
-        .iter()
-        .filter(|item| !matches!(item, Item::Message { .. }));
-    connections.stats.gaps += gaps;
-    let notices = notices.count() as u64;
-    write_items(delivery, index, items, more, wire);
-    delivery.connections.stats.delivered -= notices;
+    let sent = write_items(delivery, index, items, more, wire);
+    let stats = &mut delivery.connections.stats;
+    for item in &items[..sent] {
+        stats.delivered -= u64::from(!matches!(item, Item::Message { .. }));
+        stats.gaps += u64::from(matches!(item, Item::Gap(_)));
+    }
     let conn = &delivery.connections[index];
     if conn.state() == State::Streaming && done_at == Some(conn.reader.cursor) {
         delivery.connections.stats.completed += 1;
@@ -159,8 +156,8 @@ fn deliver_mixed(
     }
 }
 
-/// Writes the frames of items, one for each, and sets the next deadline. It is on the path of every
-/// message.
+/// Writes the frames of items, one for each, and sets the next deadline. Counts those that were begun
+/// as messages, and returns how many these are. It is on the path of every message.
 #[inline(always)]
 fn write_items(
     delivery: &mut Delivery,
@@ -168,15 +165,15 @@ fn write_items(
     items: &[Item],
     more: bool,
     wire: &mut impl Wire,
-) {
+) -> usize {
     let Delivery {
         connections,
         hub,
         frames,
         ..
     } = delivery;
-    connections.stats.delivered += items.len() as u64;
-    write_frames(connections, index, items, frames, hub, wire);
+    let sent = write_frames(connections, index, items, frames, hub, wire);
+    connections.stats.delivered += sent as u64;
     frames.clear();
     let conn = &connections[index];
     if conn.state() == State::Streaming {
@@ -193,6 +190,7 @@ fn write_items(
             }
         }
     }
+    sent
 }
 
 /// Lets a stream that is done wait until the log has answered what its client has published. Its

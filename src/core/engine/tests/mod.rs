@@ -13,5 +13,6 @@ mod redis;
 mod review;
 mod rights;
 mod saving;
+mod short_writes;
 mod socket;
 mod support;

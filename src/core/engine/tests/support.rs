@@ -51,18 +51,30 @@ pub(super) fn token(subject: &str, left_s: u64, subscribe: &str, publish: &str) 
     signer.sign(&claims, None).unwrap()
 }
 
-/// The bytes that connections were sent, by index, and the number of writes.
+/// The bytes that connections were sent, by index, and the number of writes; and how many bytes the
+/// next write may take at most, where that is limited.
 #[derive(Default)]
-struct Received(BTreeMap<u32, Vec<u8>>, BTreeMap<u32, usize>);
+struct Received(
+    BTreeMap<u32, Vec<u8>>,
+    BTreeMap<u32, usize>,
+    BTreeMap<u32, usize>,
+);
 
 impl Wire for Received {
     fn send(&mut self, index: u32, slices: &[IoSlice<'_>]) -> Sent {
         *self.1.entry(index).or_default() += 1;
         let received = self.0.entry(index).or_default();
+        let begin = received.len();
         for slice in slices {
             received.extend_from_slice(slice);
         }
-        Sent::All
+        match self.2.remove(&index) {
+            Some(room) if begin + room < received.len() => {
+                received.truncate(begin + room);
+                Sent::Some(room)
+            }
+            _ => Sent::All,
+        }
     }
 
     fn shutdown(&mut self, _: u32) {}
@@ -180,6 +192,16 @@ impl Server {
     pub(super) fn ask_again(&mut self, id: ConnId, request: impl AsRef<[u8]>) -> String {
         self.engine.input(id, request.as_ref(), &mut self.received);
         self.take(id)
+    }
+
+    /// The next write to a connection takes so many bytes at most.
+    pub(super) fn limit_next_write(&mut self, id: ConnId, bytes: usize) {
+        self.received.2.insert(id.index, bytes);
+    }
+
+    /// The socket of a connection takes bytes again.
+    pub(super) fn writable(&mut self, id: ConnId) {
+        self.engine.writable(id, &mut self.received);
     }
 
     /// The client of a connection closes its side.
