@@ -7,7 +7,7 @@
 //! SIGUSR2 would end a process that has only begun to start: it is caught first, and noted.
 //!
 //! The handler writes to a socket pair that the reactor watches. A thread that waits for signals
-//! would be as short, but it would be a second thread, and each command would take two wake-ups.
+//! would take as little code, but each signal would take two wake-ups.
 
 use std::io;
 use std::os::fd::OwnedFd;

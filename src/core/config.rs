@@ -37,7 +37,7 @@ use crate::tokens;
 
 /// Settings of a server. The binary without options runs with `Config::default()`.
 ///
-/// Durations are from 1 ms to 30 days; those of a drain may be zero. The range of a number is in
+/// Durations are from 1 ms to 30 days; those of a drain and [`EngineConfig::ready`] may be zero. The range of a number is in
 /// its documentation. [`Config::check`] checks both.
 ///
 /// ```
@@ -55,7 +55,7 @@ pub struct Config {
     /// Addresses that serve receivers; without [`Config::control`] they serve everything.
     pub listen: Vec<Address>,
     /// Addresses that serve everything. If there are any, the control surface (publishing,
-    /// `/channels`, `/connections`, `/metrics`) is 404 on the addresses of [`Config::listen`]; with
+    /// `/channels`, `/connections`, `/nodes`, `/metrics`) is 404 on the addresses of [`Config::listen`]; with
     /// token keys, publishing by token is served there too.
     pub control: Vec<Address>,
     /// Permission bits of the files of unix sockets. `None`: the umask decides.

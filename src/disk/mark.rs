@@ -1,4 +1,4 @@
-//! The file `saved`: up to which message publishers were answered.
+//! The file `saved`: a place up to which all was written.
 //!
 //! Owns its format: one line of text of a constant size, which is overwritten in place and so needs
 //! no room on a full disk. It is written after the records, a few milliseconds later. So if records

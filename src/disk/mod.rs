@@ -7,7 +7,9 @@
 //! ```text
 //! open      lock, head, mark; segments are read, damage is cut off
 //! store     the directory as it is written
-//! writer    the thread that writes, retries, and plans what else is to be done
+//! saver     what the reactor calls
+//! writer    what is written when, retries, and what else is to be done: for the reactor's thread, which
+//!           writes what is small, and for a thread of its own
 //! keeper    the thread for slow operations: syncs, reads old segments, removes them
 //! ```
 //!

@@ -1,7 +1,6 @@
 //! When the oldest segment is to go.
 //!
-//! Owns the bound of the directory: twice `--history-total-bytes`, as it is in force, and two
-//! segments. A segment goes when more is on disk than can hold. Its records that hold are written
+//! Owns the bound of the directory: twice `--history-total-bytes`, as it is in force. A segment goes when more is on disk than can hold. Its records that hold are written
 //! again, which is paid for by new ones: so it cannot happen over and over while nothing is
 //! published.
 
@@ -13,10 +12,10 @@ pub(crate) struct HistoryBytes {
     pub(crate) max: u64,
 }
 
-/// The plan.
+/// What is known of the directory and of what was written since.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// As of the last hand-over too.
+    /// `--history-total-bytes`, as of the last hand-over.
     max_history_bytes: u64,
     segment_bytes: u64,
     /// The bytes of history in memory, as of the last hand-over.
@@ -25,8 +24,8 @@ pub(super) struct Plan {
     credit: u64,
 }
 
-/// Divisors of a segment's bytes: so many new bytes must be written before the segment may be
-/// removed. The second is for a directory close to its bound.
+/// A segment may be removed when new bytes were written, as many as this part of its own: a half, or an
+/// eighth where the directory is close to its bound.
 const USUAL_PRICE: u64 = 2;
 const LOW_PRICE: u64 = 8;
 

@@ -11,8 +11,8 @@
 //!   write wait, and never with `--data-sync always`. A write of its own may still wait, where the
 //!   system has no room in its page cache or the disk hangs: that is the price of its speed. After
 //!   one that took long it leaves the next ones to the thread.
-//! - *What was handed over is kept until it is written.* Nothing is given up because a write
-//!   failed.
+//! - *What was handed over is kept until it is written.* A write that fails is repeated, unless
+//!   `--data-full` is `forget` or the process ends.
 //! - *A segment goes after its records were judged*: they were read, handed to the reactor, and
 //!   those that still hold are saved again, synced if `--data-sync` syncs.
 
@@ -95,7 +95,7 @@ struct Leaving {
     /// The place up to which it was read.
     at: u64,
     /// Whether the reactor has records of it to judge.
-    is_judged: bool,
+    is_with_reactor: bool,
     /// Whether something of it holds and is saved again.
     is_carried: bool,
 }
@@ -129,7 +129,7 @@ pub(super) struct Writer {
     pending: Option<Batch>,
     faults: Faults,
     is_forgotten: bool,
-    /// Whether it could not be emptied then.
+    /// Whether the directory could not be emptied when it was forgotten.
     is_stale: bool,
     errors: u64,
     retry_at: Option<Instant>,
@@ -286,7 +286,7 @@ impl Writer {
         let Some(batch) = &self.pending else {
             return;
         };
-        let is_going = self.leaving.is_some_and(|leaving| !leaving.is_judged);
+        let is_going = self.leaving.is_some_and(|leaving| !leaving.is_with_reactor);
         let bytes = self.store.bytes() + batch.records.len() as u64;
         if !(self.faults.write || is_going && self.plan.is_full(bytes)) {
             self.write();
@@ -331,10 +331,10 @@ impl Writer {
             self.report(Event::Saved(started.elapsed()));
             let new_bytes = bytes.saturating_sub(batch.carried_bytes);
             self.plan.saved(new_bytes);
-            let is_judged =
-                |leaving: &&mut Leaving| leaving.is_judged && batch.judged == self.given;
-            if let Some(leaving) = self.leaving.as_mut().filter(is_judged) {
-                leaving.is_judged = false;
+            let is_back =
+                |leaving: &&mut Leaving| leaving.is_with_reactor && batch.judged == self.given;
+            if let Some(leaving) = self.leaving.as_mut().filter(is_back) {
+                leaving.is_with_reactor = false;
                 leaving.is_carried |= batch.carried_bytes > 0;
                 match leaving.at < leaving.segment.bytes {
                     true => self.read_on(),
@@ -436,7 +436,7 @@ impl Writer {
             self.leaving = Some(Leaving {
                 segment,
                 at,
-                is_judged: false,
+                is_with_reactor: false,
                 is_carried: false,
             });
             self.read_on();
@@ -458,7 +458,7 @@ impl Writer {
         match result {
             Ok(records) if !records.is_empty() => {
                 leaving.at += records.len() as u64;
-                leaving.is_judged = true;
+                leaving.is_with_reactor = true;
                 self.given += 1;
                 self.report(Event::Judge(records));
             }

@@ -36,7 +36,8 @@
 //!   to serve, and the new one has changed nothing that both share. After it, the old process never
 //!   serves again: if the new one ends before it says `serving`, the old one ends too, with an
 //!   error, so that a service manager starts encke again.
-//! - *Every step has a deadline*, from one budget: `--upgrade-timeout`.
+//! - *Every step has a deadline*: together those until the state is sent have `--upgrade-timeout`, and each
+//!   later one a time of its own.
 //! - *Neither side trusts the other's bytes*: a message that cannot be read ends the attempt.
 
 mod attempt;

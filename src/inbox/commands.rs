@@ -1,7 +1,8 @@
 //! Commands of other threads to a running server.
 //!
 //! Owns the queue of commands. It is separate from the queue of messages, so that a command does
-//! not wait behind messages. A drain is a flag beside it, so that it never waits for room.
+//! not wait behind messages. A drain and an upgrade are flags beside it, so that they never wait for
+//! room.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -84,8 +85,8 @@ impl Handle {
     ///
     /// Settings that cannot change while a server runs keep the values with which it was bound:
     /// addresses, [`Config::unix_mode`], [`Config::reuse_port`], [`Config::saving`],
-    /// [`Config::max_channels`], [`Config::max_connections`] and [`Config::queue`]. [`Reloading::needs_restart`] names those
-    /// that were to change.
+    /// [`Config::engine`] but for its times, [`Config::max_channels`], [`Config::max_connections`] and
+    /// [`Config::queue`]. [`Reloading::needs_restart`] names those that were to change.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! The communication between other threads and the reactor: messages and commands to it, receipts
 //! from it.
 //!
-//! Owns everything that threads share: two bounded queues, a doorbell for both, and flags. The
+//! Owns two bounded queues, the doorbell, which threads with queues of their own ring too, and flags. The
 //! queue of messages exerts back-pressure on producers. Commands have a queue of their own, so that
 //! they do not wait behind messages. The doorbell wakes the reactor at most once until it has read
 //! the queues.
@@ -134,10 +134,9 @@ pub(crate) type SubmitResult = Result<Submitted, (Refusal, Draft<'static>)>;
 pub(crate) struct Inbox {
     queue: Receiver<Submission>,
     shared: Arc<Shared>,
-    /// Messages before those in the queue: one for which there was no memory, those that the log of
-    /// a cluster did not take, and more only where the queue was emptied so that a producer can
-    /// pause. Later messages wait in the queue, and
-    /// producers wait for space in the queue.
+    /// Messages before those in the queue: one for which there was no memory; those that the log of a
+    /// cluster did not take; and all of the queue, where a producer is to pause for an upgrade. Later
+    /// messages wait in the queue, and producers wait for space in it.
     held: VecDeque<Submission>,
     /// Whether there was no memory for the first of them.
     is_stalled: bool,

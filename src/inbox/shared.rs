@@ -1,7 +1,7 @@
 //! The state that threads and the reactor share beside the queues.
 //!
-//! Owns the doorbell with the waker behind it, the flags of a drain and of an upgrade, and the
-//! largest message.
+//! Owns the doorbell with the waker behind it, flags such as those of a drain and of an
+//! upgrade, and the largest message.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 

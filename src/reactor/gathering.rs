@@ -9,9 +9,9 @@
 //! At such rates it also waits as long as each turn of the reactor brings more: what comes in a burst
 //! shares an entry.
 //!
-//! Publishers that send the next message when the last one is answered do not send more for waiting:
-//! theirs come at the beginning of a wait, and none later. After such a wait the next ones are left
-//! out: twice as many each time, until one is of use.
+//! Publishers that send the next message when the last one is answered gain nothing by a wait: their
+//! messages come at its beginning, and none later. After a wait in vain the next entries do not wait: one,
+//! then two, then four, until a wait was of use.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ const MAX_SKIPS: u32 = 1 << 10;
 pub(super) struct Gathering {
     /// When the last entry was sent.
     sent: Option<Instant>,
-    /// Messages in the time of an [`INTERVAL`], as of late.
+    /// Messages in the time of an [`INTERVAL`], recently.
     rate: f64,
     wait: Option<Wait>,
     burst: Option<Burst>,

@@ -1,8 +1,7 @@
 //! The reactor's part in saving history: it hands over what a tick has published, and takes
 //! reports.
 //!
-//! Owns the hand-over between the engine, whose records are to be saved, and the thread that saves
-//! them.
+//! Owns the hand-over between the engine, whose records are to be saved, and what saves them.
 
 use std::fs::File;
 use std::io;
@@ -88,7 +87,7 @@ impl Saving {
         self.saver.freeze()
     }
 
-    /// Takes the reports of the thread that saves: publishers of what is saved are answered.
+    /// Takes the reports of what was saved: its publishers are answered.
     pub(super) fn take_reports(&mut self, engine: &mut Engine, sockets: &mut Sockets) {
         while let Some(report) = self.saver.next_report() {
             note(engine, report.usage);

@@ -119,7 +119,7 @@ pub static SETTINGS: &[Setting] = &[
     fixed("--listen", Listening, addresses!(listen),
         "Address for receivers and, without --control, for everything; repeatable"),
     fixed("--control", Listening, addresses!(control),
-        "Address for everything; /channels, /connections, /metrics and publishing without a token are then served \
+        "Address for everything; /channels, /connections, /nodes, /metrics and publishing without a token are then served \
          only on these; repeatable"),
     fixed("--unix-mode", Listening,
         Kind::Mode {
@@ -164,7 +164,7 @@ pub static SETTINGS: &[Setting] = &[
 
     live("--publish-key", Publishing,
         text!("KEY", "none", Secret, config.publish_key),
-        "Key that publishers send as `Authorization: Bearer KEY`; also guards /channels, /connections and /metrics; \
+        "Key that publishers send as `Authorization: Bearer KEY`; also guards /channels, /connections, /nodes and /metrics; \
          not required on --control addresses on loopback or a unix socket"),
     live("--publish-key-file", Publishing,
         text!("PATH", "none", Plain, publish_key_file),

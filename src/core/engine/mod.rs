@@ -79,7 +79,7 @@ pub struct Engine {
     requests: Requests,
     /// Signatures checked before the present tick.
     checks_before: u64,
-    /// Those of producers, in a cluster.
+    /// The results of what producers have published, in a cluster.
     receipts: Receipts,
 }
 
@@ -147,7 +147,7 @@ impl Engine {
     /// the log.
     ///
     /// In each tick, beside the steps of [every engine](Engine), the caller does the first three of
-    /// these before [`Engine::submit`] and step 3, and the last one after [`Engine::deliver`]. It
+    /// these before what producers have sent ([`Engine::send`]) and step 3, and the last one after [`Engine::deliver`]. It
     ///
     /// 1. tells [`Engine::cluster`] what its two connections have brought: [`Node::connected`],
     ///    [`Node::broken`], [`Node::answered`], and [`Node::read`] while [`Node::has_room`];
@@ -519,8 +519,8 @@ impl Engine {
     }
 
     /// Takes the records that were appended to the log since the last call, to be saved in this
-    /// order. `None` if there are none, or the log is in memory. To be called at the end of each
-    /// tick.
+    /// order. `None` if there are none, or the log is in memory. To be called in each tick after
+    /// [`Engine::deliver`], before deadlines are served.
     pub fn take_unsaved(&mut self) -> Option<Unsaved> {
         self.requests.log.as_saved()?.take(&mut self.delivery.hub)
     }

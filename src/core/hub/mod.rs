@@ -7,8 +7,8 @@
 //! Invariants:
 //! - *One sequence.* Every message has a number of one sequence over all channels. The log gives
 //!   the numbers; the hub applies messages in their order, and its head is the one applied last.
-//! - *Applying cannot fail.* What can be refused is refused by `make_room`, before the message has
-//!   a number.
+//! - *Applying cannot fail* on a single server: what can be refused is refused by `make_room`, before
+//!   the message has a number. What a cluster's log brings may have to wait for memory, or is a loss.
 //! - *A reader is a cursor.* Pending for it are exactly the items of its channels after its cursor,
 //!   lowest number first: messages, the ends of channels, and gaps, which stand in the sequence at
 //!   the number of the newest message evicted.
@@ -18,8 +18,8 @@
 //!   has reached the channel's newest item, else in `ready`; so a message moves all waiting readers
 //!   by one splice.
 //! - *Pending is kept.* A message that a queued reader needs next is not evicted: its `pending`
-//!   count is above zero. Only [`Hub::delete_history`] removes it, or a newer message that replaces
-//!   it.
+//!   count is above zero. Only [`Hub::delete_history`] removes it, a newer message that replaces
+//!   it, or a loss of its channel.
 //! - *A policy at any time.* A channel has the index of its policy, or, during a reload, its name
 //!   is looked up.
 

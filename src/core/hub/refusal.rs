@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 /// The reason for which the hub, or the log before it, refuses a publish or a subscription.
-/// [`Refusal::ExceedsTotalMemory`] and [`Refusal::TooLargeForChannel`] are permanent; a retry after
-/// another reason may succeed. The order of these is that of states that are handed over.
+/// [`Refusal::ExceedsTotalMemory`], [`Refusal::TooLargeForChannel`] and [`Refusal::TooManyTogether`] are
+/// permanent; a retry after another reason may succeed. The order of these is that of states that are handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The log is saved more slowly than messages are published.

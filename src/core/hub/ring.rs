@@ -174,9 +174,9 @@ impl Ring {
     /// Records that a message came: the interval is an exponential mean over about eight messages.
     pub(super) fn record_arrival(&mut self, now: Time) {
         if let Some(before) = self.newest_at {
-            let gap_ms = u32::try_from(now.since_ms(before)).unwrap_or(u32::MAX);
+            let interval_ms = u32::try_from(now.since_ms(before)).unwrap_or(u32::MAX);
             let mean = u64::from(self.mean_interval_ms);
-            self.mean_interval_ms = ((mean * 7 + u64::from(gap_ms)) / 8) as u32;
+            self.mean_interval_ms = ((mean * 7 + u64::from(interval_ms)) / 8) as u32;
         }
         self.newest_at = Some(now);
     }

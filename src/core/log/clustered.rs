@@ -9,8 +9,8 @@
 //! - *In the order of the log.* Effects are applied one after another. An effect that has to wait,
 //!   because all memory is used by pending messages or because it takes more than a tick, holds
 //!   back all behind it.
-//! - *Applied before answered.* When a ticket is done, its publish is applied, unless this node has
-//!   stopped applying the log.
+//! - *Applied before answered.* When a ticket is done, its publish is applied, was refused, or is
+//!   undecided; unless this node has missed its entry or stopped applying the log.
 
 mod frozen;
 

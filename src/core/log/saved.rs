@@ -2,7 +2,7 @@
 //! are saved.
 //!
 //! Owns the records that are not saved yet, and the decision which of the saved ones still hold. It
-//! saves nothing: another thread takes the records, and says up to where it has written them.
+//! saves nothing: the caller takes the records, and says up to where they are written.
 //!
 //! Every number has a record. If the policy of a message has `persist = false`, its record has the
 //! number alone, so that readers get a gap after a restart. Losses have records where nothing else
@@ -30,7 +30,7 @@ pub(super) const MAX_UNSAVED_BYTES: usize = 16 << 20;
 /// The capacity with which a new buffer of records begins, unless the last one needed less.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// A place in the log: how many records were appended up to it.
+/// A place in the log: how many records were appended up to it; in a cluster, a ticket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mark(pub(super) u64);
 

@@ -30,7 +30,8 @@ impl Seq {
     }
 }
 
-/// The part of every id that changes when history was lost: lowercase base-36.
+/// The part of every id that changes when history was lost, and in a cluster with each term: lowercase
+/// base-36.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "[u8; Epoch::BYTES]", into = "[u8; Epoch::BYTES]")]
 pub struct Epoch([u8; Epoch::BYTES]);

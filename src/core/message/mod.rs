@@ -8,7 +8,7 @@
 //! - *Valid by construction.* The fields of names, keys and [`Json`] are private; the only way to
 //!   make one is the parser that checks it. JSON of a frozen state was checked by the server that
 //!   froze it.
-//! - *One set of rules.* HTTP, batch lines, standard input and threads all make a [`Draft`], and
+//! - *One set of rules.* HTTP, batch lines, WebSockets, standard input and threads all make a [`Draft`], and
 //!   the hub takes nothing else.
 //! - *JSON is kept as its text.* Digits, escapes and blanks arrive as they were sent; see [`Json`]
 //!   for the two exceptions.

@@ -24,7 +24,7 @@ use super::{EntryId, Epoch, Place, Seq};
 /// The ordinal of the term that becomes known first.
 const FIRST_ORDINAL: u16 = 1 << 10;
 
-/// Terms are below this, so that each has an epoch of its own: the eight digits of an epoch, in
+/// The greatest term: so each has an epoch of its own: the eight digits of an epoch, in
 /// base 36. As milliseconds since 1970 they reach until the year 2059.
 pub const MAX_TERM: u64 = 36_u64.pow(8) - 1;
 

@@ -94,7 +94,7 @@ pub enum Event<'m> {
     },
     /// Its stream ends before it began.
     Refuse {
-        /// The cursor that the client came with.
+        /// The cursor with which to come back; [`MessageId::UNKNOWN`] tells a gap then.
         cursor: MessageId,
         /// When to come back, in milliseconds.
         retry_ms: u32,

@@ -137,7 +137,8 @@ impl Conn {
     }
 
     /// The invariant that it breaks between two calls of the engine; `None` if it breaks none.
-    /// Unsent bytes, deadlines and places in lists are checked elsewhere.
+    /// Unsent bytes, deadlines and places in lists are checked when a state is thawed, and lists in
+    /// the tests of the hub.
     pub(super) fn fault(&self) -> Option<&'static str> {
         let state = self.state;
         let request = self.request.as_deref();

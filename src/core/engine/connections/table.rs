@@ -74,8 +74,8 @@ pub(in crate::engine) struct Connections {
     pub(in crate::engine) holders: Holders,
     generation: u32,
     now: Time,
-    /// Bytes written for single connections, and of what they asked for in frames, since the time
-    /// was last set.
+    /// Bytes written for single connections, and received in WebSocket frames, since the time was
+    /// last set.
     spent_bytes: usize,
     pub(in crate::engine) stats: Stats,
 }

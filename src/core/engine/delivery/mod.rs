@@ -1,4 +1,5 @@
-//! Delivery: what parked connections are sent, and when.
+//! Delivery: what parked connections are sent, and when; and publishers that wait for the log, which are
+//! parked too.
 //!
 //! Owns long polls and streams from the moment they are opened, their deadlines, the responses that
 //! many of them share, and the drain. It never parses a request, except for the origin of one that

@@ -60,10 +60,11 @@ pub(in crate::engine) fn continue_kicks(requests: &mut Requests, delivery: &mut 
     let Some((search, _)) = requests.kicks.searches.front_mut() else {
         return true;
     };
-    if search.advance(delivery)
-        && let Some((search, Some(ticket))) = requests.kicks.searches.pop_front()
-    {
-        requests.kicks.ended.insert(ticket, search.found());
+    if search.advance(delivery) {
+        let ended = requests.kicks.searches.pop_front();
+        if let Some((search, Some(ticket))) = ended {
+            requests.kicks.ended.insert(ticket, search.found());
+        }
     }
     requests.kicks.searches.is_empty()
 }
@@ -108,12 +109,12 @@ pub(in crate::engine) fn tell_blocks(requests: &mut Requests, unix_ms: u64) {
     let Requests {
         log, authorizer, ..
     } = requests;
-    let Some(log) = log.as_clustered().map(Clustered::node_mut) else {
+    let Some(node) = log.as_clustered().map(Clustered::node_mut) else {
         return;
     };
-    if let Some(after) = log.wants_blocks() {
+    if let Some(after) = node.wants_blocks() {
         let blocked = authorizer.tokens().blocked_after(after, unix_ms);
         let blocks: Vec<BlockPlace> = blocked.take(MAX_BLOCKS).collect();
-        log.tell_blocks(&blocks);
+        node.tell_blocks(&blocks);
     }
 }

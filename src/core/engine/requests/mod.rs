@@ -3,8 +3,8 @@
 //! Owns the order of requests on a connection, what each endpoint answers, and responses that take
 //! more than one tick. It never decides when a parked connection is served.
 //!
-//! Calls run one way: `input` → `execute` → `publish`, `channels`, `kicks` → `connections`, `metrics`, `page` → `state`, and
-//! `input` → `frames` → `socket` → `publish`, `command`, and `input` → `lines` → `execute`.
+//! Calls run one way: `input` → `execute` → `publish`, `channels`, `kicks`, `connections`, `metrics`, and
+//! `input` → `frames` → `socket` → `command`, and `input` → `lines` → `execute`.
 
 mod channels;
 mod client;

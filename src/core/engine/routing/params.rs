@@ -35,8 +35,8 @@ pub(in crate::engine) enum Since {
     Now,
     /// After this message.
     After(Seq),
-    /// After a message of a later term than all that this node of a cluster knows. If it has not
-    /// just not come to that term yet, this is as unknown.
+    /// After a message of a later term than all that this node of a cluster knows. Unless
+    /// this node is merely late, it counts as unknown.
     Later(u64),
     /// After a message that this server does not know: a gap.
     Unknown,

@@ -105,7 +105,7 @@ pub enum Effect {
 /// The result of a publish or deletion. The order of these is that of states that are handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It is in the log and was applied.
+    /// It is in the log, and was applied if this node has read it.
     Published {
         /// The id of its entry.
         id: EntryId,

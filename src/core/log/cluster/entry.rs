@@ -345,7 +345,8 @@ impl<'e> Entry<'e> {
             DELETE => Body::Delete(read_name(std::mem::take(&mut rest.0))?),
             CHECKPOINT => Body::Checkpoint(Checkpoint::read(rest)?),
             READERS => Body::Readers(Readers::read(rest)?),
-            _ => Body::Kick(read_kicks(rest)?),
+            KICK => Body::Kick(read_kicks(rest)?),
+            _ => return Err(EntryError::Invalid("tag")),
         };
         match rest.is_empty() {
             true => Ok(Entry { head, body }),

@@ -15,7 +15,8 @@
 //!   without a hole; where there is one, a loss is told in its place.
 //! - *Nothing before the settling.* Between the entry that opens a term and the one that settles it
 //!   nothing is published or applied.
-//! - *Answered when applied.* A publisher is answered when this node has read its entry back.
+//! - *Answered when applied.* A publisher is told that it is published when this node has read its entry
+//!   back and applied it, or has told a loss in place of it.
 
 mod allowance;
 mod audience;

@@ -2,7 +2,8 @@
 //!
 //! Owns when a beat is due, and when the last one that was read back was sent. A node that does not
 //! read its beats back counts as cut off from the log, even if its connections seem to work. The
-//! exception is a node that is still reading older entries, over a slow connection for example.
+//! exception is a node that is still reading older entries, over a slow connection for example: it has a
+//! minute.
 
 use std::collections::VecDeque;
 
