@@ -102,9 +102,10 @@ impl Census {
     }
 
     /// Takes over what is open from the census of the term before, which was not settled: the server
-    /// may have lost something by then, and who was to answer is still to.
+    /// may have lost something by then, or had an older log, and who was to answer is still to.
     pub(super) fn inherit(&mut self, before: &Census) {
         self.is_same &= before.is_same;
+        self.is_rolled |= before.is_rolled;
         self.add_members(before.members.iter().copied());
     }
 

@@ -72,8 +72,10 @@ pub(super) struct PublishLane {
     pub(super) retry_at: Time,
     /// The reason for which the server did not open the log at the last try.
     pub(super) refusal: Option<Box<str>>,
-    /// The term in which the server was found to have an older log than was read.
-    pub(super) doubted: Option<u64>,
+    /// The server was found to have an older log than was read, and no term was opened for that since.
+    pub(super) is_doubted: bool,
+    /// The newest term that was opened for that.
+    rolled: u64,
     awaited: VecDeque<Awaited>,
     /// How many of them are notes that tell again.
     pub(super) retelling: usize,
@@ -86,6 +88,20 @@ impl PublishLane {
             self.newest = term;
             self.newest_since = now;
         }
+    }
+
+    /// Records that the server had an older log in this term than was read. Returns whether that is
+    /// new.
+    pub(super) fn doubt(&mut self, term: u64) -> bool {
+        let is_new = !self.is_doubted && term >= self.rolled;
+        self.is_doubted |= is_new;
+        is_new
+    }
+
+    /// A term begins in the log that was opened because the server had an older log.
+    pub(super) fn undoubt(&mut self, term: u64) {
+        self.is_doubted = false;
+        self.rolled = term;
     }
 
     /// The time by a clock that goes on from the newest term. A server's clock may go back; terms must

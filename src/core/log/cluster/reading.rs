@@ -262,6 +262,9 @@ impl Node {
         if let Some(before) = before {
             census.inherit(&before);
         }
+        if census.is_rolled {
+            self.lane.undoubt(id.term);
+        }
         self.mode = Mode::Census(Box::new(census));
         self.notes.census_began();
         // The server may have forgotten that this node leaves.

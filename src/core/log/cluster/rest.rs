@@ -65,8 +65,7 @@ impl Node {
     }
 
     fn can_rest(&self) -> Result<(), Unrest> {
-        let is_doubted = self.lane.doubted == Some(self.lane.newest);
-        let is_live = matches!(self.mode, Mode::Live { is_settled: true }) && !is_doubted;
+        let is_live = matches!(self.mode, Mode::Live { is_settled: true }) && !self.lane.is_doubted;
         // A later version may read what this one cannot.
         let is_halted = match self.halt {
             None => false,

@@ -35,7 +35,7 @@ impl Node {
             return None;
         }
         // One that has read of a later term may have nothing to append, by which it would learn that.
-        let is_current = |opened: &u64| *opened >= self.read_to.term;
+        let is_current = |opened: &u64| *opened >= self.read_to.term && !self.is_to_doubt();
         let Some(opened) = self.lane.opened.filter(is_current) else {
             return Some(self.open(false));
         };
@@ -100,7 +100,7 @@ impl Node {
     /// the nodes tell what they have. Nodes that had read further never saw what was appended to the
     /// older log in this term.
     pub(super) fn doubt(&mut self, term: u64) {
-        if self.lane.doubted == Some(term) || self.lane.newest != term {
+        if !self.lane.doubt(term) {
             return;
         }
         log::warn!(
@@ -109,8 +109,13 @@ impl Node {
             self.read_to
         );
         self.replica.counts.rolled += 1;
-        self.lane.doubted = Some(term);
-        self.lane.opened = None;
+    }
+
+    /// Whether a term is to be opened because the server has an older log. Others may have opened one
+    /// meanwhile: its beginning is read first, as it may be for another reason.
+    fn is_to_doubt(&self) -> bool {
+        let has_read = self.lane.newest == self.read_to.term;
+        self.lane.is_doubted && has_read && !self.is_newcomer()
     }
 
     /// The command that looks at the log, and opens a term where one is due.
@@ -118,7 +123,7 @@ impl Node {
         let newest = self.lane.newest;
         let mode = if self.is_newcomer() {
             OpenMode::Peek
-        } else if self.lane.doubted == Some(newest) {
+        } else if self.lane.is_doubted {
             OpenMode::Doubt
         } else if is_roll || self.outbox.has_undecided(newest) {
             OpenMode::Fence

@@ -147,7 +147,8 @@ impl Server {
         let salt = known_salt.unwrap_or(salt);
         let is_known_run = self.meta.as_ref().is_some_and(|meta| meta.run == self.run);
         let has_less = last.term == term && term == knows.term && last.number < knows.number;
-        let (end, how) = match is_doubt || (is_known_run && has_less) {
+        let is_doubted = is_doubt && term <= knows.term;
+        let (end, how) = match is_doubted || (is_known_run && has_less) {
             true => (EntryId::ZERO, " rolled"),
             false => (last, if is_changed { "" } else { " same" }),
         };
