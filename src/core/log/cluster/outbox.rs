@@ -6,11 +6,13 @@
 //! Invariants:
 //! - *In order.* Entries are sent in the order in which they were published, also those that are
 //!   sent again; tickets are done in their order. Exception: a publish is sent again because its key
-//!   named a message that was lost. Publishes after it may be in the log before it.
+//!   named a message that was lost, or because an older log took it under an id that another entry has.
+//!   Publishes that were sent after it by then may be in the log before it.
 //! - *Not twice.* An entry is sent again only when it is certain that the log does not have it: the
 //!   server said so, or a later term is settled and it was not in the history before.
 //! - *Replicas have it*, if they are awaited: a publish is done when the server has replied to it,
 //!   or to one that is later in the log.
+//! - *Not published* is what no node has read. Of what was sent to a log that is over that is not known.
 //! - *Bounded in time.* A publisher has its result after the patience at the latest.
 
 mod frozen;
@@ -58,9 +60,11 @@ struct Item {
     stage: Stage,
     /// Its id in the history, where this node has read it.
     read: Option<EntryId>,
-    /// It was sent before, and its key may be known to the server.
+    /// It was sent before, to a log that is over. It is not in the history, but some node may have read
+    /// it there, and the server may know its key.
     is_again: bool,
-    /// It was sent, and this node has missed entries of which it may be one.
+    /// It was sent, and this node has missed entries of which it may be one. Of one that the server
+    /// has taken: it is one of them.
     may_be_missed: bool,
 }
 
@@ -116,6 +120,11 @@ pub(super) struct Outbox {
     awaits_replicas: bool,
     /// The newest id of which there was a reply.
     confirmed: EntryId,
+    /// The newest id up to which this node has missed entries.
+    missed_to: EntryId,
+    /// The ids that the server has given, from those on that this node has not come to, and the nonces
+    /// of their entries.
+    taken: BTreeSet<(EntryId, u64)>,
     /// Entries that were read, and lack a reply that does not come any more.
     unconfirmed: BTreeSet<u64>,
     /// The entry that was sent again last of those with a key.
@@ -267,7 +276,7 @@ impl Outbox {
             self.touched.insert(nonce);
         };
         item.stage = Stage::Sent { term };
-        if item.is_again {
+        if item.is_again && item.key.is_some() {
             self.asked = Some(nonce);
         }
         Some(Outgoing {
@@ -297,11 +306,14 @@ impl Outbox {
         }
         match said {
             // fault: answered-before-applied
-            Said::Appended(id) => item.stage = Stage::Appended(id),
+            Said::Appended(id) => {
+                item.stage = Stage::Appended(id);
+                item.may_be_missed = id <= self.missed_to;
+            }
             Said::Earlier(id) => item.stage = Stage::Earlier(id),
             Said::NotTaken if item.read.is_none() => {
                 // With a key it may have been sent before, and be missed from then.
-                item.may_be_missed &= item.is_again;
+                item.may_be_missed &= item.is_again && item.key.is_some();
                 item.stage = Stage::Queued;
                 self.queue.insert(nonce);
             }
@@ -312,7 +324,7 @@ impl Outbox {
             // It was read: it was told again, and its own term is over.
             Said::NotTaken | Said::Misplaced(_) => {}
             Said::Refused(reason) => {
-                let outcome = match item.may_be_missed && item.is_again {
+                let outcome = match item.is_again {
                     true => Outcome::Unknown { silent_ms: 0 },
                     false => Outcome::NotPublished(reason),
                 };
@@ -333,12 +345,16 @@ impl Outbox {
 
     /// This node has missed entries up to this id.
     pub(super) fn missed(&mut self, to: EntryId) {
+        self.missed_to = to;
         for (&nonce, item) in &mut self.items {
             match item.stage {
                 _ if item.read.is_some() => {}
                 Stage::Sent { term } if term <= to.term => item.may_be_missed = true,
-                Stage::Appended(_) => drop(self.touched.insert(nonce)),
-                Stage::Queued | Stage::Sent { .. } | Stage::Earlier(_) => {}
+                Stage::Appended(id) if id <= to => {
+                    item.may_be_missed = true;
+                    self.touched.insert(nonce);
+                }
+                Stage::Queued | Stage::Sent { .. } | Stage::Appended(_) | Stage::Earlier(_) => {}
             }
         }
     }
@@ -427,8 +443,7 @@ impl Outbox {
             {
                 item.replaces = Some(id);
             }
-            item.is_again = item.key.is_some();
-            item.stage = Stage::Queued;
+            item.goes_again();
             self.queue.insert(nonce);
             again += 1;
         }
@@ -440,8 +455,8 @@ impl Outbox {
     }
 
     /// Gives their results to publishers of entries that were read. `awaits` says whether the
-    /// connection may still give a reply to an entry. Returns the newest id that a key has by the
-    /// server's word, while this node has read another entry under it.
+    /// connection may still give a reply to an entry. Returns the newest id that an entry or a key has
+    /// by the server's word, while this node has read another entry under it.
     pub(super) fn complete(
         &mut self,
         replica: &Replica,
@@ -449,6 +464,12 @@ impl Outbox {
         awaits: impl Fn(u64) -> bool,
     ) -> Option<EntryId> {
         let history = &replica.history;
+        while let Some(&(id, nonce)) = self.taken.first()
+            && id <= history.tip()
+        {
+            self.taken.pop_first();
+            self.touched.insert(nonce);
+        }
         let mut contradicted = None;
         for nonce in std::mem::take(&mut self.touched) {
             let Some(item) = self.items.get_mut(&nonce) else {
@@ -464,10 +485,18 @@ impl Outbox {
                 (Stage::Earlier(id), _) if id <= history.tip() => {
                     self.finish(nonce, |_, _| Outcome::Earlier { id });
                 }
+                // The next term that is settled decides about it.
+                (Stage::Appended(id), None) if !history.may_have(id) => {}
+                (Stage::Appended(id), None) if id > history.tip() => {
+                    self.taken.insert((id, nonce));
+                }
+                (Stage::Appended(id), None) if !item.may_be_missed => {
+                    contradicted = contradicted.max(Some(id));
+                    item.misplace(id);
+                    self.queue.insert(nonce);
+                }
                 // It is among the entries that this node has missed, for which it has told a loss.
-                (Stage::Appended(id), None)
-                    if is_joined && id <= history.tip() && history.may_have(id) =>
-                {
+                (Stage::Appended(id), None) if is_joined => {
                     self.finish(nonce, |_, part| Outcome::Published { id, part });
                 }
                 (Stage::Sent { .. }, Some(_)) if awaits(nonce) => {}
@@ -479,11 +508,10 @@ impl Outbox {
                 (_, Some(id)) if is_joined => {
                     self.finish(nonce, |_, part| Outcome::Published { id, part });
                 }
-                (Stage::Earlier(_), _) | (_, Some(_)) => drop(self.touched.insert(nonce)),
-                (Stage::Appended(id), None) if id <= history.tip() => {
+                (Stage::Earlier(_) | Stage::Appended(_), _) | (_, Some(_)) => {
                     self.touched.insert(nonce);
                 }
-                _ => {}
+                (Stage::Queued | Stage::Sent { .. }, None) => {}
             }
         }
         contradicted
@@ -502,7 +530,7 @@ impl Outbox {
         {
             let outcome = match item.stage {
                 Stage::Queued
-                    if item.read.is_none() && !item.may_be_missed && item.earlier.is_none() =>
+                    if item.read.is_none() && !item.is_again && item.earlier.is_none() =>
                 {
                     Outcome::NotPublished(Reason::Silent { silent_ms })
                 }
@@ -559,7 +587,14 @@ impl Item {
     /// It is to be sent again: it is not in the history, though the server has given it this id.
     fn misplace(&mut self, id: EntryId) {
         self.replaces = self.key.map(|_| id);
-        self.is_again = self.key.is_some();
+        self.goes_again();
+    }
+
+    /// It is to be sent again: it is not in the history. With a key it may have been sent before that,
+    /// too.
+    fn goes_again(&mut self) {
+        self.is_again = true;
+        self.may_be_missed &= self.key.is_some();
         self.stage = Stage::Queued;
     }
 

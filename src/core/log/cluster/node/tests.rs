@@ -96,16 +96,22 @@ impl Script {
 
     /// A term begins in the log.
     fn begins(&mut self, term: u64, end: EntryId, members: &[u64], is_same: bool) {
-        (self.term, self.next) = (term, 0);
-        let (members, chain, run) = (members.to_vec(), Vec::new(), "f");
-        self.other(Body::Term(Term {
-            members,
-            chain,
-            end,
-            run,
-            is_same,
-            is_rolled: false,
-        }));
+        self.term_begins(
+            term,
+            Term {
+                members: members.to_vec(),
+                chain: Vec::new(),
+                end,
+                run: "f",
+                is_same,
+                is_rolled: false,
+            },
+        );
+    }
+
+    fn term_begins(&mut self, number: u64, term: Term<'_>) {
+        (self.term, self.next) = (number, 0);
+        self.other(Body::Term(term));
     }
 
     /// An entry of the other node is read.

@@ -34,6 +34,19 @@ fn misplaced(script: &mut Script, id: EntryId) {
     script.node.answered(Reply::Appended(id));
 }
 
+/// A term begins because the server had an older log.
+fn begins_anew(script: &mut Script, term: u64) {
+    let body = Term {
+        members: vec![OWN],
+        chain: Vec::new(),
+        end: EntryId::ZERO,
+        run: "f",
+        is_same: false,
+        is_rolled: true,
+    };
+    script.term_begins(term, body);
+}
+
 #[test]
 fn entry_of_no_node_ends_its_term_and_is_no_part_of_the_history() {
     let mut script = Script::new(Settings::default());
@@ -101,7 +114,7 @@ fn reply_of_an_older_log_opens_a_term_and_is_no_id() {
     assert_eq!(script.node.counts().rolled, 1);
     assert_eq!(script.effects(), []);
     assert_eq!(opens(&mut script), OpenMode::Doubt);
-    script.begins(200, EntryId::ZERO, &[OWN], false);
+    begins_anew(&mut script, 200);
     script.other(settled(&[end]));
     script.opened(200, 1, Openness::New);
     let sent = std::iter::from_fn(|| script.command());
@@ -118,6 +131,56 @@ fn reply_of_an_older_log_opens_a_term_and_is_no_id() {
             .iter()
             .any(|effect| matches!(effect, Effect::Done { ticket: done, .. } if *done == ticket))
     );
+}
+
+#[test]
+fn publish_that_has_the_id_of_another_message_is_not_done() {
+    let mut script = Script::new(Settings::default());
+    script.serve();
+    let ticket = script
+        .node
+        .publish(&[Draft::new(channel("a"), "own".into())])
+        .unwrap();
+    // An older log has taken the place of one of which not all was read.
+    let taken = id(100, script.next);
+    misplaced(&mut script, taken);
+    assert_eq!(script.message("b", "another"), taken);
+    let effects = script.effects();
+    assert_eq!(applied(&effects), [(taken, "another".to_owned())]);
+    assert_eq!(effects.len(), 1, "it is not done: {effects:?}");
+    assert_eq!(opens(&mut script), OpenMode::Doubt);
+    begins_anew(&mut script, 200);
+    script.other(settled(&[taken]));
+    script.opened(200, 1, Openness::New);
+    script.serve();
+    script.beat(id(200, script.next - 1));
+    let effects = script.effects();
+    let (id, text) = applied(&effects)[0].clone();
+    assert_eq!((id.term, &*text), (200, "own"));
+    let outcome = Outcome::Published { id, part: 0 };
+    let done = Effect::Done { ticket, outcome };
+    assert!(effects.contains(&done), "{effects:?}");
+}
+
+#[test]
+fn doubt_outlives_a_term_that_is_opened_for_another_reason() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.beat(end);
+    script.node.publish(&[keyed("a", "once")]).unwrap();
+    misplaced(&mut script, end);
+    // Another node has opened a term before this one could.
+    assert_eq!(opens(&mut script), OpenMode::Doubt);
+    script.opened(200, end.number, Openness::GoesOn);
+    script.begins(200, id(100, script.next - 1), &[OWN], true);
+    assert_eq!(opens(&mut script), OpenMode::Doubt);
+    script.opened(300, 0, Openness::New);
+    // No further one before it has read what this one was opened for.
+    assert!(!matches!(script.command(), Some(Command::Open { .. })));
+    begins_anew(&mut script, 300);
+    assert!(!script.node.lane.is_doubted);
+    script.node.doubt(200);
+    assert!(!script.node.lane.is_doubted, "that was before");
 }
 
 #[test]
