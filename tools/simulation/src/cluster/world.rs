@@ -6,7 +6,7 @@
 //! |---|---|
 //! | I1 | an acknowledged message is received, or a gap is told after it was published |
 //! | I2 | no message is received twice |
-//! | I3 | ids rise, on every node and for every client; tickets of a node are published in order, but for keys that were used before: a lost message is published in a new place |
+//! | I3 | ids rise, on every node and for every client; tickets of a node are published in order, but for keys that were used before, and for what waited together when an older log was put in place: a lost message is published in a new place |
 //! | I4 | an id has the same content on every node |
 //! | I5 | a key has one message |
 //! | I6 | in a world in which nothing is lost, no gap is told |
@@ -163,7 +163,8 @@ pub(super) struct World {
     /// Messages with keys.
     keyed: BTreeSet<String>,
     tickets: BTreeMap<(u64, Ticket), usize>,
-    last_published: BTreeMap<u64, (EntryId, u16)>,
+    /// By node: the id of what was published last, with the part, and when that was acknowledged.
+    last_published: BTreeMap<u64, ((EntryId, u16), u64)>,
     clients: Vec<Client>,
     contents: BTreeMap<EntryId, Vec<(String, String)>>,
     /// The last ids of older logs that were put in place of newer ones. A node that had not read the
@@ -436,9 +437,13 @@ impl World {
             match outcome {
                 Outcome::Published { id, part } => {
                     if !publish.is_repeated {
-                        let last = self.last_published.insert(number, (id, part));
-                        let rises = last < Some((id, part));
-                        assert!(rises, "I3: {:?} after {last:?}", (id, part));
+                        let place = (id, part);
+                        let last = self.last_published.insert(number, (place, self.now));
+                        let rises = last.is_none_or(|(last, at)| {
+                            let waited_too = publish.at <= at;
+                            last < place || waited_too && is_after_rolled(&self.rolled, id)
+                        });
+                        assert!(rises, "I3: {place:?} after {last:?}");
                     }
                     match peer.replica.applied(id) {
                         Some(Item::Messages(messages)) => {
@@ -626,4 +631,10 @@ impl World {
             assert!(!waits, "a cursor of no node is never judged: {client:?}");
         }
     }
+}
+
+/// Whether an id is one that an older log may have given, which was put in place of a newer one.
+fn is_after_rolled(rolled: &[EntryId], id: EntryId) -> bool {
+    let may_have_given = |last: &EntryId| last.term == id.term && *last < id;
+    rolled.iter().any(may_have_given)
 }

@@ -7,7 +7,7 @@ use encke_core::message::EntryId;
 use super::super::audience::expected;
 use super::super::link::Peer;
 use super::super::replica::Item;
-use super::{Kind, World};
+use super::{Kind, World, is_after_rolled};
 
 impl World {
     /// Compares what a node has applied to what others have.
@@ -16,8 +16,7 @@ impl World {
             let Item::Messages(messages) = item else {
                 continue;
             };
-            let may_differ = |last: &EntryId| last.term == id.term && last < id;
-            if self.rolled.iter().any(may_differ) {
+            if is_after_rolled(&self.rolled, *id) {
                 continue;
             }
             let known = self.contents.entry(*id).or_insert_with(|| messages.clone());
