@@ -72,8 +72,9 @@ pub(super) struct PublishLane {
     pub(super) retry_at: Time,
     /// The reason for which the server did not open the log at the last try.
     pub(super) refusal: Option<Box<str>>,
-    /// The server was found to have an older log than was read, and no term was opened for that since.
-    pub(super) is_doubted: bool,
+    /// The term in which the server was found to have an older log than was read, if no term was opened
+    /// for that since.
+    pub(super) doubted: Option<u64>,
     /// The newest term that was opened for that.
     rolled: u64,
     awaited: VecDeque<Awaited>,
@@ -93,14 +94,16 @@ impl PublishLane {
     /// Records that the server had an older log in this term than was read. Returns whether that is
     /// new.
     pub(super) fn doubt(&mut self, term: u64) -> bool {
-        let is_new = !self.is_doubted && term >= self.rolled;
-        self.is_doubted |= is_new;
+        let is_new = self.doubted < Some(term) && term >= self.rolled;
+        if is_new {
+            self.doubted = Some(term);
+        }
         is_new
     }
 
     /// A term begins in the log that was opened because the server had an older log.
     pub(super) fn undoubt(&mut self, term: u64) {
-        self.is_doubted = false;
+        self.doubted = None;
         self.rolled = term;
     }
 

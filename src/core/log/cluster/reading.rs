@@ -25,6 +25,11 @@ impl Node {
         if !is_term && self.is_of_foreign_term(id, bytes, &entry) {
             return self.take_foreign_term(id);
         }
+        let is_live = matches!(self.mode, Mode::Live { .. });
+        if !is_term && is_live && self.lane.doubted == Some(id.term) {
+            // It may be of the older log, and another entry have its id.
+            return;
+        }
         if entry == Err(Unreadable::Halt) {
             self.halt = Some(Halt::Unreadable { id });
             return;

@@ -65,7 +65,8 @@ impl Node {
     }
 
     fn can_rest(&self) -> Result<(), Unrest> {
-        let is_live = matches!(self.mode, Mode::Live { is_settled: true }) && !self.lane.is_doubted;
+        let is_doubted = self.lane.doubted.is_some();
+        let is_live = matches!(self.mode, Mode::Live { is_settled: true }) && !is_doubted;
         // A later version may read what this one cannot.
         let is_halted = match self.halt {
             None => false,

@@ -115,7 +115,7 @@ impl Node {
     /// meanwhile: its beginning is read first, as it may be for another reason.
     fn is_to_doubt(&self) -> bool {
         let has_read = self.lane.newest == self.read_to.term;
-        self.lane.is_doubted && has_read && !self.is_newcomer()
+        self.lane.doubted.is_some() && has_read && !self.is_newcomer()
     }
 
     /// The command that looks at the log, and opens a term where one is due.
@@ -123,7 +123,7 @@ impl Node {
         let newest = self.lane.newest;
         let mode = if self.is_newcomer() {
             OpenMode::Peek
-        } else if self.lane.is_doubted {
+        } else if self.lane.doubted.is_some() {
             OpenMode::Doubt
         } else if is_roll || self.outbox.has_undecided(newest) {
             OpenMode::Fence
