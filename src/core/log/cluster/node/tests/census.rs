@@ -1,4 +1,5 @@
-//! Terms that begin before the one before them is settled.
+//! Terms: what is lost or told again when one is settled, and terms that begin before the one before them
+//! is settled.
 
 use super::publishing::reconnect;
 use super::*;
@@ -131,4 +132,148 @@ fn first_node_waits_longer_for_others_where_the_server_was_just_started() {
     assert_eq!(ready_after_ms(3_600_000), 1_500);
     assert_eq!(ready_after_ms(14_999), 3_500);
     assert_eq!(ready_after_ms(0), 3_500);
+}
+
+#[test]
+fn node_with_more_than_was_settled_loses_only_its_channels() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "both");
+    script.message("b", "lost 1");
+    script.message("c", "lost 2");
+    script.effects();
+    // Another server took its place with less, and the others have settled that.
+    script.begins(200, end, &[], false);
+    script.other(settled(&[end]));
+    let effects = script.effects();
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::LoseAll { .. })),
+        "{effects:?}"
+    );
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    assert!(matches!(script.command(), Some(Command::Open { .. })));
+    script.opened(200, 1, Openness::GoesOn);
+    let entries = script.serve();
+    let lost = entries
+        .iter()
+        .find_map(|bytes| match Entry::read(bytes).unwrap().body {
+            Body::Lost(channels) => Some(channels),
+            _ => None,
+        });
+    assert_eq!(lost, Some(vec![channel("b"), channel("c")]));
+    let effects = script.effects();
+    let is_loss =
+        |effect: &Effect| matches!(effect, Effect::Lose { channels, .. } if channels.len() == 2);
+    assert_eq!(effects.iter().filter(|effect| is_loss(effect)).count(), 1);
+    assert!(script.serve().is_empty(), "it is told once");
+}
+
+#[test]
+fn nothing_is_applied_or_answered_before_the_settling() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.effects();
+    script.begins(200, end, &[], false);
+    let mut bytes = Vec::new();
+    let lost = Draft::new(channel("a"), "2".into());
+    let head = Head {
+        node: OTHER,
+        nonce: 99,
+        at_ms: 0,
+    };
+    Entry {
+        head,
+        body: Body::Messages(Messages::of(&[lost])),
+    }
+    .write(&mut bytes);
+    let record = Record::Entry {
+        id: end.next(),
+        bytes: &bytes,
+    };
+    let ticket = script
+        .node
+        .publish(&[Draft::new(channel("a"), "3".into())])
+        .unwrap();
+    script.other(Body::Retold(vec![record]));
+    assert_eq!(script.effects(), []);
+    let all = id(200, 2);
+    assert_eq!(script.other(settled(&[end.next()])), all);
+    let effects = script.effects();
+    assert_eq!(applied(&effects), [(end.next(), "2".to_owned())]);
+    let term = Effect::Term {
+        term: 200,
+        closed: Some(end.next()),
+    };
+    assert!(effects.contains(&term), "{effects:?}");
+    // What waited is published in the new term.
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    script.command();
+    script.opened(200, 2, Openness::GoesOn);
+    script.beat(id(200, 2));
+    script.serve();
+    script.beat(id(200, script.next - 1));
+    let effects = script.effects();
+    let published = applied(&effects);
+    assert_eq!(published[0].1, "3");
+    let outcome = Outcome::Published {
+        id: published[0].0,
+        part: 0,
+    };
+    assert!(
+        effects.contains(&Effect::Done { ticket, outcome }),
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn missing_member_is_a_loss_of_all() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.begins(200, end, &[OWN, 99], false);
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    script.command();
+    script.opened(200, 0, Openness::GoesOn);
+    script.other(Body::Answer(Answer {
+        remembers: true,
+        members: vec![],
+        departed: vec![],
+        chain: vec![end],
+    }));
+    script.serve();
+    assert!(
+        !script
+            .effects()
+            .iter()
+            .any(|effect| matches!(effect, Effect::LoseAll { .. }))
+    );
+    script.pass(4_000);
+    script.serve();
+    // Node 7 comes before 8, so it is the one that settles.
+    assert!(
+        script
+            .effects()
+            .iter()
+            .any(|effect| matches!(effect, Effect::LoseAll { .. }))
+    );
+}
+
+#[test]
+fn term_is_rolled_at_its_bound() {
+    let mut script = Script::new(Settings {
+        roll_at: 9,
+        ..Settings::default()
+    });
+    while script.next < 12 {
+        script.message("a", "1");
+        script.beat(EntryId::ZERO);
+    }
+    let open = script.command();
+    assert!(
+        matches!(open, Some(Command::Open { mode: OpenMode::Fence, knows, .. }) if knows.term == 100),
+        "{open:?}"
+    );
 }

@@ -162,3 +162,196 @@ fn publish_that_is_sent_again_with_its_key_stays_before_those_after_it() {
         .collect();
     assert!(ids.len() == 2 && ids[0] < ids[1], "{ids:?}");
 }
+
+#[test]
+fn undecided_publish_is_sent_again_only_after_a_fence() {
+    let mut script = Script::new(Settings::default());
+    let ticket = script
+        .node
+        .publish(&[Draft::new(channel("a"), "1".into())])
+        .unwrap();
+    let Some(Command::Append { bytes, .. }) = script.command() else {
+        panic!("it publishes");
+    };
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    let Some(Command::Open {
+        mode: OpenMode::Fence,
+        ..
+    }) = script.command()
+    else {
+        panic!("it fences");
+    };
+    assert_eq!(script.command(), None);
+    let end = id(100, script.next - 1);
+    script.begins(200, end, &[OWN], true);
+    script.other(settled(&[end]));
+    script.opened(200, end.number, Openness::New);
+    let again = script.serve();
+    assert!(again.contains(&bytes), "the same entry");
+    assert_eq!(script.node.counts().resent, 1);
+    script.beat(id(200, script.next - 1));
+    let done = |effect: &Effect| matches!(effect, Effect::Done { ticket: done, outcome: Outcome::Published { .. } } if *done == ticket);
+    let effects = script.effects();
+    assert_eq!(
+        effects.iter().filter(|effect| done(effect)).count(),
+        1,
+        "{effects:?}"
+    );
+}
+
+#[test]
+fn shorter_patience_holds_for_those_that_wait() {
+    let mut script = Script::new(Settings {
+        patience_ms: 30_000,
+        ..Settings::default()
+    });
+    let draft = || Draft::new(channel("a"), "1".into());
+    script.node.broken(Lane::Publish);
+    script.node.publish(&[draft()]).unwrap();
+    script.node.set_times(1_000, 10_000);
+    script.node.publish(&[draft()]).unwrap();
+    script.pass(999);
+    assert_eq!(script.effects(), []);
+    script.pass(1);
+    assert_eq!(script.effects().len(), 2);
+}
+
+#[test]
+fn publisher_has_its_result_after_the_patience() {
+    let mut script = Script::new(Settings::default());
+    let draft = || Draft::new(channel("a"), "1".into());
+    let sent = script.node.publish(&[draft()]).unwrap();
+    assert!(script.command().is_some());
+    script.node.broken(Lane::Publish);
+    let kept = script.node.publish(&[draft()]).unwrap();
+    script.pass(4_999);
+    assert_eq!(script.effects(), []);
+    script.pass(1);
+    let effects = script.effects();
+    let [
+        Effect::Done {
+            ticket: first,
+            outcome: Outcome::Unknown { .. },
+        },
+        Effect::Done {
+            ticket: second,
+            outcome: Outcome::NotPublished(Reason::Silent { .. }),
+        },
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}");
+    };
+    assert_eq!((*first, *second), (sent, kept));
+    script.pass(1);
+    let refused = script.node.publish(&[draft()]);
+    assert!(
+        matches!(refused, Err(Refusal::Silent { silent_ms: 5_000.. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn publishes_of_a_tick_are_one_entry_and_batches_stay_whole() {
+    let mut script = Script::new(Settings::default());
+    let draft = |text: &str| Draft::new(channel("a"), text.into());
+    let last = Draft {
+        kind: crate::message::DraftKind::Last,
+        ..draft("2")
+    };
+    let first = script.node.publish(&[draft("1"), last]).unwrap();
+    let second = script.node.publish(&[draft("3")]).unwrap();
+    assert_eq!(script.serve().len(), 1);
+    let effects = script.effects();
+    let [Effect::Apply { id, drafts, .. }, one, two] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(drafts.to_vec().len(), 3);
+    let done = |ticket, part| Effect::Done {
+        ticket,
+        outcome: Outcome::Published { id: *id, part },
+    };
+    assert_eq!((one, two), (&done(first, 0), &done(second, 3)));
+}
+
+#[test]
+fn results_are_among_the_effects_in_their_place() {
+    let mut script = Script::new(Settings::default());
+    let draft = Draft::new(channel("a"), "1".into());
+    let ticket = script.node.publish(&[draft]).unwrap();
+    script.serve();
+    script.message("b", "2");
+    script.node.leave();
+    script.pass(5_000);
+    assert!(!script.node.has_left(), "a result waits");
+    let effects = script.effects();
+    let [Effect::Apply { .. }, done, Effect::Apply { .. }] = &effects[..] else {
+        panic!("{effects:?}");
+    };
+    assert!(matches!(done, Effect::Done { ticket: done, .. } if *done == ticket));
+    script.pass(1);
+    assert!(script.node.has_left());
+}
+
+#[test]
+fn publish_that_replicas_may_lack_is_not_done_by_being_read() {
+    let mut script = Script::new(Settings {
+        awaits_replicas: true,
+        ..Settings::default()
+    });
+    let draft = || Draft::new(channel("a"), "1".into());
+    let results = |effects: &[Effect]| -> Vec<(Ticket, bool)> {
+        let one = |effect: &Effect| match effect {
+            Effect::Done { ticket, outcome } => {
+                Some((*ticket, matches!(outcome, Outcome::Published { .. })))
+            }
+            _ => None,
+        };
+        effects.iter().filter_map(one).collect()
+    };
+    let publish = |script: &mut Script| {
+        let ticket = script.node.publish(&[draft()]).unwrap();
+        loop {
+            match script.command() {
+                Some(Command::Append {
+                    bytes,
+                    is_publish: true,
+                    ..
+                }) => return (ticket, script.read(&bytes)),
+                Some(Command::Append { bytes, .. }) => {
+                    let id = script.read(&bytes);
+                    script.node.answered_of(false, Reply::Appended(id));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    // The reply is held for long, and others are not.
+    let (first, _) = publish(&mut script);
+    for _ in 0..4 {
+        script.pass(1_100);
+        while let Some(Command::Append { bytes, .. }) = script.command() {
+            let id = script.read(&bytes);
+            script.node.answered_of(false, Reply::Appended(id));
+        }
+    }
+    let (second, _) = publish(&mut script);
+    script.pass(600);
+    assert!(
+        !script.node.takes_reset(),
+        "a reply that is held is no silence"
+    );
+    // The first publisher has waited for long enough, the second one waits.
+    assert_eq!(results(&script.effects()), [(first, false)]);
+    // A broken connection is no reply.
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    script.command();
+    script.opened(100, script.next - 1, Openness::GoesOn);
+    assert_eq!(results(&script.effects()), []);
+    // What has replicas now has them for all that was before.
+    let (third, id) = publish(&mut script);
+    assert_eq!(results(&script.effects()), []);
+    script.node.answered_of(true, Reply::Appended(id));
+    assert_eq!(results(&script.effects()), [(second, true), (third, true)]);
+}
