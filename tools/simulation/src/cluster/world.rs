@@ -295,6 +295,9 @@ impl World {
         for _ in 0..steps {
             self.step(true);
         }
+        if self.chance.bool() {
+            self.lose_furthest_and_tail();
+        }
         self.recover();
         self.judge();
         self.tally

@@ -127,10 +127,33 @@ impl World {
         }
     }
 
-    fn kill_peer(&mut self) {
-        let Some(number) = self.some_peer() else {
+    /// The node that has read most dies, and the server forgets what others may not have read. At the
+    /// end of troubles, as a gap that was told for another reason later would be taken for that of this.
+    pub(super) fn lose_furthest_and_tail(&mut self) {
+        let furthest = self.peers.iter().max_by_key(|(_, peer)| peer.replica.head);
+        let Some(number) = furthest.map(|(&number, _)| number) else {
             return;
         };
+        if self.kind != Kind::Wild || self.staying() <= 2 || self.now < self.rolled_until {
+            return;
+        }
+        self.kill(number);
+        let (run, now) = (self.next_run, self.now);
+        self.next_run += 1;
+        self.note(|_| format!("and the server forgets its tail, run {run}"));
+        let server = &mut self.servers[self.current];
+        server.lose_tail(self.chance.usize(1..9));
+        server.restart(run, now);
+        self.cut_all(self.current);
+    }
+
+    fn kill_peer(&mut self) {
+        if let Some(number) = self.some_peer() {
+            self.kill(number);
+        }
+    }
+
+    fn kill(&mut self, number: u64) {
         self.note(|_| format!("node {number} dies"));
         if self.kind != Kind::Wild {
             self.mourning_until = self.now + MOURNING_MS;
