@@ -394,7 +394,9 @@ impl Replica {
 
     /// Compares the newest entries that this node has with what was retold, and forgets them if they
     /// differ: an older log was in the place of the one that others had read, and this node has read
-    /// of the older one under ids that others have too. Returns what others have not.
+    /// of the older one under ids that others have too. Returns what others have not. What is older
+    /// than the ring of either is not compared: a node doubts the log within about a second, by the
+    /// reply to its beat.
     pub(super) fn take_differing(&mut self, retold: &[Retold]) -> Option<Loss> {
         let from = retold.first()?.first().max(self.ring.first()?);
         let is_common = |id: EntryId| id >= from && id <= self.tip();
