@@ -2,6 +2,18 @@
 //!
 //! Owns the records of faults, and what they excuse: lateness, and losses. A fault by which nothing
 //! may be lost excuses no gap.
+//!
+//! *A split.* While some nodes are still with a server that another one has replaced, there are two
+//! logs, and neither side knows of the other one. So:
+//!
+//! - What the side took that is given up is lost. It is told as a gap when its nodes are back, to all
+//!   who follow the channels: until then it is not passed over in silence.
+//! - A node has no term that the other side has begun: with a cursor of that a client is answered
+//!   503, or told a gap. After such a gap it begins anew on the side of the node, and what it had may
+//!   come again.
+//! - The order of publishing holds on each side, and not between the two.
+//!
+//! All else holds as ever: on each side a client has every message once and in order.
 
 use crate::run::Span;
 
@@ -33,12 +45,26 @@ pub struct Cluster {
     pub delays: Vec<Span>,
     /// The messages that may be lost.
     pub losses: Vec<Loss>,
+    /// When there were two logs, and until the nodes have come together again.
+    pub splits: Vec<Span>,
 }
 
 impl Cluster {
     /// When a node was away or stopped.
     pub(crate) fn node(&self, node: u32) -> &[Span] {
         self.nodes.get(node as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether there were two logs at some moment of a stretch of time.
+    pub(crate) fn was_split(&self, from: u64, to: u64) -> bool {
+        self.splits.iter().any(|split| split.touches(from, to))
+    }
+
+    /// By when a loss of what was sent at a time is told; `None` if it was not sent in a split.
+    pub(crate) fn told_by(&self, begun: u64) -> Option<u64> {
+        let mut splits = self.splits.iter();
+        let found = splits.find(|split| split.touches(begun, begun))?;
+        Some(found.to)
     }
 
     /// Whether a message that was sent at a time may be gone on a node.

@@ -242,7 +242,7 @@ impl Truth {
     ) -> bool {
         match &self.retention {
             Retention::Exact(exact) => exact.lost(channel) > place,
-            Retention::Limits(_) if self.is_told_after_term(missing, channel, place) => true,
+            Retention::Limits(_) if self.is_told_later(missing, channel, place) => true,
             Retention::Limits(_) => {
                 let mut newer = self.between(missing.epoch, channel, place, u64::MAX).iter();
                 newer.any(|known| self.may_be_gone(missing.epoch, channel, known, at, node))
@@ -250,16 +250,29 @@ impl Truth {
         }
     }
 
-    /// Whether a message is missing that a fault may have lost on all nodes of a cluster, so that
-    /// its gap comes at the beginning of the next term, and a place is still of its own term. What
-    /// the nodes tell again in between has the numbers that it had.
-    pub(crate) fn is_told_after_term(&self, missing: Id, channel: u32, place: u64) -> bool {
+    /// Whether a message is missing that a fault may have lost on all nodes of a cluster, and its gap
+    /// comes after a place: at the beginning of the next term, as what the nodes tell again in between
+    /// has the numbers that it had; or, if it was sent in a split, when that is over.
+    pub(crate) fn is_told_later(&self, missing: Id, channel: u32, place: u64) -> bool {
         let Retention::Limits(limits) = &self.retention else {
+            return false;
+        };
+        let Some(known) = self.known(missing, channel) else {
             return false;
         };
         let is_of_term =
             missing.epoch == Id::ALIGNED && order::term_of(place) == order::term_of(missing.seq);
-        is_of_term && limits.is_lost_everywhere(self.known(missing, channel))
+        let told_by = limits.told_by(known);
+        is_of_term && limits.is_lost_everywhere(known)
+            || told_by.is_some_and(|by| place <= self.head_before(missing.epoch, by))
+    }
+
+    /// Whether a fault may have lost a message on a node of a cluster, so that it cannot come again.
+    pub(crate) fn may_be_lost(&self, known: &Known, node: u32) -> bool {
+        match &self.retention {
+            Retention::Exact(_) => false,
+            Retention::Limits(limits) => limits.is_lost(known, node),
+        }
     }
 
     fn known(&self, id: Id, channel: u32) -> Option<&Known> {

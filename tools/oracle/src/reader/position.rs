@@ -5,6 +5,7 @@
 //! has been told, and no message that is known to exist before it is missing unless it was
 //! reported, or is among `unreported`.
 
+mod anew;
 mod inside;
 
 use super::newest;
@@ -63,6 +64,8 @@ pub(super) struct Position {
     /// messages, or was given up by a request that may publish.
     is_told_late: bool,
     pinned: Option<Pinned>,
+    /// The highest number from which a cursor went back: nothing up to it comes again.
+    back_from: u64,
 }
 
 impl Default for Position {
@@ -78,6 +81,7 @@ impl Default for Position {
             is_gap_due: false,
             is_told_late: false,
             pinned: None,
+            back_from: 0,
         }
     }
 }
@@ -224,7 +228,7 @@ impl Position {
             case.report(Kind::Concealed, format!("{id} came before the gap"));
         }
         match place {
-            Some(place) if id.seq <= place.seq => {
+            Some(place) if id.seq <= place.seq.max(self.back_from) => {
                 let before = &case.log[..case.log.len() - 1];
                 let mut had = before.iter().rev().take(10_000);
                 let is_again = had.any(|entry| entry.receipts().iter().any(|other| other.id == id));
@@ -249,8 +253,7 @@ impl Position {
         if !is_excused {
             self.must_be_told(case, |case, missing, channel| {
                 let is_exact = case.truth.exactly().is_some();
-                channel == receipt.channel
-                    && !case.truth.is_told_after_term(missing, channel, id.seq)
+                channel == receipt.channel && !case.truth.is_told_later(missing, channel, id.seq)
                     || is_exact
                         && !case
                             .truth
@@ -286,6 +289,7 @@ impl Position {
             true => {}
             false => self.judge_empty_gap(case, missing, (place, self.told_at), id),
         }
+        let place = place.filter(|_| !self.begins_anew(case, place, id));
         self.move_to(case, place, id);
     }
 
@@ -379,7 +383,7 @@ impl Position {
     }
 
     /// The client is told a cursor. It may be one before its place, if no message of its channels
-    /// stands between the two.
+    /// stands between the two that may come again.
     fn move_to(&mut self, case: &mut Case<'_>, from: Option<Id>, id: Id) {
         if let Some(from) = from
             && id.seq < from.seq
@@ -388,12 +392,15 @@ impl Position {
                 let again =
                     case.truth
                         .between(id.epoch, each.channel, id.seq, from.seq.saturating_add(1));
-                again.iter().find(|known| known.is_owed)
+                again
+                    .iter()
+                    .find(|known| known.is_owed && !case.truth.may_be_lost(known, case.node))
             });
             if let Some(again) = again {
                 let text = format!("{id} after {from}: it would be sent {again:?} again");
                 case.report(Kind::Rewound, text);
             }
+            self.goes_back(case, from);
         }
         // A cursor that it had already says nothing new, whenever that is.
         if self.place != Some(id) {
@@ -416,6 +423,15 @@ impl Position {
             case.counts().epoch_gaps += u64::from(is_new_epoch);
             self.tell_of_all(case);
             self.judge_first_gap(case);
+            let first = batch.receipts.first();
+            let seq = first.map_or(batch.cursor.seq, |first| first.id.seq.saturating_sub(1));
+            let start = Id {
+                seq,
+                ..batch.cursor
+            };
+            if self.begins_anew(case, place, start) {
+                self.place = Some(start);
+            }
         }
         BatchBegun {
             place,

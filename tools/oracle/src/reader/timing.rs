@@ -6,7 +6,7 @@
 
 use crate::case::Case;
 use crate::finding::Kind;
-use crate::log::{Batch, Receipt, Transport};
+use crate::log::{Batch, Event, Receipt, Since, Transport};
 use crate::run::{Outcome, Span};
 use crate::truth::Known;
 
@@ -89,6 +89,18 @@ pub(super) fn must_be_down(case: &mut Case<'_>, from: u64, event: &str) {
     }
 }
 
+/// Whether the cursor of the client may be one of the other side of a split.
+fn may_be_turned_away(case: &Case<'_>, from: u64) -> bool {
+    let mut log = case.log.iter().rev();
+    let since = log.find_map(|entry| match entry.event {
+        Event::Asked { since, .. } => Some(since),
+        _ => None,
+    });
+    let cluster = case.conditions.cluster;
+    matches!(since, Some(Since::After(_)))
+        && cluster.is_some_and(|cluster| cluster.was_split(from, case.at))
+}
+
 impl Timing {
     pub(super) fn begin(&mut self) {
         self.request = None;
@@ -157,6 +169,9 @@ impl Timing {
 
     pub(super) fn refused(&mut self, case: &mut Case<'_>, status: u16) {
         let from = self.answered().map_or(case.at, |request| request.at);
+        if status == 503 && may_be_turned_away(case, from) {
+            return;
+        }
         must_be_down(case, from, &format!("was answered {status}"));
     }
 

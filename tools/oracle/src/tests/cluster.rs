@@ -313,3 +313,161 @@ fn id_beyond_any_log_is_nonsense() {
     run.at(10_000, Event::Cursor(id_of(BEFORE, 1 << 40, 0)));
     assert!(run.kinds().contains(&Kind::Nonsense));
 }
+
+/// Messages 3 and 4 are those of the side that is given up, 5 and 6 those of the other one, in a
+/// split from second 11 to 16. Message 7 comes after it.
+fn split_run() -> Run {
+    let mut run = run();
+    let mut last = publish(1, 7, 1, 17 * SECOND);
+    last.number = 7;
+    last.outcome = Outcome::Accepted(LATER);
+    run.publish(last);
+    split(&mut run);
+    run.at(10_000, message(1)).at(11_000, message(2));
+    run
+}
+
+const LATER: Id = id_of(AFTER, 9, 0);
+
+fn split(run: &mut Run) {
+    let span = Span {
+        from: 11 * SECOND + SECOND / 2,
+        to: 16 * SECOND,
+    };
+    let cluster = run.logs.cluster.get_or_insert_default();
+    cluster.splits.push(span);
+    cluster.losses.push(Loss { span, node: None });
+    cluster.delays.push(span);
+}
+
+fn later() -> Event {
+    let id = LATER;
+    Event::Message(Receipt {
+        id,
+        number: 7,
+        ..receipt_of(6)
+    })
+}
+
+#[test]
+fn what_the_given_up_side_took_is_told_as_a_gap_when_the_split_is_over() {
+    let told = |gap: Option<Id>| {
+        let mut run = split_run();
+        run.at(14_000, message(5)).at(15_000, message(6));
+        if let Some(gap) = gap {
+            run.at(16_000, Event::Gap(gap));
+        }
+        run.at(17_000, later());
+        run
+    };
+    told(Some(id_of(AFTER, 3, 0))).is_right();
+    told(None).breaks(Kind::Lost);
+    // Where there was no split, the gap was due at once.
+    let mut run = told(Some(id_of(AFTER, 3, 0)));
+    run.logs.cluster.get_or_insert_default().splits.clear();
+    run.breaks(Kind::Lost);
+}
+
+#[test]
+fn client_begins_anew_on_the_other_side_of_a_split() {
+    let changes = |gap: Event| {
+        let mut run = split_run();
+        run.at(14_000, message(5));
+        run.at(14_100, Event::Left)
+            .at(14_101, Event::Connected(1))
+            .asks(14_102, Transport::Ndjson, Since::After(IDS[4]), 0)
+            .at(14_103, Event::Refused(503))
+            .asks(14_400, Transport::Ndjson, Since::After(IDS[4]), 0)
+            .at(14_401, Event::Cursor(Id::UNKNOWN))
+            .at(14_402, gap);
+        for number in 1..=4 {
+            run.at(14_500, message(number));
+        }
+        // And back, where the term of its cursor has an earlier end.
+        run.at(15_000, Event::Left)
+            .at(15_001, Event::Connected(0))
+            .asks(15_002, Transport::Ndjson, Since::After(IDS[3]), 0)
+            .at(15_003, Event::Cursor(IDS[1]))
+            .at(15_004, message(5))
+            .at(15_005, message(6))
+            .at(16_000, Event::Gap(id_of(AFTER, 3, 0)))
+            .at(17_000, later());
+        run
+    };
+    let gap = Event::Gap(id_of(BEFORE, 0, 0));
+    changes(gap.clone()).is_right();
+    let mut run = changes(gap);
+    run.logs.cluster.get_or_insert_default().splits.clear();
+    let kinds = run.kinds();
+    for kind in [Kind::Refused, Kind::Twice] {
+        assert!(kinds.contains(&kind), "{kind:?}: {kinds:?}");
+    }
+    // Without the gap it is concealed that the client begins anew.
+    assert!(changes(Event::Beat).kinds().contains(&Kind::Concealed));
+}
+
+#[test]
+fn batch_with_a_gap_begins_anew_in_a_split() {
+    let polled = |gap: bool| {
+        let mut run = split_run();
+        run.at(14_000, message(5));
+        run.at(14_100, Event::Left)
+            .at(14_101, Event::Connected(1))
+            .asks(14_102, Transport::Poll, Since::After(IDS[4]), 0)
+            .at(
+                14_103,
+                Event::Batch(Batch {
+                    receipts: [1, 2, 3, 4].map(receipt_of).into(),
+                    cursor: IDS[3],
+                    gap,
+                    more: false,
+                    tells_ends: false,
+                }),
+            );
+        run.kinds()
+    };
+    for kind in [Kind::Twice, Kind::OutOfOrder] {
+        assert!(!polled(true).contains(&kind));
+    }
+    assert!(polled(false).contains(&Kind::Twice));
+}
+
+#[test]
+fn order_of_publishing_holds_on_each_side_of_a_split() {
+    // A publisher goes from one side to the other.
+    let mut run = split_run();
+    let publishes = &mut run.logs.publishes;
+    (publishes[4].begun, publishes[4].done) = (11_600_000, 11_700_000);
+    let kinds = run.kinds();
+    assert!(!kinds.contains(&Kind::OutOfOrder), "{kinds:?}");
+    // On one side.
+    let publishes = &mut run.logs.publishes;
+    (publishes[3].begun, publishes[3].done) = (11_800_000, 11_850_000);
+    assert!(run.kinds().contains(&Kind::OutOfOrder));
+}
+
+#[test]
+fn cursor_goes_back_to_before_what_is_lost_and_it_does_not_come_again() {
+    let back = |again: bool| {
+        let mut run = run();
+        for number in 1..=4 {
+            run.at(9_000 + 1_000 * number as u64, message(number));
+        }
+        lose(&mut run, 11, 14, None);
+        run.at(13_500, Event::Left)
+            .at(13_501, Event::Connected(1))
+            .asks(13_502, Transport::Ndjson, Since::After(IDS[3]), 0)
+            .at(13_503, Event::Cursor(IDS[1]));
+        if again {
+            run.at(13_504, message(3));
+        }
+        run.at(13_505, Event::Gap(id_of(AFTER, 0, 0)));
+        run.at(14_000, message(5)).at(15_000, message(6));
+        run
+    };
+    back(false).is_right();
+    back(true).breaks(Kind::Twice);
+    let mut run = back(false);
+    run.logs.cluster = Some(Cluster::default());
+    assert!(run.kinds().contains(&Kind::Rewound));
+}

@@ -10,6 +10,7 @@ use super::{Known, Truth};
 use crate::finding::{Finding, Kind};
 use crate::id::Id;
 use crate::log::Entry;
+use crate::order;
 use crate::run::{Logs, Outcome, Publish, Rules};
 
 /// The messages by id, while they are being gathered.
@@ -104,7 +105,7 @@ impl Truth {
         if logs.keeps_history {
             judge_epochs(&truth, ids.findings);
         }
-        judge_order(&logs.publishes, ids.findings);
+        judge_order(logs, ids.findings);
         truth
     }
 
@@ -189,30 +190,37 @@ fn judge_epochs(truth: &Truth, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A message sent after another's response has the higher number.
-fn judge_order(publishes: &[Publish], findings: &mut Vec<Finding>) {
-    let accepted = publishes
-        .iter()
-        .filter_map(|publish| match publish.outcome {
-            Outcome::Accepted(id) => Some((publish, id)),
-            _ => None,
-        });
+/// A message sent after another's response has the higher number; in a split, of those of its term.
+fn judge_order(logs: &Logs, findings: &mut Vec<Finding>) {
+    let publishes = logs.publishes.iter();
+    let accepted = publishes.filter_map(|publish| match publish.outcome {
+        Outcome::Accepted(id) => Some((publish, id)),
+        _ => None,
+    });
     let mut by_begin: Vec<(&Publish, Id)> = accepted.collect();
     let mut by_done = by_begin.clone();
     by_begin.sort_by_key(|(publish, _)| publish.begun);
     by_done.sort_by_key(|(publish, _)| publish.done);
     let mut answered = by_done.into_iter().peekable();
-    let mut highest: HashMap<u64, (u64, &Publish)> = HashMap::new();
+    let cluster = logs.cluster.as_ref();
+    let is_split = |at| cluster.is_some_and(|cluster| cluster.was_split(at, at));
+    let mut highest: BTreeMap<(u64, u64), (u64, &Publish)> = BTreeMap::new();
     for (publish, id) in by_begin {
         while let Some((before, before_id)) =
             answered.next_if(|(before, _)| before.done < publish.begun)
         {
-            let entry = highest.entry(before_id.epoch).or_insert((0, before));
+            let term = (before_id.epoch, order::term_of(before_id.seq));
+            let entry = highest.entry(term).or_insert((0, before));
             if before_id.seq > entry.0 {
                 *entry = (before_id.seq, before);
             }
         }
-        if let Some((seq, before)) = highest.get(&id.epoch)
+        let terms = match is_split(publish.begun) {
+            true => order::term_of(id.seq)..=order::term_of(id.seq),
+            false => 0..=u64::MAX,
+        };
+        let mut before = highest.range((id.epoch, *terms.start())..=(id.epoch, *terms.end()));
+        if let Some((_, (seq, before))) = before.next_back()
             && id.seq < *seq
         {
             findings.push(Finding::of_publish(

@@ -91,17 +91,20 @@ impl Limits {
     }
 
     /// Whether a fault may have lost a message on a node.
-    fn is_lost(&self, known: &Known, node: u32) -> bool {
+    pub(super) fn is_lost(&self, known: &Known, node: u32) -> bool {
         let cluster = self.cluster.as_ref();
         cluster.is_some_and(|cluster| cluster.may_be_gone(node, known.begun))
     }
 
     /// Whether a fault may have lost a message on all nodes.
-    pub(super) fn is_lost_everywhere(&self, known: Option<&Known>) -> bool {
-        let (Some(known), Some(cluster)) = (known, &self.cluster) else {
-            return false;
-        };
-        cluster.may_be_gone_everywhere(known.begun)
+    pub(super) fn is_lost_everywhere(&self, known: &Known) -> bool {
+        let cluster = self.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.may_be_gone_everywhere(known.begun))
+    }
+
+    /// By when the loss of a message is told, if it was sent in a split.
+    pub(super) fn told_by(&self, known: &Known) -> Option<u64> {
+        self.cluster.as_ref()?.told_by(known.begun)
     }
 
     /// Whether a fault may have lost the key of a publish. Nodes remember keys as long as history.

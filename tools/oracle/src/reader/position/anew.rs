@@ -1,0 +1,31 @@
+//! Clients of a cluster that are sent back: to before what was lost, or to the beginning of what the
+//! other side of a split has.
+//!
+//! Owns what may come again: after a gap in a split anything, and else nothing.
+
+use super::Position;
+use crate::case::Case;
+use crate::id::Id;
+
+impl Position {
+    /// A gap comes to a client at a place, and leads to another one. Whether it begins anew there, as
+    /// where it is sent back in a split.
+    pub(super) fn begins_anew(&mut self, case: &Case<'_>, place: Option<Id>, to: Id) -> bool {
+        let is_back = place.is_some_and(|place| to.seq < place.seq.max(self.back_from));
+        let cluster = case.conditions.cluster;
+        let is_split = cluster.is_some_and(|cluster| cluster.was_split(case.at, case.at));
+        let is_anew = is_back && is_split;
+        if is_anew {
+            self.back_from = 0;
+            self.begin_fresh();
+        }
+        is_anew
+    }
+
+    /// The client is told a cursor before its place.
+    pub(super) fn goes_back(&mut self, case: &Case<'_>, from: Id) {
+        if case.conditions.cluster.is_some() {
+            self.back_from = self.back_from.max(from.seq);
+        }
+    }
+}
