@@ -3,6 +3,7 @@
 //! Owns the order of signals and commands of each fault, and the record of it: when it was, which
 //! nodes were deaf, and what may be lost by it.
 
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -31,6 +32,12 @@ const SNAPSHOT_AGE_US: u64 = 3_000_000;
 
 /// How long the replica has missed everything when the master is killed, in microseconds.
 const TAIL_US: u64 = 200_000;
+
+/// Ends what keeps a replica away.
+const LET_IN: &str = "CONFIG SET masterauth \"\"";
+
+/// How long two servers are masters, in microseconds.
+const SPLIT_US: u64 = 10_000_000;
 
 /// How long a node is stopped while the log is trimmed, and while the log passes it.
 const TRIM_STOP_US: u64 = 2_000_000;
@@ -81,6 +88,7 @@ impl Conductor<'_> {
             Fault::Stop => self.stop_redis()?,
             Fault::LoseMaster => self.lose_master()?,
             Fault::Promote => self.promote()?,
+            Fault::Split => self.split()?,
             Fault::KillNode => {
                 let node = self.turn();
                 self.restart_node(node, true)?;
@@ -162,17 +170,50 @@ impl Conductor<'_> {
     fn lose_master(&mut self) -> Result<(), String> {
         let master = self.redis.master()?;
         let replica = 1 - master;
-        // A wrong password keeps the replica away.
-        self.redis.servers[replica].tell("CONFIG SET masterauth wrong")?;
-        self.redis.servers[master].tell("CLIENT KILL TYPE replica")?;
-        self.pause(TAIL_US)?;
+        self.keep_away(master, replica)?;
         let from = now_us();
         self.redis.servers[master].kill()?;
-        self.redis.servers[replica].tell("CONFIG SET masterauth \"\"")?;
+        self.redis.servers[replica].tell(LET_IN)?;
         self.redis.wait_for_master(replica)?;
         self.note_deaf(from);
         self.redis.servers[master].start_again()?;
         self.redis.wait_for_replica(master)
+    }
+
+    /// Has a replica miss the last messages of its master, until it is told to come in again.
+    fn keep_away(&mut self, master: usize, replica: usize) -> Result<(), String> {
+        // A wrong password does it.
+        self.redis.servers[replica].tell("CONFIG SET masterauth wrong")?;
+        self.redis.servers[master].tell("CLIENT KILL TYPE replica")?;
+        self.pause(TAIL_US)
+    }
+
+    /// Promotes the replica, which misses the last messages, while its master goes on. One node
+    /// stays with the old master until that becomes the replica; the others change at once.
+    fn split(&mut self) -> Result<(), String> {
+        let master = self.redis.master()?;
+        let (replica, stays) = (1 - master, self.turn());
+        let address = self.redis.servers[replica].address;
+        let from = now_us().saturating_sub(IN_FLIGHT_US);
+        self.keep_away(master, replica)?;
+        self.redis.servers[replica].tell("REPLICAOF NO ONE")?;
+        self.lead_nodes(address, |node| node != stays);
+        let split = self.pause(SPLIT_US);
+        self.lead_nodes(address, |node| node == stays);
+        let to = now_us();
+        self.lose(Span { from, to }, None);
+        let to = to + AFTERMATH_US;
+        self.done.cluster.splits.push(Span { from, to });
+        self.redis.servers[replica].tell(LET_IN)?;
+        self.redis.follow(master, replica)?;
+        split
+    }
+
+    fn lead_nodes(&self, address: SocketAddrV4, is_meant: impl Fn(usize) -> bool) {
+        let nodes = self.nodes.iter().enumerate();
+        let meant = nodes.filter(|(number, _)| is_meant(*number));
+        let proxies = meant.filter_map(|(_, node)| node.proxy.as_ref());
+        proxies.for_each(|proxy| proxy.lead_to(address));
     }
 
     fn promote(&mut self) -> Result<(), String> {

@@ -40,6 +40,9 @@ const READY_WITHIN_US: u64 = 30_000_000;
 /// after a random time, and agree on what is lost.
 pub(super) const AFTERMATH_US: u64 = 8_000_000;
 
+/// How long all goes well before logs are falsified, in microseconds.
+const PROVEN_US: u64 = 4_000_000;
+
 /// The faults that were done.
 #[derive(Debug, Default)]
 pub(super) struct Done {
@@ -184,6 +187,10 @@ impl<'a> Conductor<'a> {
                 }
             }
         }
+        if self.plan.prove && self.fault.may_lose() {
+            // Time that no fault excuses, so that what is falsified in it is found.
+            self.pause(AFTERMATH_US + self.rules.slack + PROVEN_US)?;
+        }
         wait_until_ready(&self.health, self.nodes.len(), Vec::new).or(Ok(()))
     }
 
@@ -266,8 +273,7 @@ impl<'a> Conductor<'a> {
             return Ok(is_kept);
         }
         let judge = |logs: &Logs| check(logs, self.rules);
-        let may_lose = self.fault.may_lose();
-        Ok(plant::prove(&logs, may_lose, judge) && prove_health(&records, &self.done))
+        Ok(plant::prove(&logs, self.rules.slack, judge) && prove_health(&records, &self.done))
     }
 
     /// Entries that nodes have told again, as far as those know that run now.

@@ -19,6 +19,8 @@ pub(super) enum Fault {
     LoseMaster,
     /// Sentinel is told to promote the replica.
     Promote,
+    /// A replica is promoted while its master goes on, which some nodes keep for some time.
+    Split,
     /// A node is killed and starts again.
     KillNode,
     /// All nodes are drained and started again, one after the other.
@@ -64,6 +66,8 @@ pub(super) enum Fault {
 pub(super) enum Topology {
     /// One, which each node reaches through a proxy of its own.
     Single,
+    /// A master, which each node reaches through a proxy of its own, and a replica.
+    Pair,
     /// A master, a replica and three Sentinels.
     Sentinel,
 }
@@ -72,7 +76,7 @@ use Fault::*;
 
 impl Fault {
     /// All of them, in the order in which they are done, and their names.
-    const NAMED: [(Fault, &str); 26] = [
+    const NAMED: [(Fault, &str); 27] = [
         (None, "none"),
         (Kill, "f1"),
         (KillWithLog, "f2-aof"),
@@ -80,6 +84,7 @@ impl Fault {
         (Stop, "f3"),
         (LoseMaster, "f4"),
         (Promote, "f5"),
+        (Split, "f6"),
         (KillNode, "f7-kill"),
         (RollNodes, "f7-roll"),
         (Upgrade, "f7-upgrade"),
@@ -131,6 +136,7 @@ impl Fault {
     pub(super) fn topology(self) -> Topology {
         match self {
             LoseMaster | Promote => Topology::Sentinel,
+            Split => Topology::Pair,
             _ => Topology::Single,
         }
     }
@@ -142,7 +148,7 @@ impl Fault {
 
     /// Whether it makes a gap possible. By the others nothing is lost, so that each gap is wrong.
     pub(super) fn may_lose(self) -> bool {
-        matches!(self, KillBoth | Trim | StopNode | RollBackAll)
+        matches!(self, Split | KillBoth | Trim | StopNode | RollBackAll)
     }
 
     /// How long nothing is done after the fault is over, in microseconds.

@@ -29,7 +29,7 @@ const DRAIN_SLACK_US: u64 = 10_000_000;
 /// A node.
 pub(super) struct Node {
     pub(super) server: Server,
-    /// The proxy between it and Redis, if there is a single server of that.
+    /// The proxy between it and Redis, if no Sentinel says where that is.
     pub(super) proxy: Option<Proxy>,
     /// When it was away or stopped.
     pub(super) spans: Vec<Span>,
@@ -48,7 +48,7 @@ impl Node {
     ) -> Result<Node, String> {
         let to = redis.servers[0].address;
         let proxy = match fault.topology() {
-            Topology::Single => Some(Proxy::start(to).map_err(text)?),
+            Topology::Single | Topology::Pair => Some(Proxy::start(to).map_err(text)?),
             Topology::Sentinel => None,
         };
         let url = redis.url(proxy.as_ref().map_or(to, |proxy| proxy.address));

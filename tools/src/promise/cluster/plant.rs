@@ -13,11 +13,9 @@ use encke_oracle::run::{Logs, Outcome};
 /// A falsification: its name, what does it, and what the judge must find.
 struct Plant {
     name: &'static str,
-    /// Changes the logs; false if the run has nothing that can be changed so.
-    change: fn(&mut Logs) -> bool,
+    /// Changes the logs after a time; false if the run has nothing there that can be changed so.
+    change: fn(&mut Logs, u64) -> bool,
     kind: Kind,
-    /// Whether a fault that may lose excuses it.
-    is_excusable: bool,
 }
 
 const PLANTS: [Plant; 6] = [
@@ -25,37 +23,31 @@ const PLANTS: [Plant; 6] = [
         name: "a node skips an entry",
         change: skip,
         kind: Kind::Lost,
-        is_excusable: true,
     },
     Plant {
         name: "a node applies an entry twice",
         change: repeat,
         kind: Kind::Twice,
-        is_excusable: false,
     },
     Plant {
         name: "a node has another order",
         change: swap,
         kind: Kind::OutOfOrder,
-        is_excusable: false,
     },
     Plant {
         name: "an id has another content on one node",
         change: exchange,
         kind: Kind::OneIdForTwo,
-        is_excusable: false,
     },
     Plant {
         name: "a key is forgotten",
         change: forget_key,
         kind: Kind::PublishedTwice,
-        is_excusable: true,
     },
     Plant {
         name: "a gap where nothing is lost",
         change: tell_gap,
         kind: Kind::Groundless,
-        is_excusable: true,
     },
 ];
 
@@ -68,12 +60,18 @@ pub(super) fn found(is_found: bool) -> &'static str {
 }
 
 /// Falsifies the logs of a run in every way, and prints whether the judge found it; whether it
-/// always did. With `may_lose`, those are left out that the fault of the run excuses.
-pub(super) fn prove(logs: &Logs, may_lose: bool, judge: impl Fn(&Logs) -> Verdict) -> bool {
+/// always did. They are falsified after all that a fault excuses: after the last loss, and `slack_us`.
+pub(super) fn prove(logs: &Logs, slack_us: u64, judge: impl Fn(&Logs) -> Verdict) -> bool {
+    let cluster = logs.cluster.iter();
+    let excused = cluster.flat_map(|cluster| {
+        let losses = cluster.losses.iter().map(|loss| loss.span.to);
+        losses.chain(cluster.splits.iter().map(|split| split.to))
+    });
+    let after = excused.max().map_or(0, |end| end + slack_us);
     let mut are_found = true;
     for plant in PLANTS {
         let mut forged = logs.clone();
-        if may_lose && plant.is_excusable || !(plant.change)(&mut forged) {
+        if !(plant.change)(&mut forged, after) {
             println!("planted: {}: not possible in this run", plant.name);
             continue;
         }
@@ -91,13 +89,17 @@ fn message(entry: &Entry) -> Option<&Receipt> {
     }
 }
 
-/// The first client, and place in its log, with two messages that follow each other, of which
-/// something holds.
-fn pair(logs: &Logs, is_it: impl Fn(&Receipt, &Receipt) -> bool) -> Option<(usize, usize)> {
+/// The first client, and place in its log, with two messages after a time that follow each other, of
+/// which something holds.
+fn pair(
+    logs: &Logs,
+    after: u64,
+    is_it: impl Fn(&Receipt, &Receipt) -> bool,
+) -> Option<(usize, usize)> {
     logs.clients.iter().enumerate().find_map(|(client, log)| {
         let place = log.windows(2).position(|two| {
             let pair = message(&two[0]).zip(message(&two[1]));
-            pair.is_some_and(|(one, next)| is_it(one, next))
+            two[0].at > after && pair.is_some_and(|(one, next)| is_it(one, next))
         })?;
         Some((client, place))
     })
@@ -105,12 +107,12 @@ fn pair(logs: &Logs, is_it: impl Fn(&Receipt, &Receipt) -> bool) -> Option<(usiz
 
 /// Leaves the first of two messages of a channel out of the log of each client that has such two,
 /// where a publisher was answered for it. Of a single one it may be that nobody was owed it.
-fn skip(logs: &mut Logs) -> bool {
+fn skip(logs: &mut Logs, after: u64) -> bool {
     let answered = logs
         .publishes
         .iter()
         .filter_map(|publish| match publish.outcome {
-            Outcome::Accepted(id) => Some(id),
+            Outcome::Accepted(id) if publish.begun > after => Some(id),
             _ => None,
         });
     let answered: HashSet<Id> = answered.collect();
@@ -130,8 +132,8 @@ fn skip(logs: &mut Logs) -> bool {
     has_skipped
 }
 
-fn repeat(logs: &mut Logs) -> bool {
-    let Some((client, place)) = pair(logs, |_, _| true) else {
+fn repeat(logs: &mut Logs, after: u64) -> bool {
+    let Some((client, place)) = pair(logs, after, |_, _| true) else {
         return false;
     };
     let entry = logs.clients[client][place].clone();
@@ -139,8 +141,8 @@ fn repeat(logs: &mut Logs) -> bool {
     true
 }
 
-fn swap(logs: &mut Logs) -> bool {
-    let Some((client, place)) = pair(logs, |one, next| one.id != next.id) else {
+fn swap(logs: &mut Logs, after: u64) -> bool {
+    let Some((client, place)) = pair(logs, after, |one, next| one.id != next.id) else {
         return false;
     };
     let log = &mut logs.clients[client];
@@ -150,8 +152,8 @@ fn swap(logs: &mut Logs) -> bool {
 }
 
 /// Gives a message the content of the next one.
-fn exchange(logs: &mut Logs) -> bool {
-    let Some((client, place)) = pair(logs, |one, next| one.number != next.number) else {
+fn exchange(logs: &mut Logs, after: u64) -> bool {
+    let Some((client, place)) = pair(logs, after, |one, next| one.number != next.number) else {
         return false;
     };
     let next = message(&logs.clients[client][place + 1]).copied();
@@ -165,7 +167,7 @@ fn exchange(logs: &mut Logs) -> bool {
 }
 
 /// Has a publish with a key answered with another id when it is repeated.
-fn forget_key(logs: &mut Logs) -> bool {
+fn forget_key(logs: &mut Logs, after: u64) -> bool {
     let newest = logs
         .publishes
         .iter()
@@ -182,7 +184,7 @@ fn forget_key(logs: &mut Logs) -> bool {
     };
     let place = logs.publishes.iter().position(|publish| {
         let is_accepted = matches!(publish.outcome, Outcome::Accepted(_));
-        publish.keyed && is_accepted && !is_deleted(publish.channel)
+        publish.begun > after && publish.keyed && is_accepted && !is_deleted(publish.channel)
     });
     let Some(place) = place else {
         return false;
@@ -194,7 +196,7 @@ fn forget_key(logs: &mut Logs) -> bool {
 }
 
 /// Has a stream told a gap between two messages of one channel that was never deleted.
-fn tell_gap(logs: &mut Logs) -> bool {
+fn tell_gap(logs: &mut Logs, after: u64) -> bool {
     let followed = |client: usize, place: usize| {
         let log = &logs.clients[client][..place];
         let channels = log.iter().rev().find_map(|entry| match &entry.event {
@@ -211,7 +213,7 @@ fn tell_gap(logs: &mut Logs) -> bool {
         let log = &logs.clients[client];
         let place = log.windows(2).enumerate().position(|(place, two)| {
             let are_messages = two.iter().all(|entry| message(entry).is_some());
-            are_messages && is_calm(&followed(client, place))
+            two[0].at > after && are_messages && is_calm(&followed(client, place))
         })?;
         Some((client, place))
     });
@@ -309,12 +311,12 @@ mod tests {
         assert_eq!(verdict.terms, ["00000014", "0000001e"]);
         for plant in PLANTS {
             let mut forged = logs.clone();
-            assert!((plant.change)(&mut forged), "{}", plant.name);
+            assert!((plant.change)(&mut forged, 0), "{}", plant.name);
             let kinds = judge(&forged).by_kind();
             assert!(kinds.contains_key(&plant.kind), "{}: {kinds:?}", plant.name);
         }
-        assert!(prove(&logs, false, judge));
+        assert!(prove(&logs, SECOND, judge));
         // A judge that finds nothing does not pass.
-        assert!(!prove(&logs, false, |_| Verdict::default()));
+        assert!(!prove(&logs, SECOND, |_| Verdict::default()));
     }
 }

@@ -40,7 +40,7 @@ const PIECE: usize = 16 << 10;
 
 struct Shared {
     manner: AtomicU8,
-    to: SocketAddrV4,
+    to: Mutex<SocketAddrV4>,
     /// Both ends of all connections, so that they can be closed.
     ends: Mutex<Vec<TcpStream>>,
 }
@@ -58,7 +58,7 @@ impl Proxy {
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             manner: AtomicU8::new(Manner::Open as u8),
-            to,
+            to: Mutex::new(to),
             ends: Mutex::new(Vec::new()),
         });
         let proxy = Proxy {
@@ -78,18 +78,31 @@ impl Proxy {
     pub(super) fn set(&self, manner: Manner) {
         self.shared.manner.store(manner as u8, Ordering::SeqCst);
         if manner == Manner::Cut {
-            let mut ends = self.shared.ends();
-            for end in ends.drain(..) {
-                // It may be closed already.
-                let _ = end.shutdown(Shutdown::Both);
-            }
+            self.shared.close_all();
         }
+    }
+
+    /// Closes all connections. New ones lead to an address.
+    pub(super) fn lead_to(&self, address: SocketAddrV4) {
+        *self.shared.to() = address;
+        self.shared.close_all();
     }
 }
 
 impl Shared {
     fn ends(&self) -> std::sync::MutexGuard<'_, Vec<TcpStream>> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn to(&self) -> std::sync::MutexGuard<'_, SocketAddrV4> {
+        self.to.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close_all(&self) {
+        for end in self.ends().drain(..) {
+            // It may be closed already.
+            let _ = end.shutdown(Shutdown::Both);
+        }
     }
 
     fn manner(&self) -> Manner {
@@ -109,7 +122,8 @@ impl Shared {
         if !self.wait_until_bytes_go() {
             return Ok(());
         }
-        let server = TcpStream::connect(self.to)?;
+        let to = *self.to();
+        let server = TcpStream::connect(to)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let pairs = [
@@ -123,7 +137,7 @@ impl Shared {
             ends.extend([client, server]);
         }
         // One that came while all were closed.
-        if self.manner() == Manner::Cut {
+        if self.manner() == Manner::Cut || *self.to() != to {
             self.close(&pairs[0]);
         }
         for (from, to) in pairs {

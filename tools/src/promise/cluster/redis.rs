@@ -1,4 +1,4 @@
-//! Servers of Redis: one alone, or a master and a replica that Sentinels watch.
+//! Servers of Redis: one alone, or a master and a replica, which Sentinels may watch.
 //!
 //! Owns their processes, files and ports, and the few commands that are sent to them. It never
 //! reads the log: what is in it is known from the nodes' clients.
@@ -112,15 +112,12 @@ impl Redis {
             servers: vec![start_server(first, dir, prefix, is_logged)?],
             sentinels: Vec::new(),
         };
-        if fault.topology() == Topology::Sentinel {
+        if fault.topology() != Topology::Single {
             let replica = start_server(second, dir, prefix, is_logged)?;
-            let (ip, port) = (first.ip(), first.port());
-            replica.tell(&format!("REPLICAOF {ip} {port}"))?;
-            wait_until("the replica has not found its master", || {
-                let info = replica.ask("ROLE");
-                info.is_ok_and(|info| info.contains("connected"))
-            })?;
             redis.servers.push(replica);
+            redis.follow(1, 0)?;
+        }
+        if fault.topology() == Topology::Sentinel {
             for address in [a, b, c] {
                 redis.sentinels.push(start_sentinel(address, first, dir)?);
             }
@@ -150,6 +147,14 @@ impl Redis {
         place.ok_or_else(|| "there is no master".into())
     }
 
+    /// Makes a server the replica of another one, and waits until it is.
+    pub(super) fn follow(&self, replica: usize, master: usize) -> Result<(), String> {
+        let address = self.servers[master].address;
+        let (ip, port) = (address.ip(), address.port());
+        self.servers[replica].tell(&format!("REPLICAOF {ip} {port}"))?;
+        self.wait_for_replica(replica)
+    }
+
     /// Tells Sentinel to promote the replica.
     pub(super) fn fail_over(&self) -> Result<(), String> {
         self.sentinels[0].tell(&format!("SENTINEL FAILOVER {MASTER}"))
@@ -165,7 +170,7 @@ impl Redis {
 
     /// Waits until a server is the replica of the other one.
     pub(super) fn wait_for_replica(&self, place: usize) -> Result<(), String> {
-        wait_until("the master before has not become a replica", || {
+        wait_until("the server has not become a replica", || {
             let role = self.servers[place].ask("ROLE");
             role.is_ok_and(|role| role.contains("connected"))
         })
