@@ -3,6 +3,7 @@
 // node check.mjs [words of a check's name]
 
 import { answers } from './answers.mjs';
+import { balanced } from './balanced.mjs';
 import { Browser } from './chrome.mjs';
 import { client } from './client.mjs';
 import { commands } from './commands.mjs';
@@ -19,7 +20,7 @@ import { transports } from './transports.mjs';
 import { Skipped } from './until.mjs';
 
 const words = process.argv.slice(2).join(' ');
-const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...nodes, ...answers, ...tabs, ...dropin, ...polyfill, ...transports, ...rights, ...livePage };
+const all = { ...documented, ...commands, ...mint, ...libraries, ...client, ...nodes, ...answers, ...tabs, ...balanced, ...dropin, ...polyfill, ...transports, ...rights, ...livePage };
 const checks = Object.entries(all).filter(([name]) => name.includes(words));
 const browser = await Browser.start();
 let failed = 0;
