@@ -62,9 +62,9 @@ impl Cluster {
 
     /// By when a loss of what was sent at a time is told; `None` if it was not sent in a split.
     pub(crate) fn told_by(&self, begun: u64) -> Option<u64> {
-        let mut splits = self.splits.iter();
-        let found = splits.find(|split| split.touches(begun, begun))?;
-        Some(found.to)
+        let splits = self.splits.iter();
+        let sent_in = splits.filter(|split| split.touches(begun, begun));
+        sent_in.map(|split| split.to).max()
     }
 
     /// Whether a message that was sent at a time may be gone on a node.

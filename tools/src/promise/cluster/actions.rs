@@ -346,6 +346,7 @@ impl Conductor<'_> {
         }
         for node in 0..self.nodes.len() {
             self.wait_for(node as u32, true)?;
+            self.nodes[node].note_ready();
         }
         if is_rolled_back {
             let (from, to) = (saved.saturating_sub(IN_FLIGHT_US), now_us());

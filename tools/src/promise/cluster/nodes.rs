@@ -23,6 +23,11 @@ pub(super) const READY_US: u64 = 3_000_000;
 /// `--engine-patience`.
 const PATIENCE: &str = "5s";
 
+/// How long a node may answer 503 after its start where all ended together, in microseconds, as
+/// `src/docs/nodes.md` says: a second for others that open a new term, 4 s for the part of those that
+/// ended without a word, and five of its beats until they are taken for gone.
+const AWAITED_US: u64 = 9_000_000;
+
 /// How long a drain may take beyond its time, in microseconds.
 const DRAIN_SLACK_US: u64 = 10_000_000;
 
@@ -82,6 +87,14 @@ impl Node {
             thread::sleep(Duration::from_millis(5));
         }
         Ok(from)
+    }
+
+    /// It is ready, after a start where all ended together: it was away until now, or for as long as
+    /// it may be.
+    pub(super) fn note_ready(&mut self) {
+        if let Some(span) = self.spans.last_mut() {
+            span.to = now_us().min(span.to + AWAITED_US);
+        }
     }
 
     /// Starts it again; it was away since a time.
