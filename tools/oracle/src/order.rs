@@ -64,6 +64,11 @@ pub(crate) fn term_of(seq: u64) -> u64 {
     seq >> (Id::ENTRY_BITS + Id::PART_BITS)
 }
 
+/// Whether an aligned number is the beginning of a term, before all its messages.
+pub(crate) fn is_beginning(seq: u64) -> bool {
+    seq.trailing_zeros() >= Id::ENTRY_BITS + Id::PART_BITS
+}
+
 /// Calls `on` with every id of a run.
 fn for_each_id(logs: &mut Logs, on: &mut impl FnMut(&mut Id)) {
     for publish in &mut logs.publishes {

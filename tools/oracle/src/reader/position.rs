@@ -354,6 +354,7 @@ impl Position {
             });
         }
         self.move_to(case, place, id);
+        self.note_start(place, id);
     }
 
     /// A request for the next message begins no earlier than the newest message when it was sent,

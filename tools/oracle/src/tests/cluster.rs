@@ -471,3 +471,24 @@ fn cursor_goes_back_to_before_what_is_lost_and_it_does_not_come_again() {
     run.logs.cluster = Some(Cluster::default());
     assert!(run.kinds().contains(&Kind::Rewound));
 }
+
+#[test]
+fn cursor_before_all_history_is_before_what_was_lost_long_ago() {
+    let begins = |since: Since| {
+        let mut run = run();
+        lose(&mut run, 1, 2, None);
+        let start = id_of(BEFORE, 0, 0);
+        run.at(30_000, Event::Begin([2].into()))
+            .at(30_000, Event::Connected(0))
+            .asks(30_001, Transport::Ndjson, since, 0)
+            .at(30_002, Event::Cursor(start))
+            .at(30_003, Event::Left)
+            .at(30_100, Event::Connected(1))
+            .asks(30_101, Transport::Ndjson, Since::After(start), 0)
+            .at(30_102, Event::Cursor(start))
+            .at(30_103, Event::Gap(IDS[5]));
+        run.kinds()
+    };
+    assert!(!begins(Since::Earliest).contains(&Kind::Groundless));
+    assert!(begins(Since::Now).contains(&Kind::Groundless));
+}

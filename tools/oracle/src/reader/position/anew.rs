@@ -3,9 +3,10 @@
 //!
 //! Owns what may come again: after a gap in a split anything, and else nothing.
 
-use super::Position;
+use super::{Position, Start};
 use crate::case::Case;
 use crate::id::Id;
+use crate::order;
 
 impl Position {
     /// A gap comes to a client at a place, and leads to another one. Whether it begins anew there, as
@@ -20,6 +21,15 @@ impl Position {
             self.begin_fresh();
         }
         is_anew
+    }
+
+    /// A client that asked for the earliest is told that it begins before all history, and so before
+    /// all that was ever lost: with this cursor it may be told a gap of that.
+    pub(super) fn note_start(&mut self, from: Option<Id>, id: Id) {
+        let is_earliest = from.is_none() && matches!(self.start, Start::Earliest { .. });
+        if is_earliest && order::is_beginning(id.seq) {
+            self.told_at = 0;
+        }
     }
 
     /// The client is told a cursor before its place.
