@@ -90,7 +90,11 @@ impl Hub {
             if !self.fits(item, take, &mut room) {
                 return true;
             }
-            items.push(item);
+            // A loss of several channels is one gap.
+            let is_told = matches!(item, Item::Gap(_)) && items.last() == Some(&item);
+            if !is_told {
+                items.push(item);
+            }
             self.step(&mut sources[at]);
             if sources[at].next.is_none() {
                 sources.swap_remove(at);

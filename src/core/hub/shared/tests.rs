@@ -450,3 +450,26 @@ fn channel_that_two_nodes_end_ends_once() {
     assert_eq!(channel.newest_item(), seq(1, 0));
     assert_eq!(hub.head(), seq(2, 0));
 }
+
+#[test]
+fn loss_of_several_channels_is_one_gap() {
+    let mut hub = hub(roomy(), 4);
+    for channel in 0..3 {
+        let draft = message(channel, 1);
+        hub.apply_entry(seq(channel as u64 + 1, 0), Time(1 << 32), draft)
+            .unwrap();
+    }
+    hub.begin_losing(seq(100, 0));
+    assert!(hub.continue_losing(10));
+    let after = message(0, 1);
+    hub.apply_entry(seq(101, 0), Time(1 << 32), after).unwrap();
+    let channels = (0..3).map(|channel| (hub.find(NAMES[channel]).unwrap(), false));
+    let take = Take {
+        messages: 10,
+        bytes: 1 << 20,
+    };
+    let mut items = Vec::new();
+    hub.collect(channels, seq(1, 0), take, &mut items);
+    assert_eq!(items.len(), 2, "{items:?}");
+    assert_eq!(items[0], Item::Gap(seq(100, 0)));
+}
