@@ -37,6 +37,21 @@ impl Case<'_> {
         self.conditions.rules.slack + delayed
     }
 
+    /// Since when what is read now may have been sent: the client did not read for some time, and
+    /// reads on since less than the slack.
+    pub(crate) fn sent_since(&self) -> u64 {
+        let mut since = self.at;
+        for entry in self.log.iter().rev() {
+            match entry.event {
+                Event::Paused => since = entry.at,
+                _ if since - entry.at.min(since) > self.conditions.rules.slack => break,
+                Event::Asked { .. } | Event::Begin(_) => break,
+                _ => {}
+            }
+        }
+        since
+    }
+
     pub(crate) fn counts(&mut self) -> &mut Counts {
         &mut self.verdict.counts
     }

@@ -405,7 +405,7 @@ impl Position {
         }
         // A cursor that it had already says nothing new, whenever that is.
         if self.place != Some(id) {
-            self.told_at = case.at;
+            self.told_at = case.sent_since();
         }
         self.place = Some(id);
     }

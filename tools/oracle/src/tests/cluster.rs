@@ -492,3 +492,22 @@ fn cursor_before_all_history_is_before_what_was_lost_long_ago() {
     assert!(!begins(Since::Earliest).contains(&Kind::Groundless));
     assert!(begins(Since::Now).contains(&Kind::Groundless));
 }
+
+#[test]
+fn cursor_that_is_read_after_a_pause_was_sent_before() {
+    let reads = |pauses: bool| {
+        let mut run = run();
+        lose(&mut run, 20, 21, None);
+        for number in 1..=6 {
+            run.at(9_000 + 1_000 * number as u64, message(number));
+        }
+        if pauses {
+            run.at(15_500, Event::Paused).at(30_000, Event::Resumed);
+        }
+        run.at(30_001, Event::Cursor(id_of(AFTER, 3, 0)))
+            .at(30_002, Event::Gap(id_of(AFTER, 9, 0)));
+        run.kinds()
+    };
+    assert!(!reads(true).contains(&Kind::Groundless));
+    assert!(reads(false).contains(&Kind::Groundless));
+}
