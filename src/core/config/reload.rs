@@ -3,85 +3,16 @@
 //! Owns what becomes of them in a reload: they keep their values. The rows of `table` say which
 //! they are.
 
-use super::Config;
+use super::{Config, SETTINGS, Setting};
 
 impl Config {
     /// Gives the settings that cannot change while a server runs ([`Reload::Fixed`](super::Reload))
     /// the values of the running server, and returns the options of those that differed.
     pub fn keep_fixed(&mut self, running: &Config) -> Vec<&'static str> {
-        let mut kept = Vec::new();
-        let mut keep = |option, differed: bool| {
-            if differed {
-                kept.push(option);
-            }
-        };
-        keep("--listen", replace(&mut self.listen, &running.listen));
-        keep("--control", replace(&mut self.control, &running.control));
-        keep(
-            "--unix-mode",
-            replace(&mut self.unix_mode, &running.unix_mode),
-        );
-        keep(
-            "--reuse-port",
-            replace(&mut self.reuse_port, &running.reuse_port),
-        );
-        keep(
-            "--max-channels",
-            replace(&mut self.max_channels, &running.max_channels),
-        );
-        keep(
-            "--max-connections",
-            replace(&mut self.max_connections, &running.max_connections),
-        );
-        keep(
-            "--data-dir",
-            replace(&mut self.saving.dir, &running.saving.dir),
-        );
-        keep(
-            "--data-sync",
-            replace(&mut self.saving.sync, &running.saving.sync),
-        );
-        keep(
-            "--data-full",
-            replace(&mut self.saving.full, &running.saving.full),
-        );
-        keep(
-            "--engine",
-            replace(&mut self.engine.url, &running.engine.url),
-        );
-        let password = &mut self.engine.password;
-        keep(
-            "--engine-password-file",
-            replace(password, &running.engine.password),
-        );
-        keep(
-            "--engine-namespace",
-            replace(&mut self.engine.namespace, &running.engine.namespace),
-        );
-        keep(
-            "--engine-wait",
-            replace(&mut self.engine.wait, &running.engine.wait),
-        );
-        keep(
-            "--engine-log-bytes",
-            replace(&mut self.engine.log_bytes, &running.engine.log_bytes),
-        );
-        keep(
-            "--node",
-            replace(&mut self.engine.node, &running.engine.node),
-        );
-        keep("--queue", replace(&mut self.queue, &running.queue));
-        kept
+        let differed = |setting: &&Setting| setting.keep.is_some_and(|keep| keep(self, running));
+        let kept = SETTINGS.iter().filter(differed);
+        kept.map(|setting| setting.option).collect()
     }
-}
-
-/// Replaces a value, and returns whether it differed.
-fn replace<T: Clone + PartialEq>(value: &mut T, running: &T) -> bool {
-    let differed = value != running;
-    if differed {
-        value.clone_from(running);
-    }
-    differed
 }
 
 #[cfg(test)]

@@ -56,11 +56,16 @@ pub struct Setting {
     pub group: Group,
     /// Whether a running server can take a new value.
     pub reload: Reload,
+    /// Keeps the running server's value, if it is one of a [`Config`] and cannot change.
+    pub(super) keep: Option<Keep>,
     /// The kind of its values, and their field.
     pub kind: Kind,
     /// Its meaning, in one line.
     pub help: &'static str,
 }
+
+/// Gives a setting the value that it has in the second; returns whether it differed.
+pub(super) type Keep = fn(&mut Config, &Config) -> bool;
 
 /// The headings of `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

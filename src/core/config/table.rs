@@ -12,7 +12,7 @@ use super::setting::Group::{
     self, Configuration, History, Lifecycle, Limits, Listening, Nodes, Publishing, Receiving,
     Tokens,
 };
-use super::setting::{Kind, Reload, Setting, TextForm, Unit};
+use super::setting::{Keep, Kind, Reload, Setting, TextForm, Unit};
 
 /// Far below the range of the timers; a longer hold, age or timeout has no use.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -29,25 +29,53 @@ pub(super) const MAX_COUNT: u64 = u32::MAX as u64;
 pub(super) const MAX_MESSAGE: u64 = 1 << 30;
 
 const fn live(option: &'static str, group: Group, kind: Kind, help: &'static str) -> Setting {
-    let reload = Reload::Live;
     Setting {
         option,
         group,
-        reload,
+        reload: Reload::Live,
+        keep: None,
         kind,
         help,
     }
 }
 
-const fn fixed(option: &'static str, group: Group, kind: Kind, help: &'static str) -> Setting {
-    let reload = Reload::Fixed;
+/// One that cannot change, and how a reload gives it the value of the running server.
+const fn fixed(
+    option: &'static str,
+    group: Group,
+    keep: Keep,
+    kind: Kind,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        keep: Some(keep),
+        ..of_process(option, group, kind, help)
+    }
+}
+
+/// One that cannot change, and that is no part of a [`Config`](super::Config).
+const fn of_process(option: &'static str, group: Group, kind: Kind, help: &'static str) -> Setting {
     Setting {
         option,
         group,
-        reload,
+        reload: Reload::Fixed,
+        keep: None,
         kind,
         help,
     }
+}
+
+macro_rules! keep {
+    ($($field:ident).+) => {
+        |config, running| replace(&mut config.$($field).+, &running.$($field).+)
+    };
+}
+
+/// Replaces a value, and returns whether it differed.
+fn replace<T: Clone + PartialEq>(value: &mut T, running: &T) -> bool {
+    let differed = value != running;
+    value.clone_from(running);
+    differed
 }
 
 /// A duration from `$min` to [`MAX_DURATION`].
@@ -112,23 +140,23 @@ macro_rules! text {
 /// All settings, in the order of `--help`.
 #[rustfmt::skip] // A table is read by its columns.
 pub static SETTINGS: &[Setting] = &[
-    fixed("--config", Configuration, text!("PATH", "none", Plain, config_file),
+    of_process("--config", Configuration, text!("PATH", "none", Plain, config_file),
         "File of settings, in TOML, whose keys are these options without dashes; with - before the path, \
          a missing file is no error"),
 
-    fixed("--listen", Listening, addresses!(listen),
+    fixed("--listen", Listening, keep!(listen), addresses!(listen),
         "Address for receivers and, without --control, for everything; repeatable"),
-    fixed("--control", Listening, addresses!(control),
+    fixed("--control", Listening, keep!(control), addresses!(control),
         "Address for everything; /channels, /connections, /nodes, /metrics and publishing without a token are then served \
          only on these; repeatable"),
-    fixed("--unix-mode", Listening,
+    fixed("--unix-mode", Listening, keep!(unix_mode),
         Kind::Mode {
             unset: "from the umask",
             get: |config| config.unix_mode,
             set: |config, mode| config.unix_mode = Some(mode),
         },
         "Mode of the files of unix sockets, in octal"),
-    fixed("--reuse-port", Listening,
+    fixed("--reuse-port", Listening, keep!(reuse_port),
         Kind::Flag {
             unset: "an address is of one process",
             get: |config| config.reuse_port,
@@ -169,7 +197,7 @@ pub static SETTINGS: &[Setting] = &[
     live("--publish-key-file", Publishing,
         text!("PATH", "none", Plain, publish_key_file),
         "File that contains the key; unlike --publish-key, it is not visible in the list of processes"),
-    fixed("--stdin", Publishing,
+    of_process("--stdin", Publishing,
         Kind::Text {
             name: "CHANNEL",
             default: "off",
@@ -209,13 +237,13 @@ pub static SETTINGS: &[Setting] = &[
         "Maximum bytes that a channel keeps"),
     live("--history-total-bytes", History, number!(Bytes, 1..=MAX_BYTES, history.max_total_bytes),
         "Maximum bytes that all channels together keep"),
-    fixed("--data-dir", History,
+    fixed("--data-dir", History, keep!(saving.dir),
         Kind::Directory {
             get: |config| config.saving.dir.as_deref(),
             set: |config, path| config.saving.dir = Some(path),
         },
         "Directory in which history is kept over restarts and crashes; of one encke alone"),
-    fixed("--data-sync", History,
+    fixed("--data-sync", History, keep!(saving.sync),
         Kind::Word {
             words: DataSync::WORDS,
             get: |config| config.saving.sync as usize,
@@ -223,7 +251,7 @@ pub static SETTINGS: &[Setting] = &[
         },
         "When messages survive the machine too: within a second, before a publish is answered, or when the \
          system writes them"),
-    fixed("--data-full", History,
+    fixed("--data-full", History, keep!(saving.full),
         Kind::Word {
             words: DataFull::WORDS,
             get: |config| config.saving.full as usize,
@@ -232,7 +260,7 @@ pub static SETTINGS: &[Setting] = &[
         "What to do while the directory cannot be written: refuse to publish, or forget it and keep history in \
          memory"),
 
-    fixed("--engine", Nodes,
+    fixed("--engine", Nodes, keep!(engine.url),
         Kind::Parsed {
             name: "URL",
             default: "none",
@@ -244,10 +272,10 @@ pub static SETTINGS: &[Setting] = &[
         },
         "Redis or Valkey that several nodes share: redis://HOST:PORT, rediss://HOST:PORT, redis+unix:///PATH or \
          redis+sentinel://HOST,HOST,HOST/NAME"),
-    fixed("--engine-password-file", Nodes,
+    fixed("--engine-password-file", Nodes, keep!(engine.password),
         text!("PATH", "none", Plain, engine_password_file),
         "File that contains the password of the engine"),
-    fixed("--engine-namespace", Nodes,
+    fixed("--engine-namespace", Nodes, keep!(engine.namespace),
         Kind::Parsed {
             name: "NAME",
             default: "encke",
@@ -259,13 +287,13 @@ pub static SETTINGS: &[Setting] = &[
             },
         },
         "Beginning of all keys in the engine; nodes with the same engine and namespace are one cluster"),
-    fixed("--engine-wait", Nodes, number!(Count, 0..=MAX_REPLICAS, engine.wait),
+    fixed("--engine-wait", Nodes, keep!(engine.wait), number!(Count, 0..=MAX_REPLICAS, engine.wait),
         "Replicas of the engine that must have a message before its publisher is answered"),
     live("--engine-patience", Nodes, duration!(MS, engine.patience),
         "Time for which a publisher waits while the engine is away"),
     live("--engine-ready", Nodes, duration!(Duration::ZERO, engine.ready),
         "Time without an answer through the engine after which this node is not ready; 0: it stays ready"),
-    fixed("--engine-log-bytes", Nodes,
+    fixed("--engine-log-bytes", Nodes, keep!(engine.log_bytes),
         Kind::Number {
             unit: Unit::Bytes,
             range: 1..=MAX_BYTES,
@@ -274,7 +302,7 @@ pub static SETTINGS: &[Setting] = &[
             set: |config, bytes| config.engine.log_bytes = Some(bytes),
         },
         "Maximum bytes of the log in the engine"),
-    fixed("--node", Nodes,
+    fixed("--node", Nodes, keep!(engine.node),
         Kind::Parsed {
             name: "NAME",
             default: "the host name",
@@ -287,9 +315,9 @@ pub static SETTINGS: &[Setting] = &[
         },
         "Name of this node in logs and metrics"),
 
-    fixed("--max-channels", Limits, number!(Count, 1..=MAX_TABLE, max_channels),
+    fixed("--max-channels", Limits, keep!(max_channels), number!(Count, 1..=MAX_TABLE, max_channels),
         "Maximum number of channels"),
-    fixed("--max-connections", Limits,
+    fixed("--max-connections", Limits, keep!(max_connections),
         optional!(1..=MAX_TABLE, max_connections, "as many as the file limit allows"),
         "Maximum number of connections"),
     live("--max-connections-per-address", Limits,
@@ -309,7 +337,7 @@ pub static SETTINGS: &[Setting] = &[
         "Time for which a connection may stay open between two requests"),
     live("--write-timeout", Limits, duration!(MS, write_timeout),
         "Time after which the connection of a client that reads or acknowledges no bytes is closed"),
-    fixed("--queue", Limits, number!(Count, 1..=1 << 20, queue),
+    fixed("--queue", Limits, keep!(queue), number!(Count, 1..=1 << 20, queue),
         "Capacity of the queue between producers such as --stdin and the server, in messages"),
 
     live("--drain", Lifecycle, duration!(Duration::ZERO, drain),
