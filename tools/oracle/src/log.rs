@@ -61,6 +61,18 @@ impl Transport {
         )
     }
 
+    /// The first segment of the target of its requests.
+    pub fn path(self) -> &'static str {
+        match self {
+            Transport::Poll => "poll",
+            Transport::LongPoll | Transport::Early | Transport::Linger => "long-poll",
+            Transport::Sse | Transport::Envelope => "sse",
+            Transport::Ndjson => "ndjson",
+            Transport::Frame => "frame",
+            Transport::WebSocket => "ws",
+        }
+    }
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -163,7 +163,8 @@ impl Client {
     /// Whether a request that opens a stream was written: nothing may follow it.
     pub(crate) fn is_last_written(&self) -> bool {
         self.requests.last().is_some_and(|request| {
-            !request.keep_alive || matches!(&request.kind, Kind::Receive(r) if r.way.is_stream())
+            !request.keep_alive
+                || matches!(&request.kind, Kind::Receive(r) if r.endpoint.is_stream())
         })
     }
 
@@ -188,7 +189,8 @@ impl Client {
             match piece {
                 Piece::Head(head) => {
                     let kind = requests.get(self.tapped).map(|request| &request.kind);
-                    let is_stream = matches!(kind, Some(Kind::Receive(r)) if r.way.is_stream());
+                    let is_stream =
+                        matches!(kind, Some(Kind::Receive(r)) if r.endpoint.is_stream());
                     let begins_stream = is_stream && matches!(head.status, 101 | 200);
                     self.tap_ends |= begins_stream && head.status == 200;
                     if head.status == 101 {
@@ -336,7 +338,7 @@ impl Client {
             unreachable!("only a request to receive opens a stream");
         };
         self.stream_bytes += body.len() as u64;
-        let received_before = desk.tally.received[receive.way as usize];
+        let received_before = desk.tally.received[receive.endpoint as usize];
         receive
             .session
             .note_blocks(desk.blocks, desk.model, desk.tally);
@@ -344,13 +346,13 @@ impl Client {
             let event = decoder.next(&mut body);
             let event = event.unwrap_or_else(|error| broken(Broken::Nonsense, error));
             let Some(event) = event else {
-                let received = desk.tally.received[receive.way as usize] - received_before;
+                let received = desk.tally.received[receive.endpoint as usize] - received_before;
                 self.is_flooded |= received >= FLOOD;
                 return;
             };
             let event = match event {
                 client::Event::Message(message) => {
-                    desk.tally.received[receive.way as usize] += 1;
+                    desk.tally.received[receive.endpoint as usize] += 1;
                     Event::Message(desk.model.receipt(&message))
                 }
                 client::Event::Opening {

@@ -211,7 +211,7 @@ impl World {
         let Kind::Receive(receive) = &client.requests[answer.place].kind else {
             return;
         };
-        if !receive.way.is_stream() || !matches!(answer.status, 101 | 200) {
+        if !receive.endpoint.is_stream() || !matches!(answer.status, 101 | 200) {
             return;
         }
         let term = Term::new(self, access, identity, self.own_ms(receive));

@@ -19,58 +19,22 @@ use crate::session::Session;
 use crate::term::Search;
 use crate::token::{Card, Cards};
 
-/// The ways to receive, in the order of their numbers in a tally.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    Poll,
-    LongPoll,
-    Sse,
-    Ndjson,
-    Frame,
-    WebSocket,
-}
-
-impl Way {
-    pub(crate) const ALL: [Way; 6] = [
-        Way::Poll,
-        Way::LongPoll,
-        Way::Sse,
-        Way::Ndjson,
-        Way::Frame,
-        Way::WebSocket,
-    ];
-
-    pub(crate) fn is_stream(self) -> bool {
-        !matches!(self, Way::Poll | Way::LongPoll)
-    }
-
-    pub(crate) fn transport(self) -> Transport {
-        match self {
-            Way::Poll => Transport::Poll,
-            Way::LongPoll => Transport::LongPoll,
-            Way::Sse => Transport::Sse,
-            Way::Ndjson => Transport::Ndjson,
-            Way::Frame => Transport::Frame,
-            Way::WebSocket => Transport::WebSocket,
-        }
-    }
-
-    fn path(self) -> &'static str {
-        match self {
-            Way::Poll => "poll",
-            Way::LongPoll => "long-poll",
-            Way::Sse => "sse",
-            Way::Ndjson => "ndjson",
-            Way::Frame => "frame",
-            Way::WebSocket => "ws",
-        }
-    }
-}
+/// The endpoints to receive from, in the order of a tally. How a request to one differs from
+/// others, its [`Receive`] says.
+pub(crate) const ENDPOINTS: [Transport; 6] = [
+    Transport::Poll,
+    Transport::LongPoll,
+    Transport::Sse,
+    Transport::Ndjson,
+    Transport::Frame,
+    Transport::WebSocket,
+];
 
 /// A request to receive.
 #[derive(Debug)]
 pub(crate) struct Receive {
-    pub(crate) way: Way,
+    /// One of [`ENDPOINTS`].
+    pub(crate) endpoint: Transport,
     pub(crate) follower: usize,
     pub(crate) session: Session,
     pub(crate) hold_ms: Option<u64>,
@@ -88,13 +52,13 @@ pub(crate) struct Receive {
 impl Receive {
     /// The format of the stream that it opens; none of a poll.
     pub(crate) fn format(&self) -> Option<Format> {
-        match self.way {
-            Way::Poll | Way::LongPoll => None,
-            Way::Sse if self.envelope => Some(Format::SseEnvelope),
-            Way::Sse => Some(Format::Sse),
-            Way::Ndjson => Some(Format::Ndjson),
-            Way::Frame => Some(Format::Frame),
-            Way::WebSocket => Some(Format::WebSocket),
+        match self.endpoint {
+            Transport::Sse if self.envelope => Some(Format::SseEnvelope),
+            Transport::Sse => Some(Format::Sse),
+            Transport::Ndjson => Some(Format::Ndjson),
+            Transport::Frame => Some(Format::Frame),
+            Transport::WebSocket => Some(Format::WebSocket),
+            _ => None,
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Counts of events in all worlds, which show that every path was reached.
 
+use encke_oracle::log::Transport;
+
+use crate::request::ENDPOINTS;
+
 /// Below this, a count is too seldom to find anything.
 const SELDOM: u64 = 10;
 
@@ -12,7 +16,7 @@ macro_rules! tally {
             $(pub(crate) $sum: u64,)*
             $(pub(crate) $most: u64,)*
             /// Messages received, by transport.
-            pub(crate) received: [u64; 6],
+            pub(crate) received: [u64; Transport::ALL.len()],
         }
 
         impl Tally {
@@ -27,7 +31,7 @@ macro_rules! tally {
 
             /// The events, and how often each happened.
             pub fn counts(&self) -> Vec<(&'static str, u64)> {
-                let by_way = [
+                let names = [
                     "polled",
                     "long-polled",
                     "server-sent events",
@@ -36,7 +40,8 @@ macro_rules! tally {
                     "frames",
                 ];
                 let mut counts = vec![$(($sum_name, self.$sum)),*];
-                counts.extend(by_way.into_iter().zip(self.received));
+                let received = ENDPOINTS.map(|endpoint| self.received[endpoint as usize]);
+                counts.extend(names.into_iter().zip(received));
                 counts
             }
 

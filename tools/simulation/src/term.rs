@@ -163,7 +163,7 @@ impl World {
     /// How long the hold or stream of a request lasts at least, by itself.
     pub(crate) fn own_ms(&self, receive: &Receive) -> u64 {
         let config = &self.setup.config;
-        if receive.way.is_stream() {
+        if receive.endpoint.is_stream() {
             return millis(config.stream_max_age) / 5 * 4;
         }
         let (hold, max) = (millis(config.hold), millis(config.max_hold));

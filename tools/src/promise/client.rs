@@ -154,18 +154,13 @@ impl Client {
         self.decoder = decode::format(self.transport).map(StreamDecoder::new);
         self.body.clear();
         self.is_closing = false;
-        let (path, more) = match self.transport {
-            Transport::Poll => ("poll", ""),
-            Transport::LongPoll => ("long-poll", ""),
-            Transport::Early => ("long-poll", "&early=1"),
-            Transport::Linger => ("long-poll", "&linger="),
-            Transport::Sse => ("sse", ""),
-            Transport::Envelope => ("sse", "&envelope=1"),
-            Transport::Ndjson => ("ndjson", ""),
-            Transport::Frame => ("frame", ""),
-            Transport::WebSocket => ("ws", ""),
+        let more = match self.transport {
+            Transport::Early => "&early=1",
+            Transport::Linger => "&linger=",
+            Transport::Envelope => "&envelope=1",
+            _ => "",
         };
-        let mut text = format!("GET /{path}/");
+        let mut text = format!("GET /{}/", self.transport.path());
         for (number, &channel) in self.channels.iter().enumerate() {
             let comma = if number > 0 { "," } else { "" };
             let _ = write!(text, "{comma}{}", channel_name(self.run, channel));

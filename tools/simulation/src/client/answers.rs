@@ -2,13 +2,13 @@
 
 use encke_core::config::Config;
 use encke_oracle::finding::Kind as Broken;
-use encke_oracle::log::{Event, Since};
+use encke_oracle::log::{Event, Since, Transport};
 use encke_test_client as client;
 use encke_test_client::StreamDecoder;
 
 use super::{Desk, lossy};
 use crate::command::{Command, parse};
-use crate::request::{Receive, Way};
+use crate::request::Receive;
 use crate::response::ResponseHead;
 use crate::rule::{broken, ensure};
 
@@ -93,7 +93,7 @@ pub(super) fn batch(receive: &mut Receive, head: &ResponseHead, json: &str, desk
         ),
         None => ensure!(receive.early, Nonsense, "no cursor in the head"),
     }
-    desk.tally.received[receive.way as usize] += batch.messages.len() as u64;
+    desk.tally.received[receive.endpoint as usize] += batch.messages.len() as u64;
     let cursor = desk.model.parse(&batch.cursor);
     if batch.end {
         desk.model.check_ended(&receive.followed, cursor.seq);
@@ -109,7 +109,8 @@ pub(super) fn batch(receive: &mut Receive, head: &ResponseHead, json: &str, desk
     let ended = desk.model.places(&batch.ended);
     desk.model.check_ended(&ended, cursor.seq);
     desk.tally.done_in_part += u64::from(!ended.is_empty());
-    if batch.messages.is_empty() && !batch.end && (receive.way == Way::Poll || batch.gap) {
+    if batch.messages.is_empty() && !batch.end && (receive.endpoint == Transport::Poll || batch.gap)
+    {
         ensure!(
             batch.retry_ms.is_some(),
             Nonsense,

@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::command::{self, Command};
-use crate::request::{self, Cursor, Manner, Receive, Way};
+use crate::request::{self, Cursor, ENDPOINTS, Manner, Receive};
 use crate::session::Session;
 use crate::setup::pick;
 use crate::token::{Card, Cards};
@@ -179,21 +179,21 @@ impl World {
 
     pub(super) fn receive(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
         let follower = self.chance.usize(..self.followers.len());
-        let way = pick(&mut self.chance, &Way::ALL);
+        let endpoint = pick(&mut self.chance, &ENDPOINTS);
         let often = if self.setup.polls { 11 } else { 4 };
-        let way = match self.chance.u8(..12) < often {
-            true => Way::LongPoll,
-            false => way,
+        let endpoint = match self.chance.u8(..12) < often {
+            true => Transport::LongPoll,
+            false => endpoint,
         };
         // Only an EventSource is told not to come back.
         let mut channels = self.followers[follower].channels.iter();
-        let way = match channels.all(|&channel| self.model.end_of(channel).is_some()) {
-            true if self.chance.bool() => Way::Sse,
-            _ => way,
+        let endpoint = match channels.all(|&channel| self.model.end_of(channel).is_some()) {
+            true if self.chance.bool() => Transport::Sse,
+            _ => endpoint,
         };
         let (since, text) = self.since(follower);
         let since = match since {
-            Since::Now if way == Way::Poll && text.is_none() => Since::Earliest,
+            Since::Now if endpoint == Transport::Poll && text.is_none() => Since::Earliest,
             since => since,
         };
         let chance = &mut self.chance;
@@ -205,8 +205,8 @@ impl World {
                 _ => Cursor::Header(text),
             },
         };
-        let is_poll = !way.is_stream();
-        let is_long = way == Way::LongPoll;
+        let is_poll = !endpoint.is_stream();
+        let is_long = endpoint == Transport::LongPoll;
         let channels = self.followers[follower].channels.clone();
         let linger_ms = if is_long && chance.u8(..4) == 0 {
             pick(chance, &[1, 50, 1_000])
@@ -214,12 +214,12 @@ impl World {
             0
         };
         let transport = match linger_ms {
-            0 => way.transport(),
+            0 => endpoint,
             _ => Transport::Linger,
         };
         let followed = channels.clone();
         let mut cards = manner.cards.clone();
-        if way == Way::WebSocket && !self.setup.has_rights && chance.bool() {
+        if endpoint == Transport::WebSocket && !self.setup.has_rights && chance.bool() {
             // What a socket may publish depends on the key that it was opened with.
             cards.bearer = Some(Card::Key("secret"));
         }
@@ -232,7 +232,7 @@ impl World {
             &mut self.tally,
         );
         let receive = Receive {
-            way,
+            endpoint,
             follower,
             session,
             hold_ms: (is_long && chance.bool())
@@ -240,8 +240,8 @@ impl World {
             limit: (is_poll && chance.u8(..4) == 0).then(|| chance.usize(1..4)),
             linger_ms,
             early: is_long && chance.u8(..4) == 0,
-            envelope: way == Way::Sse && chance.bool(),
-            pace_ms: match way.is_stream() && chance.u8(..4) == 0 {
+            envelope: endpoint == Transport::Sse && chance.bool(),
+            pace_ms: match endpoint.is_stream() && chance.u8(..4) == 0 {
                 true => pick(chance, &[1, 40, 500, 60_000]),
                 false => 0,
             },

@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use encke_core::message::{Data, DraftKind};
+use encke_oracle::log::Transport;
 use encke_test_client::websocket::HANDSHAKE;
 
-use super::{Cursor, Kind, Lines, Manner, Receive, Request, Way};
+use super::{Cursor, Kind, Lines, Manner, Receive, Request};
 use crate::chance::Chance;
 use crate::model::Said;
 use crate::setup::pick;
@@ -92,13 +93,13 @@ pub(crate) fn receive(
     query.extend(manner.cards.parameter());
     chance.shuffle(&mut query);
     let names: Vec<String> = names.iter().map(|name| encoded(name)).collect();
-    let mut target = format!("/{}/{}", receive.way.path(), names.join(","));
+    let mut target = format!("/{}/{}", receive.endpoint.path(), names.join(","));
     if !query.is_empty() {
         target = format!("{target}?{}", query.join("&"));
     }
     let method = if chance.u8(..20) == 0 { "HEAD" } else { "GET" };
-    let head = match receive.way {
-        Way::WebSocket => manner.head(method, &target) + HANDSHAKE,
+    let head = match receive.endpoint {
+        Transport::WebSocket => manner.head(method, &target) + HANDSHAKE,
         _ => manner.head(method, &target),
     };
     let head = head + &fields;
