@@ -6,13 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use encke::tokens::{Signer, SystemRandom};
 
-use crate::encke::{Encke, PATIENCE};
-use crate::redis::{RedisServer, is_installed};
+use encke_test_rig::PATIENCE;
+use encke_test_rig::redis::Server;
+
+use crate::encke::Encke;
+use crate::redis;
 
 /// How old the counts of other nodes are at most, and some time for a busy machine.
 const LATE: Duration = Duration::from_secs(5);
 
-fn start(server: &RedisServer, name: &str, args: &[&str]) -> Encke {
+fn start(server: &Server, name: &str, args: &[&str]) -> Encke {
     let url = server.url();
     let mut all = vec!["--engine", &url, "--node", name];
     all.extend(args);
@@ -42,10 +45,7 @@ fn until(
 
 #[test]
 fn subscribers_of_all_nodes_are_counted() {
-    if !is_installed() {
-        return;
-    }
-    let mut server = RedisServer::start(&[]);
+    let Some(mut server) = redis(&[]) else { return };
     let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| start(&server, name, &[]));
     let streams = [
         a.stream("/sse/news", None),
@@ -70,8 +70,8 @@ fn subscribers_of_all_nodes_are_counted() {
         json["subscribers"] == 4
     });
     // What the engine forgets, the nodes know.
-    server.kill();
-    server.run();
+    server.kill().expect("it is ours");
+    server.start_again().expect("it starts");
     for node in [&mut a, &mut late] {
         node.until_readyz(200);
         until(node, "POST", "/publish/news", PATIENCE, |json| {
@@ -102,18 +102,14 @@ fn expires(stream: BufReader<TcpStream>) -> bool {
 #[test]
 fn kick_ends_connections_and_blocks_on_all_nodes() {
     const SECRET: &str = "a secret of the tests of several nodes";
-    if !is_installed() {
-        return;
-    }
-    let file = std::env::temp_dir().join(format!("encke-kick-{}", std::process::id()));
-    std::fs::write(&file, SECRET).expect("a file");
+    let Some(server) = redis(&[]) else { return };
+    let file = server.directory().write("secret", SECRET);
     let key = ["--token-key-file", file.to_str().expect("a path")];
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let exp = now.expect("after 1970").as_secs() + 3_600;
     let signer = Signer::parse(SECRET.as_bytes(), SystemRandom::new()).expect("a key");
     let claims = format!(r#"{{"sub":"ann","exp":{exp},"encke":{{"subscribe":["**"]}}}}"#);
     let token = signer.sign(&claims, None).expect("claims");
-    let server = RedisServer::start(&[]);
     let [mut a, mut b] = ["a", "b"].map(|name| start(&server, name, &key));
     let streams = [&mut a, &mut b].map(|node| node.stream("/sse/news", Some(&token)));
     let (status, answer) = a.ask("DELETE", "/connections?sub=ann&block=600", "");
@@ -125,5 +121,4 @@ fn kick_ends_connections_and_blocks_on_all_nodes() {
         assert_eq!(status, 401, "{answer}");
         assert!(answer.contains("the subject is blocked"), "{answer}");
     }
-    std::fs::remove_file(file).expect("it is there");
 }

@@ -1,24 +1,18 @@
-//! A node of a test: a process of its own, whose log a thread reads.
-//!
-//! Owns the process, which is killed when it is dropped, and the few requests that tests need.
+//! A node of a test, and the few requests that tests need.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
+use encke_test_rig::{PATIENCE, Program, http};
 use rustix::process::{Pid, Signal, kill_process};
-
-/// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process of encke.
 pub(crate) struct Encke {
-    child: Child,
+    program: Program,
     /// The process that serves: after an upgrade it is no child.
     pid: Pid,
-    log: Receiver<String>,
     address: Option<SocketAddr>,
 }
 
@@ -47,48 +41,27 @@ impl Encke {
             .args(["--listen", "127.0.0.1:0"])
             .args(args)
             .env_clear()
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped());
+            .stdin(Stdio::null());
         command
     }
 
     fn spawn(command: &mut Command) -> Encke {
-        let mut child = command.spawn().expect("encke starts");
-        let stderr = child.stderr.take().expect("it is a pipe");
-        let (lines, log) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                // A test that has read enough has dropped the other end.
-                let _ = lines.send(line);
-            }
-        });
-        let address = None;
+        let program = Program::start(command);
         Encke {
-            pid: Pid::from_child(&child),
-            child,
-            log,
-            address,
+            pid: program.pid(),
+            program,
+            address: None,
         }
     }
 
     /// The next line of its log that contains these words; the lines before it are skipped.
     pub(crate) fn line_with(&self, words: &str) -> String {
-        loop {
-            let line = self.log.recv_timeout(PATIENCE).expect(words);
-            if line.contains(words) {
-                return line;
-            }
-        }
+        self.program.line_with(words)
     }
 
     /// Waits until it ends, and returns its exit code and the rest of its log.
     pub(crate) fn finish(&mut self) -> (Option<i32>, Vec<String>) {
-        let mut lines = Vec::new();
-        // The log ends with the process.
-        while let Ok(line) = self.log.recv_timeout(PATIENCE) {
-            lines.push(line);
-        }
-        (self.child.wait().expect("it ends").code(), lines)
+        self.program.finish()
     }
 
     /// Sends a signal.
@@ -116,15 +89,7 @@ impl Encke {
 
     /// The address that it listens on.
     pub(crate) fn address(&mut self) -> SocketAddr {
-        if let Some(address) = self.address {
-            return address;
-        }
-        let line = self.line_with("listening on 127");
-        let text = line.split("listening on ").nth(1).expect("an address");
-        let text = text.split([' ', ',', ':']).take(2).collect::<Vec<_>>();
-        let address = text.join(":").parse().expect("an address");
-        self.address = Some(address);
-        address
+        *self.address.get_or_insert_with(|| self.program.address())
     }
 
     /// Sends a request, and returns the status and the body of the answer.
@@ -140,23 +105,14 @@ impl Encke {
         fields: &str,
         body: &str,
     ) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address()).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        let len = body.len();
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: encke\r\nConnection: close");
-        let head = format!("{head}\r\n{fields}Content-Length: {len}");
-        write!(stream, "{head}\r\n\r\n{body}").expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        let fields = format!("Connection: close\r\n{fields}");
+        let request = http::request(method, target, &fields, body);
+        http::ask(self.address(), &request, PATIENCE).expect("an answer")
     }
 
     /// Opens a stream, with a token if there is one, and returns its connection when its head is there.
     pub(crate) fn stream(&mut self, target: &str, token: Option<&str>) -> BufReader<TcpStream> {
-        let mut stream = TcpStream::connect(self.address()).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        let mut stream = http::connect(self.address(), PATIENCE).expect("it listens");
         let field = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
         let field = field.unwrap_or_default();
         write!(
@@ -189,7 +145,5 @@ impl Drop for Encke {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = kill_process(self.pid, Signal::KILL);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

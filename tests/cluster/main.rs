@@ -4,13 +4,17 @@
 mod audience;
 mod encke;
 mod misuse;
-#[path = "../e2e/namespaces.rs"]
-mod namespaces;
 mod nodes;
 mod partition;
 mod producers;
-mod redis;
 mod start;
 #[cfg(feature = "tls")]
 mod tls;
 mod upgrade;
+
+use encke_test_rig::redis::Server;
+
+/// A server of Redis of a test; none where that is not installed.
+fn redis(args: &[&str]) -> Option<Server> {
+    Server::of_test(args)
+}

@@ -1,8 +1,10 @@
 //! What somebody does to the log by hand, while the nodes run.
 
+use encke_test_rig::redis::Server;
+
 use crate::encke::Encke;
 use crate::nodes::{member, nodes, poll_all, publish};
-use crate::redis::{RedisServer, is_installed};
+use crate::redis;
 
 const LOG: &str = "{encke}:log";
 
@@ -16,20 +18,16 @@ fn publish_once(node: &mut Encke, channel: &str, key: &str, body: &str) -> Strin
 }
 
 /// An entry of somebody else, with an id of the server's choice.
-fn add_entry(server: &RedisServer, fields: [&str; 2]) -> String {
-    let id = server.ask(&["XADD", LOG, "*", fields[0], fields[1]]);
-    let Ok(redis::Value::BulkString(id)) = id else {
-        panic!("{id:?}");
-    };
-    String::from_utf8(id).expect("a text")
+fn add_entry(server: &Server, fields: [&str; 2]) -> String {
+    let [name, value] = fields;
+    let answer = server.ask(&format!("XADD {LOG} * {name} \"{value}\""));
+    let answer = answer.expect("an answer");
+    answer.lines().nth(1).expect("an id").to_owned()
 }
 
 #[test]
 fn entry_that_is_not_of_a_node_is_skipped() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let [mut a, mut b] = nodes(&server, &["--engine-patience", "30s"]);
     let mut published = vec![publish(&mut a, "news", "0")];
     for fields in [["field", "value"], ["b", "{}"], ["b", ""]] {
@@ -60,20 +58,16 @@ fn entry_that_is_not_of_a_node_is_skipped() {
 
 #[test]
 fn older_log_under_a_running_server_gives_no_key_the_id_of_another_message() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let [mut a, mut b] = nodes(&server, &["--engine-patience", "30s"]);
     let mut published = vec![publish(&mut a, "news", "0")];
-    server.ask(&["COPY", LOG, "{encke}:old"]).expect("OK");
+    server.tell("COPY {encke}:log {encke}:old").expect("OK");
     for number in 1..200 {
         published.push(publish(&mut a, "news", &number.to_string()));
     }
     poll_all(&mut b, "news", &published[0], 199);
-    server
-        .ask(&["COPY", "{encke}:old", LOG, "REPLACE"])
-        .expect("OK");
+    let put_back = "COPY {encke}:old {encke}:log REPLACE";
+    server.tell(put_back).expect("OK");
     let first = std::thread::spawn(move || {
         let id = publish_once(&mut a, "news", "key", "once");
         (a, id)

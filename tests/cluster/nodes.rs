@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use encke_test_rig::redis::{Server, Servers};
+use encke_test_rig::{PATIENCE, free_ports};
 use rustix::process::Signal;
 
-use crate::encke::{Encke, PATIENCE};
-use crate::redis::{RedisServer, Watched, is_installed};
+use crate::encke::Encke;
+use crate::redis;
 
 /// Nodes of one cluster that are ready.
-pub(crate) fn nodes(server: &RedisServer, args: &[&str]) -> [Encke; 2] {
+pub(crate) fn nodes(server: &Server, args: &[&str]) -> [Encke; 2] {
     nodes_at(&server.url(), args)
 }
 
@@ -71,10 +73,7 @@ pub(crate) fn poll_all(
 
 #[test]
 fn messages_of_one_node_are_received_on_the_other() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let [mut a, mut b] = nodes(&server, &[]);
     let mut published = Vec::new();
     for number in 0..20 {
@@ -91,21 +90,18 @@ fn messages_of_one_node_are_received_on_the_other() {
 
 #[test]
 fn crash_of_an_engine_without_persistence_is_no_gap() {
-    if !is_installed() {
-        return;
-    }
-    let mut server = RedisServer::start(&[]);
+    let Some(mut server) = redis(&[]) else { return };
     let [mut a, mut b] = nodes(&server, &["--engine-patience", "30s"]);
     let first = publish(&mut a, "news", "before");
     assert_eq!(poll_all(&mut b, "news", "earliest", 1)[0].0, first);
-    server.kill();
+    server.kill().expect("it is ours");
     // What is there stays there for readers.
     assert_eq!(poll_all(&mut b, "news", "earliest", 1)[0].0, first);
     let waiting = std::thread::spawn(move || {
         let second = publish(&mut a, "news", "meanwhile");
         (a, second)
     });
-    server.run();
+    server.start_again().expect("it starts");
     let (mut a, second) = waiting.join().expect("no panic");
     let third = publish(&mut b, "news", "after");
     for node in [&mut a, &mut b] {
@@ -118,14 +114,17 @@ fn crash_of_an_engine_without_persistence_is_no_gap() {
 
 #[test]
 fn failover_is_no_gap() {
-    if !is_installed() {
+    let Some(mut redis) = Servers::of_test() else {
         return;
-    }
-    let mut watched = Watched::start();
-    let [mut a, mut b] = nodes_at(&watched.url(), &["--engine-patience", "30s"]);
+    };
+    let sentinels = redis.url(redis.servers[0].address);
+    // The first Sentinel does not answer, so that the next one is asked.
+    let [nobody] = free_ports().expect("a port");
+    let url = sentinels.replace("://", &format!("://{nobody},"));
+    let [mut a, mut b] = nodes_at(&url, &["--engine-patience", "30s"]);
     let mut published = vec![publish(&mut a, "news", "0")];
-    watched.until_replicated("{encke}:log");
-    watched.master.kill();
+    redis.wait_for_key("{encke}:log").expect("it is replicated");
+    redis.servers[0].kill().expect("it is ours");
     for number in 1..20 {
         let node = if number % 2 == 0 { &mut a } else { &mut b };
         published.push(publish(node, "news", &number.to_string()));
@@ -139,20 +138,17 @@ fn failover_is_no_gap() {
 
 #[test]
 fn silent_engine_delays_and_loses_nothing() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let [mut a, mut b] = nodes(
         &server,
         &["--engine-patience", "5s", "--engine-ready", "2s"],
     );
     let first = publish(&mut a, "news", "before");
-    server.signal(Signal::STOP);
+    server.signal(Signal::STOP).expect("it is ours");
     let (status, body) = a.ask("POST", "/publish/news", "meanwhile");
     assert_eq!(status, 503, "{body}");
     a.until_readyz(503);
-    server.signal(Signal::CONT);
+    server.signal(Signal::CONT).expect("it is ours");
     for node in [&mut a, &mut b] {
         node.until_readyz(200);
     }
@@ -169,10 +165,7 @@ fn silent_engine_delays_and_loses_nothing() {
 
 #[test]
 fn node_that_starts_reads_what_was_published_before() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let [mut a, b] = nodes(&server, &[]);
     drop(b);
     let first = publish(&mut a, "news", "one");

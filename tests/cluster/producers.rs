@@ -7,14 +7,11 @@ use encke::{Address, Config, Publication, Server};
 
 use crate::encke::Encke;
 use crate::nodes::poll_all;
-use crate::redis::{RedisServer, is_installed};
+use crate::redis;
 
 #[test]
 fn receipt_has_the_id_that_every_node_gives_the_message() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut config = Config {
         listen: vec![Address::Tcp(([127, 0, 0, 1], 0).into())],
         ..Config::default()
@@ -56,10 +53,7 @@ fn receipt_has_the_id_that_every_node_gives_the_message() {
 
 #[test]
 fn lines_of_standard_input_are_received_on_another_node_in_order() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let url = server.url();
     let (source, mut input) = std::io::pipe().expect("a pipe");
     let _node = Encke::start_with(&["--engine", &url, "--stdin=news"], source.into());

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::encke::Encke;
-use crate::redis::{RedisServer, is_installed};
+use crate::redis;
 
 /// The last line of a process that ends with an error.
 fn refusal(args: &[&str]) -> String {
@@ -14,11 +14,10 @@ fn refusal(args: &[&str]) -> String {
 
 #[test]
 fn wrong_password_ends_the_start() {
-    if !is_installed() {
+    let Some(server) = redis(&["--requirepass", "sesame"]) else {
         return;
-    }
-    let server = RedisServer::start(&["--requirepass", "sesame"]);
-    let file = server.socket().with_file_name("password");
+    };
+    let file = server.directory().path("password");
     let file_text = file.display().to_string();
     let url = server.url();
     let args = ["--engine", &url, "--engine-password-file", &file_text];
@@ -32,27 +31,20 @@ fn wrong_password_ends_the_start() {
 
 #[test]
 fn missing_right_ends_the_start() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
-    let set = ["ACL", "SETUSER", "default", "-xadd"];
-    server.ask(&set).expect("OK");
+    let Some(server) = redis(&[]) else { return };
+    server.tell("ACL SETUSER default -xadd").expect("OK");
     let line = refusal(&["--engine", &server.url()]);
     assert!(line.contains("ACL SETUSER NAME +xadd ~{encke}:*"), "{line}");
 }
 
 #[test]
 fn engine_that_is_away_is_waited_for() {
-    if !is_installed() {
-        return;
-    }
-    let mut server = RedisServer::start(&[]);
-    server.kill();
+    let Some(mut server) = redis(&[]) else { return };
+    server.kill().expect("it is ours");
     let mut encke = Encke::start(&["--engine", &server.url()]);
     encke.line_with("this node is not ready until it answers");
     assert_eq!(encke.until_readyz(503).lines().count(), 1);
     assert_eq!(encke.ask("GET", "/healthz", "").0, 200);
-    server.run();
+    server.start_again().expect("it starts");
     encke.until_readyz(200);
 }

@@ -1,22 +1,20 @@
 //! An engine behind TLS, whose certificate is checked.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use encke_test_rig::{Directory, free_ports};
 
 use crate::encke::Encke;
 use crate::nodes::{poll_all, publish};
-use crate::redis::{RedisServer, free_port, is_installed};
+use crate::redis;
 
 /// The files of an authority, and of a server that it vouches for.
-struct Files(PathBuf);
+struct Files(Directory);
 
 impl Files {
     fn new() -> Files {
-        let name = format!("encke-tls-{}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir_all(&dir).expect("a directory");
-        let files = Files(dir);
+        let files = Files(Directory::new());
         let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
         files.make("ca", "encke tests", &["-addext", "keyUsage=keyCertSign"]);
         let ca = ["-CA", "ca.crt", "-CAkey", "ca.key"];
@@ -32,7 +30,7 @@ impl Files {
     /// A key, and its certificate.
     fn make(&self, name: &str, subject: &str, args: &[&str]) {
         let status = Command::new("openssl")
-            .current_dir(&self.0)
+            .current_dir(self.0.root())
             .args([
                 "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
             ])
@@ -48,16 +46,6 @@ impl Files {
             .status();
         assert!(status.expect("openssl is installed").success(), "{name}");
     }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn text(path: &Path) -> &str {
@@ -66,13 +54,11 @@ fn text(path: &Path) -> &str {
 
 #[test]
 fn engine_behind_tls_is_used_if_its_certificate_is_good() {
-    if !is_installed() {
-        return;
-    }
     let files = Files::new();
-    let [ca, crt, key] = ["ca.crt", "redis.crt", "redis.key"].map(|name| files.path(name));
-    let port = free_port();
-    let _server = RedisServer::start(&[
+    let [ca, crt, key] = ["ca.crt", "redis.crt", "redis.key"].map(|name| files.0.path(name));
+    let [address] = free_ports().expect("a port");
+    let port = address.port().to_string();
+    let Some(_server) = redis(&[
         "--tls-port",
         &port,
         "--tls-cert-file",
@@ -83,7 +69,9 @@ fn engine_behind_tls_is_used_if_its_certificate_is_good() {
         text(&ca),
         "--tls-auth-clients",
         "no",
-    ]);
+    ]) else {
+        return;
+    };
     let url = format!("rediss://localhost:{port}");
     let mut trusting = Encke::start_trusting(&ca, &["--engine", &url]);
     trusting.until_readyz(200);
@@ -92,7 +80,7 @@ fn engine_behind_tls_is_used_if_its_certificate_is_good() {
 
     // Another authority of the same name.
     files.make("other", "encke tests", &[]);
-    let other = files.path("other.crt");
+    let other = files.0.path("other.crt");
     let distrusting = Encke::start_trusting(&other, &["--engine", &url]);
     let line = distrusting.line_with("this node is not ready until it answers");
     assert!(line.to_lowercase().contains("certificate"), "{line}");

@@ -1,25 +1,26 @@
 //! Nodes that are upgraded, again and again: no client and no other node notices.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use encke_test_client::ResponseReader;
+use encke_test_rig::{PATIENCE, http};
 use rustix::process::Signal;
 
-use crate::encke::{Encke, PATIENCE};
+use crate::encke::Encke;
 use crate::nodes::{member, nodes, poll_all, publish};
-use crate::redis::{RedisServer, is_installed};
+use crate::redis;
 
 /// A stream that is opened once, and read to the end of a test.
 struct Stream(BufReader<TcpStream>);
 
 impl Stream {
     fn open(address: SocketAddr, target: &str) -> Stream {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        let mut stream = http::connect(address, PATIENCE).expect("it listens");
         write!(stream, "GET {target} HTTP/1.0\r\nHost: encke\r\n\r\n").expect("it reads");
         let mut stream = Stream(BufReader::new(stream));
         // The head, and the line that opens the stream.
@@ -70,36 +71,17 @@ fn names(node: &mut Encke) -> Vec<String> {
 
 /// Publishes on a connection that is kept, until it is told to stop. Returns the ids.
 fn publish_on(address: SocketAddr, stop: &AtomicBool) -> Vec<String> {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-    let mut answers = BufReader::new(stream.try_clone().expect("it is open"));
+    let mut stream = http::connect(address, PATIENCE).expect("it listens");
+    let mut responses = ResponseReader::default();
+    let request = http::request("POST", "/publish/news", "", "x");
     let mut ids = Vec::new();
     while !stop.load(Ordering::Relaxed) {
-        let head = "POST /publish/news HTTP/1.1\r\nHost: encke\r\nContent-Length: 1\r\n\r\nx";
-        stream
-            .write_all(head.as_bytes())
-            .expect("the connection is kept");
-        let mut answer = String::new();
-        while !answer.ends_with('}') {
-            let mut line = String::new();
-            answers.read_line(&mut line).expect("an answer");
-            let length = line
-                .strip_prefix("Content-Length: ")
-                .map(|text| text.trim().parse());
-            answer += &line;
-            if let Some(Ok(length)) = length {
-                // The other fields, and the body, which has no line end.
-                while !answer.ends_with("\r\n\r\n") {
-                    answers.read_line(&mut answer).expect("a field");
-                }
-                let mut body = vec![0; length];
-                answers.read_exact(&mut body).expect("a body");
-                answer += std::str::from_utf8(&body).expect("text");
-            }
-        }
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        let body = answer.split("\r\n\r\n").nth(1).expect("a body");
-        ids.push(member(body, "id"));
+        let sent = stream.write_all(request.as_bytes());
+        sent.expect("the connection is kept");
+        let mut body = Vec::new();
+        let answer = http::read_response(&mut stream, &mut responses, &mut body);
+        assert_eq!(answer.expect("an answer").status, 200);
+        ids.push(member(str::from_utf8(&body).expect("text"), "id"));
     }
     ids
 }
@@ -115,10 +97,7 @@ impl Drop for End<'_> {
 
 #[test]
 fn upgrades_of_both_nodes_are_noticed_by_nobody() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let [mut a, mut b] = nodes(&server, &["--history-messages", "100000"]);
     let term = metric(&mut a, "encke_engine_term");
     let terms = metric(&mut b, "encke_engine_terms_total");
@@ -169,15 +148,10 @@ fn upgrades_of_both_nodes_are_noticed_by_nobody() {
 fn publish_waiting(node: &mut Encke) -> thread::JoinHandle<String> {
     let address = node.address();
     let waiting = thread::spawn(move || {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
-        let request =
-            "POST /publish/news HTTP/1.0\r\nHost: encke\r\nContent-Length: 9\r\n\r\nmeanwhile";
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        member(answer.split("\r\n\r\n").nth(1).expect("a body"), "id")
+        let request = http::request("POST", "/publish/news", "", "meanwhile");
+        let (status, body) = http::ask(address, &request, PATIENCE).expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        member(&body, "id")
     });
     let begun = Instant::now();
     while metric(node, "encke_engine_publishes_waiting") < 1.0 {
@@ -189,22 +163,19 @@ fn publish_waiting(node: &mut Encke) -> thread::JoinHandle<String> {
 
 #[test]
 fn publisher_that_waits_for_an_engine_that_is_away_is_answered_by_the_next_process() {
-    if !is_installed() {
-        return;
-    }
-    let mut server = RedisServer::start(&[]);
+    let Some(mut server) = redis(&[]) else { return };
     let [mut a, mut b] = nodes(&server, &["--engine-patience", "30s"]);
     let first = publish(&mut a, "news", "before");
     // Else the stream might begin before it.
     assert_eq!(poll_all(&mut b, "news", "earliest", 1)[0].0, first);
     let mut stream = Stream::open(b.address(), "/ndjson/news");
-    server.kill();
+    server.kill().expect("it is ours");
     let waiting = publish_waiting(&mut a);
     for _ in 0..3 {
         a.upgrade();
     }
     assert_eq!(poll_all(&mut a, "news", "earliest", 1)[0].0, first);
-    server.run();
+    server.start_again().expect("it starts");
     let second = waiting.join().expect("no panic");
     // The engine has forgotten the first, which the node that was handed over still has.
     assert_eq!(stream.ids(1)[0], second);
@@ -219,10 +190,7 @@ fn publisher_that_waits_for_an_engine_that_is_away_is_answered_by_the_next_proce
 
 #[test]
 fn what_a_silent_engine_was_sent_is_found_by_the_next_process() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let url = server.url();
     let args = [
         "--engine",
@@ -234,11 +202,11 @@ fn what_a_silent_engine_was_sent_is_found_by_the_next_process() {
     ];
     let mut node = Encke::start(&args);
     node.until_readyz(200);
-    server.signal(Signal::STOP);
+    server.signal(Signal::STOP).expect("it is ours");
     // The engine has it in its socket, and takes it when it goes on.
     let waiting = publish_waiting(&mut node);
     node.upgrade();
-    server.signal(Signal::CONT);
+    server.signal(Signal::CONT).expect("it is ours");
     let first = waiting.join().expect("no panic");
     let second = publish(&mut node, "news", "it goes on");
     let received = poll_all(&mut node, "news", "earliest", 2);
@@ -247,12 +215,9 @@ fn what_a_silent_engine_was_sent_is_found_by_the_next_process() {
 
 #[test]
 fn node_that_leads_to_another_log_does_not_take_over() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let url = server.url();
-    let file = server.socket().with_file_name("encke.toml");
+    let file = server.directory().path("encke.toml");
     let write = |lines: &str| fs::write(&file, lines).expect("a file");
     write("engine-patience = \"3s\"");
     let config = file.display().to_string();
@@ -273,10 +238,7 @@ fn node_that_leads_to_another_log_does_not_take_over() {
 
 #[test]
 fn lines_of_standard_input_go_on_over_upgrades() {
-    if !is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let url = server.url();
     let (source, mut input) = std::io::pipe().expect("a pipe");
     let args = [

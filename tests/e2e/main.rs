@@ -27,7 +27,6 @@ mod limits;
 mod lines;
 mod listeners;
 mod long_poll;
-mod namespaces;
 mod policies;
 mod poll;
 mod producers;

@@ -1,9 +1,11 @@
 //! Servers that refuse, or that cannot be used at present.
 
 use std::io::{Read, Write};
+use std::net::SocketAddrV4;
 use std::os::unix::net::UnixListener;
 
 use super::scripts::{earlier, once};
+use encke_test_rig::{free_ports, needs};
 use rustix::process::Signal;
 
 use super::*;
@@ -18,10 +20,9 @@ fn refusal(config: &EngineConfig) -> String {
 
 #[test]
 fn password_is_needed_and_checked() {
-    if !redis::is_installed() {
+    let Some(server) = redis(&["--requirepass", "sesame"]) else {
         return;
-    }
-    let server = RedisServer::start(&["--requirepass", "sesame"]);
+    };
     let mut config = config(&server);
     let text = refusal(&config);
     assert!(
@@ -39,15 +40,11 @@ fn password_is_needed_and_checked() {
 
 #[test]
 fn missing_rights_are_named() {
-    if !redis::is_installed() {
-        return;
-    }
-    let user = "user encke on >sesame ~{encke}:* -@all +info +xread +exists +xinfo +hmget +get \
+    let rights = "on >sesame ~{encke}:* -@all +info +xread +exists +xinfo +hmget +get \
                 +time +script +evalsha +wait";
-    let server = RedisServer::start(&[]);
-    let words: Vec<&str> = user.split(' ').skip(1).collect();
-    let set = |words: &[&str]| server.ask(&[&["ACL", "SETUSER"], words].concat());
-    set(&words).expect("OK");
+    let Some(server) = redis(&[]) else { return };
+    let set = |rights: &str| server.tell(&format!("ACL SETUSER encke {rights}"));
+    set(rights).expect("OK");
     let mut config = config(&server);
     let url = format!("redis+unix://encke@{}", server.socket().display());
     config.url = Some(url.parse().expect("a URL"));
@@ -58,13 +55,13 @@ fn missing_rights_are_named() {
         "{text}"
     );
     // Once they are there, nothing more is missing, and nothing was changed by trying.
-    set(&["encke", "+xadd", "+xtrim", "+hset", "+set"]).expect("OK");
+    set("+xadd +xtrim +hset +set").expect("OK");
     assert_eq!(probe(&config), Ok(vec![]));
-    assert_eq!(server.ask(&["DBSIZE"]), Ok(::redis::Value::Int(0)));
+    assert_eq!(server.ask("DBSIZE").expect("it answers"), ":0\r\n");
     let mut lanes = Lanes::connected(&config);
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     // A right that is taken away later shows in the answer to the command.
-    set(&["encke", "-xadd"]).expect("OK");
+    set("-xadd").expect("OK");
     let Reply::Refused(words) = lanes.reply_to(append(term, "a")) else {
         panic!("it is refused");
     };
@@ -72,7 +69,7 @@ fn missing_rights_are_named() {
     // Opening the log is tried again, because an operator may give the right back.
     lanes.send(open(OpenMode::Fence, EntryId::new(term, 0)));
     assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unready);
-    set(&["encke", "+xadd"]).expect("OK");
+    set("+xadd").expect("OK");
     lanes.until_connected(Lane::Publish);
     assert!(lanes.open(OpenMode::Fence, EntryId::new(term, 0)).term > term);
 
@@ -112,22 +109,15 @@ fn server_that_is_too_old_is_refused() {
 
 #[test]
 fn full_memory_refuses_entries_alone() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
-    server
-        .ask(&["CONFIG", "SET", "maxmemory", "1"])
-        .expect("OK");
+    server.tell("CONFIG SET maxmemory 1").expect("OK");
     assert_eq!(lanes.reply_to(append(term, "a")), Reply::Full);
     // If the log cannot be opened, the lane tries again.
     lanes.send(open(OpenMode::Fence, EntryId::new(term, 0)));
     assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unready);
-    server
-        .ask(&["CONFIG", "SET", "maxmemory", "0"])
-        .expect("OK");
+    server.tell("CONFIG SET maxmemory 0").expect("OK");
     lanes.until_connected(Lane::Publish);
     let opened = lanes.open(OpenMode::Fence, EntryId::new(term, 0));
     assert!(opened.term > term);
@@ -135,31 +125,27 @@ fn full_memory_refuses_entries_alone() {
 
 #[test]
 fn policy_that_evicts_is_a_warning() {
-    if !redis::is_installed() {
+    let Some(server) = redis(&["--maxmemory-policy", "allkeys-lru"]) else {
         return;
-    }
-    let server = RedisServer::start(&["--maxmemory-policy", "allkeys-lru"]);
+    };
     let warnings = probe(&config(&server)).expect("it can be used");
     assert!(warnings[0].contains("maxmemory-policy is allkeys-lru"));
 }
 
 #[test]
 fn master_that_becomes_a_replica_is_left() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     assert!(lanes.redis.follow(EntryId::ZERO));
     assert_eq!(lanes.read(1).len(), 1);
     let server = &server;
-    server.ask(&["REPLICAOF", "127.0.0.1", "1"]).expect("OK");
+    server.tell("REPLICAOF 127.0.0.1 1").expect("OK");
     lanes.send(append(term, "a"));
     assert_eq!(lanes.until_broken(Lane::Publish), Cause::Replica);
     assert_eq!(lanes.until_broken(Lane::Publish), Cause::Replica);
     // If it waited at that moment, it was unblocked; else it reads on from the replica.
-    server.ask(&["REPLICAOF", "NO", "ONE"]).expect("OK");
+    server.tell("REPLICAOF NO ONE").expect("OK");
     lanes.until_connected(Lane::Publish);
     let opened = lanes.open(OpenMode::Look, EntryId::new(term, 0));
     assert_eq!(opened.last, EntryId::new(term, 0));
@@ -167,12 +153,9 @@ fn master_that_becomes_a_replica_is_left() {
 
 #[test]
 fn scripts_that_were_flushed_are_loaded_again() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
-    server.ask(&["SCRIPT", "FLUSH"]).expect("OK");
+    server.tell("SCRIPT FLUSH").expect("OK");
     lanes.send(open(OpenMode::Look, EntryId::ZERO));
     assert_eq!(lanes.until_broken(Lane::Publish), Cause::Unexpected);
     lanes.until_connected(Lane::Publish);
@@ -181,10 +164,7 @@ fn scripts_that_were_flushed_are_loaded_again() {
 
 #[test]
 fn replies_wait_for_replicas() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut config = config(&server);
     config.wait = 1;
     let mut lanes = Lanes::connected(&config);
@@ -204,7 +184,7 @@ fn replies_wait_for_replicas() {
     }
     let beat = lanes.reply_to(beat);
     assert_eq!(beat, Reply::Appended(EntryId::new(term, 4)));
-    let replica = RedisServer::start(&[]);
+    let Some(replica) = redis(&[]) else { return };
     replicate(&server, &replica);
     let replies = lanes.replies(3);
     assert_eq!(replies[2], Reply::Appended(EntryId::new(term, 3)));
@@ -212,23 +192,25 @@ fn replies_wait_for_replicas() {
 
 #[test]
 fn id_that_a_key_has_waits_for_replicas_too() {
-    if !redis::is_installed() {
+    let [Some(server), Some(replica)] = [(); 2].map(|()| redis(&[])) else {
         return;
-    }
-    let [server, replica] = [(); 2].map(|()| RedisServer::start(&[]));
+    };
     replicate(&server, &replica);
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     let until_there = |id: &str| {
         let begun = Instant::now();
-        let range = ["XRANGE", "{encke}:log", id, id];
-        while !matches!(replica.ask(&range), Ok(::redis::Value::Array(all)) if all.len() == 1) {
+        let range = format!("XRANGE {{encke}}:log {id} {id}");
+        while !replica
+            .ask(&range)
+            .is_ok_and(|all| all.starts_with("*1\r\n"))
+        {
             assert!(begun.elapsed() < DEADLINE, "it is replicated");
             std::thread::yield_now();
         }
     };
     until_there(&EntryId::new(term, 0).to_string());
-    replica.signal(Signal::STOP);
+    replica.signal(Signal::STOP).expect("it is ours");
     // One that waits for no replica appends an entry, which the replica does not have.
     let id = EntryId::new(term, 1);
     assert_eq!(lanes.reply_to(once(term, 1, None)), Reply::Appended(id));
@@ -237,10 +219,7 @@ fn id_that_a_key_has_waits_for_replicas_too() {
     let mut waiting = Lanes::connected(&config);
     waiting.open(OpenMode::Look, id);
     let key = format!("{{encke}}:once:{}", "01".repeat(16));
-    let ttl = || match server.ask(&["PTTL", &key]) {
-        Ok(::redis::Value::Int(ms)) => ms,
-        other => panic!("{other:?}"),
-    };
+    let ttl = || number(&server, &format!("PTTL {key}"));
     let before = ttl();
     waiting.send(once(term, 1, None));
     // The reply to what it says of itself comes, and that to the publish does not.
@@ -250,7 +229,7 @@ fn id_that_a_key_has_waits_for_replicas_too() {
     }
     assert_eq!(waiting.reply_to(beat), Reply::Appended(id.next()));
     assert!(waiting.redis.next_event(Lane::Publish).is_none());
-    replica.signal(Signal::CONT);
+    replica.signal(Signal::CONT).expect("it is ours");
     assert_eq!(waiting.replies(1), [earlier(id, id)]);
     until_there(&id.to_string());
     assert!((1..=before).contains(&ttl()), "it expires when it did");
@@ -258,17 +237,11 @@ fn id_that_a_key_has_waits_for_replicas_too() {
 
 #[test]
 fn full_server_is_trimmed_and_asked_again() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     let used = || {
-        let Ok(::redis::Value::BulkString(info)) = server.ask(&["INFO", "memory"]) else {
-            panic!("it answers");
-        };
-        let info = String::from_utf8(info).expect("a text");
+        let info = server.ask("INFO memory").expect("it answers");
         let used = info
             .lines()
             .find_map(|line| line.strip_prefix("used_memory:"));
@@ -278,10 +251,9 @@ fn full_server_is_trimmed_and_asked_again() {
     for _ in 0..40 {
         lanes.reply_to(append(term, vec![b'x'; 100_000]));
     }
-    let most = (before + 2_000_000).to_string();
-    server
-        .ask(&["CONFIG", "SET", "maxmemory", &most])
-        .expect("OK");
+    let most = before + 2_000_000;
+    let limit = format!("CONFIG SET maxmemory {most}");
+    server.tell(&limit).expect("OK");
     // Nothing may be removed.
     assert_eq!(lanes.reply_to(append(term, "a")), Reply::Full);
     let mut commands = [append(term, "b"), append(term, "c"), once(term, 1, None)];
@@ -299,36 +271,49 @@ fn full_server_is_trimmed_and_asked_again() {
 }
 
 /// Makes `replica` one of `server`. Replication is by TCP, so the server gets a port.
-fn replicate(server: &RedisServer, replica: &RedisServer) {
-    let port = redis::free_port();
-    server.ask(&["CONFIG", "SET", "port", &port]).expect("OK");
-    replica.ask(&["REPLICAOF", "127.0.0.1", &port]).expect("OK");
+fn replicate(server: &Server, replica: &Server) {
+    let [address] = free_ports().expect("a port");
+    let port = address.port();
+    server.tell(&format!("CONFIG SET port {port}")).expect("OK");
+    replica
+        .tell(&format!("REPLICAOF 127.0.0.1 {port}"))
+        .expect("OK");
+}
+
+/// The number that a command is answered with.
+fn number(server: &Server, command: &str) -> i64 {
+    let answer = server.ask(command).expect("it answers");
+    let number = answer.strip_prefix(':').map(|text| text.trim().parse());
+    number.expect("a number").expect("a number")
+}
+
+/// A server of a Redis Cluster, with a port for its clients, and one for the other servers.
+fn clustered([clients, servers]: [SocketAddrV4; 2]) -> Server {
+    let bus = servers.port().to_string();
+    let args = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+    Server::start(&[], clients.port(), &args).expect("redis-server starts")
 }
 
 #[test]
 fn redis_cluster_names_the_server_to_use() {
-    if !redis::is_installed() {
+    if !needs("redis-server", "redis-server") {
         return;
     }
-    let port = redis::free_port();
-    let server = RedisServer::start(&["--port", &port, "--cluster-enabled", "yes"]);
-    let slot = server.ask(&["CLUSTER", "KEYSLOT", "{encke}:log"]);
-    let Ok(::redis::Value::Int(slot)) = slot else {
-        panic!("{slot:?}");
-    };
+    let [clients, servers, other_port, bus] = free_ports().expect("four ports");
+    let server = clustered([clients, servers]);
+    let slot = number(&server, "CLUSTER KEYSLOT {encke}:log");
     // The slot is that of another server, which this one has heard of.
-    let other_port = redis::free_port();
-    let other = RedisServer::start(&["--port", &other_port, "--cluster-enabled", "yes"]);
-    let add = ["CLUSTER", "ADDSLOTS", &slot.to_string()];
-    other.ask(&add).expect("OK");
-    server
-        .ask(&["CLUSTER", "MEET", "127.0.0.1", &other_port])
-        .expect("OK");
+    let other = clustered([other_port, bus]);
+    let add = format!("CLUSTER ADDSLOTS {slot}");
+    other.tell(&add).expect("OK");
+    let (other_port, bus) = (other_port.port(), bus.port());
+    let meet = format!("CLUSTER MEET 127.0.0.1 {other_port} {bus}");
+    server.tell(&meet).expect("OK");
     let begun = Instant::now();
     loop {
         // The cluster is down as long as it has not all slots.
         server
-            .ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"])
+            .tell("CONFIG SET cluster-require-full-coverage no")
             .expect("OK");
         match probe(&config(&server)) {
             Err(Fault::Refused(text)) => {

@@ -14,10 +14,7 @@ fn body(number: usize) -> Vec<u8> {
 
 #[test]
 fn replies_and_entries_come_in_order() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     let mut sent = 0;
@@ -47,17 +44,10 @@ fn replies_and_entries_come_in_order() {
 
 #[test]
 fn foreign_entry_has_no_bytes() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
-    server
-        .ask(&["XADD", "{encke}:log", "5-1", "a", "b"])
-        .expect("an id");
-    server
-        .ask(&["XADD", "{encke}:log", "5-2", "a", "b", "b", "c"])
-        .expect("an id");
+    server.tell("XADD {encke}:log 5-1 a b").expect("OK");
+    server.tell("XADD {encke}:log 5-2 a b b c").expect("OK");
     assert!(lanes.redis.follow(EntryId::ZERO));
     let expected = [
         (EntryId::new(5, 1), Vec::new()),
@@ -68,16 +58,13 @@ fn foreign_entry_has_no_bytes() {
 
 #[test]
 fn lanes_connect_again_after_a_crash() {
-    if !redis::is_installed() {
-        return;
-    }
-    let mut server = RedisServer::start(&[]);
+    let Some(mut server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     assert!(lanes.redis.follow(EntryId::ZERO));
     assert_eq!(lanes.read(1)[0].0, EntryId::new(term, 0));
 
-    server.kill();
+    server.kill().expect("it is ours");
     // The publish lane notices it when it sends, the follow lane in its read.
     lanes.send(append(term, "a"));
     for lane in [Lane::Publish, Lane::Follow] {
@@ -88,7 +75,7 @@ fn lanes_connect_again_after_a_crash() {
     assert!(!lanes.redis.follow(EntryId::ZERO));
     // The socket of a process that ends may still accept.
     while lanes.until_broken(Lane::Follow) != Cause::Unreachable {}
-    server.run();
+    server.start_again().expect("it starts");
     for lane in [Lane::Publish, Lane::Follow] {
         let causes = lanes.until_connected(lane);
         let is_of_a_crash = |cause| matches!(cause, &Cause::Unreachable | &Cause::Closed);
@@ -103,21 +90,18 @@ fn lanes_connect_again_after_a_crash() {
 
 #[test]
 fn silent_server_is_left_after_the_deadline() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     assert!(lanes.redis.follow(EntryId::ZERO));
     assert_eq!(lanes.read(1).len(), 1);
 
-    server.signal(Signal::STOP);
+    server.signal(Signal::STOP).expect("it is ours");
     lanes.send(append(term, "a"));
     for lane in [Lane::Publish, Lane::Follow] {
         assert_eq!(lanes.until_broken(lane), Cause::Silent);
     }
-    server.signal(Signal::CONT);
+    server.signal(Signal::CONT).expect("it is ours");
     for lane in [Lane::Publish, Lane::Follow] {
         lanes.until_connected(lane);
     }
@@ -129,10 +113,7 @@ fn silent_server_is_left_after_the_deadline() {
 
 #[test]
 fn reset_drops_all_events_of_the_old_connection() {
-    if !redis::is_installed() {
-        return;
-    }
-    let server = RedisServer::start(&[]);
+    let Some(server) = redis(&[]) else { return };
     let mut lanes = Lanes::connected(&config(&server));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     for _ in 0..20 {
@@ -154,15 +135,12 @@ fn reset_drops_all_events_of_the_old_connection() {
 
 #[test]
 fn threads_end_with_the_reactors_side() {
-    if !redis::is_installed() {
-        return;
-    }
-    let mut server = RedisServer::start(&[]);
+    let Some(mut server) = redis(&[]) else { return };
     for is_there in [true, false] {
         let lanes = match is_there {
             true => Lanes::connected(&config(&server)),
             false => {
-                server.kill();
+                server.kill().expect("it is ours");
                 let mut lanes = Lanes::start(&config(&server));
                 lanes.until_broken(Lane::Publish);
                 lanes

@@ -2,16 +2,14 @@
 
 mod faults;
 mod lanes;
-#[path = "../../../tests/cluster/redis.rs"]
-mod redis;
 mod scripts;
 mod sentinel;
 
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
+use encke_test_rig::redis::Server;
 
-use self::redis::RedisServer;
 use super::fault::Cause;
 use super::{Event, Redis};
 use encke_core::config::EngineConfig;
@@ -27,7 +25,12 @@ struct Lanes {
     rung: Receiver<()>,
 }
 
-fn config(server: &RedisServer) -> EngineConfig {
+/// A server of Redis of a test; none where that is not installed.
+fn redis(args: &[&str]) -> Option<Server> {
+    Server::of_test(args)
+}
+
+fn config(server: &Server) -> EngineConfig {
     EngineConfig {
         url: Some(server.url().parse().expect("a URL")),
         ..EngineConfig::default()

@@ -1,28 +1,33 @@
 //! The master that Sentinels name, over a failover.
 
-use super::redis::Watched;
+use encke_test_rig::free_ports;
+use encke_test_rig::redis::Servers;
+
 use super::*;
 
-fn config(watched: &Watched) -> EngineConfig {
+/// The first Sentinel does not answer, so that the next one is asked.
+fn config(watched: &Servers, name: &str) -> EngineConfig {
+    let [nobody] = free_ports().expect("a port");
+    let url = watched.url(nobody).replace("//", &format!("//{nobody},"));
+    let url = url.replace("/main", name);
     EngineConfig {
-        url: Some(watched.url().parse().expect("a URL")),
+        url: Some(url.parse().expect("a URL")),
         ..EngineConfig::default()
     }
 }
 
 #[test]
 fn lanes_follow_a_failover() {
-    if !redis::is_installed() {
+    let Some(mut watched) = Servers::of_test() else {
         return;
-    }
-    let mut watched = Watched::start();
-    let mut lanes = Lanes::connected(&config(&watched));
+    };
+    let mut lanes = Lanes::connected(&config(&watched, "/main"));
     let term = lanes.open(OpenMode::Look, EntryId::ZERO).term;
     assert!(lanes.redis.follow(EntryId::ZERO));
     assert_eq!(lanes.read(1)[0].0, EntryId::new(term, 0));
-    watched.until_replicated("{encke}:log");
+    watched.wait_for_key("{encke}:log").expect("it comes");
 
-    watched.master.kill();
+    watched.servers[0].kill().expect("it is ours");
     lanes.send(append(term, "a"));
     for lane in [Lane::Publish, Lane::Follow] {
         assert_eq!(lanes.until_broken(lane), Cause::Closed);
@@ -43,13 +48,10 @@ fn lanes_follow_a_failover() {
 
 #[test]
 fn master_of_an_unknown_name_is_not_found() {
-    if !redis::is_installed() {
+    let Some(watched) = Servers::of_test() else {
         return;
-    }
-    let watched = Watched::start();
-    let mut config = config(&watched);
-    let url = watched.url().replace("/main", "/other");
-    config.url = Some(url.parse().expect("a URL"));
+    };
+    let config = config(&watched, "/other");
     let Err(crate::cluster::Fault::Broken(Cause::Unreachable, text)) = super::super::probe(&config)
     else {
         panic!("it is not found");

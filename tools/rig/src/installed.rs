@@ -1,0 +1,17 @@
+//! Programs of the system.
+
+/// Returns whether a program of a Debian package is there. If not, the test is to end.
+///
+/// # Panics
+///
+/// It is missing, in CI (`CI` is set).
+pub fn needs(program: &str, package: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|directory| directory.join(program).is_file()) {
+        return true;
+    }
+    let advice = format!("{program} is not installed: apt-get install {package}");
+    assert!(std::env::var_os("CI").is_none(), "{advice}");
+    eprintln!("skipped: {advice}");
+    false
+}
