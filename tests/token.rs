@@ -6,32 +6,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use encke::tokens::{Invalid, Key, Rules, Token, Tokens};
+use encke_test_rig::Directory;
 
 const SECRET: &str = "a secret of more than 32 bytes, and of no use elsewhere\n";
-
-/// A folder for files of keys, removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Folder {
-        let name = format!("encke-token-{test}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// A key of the tests of the library.
 fn fixture(name: &str) -> PathBuf {
@@ -98,7 +75,7 @@ fn now_ms() -> u64 {
 
 #[test]
 fn token_of_each_kind_of_key_is_verified_by_its_server() {
-    let folder = Folder::new("kinds");
+    let folder = Directory::new();
     let secret = folder.write("secret", SECRET);
     let pairs = [
         (secret.clone(), secret),
@@ -134,7 +111,7 @@ fn token_of_each_kind_of_key_is_verified_by_its_server() {
 
 #[test]
 fn token_without_options_grants_nothing_for_an_hour() {
-    let folder = Folder::new("plain");
+    let folder = Directory::new();
     let secret = folder.write("secret", SECRET);
     let before = now_ms();
     let token = token(&secret, &[]);
@@ -152,7 +129,7 @@ fn token_without_options_grants_nothing_for_an_hour() {
 
 #[test]
 fn kid_chooses_a_key_of_the_set() {
-    let folder = Folder::new("kid");
+    let folder = Directory::new();
     let secret = folder.write("secret", SECRET);
     // The same bytes as the secret, and others.
     let set = r#"{"keys":[
@@ -177,7 +154,7 @@ fn kid_chooses_a_key_of_the_set() {
 
 #[test]
 fn key_that_cannot_sign_is_refused_with_what_to_do() {
-    let folder = Folder::new("keys");
+    let folder = Directory::new();
     let sec1 = "-----BEGIN EC PRIVATE KEY-----\nAAAA\n-----END EC PRIVATE KEY-----\n";
     for (path, words) in [
         (fixture("rsa.pem"), "a public key cannot sign"),
@@ -190,8 +167,8 @@ fn key_that_cannot_sign_is_refused_with_what_to_do() {
             folder.write("set", "{\"keys\":[]}"),
             "a JWK cannot sign here",
         ),
-        (folder.0.join("none"), "cannot be read"),
-        (folder.0.clone(), "cannot be read"),
+        (folder.root().join("none"), "cannot be read"),
+        (folder.root().to_owned(), "cannot be read"),
         (PathBuf::from("/dev/zero"), "at most 1 MiB"),
     ] {
         let line = error(&path, &[]);
@@ -202,7 +179,7 @@ fn key_that_cannot_sign_is_refused_with_what_to_do() {
 
 #[test]
 fn bad_option_is_refused_in_one_line() {
-    let folder = Folder::new("options");
+    let folder = Directory::new();
     let secret = folder.write("secret", SECRET);
     let long = "x".repeat(256);
     let many = vec!["a"; 65].join(",");

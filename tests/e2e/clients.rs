@@ -1,13 +1,15 @@
 //! Clients that were not written for encke: curl, an EventSource, and a library that reuses its
 //! connections.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
+use encke_test_rig::program::lines;
+use encke_test_rig::{Directory, Process};
 use eventsource_client::{Client as _, ClientBuilder, ReconnectOptions, SSE};
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -18,13 +20,14 @@ use crate::server::Server;
 
 /// A curl that is ended with the test.
 struct Curl {
-    child: Child,
+    _process: Process,
     lines: Receiver<String>,
 }
 
 impl Curl {
     fn run(server: &Server, target: &str, options: &[&str]) -> Curl {
-        let mut child = Command::new("curl")
+        let mut command = Command::new("curl");
+        command
             .args([
                 "-q",
                 "--silent",
@@ -38,19 +41,14 @@ impl Curl {
             .env_remove("http_proxy")
             .env("no_proxy", "*")
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
+            .stdout(Stdio::piped());
+        let mut process = Process::start(&mut command)
             .unwrap_or_else(|error| panic!("curl is needed (apt-get install curl): {error}"));
-        let stdout = child.stdout.take().unwrap();
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Curl { child, lines }
+        let stdout = process.child().stdout.take().unwrap();
+        Curl {
+            _process: process,
+            lines: lines(stdout),
+        }
     }
 
     fn line(&self) -> String {
@@ -71,14 +69,6 @@ impl Curl {
     }
 }
 
-impl Drop for Curl {
-    fn drop(&mut self) {
-        // One that has ended already needs no end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn curl_publishes_polls_and_waits() {
     let server = Server::start();
@@ -96,12 +86,11 @@ fn curl_publishes_polls_and_waits() {
     Curl::run(&server, "/publish/news", &["--data-binary", "two\nlines"]).line();
     assert_eq!(held.batch().data(), ["two\nlines"]);
     // A body that is larger than curl sends without asking.
-    let file = std::env::temp_dir().join(format!("encke-e2e-{}-body", std::process::id()));
-    std::fs::write(&file, "x".repeat(1 << 20)).unwrap();
+    let directory = Directory::new();
+    let file = directory.write("body", "x".repeat(1 << 20));
     let upload = ["-T", file.to_str().unwrap(), "-H", "Expect: 100-continue"];
     let put = Curl::run(&server, "/publish/large", &upload);
     assert!(put.line().contains("\"channel\":\"large\""));
-    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]

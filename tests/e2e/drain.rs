@@ -15,8 +15,8 @@ fn draining_server_accepts_during_its_delay_and_announces_the_drain() {
     let mut encke = Encke::start(&["--drain-delay", "60"]);
     let mut idle = encke.client();
     idle.get("/healthz");
-    encke.signal(Signal::TERM);
-    encke.wait_log("draining");
+    encke.program.signal(Signal::TERM);
+    encke.program.line_with("draining");
     eventually("readiness is refused", || {
         encke.get("/readyz").status() == 503
     });
@@ -61,8 +61,8 @@ fn draining_server_accepts_during_its_delay_and_announces_the_drain() {
     let answer = idle.get("/healthz");
     assert_eq!(answer.field("Connection"), Some("close"));
     idle.expect_end();
-    encke.signal(Signal::TERM);
-    assert_eq!(encke.exit_code(), Some(128 + 15));
+    encke.program.signal(Signal::TERM);
+    assert_eq!(encke.program.exit_code(), Some(128 + 15));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn parked_connections_are_released_with_a_retry() {
     encke.wait_subscribers("news", 5);
     let mut idle = encke.client();
     idle.get("/healthz");
-    encke.signal(Signal::INT);
+    encke.program.signal(Signal::INT);
 
     let answer = held.answer();
     let batch = answer.batch();
@@ -110,26 +110,26 @@ fn parked_connections_are_released_with_a_retry() {
         assert!(stream.is_complete, "it ended by a cut");
     }
     idle.expect_end();
-    assert_eq!(encke.exit_code(), Some(0));
+    assert_eq!(encke.program.exit_code(), Some(0));
 }
 
 #[test]
 fn drain_without_connections_ends_at_once() {
     let mut encke = Encke::start(&["--drain", "3600"]);
-    encke.signal(Signal::TERM);
-    assert_eq!(encke.exit_code(), Some(0));
+    encke.program.signal(Signal::TERM);
+    assert_eq!(encke.program.exit_code(), Some(0));
 }
 
 #[test]
 fn connection_after_the_delay_is_refused() {
     let mut encke = Encke::start(&["--drain", "3600"]);
     let _held = encke.stream("/sse/news");
-    encke.signal(Signal::TERM);
+    encke.program.signal(Signal::TERM);
     eventually("connections are refused", || {
         TcpStream::connect(encke.address).is_err()
     });
-    encke.signal(Signal::INT);
-    assert_eq!(encke.exit_code(), Some(128 + 2));
+    encke.program.signal(Signal::INT);
+    assert_eq!(encke.program.exit_code(), Some(128 + 2));
 }
 
 /// It sees the first signal no sooner than the second, as one that hangs would.
@@ -137,11 +137,11 @@ fn connection_after_the_delay_is_refused() {
 fn second_signal_ends_the_process_before_the_first_is_served() {
     let mut encke = Encke::start(&["--drain", "3600"]);
     let _held = encke.stream("/sse/news");
-    encke.signal(Signal::STOP);
-    encke.signal(Signal::INT);
-    encke.signal(Signal::TERM);
-    encke.signal(Signal::CONT);
-    let code = encke.exit_code();
+    encke.program.signal(Signal::STOP);
+    encke.program.signal(Signal::INT);
+    encke.program.signal(Signal::TERM);
+    encke.program.signal(Signal::CONT);
+    let code = encke.program.exit_code();
     assert!([Some(128 + 2), Some(128 + 15)].contains(&code), "{code:?}");
 }
 
@@ -194,18 +194,18 @@ fn drain_ends_though_a_client_does_not_read() {
 #[test]
 fn sighup_changes_nothing() {
     let mut encke = Encke::start(&[]);
-    encke.signal(Signal::HUP);
-    encke.wait_log("SIGHUP");
+    encke.program.signal(Signal::HUP);
+    encke.program.line_with("SIGHUP");
     assert_eq!(encke.get("/readyz").status(), 200);
-    encke.signal(Signal::TERM);
-    assert_eq!(encke.exit_code(), Some(0));
+    encke.program.signal(Signal::TERM);
+    assert_eq!(encke.program.exit_code(), Some(0));
 }
 
 #[test]
 fn log_option_sets_the_level() {
-    let mut encke = Encke::start(&["--log", "debug"]);
+    let encke = Encke::start(&["--log", "debug"]);
     encke.get("/poll/seen");
-    encke.wait_log("Get /poll/seen 200");
+    encke.program.line_with("Get /poll/seen 200");
 }
 
 #[test]
@@ -228,10 +228,10 @@ fn drain_of_zero_time_still_sends_final_responses() {
     let mut sse = encke.stream("/sse/news");
     encke.wait_subscribers("news", 2);
     let _unused = encke.client();
-    encke.signal(Signal::TERM);
+    encke.program.signal(Signal::TERM);
     assert!(held.answer().batch().json["retry"].is_u64());
     sse.opening();
     assert!(sse.event().unwrap().retry_ms.is_some());
     assert_eq!(sse.event(), None);
-    assert_eq!(encke.exit_code(), Some(0));
+    assert_eq!(encke.program.exit_code(), Some(0));
 }

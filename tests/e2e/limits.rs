@@ -93,9 +93,9 @@ fn descriptors(pid: u32) -> u64 {
 
 #[test]
 fn server_without_descriptors_does_not_spin_and_recovers() {
-    let mut encke = Encke::start(&[]);
+    let encke = Encke::start(&[]);
     assert_eq!(encke.get("/healthz").status(), 200);
-    let pid = encke.child.id();
+    let pid = encke.program.id();
     let mut first = encke.client();
     first.get("/healthz");
     // Room for two more than there are now; those of the requests above may be still open.
@@ -103,7 +103,8 @@ fn server_without_descriptors_does_not_spin_and_recovers() {
         current: Some(descriptors(pid) + 2),
         maximum: Some(20_000),
     };
-    prlimit(Some(encke.pid()), Resource::Nofile, limit).expect("a child's limit can be lowered");
+    prlimit(Some(encke.program.pid()), Resource::Nofile, limit)
+        .expect("a child's limit can be lowered");
 
     let before = cpu_ticks(pid);
     let mut held: Vec<Client> = Vec::new();
@@ -126,7 +127,7 @@ fn server_without_descriptors_does_not_spin_and_recovers() {
         }
         assert!(held.len() < 10, "the limit is in force");
     }
-    encke.wait_log("connections refused");
+    encke.program.line_with("connections refused");
     // Ten rests of a tenth of a second: a loop that spins takes a hundred ticks for it.
     let spent = cpu_ticks(pid) - before;
     assert!(spent < 50, "{spent} ticks");

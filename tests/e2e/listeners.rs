@@ -4,10 +4,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Barrier;
 
 use encke::{Address, Inherited};
+use encke_test_rig::Directory;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::client::Client;
@@ -107,36 +108,14 @@ fn shared_address_is_served_by_all_that_share_it() {
     }
 }
 
-/// A directory of one test, removed with it.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new(name: &str) -> Directory {
-        let name = format!("encke-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Directory(path)
-    }
-
-    fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).expect("it is there");
-    }
-}
-
 fn unix_server(path: &Path) -> Server {
     Server::with(|config| config.listen.push(Address::Unix(path.to_owned())))
 }
 
 #[test]
 fn unix_socket_gets_its_mode_and_is_removed() {
-    let directory = Directory::new("mode");
-    let path = directory.join("socket");
+    let directory = Directory::new();
+    let path = directory.path("socket");
     let mut server = Server::with(|config| {
         config.listen.push(Address::Unix(path.clone()));
         config.unix_mode = Some(0o640);
@@ -149,8 +128,8 @@ fn unix_socket_gets_its_mode_and_is_removed() {
 
 #[test]
 fn drained_server_leaves_a_socket_that_was_renamed_over_its_own() {
-    let directory = Directory::new("renamed");
-    let (path, beside) = (directory.join("socket"), directory.join("socket.new"));
+    let directory = Directory::new();
+    let (path, beside) = (directory.path("socket"), directory.path("socket.new"));
     let mut old = unix_server(&path);
     let mut new = unix_server(&beside);
     std::fs::rename(&beside, &path).unwrap();
@@ -165,8 +144,8 @@ fn drained_server_leaves_a_socket_that_was_renamed_over_its_own() {
 
 #[test]
 fn drained_server_leaves_a_socket_that_was_bound_anew() {
-    let directory = Directory::new("anew");
-    let path = directory.join("socket");
+    let directory = Directory::new();
+    let path = directory.path("socket");
     let mut old = unix_server(&path);
     std::fs::remove_file(&path).unwrap();
     let mut new = unix_server(&path);
@@ -182,9 +161,9 @@ fn drained_server_leaves_a_socket_that_was_bound_anew() {
 #[test]
 fn servers_that_start_together_on_a_stale_socket_leave_one_listening() {
     const SERVERS: usize = 4;
-    let directory = Directory::new("race");
+    let directory = Directory::new();
     for round in 0..20 {
-        let path = directory.join(&format!("socket-{round}"));
+        let path = directory.path(&format!("socket-{round}"));
         drop(UnixListener::bind(&path).unwrap());
         let start = Barrier::new(SERVERS);
         let bind = || {
@@ -207,8 +186,8 @@ fn servers_that_start_together_on_a_stale_socket_leave_one_listening() {
 
 #[test]
 fn file_that_is_no_socket_or_has_a_listener_is_not_replaced() {
-    let directory = Directory::new("kept");
-    let (file, live) = (directory.join("file"), directory.join("live"));
+    let directory = Directory::new();
+    let (file, live) = (directory.path("file"), directory.path("live"));
     std::fs::write(&file, "kept").unwrap();
     let _listener = UnixListener::bind(&live).unwrap();
     for path in [&file, &live] {

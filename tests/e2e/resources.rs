@@ -6,9 +6,10 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use encke_test_rig::Process;
+use rustix::process::Signal;
 
 use crate::client::{Client, request};
 use crate::eventually;
@@ -16,7 +17,7 @@ use crate::server::metric;
 
 /// A server that a shell has started.
 struct Poor {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -33,16 +34,18 @@ impl Poor {
         let script = format!(
             "{before}\nexport LISTEN_PID=$$ LISTEN_FDS=1\nexec \"$0\" \"$@\" 3<&0 0</dev/null {with}"
         );
-        let child = Command::new("/bin/sh")
+        let mut command = Command::new("/bin/sh");
+        command
             .env_clear()
             .args(["-c", &script, env!("CARGO_BIN_EXE_encke")])
             .args(args)
             .stdin(OwnedFd::from(listener))
             .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("there is a shell");
-        Poor { child, address }
+            .stderr(stderr);
+        Poor {
+            process: Process::start(&mut command).expect("there is a shell"),
+            address,
+        }
     }
 
     fn client(&self) -> Client {
@@ -50,7 +53,7 @@ impl Poor {
     }
 
     fn status(&self, name: &str) -> u64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.split_whitespace().next());
         number.expect("a port in the log").parse().unwrap()
@@ -58,21 +61,10 @@ impl Poor {
 
     /// Ends it as a service manager does; it must end of its own accord.
     fn end(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
-        let mut code = None;
-        eventually("it ends", || {
-            code = self.child.try_wait().unwrap();
-            code.is_some()
-        });
-        assert_eq!(code.and_then(|code| code.code()), Some(0), "{code:?}");
-    }
-}
-
-impl Drop for Poor {
-    fn drop(&mut self) {
-        // One that has ended already needs no end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.signal(Signal::TERM).unwrap();
+        eventually("it ends", || !self.process.runs());
+        let code = self.process.wait().unwrap();
+        assert_eq!(code.code(), Some(0), "{code:?}");
     }
 }
 

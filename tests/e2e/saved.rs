@@ -76,8 +76,8 @@ fn history_and_cursors_outlive_a_clean_end() {
         let mut encke = start(&dir, &["--data-sync", sync]);
         let first = publish(&encke, "one");
         publish(&encke, "two");
-        encke.signal(Signal::TERM);
-        assert_eq!(encke.exit_code(), Some(0));
+        encke.program.signal(Signal::TERM);
+        assert_eq!(encke.program.exit_code(), Some(0));
 
         let encke = start(&dir, &["--data-sync", sync]);
         let third = publish(&encke, "three");
@@ -144,10 +144,10 @@ fn killed_server_goes_on_without_a_gap() {
                     .find_map(|line| line.strip_prefix("encke_messages_published_total "));
                 counted.is_some_and(|count| count.parse::<u64>().unwrap() > 50)
             });
-            encke.signal(Signal::KILL);
+            encke.program.signal(Signal::KILL);
             publisher.join().unwrap()
         });
-        encke.exit_code();
+        encke.program.exit_code();
         next = more.last().map_or(next, |(number, _)| number + 2);
         answered.extend(more);
     }
@@ -172,8 +172,8 @@ fn stream_resumes_after_a_kill() {
     let first = publish(&encke, "one");
     assert_eq!(stream.event().unwrap().id.as_deref(), Some(&*first));
     publish(&encke, "two");
-    encke.signal(Signal::KILL);
-    encke.exit_code();
+    encke.program.signal(Signal::KILL);
+    encke.program.exit_code();
 
     let encke = start(&dir, &[]);
     let mut stream = encke.stream(&format!("/sse/news?since={first}"));
@@ -197,8 +197,8 @@ fn key_of_an_idempotent_publish_outlives_a_kill() {
         answer.json()["id"].clone()
     };
     let first = id(&encke);
-    encke.signal(Signal::KILL);
-    encke.exit_code();
+    encke.program.signal(Signal::KILL);
+    encke.program.exit_code();
     assert_eq!(id(&start(&dir, &[])), first);
 }
 
@@ -214,8 +214,8 @@ fn policy_may_leave_channels_out() {
     let mut encke = start(&dir, &["--config", config.path()]);
     let first = publish(&encke, "one");
     encke.client().post("/publish/other", "", "kept");
-    encke.signal(Signal::TERM);
-    encke.exit_code();
+    encke.program.signal(Signal::TERM);
+    encke.program.exit_code();
     let encke = start(&dir, &["--config", config.path()]);
     let batch = encke
         .get(&format!("/poll/news,other?since={first}"))
@@ -250,8 +250,8 @@ fn reboot_is_told_as_one_gap_unless_every_message_was_synced() {
         let mut encke = start(&dir, &["--data-sync", sync]);
         let first = publish(&encke, "one");
         publish(&encke, "two");
-        encke.signal(Signal::KILL);
-        encke.exit_code();
+        encke.program.signal(Signal::KILL);
+        encke.program.exit_code();
         edit_head(&dir, "end open ", "end open another-");
 
         let encke = start(&dir, &["--data-sync", sync]);
@@ -268,8 +268,8 @@ fn damaged_tail_is_cut_off_and_told_as_a_gap() {
     let mut encke = start(&dir, &[]);
     let first = publish(&encke, "one");
     publish(&encke, "two");
-    encke.signal(Signal::TERM);
-    encke.exit_code();
+    encke.program.signal(Signal::TERM);
+    encke.program.exit_code();
     let segment = dir.file("0000000001.log");
     let mut bytes = fs::read(&segment).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
@@ -293,8 +293,8 @@ fn directory_of_another_process_or_format_or_owner_is_refused_in_one_line() {
     let mut encke = start(&dir, &[]);
     publish(&encke, "one");
     assert!(refused(&dir.0).contains("in use by another process"));
-    encke.signal(Signal::KILL);
-    encke.exit_code();
+    encke.program.signal(Signal::KILL);
+    encke.program.exit_code();
 
     let newer = "encke-history 2\nwhat a newer encke knows\n";
     let old = fs::read(dir.file("head")).unwrap();
@@ -398,8 +398,8 @@ fn full_disk_refuses_publishes_until_there_is_room() {
     fs::remove_file(filler).unwrap();
     eventually("ready", || encke.get("/readyz").status() == 200);
     let cursor = publish(&encke, "after");
-    encke.signal(Signal::KILL);
-    encke.exit_code();
+    encke.program.signal(Signal::KILL);
+    encke.program.exit_code();
 
     let encke = start(dir, &args);
     assert_eq!(since(&encke, "earliest").data(), ["before", "after"]);
@@ -416,8 +416,8 @@ fn full_disk_does_not_keep_a_server_from_starting() {
     let dir = &mount.0;
     let mut encke = start(dir, &[]);
     let first = publish(&encke, "before");
-    encke.signal(Signal::TERM);
-    encke.exit_code();
+    encke.program.signal(Signal::TERM);
+    encke.program.exit_code();
     let filler = fill(dir);
     let encke = start(dir, &[]);
     assert_eq!(since(&encke, "earliest").data(), ["before"]);
@@ -467,8 +467,8 @@ fn full_disk_is_forgotten_if_that_is_wanted() {
     publish(&encke, "after");
     assert_eq!(since(&encke, "earliest").data(), ["before", "after"]);
     fs::remove_file(filler).unwrap();
-    encke.signal(Signal::KILL);
-    encke.exit_code();
+    encke.program.signal(Signal::KILL);
+    encke.program.exit_code();
     let encke = start(dir, &args);
     let batch = since(&encke, &first);
     assert!(batch.is_gap() && batch.messages().is_empty());

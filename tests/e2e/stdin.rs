@@ -9,7 +9,7 @@ use crate::stream::Stream;
 #[test]
 fn lines_reach_a_channel_on_every_transport() {
     let mut encke = Encke::with_stdin(&["--stdin=ticker"], Stdio::piped());
-    let mut input = encke.child.stdin.take().unwrap();
+    let mut input = encke.program.stdin().take().unwrap();
     let mut held = encke.client();
     held.ask("GET", "/long-poll/ticker", "");
     let mut sse = encke.stream("/sse/ticker");
@@ -42,7 +42,7 @@ fn lines_reach_a_channel_on_every_transport() {
 #[test]
 fn ndjson_lines_name_their_channels() {
     let mut encke = Encke::with_stdin(&["--stdin"], Stdio::piped());
-    let mut input = encke.child.stdin.take().unwrap();
+    let mut input = encke.program.stdin().take().unwrap();
     let mut stream = encke.stream("/ndjson/a,b");
     stream.object();
     let lines = concat!(
@@ -58,14 +58,16 @@ fn ndjson_lines_name_their_channels() {
     );
     assert_eq!(first["data"].to_string(), "{\"n\":1.0}");
     assert_eq!(stream.object().unwrap()["data"], "text");
-    encke.wait_log("line 2 of standard input was skipped");
+    encke
+        .program
+        .line_with("line 2 of standard input was skipped");
 }
 
 #[test]
 fn fast_input_loses_nothing() {
     let args = ["--stdin=fast", "--queue=4", "--history-messages=100000"];
     let mut encke = Encke::with_stdin(&args, Stdio::piped());
-    let mut input = encke.child.stdin.take().unwrap();
+    let mut input = encke.program.stdin().take().unwrap();
     let mut stream = encke.stream("/sse/fast");
     stream.opening();
     let writer = std::thread::spawn(move || {

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use encke_test_rig::{Directory, Program, needs};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::child::{ENCKE, Encke};
-use crate::{Directory, needs};
+use crate::ENCKE;
 
 /// Times that the clock is set to, and the year in the `Date` field then; there is none before
 /// 1970.
@@ -51,8 +51,8 @@ fn steps_of_the_clock_change_nothing_but_the_date() {
         .env("FAKETIME_NO_CACHE", "1")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .args(options.split(' '));
-    let mut encke = Encke::start(&mut command);
-    let address = encke.address();
+    let mut encke = Program::start(&mut command);
+    let address = crate::http::Address::Tcp(encke.address());
 
     let mut stream = address.open("/sse/news");
     let mut held = address.ask("GET", "/long-poll/other?hold=100", b"");
@@ -77,5 +77,5 @@ fn steps_of_the_clock_change_nothing_but_the_date() {
     assert_eq!(data(&held.json()), ["at last"]);
     drop(stream);
     encke.signal(Signal::TERM);
-    assert_eq!(encke.wait(), Some(0));
+    assert_eq!(encke.exit_code(), Some(0));
 }

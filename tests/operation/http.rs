@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use encke_test_client::{Part, ResponseReader};
+use encke_test_rig::PATIENCE;
 use serde_json::Value;
 use socket2::{Domain, SockAddr, Socket, Type};
-
-use crate::PATIENCE;
 
 /// Where a server listens.
 #[derive(Clone, Debug)]

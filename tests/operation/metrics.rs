@@ -9,11 +9,12 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use encke_test_rig::{Directory, needs};
 use serde_json::{Value, json};
 
 use crate::nodes::Nodes;
 use crate::traffic::Traffic;
-use crate::{Directory, file, needs, run};
+use crate::{file, run};
 
 const ALERTS: &str = "tools/prometheus/alerts.yml";
 

@@ -3,19 +3,20 @@
 //! Waits only for what can be observed: an answer, a metric.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
-use rustix::process::{Pid, Signal, kill_process};
+use encke_test_rig::redis::Server;
+use encke_test_rig::{PATIENCE, Program, needs};
+use rustix::process::Signal;
 
-use crate::child::{ENCKE, Encke};
 use crate::http::Address;
-use crate::{Directory, PATIENCE, file, needs};
+use crate::{ENCKE, file, note_highest};
 
 /// Two nodes, and the highest values of their metrics so far.
 pub(crate) struct Nodes {
-    redis: Redis,
-    nodes: [Encke; 2],
+    redis: Server,
+    nodes: [Program; 2],
     addresses: [Address; 2],
     /// The highest value of each series, on either node.
     pub(crate) highest: BTreeMap<String, f64>,
@@ -24,8 +25,8 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Starts them. The second has other limits than the first, which a metric tells.
     pub(crate) fn start() -> Nodes {
-        let redis = Redis::start();
-        let url = format!("--engine=redis+unix://{}", redis.socket());
+        let redis = Server::start(&[], 0, &[]).unwrap();
+        let url = format!("--engine={}", redis.url());
         let nodes = ["--history-messages=7", "--history-messages=8"].map(|limit| {
             let mut command = Command::new(ENCKE);
             command.env_clear().args([&url, limit]).args([
@@ -33,9 +34,9 @@ impl Nodes {
                 "--engine-ready=2s",
                 "--engine-patience=200ms",
             ]);
-            Encke::start(&mut command)
+            Program::start(&mut command)
         });
-        let addresses = [nodes[0].address(), nodes[1].address()];
+        let addresses = nodes.each_ref().map(|node| Address::Tcp(node.address()));
         Nodes {
             redis,
             nodes,
@@ -57,18 +58,18 @@ impl Nodes {
         self.wait_for("encke_engine_channels_elsewhere", 1.0);
 
         // An engine that stops for a while.
-        self.redis.signal(Signal::STOP);
+        self.redis.signal(Signal::STOP).unwrap();
         let mut waits = self.addresses[0].ask("POST", "/publish/news", b"two");
         self.wait_for("encke_engine_publishes_waiting", 1.0);
         waits.finish();
         assert_eq!(waits.status, 503);
         self.wait_for("encke_engine_reconnects_total{cause=\"silent\"}", 1.0);
-        self.redis.signal(Signal::CONT);
+        self.redis.signal(Signal::CONT).unwrap();
         self.wait_for_ready();
 
         // An engine that forgets everything.
-        self.redis.kill();
-        self.redis.run();
+        self.redis.kill().unwrap();
+        self.redis.start_again().unwrap();
         self.wait_for("encke_engine_retold_total", 1.0);
         self.wait_for_ready();
         assert_eq!(
@@ -85,15 +86,17 @@ impl Nodes {
 
     /// Writes into the log what no node writes, and puts an older log in the place of the newer one.
     fn misuse_engine(&mut self) {
-        self.redis.ask("XADD {encke}:log * field value");
+        self.redis.tell("XADD {encke}:log * field value").unwrap();
         self.wait_for("encke_engine_foreign_total", 1.0);
         self.wait_for_ready();
-        self.redis.ask("COPY {encke}:log {encke}:older");
+        self.redis.tell("COPY {encke}:log {encke}:older").unwrap();
         assert_eq!(
             self.addresses[0].status("POST", "/publish/news", b"four"),
             200
         );
-        self.redis.ask("COPY {encke}:older {encke}:log REPLACE");
+        self.redis
+            .tell("COPY {encke}:older {encke}:log REPLACE")
+            .unwrap();
         self.wait_for("encke_engine_rollbacks_total", 1.0);
         self.wait_for_ready();
     }
@@ -130,13 +133,8 @@ impl Nodes {
             assert_eq!(status, 200);
             String::from_utf8(text).unwrap()
         });
-        let lines = first.lines().chain(second.lines());
-        for line in lines.filter(|line| !line.starts_with('#')) {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let value: f64 = value.parse().unwrap();
-            let highest = self.highest.entry(series.to_owned()).or_insert(value);
-            *highest = highest.max(value);
-        }
+        note_highest(&mut self.highest, &first);
+        note_highest(&mut self.highest, &second);
         first
     }
 }
@@ -144,24 +142,23 @@ impl Nodes {
 /// The rights in the documentation are all that a node needs.
 #[test]
 fn documented_rights_of_the_user_suffice() {
-    if !needs("redis-server", "redis-server") || !needs("redis-cli", "redis-tools") {
+    if !needs("redis-server", "redis-server") {
         return;
     }
     let page = std::fs::read_to_string(file("src/docs/nodes.md")).unwrap();
     let mut lines = page.lines();
     let line = lines.find(|line| line.starts_with("ACL SETUSER ")).unwrap();
-    let redis = Redis::start();
-    redis.ask(line);
-    let password = redis.directory.path("password");
-    std::fs::write(&password, "PASSWORD").unwrap();
+    let redis = Server::start(&[], 0, &[]).unwrap();
+    redis.tell(line).unwrap();
+    let password = redis.directory().write("password", "PASSWORD");
     let mut command = Command::new(ENCKE);
     command.env_clear().args([
-        &format!("--engine=redis+unix://encke@{}", redis.socket()),
+        &format!("--engine=redis+unix://encke@{}", redis.socket().display()),
         &format!("--engine-password-file={}", password.display()),
         "--listen=127.0.0.1:0",
     ]);
-    let node = Encke::start(&mut command);
-    let address = node.address();
+    let node = Program::start(&mut command);
+    let address = Address::Tcp(node.address());
     let begun = Instant::now();
     while address.status("GET", "/readyz", b"") != 200 {
         assert!(begun.elapsed() < PATIENCE, "{}", node.log());
@@ -175,68 +172,4 @@ fn documented_rights_of_the_user_suffice() {
     }
     let batch = address.get_json("/poll/news?since=earliest");
     assert_eq!(batch["messages"].as_array().unwrap().len(), 1);
-}
-
-/// A Redis that saves nothing; it is killed when dropped.
-struct Redis {
-    directory: Directory,
-    child: Option<Child>,
-}
-
-impl Redis {
-    fn start() -> Redis {
-        let mut redis = Redis {
-            directory: Directory::new(),
-            child: None,
-        };
-        redis.run();
-        redis
-    }
-
-    fn socket(&self) -> String {
-        self.directory.path("redis").display().to_string()
-    }
-
-    fn run(&mut self) {
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", "0", "--save", "", "--appendonly", "no"])
-            .args(["--unixsocket", &self.socket()])
-            .stdout(Stdio::null());
-        self.child = Some(command.spawn().unwrap());
-    }
-
-    /// Sends a command as soon as it answers.
-    fn ask(&self, command: &str) {
-        let begun = Instant::now();
-        let is_done = || {
-            let mut cli = Command::new("redis-cli");
-            cli.args(["-e", "-s", &self.socket()])
-                .args(command.split(' '));
-            cli.stdout(Stdio::null()).stderr(Stdio::null());
-            cli.status().unwrap().success()
-        };
-        while !is_done() {
-            assert!(begun.elapsed() < PATIENCE, "{command} fails");
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let child = self.child.as_ref().unwrap();
-        kill_process(Pid::from_child(child), signal).unwrap();
-    }
-
-    fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        if self.child.is_some() {
-            self.kill();
-        }
-    }
 }

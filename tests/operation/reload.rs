@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use encke_test_rig::{Directory, Program};
 use rustix::process::Signal;
 
-use crate::Directory;
-use crate::child::{ENCKE, Encke};
+use crate::ENCKE;
 use crate::http::{Address, Connection};
 
 const IN_FORCE: &str = "reload: new settings are in force";
@@ -15,7 +15,7 @@ const KEPT: &str = "the old settings stay in force";
 
 /// An encke with a file of settings.
 struct Server {
-    encke: Encke,
+    encke: Program,
     address: Address,
     file: PathBuf,
     _directory: Directory,
@@ -36,9 +36,9 @@ impl Server {
                 "--config",
             ])
             .arg(&file);
-        let encke = Encke::start(&mut command);
+        let encke = Program::start(&mut command);
         Server {
-            address: encke.address(),
+            address: Address::Tcp(encke.address()),
             encke,
             file,
             _directory: directory,
@@ -268,8 +268,8 @@ fn keys_are_read_again_without_a_file_of_settings() {
         .env_clear()
         .args(["--listen=127.0.0.1:0", "--max-channels=9"]);
     command.arg(format!("--publish-key-file={}", file.display()));
-    let encke = Encke::start(&mut command);
-    let address = encke.address();
+    let encke = Program::start(&mut command);
+    let address = Address::Tcp(encke.address());
     let status = |key: &str| {
         address.status_with(
             "POST",
@@ -292,7 +292,7 @@ fn keys_are_read_again_without_a_file_of_settings() {
     assert_eq!((status("first"), status("second")), (401, 200));
 
     // Nor is a key where everyone can see it.
-    let pid = encke.child.id();
+    let pid = encke.id();
     let command_line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
     let environment = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
     for secret in ["first", "second"] {
@@ -306,8 +306,8 @@ fn nothing_to_read_again_is_said() {
     command
         .env_clear()
         .args(["--listen=127.0.0.1:0", "--max-channels=9"]);
-    let encke = Encke::start(&mut command);
-    let address = encke.address();
+    let encke = Program::start(&mut command);
+    let address = Address::Tcp(encke.address());
     encke.signal(Signal::HUP);
     while !encke
         .line()

@@ -13,12 +13,13 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use encke_test_rig::{Directory, PATIENCE, Program, needs};
 use rustix::process::Signal;
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::child::{ENCKE, Encke};
+use crate::ENCKE;
 use crate::http::Address;
-use crate::{Directory, PATIENCE, file, needs, run};
+use crate::{file, run};
 
 const UNITS: [&str; 4] = [
     "encke.service",
@@ -179,12 +180,12 @@ fn service_is_stopped_by_a_command_that_waits_for_its_end() {
     };
     let mut service = Service::start(Vec::new(), &["--listen=127.0.0.1:0", "--drain-delay=1h"]);
     service.expect("READY=1");
-    let mut command = stop(&service.encke.child.id().to_string());
+    let mut command = stop(&service.encke.id().to_string());
     service.expect_stopping();
     service.expect("WATCHDOG=1");
     assert!(command.try_wait().unwrap().is_none(), "it does not wait");
     service.stop();
-    service.encke.wait();
+    service.encke.exit_code();
     assert!(command.wait().unwrap().success());
     // The main process has ended by itself.
     assert!(stop("").wait().unwrap().success());
@@ -228,7 +229,7 @@ impl Passed {
 
 /// encke, started as systemd starts a service.
 struct Service {
-    encke: Encke,
+    encke: Program,
     notifications: UnixDatagram,
     _directory: Directory,
 }
@@ -281,7 +282,7 @@ impl Service {
         }
         assert!(fds.next().is_none(), "two sockets can be passed");
         Service {
-            encke: Encke::start(&mut command),
+            encke: Program::start(&mut command),
             notifications,
             _directory: directory,
         }
@@ -326,7 +327,7 @@ fn notifies_of_ready_watchdog_and_stopping() {
         }
         service.stop();
         service.expect_stopping();
-        assert_eq!(service.encke.wait(), Some(0));
+        assert_eq!(service.encke.exit_code(), Some(0));
     }
 }
 
@@ -359,7 +360,7 @@ fn notifies_of_a_reload() {
 fn notifies_of_nothing_if_it_cannot_serve() {
     // A control socket that other machines can reach, without a key, is refused.
     let mut service = Service::start(vec![Passed::tcp("control", "0.0.0.0")], &[]);
-    assert_eq!(service.encke.wait(), Some(2));
+    assert_eq!(service.encke.exit_code(), Some(2));
     service.notifications.set_nonblocking(true).unwrap();
     let error = service.notifications.recv(&mut [0; 64]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -375,7 +376,7 @@ fn watchdog_continues_in_a_drain() {
     service.expect("WATCHDOG=1");
     service.stop();
     let ended_by_second_signal = 128 + Signal::TERM.as_raw();
-    assert_eq!(service.encke.wait(), Some(ended_by_second_signal));
+    assert_eq!(service.encke.exit_code(), Some(ended_by_second_signal));
 }
 
 #[test]
@@ -409,7 +410,7 @@ fn only_the_passed_socket_named_control_serves_publishers() {
     assert_eq!(receiving.status("POST", "/publish/news", b"hello"), 404);
     assert_eq!(receiving.status("GET", "/poll/news", b""), 200);
     service.stop();
-    service.encke.wait();
+    service.encke.exit_code();
     let path = directory.path("control");
     assert!(path.exists(), "the file is systemd's, also after the end");
 }

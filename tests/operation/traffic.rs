@@ -9,12 +9,11 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use encke_test_rig::{Directory, Program};
 use rustix::process::Signal;
 
-use crate::Directory;
-use crate::child::{ENCKE, Encke};
 use crate::http::{Address, Connection};
-use crate::tokens;
+use crate::{ENCKE, note_highest, tokens};
 
 /// The fields of a handshake of WebSocket (RFC 6455, section 4.1).
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
@@ -25,7 +24,7 @@ const BIG: usize = 300 << 10;
 
 /// An encke with limits low enough to be reached, and what its metrics were.
 pub(crate) struct Traffic {
-    encke: Encke,
+    encke: Program,
     tcp: Address,
     /// To which no limit by address applies.
     unix: Address,
@@ -72,9 +71,9 @@ impl Traffic {
                 "--drain-delay=1h",
             ])
             .stdin(Stdio::piped());
-        let encke = Encke::start(&mut command);
+        let encke = Program::start(&mut command);
         Traffic {
-            tcp: encke.address(),
+            tcp: Address::Tcp(encke.address()),
             encke,
             unix: Address::Unix(path),
             big: vec![b'x'; BIG],
@@ -116,12 +115,7 @@ impl Traffic {
         let (status, text) = self.unix.answer("GET", "/metrics", b"");
         assert_eq!(status, 200);
         let text = String::from_utf8(text).unwrap();
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            let value: f64 = value.parse().unwrap();
-            let highest = self.highest.entry(series.to_owned()).or_insert(value);
-            *highest = highest.max(value);
-        }
+        note_highest(&mut self.highest, &text);
         text
     }
 
@@ -301,7 +295,7 @@ impl Traffic {
 
     /// A producer that is faster than encke.
     fn produce(&mut self) {
-        let mut stdin = self.encke.child.stdin.take().unwrap();
+        let mut stdin = self.encke.stdin().take().unwrap();
         let is_enough = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -314,7 +308,7 @@ impl Traffic {
             self.scrape_until_moved("encke_busy_ratio");
             is_enough.store(true, Ordering::Relaxed);
         });
-        self.encke.child.stdin = Some(stdin);
+        *self.encke.stdin() = Some(stdin);
     }
 
     fn drain(&mut self) {

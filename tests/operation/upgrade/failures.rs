@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use encke_test_rig::Directory;
 use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::{Kept, Server};
@@ -122,7 +123,7 @@ fn program_that_ends_at_any_step() {
         watched.fails_with(steps, "failed", words);
     }
     // The word may still be sent to a process that has said that it is there, and ends.
-    watched.server.install(crate::child::ENCKE);
+    watched.server.install(crate::ENCKE);
     watched.server.upgrade();
     watched.kept.ask();
     assert_eq!(watched.server.upgrades("failed"), 5.0);
@@ -193,7 +194,7 @@ fn pause_ends_by_itself() {
 
 #[test]
 fn settings_that_are_wrong_by_now() {
-    let directory = crate::Directory::new();
+    let directory = Directory::new();
     let file = directory.path("encke.toml");
     fs::write(&file, "hold = 3").unwrap();
     let option = format!("--config={}", file.display());

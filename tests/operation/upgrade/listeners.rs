@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
+use encke_test_rig::Directory;
 use rustix::process::Signal;
 
 use super::{Kept, Server};
-use crate::Directory;
 use crate::http::Address;
 
 fn status(address: &Address) -> u16 {

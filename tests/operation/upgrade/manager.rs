@@ -4,8 +4,9 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
 use super::{Kept, Server};
+use encke_test_rig::{Directory, PATIENCE};
+
 use crate::http::Address;
-use crate::{Directory, PATIENCE};
 
 /// Makes standard input the passed socket, as systemd does, and names this process.
 const START: &str = r#"
@@ -121,7 +122,7 @@ impl Update {
              echo \"ActiveState=${{state:-active}}\"\n\
              echo \"StateChangeTimestampMonotonic=${{since:-1}}\"\n\
              if [ \"$(wc -l < pids)\" -gt 1 ]; then sed -i 1d pids; fi\n",
-            directory.0.display()
+            directory.root().display()
         );
         let path = directory.path("systemctl");
         std::fs::write(&path, systemctl).unwrap();
@@ -132,13 +133,13 @@ impl Update {
 
     /// Runs it, and returns what it says.
     fn run(&self, arguments: &[&str]) -> String {
-        let path = format!("{}:/usr/bin:/bin", self.directory.0.display());
+        let path = format!("{}:/usr/bin:/bin", self.directory.root().display());
         let output = Command::new("sh")
             .arg(crate::file("tools/package/postinst"))
             .args(arguments)
             .env_clear()
             .env("PATH", path)
-            .env("ENCKE_SYSTEMD", &self.directory.0)
+            .env("ENCKE_SYSTEMD", self.directory.root())
             .output()
             .unwrap();
         assert!(output.status.success());

@@ -16,15 +16,15 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use encke_test_rig::{Directory, PATIENCE, Program};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::child::{ENCKE, Encke};
+use crate::ENCKE;
 use crate::http::{Address, Connection};
-use crate::{Directory, PATIENCE};
 
 /// An encke that may become another process.
 pub(crate) struct Server {
-    pub(crate) encke: Encke,
+    pub(crate) encke: Program,
     pub(crate) address: Address,
     pub(crate) directory: Directory,
     /// The process that serves.
@@ -60,13 +60,13 @@ impl Server {
             .args(options)
             .stdin(Stdio::null());
         prepare(&mut command);
-        let encke = Encke::start(&mut command);
-        let address = encke.address();
+        let encke = Program::start(&mut command);
+        let address = Address::Tcp(encke.address());
         // Then it listens everywhere.
         while !encke.line().contains("at most") {}
         Server {
             address,
-            pid: Pid::from_child(&encke.child),
+            pid: encke.pid(),
             encke,
             directory,
         }

@@ -4,17 +4,18 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use encke_test_rig::Directory;
 use rustix::process::Signal;
 
 use super::{Kept, Server};
-use crate::{Directory, run};
+use crate::run;
 
 #[test]
 fn half_a_line_of_standard_input_goes_along() {
     let mut server = Server::start_in(Directory::new(), &["--stdin=clock"], |command| {
         command.stdin(Stdio::piped());
     });
-    let mut input = server.encke.child.stdin.take().unwrap();
+    let mut input = server.encke.stdin().take().unwrap();
     for number in 0..4 {
         let mut stream = server.address.open("/ndjson/clock?raw=1");
         write!(input, "li").unwrap();
@@ -75,7 +76,7 @@ impl Waiting {
         let script = format!(
             "#!/bin/sh\necho $$ > '{}'\nexec '{}' \"$@\" --config='{}'\n",
             pid.display(),
-            crate::child::ENCKE,
+            crate::ENCKE,
             file.display()
         );
         server.install(server.executable("waiting", &script));
@@ -93,7 +94,7 @@ impl Waiting {
 fn new_process_is_the_first_to_be_ended_until_it_serves() {
     let score = |pid: u32| fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
     let mut server = Server::start(&[]);
-    let before = score(server.encke.child.id());
+    let before = score(server.encke.id());
     let Waiting { settings, pid } = Waiting::start(&server);
     assert_eq!(score(pid), "1000\n");
     drop(settings);

@@ -5,11 +5,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
+use encke_test_rig::{Directory, Program};
 use rustix::process::Signal;
 
 use super::{Kept, Server, wait_until};
-use crate::child::{ENCKE, Encke};
-use crate::{Directory, run};
+use crate::ENCKE;
+use crate::run;
 
 #[test]
 fn second_request_is_ignored_with_a_word() {
@@ -24,7 +25,7 @@ fn second_request_is_ignored_with_a_word() {
     assert_eq!(server.upgrades("failed"), 0.0);
     server.signal(Signal::TERM);
     server.line_with("given up, because the server drains");
-    assert_eq!(server.encke.wait(), Some(0));
+    assert_eq!(server.encke.exit_code(), Some(0));
 }
 
 #[test]
@@ -105,7 +106,7 @@ fn request_while_the_process_starts_is_carried_out_later() {
     let mut command = Command::new(ENCKE);
     let option = format!("--config={}", file.display());
     let listen = "--listen=127.0.0.1:0";
-    let encke = Encke::start(command.args([listen, "--upgrade-timeout=100ms", &option]));
+    let encke = Program::start(command.args([listen, "--upgrade-timeout=100ms", &option]));
     // It waits for its reader, which waits for what is written.
     let mut settings = fs::OpenOptions::new().write(true).open(&file).unwrap();
     encke.signal(Signal::USR2);

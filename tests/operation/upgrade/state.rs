@@ -3,11 +3,11 @@
 
 use std::io::Write;
 
+use encke_test_rig::Directory;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 
 use super::Server;
-use crate::Directory;
 use crate::http::Connection;
 
 const UPGRADES: usize = 3;
@@ -150,7 +150,7 @@ fn directory_is_in_use_all_the_time() {
     });
     for _ in 0..UPGRADES {
         server.upgrade();
-        let second = std::process::Command::new(crate::child::ENCKE)
+        let second = std::process::Command::new(crate::ENCKE)
             .args(["--listen=127.0.0.1:0", &option])
             .output()
             .unwrap();
