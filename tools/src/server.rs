@@ -9,6 +9,5 @@ mod running;
 mod template;
 
 pub use description::{Description, Request};
-pub(crate) use process::free_ports;
 pub use process::{Launch, Server};
 pub use template::{Filling, Template, channel_name};

@@ -109,7 +109,5 @@ impl Experiment {
 }
 
 fn description() -> Result<Description, String> {
-    let mut description = Description::parse(include_str!("../servers/encke.toml"))?;
-    description.command = COMMAND.split_whitespace().map(String::from).collect();
-    Ok(description)
+    Description::encke(COMMAND.split_whitespace().map(String::from).collect())
 }

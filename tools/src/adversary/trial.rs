@@ -230,7 +230,6 @@ fn plan(options: &Options) -> Result<Plan, String> {
 
 /// encke with its limits.
 fn description(attack: &Attack, size: &Size) -> Result<Description, String> {
-    let mut description = Description::parse(include_str!("../../servers/encke.toml"))?;
     let patience = format!("{:.3}", size.patience());
     let mut options = vec![
         ("--listen", "127.0.0.1:{port}".to_owned()),
@@ -251,8 +250,7 @@ fn description(attack: &Attack, size: &Size) -> Result<Description, String> {
     let words = options
         .into_iter()
         .map(|(name, value)| format!("{name}={value}"));
-    description.command = std::iter::once("encke".to_owned()).chain(words).collect();
-    Ok(description)
+    Description::encke(std::iter::once("encke".to_owned()).chain(words).collect())
 }
 
 /// The bytes by which an attack may make encke grow.

@@ -2,11 +2,12 @@
 //!
 //! Owns a connection of its own and blocks; the requests are in the server's description.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
-use encke_test_client::{Part, ResponseReader};
+use encke_test_client::ResponseReader;
+use encke_test_rig::http::{Outcome, read_response};
 
 use super::plan::Plan;
 use crate::server::{Description, Filling, Request, Template};
@@ -63,7 +64,6 @@ pub(crate) struct Asker {
     stream: TcpStream,
     request: Template,
     responses: ResponseReader,
-    buffer: Vec<u8>,
 }
 
 impl Asker {
@@ -78,7 +78,6 @@ impl Asker {
             stream,
             request: Template::new(&request.first(server), run),
             responses: ResponseReader::default(),
-            buffer: vec![0; 64 << 10],
         })
     }
 
@@ -94,30 +93,14 @@ impl Asker {
         self.stream
             .write_all(&request)
             .map_err(|error| failed(&error))?;
-        let mut answer = Answer {
-            status: 0,
-            body: Vec::new(),
-        };
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = left.max(Duration::from_millis(1));
-            let set = self.stream.set_read_timeout(Some(left));
-            let length = match set.and_then(|()| self.stream.read(&mut self.buffer)) {
-                Ok(0) => return Err(failed(&"the server closed the connection")),
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(&error)),
-            };
-            let mut bytes = &self.buffer[..length];
-            while let Some(part) = self.responses.next(&mut bytes)? {
-                match part {
-                    Part::Interim(_) => {}
-                    Part::Head(head) => answer.status = head.status,
-                    Part::Body(piece) => answer.body.extend_from_slice(piece),
-                    Part::End => return Ok(answer),
-                }
-            }
-        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = left.max(Duration::from_millis(1));
+        let set = self.stream.set_read_timeout(Some(left));
+        set.map_err(|error| failed(&error))?;
+        let mut body = Vec::new();
+        let outcome = read_response(&mut self.stream, &mut self.responses, &mut body);
+        let Outcome { status, .. } = outcome.map_err(|error| failed(&error))?;
+        Ok(Answer { status, body })
     }
 }
 

@@ -1,11 +1,5 @@
-//! Responses to publishers and operators.
-//!
-//! Owns their reading from a blocking socket, and what ids they say.
+//! What responses to publishers say.
 
-use std::io::{self, ErrorKind, Read};
-use std::net::TcpStream;
-
-use encke_test_client::{Part, ResponseReader};
 use serde::Deserialize;
 
 use encke_oracle::id::Id;
@@ -47,35 +41,4 @@ pub(super) fn ids(body: &[u8]) -> Option<Vec<Id>> {
     };
     let ids = published.iter().map(|published| Id::parse(&published.id));
     ids.collect()
-}
-
-/// Reads the next response on a connection, and returns its status, its body, and whether the
-/// connection ends.
-pub(super) fn read_answer(stream: &mut TcpStream) -> io::Result<(u16, Vec<u8>, bool)> {
-    let mut body = Vec::new();
-    let (code, closes) = read_body(stream, &mut body)?;
-    Ok((code, body, closes))
-}
-
-/// Reads the body of the next response as far as it comes, and returns the status of the response
-/// and whether the connection ends.
-pub(super) fn read_body(stream: &mut TcpStream, body: &mut Vec<u8>) -> io::Result<(u16, bool)> {
-    let mut responses = ResponseReader::without_extensions();
-    let mut buffer = [0; 16 << 10];
-    let (mut code, mut closes) = (0, false);
-    loop {
-        let length = stream.read(&mut buffer)?;
-        if length == 0 {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        let mut bytes = &buffer[..length];
-        while let Some(part) = responses.next(&mut bytes).map_err(io::Error::other)? {
-            match part {
-                Part::Interim(_) => {}
-                Part::Head(head) => (code, closes) = (head.status, head.closes()),
-                Part::Body(data) => body.extend_from_slice(data),
-                Part::End => return Ok((code, closes)),
-            }
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! change nodes with their cursors; the same publishers, to all nodes; and one fault after the
 //! other, done to nodes, to Redis, or to what is between them.
 //!
-//! Each fault has a run of its own (`conduct`), with servers of Redis started for it (`redis`), a
+//! Each fault has a run of its own (`conduct`), with servers of Redis started for it, a
 //! proxy between each node and Redis (`proxy`), and questions to every node whether it is ready
 //! (`health`). What is done is in `actions`, when and what it excuses is recorded there too, and the
 //! judge of `encke-oracle` takes all logs as one sequence. `plant` falsifies logs, to see that the
@@ -14,9 +14,7 @@ mod fault;
 mod health;
 mod nodes;
 mod plant;
-mod process;
 mod proxy;
-mod redis;
 mod report;
 
 use std::fs;

@@ -3,21 +3,20 @@
 //! Owns the files that the server reads again at SIGHUP, and the requests to its control surface.
 
 use std::fs;
-use std::io::Write;
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::answer::read_answer;
 use super::pass::{secret, subject};
 use crate::command::text;
 use crate::metrics::Metrics;
 use crate::net::now_us;
 use crate::server::Server;
 use encke_oracle::run::Rules;
+use encke_test_rig::http::{self, request};
 
 /// How long the server may take for a reload or a request, in microseconds, and as a time.
 const PATIENCE_US: u64 = 20_000_000;
@@ -111,12 +110,9 @@ fn reloads(control: SocketAddrV4) -> Result<u64, String> {
 }
 
 pub(super) fn ask(control: SocketAddrV4, method: &str, target: &str) -> Result<String, String> {
-    let mut stream = TcpStream::connect(control).map_err(text)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
-    let request = format!("{method} {target} HTTP/1.1\r\nHost: {control}\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(text)?;
-    match read_answer(&mut stream).map_err(text)? {
-        (200, body, _) => Ok(String::from_utf8_lossy(&body).into_owned()),
-        (status, ..) => Err(format!("{method} {target} was answered {status}")),
+    let request = request(method, target, "", "");
+    match http::ask(control, &request, PATIENCE).map_err(text)? {
+        (200, body) => Ok(body),
+        (status, _) => Err(format!("{method} {target} was answered {status}")),
     }
 }

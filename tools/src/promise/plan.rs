@@ -131,23 +131,12 @@ pub(super) fn describe(
     settings: Option<&Path>,
     data_dir: bool,
 ) -> Result<Description, String> {
-    let mut description: Description = toml::from_str(include_str!("../../servers/encke.toml"))
-        .map_err(|error| error.to_string())?;
     let mut command: Vec<String> = match faketime {
         None => vec!["encke".into()],
         Some(library) => {
-            let program = std::env::current_exe()
-                .map_err(|error| error.to_string())?
-                .with_file_name("encke");
-            vec![
-                "env".into(),
-                format!("LD_PRELOAD={}", library.display()),
-                format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
-                "FAKETIME_NO_CACHE=1".into(),
-                // The monotonic clock cannot be stepped.
-                "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
-                program.display().to_string(),
-            ]
+            let mut command = fake_clock(library, clock, "");
+            command.push(path_of_encke()?);
+            command
         }
     };
     let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
@@ -168,8 +157,27 @@ pub(super) fn describe(
         let settings = settings.display().to_string();
         command.extend(["--config".into(), settings]);
         command.extend(["--control".into(), "127.0.0.1:{port2}".into()]);
-        description.publish.second_port = true;
     }
-    description.command = command;
+    let mut description = Description::encke(command)?;
+    description.publish.second_port = settings.is_some();
     Ok(description)
+}
+
+/// The words before the command of a process whose wall clock is wrong by what a file says. The
+/// library of libfaketime comes before `others`.
+pub(super) fn fake_clock(library: &Path, clock: &Path, others: &str) -> Vec<String> {
+    vec![
+        "env".into(),
+        format!("LD_PRELOAD={}{others}", library.display()),
+        format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
+        "FAKETIME_NO_CACHE=1".into(),
+        // The monotonic clock cannot be stepped.
+        "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
+    ]
+}
+
+/// The path of encke, for programs that start it.
+pub(super) fn path_of_encke() -> Result<String, String> {
+    let this = std::env::current_exe().map_err(|error| error.to_string())?;
+    Ok(this.with_file_name("encke").display().to_string())
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use socket2::SockRef;
 
-use super::answer::{acknowledged, ids, is_in_doubt, read_answer, read_body};
+use super::answer::{acknowledged, ids, is_in_doubt};
 use super::decode::{JSON_KEY, channel_name};
 use super::protocol::Channels;
 use crate::net::now_ns;
@@ -20,6 +20,8 @@ use crate::net::now_us;
 use crate::receipt::Mark;
 use encke_oracle::id::Id;
 use encke_oracle::run::{Deletion, Outcome, Publish, Span};
+use encke_test_client::ResponseReader;
+use encke_test_rig::http;
 
 /// How long an answer may take: longer than anything that is done to the server.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -367,7 +369,7 @@ impl Publisher<'_> {
         }
         // What was acknowledged is known, also if the request was cut off.
         let mut body = Vec::new();
-        let is_whole = result.is_ok() && read_body(stream, &mut body).is_ok();
+        let is_whole = result.is_ok() && read_answer(stream, &mut body).is_ok();
         acknowledged(&body, is_whole)
     }
 
@@ -429,15 +431,19 @@ impl Publisher<'_> {
             }
             Manner::Properly => {}
         }
-        match result.and_then(|()| read_answer(&mut stream)) {
-            Ok((200, body, closes)) => {
+        let mut body = Vec::new();
+        match result.and_then(|()| read_answer(&mut stream, &mut body)) {
+            Ok(http::Outcome {
+                status: 200,
+                closes,
+            }) => {
                 self.stream = (!closes).then_some(stream);
                 match ids(&body) {
                     Some(ids) => Answer::Accepted(ids),
                     None => Answer::Unknown,
                 }
             }
-            Ok((status, body, closes)) => {
+            Ok(http::Outcome { status, closes }) => {
                 self.status = status;
                 if status >= 500 {
                     let text = String::from_utf8_lossy(&body).into_owned();
@@ -466,11 +472,13 @@ impl Publisher<'_> {
             return Ok(stream);
         }
         self.node = self.rng.usize(0..self.config.servers.len());
-        let stream = TcpStream::connect_timeout(&self.host().into(), PATIENCE)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = http::connect(self.host(), PATIENCE)?;
         self.memory.connections += 1;
         Ok(stream)
     }
+}
+
+/// Reads the next answer, whose body is appended as far as it comes.
+fn read_answer(stream: &mut TcpStream, body: &mut Vec<u8>) -> io::Result<http::Outcome> {
+    http::read_response(stream, &mut ResponseReader::without_extensions(), body)
 }

@@ -6,20 +6,20 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::answer::read_answer;
 use super::publisher::Memory as Publisher;
 use super::summary::Totals;
 use crate::command::text;
 use crate::measure::Memory;
 use crate::net::now_us;
 use encke_oracle::run::{Logs, Outcome};
+use encke_test_rig::http::{self, request};
 
 use crate::metrics::Metrics;
 
@@ -120,15 +120,10 @@ impl Watch {
     }
 
     fn metrics(&mut self) -> io::Result<Metrics> {
-        let mut stream = TcpStream::connect(self.address)?;
         self.asked += 1;
-        let host = self.address;
-        write!(
-            stream,
-            "GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-        )?;
-        let (_, body, _) = read_answer(&mut stream)?;
-        Ok(Metrics::parse(&String::from_utf8_lossy(&body)))
+        let request = request("GET", "/metrics", "Connection: close\r\n", "");
+        let (_, text) = http::ask(self.address, &request, encke_test_rig::PATIENCE)?;
+        Ok(Metrics::parse(&text))
     }
 
     /// Judges the run once all clients have left; whether nothing grew and all counts agree.

@@ -123,6 +123,15 @@ impl Description {
         Ok(description)
     }
 
+    /// encke, started by this command.
+    pub fn encke(command: Vec<String>) -> Result<Description, String> {
+        let text = include_str!("../../servers/encke.toml");
+        Ok(Description {
+            command,
+            ..Description::parse(text)?
+        })
+    }
+
     /// The version that it prints.
     pub fn version(&self) -> String {
         let Some((program, arguments)) = self.version.split_first() else {

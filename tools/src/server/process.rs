@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{SocketAddrV4, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use encke_test_rig::free_ports;
 use rustix::process::{Pid, Signal};
 
 use super::Description;
@@ -22,10 +23,6 @@ const START_TIME: Duration = Duration::from_secs(20);
 
 /// So that each has a directory of its own.
 static STARTED: AtomicU32 = AtomicU32::new(0);
-
-const FIRST_PORT: u16 = 20_000;
-
-const PORTS: u16 = 12_000;
 
 /// A running server.
 pub struct Server {
@@ -226,24 +223,6 @@ fn kill_all(root: u32) {
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
-}
-
-/// Unused ports, below those that the kernel gives to connections: or those of thousands
-/// of clients would be in a server's way.
-pub(crate) fn free_ports<const COUNT: usize>() -> io::Result<[SocketAddrV4; COUNT]> {
-    let first = (net::now_ns() / 1_000 % u64::from(PORTS)) as u16;
-    let ports = (0..PORTS).map(|step| FIRST_PORT + (first + step) % PORTS);
-    // Held until all are found.
-    let free = ports.filter_map(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok());
-    let held: Vec<TcpListener> = free.take(COUNT).collect();
-    let mut addresses = [SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0); COUNT];
-    if held.len() < COUNT {
-        return Err(io::Error::other("all are taken"));
-    }
-    for (address, listener) in addresses.iter_mut().zip(&held) {
-        address.set_port(listener.local_addr()?.port());
-    }
-    Ok(addresses)
 }
 
 /// The part in which a tool starts itself to become the server.

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::fault::Fault;
+use super::fault::{Fault, Topology};
 use super::health::{self, Health, Said};
 use super::nodes::{Node, fake_clock};
-use super::redis::Redis;
 use super::report::Report;
 use super::{plant, report};
+use crate::command::text;
 use crate::net::now_us;
 use crate::promise::conduct::{channels, run_number, step_clock};
 use crate::promise::crowds::{Common, Crowds, STEP};
@@ -29,6 +29,7 @@ use encke_oracle::cluster::Cluster;
 use encke_oracle::finding::{Finding, Kind, Verdict};
 use encke_oracle::judge::check;
 use encke_oracle::run::{Logs, Rules, Span};
+use encke_test_rig::redis::Servers;
 
 /// How long all runs well before the first fault, in microseconds.
 const WARM_UP_US: u64 = 4_000_000;
@@ -60,7 +61,7 @@ pub(super) struct Conductor<'a> {
     pub(super) plan: &'a Plan,
     pub(super) fault: Fault,
     pub(super) rng: Rng,
-    pub(super) redis: Redis,
+    pub(super) redis: Servers,
     pub(super) redis_clock: std::path::PathBuf,
     pub(super) nodes: Vec<Node>,
     pub(super) done: Done,
@@ -118,7 +119,7 @@ impl<'a> Conductor<'a> {
             (_, true) => fake_clock(plan, &redis_clock, ":libc.so.6")?,
             _ => Vec::new(),
         };
-        let redis = Redis::start(fault, dir, &prefix)?;
+        let redis = start_redis(fault, prefix)?;
         let nodes = (0..count).map(|number| Node::start(number, fault, (plan, rules), &redis, dir));
         let nodes = nodes.collect::<Result<Vec<Node>, String>>()?;
         let addresses: Vec<_> = nodes.iter().map(|node| node.server.address).collect();
@@ -286,6 +287,23 @@ impl<'a> Conductor<'a> {
             line.parse::<f64>().ok()
         };
         self.nodes.iter().filter_map(of).sum::<f64>() as u64
+    }
+}
+
+/// Starts the servers that a fault needs, to end with this process. `words` come before the command
+/// of each.
+fn start_redis(fault: Fault, words: Vec<String>) -> Result<Servers, String> {
+    let this = std::env::current_exe().map_err(text)?;
+    let mut prefix = vec![this.display().to_string(), "launch".into(), "--".into()];
+    prefix.extend(words);
+    let args = match fault {
+        Fault::KillWithLog => &["--appendonly", "yes"][..],
+        _ => &[],
+    };
+    match fault.topology() {
+        Topology::Single => Servers::alone(&prefix, args),
+        Topology::Pair => Servers::replicated(0, &prefix, args),
+        Topology::Sentinel => Servers::replicated(3, &prefix, args),
     }
 }
 

@@ -3,8 +3,7 @@
 //! Owns the questions to `/readyz` and their answers, and the judgement on them: a node that cannot
 //! hear Redis is not ready, and one that can is.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,6 +13,7 @@ use super::nodes::READY_US;
 use crate::net::now_us;
 use encke_oracle::finding::{Finding, Kind};
 use encke_oracle::run::Span;
+use encke_test_rig::http::{self, request};
 
 /// How often a node is asked.
 const EVERY: Duration = Duration::from_millis(100);
@@ -102,18 +102,8 @@ impl Health {
 }
 
 fn is_ready(address: SocketAddrV4) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect_timeout(&address.into(), ANSWER_TIME)?;
-        stream.set_read_timeout(Some(ANSWER_TIME))?;
-        write!(
-            stream,
-            "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut status = [0; 12];
-        stream.read_exact(&mut status)?;
-        std::io::Result::Ok(&status == b"HTTP/1.1 200")
-    };
-    ask().unwrap_or(false)
+    let request = request("GET", "/readyz", "Connection: close\r\n", "");
+    http::ask(address, &request, ANSWER_TIME).is_ok_and(|(status, _)| status == 200)
 }
 
 /// Judges what nodes answered: none is ready that was deaf for longer than it may be, and at the

@@ -10,12 +10,12 @@ use rustix::process::Signal;
 
 use super::fault::{Fault, Topology};
 use super::proxy::Proxy;
-use super::redis::Redis;
 use crate::command::text;
 use crate::net::now_us;
-use crate::promise::plan::{DRAIN, Plan};
+use crate::promise::plan::{self, DRAIN, Plan};
 use crate::server::{Description, Server};
 use encke_oracle::run::{Rules, Span};
+use encke_test_rig::redis::Servers;
 
 /// `--engine-ready`, in microseconds: how long a node that hears nothing is ready.
 pub(super) const READY_US: u64 = 3_000_000;
@@ -48,7 +48,7 @@ impl Node {
         number: u32,
         fault: Fault,
         (plan, rules): (&Plan, Rules),
-        redis: &Redis,
+        redis: &Servers,
         dir: &Path,
     ) -> Result<Node, String> {
         let to = redis.servers[0].address;
@@ -111,14 +111,7 @@ impl Node {
 pub(super) fn fake_clock(plan: &Plan, clock: &Path, others: &str) -> Result<Vec<String>, String> {
     let library = plan.faketime.as_ref();
     let library = library.ok_or("this fault needs --faketime, the library of libfaketime")?;
-    Ok(vec![
-        "env".into(),
-        format!("LD_PRELOAD={}{others}", library.display()),
-        format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
-        "FAKETIME_NO_CACHE=1".into(),
-        // The monotonic clock cannot be stepped.
-        "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
-    ])
+    Ok(plan::fake_clock(library, clock, others))
 }
 
 /// encke as a node, with all the history of a run.
@@ -129,12 +122,8 @@ fn describe(
     url: &str,
     prefix: Vec<String>,
 ) -> Result<Description, String> {
-    let text = include_str!("../../../servers/encke.toml");
-    let mut description: Description = toml::from_str(text).map_err(|error| error.to_string())?;
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let program = program.with_file_name("encke").display().to_string();
     let mut command = prefix;
-    command.push(program);
+    command.push(plan::path_of_encke()?);
     let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
     for (option, value) in [
         ("--listen", "127.0.0.1:{port}".into()),
@@ -155,6 +144,5 @@ fn describe(
     ] {
         command.extend([option.into(), value]);
     }
-    description.command = command;
-    Ok(description)
+    Description::encke(command)
 }
