@@ -19,6 +19,7 @@ pub mod flame;
 pub mod floor;
 pub mod grip;
 mod lines;
+mod load;
 pub mod machine;
 pub mod measure;
 pub mod metrics;

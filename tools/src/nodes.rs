@@ -6,7 +6,6 @@
 
 mod delivering;
 mod figure;
-mod load;
 mod memory;
 mod node;
 mod publishing;
@@ -23,6 +22,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::comparison::Line;
+use crate::load;
 use crate::machine::{Machine, command_line};
 use crate::net;
 pub use figure::{Bound, Compared, Figure, heading};

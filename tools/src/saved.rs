@@ -4,18 +4,18 @@
 //! Owns the loads of publishers and the ratios. What each server is given, and for how long, is the
 //! same.
 
-mod load;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use hdrhistogram::Histogram;
 use rustix::process::Signal;
 
+use crate::comparison::median;
+use crate::load::{Load, request};
 use crate::measure;
 use crate::server::{Description, Server};
-use load::Publisher;
 
 /// Publishers of encke with and without a directory.
 #[derive(Clone, Debug, Args)]
@@ -37,30 +37,16 @@ pub struct Plan {
     pub start_mb: u64,
 }
 
-/// A load, and the least ratio that is wanted of it.
-struct Load {
-    name: &'static str,
-    mark: f64,
-    run: fn(&mut Publisher, Duration) -> Result<u64, String>,
-}
-
-const LOADS: [Load; 3] = [
-    Load {
-        name: "publishes/s, one at a time",
-        mark: 0.8,
-        run: |publisher, length| publisher.pipelined(1, length),
-    },
-    Load {
-        name: "publishes/s, 16 at a time",
-        mark: 0.9,
-        run: |publisher, length| publisher.pipelined(16, length),
-    },
-    Load {
-        name: "publishes/s, batches of 100",
-        mark: 0.9,
-        run: |publisher, length| publisher.batches(100, length),
-    },
+/// A way to publish: its name, the least ratio that is wanted of it, how many requests are unanswered
+/// at a time, and how many messages are in each.
+const WAYS: [(&str, f64, usize, u64); 3] = [
+    ("publishes/s, one at a time", 0.8, 1, 1),
+    ("publishes/s, 16 at a time", 0.9, 16, 1),
+    ("publishes/s, batches of 100", 0.9, 1, 100),
 ];
+
+/// Bytes of the data of a message.
+const DATA_BYTES: usize = 100;
 
 /// How much later the 99th percentile may be answered, in milliseconds.
 const P99_MARK_MS: f64 = 2.0;
@@ -81,8 +67,6 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
 }
 
 fn describe(plan: &Plan, dir: Option<&Path>, more: &[&str]) -> Result<Description, String> {
-    let text = include_str!("../servers/encke.toml");
-    let mut description: Description = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut command: Vec<String> = vec!["encke".into()];
     let words = [
         "--listen",
@@ -97,27 +81,47 @@ fn describe(plan: &Plan, dir: Option<&Path>, more: &[&str]) -> Result<Descriptio
         command.extend(["--data-dir".into(), dir.display().to_string()]);
         command.extend(["--data-sync".into(), plan.data_sync.clone()]);
     }
-    description.command = command;
-    Ok(description)
+    Description::encke(command)
+}
+
+/// Publishes for so long, with so many requests unanswered at a time and messages in each; how many
+/// messages were answered.
+fn publish(load: &mut Load, depth: usize, messages: u64, length: Duration) -> Result<u64, String> {
+    let data = "x".repeat(DATA_BYTES);
+    let request = match messages {
+        1 => request("POST", "/publish/news", &data),
+        _ => {
+            let line = format!("{{\"channel\":\"news\",\"data\":\"{data}\"}}\n");
+            request("POST", "/publish", &line.repeat(messages as usize))
+        }
+    };
+    let until = Instant::now() + length;
+    let before = load.answered();
+    load.pipelined(depth, || (Instant::now() < until).then(|| request.clone()))?;
+    Ok((load.answered() - before) * messages)
+}
+
+/// A load with one publisher.
+fn publisher(server: &Server) -> Result<Load, String> {
+    let mut load = Load::new()?;
+    load.publishers(server.address, 1)?;
+    Ok(load)
 }
 
 fn compare(plan: &Plan, dir: &Path) -> Result<bool, String> {
     let memory = Server::start(describe(plan, None, &[])?, None, None)?;
     let saved = Server::start(describe(plan, Some(dir), &[])?, None, None)?;
-    let mut publishers = [
-        Publisher::connect(memory.address)?,
-        Publisher::connect(saved.address)?,
-    ];
     let servers = [&memory, &saved];
+    let mut loads = [publisher(&memory)?, publisher(&saved)?];
     let length = Duration::from_secs_f64(plan.seconds);
     let mut is_good = true;
     println!(
         "{:36} {:>11} {:>11} {:>7} {:>6}",
         "", "memory", "directory", "ratio", "mark"
     );
-    for load in &LOADS {
-        for publisher in &mut publishers {
-            (load.run)(publisher, length / 4)?;
+    for (name, mark, depth, messages) in WAYS {
+        for load in &mut loads {
+            publish(load, depth, messages, length / 4)?;
         }
         // The median over rounds of the ratio within a round: what disturbs a round disturbs both.
         let mut ratios = Vec::new();
@@ -129,7 +133,7 @@ fn compare(plan: &Plan, dir: &Path) -> Result<bool, String> {
             for place in order {
                 let begun = Instant::now();
                 let busy = processor_time(servers[place]);
-                let count = (load.run)(&mut publishers[place], length)?;
+                let count = publish(&mut loads[place], depth, messages, length)?;
                 rates[place] = count as f64 / begun.elapsed().as_secs_f64();
                 sums[place] += rates[place];
                 costs[place].0 += processor_time(servers[place]).saturating_sub(busy);
@@ -137,9 +141,8 @@ fn compare(plan: &Plan, dir: &Path) -> Result<bool, String> {
             }
             ratios.push(rates[1] / rates[0]);
         }
-        let ratio = median(&mut ratios);
+        let ratio = median(ratios).unwrap_or(0.0);
         let [memory, saved] = sums.map(|sum| sum / f64::from(plan.rounds));
-        let Load { name, mark, .. } = load;
         println!("{name:36} {memory:11.0} {saved:11.0} {ratio:7.3} {mark:>5.2}+");
         let [memory, saved] = costs.map(|(time, count)| time as f64 / count.max(1) as f64 / 1e3);
         let name = "  processor time each, us";
@@ -147,33 +150,38 @@ fn compare(plan: &Plan, dir: &Path) -> Result<bool, String> {
             "{name:36} {memory:11.2} {saved:11.2} {:7.3}",
             saved / memory
         );
-        is_good &= ratio >= *mark;
+        is_good &= ratio >= mark;
     }
-    is_good &= delays(plan, &mut publishers)?;
+    is_good &= delays(plan, servers)?;
     Ok(is_good)
 }
 
 /// Answers and deliveries at 1,000 messages a second.
-fn delays(plan: &Plan, publishers: &mut [Publisher; 2]) -> Result<bool, String> {
-    let mut answered = [Vec::new(), Vec::new()];
-    let mut delivered = [Vec::new(), Vec::new()];
-    for _ in 0..plan.rounds {
-        for place in 0..2 {
-            let length = Duration::from_secs_f64(plan.seconds);
-            let (answers, deliveries) = publishers[place].paced(1_000, length)?;
-            answered[place].extend(answers);
-            delivered[place].extend(deliveries);
-        }
+fn delays(plan: &Plan, servers: [&Server; 2]) -> Result<bool, String> {
+    let mut loads = [publisher(servers[0])?, publisher(servers[1])?];
+    for (load, server) in loads.iter_mut().zip(servers) {
+        load.subscribe(server.address, 1, 1, None)?;
     }
-    let ms = |values: &mut Vec<f64>, part| quantile(values, part) * 1e3;
-    let [memory, saved] = [0, 1].map(|place| ms(&mut answered[place], 0.99));
+    let mut sent = 0;
+    for _ in 0..plan.rounds {
+        let length = Duration::from_secs_f64(plan.seconds);
+        let counts = loads
+            .iter_mut()
+            .map(|load| load.publish_paced(1_000.0, 1, 1, length));
+        sent += counts.sum::<Result<u64, String>>()? / 2;
+    }
+    for load in &mut loads {
+        load.until_received(sent)?;
+    }
+    let ms = |times: &Histogram<u64>, part| times.value_at_quantile(part) as f64 / 1e6;
+    let [memory, saved] = loads.each_ref().map(|load| ms(load.answer_times(), 0.99));
     let more = saved - memory;
     println!(
         "{:36} {memory:11.3} {saved:11.3} {more:+7.3} {P99_MARK_MS:>5}-",
         "p99 of an answer at 1,000/s, ms"
     );
     for (name, part) in [("median delivery delay, ms", 0.5), ("p99 of it, ms", 0.99)] {
-        let [memory, saved] = [0, 1].map(|place| ms(&mut delivered[place], part));
+        let [memory, saved] = loads.each_ref().map(|load| ms(load.delays(), part));
         let ratio = saved / memory;
         println!("{name:36} {memory:11.3} {saved:11.3} {ratio:7.3}");
     }
@@ -193,18 +201,18 @@ fn start(plan: &Plan, dir: &Path) -> Result<bool, String> {
         "4000000",
     ];
     let mut server = Server::start(describe(plan, Some(&dir), &more)?, None, None)?;
-    let mut publisher = Publisher::connect(server.address)?;
+    let mut load = publisher(&server)?;
     let bound = (2 * plan.start_mb + 32) << 20;
     let mut most = 0;
     // Over the limit three times, so that segments come and go.
     let total = (3 * plan.start_mb) << 20;
     let mut sent = 0;
     while sent < total {
-        sent += publisher.batches(100, Duration::from_millis(200))? * 200;
+        sent += publish(&mut load, 1, 100, Duration::from_millis(200))? * 200;
         most = most.max(size(&dir));
     }
     let before = resident(&server);
-    drop(publisher);
+    drop(load);
     server
         .signal(Signal::KILL)
         .map_err(|error| error.to_string())?;
@@ -252,17 +260,4 @@ fn size(dir: &Path) -> u64 {
     };
     let sizes = entries.flatten().filter_map(|entry| entry.metadata().ok());
     sizes.map(|metadata| metadata.len()).sum()
-}
-
-fn quantile(values: &mut [f64], part: f64) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let place = (values.len() as f64 * part) as usize;
-    values
-        .get(place.min(values.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(0.0)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    quantile(values, 0.5)
 }

@@ -1,19 +1,16 @@
 //! Nodes of a run, and what is asked of them besides the load.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddrV4, TcpStream};
+use std::net::SocketAddrV4;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use encke_test_client::{Part, ResponseReader};
+use encke_test_rig::http;
 
 use super::redis::Redis;
 use super::text_of;
+pub(super) use crate::load::{PATIENCE, request};
 use crate::server::{Description, Server};
-
-/// How long a node may take until it is ready, and an answer to come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The options of every node: nothing that is not measured happens meanwhile.
 const OPTIONS: [&str; 12] = [
@@ -33,11 +30,11 @@ const OPTIONS: [&str; 12] = [
 
 /// What a program is called, and its arguments.
 pub(super) fn describe(program: &str, arguments: Vec<String>) -> Result<Description, String> {
-    let mut description = Description::parse(include_str!("../../servers/encke.toml"))?;
-    description.name = program.into();
-    description.command = vec![program.into()];
-    description.command.extend(arguments);
-    Ok(description)
+    let words = std::iter::once(program.into()).chain(arguments);
+    Ok(Description {
+        name: program.into(),
+        ..Description::encke(words.collect())?
+    })
 }
 
 /// A node of a cluster, or one that is alone.
@@ -86,37 +83,7 @@ pub(super) fn ask(
     target: &str,
     body: &str,
 ) -> Result<(u16, String), String> {
-    let mut stream = TcpStream::connect(address).map_err(text_of)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(text_of)?;
-    let request = request(method, target, body);
-    stream.write_all(request.as_bytes()).map_err(text_of)?;
-    let mut responses = ResponseReader::default();
-    let (mut status, mut answer) = (0, Vec::new());
-    let mut buffer = [0; 16 << 10];
-    loop {
-        let length = stream.read(&mut buffer).map_err(text_of)?;
-        if length == 0 {
-            return Err("an answer breaks off".into());
-        }
-        let mut bytes = &buffer[..length];
-        while let Some(part) = responses.next(&mut bytes).map_err(text_of)? {
-            match part {
-                Part::Head(head) => status = head.status,
-                Part::Body(bytes) => answer.extend_from_slice(bytes),
-                Part::End => return Ok((status, String::from_utf8_lossy(&answer).into_owned())),
-                Part::Interim(_) => {}
-            }
-        }
-    }
-}
-
-/// A request with a text as its body.
-pub(super) fn request(method: &str, target: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
-         Content-Length: {length}\r\n\r\n{body}"
-    )
+    http::ask(address, &request(method, target, body), PATIENCE).map_err(text_of)
 }
 
 /// The id that an answer to a publish says.

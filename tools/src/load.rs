@@ -3,20 +3,21 @@
 //! Owns the connections, what waits for an answer on each, and the delays of what was received. A
 //! receipt that is lost, comes twice or out of order is an error.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use encke_test_client::{Part, ResponseReader};
+use encke_test_rig::http;
 use hdrhistogram::Histogram;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
 
-use super::node::{PATIENCE, request};
-use super::text_of;
+use crate::command::text;
 use crate::driver::{Driver, End, Session};
 use crate::measure;
 use crate::net::{SocketOptions, now_ns};
@@ -37,11 +38,14 @@ const STEP_NS: u64 = 50_000;
 /// The timer's number among what the driver watches.
 const TIMER: u8 = 0;
 
+/// How long a server may take until it is ready, and an answer to come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A connection.
 struct Conn {
     responses: ResponseReader,
-    /// Requests without an answer, of a publisher.
-    open: u32,
+    /// When each request was sent that has no answer, of a publisher; nanoseconds of the clock.
+    open: VecDeque<u64>,
     /// What a reader has received.
     reader: Option<Reader>,
 }
@@ -62,12 +66,14 @@ struct State {
     subscribed: usize,
     received: u64,
     delays: Histogram<u64>,
+    /// The times from requests of publishers to their answers, in nanoseconds.
+    answer_times: Histogram<u64>,
     first_at: Option<u64>,
     timer: OwnedFd,
 }
 
 /// The connections of a load.
-pub(super) struct Load {
+pub(crate) struct Load {
     driver: Driver,
     state: State,
     publishers: Vec<u32>,
@@ -76,11 +82,11 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn new() -> Result<Load, String> {
+    pub(crate) fn new() -> Result<Load, String> {
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK);
-        let timer = timer.map_err(text_of)?;
-        let mut driver = Driver::new().map_err(text_of)?;
-        driver.watch(timer.as_raw_fd(), TIMER).map_err(text_of)?;
+        let timer = timer.map_err(text)?;
+        let mut driver = Driver::new().map_err(text)?;
+        driver.watch(timer.as_raw_fd(), TIMER).map_err(text)?;
         Ok(Load {
             driver,
             state: State {
@@ -91,6 +97,7 @@ impl Load {
                 subscribed: 0,
                 received: 0,
                 delays: measure::histogram(),
+                answer_times: measure::histogram(),
                 first_at: None,
                 timer,
             },
@@ -104,17 +111,17 @@ impl Load {
         let from = Ipv4Addr::new(127, 1, 0, (1 + key / PER_ADDRESS) as u8);
         let options = SocketOptions::default();
         let begun = self.driver.connect(key, Some(from), to, options);
-        begun.map_err(text_of)?;
+        begun.map_err(text)?;
         self.state.conns.push(Conn {
             responses: ResponseReader::default(),
-            open: 0,
+            open: VecDeque::new(),
             reader,
         });
         Ok(key)
     }
 
     /// Connects so many publishers.
-    pub(super) fn publishers(&mut self, to: SocketAddrV4, count: u32) -> Result<(), String> {
+    pub(crate) fn publishers(&mut self, to: SocketAddrV4, count: u32) -> Result<(), String> {
         for _ in 0..count {
             let key = self.connect(to, None)?;
             self.publishers.push(key);
@@ -124,7 +131,7 @@ impl Load {
 
     /// Connects so many readers of server-sent events, taking turns over the channels, after a
     /// cursor if there is one, and waits until all are subscribed.
-    pub(super) fn subscribe(
+    pub(crate) fn subscribe(
         &mut self,
         to: SocketAddrV4,
         count: u32,
@@ -146,8 +153,9 @@ impl Load {
                     order: Order::after(after),
                 }),
             )?;
-            let text = request("GET", &format!("/sse/c{channel}{query}"), "");
-            self.driver.send(key, text.as_bytes()).map_err(text_of)?;
+            let request = request("GET", &format!("/sse/c{channel}{query}"), "");
+            let sent = self.driver.send(key, request.as_bytes());
+            sent.map_err(text)?;
             let most = already + (number + 1).saturating_sub(CONNECTING);
             self.until("subscribers", |state| state.subscribed >= most)?;
         }
@@ -174,33 +182,42 @@ impl Load {
         request("POST", &format!("/publish/c{channel}"), &data)
     }
 
-    fn send(&mut self, key: u32, text: &str) -> Result<(), String> {
-        self.state.conns[key as usize].open += 1;
-        let sent = self.driver.send(key, text.as_bytes());
-        sent.map(drop).map_err(text_of)
+    fn send(&mut self, key: u32, request: &str) -> Result<(), String> {
+        self.state.conns[key as usize].open.push_back(now_ns());
+        let sent = self.driver.send(key, request.as_bytes());
+        sent.map(drop).map_err(text)
     }
 
     /// Publishes one message to a channel, without waiting. The messages of a channel take the same
     /// connection, or their order would be open.
-    pub(super) fn publish(&mut self, channel: u32, size: usize) -> Result<(), String> {
-        let text = self.message(channel, size);
+    pub(crate) fn publish(&mut self, channel: u32, size: usize) -> Result<(), String> {
+        let request = self.message(channel, size);
         let place = channel as usize % self.publishers.len();
-        self.send(self.publishers[place], &text)
+        self.send(self.publishers[place], &request)
     }
 
     /// Each publisher sends its next request when it has its answer, until there is none; returns
     /// when all are answered.
-    pub(super) fn answer_by_answer(
+    pub(crate) fn answer_by_answer(
         &mut self,
+        next: impl FnMut() -> Option<String>,
+    ) -> Result<(), String> {
+        self.pipelined(1, next)
+    }
+
+    /// The same, with so many requests of each publisher unanswered at a time.
+    pub(crate) fn pipelined(
+        &mut self,
+        depth: usize,
         mut next: impl FnMut() -> Option<String>,
     ) -> Result<(), String> {
-        let mut free = self.publishers.clone();
+        let mut free = self.publishers.repeat(depth);
         self.state.free.clear();
         loop {
             let mut is_over = false;
             for key in free.drain(..) {
                 match next() {
-                    Some(text) => self.send(key, &text)?,
+                    Some(request) => self.send(key, &request)?,
                     None => is_over = true,
                 }
             }
@@ -214,7 +231,7 @@ impl Load {
 
     /// Publishes 100 bytes to one channel after another, each publisher when it has its answer;
     /// how many a second.
-    pub(super) fn publish_at_once(
+    pub(crate) fn publish_at_once(
         &mut self,
         channels: u32,
         length: Duration,
@@ -235,7 +252,7 @@ impl Load {
 
     /// Publishes 100 bytes at a rate to one channel after another, `burst` at a time. Returns how
     /// many; all are answered then.
-    pub(super) fn publish_paced(
+    pub(crate) fn publish_paced(
         &mut self,
         rate: f64,
         burst: u64,
@@ -271,45 +288,53 @@ impl Load {
             it_value: interval,
         };
         let set = timerfd_settime(&self.state.timer, TimerfdTimerFlags::empty(), &times);
-        set.map(drop).map_err(text_of)
+        set.map(drop).map_err(text)
     }
 
     /// Waits until all publishes are answered.
-    pub(super) fn settle(&mut self) -> Result<(), String> {
+    pub(crate) fn settle(&mut self) -> Result<(), String> {
         let publishers = self.publishers.clone();
         self.until("answers", |state| {
-            let mut open = publishers.iter().map(|key| state.conns[*key as usize].open);
-            open.all(|open| open == 0)
+            let mut open = publishers
+                .iter()
+                .map(|key| &state.conns[*key as usize].open);
+            open.all(VecDeque::is_empty)
         })
     }
 
     /// Waits until so many messages have been received.
-    pub(super) fn until_received(&mut self, count: u64) -> Result<(), String> {
+    pub(crate) fn until_received(&mut self, count: u64) -> Result<(), String> {
         self.until("messages", |state| state.received >= count)
     }
 
     /// Publishes that were answered.
-    pub(super) fn answered(&self) -> u64 {
+    pub(crate) fn answered(&self) -> u64 {
         self.state.answered
     }
 
     /// Messages received since the last call of [`Load::reset`].
-    pub(super) fn received(&self) -> u64 {
+    pub(crate) fn received(&self) -> u64 {
         self.state.received
     }
 
     /// Nanoseconds of the clock at which the first of them came.
-    pub(super) fn first_at(&self) -> Option<u64> {
+    pub(crate) fn first_at(&self) -> Option<u64> {
         self.state.first_at
     }
 
     /// Their delays, in nanoseconds.
-    pub(super) fn delays(&self) -> &Histogram<u64> {
+    pub(crate) fn delays(&self) -> &Histogram<u64> {
         &self.state.delays
     }
 
+    /// The times from requests of publishers to their answers, in nanoseconds, of all that were
+    /// made.
+    pub(crate) fn answer_times(&self) -> &Histogram<u64> {
+        &self.state.answer_times
+    }
+
     /// Forgets what was received.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.state.received = 0;
         self.state.first_at = None;
         self.state.delays.reset();
@@ -328,14 +353,19 @@ impl Load {
     }
 
     /// Serves the connections once.
-    pub(super) fn turn(&mut self, most: Duration) -> Result<(), String> {
+    pub(crate) fn turn(&mut self, most: Duration) -> Result<(), String> {
         let turned = self.driver.turn(&mut self.state, Some(most));
-        turned.map_err(text_of)?;
+        turned.map_err(text)?;
         match self.state.refused {
             0 => Ok(()),
             count => Err(format!("{count} publishes were refused")),
         }
     }
+}
+
+/// A request with a text as its body.
+pub(crate) fn request(method: &str, target: &str, body: &str) -> String {
+    http::request(method, target, "Content-Type: text/plain\r\n", body)
 }
 
 impl Session for State {
@@ -382,7 +412,10 @@ impl Session for State {
                 }
                 (Part::End, None) => {
                     self.answered += 1;
-                    conn.open -= 1;
+                    if let Some(sent) = conn.open.pop_front() {
+                        self.answer_times
+                            .saturating_record(now.saturating_sub(sent));
+                    }
                     self.free.push(key);
                 }
                 (Part::End, Some(_)) => return Err(io::Error::other("a stream has ended")),
