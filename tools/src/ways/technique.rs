@@ -31,6 +31,17 @@ pub enum Technique {
     WebSocket,
 }
 
+/// Those that do not poll: their names, and their transports in the description of encke.
+const NAMED: [(Technique, &str, &str); 7] = [
+    (Technique::Nobody, "nobody", "sse"),
+    (Technique::LongPoll, "long-poll", "long-poll"),
+    (Technique::Early, "early", "early"),
+    (Technique::Sse, "sse", "sse"),
+    (Technique::Paced, "paced", "paced"),
+    (Technique::Frame, "frame", "frame"),
+    (Technique::WebSocket, "ws", "ws"),
+];
+
 impl Technique {
     /// All that are measured by default, in order.
     pub fn all() -> Vec<Technique> {
@@ -59,15 +70,8 @@ impl Technique {
 
     /// The transport in the description of encke.
     pub(super) fn transport(self) -> &'static str {
-        match self {
-            Technique::Poll(_) => "poll",
-            Technique::LongPoll => "long-poll",
-            Technique::Early => "early",
-            Technique::Nobody | Technique::Sse => "sse",
-            Technique::Paced => "paced",
-            Technique::Frame => "frame",
-            Technique::WebSocket => "ws",
-        }
+        let named = NAMED.iter().find(|(known, ..)| *known == self);
+        named.map_or("poll", |(_, _, transport)| transport)
     }
 
     /// The time of events before the window, where it does not poll: until about 95 of 100 first
@@ -84,15 +88,9 @@ impl Technique {
 
 impl fmt::Display for Technique {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Technique::Nobody => f.pad("nobody"),
-            Technique::Poll(interval) => f.pad(&format!("poll-{}", interval.as_secs_f64())),
-            Technique::LongPoll => f.pad("long-poll"),
-            Technique::Early => f.pad("early"),
-            Technique::Sse => f.pad("sse"),
-            Technique::Paced => f.pad("paced"),
-            Technique::Frame => f.pad("frame"),
-            Technique::WebSocket => f.pad("ws"),
+        match NAMED.iter().find(|(known, ..)| known == self) {
+            Some((_, name, _)) => f.pad(name),
+            None => f.pad(&format!("poll-{}", self.interval().as_secs_f64())),
         }
     }
 }
@@ -101,16 +99,7 @@ impl FromStr for Technique {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Technique, String> {
-        let named = [
-            Technique::Nobody,
-            Technique::LongPoll,
-            Technique::Early,
-            Technique::Sse,
-            Technique::Paced,
-            Technique::Frame,
-            Technique::WebSocket,
-        ];
-        if let Some(found) = named.iter().find(|known| known.to_string() == name) {
+        if let Some((found, ..)) = NAMED.iter().find(|(_, known, _)| *known == name) {
             return Ok(*found);
         }
         let seconds = name
