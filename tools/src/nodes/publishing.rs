@@ -34,7 +34,7 @@ const BATCH: usize = 100;
 
 /// As many as there can be.
 pub(super) fn at_once(plan: &Plan) -> Result<Vec<Figure>, String> {
-    let redis = Redis::start(None)?;
+    let mut redis = Redis::start(None)?;
     let alone = start_ready("alone", None, None, &[])?;
     let node = start_ready("a", Some(&redis), None, &[])?;
     let mut figures = Vec::new();
@@ -46,6 +46,7 @@ pub(super) fn at_once(plan: &Plan) -> Result<Vec<Figure>, String> {
         }
         let mut cpu = Figure::new("  processor time of the node each", "µs", Compared::Ratio);
         let mut of_redis = Figure::new("  of Redis each", "µs", Compared::Itself);
+        let mut groups = Vec::new();
         let mut loads = [Load::new()?, Load::new()?];
         loads[0].publishers(alone.address, connections)?;
         loads[1].publishers(node.address, connections)?;
@@ -56,6 +57,7 @@ pub(super) fn at_once(plan: &Plan) -> Result<Vec<Figure>, String> {
         for round in 0..plan.repeats {
             for place in order(round) {
                 let server = [&alone, &node][place];
+                let entries = redis.calls("xadd")?;
                 let (busy, redis_busy) = (cpu_ns(server), redis.cpu_ns());
                 let begun = loads[place].answered();
                 let value = loads[place].publish_at_once(CHANNELS, length)?;
@@ -69,9 +71,11 @@ pub(super) fn at_once(plan: &Plan) -> Result<Vec<Figure>, String> {
                     rate.nodes.push(value);
                     cpu.nodes.push(each);
                     of_redis.nodes.push(redis_each);
+                    groups.push(count / (redis.calls("xadd")? - entries).max(1) as f64);
                 }
             }
         }
+        of_redis.note = messages_an_entry(groups);
         figures.extend([rate, cpu, of_redis]);
     }
     Ok(figures)
@@ -168,8 +172,7 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
                     .push((redis.cpu_ns() - busy) as f64 / count / 1e3);
             }
         }
-        let group = crate::comparison::median(groups).unwrap_or(0.0);
-        of_redis.note = format!("{group:.1} messages an entry");
+        of_redis.note = messages_an_entry(groups);
         figures.extend([of_redis, applying, wire]);
     }
     let name = "Redis a message, as fast as it goes, batches of 100";
@@ -206,6 +209,12 @@ fn costs(plan: &Plan, redis: &mut Redis, a: &Server, b: &Server) -> Result<Vec<F
     }
     figures.extend([of_redis, applying, threads, wire, rate]);
     Ok(figures)
+}
+
+/// How many messages an entry had, of these rounds.
+fn messages_an_entry(rounds: Vec<f64>) -> String {
+    let median = crate::comparison::median(rounds).unwrap_or(0.0);
+    format!("{median:.1} messages an entry")
 }
 
 /// Batches of messages to many channels, as fast as it goes, until the one reader has the message
