@@ -18,8 +18,8 @@ use super::wire::ReadEntry;
 use encke_core::log::cluster::{Command, Lane, Reply};
 use encke_core::message::EntryId;
 
-/// The shortest and the longest pause before a connection is tried again, but for the first try.
-/// All nodes of a cluster wait for the slowest of them when the engine is back.
+/// The shortest and the longest pause before a connection is tried again; the first try comes at once.
+/// The longest is short because a new term waits for all nodes of the cluster.
 const PAUSE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(400)];
 
 /// After a connection that lasted this long, the next try comes without a pause.

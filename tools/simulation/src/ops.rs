@@ -1,6 +1,7 @@
 //! The steps of a world, chosen at random.
 //!
-//! Owns the choice. What a thing does is in `world`, whether it may be is in the checks.
+//! Owns the choice, and the steps by which bytes and time pass. What clients and the server do is in
+//! `world`, whether it may be is in the checks.
 
 mod asking;
 mod publishing;
