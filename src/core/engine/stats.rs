@@ -198,7 +198,7 @@ pub struct Stats {
     /// Gaps reported to receivers.
     pub gaps: u64,
     /// Publishers that were answered 503 because the log was not saved in time.
-    pub unsaved_answers: u64,
+    pub late_answers: u64,
     /// Messages published by lines as they came.
     pub lines: u64,
     /// Responses that told their reader that all its channels have ended.
@@ -267,7 +267,7 @@ impl Default for Stats {
             requests: Requests::default(),
             delivered: 0,
             gaps: 0,
-            unsaved_answers: 0,
+            late_answers: 0,
             completed: 0,
             lines: 0,
             holds_expired: 0,

@@ -50,7 +50,7 @@ impl FrameCache {
     }
 
     /// Drops cached frames until the meter is below its limit. Returns whether it is.
-    pub(super) fn make_room_to_hold(&mut self, messages: &mut Slab<Stored>) -> bool {
+    pub(super) fn make_room_for_unsent(&mut self, messages: &mut Slab<Stored>) -> bool {
         while !self.meter.has_room(0) && !self.kept.is_empty() {
             self.drop_oldest(messages);
         }

@@ -422,8 +422,8 @@ impl Hub {
 
     /// Drops cached frames until the meter of frames is below its limit. Returns whether it is, so
     /// that a blocked reader may keep one more.
-    pub fn make_room_to_hold(&mut self) -> bool {
-        self.frames.make_room_to_hold(&mut self.messages)
+    pub fn make_room_for_unsent(&mut self) -> bool {
+        self.frames.make_room_for_unsent(&mut self.messages)
     }
 
     /// The rules of a channel. During a reload, of one that still has the index of an earlier

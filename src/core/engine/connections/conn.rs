@@ -84,7 +84,7 @@ bitflags! {
 }
 
 /// The most responses of a connection that wait until what they answer is saved.
-const MAX_UNSAVED_ANSWERS: u32 = 32;
+const MAX_WAITING_ANSWERS: u32 = 32;
 
 /// The most pings of a client that are answered in a second.
 const MAX_PONGS: u32 = 10;
@@ -248,13 +248,13 @@ impl Conn {
     /// Whether responses wait until what they answer is saved.
     pub(in crate::engine) fn awaits_log(&self) -> bool {
         let request = self.request.as_ref();
-        request.is_some_and(|request| request.unsaved_answers > 0)
+        request.is_some_and(|request| request.waiting_answers > 0)
     }
 
     /// Whether one more response may wait for the log.
     pub(in crate::engine) fn may_await_log(&self) -> bool {
         self.request.as_ref().is_none_or(|request| {
-            request.unsaved_answers < MAX_UNSAVED_ANSWERS
+            request.waiting_answers < MAX_WAITING_ANSWERS
                 && request.delayed_command.is_none()
                 // The next lines wait for the results of those before.
                 && request.lines.as_ref().is_none_or(|lines| lines.step.is_none())

@@ -34,8 +34,8 @@ pub(in crate::engine) struct RequestState {
     pub(in crate::engine) message: Option<UnfinishedMessage>,
     /// Bytes that arrived on a stream, where none are expected.
     pub(in crate::engine) unexpected_bytes: usize,
-    /// Responses that wait until what they answer is saved.
-    pub(in crate::engine) unsaved_answers: u32,
+    /// Responses that wait until the log has what they answer.
+    pub(in crate::engine) waiting_answers: u32,
     /// A command of a duplex stream that is executed when they are sent.
     pub(in crate::engine) delayed_command: Option<Box<str>>,
     charge: Charge,
@@ -52,7 +52,7 @@ impl RequestState {
             options: None,
             message: None,
             unexpected_bytes: 0,
-            unsaved_answers: 0,
+            waiting_answers: 0,
             delayed_command: None,
             charge: Charge::new(buffers),
         }
@@ -67,7 +67,7 @@ impl RequestState {
             && self.options.is_none()
             && self.message.is_none()
             && self.unexpected_bytes == 0
-            && self.unsaved_answers == 0
+            && self.waiting_answers == 0
             && self.delayed_command.is_none()
     }
 

@@ -162,7 +162,7 @@ fn keep_unsent(
     rest: Range<usize>,
     hub: &mut Hub,
 ) {
-    if hub.make_room_to_hold() {
+    if hub.make_room_for_unsent() {
         suspend_writes(connections, index, frame, rest, hub);
     } else {
         connections.close(index, CloseReason::NoRoom, hub);

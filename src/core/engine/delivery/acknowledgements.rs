@@ -35,7 +35,7 @@ pub(super) fn is_refused(delivery: &Delivery, index: u32) -> bool {
 /// Writes the response to a request by lines that waits to be refused, and of which too little was
 /// saved in time.
 pub(super) fn write_not_saved(delivery: &mut Delivery, index: u32, problem: &Problem) {
-    delivery.connections.stats.unsaved_answers += 1;
+    delivery.connections.stats.late_answers += 1;
     let request = delivery.connections[index].request.as_mut();
     let upload = request.and_then(|request| request.lines.take());
     let upload = upload.expect("it was kept with its error");

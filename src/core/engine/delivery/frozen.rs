@@ -99,7 +99,7 @@ fn check_waiting(
 ) -> Result<(), ThawError> {
     for id in connections.ids() {
         let request = connections[id.index].request.as_ref();
-        let expected = request.map_or(0, |request| request.unsaved_answers);
+        let expected = request.map_or(0, |request| request.waiting_answers);
         let waiting = waiting_of.get(&(id.index, id.generation));
         if waiting.copied().unwrap_or(0) != expected {
             return Err(ThawError::Damaged("responses wait that nobody waits for"));

@@ -93,7 +93,7 @@ fn keep(
     unnumbered: Option<Box<Unnumbered>>,
 ) {
     let connections = &mut delivery.connections;
-    connections.request_state(index).unsaved_answers += 1;
+    connections.request_state(index).waiting_answers += 1;
     delivery.publishing.push(Waiting {
         id: connections.id(index),
         mark,
@@ -182,8 +182,8 @@ fn answer(
     let Some(request) = conn.request.as_mut() else {
         return;
     };
-    request.unsaved_answers -= 1;
-    let is_last = request.unsaved_answers == 0;
+    request.waiting_answers -= 1;
+    let is_last = request.waiting_answers == 0;
     if !matches!(state, State::Publishing | State::Streaming | State::Body) {
         // Its stream has ended, or its request by lines.
         return;
@@ -268,7 +268,7 @@ fn write(delivery: &mut Delivery, index: u32, answer: Answer, fate: Fate<'_>, cl
     } = delivery;
     let stats = &mut connections.stats;
     if matches!(fate, Fate::Late) {
-        stats.unsaved_answers += 1;
+        stats.late_answers += 1;
     }
     match answer {
         Answer::Http {

@@ -46,8 +46,8 @@ enum Reply {
     /// The connection is parked or at its end, or the response comes over the next ticks. Its
     /// status is known.
     Later(u16),
-    /// It is kept until the log is saved.
-    Unsaved,
+    /// It comes when the log has answered: is saved, or of a cluster was read back.
+    WaitsForLog,
 }
 
 /// Serves one whole request.
@@ -70,7 +70,7 @@ pub(super) fn handle_request(
     };
     let status = match reply {
         Reply::Now(status) | Reply::Later(status) => status,
-        Reply::Unsaved => return,
+        Reply::WaitsForLog => return,
     };
     record(delivery, index, head, route, status);
     if let Reply::Now(_) = reply {
@@ -221,7 +221,7 @@ fn execute<'b>(
                 let mut json = Vec::new();
                 write_published(&mut json, &channel, &published);
                 await_log(delivery, index, head, context, mark, Some(json));
-                return Ok(Reply::Unsaved);
+                return Ok(Reply::WaitsForLog);
             }
             response.json_with(context, |out| write_published(out, &channel, &published));
         }
@@ -239,12 +239,12 @@ fn execute<'b>(
                     return Ok(Reply::Now(200));
                 };
                 await_ids(delivery, index, head, context, ticket, unnumbered);
-                return Ok(Reply::Unsaved);
+                return Ok(Reply::WaitsForLog);
             }
             let (answer, newest) = publish_batch(&mut requests.log, hub, body, max_bytes, permit)?;
             if let Some(mark) = newest.and_then(|newest| requests.log.unsaved(newest)) {
                 await_log(delivery, index, head, context, mark, Some(answer));
-                return Ok(Reply::Unsaved);
+                return Ok(Reply::WaitsForLog);
             }
             response.json(context, &answer);
         }
@@ -269,12 +269,12 @@ fn execute<'b>(
                 // Another node may know the channel even if this one does not.
                 let ticket = log.delete(&name)?;
                 await_log(delivery, index, head, context, ticket.into(), None);
-                return Ok(Reply::Unsaved);
+                return Ok(Reply::WaitsForLog);
             }
             delete_history(&mut requests.log, hub, &name)?;
             if let Some(mark) = requests.log.unsaved_end() {
                 await_log(delivery, index, head, context, mark, None);
-                return Ok(Reply::Unsaved);
+                return Ok(Reply::WaitsForLog);
             }
             response.no_content(context);
             return Ok(Reply::Now(204));
@@ -361,7 +361,7 @@ fn hand_over(
         Placed::Later { ticket, message } => {
             let unnumbered = Unnumbered::one(Form::One, &channel, message);
             await_ids(delivery, index, head, context, ticket, unnumbered);
-            Ok(Reply::Unsaved)
+            Ok(Reply::WaitsForLog)
         }
     }
 }
@@ -406,7 +406,7 @@ fn find_connections(
     if action == Action::End && matches!(requests.log, Log::Clustered(_)) {
         let ticket = kick(requests, delivery, search)?;
         await_log(delivery, index, head, context, ticket.into(), None);
-        return Ok(Reply::Unsaved);
+        return Ok(Reply::WaitsForLog);
     }
     if let Some((subject, block_s)) = search.block() {
         let until_ms = delivery.unix_ms.saturating_add(block_s * 1_000);

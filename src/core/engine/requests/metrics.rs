@@ -298,7 +298,7 @@ impl Snapshot {
         let name = "publishes_unsaved_total";
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (reason, answered) in [
-            ("late", self.stats.unsaved_answers),
+            ("late", self.stats.late_answers),
             ("busy", self.log_refused.busy),
             ("failing", self.log_refused.failing),
         ] {

@@ -91,13 +91,13 @@ impl<'b> Params<'b> {
                 b"hold" if is(Transport::LongPoll) => {
                     params.hold_ms = Some(seconds_ms(&value()?)?);
                 }
-                b"limit" if receive.is_poll() => params.limit = Some(limit(&value()?)?),
+                b"limit" if receive.gives_batch() => params.limit = Some(limit(&value()?)?),
                 b"early" if is(Transport::LongPoll) => {
                     let early = switch("early", &value()?)?;
                     params.options.set(Options::EARLY, early);
                 }
                 b"linger" if is(Transport::LongPoll) => params.linger_ms = linger(&value()?)?,
-                b"pace" if !receive.is_poll() => params.pace_ms = pace(&value()?)?,
+                b"pace" if !receive.gives_batch() => params.pace_ms = pace(&value()?)?,
                 b"envelope" if is(Transport::Sse) => {
                     let envelope = switch("envelope", &value()?)?;
                     params.options.set(Options::ENVELOPE, envelope);
@@ -109,7 +109,7 @@ impl<'b> Params<'b> {
                     let publish = switch("publish", &value()?)?;
                     params.options.set(Options::PUBLISH, publish);
                 }
-                b"callback" if receive.is_poll() || is(Transport::Frame) => {
+                b"callback" if receive.gives_batch() || is(Transport::Frame) => {
                     params.callback = Some(callback(value()?)?);
                 }
                 b"origin" if is(Transport::Frame) => params.origin = Some(origin(value()?)?),

@@ -22,7 +22,7 @@ pub(in crate::engine) enum Receive {
 
 impl Receive {
     /// Whether it is answered by a batch, be it at once or later.
-    pub(in crate::engine) fn is_poll(self) -> bool {
+    pub(in crate::engine) fn gives_batch(self) -> bool {
         self.stream().is_none()
     }
 
@@ -128,7 +128,7 @@ impl<'b> Route<'b> {
     /// Whether it may be asked for JSONP.
     pub(in crate::engine) fn takes_callback(&self) -> bool {
         match self {
-            Route::Receive(receive, _) => receive.is_poll(),
+            Route::Receive(receive, _) => receive.gives_batch(),
             _ => false,
         }
     }

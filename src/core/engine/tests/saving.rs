@@ -97,7 +97,7 @@ fn publisher_that_waits_too_long_is_told_to_repeat() {
     let answer = server.take(id);
     assert_eq!(status(&answer), "503");
     assert!(answer.contains("Retry-After: 1\r\n") && answer.contains("Idempotency-Key"));
-    assert_eq!(server.engine.stats().unsaved_answers, 1);
+    assert_eq!(server.engine.stats().late_answers, 1);
 
     // The retry waits for the record of the first, and gets its id.
     assert_eq!(server.ask_again(id, keyed("two", "k")), "");

@@ -51,11 +51,11 @@ mod settings;
 mod speaking;
 mod window;
 
-pub use blocks::MAX_BLOCKS;
+pub use blocks::BlockPlace;
 pub use command::{BUCKETS, Command, KeyHash, Lane, OpenMode, Opened, Openness, Reply, Salt};
 pub use effect::{Effect, Outcome, Reason, Ticket};
 pub use entry::Kick;
-pub use kicks::BlockPlace;
+pub use kicks::MAX_BLOCKS;
 pub use messages::{Drafts, Messages};
 pub use node::Node;
 pub use rest::Unrest;

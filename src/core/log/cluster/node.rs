@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::audience::Audience;
+use super::blocks::Blocks;
 use super::census::Census;
 use super::chain::Chain;
 use super::claims::Claims;
@@ -13,7 +14,6 @@ use super::command::{KeyHash, Lane, Openness, Reply, Salt};
 use super::effect::{Effect, Reason, Ticket};
 use super::entry::{Body, Entry, Head, MAX_NAME_BYTES, begin_messages};
 use super::foreign::Foreign;
-use super::kicks::Kicks;
 use super::lane::{Awaited, Note, PublishLane, Sent};
 use super::members::Members;
 use super::messages::{MAX_PARTS, count_parts, write_message};
@@ -70,7 +70,7 @@ pub struct Node {
     pub(super) pulse: Pulse,
     pub(super) notes: Notes,
     pub(super) audience: Audience,
-    pub(super) kicks: Kicks,
+    pub(super) blocks: Blocks,
     pub(super) foreign: Foreign,
     pub(super) state: State,
     pub(super) is_following: bool,
@@ -122,7 +122,7 @@ impl Node {
             pulse: Pulse::new(Time(0)),
             notes: Notes::default(),
             audience: Audience::default(),
-            kicks: Kicks::default(),
+            blocks: Blocks::default(),
             foreign: Foreign::default(),
             state: State::default(),
             is_following: false,
@@ -468,7 +468,7 @@ impl Node {
         self.pulse.broken(self.now);
         self.notes.broken();
         self.audience.lost();
-        self.kicks.restart();
+        self.blocks.restart();
         self.outbox.broken();
     }
 
@@ -543,7 +543,7 @@ impl Node {
         self.notes.failed(note);
         match note {
             Note::Readers => self.audience.lost(),
-            Note::Blocks => self.kicks.restart(),
+            Note::Blocks => self.blocks.restart(),
             _ => {}
         }
     }

@@ -124,7 +124,7 @@ impl Node {
             self.pulse.due = self.now;
         }
         self.notes.read(bytes as u64);
-        self.kicks.read(bytes);
+        self.blocks.read(bytes);
         if is_own {
             self.notes.own_read(entry.head.nonce);
         }
@@ -324,7 +324,7 @@ impl Node {
         self.replica.counts.unknown += unknown;
         // The server may have forgotten what was told.
         self.audience.begin_round();
-        self.kicks.restart();
+        self.blocks.restart();
         self.pulse.due = self.now;
     }
 }

@@ -40,7 +40,7 @@ pub(in crate::engine::connections) struct FrozenRequest<'r> {
     #[serde(borrow)]
     message: Option<FrozenMessage<'r>>,
     unexpected_bytes: u32,
-    unsaved_answers: u32,
+    waiting_answers: u32,
     delayed_command: Option<&'r str>,
 }
 
@@ -132,7 +132,7 @@ pub(in crate::engine::connections) fn freeze<'r>(
             since: message.since,
         }),
         unexpected_bytes: u32::try_from(request.unexpected_bytes).unwrap_or(u32::MAX),
-        unsaved_answers: request.unsaved_answers,
+        waiting_answers: request.waiting_answers,
         // fault: delayed-command-is-lost
         delayed_command: request.delayed_command.as_deref(),
     }
@@ -198,7 +198,7 @@ pub(in crate::engine::connections) fn thaw(
     let message = frozen.message.map(UnfinishedMessage::try_from);
     request.message = message.transpose()?;
     request.unexpected_bytes = frozen.unexpected_bytes as usize;
-    request.unsaved_answers = frozen.unsaved_answers;
+    request.waiting_answers = frozen.waiting_answers;
     request.delayed_command = frozen.delayed_command.map(Box::from);
     request.update_charge();
     Ok(request)
