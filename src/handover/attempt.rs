@@ -27,7 +27,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Attempt {
     channel: Channel,
     until: Instant,
-    news: Receiver<Result<Started, Failure>>,
+    news: Receiver<Result<NewProcess, Failure>>,
     end: Sender<Failure>,
     /// No message comes through it. It is closed when the thread has ended.
     ended: Receiver<Infallible>,
@@ -46,7 +46,7 @@ impl Ending {
 
 /// The new process, which is ready.
 #[derive(Clone, Debug)]
-pub(crate) struct Started {
+pub(crate) struct NewProcess {
     pub(crate) pid: u32,
     pub(crate) version: String,
     /// The format in which it is to be given the state, one of those that were offered.
@@ -103,7 +103,7 @@ impl Attempt {
     }
 
     /// The result of the start, once it is known: the new process is ready, or has failed.
-    pub(crate) fn news(&self) -> Option<Result<Started, Failure>> {
+    pub(crate) fn news(&self) -> Option<Result<NewProcess, Failure>> {
         self.news.try_recv().ok()
     }
 
@@ -152,7 +152,7 @@ struct Starting {
 }
 
 impl Starting {
-    fn run(self, socket: OwnedFd, child: &mut Option<Child>) -> Result<Started, Failure> {
+    fn run(self, socket: OwnedFd, child: &mut Option<Child>) -> Result<NewProcess, Failure> {
         let path = self.program.path().to_owned();
         let started = self.program.start(socket);
         let started = started.map_err(|error| Failure::Start { path, error })?;
@@ -166,7 +166,7 @@ impl Starting {
             ));
         }
         let Ready { version, format } = ready;
-        Ok(Started {
+        Ok(NewProcess {
             pid,
             version,
             format,

@@ -10,7 +10,7 @@
 //! hello: formats, listeners, stdin   ──►  reads its settings and files, listens where the old one does
 //!                                         not, reserves its tables
 //!                                    ◄──  ready, or refused and why
-//! stops                                   (until here the old one serves)
+//! stops: until here it serves
 //! state, in a sealed memfd           ──►  rebuilds everything
 //! descriptors, 253 a packet          ──►  watches them
 //!                                    ◄──  taken
@@ -49,7 +49,7 @@ mod oom_score;
 mod program;
 mod take_over;
 
-pub(crate) use attempt::{Attempt, Ending, Started, report};
+pub(crate) use attempt::{Attempt, Ending, NewProcess, report};
 pub(crate) use channel::{Fault, Waiting};
 pub(crate) use failure::Failure;
 pub(crate) use memory::{create, seal};

@@ -12,10 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use encke_core::base::time::{Time, millis};
 
-/// A callback.
 type Run = Box<dyn FnMut() + Send>;
 
-/// The callbacks.
+/// The callbacks that are due at times, and those of descriptors.
 #[derive(Default)]
 pub(super) struct Callbacks {
     periodic: Vec<Periodic>,

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::Reactor;
 use super::upgrade::{End, Means, time};
 use crate::handover::{
-    self, Attempt, Failure, Fault, Go, Hello, Message, Program, Stage, Started, Waiting,
+    self, Attempt, Failure, Fault, Go, Hello, Message, NewProcess, Program, Stage, Waiting,
 };
 use encke_core::base::time::millis;
 use encke_core::engine::UpgradeResult;
@@ -138,7 +138,7 @@ impl Reactor {
                 saving.rest(true);
             }
         }
-        if !self.is_at_rest() {
+        if !self.come_to_rest() {
             return match is_late {
                 true => late("before everything was at rest"),
                 false => Ok(()),
@@ -151,8 +151,8 @@ impl Reactor {
         }
     }
 
-    /// Whether no other thread is at work. Asks the threads that are to come to rest.
-    fn is_at_rest(&mut self) -> bool {
+    /// Asks the other threads to come to rest. Returns whether none is at work any more.
+    fn come_to_rest(&mut self) -> bool {
         let saving = self.saving.as_ref();
         if saving.is_some_and(|saving| !saving.has_rested()) {
             return false;
@@ -264,7 +264,7 @@ impl Reactor {
 
     /// The new process was sent `Go` and has ended. It may have read from sockets and written to
     /// them, so this process cannot continue: it ends with an error.
-    fn lose(&mut self, started: &Started) {
+    fn lose(&mut self, started: &NewProcess) {
         self.upgrade.end = Some(End::Lost);
         if let Some(attempt) = self.upgrade.attempt.take() {
             attempt.lose();
@@ -277,7 +277,7 @@ impl Reactor {
     }
 
     /// The new process serves: this one reports it, and ends.
-    fn leave(&mut self, started: &Started, count: usize, stopped: Instant) {
+    fn leave(&mut self, started: &NewProcess, count: usize, stopped: Instant) {
         self.upgrade.end = Some(End::HandedOver);
         self.upgrade.notify(Stage::Done { pid: started.pid });
         if let Some(attempt) = self.upgrade.attempt.take() {

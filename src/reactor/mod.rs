@@ -271,7 +271,7 @@ impl Reactor {
 
     /// Runs until a drain is over, or everything is handed over to another process.
     pub(crate) fn run(mut self) -> io::Result<End> {
-        while !self.engine.is_drained() || self.is_leaving() {
+        while !self.engine.is_drained() || self.leave_cluster() {
             self.tick()?;
             if let Some(end) = self.upgrade.end {
                 // Everything is the other process's: nothing is closed, removed or saved.

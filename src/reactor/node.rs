@@ -61,10 +61,11 @@ impl Reactor {
         self.engine.unrest()
     }
 
-    /// Whether the end of the process waits until the other nodes know of it.
-    pub(super) fn is_leaving(&mut self) -> bool {
+    /// Tells the other nodes that this one leaves. Returns whether the end of the process waits until
+    /// they know.
+    pub(super) fn leave_cluster(&mut self) -> bool {
         match (&mut self.sharing, self.engine.cluster()) {
-            (Some(sharing), Some(node)) => sharing.is_leaving(node, Instant::now()),
+            (Some(sharing), Some(node)) => sharing.leave(node, Instant::now()),
             _ => false,
         }
     }

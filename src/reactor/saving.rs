@@ -72,12 +72,12 @@ impl Saving {
         self.saver.rest(is_wanted);
     }
 
-    /// Whether nothing that may take long is under way, and nothing is handed over any more.
+    /// Whether all that may take long has come to rest, since which nothing is handed over any more.
     pub(super) fn has_rested(&self) -> bool {
         self.has_rested
     }
 
-    /// Whether nothing at all is under way.
+    /// Whether what was handed over before is written too.
     pub(super) fn is_at_rest(&self) -> bool {
         self.has_rested && self.saver.is_at_rest()
     }

@@ -229,7 +229,7 @@ impl Sharing {
 
     /// Tells the node to leave, unless it does already. Returns whether the end of the process is
     /// to wait for that.
-    pub(super) fn is_leaving(&mut self, node: &mut Node, now: Instant) -> bool {
+    pub(super) fn leave(&mut self, node: &mut Node, now: Instant) -> bool {
         let until = *self.leaves_at.get_or_insert_with(|| {
             node.leave();
             now + LEAVE_TIMEOUT

@@ -5,7 +5,7 @@
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use crate::handover::{Attempt, Cluster, Ending, Program, Stage, Started};
+use crate::handover::{Attempt, Cluster, Ending, NewProcess, Program, Stage};
 use encke_core::base::time::{Time, millis};
 use encke_core::config::{Config, EngineUrl};
 
@@ -18,7 +18,7 @@ pub(super) struct Upgrade {
     pub(super) cluster: Option<Cluster>,
     pub(super) attempt: Option<Attempt>,
     /// The new process, when it is ready.
-    pub(super) started: Option<Started>,
+    pub(super) started: Option<NewProcess>,
     /// The last one, if it has failed.
     pub(super) ending: Option<Ending>,
     /// How the loop ends, once everything is handed over: it closes nothing.

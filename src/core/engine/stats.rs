@@ -67,6 +67,7 @@ pub enum Endpoint {
     Cursor,
     /// Nothing that is served, or a request that could not be read.
     Other,
+    // What comes later is added at the end: the numbers are in states that are handed over.
     /// `/nodes`.
     Nodes,
 }

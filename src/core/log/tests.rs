@@ -182,3 +182,15 @@ fn each_refusal_leaves_log_and_hub_as_they_were() {
     assert_eq!(refusals, expected);
     assert_eq!(world.log.newest(), Seq(3));
 }
+
+/// A node keeps floors by bucket without knowing the hub, which takes them over.
+#[test]
+fn node_and_hub_choose_the_same_bucket_for_a_name() {
+    const { assert!(cluster::BUCKETS == crate::hub::BUCKETS) };
+    for number in 0..1_000_u64 {
+        let keys = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15), number);
+        let name = format!("channel-{number}");
+        let salt = cluster::Salt(keys.0, keys.1);
+        assert_eq!(salt.bucket(&name), crate::hub::bucket_of(keys, &name));
+    }
+}

@@ -76,6 +76,7 @@ bitflags! {
         const DEFERRED_INPUT = 1 << 3;
         /// Its end is that of its right to receive, not that of its hold or stream.
         const EXPIRES = 1 << 4;
+        // 1 << 5 is free.
         /// Our side is shut down.
         const SHUT_DOWN = 1 << 6;
         /// Its reader had nothing pending when it was last queued: the next delivery is timed.

@@ -21,7 +21,7 @@ use super::state::{State, States};
 use super::wire::Wire;
 use crate::base::meter::Meter;
 use crate::base::time::{Time, millis};
-use crate::base::wheel::Wheel;
+use crate::base::wheel::{SLOT_MS, Wheel};
 use crate::config::Config;
 use crate::engine::stats::{CloseReason, Stats};
 use crate::hub::Hub;
@@ -243,6 +243,11 @@ impl Connections {
     /// Sets a connection's deadline, in milliseconds from now.
     pub(in crate::engine) fn arm_ms(&mut self, index: u32, ms: u64) {
         self.arm(index, self.now.after_ms(ms));
+    }
+
+    /// Sets a connection's deadline to the next time at which the wheel turns: it is looked at again.
+    pub(in crate::engine) fn arm_soon(&mut self, index: u32) {
+        self.arm_ms(index, SLOT_MS);
     }
 
     /// A connection's deadline.

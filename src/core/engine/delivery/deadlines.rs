@@ -51,7 +51,7 @@ fn on_deadline(delivery: &mut Delivery, index: u32, unsaved: Option<Mark>, wire:
     match conn.state() {
         // Input is already buffered; the delay is ours, so the deadline does not apply.
         State::Idle | State::Head | State::Body if conn.flags.contains(Flags::DEFERRED_INPUT) => {
-            connections.arm_ms(index, SLOT_MS);
+            connections.arm_soon(index);
         }
         State::Idle => close_idle(delivery, index, wire),
         State::Body if conn.line_upload().is_some() => {
@@ -84,14 +84,14 @@ fn on_deadline(delivery: &mut Delivery, index: u32, unsaved: Option<Mark>, wire:
         }
         // It has pending items, so it is not answered empty: delivery serves it within its budget.
         // fault: hold-expiry-loses
-        State::Held if hub.has_pending(&conn.reader) => connections.arm_ms(index, SLOT_MS),
+        State::Held if hub.has_pending(&conn.reader) => connections.arm_soon(index),
         State::Held => {
             poll::expire(delivery, index, wire);
             settle(delivery, index, wire);
         }
         // It ends when the log has answered what its client has published.
         State::Streaming if conn.reached_limit(now) && conn.awaits_log() => {
-            connections.arm_ms(index, SLOT_MS);
+            connections.arm_soon(index);
         }
         State::Streaming if conn.reached_limit(now) => settle(delivery, index, wire),
         State::Streaming if connections.has_slow_message(index) => {
@@ -107,7 +107,7 @@ fn on_deadline(delivery: &mut Delivery, index: u32, unsaved: Option<Mark>, wire:
             settle(delivery, index, wire);
         }
         // As for a held poll; what is pending may turn out to be nothing, so ask again.
-        State::Streaming if hub.has_pending(&conn.reader) => connections.arm_ms(index, SLOT_MS),
+        State::Streaming if hub.has_pending(&conn.reader) => connections.arm_soon(index),
         State::Streaming => {
             stream::send_heartbeat(delivery, index, wire);
             settle(delivery, index, wire);

@@ -8,7 +8,6 @@ use super::retry_advice::{reconnect_ms, recycle_ms};
 use super::shapes;
 use super::state::Delivery;
 use crate::base::meter::SharedBytes;
-use crate::base::wheel::SLOT_MS;
 use crate::engine::connections::{Connections, State, Wire, write_frames};
 use crate::engine::response::{Framing, ResponseWriter};
 use crate::hub::{Channels, Hub, Item, Reader};
@@ -198,7 +197,7 @@ fn write_items(
 #[cold]
 fn pause_for_answers(connections: &mut Connections, index: u32) {
     connections[index].reader.pause();
-    connections.arm_ms(index, SLOT_MS);
+    connections.arm_soon(index);
 }
 
 /// Ends a stream whose next item is a gap, which it can report in no other way.

@@ -227,6 +227,7 @@ fn execute<'b>(
         }
         Operation::PublishLines(identity) => {
             let buffers = &delivery.connections.buffers;
+            // The results may be longer than the body.
             requests.check_room_to_wait(buffers, 4 * body.len())?;
             let access = delivery.connections[index].access;
             let rights = requests.authorizer.rights();

@@ -30,7 +30,7 @@ use crate::message::{ChannelName, Data, Draft, MessageId, is_json};
 /// Empty lines count.
 const LINES_PER_STEP: usize = 64;
 
-/// The bytes of acknowledgements after which a step ends.
+/// The bytes of acknowledgements after which a step ends: those of its lines, with names of usual length.
 const MAX_STEP_BYTES: usize = LINES_PER_STEP * 320;
 
 /// Begins a request whose lines are published as they come. Returns the bytes of body taken.

@@ -36,6 +36,9 @@ const REFUSED_MS: u64 = 1_000;
 /// term, in milliseconds.
 const UNREAD_MS: u64 = 10_000;
 
+/// How often a node looks, in milliseconds, whether it may open a term or leave: nobody tells it.
+const SOON_MS: u64 = 100;
+
 /// How far a node has come in the log.
 #[derive(Debug)]
 pub(super) enum Mode {
@@ -370,7 +373,7 @@ impl Node {
         if self.halt.is_some() {
             return None;
         }
-        let soon = self.now.after_ms(100);
+        let soon = self.now.after_ms(SOON_MS);
         let due = match (self.publishes_to(), self.is_leaving || self.rests) {
             (Some(_), false) => self.pulse.due.max(self.now),
             _ => soon,
