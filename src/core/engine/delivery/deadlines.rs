@@ -7,7 +7,6 @@
 use super::settle::{refuse, settle};
 use super::state::Delivery;
 use super::{duplex, expired, lines, poll, publishing, stream};
-use crate::base::wheel::SLOT_MS;
 use crate::engine::connections::{Flags, State, Wire};
 use crate::engine::response::Problem;
 use crate::engine::stats::CloseReason;
@@ -150,6 +149,7 @@ mod tests {
 
     use super::*;
     use crate::base::time::{Time, millis};
+    use crate::base::wheel::SLOT_MS;
     use crate::config::Config;
     use crate::engine::connections::Sink;
     use crate::engine::{Access, Engine};
