@@ -10,7 +10,7 @@ use redis::Cmd;
 
 use super::connection::Connection;
 use super::fault::{Fault, words};
-use super::lane::{End, Event, Job, Line, Service};
+use super::lane::{End, Event, Job, LaneThread, Service};
 use super::wire::{self, Keys};
 
 /// The time for which the server waits for a new entry before it answers that there is none.
@@ -46,11 +46,11 @@ impl Follow {
 }
 
 impl Service for Follow {
-    fn prepare(&mut self, _: &Line, connection: &mut Connection) -> Result<(), Fault> {
+    fn prepare(&mut self, _: &LaneThread, connection: &mut Connection) -> Result<(), Fault> {
         connection.wait_for(BLOCK)
     }
 
-    fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End> {
+    fn serve(&mut self, line: &LaneThread, connection: &mut Connection) -> Result<Infallible, End> {
         // The connection before this one may have failed because that many did not arrive in time.
         let mut count = std::mem::replace(&mut self.first_count, 1);
         let mut next = Some(line.next_job()?);

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::check;
 use super::fault::{Cause, Fault};
 use super::follow::Follow;
-use super::lane::{Event, Job, Line};
+use super::lane::{Event, Job, LaneThread};
 use super::open::open;
 use super::publish::Publish;
 use super::target::Target;
@@ -35,8 +35,8 @@ const READS: usize = 2;
 
 /// Both lanes of a node.
 pub(crate) struct Redis {
-    publish: Front,
-    follow: Front,
+    publish: LaneHandle,
+    follow: LaneHandle,
     /// Closed when this is dropped, which ends the threads.
     _running: Sender<Infallible>,
     /// Connections that broke or were not established, by [`Cause`].
@@ -44,7 +44,7 @@ pub(crate) struct Redis {
 }
 
 /// The reactor's side of one lane.
-struct Front {
+struct LaneHandle {
     jobs: Sender<(u64, Job)>,
     events: Receiver<(u64, Event)>,
     /// The number of the present connection, whose events alone are passed on; `None` before the
@@ -96,7 +96,7 @@ impl Redis {
             let (to_reactor, events) = bounded(events);
             let dropped = Arc::new(AtomicU64::new(0));
             let wake = Arc::clone(&wake);
-            let line = Line {
+            let line = LaneThread {
                 lane,
                 target: target.clone(),
                 jobs: for_thread,
@@ -106,7 +106,7 @@ impl Redis {
                 connection: 0,
                 dropped: Arc::clone(&dropped),
             };
-            let front = Front {
+            let front = LaneHandle {
                 jobs,
                 events,
                 connection: None,
@@ -185,7 +185,7 @@ impl Redis {
         &self.broken
     }
 
-    fn front(&mut self, lane: Lane) -> &mut Front {
+    fn front(&mut self, lane: Lane) -> &mut LaneHandle {
         match lane {
             Lane::Publish => &mut self.publish,
             Lane::Follow => &mut self.follow,
@@ -193,7 +193,7 @@ impl Redis {
     }
 }
 
-impl Front {
+impl LaneHandle {
     fn next_event(&mut self) -> Option<Event> {
         loop {
             let (connection, event) = self.events.try_recv().ok()?;

@@ -66,7 +66,7 @@ impl From<Fault> for End {
 }
 
 /// The thread's side of a lane.
-pub(super) struct Line {
+pub(super) struct LaneThread {
     pub(super) lane: Lane,
     pub(super) target: Target,
     /// Jobs, each for the connection with this number.
@@ -84,13 +84,13 @@ pub(super) struct Line {
 /// The work of a lane on one connection, until that ends.
 pub(super) trait Service {
     /// Prepares a connection, before the reactor is told of it.
-    fn prepare(&mut self, line: &Line, connection: &mut Connection) -> Result<(), Fault>;
+    fn prepare(&mut self, line: &LaneThread, connection: &mut Connection) -> Result<(), Fault>;
 
     /// Serves the connection.
-    fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End>;
+    fn serve(&mut self, line: &LaneThread, connection: &mut Connection) -> Result<Infallible, End>;
 }
 
-impl Line {
+impl LaneThread {
     /// Connects and serves until the reactor's side is gone.
     pub(super) fn run(mut self, mut service: impl Service) {
         let mut pauses = Pauses::new();
@@ -142,7 +142,7 @@ impl Line {
     fn serve_one(
         &mut self,
         service: &mut impl Service,
-        on_connected: &mut dyn FnMut(&Line, &str),
+        on_connected: &mut dyn FnMut(&LaneThread, &str),
     ) -> End {
         // The jobs in the queue are for earlier connections.
         while self.jobs.try_recv().is_ok() {}

@@ -14,7 +14,7 @@ use redis::{Value, cmd};
 use super::check;
 use super::connection::Connection;
 use super::fault::{Fault, words};
-use super::lane::{End, Event, Job, Line, Service};
+use super::lane::{End, Event, Job, LaneThread, Service};
 use super::wire::{self, Form, Keys, Scripts};
 use encke_core::log::cluster::Reply;
 use encke_core::log::cluster::command::{ONCE, OPEN};
@@ -60,7 +60,7 @@ impl Publish {
 }
 
 impl Service for Publish {
-    fn prepare(&mut self, _: &Line, connection: &mut Connection) -> Result<(), Fault> {
+    fn prepare(&mut self, _: &LaneThread, connection: &mut Connection) -> Result<(), Fault> {
         if !self.is_allowed {
             check::rights(connection, &self.keys, self.replicas > 0)?;
             self.is_allowed = true;
@@ -76,7 +76,7 @@ impl Service for Publish {
         Ok(())
     }
 
-    fn serve(&mut self, line: &Line, connection: &mut Connection) -> Result<Infallible, End> {
+    fn serve(&mut self, line: &LaneThread, connection: &mut Connection) -> Result<Infallible, End> {
         let mut packed = Vec::new();
         let mut sent = Vec::new();
         loop {
@@ -108,7 +108,7 @@ impl Publish {
     /// server has no memory for them and for none that follow, returns the place of the first.
     fn take_replies(
         &mut self,
-        line: &Line,
+        line: &LaneThread,
         connection: &mut Connection,
         sent: &[Sent],
         asks_replicas: bool,
@@ -152,7 +152,7 @@ impl Publish {
     /// Packs the commands that wait. If no reply is held back, there is at least one.
     fn gather(
         &mut self,
-        line: &Line,
+        line: &LaneThread,
         packed: &mut Vec<u8>,
         sent: &mut Vec<Sent>,
     ) -> Result<(), End> {
