@@ -40,8 +40,8 @@ const LOOK_MS = 500;
  *   say: (state: string, why?: string, ms?: number) => void,
  *   refused: (error: import('./http.js').EnckeError) => unknown,
  *   restMs: number,
- * }} on what to follow next; what came; where it stands; that it is refused, and whether there is something else to
- *   follow; the least time between two polls
+ * }} on `plan`: what to follow next; `take`: what came; `say`: the state of the connection; `refused`: whether there
+ *   is something else to follow; `restMs`: the least time between two polls
  */
 export function connection(http, transports, on) {
   /** @type {Flag} */
@@ -50,7 +50,7 @@ export function connection(http, transports, on) {
   let isUp;
   /** Requests in a row that brought nothing. */
   let failures = 0;
-  /** How often in a row this transport failed where a plain poll did not. */
+  /** How often in a row this transport failed, and a plain poll then worked. */
   let strikes = 0;
   /** @type {Flag} */
   let isSuspect;

@@ -8,7 +8,7 @@
 //! as before. `saved` and `nodes` measure what saved history and several nodes cost. `three-ways`
 //! compares the techniques of receiving, in [`ways`].
 //!
-//! All of them have their connections in a [`driver`], and read responses by `encke-test-client`.
+//! All that load a server have their connections in a [`driver`], and read responses by `encke-test-client`.
 
 pub mod adversary;
 pub mod command;

@@ -8,6 +8,7 @@
 //! | [`id`], [`log`], [`run`] | what clients and publishers write down |
 //! | [`cluster`] | what was done to the nodes of a cluster, and what that excuses |
 //! | `order` | one sequence over the epochs of a cluster |
+//! | `case` | one entry of a log, and everything that it is judged with |
 //! | [`finding`] | the kinds of broken promises |
 //! | [`truth`] | which messages exist, under which ids, and which of them history may have dropped |
 //! | [`reader`] | the promise itself: one client's log, entry by entry |

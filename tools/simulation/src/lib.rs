@@ -15,14 +15,15 @@
 //! | `token`, `rights`, `judge`, `term` | credentials, who may what, and until when |
 //! | `wire`, `client`, `command`, `response` | bytes between the engine and its clients |
 //! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
+//! | `lines` | requests that publish line by line |
 //! | `disk` | a log that is saved, and restarts |
-//! | `checks`, `end` | what must hold when all is settled, and at the end |
+//! | `checks`, `rule`, `end` | what must hold when all is settled, and at the end |
 //! | `twins` | the engine, and beside it the one before it was frozen and thawed |
 //! | `cluster` | nodes that share a log, in worlds of their own |
 //! | `life`, `run`, `tally` | many worlds, and how often what happened in them |
 //!
 //! A world that breaks a rule panics. [`live`] catches that and says what led there; [`Run`] lives
-//! many worlds. The program `simulate` does so.
+//! many worlds. The program `simulate` does so, and `simulate-cluster` of nodes that share a log.
 
 mod chance;
 mod checks;

@@ -7,6 +7,7 @@
 //! | `server` | a server that keeps the log |
 //! | `link` | a node and its connections |
 //! | `replica` | what a node has applied, and what its clients get |
+//! | `audience` | how many readers channels have on other nodes |
 //!
 //! A world that breaks a rule panics; [`live`] says why.
 
