@@ -11,18 +11,22 @@
 export const isCursor = (text) => /^\w+-/.test(text);
 
 /**
- * Whether one is a cursor after another, or of another epoch. A cursor is after what is none.
+ * Whether one is a cursor after another. A cursor is after what is none. The epochs of a cluster rise, those of a
+ * single server have no order: a change of them is told as a gap.
  * @param {string | undefined} one
  * @param {string} other
+ * @param {boolean} [orUnknown] whether it may be of any other epoch too
  * @returns {one is string}
  */
-export function isAfter(one, other) {
+export function isAfter(one, other, orUnknown) {
   if (!isCursor(one)) return false;
   /** @type {any[]} numbers, as text */
   const [epoch, number, part = 0] = one.split(/\W/);
   /** @type {any[]} */
   const [otherEpoch, otherNumber, otherPart = 0] = other.split(/\W/);
-  return epoch !== otherEpoch || (number - otherNumber || part - otherPart) > 0;
+  return epoch === otherEpoch
+    ? (number - otherNumber || part - otherPart) > 0
+    : orUnknown || !otherNumber || one > other;
 }
 
 /**
@@ -41,4 +45,4 @@ export function unpack({ cursor, messages, gap, end, ended }, take) {
  * The oldest of several cursors.
  * @param {string[]} all
  */
-export const oldest = (all) => all.reduce((one, other) => !one || isAfter(one, other) ? other : one, '');
+export const oldest = (all) => all.sort((one, other) => !one || isAfter(one, other) ? 1 : -1)[0];

@@ -64,7 +64,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   let at = '';
   /** What the connection, of whichever tab, follows. @type {string[]} */
   let follows = [];
-  /** From where on it does. */
+  /** From where on it does. @type {string | undefined} */
   let followsSince = '';
   /** @type {Flag} */
   let hasSplit;
@@ -217,7 +217,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     const all = ready();
     const added = all.filter((one) => !isFollowed(one)).map((one) => one.at).filter(isCursor);
     // What is followed already is brought up to date first: else the others' history since then would come too.
-    while (follows[0] && isCursor(at) && added.some((place) => isAfter(place, at))) {
+    while (added[0] && follows[0] && isCursor(at)) {
       try {
         const batch = await http.batch(follows, at, signal);
         unpack(batch, take);
@@ -231,7 +231,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     // It ends, and another begins when there is something to follow.
     if (!channels[0]) connection = null;
     else {
-      if (!at || isCursor(at)) at = oldest([at, ...added]);
+      at = oldest([at, ...added]);
       live(channels, at);
       if (isCursor(at)) tabs?.tell({ follows, since: at });
       return { channels, since: at };
@@ -247,7 +247,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
     follows = channels;
     followsSince = since;
     for (const sub of subs) {
-      if (isFollowed(sub) && sub._isReady && isAfter(since, sub.at)) {
+      if (isFollowed(sub) && sub._isReady && isAfter(since, sub.at, true)) {
         sub._isReady = false;
         refresh();
       }
@@ -258,7 +258,7 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
   function take(object) {
     const place = object.id || object.cursor;
     const isFirst = !isCursor(at);
-    if (isAfter(place, at)) at = place;
+    if (isAfter(place, at, true)) at = place;
     hasSplit = false;
     if (isFirst) tabs?.tell({ follows, since: at });
     tabs?.relay(object);
@@ -267,6 +267,8 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
 
   /** @param {StreamObject} object */
   function hear(object) {
+    // From here on it brings all, in an epoch that may be another.
+    if (object.gap) followsSince = object.cursor;
     for (const sub of subs) if (isFollowed(sub)) sub._hear(object);
   }
 
@@ -285,9 +287,8 @@ export function connect(url = new URL('.', import.meta.url), options = {}) {
         const { cursor, more } = batch;
         failures = 0;
         unpack(batch, sub._push);
-        // Before the connection began to bring it, something may have been missed. Another epoch tells itself.
-        const isMissing = isFollowed(sub) && isAfter(followsSince, cursor) && !isAfter(cursor, followsSince);
-        if (isMissing) await sleep(backoff(1));
+        // Before the connection began to bring it, something may have been missed: the answer may be of a node that is late.
+        if (isAfter(followsSince, cursor)) await sleep(backoff(1));
         else if (!more && !signal.aborted) sub._ready();
       } catch (error) {
         if (signal.aborted) break;

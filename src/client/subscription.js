@@ -69,7 +69,7 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
       return call(onMessage, object, sub);
     }
     if (gap) {
-      hasWarned ||= !(onGap || load || console.warn('encke: gap: set onGap or load'));
+      hasWarned ||= !(onGap || load || console.warn('encke gap: set onGap or load'));
       mustLoad = load;
       return call(onGap);
     }
@@ -149,7 +149,7 @@ export function subscription(channels, { since, load, onMessage, onGap, onEnd, o
       const { id, channel, cursor, end, ended = [], gap } = object;
       const place = id || cursor;
       // What tells of an end may tell nothing else, and so be where it is already.
-      const isNew = !place || isAfter(place, sub.at) || place === sub.at && (end || ended[0]);
+      const isNew = !place || isAfter(place, sub.at, gap) || place === sub.at && (end || ended[0]);
       if (!isNew || sub._isDone || (isBehind ||= queue[MAX_WAITING])) return;
       if (place) sub.at = place;
       // What is lost may have opened a channel again. Those that have ended are told after it.

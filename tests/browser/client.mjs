@@ -596,6 +596,65 @@ export const client = {
     await server.end();
   },
 
+  'client: an answer of a node that is late is not taken for the present': async () => {
+    // Epochs of a cluster: the second one is later.
+    const [before, now] = ['aaaaaaa1', 'aaaaaaa2'];
+    const batches = [
+      `{"cursor":"${before}-60","messages":[]}`,
+      `{"cursor":"${now}-6","messages":[{"id":"${now}-4","channel":"c","data":4},{"id":"${now}-6","channel":"c","data":6}]}`,
+    ];
+    const server = await fake((request, response) => {
+      if (request.url.includes('/ndjson/')) return response.write(`{"heartbeat":15000,"cursor":"${now}-5"}\n`);
+      return response.end(batches.shift());
+    });
+    const client = connect(server.url, { transports: ['ndjson'] });
+    client.subscribe('c', { since: `${now}-5` });
+    await until('it is open', () => client.state === 'open');
+    const seen = [];
+    client.subscribe('c', { since: `${before}-50`, onMessage: ({ data }) => seen.push(data) });
+    await until('all of it', () => seen.includes(6));
+    assert.deepEqual(seen, [4, 6]);
+    client.close();
+    await server.end();
+  },
+
+  'client: what a connection repeats from before a new epoch of a cluster is not received again': async () => {
+    const [before, now] = ['aaaaaaa1', 'aaaaaaa2'];
+    const ids = [`${before}-9`, `${before}-9.1`, `${before}-10`, `${now}-1`, `${now}-2`, `${before}-10`, `${now}-2`, `${now}-3`];
+    const server = await fake((request, response) => {
+      const lines = ids.map((id) => `{"id":"${id}","channel":"c","data":"${id}"}\n`);
+      response.write(`{"heartbeat":15000,"cursor":"${before}-8"}\n${lines.join('')}`);
+    });
+    const client = connect(server.url, { transports: ['ndjson'] });
+    const seen = [];
+    client.subscribe('c', { since: `${before}-8`, onMessage: ({ data }) => seen.push(data) });
+    await until('the last', () => seen.includes(`${now}-3`));
+    assert.deepEqual(seen, [...ids.slice(0, 5), `${now}-3`]);
+    client.close();
+    await server.end();
+  },
+
+  'client: a single server that begins anew has an epoch in no order': async () => {
+    const batches = [
+      '{"cursor":"zzzzzzz9-9","messages":[{"id":"zzzzzzz9-9","channel":"c","data":1}]}',
+      '{"cursor":"aaaaaaa1-2","messages":[{"id":"aaaaaaa1-1","channel":"c","data":2},{"id":"aaaaaaa1-2","channel":"c","data":3}],"gap":true}',
+      '{"cursor":"aaaaaaa1-3","messages":[{"id":"aaaaaaa1-3","channel":"c","data":4}]}',
+    ];
+    const asked = [];
+    const server = await fake((request, response) => {
+      asked.push(new URL(request.url, 'http://x').searchParams.get('since'));
+      response.end(batches.shift() || '{"cursor":"aaaaaaa1-3","messages":[]}');
+    });
+    const client = connect(server.url, { transports: ['poll'] });
+    const seen = [];
+    client.subscribe('c', { since: 'zzzzzzz9-8', onMessage: ({ data }) => seen.push(data), onGap: () => seen.push('gap') });
+    await until('the last', () => seen.includes(4));
+    assert.deepEqual(seen, [1, 'gap', 2, 3, 4]);
+    assert.deepEqual(asked.slice(0, 3), ['zzzzzzz9-8', 'zzzzzzz9-9', 'aaaaaaa1-2']);
+    client.close();
+    await server.end();
+  },
+
   'client: channels that are complete end it, in each way': async () => {
     const message = '{"id":"e-1","channel":"c","data":"x"}';
     const sse = `: heartbeat 15000\nretry: 1000\nid: e-0\nevent: cursor\ndata: e-0\n\nid: e-1\ndata: ${message}\n\n`;
