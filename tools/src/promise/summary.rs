@@ -97,7 +97,8 @@ impl Totals {
             Event::Batch(batch) => {
                 self.received[place] += batch.receipts.len() as u64;
                 self.gaps += u64::from(batch.gap);
-                let is_empty = batch.receipts.is_empty() && !batch.gap;
+                // What tells an end comes when there is one, not when the hold is over.
+                let is_empty = batch.receipts.is_empty() && !batch.gap && !batch.tells_ends;
                 self.holds_expired += u64::from(is_empty && doing.is_held);
             }
             Event::Message(_) => self.received[place] += 1,
