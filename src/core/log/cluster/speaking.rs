@@ -123,7 +123,7 @@ impl Node {
         let newest = self.lane.newest;
         let mode = if self.is_newcomer() {
             OpenMode::Peek
-        } else if self.lane.doubted.is_some() {
+        } else if self.is_to_doubt() {
             OpenMode::Doubt
         } else if is_roll || self.outbox.has_undecided(newest) {
             OpenMode::Fence

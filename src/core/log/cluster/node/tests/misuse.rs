@@ -190,6 +190,27 @@ fn doubt_outlives_a_term_that_is_opened_for_another_reason() {
 }
 
 #[test]
+fn doubt_waits_until_the_newest_term_is_read() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.node.publish(&[keyed("a", "once")]).unwrap();
+    misplaced(&mut script, end);
+    assert_eq!(opens(&mut script), OpenMode::Doubt);
+    // Another node was faster.
+    script.opened(200, 1, Openness::GoesOn);
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    assert_eq!(
+        opens(&mut script),
+        OpenMode::Look,
+        "200 may be without doubt"
+    );
+    script.opened(200, 1, Openness::GoesOn);
+    begins_anew(&mut script, 200);
+    assert!(!matches!(script.command(), Some(Command::Open { .. })));
+}
+
+#[test]
 fn key_that_has_the_id_of_another_message_is_not_believed() {
     let mut script = Script::new(Settings::default());
     let other = script.message("a", "another");
