@@ -75,7 +75,7 @@ pub(super) struct PublishLane {
     /// The term in which the server was found to have an older log than was read, if no term was opened
     /// for that since.
     pub(super) doubted: Option<u64>,
-    /// The newest term that was opened for that.
+    /// The term from which on such a finding is new: no older history has a part in this one.
     rolled: u64,
     awaited: VecDeque<Awaited>,
     /// How many of them are notes that tell again.
@@ -101,9 +101,10 @@ impl PublishLane {
         is_new
     }
 
-    /// A term begins in the log that was opened because the server had an older log.
+    /// What the server had before this term is of no account any more: the term was opened because that
+    /// was an older log, or the node begins anew with it.
     pub(super) fn undoubt(&mut self, term: u64) {
-        self.doubted = None;
+        self.doubted = self.doubted.filter(|&doubted| doubted >= term);
         self.rolled = term;
     }
 

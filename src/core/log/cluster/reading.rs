@@ -164,6 +164,8 @@ impl Node {
             if self.remembers {
                 self.suspect = Some(self.replica.history.clone());
             }
+            // The term that was opened for a doubt may be among those that are missing.
+            self.lane.undoubt(id.term);
             self.mode = Mode::Live { is_settled: false };
         }
         self.replica.skip_to(id);

@@ -211,6 +211,27 @@ fn doubt_waits_until_the_newest_term_is_read() {
 }
 
 #[test]
+fn doubt_ends_where_the_history_that_it_was_about_is_dropped() {
+    let mut script = Script::new(Settings::default());
+    let end = script.message("a", "1");
+    script.node.publish(&[keyed("a", "once")]).unwrap();
+    misplaced(&mut script, end);
+    assert_eq!(opens(&mut script), OpenMode::Doubt);
+    script.node.broken(Lane::Publish);
+    // The others have opened a term for it, which was trimmed before this node was connected again.
+    (script.term, script.next) = (200, 40);
+    script.message("a", "2");
+    script.node.connected(Lane::Publish);
+    assert_ne!(opens(&mut script), OpenMode::Doubt);
+    // A key may still name what the older log had.
+    script.node.doubt(100);
+    assert_eq!(script.node.lane.doubted, None);
+    // A doubt about the term that goes on is a new one.
+    script.node.doubt(200);
+    assert_eq!(script.node.lane.doubted, Some(200));
+}
+
+#[test]
 fn key_that_has_the_id_of_another_message_is_not_believed() {
     let mut script = Script::new(Settings::default());
     let other = script.message("a", "another");
