@@ -41,6 +41,8 @@ struct Head<'h> {
     /// The newest term, and the newest id, that are known to exist.
     newest: u64,
     tip: EntryId,
+    /// Terms before this one are not doubted.
+    trusted_from: u64,
     is_joined: bool,
     heard: Option<Time>,
     heard_at: EntryId,
@@ -107,6 +109,7 @@ impl Node {
             read_to: self.read_to,
             newest: self.lane.newest,
             tip: self.lane.tip,
+            trusted_from: self.lane.trusted_from,
             is_joined: self.is_joined,
             heard: self.pulse.heard,
             heard_at: self.pulse.heard_at,
@@ -156,6 +159,7 @@ impl Node {
         node.remembers = true;
         node.is_joined = head.is_joined;
         (node.lane.newest, node.lane.tip) = (head.newest, head.tip);
+        node.lane.trusted_from = head.trusted_from;
         node.lane.newest_since = head.newest_since;
         node.pulse = Pulse::new(now);
         (node.pulse.heard, node.pulse.heard_at) = (head.heard, head.heard_at);
@@ -177,7 +181,9 @@ impl Node {
         node.outbox = Outbox::thaw(node.settings.awaits_replicas, (node.own, node.nonce), state)?;
         let tip = node.replica.tip();
         // A term that is settled has an entry that settled it.
-        match tip == node.read_to && tip.number > 0 && node.lane.newest >= tip.term {
+        let is_settled = tip == node.read_to && tip.number > 0;
+        let terms = node.lane.trusted_from..=node.lane.newest;
+        match is_settled && terms.contains(&tip.term) {
             true => Ok(node),
             false => Err(NODE),
         }

@@ -75,8 +75,8 @@ pub(super) struct PublishLane {
     /// The term in which the server was found to have an older log than was read, if no term was opened
     /// for that since.
     pub(super) doubted: Option<u64>,
-    /// The term from which on such a finding is new: no older history has a part in this one.
-    rolled: u64,
+    /// No term before this one is doubted: what the server had then is of no account any more.
+    pub(super) trusted_from: u64,
     awaited: VecDeque<Awaited>,
     /// How many of them are notes that tell again.
     pub(super) retelling: usize,
@@ -94,7 +94,7 @@ impl PublishLane {
     /// Records that the server had an older log in this term than was read. Returns whether that is
     /// new.
     pub(super) fn doubt(&mut self, term: u64) -> bool {
-        let is_new = self.doubted < Some(term) && term >= self.rolled;
+        let is_new = self.doubted < Some(term) && term >= self.trusted_from;
         if is_new {
             self.doubted = Some(term);
         }
@@ -105,7 +105,7 @@ impl PublishLane {
     /// was an older log, or the node begins anew with it.
     pub(super) fn undoubt(&mut self, term: u64) {
         self.doubted = self.doubted.filter(|&doubted| doubted >= term);
-        self.rolled = term;
+        self.trusted_from = term;
     }
 
     /// The time by a clock that goes on from the newest term. A server's clock may go back; terms must

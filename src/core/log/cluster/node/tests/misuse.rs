@@ -1,7 +1,8 @@
 //! What somebody else does to the log: entries that are of no node, and older logs.
 
+use super::publishing::reconnect;
 use super::*;
-
+use crate::frozen::{Freezer, Thawer};
 use crate::message::IdempotencyKey;
 
 fn keyed<'d>(name: &'d str, text: &'d str) -> Draft<'d> {
@@ -229,6 +230,36 @@ fn doubt_ends_where_the_history_that_it_was_about_is_dropped() {
     // A doubt about the term that goes on is a new one.
     script.node.doubt(200);
     assert_eq!(script.node.lane.doubted, Some(200));
+}
+
+#[test]
+fn node_that_is_handed_over_does_not_doubt_again_what_is_settled() {
+    let mut script = Script::new(Settings::default());
+    let other = script.message("a", "another");
+    begins_anew(&mut script, 300);
+    script.other(settled(&[other]));
+    reconnect(&mut script, 300);
+    script.serve();
+    script.beat(id(300, script.next - 1));
+    script.effects();
+    script.node.rest(true);
+    let mut state = Freezer::new(Vec::new());
+    script.node.freeze(&mut state).unwrap();
+    let state = state.into_inner();
+    let mut state = Thawer::new(&state[..]);
+    let now = Time(script.now);
+    script.node = Node::thaw(Settings::default(), now, &mut state).unwrap();
+    reconnect(&mut script, 300);
+    script.serve();
+    script.node.publish(&[keyed("b", "once")]).unwrap();
+    assert!(matches!(script.command(), Some(Command::Once { .. })));
+    // The key is from the older log.
+    let (id, last) = (other, id(300, script.next));
+    script.node.answered(Reply::Earlier { id, last });
+    let Some(Command::Once { replaces, .. }) = script.command() else {
+        panic!("it is sent again, and no term is opened");
+    };
+    assert_eq!(replaces, Some(other));
 }
 
 #[test]
