@@ -251,6 +251,9 @@ impl Outbox {
         let item = self.items.remove(&nonce)?;
         self.queue.remove(&nonce);
         self.unconfirmed.remove(&nonce);
+        if let Stage::Appended(id) = item.stage {
+            self.taken.remove(&(id, nonce));
+        }
         self.bytes -= item.bytes.len() + OVERHEAD;
         if let Some(key) = item.key {
             self.keys.remove(&(key, nonce));
@@ -625,6 +628,18 @@ impl Item {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_its_result_is_waited_for_no_more() {
+        let mut outbox = Outbox::default();
+        outbox.add(vec![0], 1, None, Time(9));
+        outbox.send(5);
+        outbox.answered(1, 5, Said::Appended(EntryId::new(5, 1)));
+        outbox.complete(&Replica::new(7, 0), true, |_| false);
+        assert_eq!(outbox.taken.len(), 1, "nobody has read it");
+        outbox.expire(Time(9), 0);
+        assert!(outbox.taken.is_empty());
+    }
 
     #[test]
     fn key_that_is_read_is_earlier_for_those_that_wait_with_it() {
