@@ -319,6 +319,13 @@ impl Node {
         let silent_ms = self.blocked_ms();
         let history = &self.replica.history;
         if is_rolled {
+            // Own entries that others have read in the older log, under ids that this node had passed.
+            let end = settled.chain.last().copied().unwrap_or(EntryId::ZERO);
+            for record in retold.iter().filter(|record| record.last() <= end) {
+                if let Some(nonce) = record.nonce_of(self.own) {
+                    self.outbox.read(nonce, record.last());
+                }
+            }
             self.outbox.misplaced(id.term);
         }
         let (again, unknown) = self.outbox.settled(id.term, history, silent_ms);

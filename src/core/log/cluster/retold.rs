@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::entry::Record;
+use super::entry::{Entry, Record};
 use crate::message::EntryId;
 
 /// A record that was read in a census.
@@ -40,6 +40,15 @@ impl Retold {
             Retold::Entry { id, .. } => id,
             Retold::Blank { first, last } => EntryId::new(first.term, last),
         }
+    }
+
+    /// The nonce that it has, if it is an entry of this node.
+    pub(super) fn nonce_of(&self, node: u64) -> Option<u64> {
+        let Retold::Entry { bytes, .. } = self else {
+            return None;
+        };
+        let head = Entry::read(bytes).ok()?.head;
+        (head.node == node).then_some(head.nonce)
     }
 
     /// The bytes that it takes in memory, about.

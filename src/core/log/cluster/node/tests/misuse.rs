@@ -346,6 +346,52 @@ fn node_that_read_an_older_log_reports_its_differing_entries_as_lost() {
 }
 
 #[test]
+fn publish_that_another_node_has_read_in_the_older_log_is_not_sent_again() {
+    let mut script = Script::new(Settings::default());
+    let taken = script.message("a", "1");
+    let end = script.message("a", "2");
+    script.effects();
+    let drafts = [Draft::new(channel("a"), "own".into())];
+    // One has a reply, and one has none.
+    let first = script.node.publish(&drafts).unwrap();
+    let Some(Command::Append { bytes: one, .. }) = script.command() else {
+        panic!("it publishes");
+    };
+    let second = script.node.publish(&drafts).unwrap();
+    let Some(Command::Append { bytes: other, .. }) = script.command() else {
+        panic!("it publishes");
+    };
+    script.node.answered(Reply::Appended(taken));
+    script.node.broken(Lane::Publish);
+    script.node.connected(Lane::Publish);
+    assert_eq!(opens(&mut script), OpenMode::Doubt);
+    // The other node came late, read them there, and has come further than this one.
+    begins_anew(&mut script, 200);
+    let records = [(taken, &one), (end, &other), (end.next(), &other)];
+    let records = records.map(|(id, bytes)| Record::Entry { id, bytes });
+    script.other(Body::Retold(records.to_vec()));
+    // What comes behind the end of the history is no part of it.
+    script.other(settled(&[end]));
+    script.opened(200, 2, Openness::New);
+    let again = script.serve();
+    assert!(!again.contains(&one) && !again.contains(&other));
+    script.beat(id(200, script.next - 1));
+    let published = |ticket, id| {
+        let outcome = Outcome::Published { id, part: 0 };
+        Effect::Done { ticket, outcome }
+    };
+    let effects = script.effects();
+    for done in [published(first, taken), published(second, end)] {
+        assert!(effects.contains(&done), "{effects:?}");
+    }
+    assert_eq!(
+        applied(&effects),
+        [],
+        "others tell of them that they are lost"
+    );
+}
+
+#[test]
 fn publish_again_asks_for_replicas_where_they_are_awaited() {
     let settings = Settings {
         awaits_replicas: true,
