@@ -602,7 +602,8 @@ impl Item {
     }
 
     /// Whether its key does not have the entry that it has by the server's word, as this node has
-    /// read the log.
+    /// read the log. Where the entry is older than what the node keeps, the server is believed: a key
+    /// that only an older log had cannot be told from any other of that time.
     fn is_contradicted(&self, id: EntryId, replica: &Replica) -> bool {
         let has_key = self.key.and_then(|key| replica.has_key(id, key));
         !replica.history.may_have(id) || has_key == Some(false)
