@@ -7,7 +7,8 @@
 //! logs, and neither side knows of the other one. So:
 //!
 //! - What the side took that is given up is lost. It is told as a gap when its nodes are back, to all
-//!   who follow the channels: until then it is not passed over in silence.
+//!   who follow the channels: until then it is not passed over in silence. That side is in the term
+//!   that there was at the beginning, so nothing of a term that began in the split is excused.
 //! - A node has no term that the other side has begun: with a cursor of that a client is answered
 //!   503, or told a gap. After such a gap it begins anew on the side of the node, and what it had may
 //!   come again.
@@ -57,14 +58,13 @@ impl Cluster {
 
     /// Whether there were two logs at some moment of a stretch of time.
     pub(crate) fn was_split(&self, from: u64, to: u64) -> bool {
-        self.splits.iter().any(|split| split.touches(from, to))
+        self.splits(from, to).next().is_some()
     }
 
-    /// By when a loss of what was sent at a time is told; `None` if it was not sent in a split.
-    pub(crate) fn told_by(&self, begun: u64) -> Option<u64> {
+    /// The splits that have a moment in common with a stretch of time.
+    pub(crate) fn splits(&self, from: u64, to: u64) -> impl Iterator<Item = &Span> {
         let splits = self.splits.iter();
-        let sent_in = splits.filter(|split| split.touches(begun, begun));
-        sent_in.map(|split| split.to).max()
+        splits.filter(move |split| split.touches(from, to))
     }
 
     /// Whether a message that was sent at a time may be gone on a node.

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use crate::id::Id;
 use crate::order;
-use crate::run::{Outcome, Publish};
+use crate::run::{Outcome, Publish, Span};
 pub(crate) use retention::Exact;
 use retention::Retention;
 
@@ -252,7 +252,8 @@ impl Truth {
 
     /// Whether a message is missing that a fault may have lost on all nodes of a cluster, and its gap
     /// comes after a place: at the beginning of the next term, as what the nodes tell again in between
-    /// has the numbers that it had; or, if it was sent in a split, when that is over.
+    /// has the numbers that it had; or, if the side of a split took it that is given up, when that is
+    /// over. What the other side took is not lost.
     pub(crate) fn is_told_later(&self, missing: Id, channel: u32, place: u64) -> bool {
         let Retention::Limits(limits) = &self.retention else {
             return false;
@@ -260,11 +261,25 @@ impl Truth {
         let Some(known) = self.known(missing, channel) else {
             return false;
         };
-        let is_of_term =
-            missing.epoch == Id::ALIGNED && order::term_of(place) == order::term_of(missing.seq);
-        let told_by = limits.told_by(known);
+        let mut given_up_in = limits
+            .splits(known)
+            .filter(|split| !self.has_begun_in(missing, split))
+            .peekable();
+        if limits.splits(known).next().is_some() && given_up_in.peek().is_none() {
+            return false;
+        }
+        let term = order::term_of(missing.seq);
+        let is_of_term = missing.epoch == Id::ALIGNED && order::term_of(place) == term;
         is_of_term && limits.is_lost_everywhere(known)
-            || told_by.is_some_and(|by| place <= self.head_before(missing.epoch, by))
+            || given_up_in.any(|split| {
+                let head = self.head_before(missing.epoch, split.to);
+                term < order::term_of(head) && place <= head
+            })
+    }
+
+    /// Whether the term of an id was begun after a split: by the side that is not given up.
+    pub(crate) fn has_begun_in(&self, id: Id, split: &Span) -> bool {
+        order::term_of(id.seq) > order::term_of(self.head_before(id.epoch, split.from))
     }
 
     /// Whether a fault may have lost a message on a node of a cluster, so that it cannot come again.

@@ -369,6 +369,16 @@ fn what_the_given_up_side_took_is_told_as_a_gap_when_the_split_is_over() {
 }
 
 #[test]
+fn what_the_side_that_is_kept_took_is_not_excused_by_the_split() {
+    let mut run = split_run();
+    // A node of that side skips an entry; the gap at the end is that of the other side.
+    run.at(15_000, message(6))
+        .at(16_000, Event::Gap(id_of(AFTER, 3, 0)))
+        .at(17_000, later());
+    run.breaks(Kind::Lost);
+}
+
+#[test]
 fn client_begins_anew_on_the_other_side_of_a_split() {
     let changes = |gap: Event| {
         let mut run = split_run();

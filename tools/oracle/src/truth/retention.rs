@@ -4,7 +4,7 @@
 
 use super::Known;
 use crate::cluster::Cluster;
-use crate::run::{Deletion, Publish, Rules};
+use crate::run::{Deletion, Publish, Rules, Span};
 
 /// The evidence of what history has dropped.
 #[derive(Debug)]
@@ -102,9 +102,10 @@ impl Limits {
         cluster.is_some_and(|cluster| cluster.may_be_gone_everywhere(known.begun))
     }
 
-    /// By when the loss of a message is told, if it was sent in a split.
-    pub(super) fn told_by(&self, known: &Known) -> Option<u64> {
-        self.cluster.as_ref()?.told_by(known.begun)
+    /// The splits in which a message was sent.
+    pub(super) fn splits(&self, known: &Known) -> impl Iterator<Item = &Span> {
+        let clusters = self.cluster.iter();
+        clusters.flat_map(|cluster| cluster.splits(known.begun, known.begun))
     }
 
     /// Whether a fault may have lost the key of a publish. Nodes remember keys as long as history.
