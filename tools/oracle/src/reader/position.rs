@@ -140,18 +140,18 @@ impl Position {
                 self.is_fresh &= self.is_gap_due;
             }
             Since::Now => {
-                self.place = None;
+                self.leave_place();
                 self.is_fresh = false;
                 let asked_at = case.at;
                 self.start = Start::Now { asked_at, is_held };
             }
             Since::Earliest => {
-                self.place = None;
+                self.leave_place();
                 self.start = Start::Earliest { is_held };
                 self.begin_fresh();
             }
             Since::Newest(count) => {
-                self.place = None;
+                self.leave_place();
                 let asked_at = case.at;
                 self.start = Start::Newest {
                     count,
@@ -161,7 +161,7 @@ impl Position {
                 self.begin_fresh();
             }
             Since::Unknown => {
-                self.place = None;
+                self.leave_place();
                 self.start = Start::After;
                 self.is_gap_due = true;
                 self.begin_fresh();
@@ -172,6 +172,12 @@ impl Position {
     /// The client has sent a further request.
     pub(super) fn nudged(&mut self) {
         self.is_told_late = true;
+    }
+
+    /// The client asks without a cursor: what it had may come again.
+    fn leave_place(&mut self) {
+        self.place = None;
+        self.back_from = 0;
     }
 
     /// From here on the client gets all that history keeps.

@@ -483,6 +483,27 @@ fn cursor_goes_back_to_before_what_is_lost_and_it_does_not_come_again() {
 }
 
 #[test]
+fn what_was_lost_by_going_back_may_come_to_a_request_without_a_cursor() {
+    let mut run = run();
+    for number in 1..=4 {
+        run.at(9_000 + 1_000 * number as u64, message(number));
+    }
+    lose(&mut run, 11, 14, None);
+    run.at(13_500, Event::Left)
+        .at(13_501, Event::Connected(1))
+        .asks(13_502, Transport::Ndjson, Since::After(IDS[3]), 0)
+        .at(13_503, Event::Cursor(IDS[1]))
+        .at(13_504, Event::Left)
+        .at(13_505, Event::Connected(0))
+        .asks(13_506, Transport::Ndjson, Since::Earliest, 0)
+        .at(13_507, Event::Cursor(id_of(BEFORE, 0, 0)));
+    for number in 1..=4 {
+        run.at(13_508, message(number));
+    }
+    run.at(14_000, message(5)).at(15_000, message(6)).is_right();
+}
+
+#[test]
 fn cursor_before_all_history_is_before_what_was_lost_long_ago() {
     let begins = |since: Since| {
         let mut run = run();
