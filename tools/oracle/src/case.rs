@@ -1,7 +1,9 @@
 //! One entry of a log, and everything that it is judged with.
 
 use crate::finding::{Counts, Finding, Kind, Verdict};
+use crate::id::Id;
 use crate::log::{Entry, Event};
+use crate::order;
 use crate::run::Conditions;
 use crate::truth::Truth;
 
@@ -35,6 +37,30 @@ impl Case<'_> {
         let spans = cluster.delays.iter().chain(cluster.node(self.node));
         let delayed: u64 = spans.map(|span| span.overlap(from, at)).sum();
         self.conditions.rules.slack + delayed
+    }
+
+    /// Whether an id may be unknown to the client's node, as the other side of a split has given it:
+    /// its term has begun in a split that lasted at some moment since a time, and the node has told
+    /// the client nothing of it.
+    pub(crate) fn is_of_other_side(&self, id: Id, since: u64) -> bool {
+        let cluster = self.conditions.cluster.into_iter();
+        let mut splits = cluster.flat_map(|cluster| cluster.splits(since, self.at));
+        id != Id::UNKNOWN
+            && splits.any(|split| self.truth.has_begun_in(id, split))
+            && !self.has_told_of_term(order::term_of(id.seq))
+    }
+
+    /// Whether the client's node has told the client an id of a term, before this entry.
+    fn has_told_of_term(&self, term: u64) -> bool {
+        let mut node = 0;
+        let before = &self.log[..self.log.len().saturating_sub(1)];
+        before.iter().any(|entry| {
+            if let Event::Connected(other) | Event::Unreachable(other) = entry.event {
+                node = other;
+            }
+            let mut told = entry.told();
+            node == self.node && told.any(|id| order::term_of(id.seq) == term)
+        })
     }
 
     /// Since when what is read now may have been sent: the client did not read for some time, and

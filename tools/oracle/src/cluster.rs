@@ -11,7 +11,7 @@
 //!   that there was at the beginning, so nothing of a term that began in the split is excused.
 //! - A node has no term that the other side has begun: with a cursor of that a client is answered
 //!   503, or told a gap. After such a gap it begins anew on the side of the node, and what it had may
-//!   come again.
+//!   come again. Not so where the node itself has told the client of that term.
 //! - The order of publishing holds on each side, and not between the two.
 //!
 //! All else holds as ever: on each side a client has every message once and in order.

@@ -221,6 +221,17 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The ids that a node told with this entry: of messages, gaps and cursors.
+    pub(crate) fn told(&self) -> impl Iterator<Item = Id> + '_ {
+        let place = match &self.event {
+            Event::Batch(batch) => Some(batch.cursor),
+            Event::Gap(id) | Event::Cursor(id) | Event::Closing(Some(id)) => Some(*id),
+            _ => None,
+        };
+        let receipts = self.receipts().iter().map(|receipt| receipt.id);
+        receipts.chain(place).filter(|&id| id != Id::UNKNOWN)
+    }
+
     /// The messages that came with this entry.
     pub fn receipts(&self) -> &[Receipt] {
         match &self.event {

@@ -89,16 +89,14 @@ pub(super) fn must_be_down(case: &mut Case<'_>, from: u64, event: &str) {
     }
 }
 
-/// Whether the cursor of the client may be one of the other side of a split.
+/// Whether the client's node may not know the cursor, which is of the other side of a split.
 fn may_be_turned_away(case: &Case<'_>, from: u64) -> bool {
     let mut log = case.log.iter().rev();
     let since = log.find_map(|entry| match entry.event {
         Event::Asked { since, .. } => Some(since),
         _ => None,
     });
-    let cluster = case.conditions.cluster;
-    matches!(since, Some(Since::After(_)))
-        && cluster.is_some_and(|cluster| cluster.was_split(from, case.at))
+    matches!(since, Some(Since::After(id)) if case.is_of_other_side(id, from))
 }
 
 impl Timing {

@@ -417,6 +417,24 @@ fn client_begins_anew_on_the_other_side_of_a_split() {
 }
 
 #[test]
+fn node_in_a_split_refuses_only_cursors_of_the_other_side() {
+    let refuses = |told: &[usize], cursor: usize, node: u32| {
+        let mut run = split_run();
+        for &number in told {
+            run.at(14_000, message(number));
+        }
+        run.at(14_100, Event::Left)
+            .at(14_101, Event::Connected(node))
+            .asks(14_102, Transport::Ndjson, Since::After(IDS[cursor - 1]), 0)
+            .at(14_103, Event::Refused(503));
+        run.kinds().contains(&Kind::Refused)
+    };
+    assert!(!refuses(&[5], 5, 1));
+    assert!(refuses(&[3, 4], 4, 1), "of the term before the split");
+    assert!(refuses(&[5], 5, 0), "its own");
+}
+
+#[test]
 fn batch_with_a_gap_begins_anew_in_a_split() {
     let polled = |gap: bool| {
         let mut run = split_run();
