@@ -435,6 +435,18 @@ fn node_in_a_split_refuses_only_cursors_of_the_other_side() {
 }
 
 #[test]
+fn client_that_stays_on_its_side_of_a_split_does_not_begin_anew() {
+    let mut run = split_run();
+    run.at(14_000, message(5)).at(15_000, message(6));
+    run.at(15_001, Event::Gap(id_of(AFTER, 0, 0)))
+        .at(15_002, message(5))
+        .at(15_003, message(6))
+        .at(16_000, Event::Gap(id_of(AFTER, 3, 0)))
+        .at(17_000, later());
+    assert!(run.kinds().contains(&Kind::Twice));
+}
+
+#[test]
 fn batch_with_a_gap_begins_anew_in_a_split() {
     let polled = |gap: bool| {
         let mut run = split_run();

@@ -1,7 +1,8 @@
 //! Clients of a cluster that are sent back: to before what was lost, or to the beginning of what the
 //! other side of a split has.
 //!
-//! Owns what may come again: after a gap in a split anything, and else nothing.
+//! Owns what may come again: after a gap in a split anything, to a client that comes from the other
+//! side, and else nothing.
 
 use super::{Position, Start};
 use crate::case::Case;
@@ -9,13 +10,11 @@ use crate::id::Id;
 use crate::order;
 
 impl Position {
-    /// A gap comes to a client at a place, and leads to another one. Whether it begins anew there, as
-    /// where it is sent back in a split.
+    /// A gap comes to a client at a place, and leads to another one. Whether it begins anew there: it is
+    /// sent back, as it comes from the other side of a split.
     pub(super) fn begins_anew(&mut self, case: &Case<'_>, place: Option<Id>, to: Id) -> bool {
-        let is_back = place.is_some_and(|place| to.seq < place.seq.max(self.back_from));
-        let cluster = case.conditions.cluster;
-        let is_split = cluster.is_some_and(|cluster| cluster.was_split(case.at, case.at));
-        let is_anew = is_back && is_split;
+        let is_anew =
+            place.is_some_and(|place| to.seq < place.seq && case.is_of_other_side(place, case.at));
         if is_anew {
             self.back_from = 0;
             self.begin_fresh();
