@@ -23,7 +23,7 @@ use crate::run::Span;
 /// A loss counts as an eviction: what a channel had before it is not kept either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// When: what was published up to its end may be gone.
+    /// When: what was published up to its end may be gone, from its beginning on.
     pub span: Span,
     /// The node alone whose readers may be told of it; `None`: all nodes.
     pub node: Option<u32>,
@@ -67,16 +67,16 @@ impl Cluster {
         splits.filter(move |split| split.touches(from, to))
     }
 
-    /// Whether a message that was sent at a time may be gone on a node.
-    pub(crate) fn may_be_gone(&self, node: u32, begun: u64) -> bool {
-        let mut losses = self.losses.iter();
-        losses.any(|loss| loss.is_at(node) && begun <= loss.span.to)
+    /// Whether a message that was sent at a time may be gone on a node at another one.
+    pub(crate) fn may_be_gone(&self, node: u32, begun: u64, at: u64) -> bool {
+        let mut losses = self.losses.iter().filter(|loss| loss.is_at(node));
+        losses.any(|loss| begun <= loss.span.to && loss.span.from <= at)
     }
 
-    /// Whether a message that was sent at a time may be gone on all nodes.
-    pub(crate) fn may_be_gone_everywhere(&self, begun: u64) -> bool {
-        let mut losses = self.losses.iter();
-        losses.any(|loss| loss.node.is_none() && begun <= loss.span.to)
+    /// Whether a message that was sent at a time may be gone on all nodes at another one.
+    pub(crate) fn may_be_gone_everywhere(&self, begun: u64, at: u64) -> bool {
+        let mut losses = self.losses.iter().filter(|loss| loss.node.is_none());
+        losses.any(|loss| begun <= loss.span.to && loss.span.from <= at)
     }
 
     /// Whether there was a loss on a node in a stretch of time.

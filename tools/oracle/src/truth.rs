@@ -242,7 +242,7 @@ impl Truth {
     ) -> bool {
         match &self.retention {
             Retention::Exact(exact) => exact.lost(channel) > place,
-            Retention::Limits(_) if self.is_told_later(missing, channel, place) => true,
+            Retention::Limits(_) if self.is_told_later(missing, channel, place, at) => true,
             Retention::Limits(_) => {
                 let mut newer = self.between(missing.epoch, channel, place, u64::MAX).iter();
                 newer.any(|known| self.may_be_gone(missing.epoch, channel, known, at, node))
@@ -250,11 +250,11 @@ impl Truth {
         }
     }
 
-    /// Whether a message is missing that a fault may have lost on all nodes of a cluster, and its gap
-    /// comes after a place: at the beginning of the next term, as what the nodes tell again in between
-    /// has the numbers that it had; or, if the side of a split took it that is given up, when that is
-    /// over. What the other side took is not lost.
-    pub(crate) fn is_told_later(&self, missing: Id, channel: u32, place: u64) -> bool {
+    /// Whether a message is missing that a fault may have lost by then on all nodes of a cluster, and
+    /// its gap comes after a place: at the beginning of the next term, as what the nodes tell again in
+    /// between has the numbers that it had; or, if the side of a split took it that is given up, when
+    /// that is over. What the other side took is not lost.
+    pub(crate) fn is_told_later(&self, missing: Id, channel: u32, place: u64, at: u64) -> bool {
         let Retention::Limits(limits) = &self.retention else {
             return false;
         };
@@ -270,7 +270,7 @@ impl Truth {
         }
         let term = order::term_of(missing.seq);
         let is_of_term = missing.epoch == Id::ALIGNED && order::term_of(place) == term;
-        is_of_term && limits.is_lost_everywhere(known)
+        is_of_term && limits.is_lost_everywhere(known, at)
             || given_up_in.any(|split| {
                 let head = self.head_before(missing.epoch, split.to);
                 term < order::term_of(head) && place <= head
@@ -282,11 +282,12 @@ impl Truth {
         order::term_of(id.seq) > order::term_of(self.head_before(id.epoch, split.from))
     }
 
-    /// Whether a fault may have lost a message on a node of a cluster, so that it cannot come again.
-    pub(crate) fn may_be_lost(&self, known: &Known, node: u32) -> bool {
+    /// Whether a fault may have lost a message by then on a node of a cluster, so that it cannot come
+    /// again.
+    pub(crate) fn may_be_lost(&self, known: &Known, at: u64, node: u32) -> bool {
         match &self.retention {
             Retention::Exact(_) => false,
-            Retention::Limits(limits) => limits.is_lost(known, node),
+            Retention::Limits(limits) => limits.is_lost(known, at, node),
         }
     }
 

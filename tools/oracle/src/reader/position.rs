@@ -259,7 +259,9 @@ impl Position {
         if !is_excused {
             self.must_be_told(case, |case, missing, channel| {
                 let is_exact = case.truth.exactly().is_some();
-                channel == receipt.channel && !case.truth.is_told_later(missing, channel, id.seq)
+                let truth = case.truth;
+                channel == receipt.channel
+                    && !truth.is_told_later(missing, channel, id.seq, case.at)
                     || is_exact
                         && !case
                             .truth
@@ -399,9 +401,9 @@ impl Position {
                 let again =
                     case.truth
                         .between(id.epoch, each.channel, id.seq, from.seq.saturating_add(1));
-                again
-                    .iter()
-                    .find(|known| known.is_owed && !case.truth.may_be_lost(known, case.node))
+                again.iter().find(|known| {
+                    known.is_owed && !case.truth.may_be_lost(known, case.at, case.node)
+                })
             });
             if let Some(again) = again {
                 let text = format!("{id} after {from}: it would be sent {again:?} again");

@@ -196,6 +196,30 @@ fn what_a_fault_lost_is_told_as_a_gap_before_the_next_term() {
 }
 
 #[test]
+fn loss_excuses_nothing_before_it() {
+    let skips = |lost_from: u64| {
+        let mut run = run();
+        run.at(10_000, message(1)).at(11_000, message(2));
+        run.at(13_000, message(4));
+        run.at(30_000, Event::Gap(id_of(AFTER, 0, 0)));
+        run.at(30_001, message(5)).at(30_002, message(6));
+        lose(&mut run, lost_from, 30, None);
+        let away = Span {
+            from: 11 * SECOND,
+            to: 30 * SECOND,
+        };
+        run.logs.cluster.get_or_insert_default().delays.push(away);
+        run
+    };
+    skips(12).is_right();
+    skips(29).breaks(Kind::Lost);
+    // Nor does it put off the gap that a node of its own is due to tell.
+    let mut run = skips(29);
+    lose(&mut run, 12, 12, Some(0));
+    run.breaks(Kind::Lost);
+}
+
+#[test]
 fn node_that_missed_the_log_tells_its_own_readers() {
     let missed = |node: u32| {
         let mut run = run();

@@ -83,23 +83,23 @@ impl Limits {
         at: u64,
         node: u32,
     ) -> bool {
-        self.is_lost(known, node)
+        self.is_lost(known, at, node)
             || newer >= self.rules.history_messages
             // A message that was never acknowledged may have gone to history late.
             || at.saturating_sub(known.begun) + self.rules.slack >= self.rules.history_age
             || self.is_deleted(channel, known.begun, at)
     }
 
-    /// Whether a fault may have lost a message on a node.
-    pub(super) fn is_lost(&self, known: &Known, node: u32) -> bool {
+    /// Whether a fault may have lost a message on a node by then.
+    pub(super) fn is_lost(&self, known: &Known, at: u64, node: u32) -> bool {
         let cluster = self.cluster.as_ref();
-        cluster.is_some_and(|cluster| cluster.may_be_gone(node, known.begun))
+        cluster.is_some_and(|cluster| cluster.may_be_gone(node, known.begun, at))
     }
 
-    /// Whether a fault may have lost a message on all nodes.
-    pub(super) fn is_lost_everywhere(&self, known: &Known) -> bool {
+    /// Whether a fault may have lost a message on all nodes by then.
+    pub(super) fn is_lost_everywhere(&self, known: &Known, at: u64) -> bool {
         let cluster = self.cluster.as_ref();
-        cluster.is_some_and(|cluster| cluster.may_be_gone_everywhere(known.begun))
+        cluster.is_some_and(|cluster| cluster.may_be_gone_everywhere(known.begun, at))
     }
 
     /// The splits in which a message was sent.
