@@ -23,20 +23,18 @@ pub(crate) struct Case<'a> {
     pub(crate) verdict: &'a mut Verdict,
 }
 
-/// How far back the lag of a node is looked for, in microseconds.
-const LAG_REACH: u64 = 120_000_000;
-
 impl Case<'_> {
     /// By how much the client's node may be behind another one at a time: a node serves what it has
-    /// read of the log. 0 for a single server.
+    /// read of the log, and catches up within the slack. 0 for a single server.
     pub(crate) fn lag(&self, at: u64) -> u64 {
         let Some(cluster) = self.conditions.cluster else {
             return 0;
         };
-        let from = at.saturating_sub(LAG_REACH);
+        let slack = self.conditions.rules.slack;
         let spans = cluster.delays.iter().chain(cluster.node(self.node));
-        let delayed: u64 = spans.map(|span| span.overlap(from, at)).sum();
-        self.conditions.rules.slack + delayed
+        let spans = spans.filter(|span| span.touches(at.saturating_sub(slack), at));
+        let delayed: u64 = spans.map(|span| span.overlap(0, at)).sum();
+        slack + delayed
     }
 
     /// Whether an id may be unknown to the client's node, as the other side of a split has given it:

@@ -264,6 +264,25 @@ fn node_that_lags_begins_with_its_own_present() {
 }
 
 #[test]
+fn node_that_was_away_has_caught_up_soon_after() {
+    let begins_behind = |ms: u64| {
+        let mut run = run();
+        run.at(ms, Event::Begin([1].into()))
+            .at(ms, Event::Connected(0))
+            .asks(ms, Transport::Ndjson, Since::Now, 0)
+            .at(ms + 1, Event::Cursor(IDS[3]));
+        let away = Span {
+            from: 11 * SECOND,
+            to: 20 * SECOND,
+        };
+        run.logs.cluster.get_or_insert_default().nodes = vec![vec![away]];
+        run.kinds().contains(&Kind::Misplaced)
+    };
+    assert!(!begins_behind(20_900));
+    assert!(begins_behind(22_000));
+}
+
+#[test]
 fn unknown_cursor_is_told_a_gap_and_keeps_its_place() {
     let mut run = run();
     run.at(10_000, message(1)).at(11_000, message(2));
