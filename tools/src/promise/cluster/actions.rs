@@ -344,10 +344,7 @@ impl Conductor<'_> {
         for node in &mut self.nodes {
             node.start_again(away)?;
         }
-        for node in 0..self.nodes.len() {
-            self.wait_for(node as u32, true)?;
-            self.nodes[node].note_ready();
-        }
+        self.wait_for_start(is_rolled_back)?;
         if is_rolled_back {
             let (from, to) = (saved.saturating_sub(IN_FLIGHT_US), now_us());
             self.lose(Span { from, to }, None);

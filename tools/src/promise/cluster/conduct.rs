@@ -234,6 +234,19 @@ impl<'a> Conductor<'a> {
         self.look_around()
     }
 
+    /// Waits until all nodes are ready that were started together, and notes since when each is.
+    /// `has_forgotten` says whether the engine was rolled back meanwhile.
+    pub(super) fn wait_for_start(&mut self, has_forgotten: bool) -> Result<(), String> {
+        for number in 0..self.nodes.len() as u32 {
+            self.wait_for(number, true)?;
+        }
+        for (number, node) in (0..).zip(&mut self.nodes) {
+            let ready_at = self.health.ready_since(number, node.started_at());
+            node.note_ready(ready_at.unwrap_or_else(now_us), has_forgotten);
+        }
+        Ok(())
+    }
+
     fn judge(mut self, end: u64, memories: Vec<Memory>) -> Result<bool, String> {
         for (node, spans) in self
             .nodes

@@ -82,6 +82,13 @@ impl Health {
         ready.map(|(number, _)| number).collect()
     }
 
+    /// When a node said first that it was ready, after a time.
+    pub(super) fn ready_since(&self, node: u32, after: u64) -> Option<u64> {
+        let record = self.records.get(node as usize)?;
+        let said = record.lock().unwrap_or_else(PoisonError::into_inner);
+        first_ready(&said, after)
+    }
+
     /// Stops to ask. Returns what each node answered.
     pub(super) fn finish(self) -> Vec<Vec<Said>> {
         self.stop.store(true, Ordering::Relaxed);
@@ -99,6 +106,11 @@ impl Health {
             })
             .collect()
     }
+}
+
+fn first_ready(record: &[Said], after: u64) -> Option<u64> {
+    let mut said = record.iter().filter(|said| said.at > after);
+    said.find(|said| said.is_ready).map(|said| said.at)
 }
 
 fn is_ready(address: SocketAddrV4) -> bool {
@@ -181,6 +193,17 @@ mod tests {
         let kinds: Vec<Kind> = findings.iter().map(|finding| finding.kind).collect();
         assert_eq!(kinds, [Kind::Deadline]);
         assert_eq!(unready_us(&good), 16 * SECOND);
+    }
+
+    #[test]
+    fn first_answer_after_a_start_says_when_a_node_was_ready() {
+        let record = record(10 * SECOND..30 * SECOND);
+        assert_eq!(first_ready(&record, 12 * SECOND), Some(30 * SECOND));
+        assert_eq!(
+            first_ready(&record, 59 * SECOND + SECOND / 2),
+            Some(596 * SECOND / 10)
+        );
+        assert_eq!(first_ready(&record, 70 * SECOND), None);
     }
 
     #[test]

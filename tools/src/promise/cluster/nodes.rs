@@ -24,9 +24,11 @@ pub(super) const READY_US: u64 = 3_000_000;
 const PATIENCE: &str = "5s";
 
 /// How long a node may answer 503 after its start where all ended together, in microseconds, as
-/// `src/docs/nodes.md` says: a second for others that open a new term, 4 s for the part of those that
-/// ended without a word, and five of its beats until they are taken for gone.
+/// `src/docs/nodes.md` says. If the engine has forgotten something: a second for others that open a
+/// new term, 4 s for the part of those that ended without a word, and five of its beats until they are
+/// taken for gone. Else until it has read the log, with room for a busy machine.
 const AWAITED_US: u64 = 9_000_000;
+const READING_US: u64 = 2_000_000;
 
 /// How long a drain may take beyond its time, in microseconds.
 const DRAIN_SLACK_US: u64 = 10_000_000;
@@ -89,11 +91,16 @@ impl Node {
         Ok(from)
     }
 
-    /// It is ready, after a start where all ended together: it was away until now, or for as long as
-    /// it may be.
-    pub(super) fn note_ready(&mut self) {
+    /// When it was started again; 0 if it never was.
+    pub(super) fn started_at(&self) -> u64 {
+        self.spans.last().map_or(0, |span| span.to)
+    }
+
+    /// It became ready at a time, after a start where all ended together: it was away until then, or
+    /// for as long as it may be.
+    pub(super) fn note_ready(&mut self, at: u64, has_forgotten: bool) {
         if let Some(span) = self.spans.last_mut() {
-            span.to = now_us().min(span.to + AWAITED_US);
+            *span = away(*span, at, has_forgotten);
         }
     }
 
@@ -104,6 +111,17 @@ impl Node {
         self.spans.push(Span { from, to });
         Ok(())
     }
+}
+
+/// For how long a node that ended together with all others was away, if it was started again at the end
+/// of a span, and ready at a time. `has_forgotten` says whether the engine was rolled back or empty.
+fn away(span: Span, ready_at: u64, has_forgotten: bool) -> Span {
+    let may_take = match has_forgotten {
+        true => AWAITED_US,
+        false => READING_US,
+    };
+    let to = ready_at.min(span.to + may_take);
+    Span { to, ..span }
 }
 
 /// The words before the command of a process whose wall clock is wrong by what a file says. The
@@ -145,4 +163,25 @@ fn describe(
         command.extend([option.into(), value]);
     }
     Description::encke(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn node_is_away_until_it_is_ready_and_no_longer_than_it_may_be() {
+        let second = 1_000_000;
+        let span = Span {
+            from: 10 * second,
+            to: 11 * second,
+        };
+        let away = |ready_at, has_forgotten| away(span, ready_at * second, has_forgotten).to;
+        assert_eq!(away(12, true), 12 * second);
+        assert_eq!(away(12, false), 12 * second);
+        // The engine has kept everything, so there is nothing to wait for.
+        assert_eq!(away(19, false), 13 * second);
+        assert_eq!(away(19, true), 19 * second);
+        assert_eq!(away(30, true), 20 * second);
+    }
 }
