@@ -1,4 +1,6 @@
-//! Programs of the system.
+//! Programs of the system, and what a test says that is skipped without them.
+
+use std::io::{self, Write};
 
 /// Returns whether a program of a Debian package is there. If not, the test is to end.
 ///
@@ -12,6 +14,13 @@ pub fn needs(program: &str, package: &str) -> bool {
     }
     let advice = format!("{program} is not installed: apt-get install {package}");
     assert!(std::env::var_os("CI").is_none(), "{advice}");
-    eprintln!("skipped: {advice}");
+    say_skipped(&advice);
     false
+}
+
+/// Says why a test is skipped, on the standard error of the process: what a test prints that passes
+/// is not shown.
+pub(crate) fn say_skipped(why: &str) {
+    // A standard error that is closed takes nothing.
+    let _ = writeln!(io::stderr(), "skipped: {why}");
 }

@@ -1,9 +1,12 @@
 //! Scripts in network namespaces of their own.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 
-use crate::{Directory, Process};
+use crate::installed::say_skipped;
+use crate::{Directory, PATIENCE, Process};
 
 /// Makes two networks with a link between them: `near`, which is 10.0.0.1, in this one, and `far`,
 /// 10.0.0.2, in the other. `at_far` runs a command there.
@@ -28,7 +31,7 @@ at_far ip link set far up
 pub struct Script {
     _process: Process,
     stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
+    said: Receiver<String>,
     directory: Directory,
 }
 
@@ -43,7 +46,8 @@ impl Script {
     /// It ends, or says something else.
     pub fn start(script: &str, encke: &str) -> Option<Script> {
         let Some(mut command) = unshare() else {
-            eprintln!("skipped: no network namespaces here (unshare, ip link add type veth)");
+            // Also in CI, where they may be forbidden.
+            say_skipped("no network namespaces here (unshare, ip link add type veth)");
             return None;
         };
         let directory = Directory::new();
@@ -57,7 +61,7 @@ impl Script {
         let child = process.child();
         let mut script = Script {
             stdin: child.stdin.take().expect("it is a pipe"),
-            stdout: BufReader::new(child.stdout.take().expect("it is a pipe")),
+            said: lines(child.stdout.take().expect("it is a pipe")),
             _process: process,
             directory,
         };
@@ -79,16 +83,31 @@ impl Script {
         writeln!(self.stdin, "{line}").expect("it reads");
     }
 
-    /// Reads the next line that it says, which must be this one.
+    /// Waits for the next line that it says, which must be this one.
     ///
     /// # Panics
     ///
-    /// It is another one, or the script has ended.
+    /// It is another one, the script has ended, or says nothing within [`PATIENCE`].
     pub fn until_said(&mut self, word: &str) {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("it says something");
-        assert_eq!(line.trim_end(), word);
+        let line = self.said.recv_timeout(PATIENCE);
+        let line = line.unwrap_or_else(|error| panic!("instead of {word}: {error}"));
+        assert_eq!(line, word);
     }
+}
+
+/// The lines of a pipe, read by a thread that ends with it: a read of a pipe has no deadline.
+fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        let said = BufReader::new(pipe).lines().map_while(Result::ok);
+        for line in said {
+            // Nobody may listen any more.
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// `unshare` with namespaces in which `ip` may be used: by root at once, by others as root of a
