@@ -2,7 +2,7 @@
 //!
 //! Owns a connection of its own and blocks; the requests are in the server's description.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -93,14 +93,29 @@ impl Asker {
         self.stream
             .write_all(&request)
             .map_err(|error| failed(&error))?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = left.max(Duration::from_millis(1));
-        let set = self.stream.set_read_timeout(Some(left));
-        set.map_err(|error| failed(&error))?;
         let mut body = Vec::new();
-        let outcome = read_response(&mut self.stream, &mut self.responses, &mut body);
+        let stream = &self.stream;
+        let mut answer = Until { stream, deadline };
+        let outcome = read_response(&mut answer, &mut self.responses, &mut body);
         let Outcome { status, .. } = outcome.map_err(|error| failed(&error))?;
         Ok(Answer { status, body })
+    }
+}
+
+/// Reads from a stream until a deadline, however many reads that takes.
+struct Until<'a> {
+    stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buffer)
     }
 }
 
@@ -113,4 +128,27 @@ fn number_after(bytes: &[u8], before: &str) -> Option<u64> {
         .take_while(|byte| byte.is_ascii_digit())
         .count();
     std::str::from_utf8(&digits[..length]).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_after_the_deadline_is_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut other, _) = listener.accept().unwrap();
+        other.write_all(b"ab").unwrap();
+        let mut buffer = [0; 1];
+        let mut read = |deadline| {
+            let stream = &stream;
+            Until { stream, deadline }.read(&mut buffer)
+        };
+        let now = Instant::now();
+        assert_eq!(read(now + Duration::from_secs(60)).unwrap(), 1);
+        assert_eq!(read(now).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
 }
