@@ -218,6 +218,13 @@ impl Truth {
         later.checked_sub(1).map_or(0, |newest| heads[newest].1)
     }
 
+    /// When the last message before an id was acknowledged; 0 if none was.
+    pub(crate) fn last_before(&self, id: Id) -> u64 {
+        let heads = self.heads.get(&id.epoch).map_or(&[][..], Vec::as_slice);
+        let later = heads.partition_point(|&(_, head)| head < id.seq);
+        later.checked_sub(1).map_or(0, |newest| heads[newest].0)
+    }
+
     /// Whether history may have dropped a message by then, on a node.
     pub fn may_be_gone(&self, epoch: u64, channel: u32, known: &Known, at: u64, node: u32) -> bool {
         match &self.retention {

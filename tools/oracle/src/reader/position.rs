@@ -299,6 +299,8 @@ impl Position {
         }
         let place = place.filter(|_| !self.begins_anew(case, place, id));
         self.move_to(case, place, id);
+        // Also where it stands already: all that was lost until now is told.
+        self.told_at = case.sent_since();
     }
 
     /// A gap under which no message is missing: a lost end may be, between the place of the client
@@ -362,7 +364,7 @@ impl Position {
             });
         }
         self.move_to(case, place, id);
-        self.note_start(place, id);
+        self.note_start(case, place, id);
     }
 
     /// A request for the next message begins no earlier than the newest message when it was sent,
@@ -467,6 +469,7 @@ impl Position {
             let missing = case.counts().excused - begun.excused_before;
             let from = (begun.place, begun.told_at);
             self.judge_empty_gap(case, missing as usize, from, batch.cursor);
+            self.told_at = case.sent_since();
         }
     }
 

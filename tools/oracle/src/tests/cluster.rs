@@ -577,11 +577,10 @@ fn what_was_lost_by_going_back_may_come_to_a_request_without_a_cursor() {
 }
 
 #[test]
-fn cursor_before_all_history_is_before_what_was_lost_long_ago() {
-    let begins = |since: Since| {
+fn cursor_at_the_beginning_of_a_term_is_before_what_was_lost_since() {
+    let begins = |since: Since, start: Id, gaps: &[Id], lost: (u64, u64)| {
         let mut run = run();
-        lose(&mut run, 1, 2, None);
-        let start = id_of(BEFORE, 0, 0);
+        lose(&mut run, lost.0, lost.1, None);
         run.at(30_000, Event::Begin([2].into()))
             .at(30_000, Event::Connected(0))
             .asks(30_001, Transport::Ndjson, since, 0)
@@ -589,12 +588,21 @@ fn cursor_before_all_history_is_before_what_was_lost_long_ago() {
             .at(30_003, Event::Left)
             .at(30_100, Event::Connected(1))
             .asks(30_101, Transport::Ndjson, Since::After(start), 0)
-            .at(30_102, Event::Cursor(start))
-            .at(30_103, Event::Gap(IDS[5]));
-        run.kinds()
+            .at(30_102, Event::Cursor(start));
+        for &gap in gaps {
+            run.at(30_103, Event::Gap(gap));
+        }
+        run.kinds().contains(&Kind::Groundless)
     };
-    assert!(!begins(Since::Earliest).contains(&Kind::Groundless));
-    assert!(begins(Since::Now).contains(&Kind::Groundless));
+    let (first, second) = (id_of(BEFORE, 0, 0), id_of(AFTER, 0, 0));
+    assert!(!begins(Since::Earliest, first, &[IDS[5]], (1, 2)));
+    assert!(begins(Since::Now, first, &[IDS[5]], (1, 2)));
+    // The second term begins between seconds 13 and 14.
+    assert!(!begins(Since::Earliest, second, &[IDS[5]], (13, 14)));
+    assert!(begins(Since::Earliest, second, &[IDS[5]], (1, 2)));
+    // It is told once.
+    assert!(begins(Since::Earliest, first, &[IDS[5], LATER], (1, 2)));
+    assert!(begins(Since::Earliest, first, &[first, first], (1, 2)));
 }
 
 #[test]

@@ -22,12 +22,12 @@ impl Position {
         is_anew
     }
 
-    /// A client that asked for the earliest is told that it begins before all history, and so before
-    /// all that was ever lost: with this cursor it may be told a gap of that.
-    pub(super) fn note_start(&mut self, from: Option<Id>, id: Id) {
+    /// A client that asked for the earliest is told that it begins with a term, and so before all that
+    /// was lost since that began: with this cursor it may be told a gap of that, once.
+    pub(super) fn note_start(&mut self, case: &Case<'_>, from: Option<Id>, id: Id) {
         let is_earliest = from.is_none() && matches!(self.start, Start::Earliest { .. });
         if is_earliest && order::is_beginning(id.seq) {
-            self.told_at = 0;
+            self.told_at = case.truth.last_before(id);
         }
     }
 
