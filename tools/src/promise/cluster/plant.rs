@@ -8,48 +8,122 @@ use std::collections::HashSet;
 use encke_oracle::finding::{Kind, Verdict};
 use encke_oracle::id::Id;
 use encke_oracle::log::{Entry, Event, Receipt};
-use encke_oracle::run::{Logs, Outcome};
+use encke_oracle::run::{Logs, Outcome, Span};
+
+/// Where logs are falsified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    /// After all that a fault excuses: after the last loss, and the slack.
+    Calm,
+    /// While messages are delayed or lost by a fault.
+    Trouble,
+    /// In the first half of a split: later the next one may have begun.
+    Split,
+}
+
+impl Where {
+    /// All stretches of time of a run that are meant.
+    fn spans(self, logs: &Logs, slack_us: u64) -> Vec<Span> {
+        let Some(cluster) = &logs.cluster else {
+            return Vec::new();
+        };
+        match self {
+            Where::Calm => {
+                let losses = cluster.losses.iter().map(|loss| loss.span.to);
+                let splits = cluster.splits.iter().map(|split| split.to);
+                let from = losses.chain(splits).max().map_or(0, |end| end + slack_us);
+                vec![Span { from, to: u64::MAX }]
+            }
+            Where::Trouble => cluster.delays.clone(),
+            Where::Split => {
+                let splits = cluster.splits.iter();
+                let half = |&Span { from, to }: &Span| from + (to - from) / 2;
+                splits
+                    .map(|split| Span {
+                        to: half(split),
+                        ..*split
+                    })
+                    .collect()
+            }
+        }
+    }
+}
 
 /// A falsification: its name, what does it, and what the judge must find.
 struct Plant {
     name: &'static str,
-    /// Changes the logs after a time; false if the run has nothing there that can be changed so.
-    change: fn(&mut Logs, u64) -> bool,
+    /// Changes the logs in a stretch of time; false if the run has nothing there that can be changed
+    /// so.
+    change: fn(&mut Logs, Span) -> bool,
+    place: Where,
     kind: Kind,
 }
 
-const PLANTS: [Plant; 6] = [
+const PLANTS: [Plant; 10] = [
     Plant {
         name: "a node skips an entry",
         change: skip,
+        place: Where::Calm,
         kind: Kind::Lost,
     },
     Plant {
         name: "a node applies an entry twice",
         change: repeat,
+        place: Where::Calm,
         kind: Kind::Twice,
     },
     Plant {
         name: "a node has another order",
         change: swap,
+        place: Where::Calm,
         kind: Kind::OutOfOrder,
     },
     Plant {
         name: "an id has another content on one node",
         change: exchange,
+        place: Where::Calm,
         kind: Kind::OneIdForTwo,
     },
     Plant {
         name: "a key is forgotten",
         change: forget_key,
+        place: Where::Calm,
         kind: Kind::PublishedTwice,
     },
     Plant {
         name: "a gap where nothing is lost",
         change: tell_gap,
+        place: Where::Calm,
         kind: Kind::Groundless,
     },
+    Plant {
+        name: "a node applies an entry twice in a fault",
+        change: repeat,
+        place: Where::Trouble,
+        kind: Kind::Twice,
+    },
+    Plant {
+        name: "a node has another order in a fault",
+        change: swap,
+        place: Where::Trouble,
+        kind: Kind::OutOfOrder,
+    },
+    Plant {
+        name: "an id has another content on one node in a fault",
+        change: exchange,
+        place: Where::Trouble,
+        kind: Kind::OneIdForTwo,
+    },
+    Plant {
+        name: "a node on the side that is kept skips an entry",
+        change: skip_of_new_term,
+        place: Where::Split,
+        kind: Kind::Lost,
+    },
 ];
+
+/// How many of the falsifications may be impossible in a run that proves something.
+const IMPOSSIBLE: usize = 1;
 
 /// The description of a falsification, in one line.
 pub(super) fn found(is_found: bool) -> &'static str {
@@ -60,26 +134,30 @@ pub(super) fn found(is_found: bool) -> &'static str {
 }
 
 /// Falsifies the logs of a run in every way, and prints whether the judge found it; whether it
-/// always did. They are falsified after all that a fault excuses: after the last loss, and `slack_us`.
+/// always did, and nearly all ways were possible.
 pub(super) fn prove(logs: &Logs, slack_us: u64, judge: impl Fn(&Logs) -> Verdict) -> bool {
-    let cluster = logs.cluster.iter();
-    let excused = cluster.flat_map(|cluster| {
-        let losses = cluster.losses.iter().map(|loss| loss.span.to);
-        losses.chain(cluster.splits.iter().map(|split| split.to))
-    });
-    let after = excused.max().map_or(0, |end| end + slack_us);
-    let mut are_found = true;
-    for plant in PLANTS {
+    let (mut are_found, mut impossible) = (true, 0);
+    let is_split = logs
+        .cluster
+        .iter()
+        .any(|cluster| !cluster.splits.is_empty());
+    let is_meant = |plant: &Plant| is_split || plant.place != Where::Split;
+    for plant in PLANTS.into_iter().filter(is_meant) {
+        let mut spans = plant.place.spans(logs, slack_us).into_iter();
         let mut forged = logs.clone();
-        if !(plant.change)(&mut forged, after) {
+        if !spans.any(|span| (plant.change)(&mut forged, span)) {
             println!("planted: {}: not possible in this run", plant.name);
+            impossible += 1;
             continue;
         }
         let is_found = judge(&forged).by_kind().contains_key(&plant.kind);
         println!("planted: {}: {}", plant.name, found(is_found));
         are_found &= is_found;
     }
-    are_found
+    if impossible > IMPOSSIBLE {
+        println!("planted: {impossible} were not possible, which proves too little");
+    }
+    are_found && impossible <= IMPOSSIBLE
 }
 
 fn message(entry: &Entry) -> Option<&Receipt> {
@@ -89,39 +167,56 @@ fn message(entry: &Entry) -> Option<&Receipt> {
     }
 }
 
-/// The first client, and place in its log, with two messages after a time that follow each other, of
-/// which something holds.
+/// The first client, and place in its log, with two messages in a stretch of time that follow each
+/// other, of which something holds.
 fn pair(
     logs: &Logs,
-    after: u64,
+    span: Span,
     is_it: impl Fn(&Receipt, &Receipt) -> bool,
 ) -> Option<(usize, usize)> {
     logs.clients.iter().enumerate().find_map(|(client, log)| {
         let place = log.windows(2).position(|two| {
             let pair = message(&two[0]).zip(message(&two[1]));
-            two[0].at > after && pair.is_some_and(|(one, next)| is_it(one, next))
+            let is_in = span.touches(two[0].at, two[0].at) && two[1].at <= span.to;
+            is_in && pair.is_some_and(|(one, next)| is_it(one, next))
         })?;
         Some((client, place))
     })
 }
 
+/// The ids that publishers were answered of what they sent in a stretch of time.
+fn answered(logs: &Logs, span: Span) -> HashSet<Id> {
+    let publishes = logs.publishes.iter();
+    let sent = publishes.filter(|publish| span.touches(publish.begun, publish.begun));
+    let ids = sent.filter_map(|publish| match publish.outcome {
+        Outcome::Accepted(id) => Some(id),
+        _ => None,
+    });
+    ids.collect()
+}
+
+fn skip(logs: &mut Logs, span: Span) -> bool {
+    let answered = answered(logs, span);
+    leave_out(logs, &answered)
+}
+
+/// Skips a message of a term that was begun after the first message of a split.
+fn skip_of_new_term(logs: &mut Logs, split: Span) -> bool {
+    let mut answered = answered(logs, split);
+    let given_up = answered.iter().map(|id| id.epoch).min();
+    answered.retain(|id| Some(id.epoch) > given_up);
+    leave_out(logs, &answered)
+}
+
 /// Leaves the first of two messages of a channel out of the log of each client that has such two,
-/// where a publisher was answered for it. Of a single one it may be that nobody was owed it.
-fn skip(logs: &mut Logs, after: u64) -> bool {
-    let answered = logs
-        .publishes
-        .iter()
-        .filter_map(|publish| match publish.outcome {
-            Outcome::Accepted(id) if publish.begun > after => Some(id),
-            _ => None,
-        });
-    let answered: HashSet<Id> = answered.collect();
+/// where both are of these. Of a single one it may be that nobody was owed it.
+fn leave_out(logs: &mut Logs, ids: &HashSet<Id>) -> bool {
     let mut has_skipped = false;
     for log in &mut logs.clients {
         let place = log.windows(2).position(|two| {
             let pair = message(&two[0]).zip(message(&two[1]));
             pair.is_some_and(|(one, next)| {
-                one.channel == next.channel && answered.contains(&one.id)
+                one.channel == next.channel && ids.contains(&one.id) && ids.contains(&next.id)
             })
         });
         if let Some(place) = place {
@@ -132,8 +227,8 @@ fn skip(logs: &mut Logs, after: u64) -> bool {
     has_skipped
 }
 
-fn repeat(logs: &mut Logs, after: u64) -> bool {
-    let Some((client, place)) = pair(logs, after, |_, _| true) else {
+fn repeat(logs: &mut Logs, span: Span) -> bool {
+    let Some((client, place)) = pair(logs, span, |_, _| true) else {
         return false;
     };
     let entry = logs.clients[client][place].clone();
@@ -141,8 +236,8 @@ fn repeat(logs: &mut Logs, after: u64) -> bool {
     true
 }
 
-fn swap(logs: &mut Logs, after: u64) -> bool {
-    let Some((client, place)) = pair(logs, after, |one, next| one.id != next.id) else {
+fn swap(logs: &mut Logs, span: Span) -> bool {
+    let Some((client, place)) = pair(logs, span, |one, next| one.id != next.id) else {
         return false;
     };
     let log = &mut logs.clients[client];
@@ -152,8 +247,12 @@ fn swap(logs: &mut Logs, after: u64) -> bool {
 }
 
 /// Gives a message the content of the next one.
-fn exchange(logs: &mut Logs, after: u64) -> bool {
-    let Some((client, place)) = pair(logs, after, |one, next| one.number != next.number) else {
+fn exchange(logs: &mut Logs, span: Span) -> bool {
+    // The id of a message that nobody was answered for is known by its content alone.
+    let answered = answered(logs, span);
+    let is_it =
+        |one: &Receipt, next: &Receipt| one.number != next.number && answered.contains(&one.id);
+    let Some((client, place)) = pair(logs, span, is_it) else {
         return false;
     };
     let next = message(&logs.clients[client][place + 1]).copied();
@@ -167,7 +266,7 @@ fn exchange(logs: &mut Logs, after: u64) -> bool {
 }
 
 /// Has a publish with a key answered with another id when it is repeated.
-fn forget_key(logs: &mut Logs, after: u64) -> bool {
+fn forget_key(logs: &mut Logs, span: Span) -> bool {
     let newest = logs
         .publishes
         .iter()
@@ -184,7 +283,7 @@ fn forget_key(logs: &mut Logs, after: u64) -> bool {
     };
     let place = logs.publishes.iter().position(|publish| {
         let is_accepted = matches!(publish.outcome, Outcome::Accepted(_));
-        publish.begun > after && publish.keyed && is_accepted && !is_deleted(publish.channel)
+        span.from < publish.begun && publish.keyed && is_accepted && !is_deleted(publish.channel)
     });
     let Some(place) = place else {
         return false;
@@ -196,7 +295,7 @@ fn forget_key(logs: &mut Logs, after: u64) -> bool {
 }
 
 /// Has a stream told a gap between two messages of one channel that was never deleted.
-fn tell_gap(logs: &mut Logs, after: u64) -> bool {
+fn tell_gap(logs: &mut Logs, span: Span) -> bool {
     let followed = |client: usize, place: usize| {
         let log = &logs.clients[client][..place];
         let channels = log.iter().rev().find_map(|entry| match &entry.event {
@@ -213,7 +312,7 @@ fn tell_gap(logs: &mut Logs, after: u64) -> bool {
         let log = &logs.clients[client];
         let place = log.windows(2).enumerate().position(|(place, two)| {
             let are_messages = two.iter().all(|entry| message(entry).is_some());
-            two[0].at > after && are_messages && is_calm(&followed(client, place))
+            span.from < two[0].at && are_messages && is_calm(&followed(client, place))
         })?;
         Some((client, place))
     });
@@ -245,6 +344,11 @@ mod tests {
         heartbeat: 2 * SECOND,
         linger: 50_000,
         slack: SECOND,
+    };
+
+    const WHOLE: Span = Span {
+        from: 0,
+        to: 5 * SECOND,
     };
 
     /// Four messages with keys on one channel, in two terms, and a client that streams them.
@@ -296,7 +400,10 @@ mod tests {
             processes: vec![0],
             client_stops: vec![Vec::new()],
             publishes,
-            cluster: Some(Cluster::default()),
+            cluster: Some(Cluster {
+                delays: vec![WHOLE],
+                ..Cluster::default()
+            }),
             end: 5 * SECOND,
             ..Logs::default()
         }
@@ -311,11 +418,15 @@ mod tests {
         assert_eq!(verdict.terms, ["00000014", "0000001e"]);
         for plant in PLANTS {
             let mut forged = logs.clone();
-            assert!((plant.change)(&mut forged, 0), "{}", plant.name);
+            assert!((plant.change)(&mut forged, WHOLE), "{}", plant.name);
             let kinds = judge(&forged).by_kind();
             assert!(kinds.contains_key(&plant.kind), "{}: {kinds:?}", plant.name);
         }
         assert!(prove(&logs, SECOND, judge));
+        // Logs in which hardly anything can be falsified prove nothing.
+        let mut empty = logs.clone();
+        empty.clients[0].truncate(4);
+        assert!(!prove(&empty, SECOND, judge));
         // A judge that finds nothing does not pass.
         assert!(!prove(&logs, SECOND, |_| Verdict::default()));
     }
