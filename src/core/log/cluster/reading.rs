@@ -53,7 +53,7 @@ impl Node {
                 census.is_holed |= id != before.next();
                 match &entry {
                     Ok(entry) if !is_after_settling(entry, id) => {
-                        return self.take_census_entry(id, entry);
+                        return self.take_census_entry(id, bytes, entry);
                     }
                     // The entry that settled the term is missing.
                     Ok(_) => {}
@@ -210,6 +210,8 @@ impl Node {
         match &entry.body {
             // What was retold before it is not known here.
             Body::Settled(_) if !was_settled => self.replica.lose_entry(id),
+            // The term was settled before: this one came too late.
+            Body::Settled(_) => self.replica.pass(id),
             Body::Beat(beat) => {
                 self.resolve_suspicion(id, beat);
                 self.replica.learn_past(&Chain::new(&beat.chain));
@@ -279,7 +281,7 @@ impl Node {
         self.goodbye = None;
     }
 
-    fn take_census_entry(&mut self, id: EntryId, entry: &Entry<'_>) {
+    fn take_census_entry(&mut self, id: EntryId, bytes: &Arc<[u8]>, entry: &Entry<'_>) {
         let Mode::Census(census) = &mut self.mode else {
             return;
         };
@@ -291,12 +293,12 @@ impl Node {
             // A history cannot go on after the term that it is to begin.
             Body::Settled(Settled { chain, .. })
                 if chain.last().is_some_and(|end| end.term >= id.term) => {}
-            Body::Settled(settled) => self.settle(id, settled),
+            Body::Settled(settled) => self.settle(id, bytes, settled),
             _ => {}
         }
     }
 
-    fn settle(&mut self, id: EntryId, settled: &Settled) {
+    fn settle(&mut self, id: EntryId, bytes: &Arc<[u8]>, settled: &Settled) {
         let mode = std::mem::replace(&mut self.mode, Mode::Live { is_settled: true });
         let Mode::Census(census) = mode else {
             return;
@@ -309,7 +311,7 @@ impl Node {
             false => None,
         };
         is_holed |= differing.is_some();
-        let loss = self.replica.settle(id, settled, &retold, is_holed);
+        let loss = self.replica.settle((id, bytes), settled, &retold, is_holed);
         let is_some = |loss: &Loss| *loss != Loss::Channels(Vec::new());
         for loss in [differing, loss].into_iter().flatten().filter(is_some) {
             self.notes.lose(loss);

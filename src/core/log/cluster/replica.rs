@@ -237,6 +237,11 @@ impl Replica {
                     self.push(Effect::Floors { floors });
                 }
             }
+            // It is told again, as a loss.
+            Body::Settled(settled) if settled.loses_all => {
+                self.ring.push(id, bytes);
+                self.lose_all(id, false);
+            }
             Body::Term(_)
             | Body::Beat(_)
             | Body::Answer(_)
@@ -426,11 +431,11 @@ impl Replica {
         Some(loss)
     }
 
-    /// Applies the end of a census: the entry `id` settles its term. Returns the loss that others
-    /// are to be told.
+    /// Applies the end of a census: the entry `id`, with these bytes, settles its term. Returns the
+    /// loss that others are to be told.
     pub(super) fn settle(
         &mut self,
-        id: EntryId,
+        (id, bytes): (EntryId, &Arc<[u8]>),
         settled: &Settled,
         retold: &[Retold],
         is_holed: bool,
@@ -462,7 +467,13 @@ impl Replica {
         self.enter_up_to(id.term, &Chain::default());
         self.history.go_on_to(id);
         self.told = Some(id);
-        self.ring.push_blank(EntryId::new(id.term, 0), id.number);
+        self.ring
+            .push_blank(EntryId::new(id.term, 0), id.number.saturating_sub(1));
+        match settled.loses_all {
+            // Who is told the history again must not miss it.
+            true => self.ring.push(id, bytes),
+            false => self.ring.push_blank(id, id.number),
+        }
         self.counts.terms += 1;
         if is_holed {
             self.missed = Some(id);
@@ -549,7 +560,7 @@ impl Replica {
                 }
                 Ok(Body::Delete(channel)) => vec![channel],
                 Ok(Body::Lost(channels)) if !channels.is_empty() => channels,
-                Ok(Body::Lost(_)) | Err(_) => return Loss::All,
+                Ok(Body::Lost(_) | Body::Settled(_)) | Err(_) => return Loss::All,
                 Ok(_) => continue,
             };
             channels.extend(names.iter().map(|name| name.to_string()));

@@ -277,3 +277,47 @@ fn term_is_rolled_at_its_bound() {
         "{open:?}"
     );
 }
+
+/// What the server has forgotten once more, with the loss in it.
+#[test]
+fn loss_of_all_is_told_again() {
+    let lives = || {
+        let mut script = Script::new(Settings::default());
+        let end = script.message("a", "1");
+        script.effects();
+        (script, end)
+    };
+    let (mut told, end) = lives();
+    told.begins(200, end, &[], false);
+    let loss = told.other(Body::Settled(Settled {
+        loses_all: true,
+        chain: vec![end],
+    }));
+    let tip = told.message("a", "2");
+    assert!(
+        told.effects()
+            .iter()
+            .any(|effect| loses_all_at(effect, loss))
+    );
+
+    let (mut late, same) = lives();
+    assert_eq!(same, end);
+    late.begins(300, end, &[], false);
+    let records = told.node.replica.ring.after(end).collect();
+    late.other(Body::Retold(records));
+    late.other(settled(&[end, tip]));
+    let effects = late.effects();
+    assert!(
+        effects.iter().any(|effect| loses_all_at(effect, loss)),
+        "{effects:?}"
+    );
+    assert_eq!(applied(&effects), [(tip, "2".to_owned())]);
+    // So does this one.
+    let again: Vec<Record<'_>> = late.node.replica.ring.after(end).collect();
+    let first: Vec<Record<'_>> = told.node.replica.ring.after(end).collect();
+    assert_eq!(again[..first.len()], first[..]);
+}
+
+fn loses_all_at(effect: &Effect, at: EntryId) -> bool {
+    matches!(effect, Effect::LoseAll { id, .. } if *id == at)
+}
