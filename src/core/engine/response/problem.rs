@@ -149,7 +149,7 @@ impl From<Refusal> for Problem {
                 5,
             ),
             Refusal::LogWarming => Problem::unavailable(
-                "this node has not read the log of the cluster yet; use another, or try again later",
+                "this node has not read the log of the cluster, or not that far; use another, or try again later",
                 2,
             ),
             Refusal::LogSilent { silent_s } => Problem::new(
