@@ -407,26 +407,32 @@ fn all_kinds_together() {
     });
 }
 
-/// The state of [`all_kinds`], as it was written when 1 was the newest format.
-const FORMAT_1: &[u8] = include_bytes!("format-1.state");
+/// The state of [`all_kinds`] in each format, as it was written when that was the newest.
+const STATES: [(u32, &[u8]); 2] = [
+    (1, include_bytes!("format-1.state")),
+    (2, include_bytes!("format-2.state")),
+];
 
 #[test]
-fn state_of_an_earlier_version_is_read_and_written_as_it_was() {
-    let server = all_kinds();
-    let mut thawer = Thawer::of_format(FORMAT_1, 1);
-    let engine = Engine::thaw(&server.config, None, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
-    thawer.finish().unwrap();
-    engine.check();
-    let mut freezer = Freezer::of_format(Vec::new(), 1);
-    engine.freeze(&mut freezer).unwrap();
-    assert!(freezer.into_inner() == FORMAT_1, "the format has changed");
-    assert!(engine.connections().eq(server.engine.connections()));
-    let mut server = Server::of(server.config, engine);
-    let mark = server.engine.take_unsaved().unwrap().up_to;
-    server.hand_over(|engine, sockets, now_ms| {
-        engine.saved(mark, sockets);
-        live_on(engine, sockets, now_ms);
-    });
+fn state_of_a_version_is_read_and_written_as_it_was() {
+    for (format, state) in STATES {
+        let server = all_kinds();
+        let mut thawer = Thawer::of_format(state, format);
+        let engine = Engine::thaw(&server.config, None, MAX_CONNECTIONS, 99, &mut thawer).unwrap();
+        thawer.finish().unwrap();
+        engine.check();
+        let mut freezer = Freezer::of_format(Vec::new(), format);
+        engine.freeze(&mut freezer).unwrap();
+        let again = freezer.into_inner();
+        assert!(again == state, "format {format} has changed");
+        assert!(engine.connections().eq(server.engine.connections()));
+        let mut server = Server::of(server.config, engine);
+        let mark = server.engine.take_unsaved().unwrap().up_to;
+        server.hand_over(|engine, sockets, now_ms| {
+            engine.saved(mark, sockets);
+            live_on(engine, sockets, now_ms);
+        });
+    }
 }
 
 #[test]
