@@ -124,6 +124,12 @@ impl Replica {
         (*at == id || *item == Item::LostAll).then_some(item)
     }
 
+    /// Whether a loss of all was told behind an id.
+    pub(super) fn has_lost(&self, id: EntryId) -> bool {
+        let newest_loss = self.items.iter().rfind(|(_, item)| *item == Item::LostAll);
+        newest_loss.is_some_and(|(at, _)| *at > id)
+    }
+
     /// The cursor here that a client's is; `None` if it is of a term that is not known.
     fn known(&self, cursor: EntryId) -> Option<EntryId> {
         let (last, closed) = self.terms.split_last()?;
