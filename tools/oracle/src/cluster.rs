@@ -16,7 +16,7 @@
 //!
 //! All else holds as ever: on each side a client has every message once and in order.
 
-use crate::run::Span;
+use crate::span::Span;
 
 /// A fault by which messages may be gone, which is told as a gap.
 ///

@@ -5,7 +5,7 @@
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`id`], [`log`], [`run`] | what clients and publishers write down |
+//! | [`id`], [`log`], [`run`], [`span`] | what clients and publishers write down |
 //! | [`cluster`] | what was done to the nodes of a cluster, and what that excuses |
 //! | `order` | one sequence over the epochs of a cluster |
 //! | `case` | one entry of a log, and everything that it is judged with |
@@ -32,6 +32,7 @@ pub mod log;
 mod order;
 pub mod reader;
 pub mod run;
+pub mod span;
 pub mod truth;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use crate::cluster::Cluster;
 use crate::id::Id;
 use crate::log::Entry;
+use crate::span::Span;
 
 /// How a publish ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,27 +42,6 @@ pub struct Publish {
     pub again: Option<Id>,
     /// The node that was asked last; 0 where there is one server.
     pub node: u32,
-}
-
-/// A stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Its beginning.
-    pub from: u64,
-    /// Its end.
-    pub to: u64,
-}
-
-impl Span {
-    /// How much of a stretch lies in another, in microseconds.
-    pub fn overlap(&self, from: u64, to: u64) -> u64 {
-        self.to.min(to).saturating_sub(self.from.max(from))
-    }
-
-    /// Whether the two have a moment in common.
-    pub fn touches(&self, from: u64, to: u64) -> bool {
-        self.from <= to && from <= self.to
-    }
 }
 
 /// A channel's history was deleted.

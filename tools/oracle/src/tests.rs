@@ -11,7 +11,8 @@ use crate::finding::Kind;
 use crate::id::Id;
 use crate::judge::check;
 use crate::log::{Batch, Entry, Event, Receipt, Since, Transport};
-use crate::run::{Deletion, Logs, Outcome, Publish, Rules, Span};
+use crate::run::{Deletion, Logs, Outcome, Publish, Rules};
+use crate::span::Span;
 
 const SECOND: u64 = 1_000_000;
 

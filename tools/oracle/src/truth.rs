@@ -11,7 +11,8 @@ use std::collections::HashMap;
 
 use crate::id::Id;
 use crate::order;
-use crate::run::{Outcome, Publish, Span};
+use crate::run::{Outcome, Publish};
+use crate::span::Span;
 pub(crate) use retention::Exact;
 use retention::Retention;
 

@@ -26,7 +26,8 @@ use crate::net::{self, now_ns};
 use crate::server::Server;
 use encke_oracle::finding::{Finding, Kind};
 use encke_oracle::judge::check;
-use encke_oracle::run::{Logs, Rules, Span};
+use encke_oracle::run::{Logs, Rules};
+use encke_oracle::span::Span;
 
 /// Something that is stopped, and until when.
 #[derive(Clone, Copy)]

@@ -19,7 +19,8 @@ use super::plan::Plan;
 use super::protocol::{Channels, Command, Config, Said};
 use crate::command::text;
 use crate::net::now_us;
-use encke_oracle::run::{Logs, Span};
+use encke_oracle::run::Logs;
+use encke_oracle::span::Span;
 
 /// Source addresses of each process of clients, so that ports in TIME_WAIT do not run out.
 const ADDRESSES: u8 = 16;

@@ -19,7 +19,8 @@ use crate::net::now_ns;
 use crate::net::now_us;
 use crate::receipt::Mark;
 use encke_oracle::id::Id;
-use encke_oracle::run::{Deletion, Outcome, Publish, Span};
+use encke_oracle::run::{Deletion, Outcome, Publish};
+use encke_oracle::span::Span;
 use encke_test_client::ResponseReader;
 use encke_test_rig::http;
 

@@ -7,7 +7,8 @@
 use crate::case::Case;
 use crate::finding::Kind;
 use crate::log::{Batch, Event, Receipt, Since, Transport};
-use crate::run::{Outcome, Span};
+use crate::run::Outcome;
+use crate::span::Span;
 use crate::truth::Known;
 
 /// By how much a hold may end early, in microseconds: it begins with the server's turn in which the

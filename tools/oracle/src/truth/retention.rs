@@ -4,7 +4,8 @@
 
 use super::Known;
 use crate::cluster::Cluster;
-use crate::run::{Deletion, Publish, Rules, Span};
+use crate::run::{Deletion, Publish, Rules};
+use crate::span::Span;
 
 /// The evidence of what history has dropped.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use crate::command::text;
 use crate::net::now_us;
 use crate::promise::conduct::step_clock;
 use encke_oracle::cluster::Loss;
-use encke_oracle::run::Span;
+use encke_oracle::span::Span;
 
 /// How long before a fault a message may have been acknowledged that only the killed knew, in
 /// microseconds.

@@ -28,7 +28,8 @@ use crate::promise::summary;
 use encke_oracle::cluster::Cluster;
 use encke_oracle::finding::{Finding, Kind, Verdict};
 use encke_oracle::judge::check;
-use encke_oracle::run::{Logs, Rules, Span};
+use encke_oracle::run::{Logs, Rules};
+use encke_oracle::span::Span;
 use encke_test_rig::redis::Servers;
 
 /// How long all runs well before the first fault, in microseconds.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::nodes::READY_US;
 use crate::net::now_us;
 use encke_oracle::finding::{Finding, Kind};
-use encke_oracle::run::Span;
+use encke_oracle::span::Span;
 use encke_test_rig::http::{self, request};
 
 /// How often a node is asked.

@@ -14,7 +14,8 @@ use crate::command::text;
 use crate::net::now_us;
 use crate::promise::plan::{self, DRAIN, Plan};
 use crate::server::{Description, Server};
-use encke_oracle::run::{Rules, Span};
+use encke_oracle::run::Rules;
+use encke_oracle::span::Span;
 use encke_test_rig::redis::Servers;
 
 /// `--engine-ready`, in microseconds: how long a node that hears nothing is ready.

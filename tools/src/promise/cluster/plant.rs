@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use encke_oracle::finding::{Kind, Verdict};
 use encke_oracle::id::Id;
 use encke_oracle::log::{Entry, Event, Receipt};
-use encke_oracle::run::{Logs, Outcome, Span};
+use encke_oracle::run::{Logs, Outcome};
+use encke_oracle::span::Span;
 
 /// Where logs are falsified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
