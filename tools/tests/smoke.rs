@@ -281,5 +281,7 @@ fn nodes_keep_their_promise_while_redis_is_killed() {
     let options = "--nodes 2 --engine redis --fault f1 --prove --seconds 8 --channels 64";
     let text = promises(options);
     assert!(text.contains("\nf1 "), "{text}");
-    assert_eq!(text.matches(": found").count(), 6, "{text}");
+    // Some are planted inside the fault too, where that is possible.
+    let is_found = |line: &&str| line.ends_with(": found") && !line.contains(" in a fault");
+    assert_eq!(text.lines().filter(is_found).count(), 6, "{text}");
 }
