@@ -2,9 +2,9 @@
 //!
 //! Owns when that is due, how far it has come, and how much of the log it may take.
 //!
-//! What interrupts a pass over them makes another one follow it, as entries of the first may be
-//! lost. It does not begin the pass again: interrupted often, it would tell the same ones for ever,
-//! and the last ones never.
+//! If a pass over them is interrupted, its entries may be lost, and another pass follows. The pass under
+//! way does not begin anew: with many interruptions it would tell the first ones for ever, and the last
+//! ones never.
 
 use super::allowance::Allowance;
 use super::entry::Kick;
@@ -39,7 +39,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// What was told again may not be in the log, or is not all that is to be: another pass is due.
+    /// Makes another pass due: entries of the last one may be lost, or there are more blocks to tell.
     pub(super) fn restart(&mut self) {
         self.is_again = self.told_to.is_some();
         if !self.is_again {

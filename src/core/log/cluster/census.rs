@@ -101,8 +101,8 @@ impl Census {
         }
     }
 
-    /// Takes over what is open from the census of the term before, which was not settled: the server
-    /// may have lost something by then, or had an older log, and who was to answer is still to.
+    /// Takes over from the census of the term before, which was not settled: that the server has lost
+    /// something or had an older log, and the members that have not answered.
     pub(super) fn inherit(&mut self, before: &Census) {
         self.is_same &= before.is_same;
         self.is_rolled |= before.is_rolled;

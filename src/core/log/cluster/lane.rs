@@ -75,7 +75,8 @@ pub(super) struct PublishLane {
     /// The term in which the server was found to have an older log than was read, if no term was opened
     /// for that since.
     pub(super) doubted: Option<u64>,
-    /// No term before this one is doubted: what the server had then is of no account any more.
+    /// No term before this one can be doubted: the history goes on from this one, whatever log the server
+    /// had before.
     pub(super) trusted_from: u64,
     awaited: VecDeque<Awaited>,
     /// How many of them are notes that tell again.
@@ -101,8 +102,8 @@ impl PublishLane {
         is_new
     }
 
-    /// What the server had before this term is of no account any more: the term was opened because that
-    /// was an older log, or the node begins anew with it.
+    /// Ends doubts about terms before this one: it was opened because the server had an older log, or the
+    /// node begins its history anew with it.
     pub(super) fn undoubt(&mut self, term: u64) {
         self.doubted = self.doubted.filter(|&doubted| doubted >= term);
         self.trusted_from = term;

@@ -21,8 +21,8 @@ use crate::message::{ChannelName, Draft, DraftKind, IdempotencyKey};
 /// The most parts of an entry.
 pub const MAX_PARTS: usize = 1 << 14;
 
-/// As in the records of a log that is saved, whose other flags are the same; a message of a cluster has
-/// no floor.
+/// The flag of a floor in the records of a saved log, which have the same flags otherwise. In a message of
+/// a cluster it is an error.
 const FLOOR: u8 = 1 << 4;
 const LAST: u8 = 1 << 6;
 const RESERVED: u8 = 1 << 7;

@@ -36,7 +36,7 @@ const REFUSED_MS: u64 = 1_000;
 /// term, in milliseconds.
 const UNREAD_MS: u64 = 10_000;
 
-/// How often a node looks, in milliseconds, whether it may open a term or leave: nobody tells it.
+/// How often a node checks whether it may open a term or leave, in milliseconds: no event tells it.
 const SOON_MS: u64 = 100;
 
 /// How far a node has come in the log.

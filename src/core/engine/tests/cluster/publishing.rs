@@ -1,4 +1,4 @@
-//! What publishers of a node are answered, by every way to publish.
+//! Answers to the publishers of a node, for each way to publish.
 
 use super::{ask_log, ids, member, pair, poll, ready};
 use crate::engine::Access;

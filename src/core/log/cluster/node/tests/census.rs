@@ -278,7 +278,7 @@ fn term_is_rolled_at_its_bound() {
     );
 }
 
-/// What the server has forgotten once more, with the loss in it.
+/// The server forgets the log once more after all nodes were told a loss.
 #[test]
 fn loss_of_all_is_told_again() {
     let lives = || {

@@ -1,5 +1,5 @@
-//! What a node makes of the log that it reads: holes, entries that it does not know, terms from before
-//! it, and a log that is refused to it.
+//! Reading the log: holes, entries that the node does not know, terms from before its start, and a log
+//! that it may not read.
 
 use super::*;
 
