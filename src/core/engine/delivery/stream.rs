@@ -64,7 +64,9 @@ pub(super) fn leave(delivery: &mut Delivery, index: u32) {
     }
 }
 
-/// Delivers items to a stream, as far as its socket takes them. `more`: there are more.
+/// Delivers items to a stream, as far as its socket takes them. `more`: there are more. It is on the path
+/// of every message, and its other caller is not.
+#[inline(always)]
 pub(super) fn deliver(
     delivery: &mut Delivery,
     index: u32,
