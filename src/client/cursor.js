@@ -45,4 +45,4 @@ export function unpack({ cursor, messages, gap, end, ended }, take) {
  * The oldest of several cursors.
  * @param {string[]} all
  */
-export const oldest = (all) => all.sort((one, other) => !one || isAfter(one, other) ? 1 : -1)[0];
+export const oldest = (all) => all.reduce((one, other) => !one || isAfter(one, other) ? other : one, '');

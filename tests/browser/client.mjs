@@ -596,6 +596,24 @@ export const client = {
     await server.end();
   },
 
+  'client: subscriptions from different places go on together from the older of what their polls said': async () => {
+    let followed;
+    const server = await fake((request, response) => {
+      const { pathname, searchParams } = new URL(request.url, 'http://x');
+      if (pathname.endsWith('/poll/a')) return response.end('{"cursor":"aaaaaaa1-10","messages":[]}');
+      if (pathname.endsWith('/poll/b')) return response.end('{"cursor":"aaaaaaa1-9.3","messages":[]}');
+      followed = searchParams.get('since');
+      return response.write(`{"heartbeat":15000,"cursor":"${followed}"}\n`);
+    });
+    const client = connect(server.url, { transports: ['ndjson'] });
+    client.subscribe('a', { since: 'aaaaaaa1-2' });
+    client.subscribe('b', { since: 'aaaaaaa1-1' });
+    await until('both are followed', () => followed !== undefined);
+    assert.equal(followed, 'aaaaaaa1-9.3');
+    client.close();
+    await server.end();
+  },
+
   'client: an answer of a node that is late is not taken for the present': async () => {
     // Epochs of a cluster: the second one is later.
     const [before, now] = ['aaaaaaa1', 'aaaaaaa2'];
