@@ -597,13 +597,24 @@ export const client = {
   },
 
   'client: subscriptions from different places go on together from the older of what their polls said': async () => {
+    const cursors = { a: 'aaaaaaa1-10', b: 'aaaaaaa1-9.3' };
+    const polls = [];
     let followed;
     const server = await fake((request, response) => {
       const { pathname, searchParams } = new URL(request.url, 'http://x');
-      if (pathname.endsWith('/poll/a')) return response.end('{"cursor":"aaaaaaa1-10","messages":[]}');
-      if (pathname.endsWith('/poll/b')) return response.end('{"cursor":"aaaaaaa1-9.3","messages":[]}');
-      followed = searchParams.get('since');
-      return response.write(`{"heartbeat":15000,"cursor":"${followed}"}\n`);
+      const [, transport, channels] = pathname.split('/');
+      if (transport === 'poll') {
+        // The first two are answered together, so that neither place is followed before the other is known.
+        const answer = () => response.end(`{"cursor":"${cursors[channels]}","messages":[]}`);
+        const count = polls.push(answer);
+        if (count === 2) polls.forEach((each) => each());
+        if (count > 2) answer();
+        return;
+      }
+      const since = searchParams.get('since');
+      // One of them may still be followed alone for a moment.
+      if (channels === 'a,b') followed = since;
+      response.write(`{"heartbeat":15000,"cursor":"${since}"}\n`);
     });
     const client = connect(server.url, { transports: ['ndjson'] });
     client.subscribe('a', { since: 'aaaaaaa1-2' });

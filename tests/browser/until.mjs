@@ -13,5 +13,19 @@ export async function until(what, ask, seconds = 30) {
   }
 }
 
+/** The result of a promise, if it comes by then. */
+export async function within(seconds, promise) {
+  const isOver = new AbortController();
+  const late = pause(seconds * 1000, null, isOver).then(() => {
+    throw new Error(`not over after ${seconds} s`);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    late.catch(() => {});
+    isOver.abort();
+  }
+}
+
 /** Thrown by a check that cannot run here; the message says why. */
 export class Skipped extends Error {}
