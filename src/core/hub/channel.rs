@@ -259,8 +259,7 @@ impl Channel {
 
     /// Whether it keeps the message of a number.
     pub(super) fn keeps(&self, seq: Seq) -> bool {
-        let entries = self.ring().map(|ring| &ring.entries);
-        entries.is_some_and(|entries| entries.binary_search_by_key(&seq, |one| one.seq).is_ok())
+        self.ring().is_some_and(|ring| ring.find(seq).is_some())
     }
 
     /// Releases the bytes and the idempotency key of a message that is removed.

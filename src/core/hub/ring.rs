@@ -171,6 +171,12 @@ impl Ring {
         }
     }
 
+    /// The entry with this number.
+    pub(super) fn find(&self, seq: Seq) -> Option<&Entry> {
+        let entry = self.entries.get(self.after(seq).checked_sub(1)?)?;
+        (entry.seq == seq).then_some(entry)
+    }
+
     /// Records that a message came: the interval is an exponential mean over about eight messages.
     pub(super) fn record_arrival(&mut self, now: Time) {
         if let Some(before) = self.newest_at {
@@ -179,5 +185,25 @@ impl Ring {
             self.mean_interval_ms = ((mean * 7 + u64::from(interval_ms)) / 8) as u32;
         }
         self.newest_at = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entry_is_found_by_its_number_alone() {
+        let mut ring = Ring::default();
+        assert!(ring.find(Seq(1)).is_none());
+        let numbers = [2, 3, 5, 8, 13];
+        for (key, number) in (0..).zip(numbers) {
+            ring.push(Seq(number), key, 0, None);
+        }
+        for number in 0..15 {
+            let key = ring.find(Seq(number)).map(Entry::key);
+            let place = numbers.iter().position(|&one| one == number);
+            assert_eq!(key, place.map(|place| place as u32), "{number}");
+        }
     }
 }

@@ -270,23 +270,17 @@ impl Hub {
         is_done
     }
 
-    /// How many readers follow the channel of this name here.
-    pub fn subscribers(&self, name: &str) -> u32 {
-        let channel = self.find(name).map(|index| self.channel(index));
-        channel.map_or(0, |channel| channel.reader_counts().total())
-    }
-
     /// The number of readers that a message of a channel had here when it was applied, or, if it is
     /// not in history any more, that the channel has now; and those on other nodes.
     pub fn subscribers_at(&self, name: &str, seq: Seq) -> u32 {
-        let index = self.find(name);
-        let ring = index.and_then(|index| self.channels[index as usize].ring());
-        let entries = ring.map(|ring| &ring.entries);
-        let found = entries.and_then(|entries| {
-            let place = entries.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
-            Some(self.messages[entries[place].key() as usize].subscribers())
-        });
-        let here = found.unwrap_or_else(|| self.subscribers(name));
+        let Some(channel) = self.find(name).map(|index| self.channel(index)) else {
+            return self.readers_elsewhere(name);
+        };
+        let entry = channel.ring().and_then(|ring| ring.find(seq));
+        let here = match entry {
+            Some(entry) => self.messages[entry.key() as usize].subscribers(),
+            None => channel.reader_counts().total(),
+        };
         here.saturating_add(self.readers_elsewhere(name))
     }
 }
