@@ -124,6 +124,17 @@ impl Replica {
         (*at == id || *item == Item::LostAll).then_some(item)
     }
 
+    /// Whether a message is among those that were applied at an id; `None` if none were.
+    pub(super) fn has_message(&self, id: EntryId, text: &str) -> Option<bool> {
+        let item = self.items.iter().rev().find(|(at, _)| *at == id);
+        match item {
+            Some((_, Item::Messages(messages))) => {
+                Some(messages.iter().any(|(_, other)| other == text))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a loss of all was told behind an id.
     pub(super) fn has_lost(&self, id: EntryId) -> bool {
         let newest_loss = self.items.iter().rfind(|(_, item)| *item == Item::LostAll);

@@ -167,6 +167,8 @@ pub(super) struct World {
     last_published: BTreeMap<u64, ((EntryId, u16), u64)>,
     clients: Vec<Client>,
     contents: BTreeMap<EntryId, Vec<(String, String)>>,
+    /// What nodes that are gone had applied: ids and texts.
+    applied_by_gone: BTreeSet<(EntryId, String)>,
     /// The last ids of older logs that were put in place of newer ones. A node that had not read the
     /// newer one may have read others under the ids after them.
     rolled: Vec<EntryId>,
@@ -215,6 +217,7 @@ impl World {
             last_published: BTreeMap::new(),
             clients: Vec::new(),
             contents: BTreeMap::new(),
+            applied_by_gone: BTreeSet::new(),
             rolled: Vec::new(),
             rolled_until: 0,
             mourning_until: 0,
@@ -428,7 +431,9 @@ impl World {
     /// Takes the results of publishes on a node.
     fn take_done(&mut self, number: u64) {
         let peer = self.peers.get_mut(&number).expect("it is there");
-        for (ticket, outcome) in std::mem::take(&mut peer.replica.done) {
+        let done = std::mem::take(&mut peer.replica.done);
+        for (ticket, outcome) in done {
+            let peer = &self.peers[&number];
             let place = self
                 .tickets
                 .remove(&(number, ticket))
@@ -467,12 +472,10 @@ impl World {
                         id <= peer.replica.head,
                         "an earlier message is not there yet"
                     );
-                    let item = peer.replica.items.iter().rev().find(|(at, _)| *at == id);
-                    if let Some((_, Item::Messages(messages))) = item {
-                        let is_it = messages.iter().any(|(_, text)| *text == publish.texts[0]);
-                        assert!(is_it, "{id} is another message than {:?}", publish.texts);
-                    }
-                    publish.id = Some(id);
+                    let texts = &self.publishes[place].texts;
+                    let may_be_it = self.may_be_earlier(number, id, &texts[0]);
+                    assert!(may_be_it, "{id} is another message than {texts:?}");
+                    self.publishes[place].id = Some(id);
                 }
                 Outcome::NotPublished(_) => publish.is_refused = true,
                 Outcome::Unknown { .. } => self.tally.unknown += 1,

@@ -10,18 +10,42 @@ use super::super::replica::Item;
 use super::{Kind, World, is_after_rolled};
 
 impl World {
-    /// Compares what a node has applied to what others have.
+    /// Compares what a node that goes has applied to what others have.
     pub(super) fn check_contents(&mut self, peer: &Peer) {
         for (id, item) in &peer.replica.items {
             let Item::Messages(messages) = item else {
                 continue;
             };
+            let texts = messages.iter().map(|(_, text)| (*id, text.clone()));
+            self.applied_by_gone.extend(texts);
             if is_after_rolled(&self.rolled, *id) {
                 continue;
             }
             let known = self.contents.entry(*id).or_insert_with(|| messages.clone());
             assert_eq!(known, messages, "I4: {id} has two contents");
         }
+    }
+
+    /// Whether a node may say that a message was published before with this id. It must not have
+    /// applied another one there; unless that one is of an older log, and it has told a loss of all
+    /// behind it, while another node has applied the message itself.
+    pub(super) fn may_be_earlier(&self, number: u64, id: EntryId, text: &str) -> bool {
+        let replica = &self.peers[&number].replica;
+        match replica.has_message(id, text) {
+            None | Some(true) => true,
+            Some(false) => {
+                is_after_rolled(&self.rolled, id)
+                    && replica.has_lost(id)
+                    && self.is_applied(id, text)
+            }
+        }
+    }
+
+    /// Whether some node has applied a message under an id.
+    fn is_applied(&self, id: EntryId, text: &str) -> bool {
+        let mut peers = self.peers.values();
+        peers.any(|peer| peer.replica.has_message(id, text) == Some(true))
+            || self.applied_by_gone.contains(&(id, text.to_owned()))
     }
 
     pub(super) fn judge(&mut self) {
@@ -150,4 +174,47 @@ fn last_loss(items: &[(EntryId, Item)]) -> EntryId {
         .iter()
         .filter(|(_, item)| matches!(item, Item::Lost(_)));
     losses.map(|(id, _)| *id).max().unwrap_or(EntryId::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apply(world: &mut World, number: u64, id: EntryId, item: Item) {
+        let peer = world.peers.get_mut(&number).expect("a world has two nodes");
+        peer.replica.items.push((id, item));
+    }
+
+    fn message(text: &str) -> Item {
+        Item::Messages(vec![("a".to_owned(), text.to_owned())])
+    }
+
+    #[test]
+    fn earlier_message_is_the_one_of_its_id_or_one_of_which_a_loss_was_told() {
+        let (end, id) = (EntryId::new(5, 3), EntryId::new(5, 9));
+        let mut world = World::new(0, false);
+        let may_be = |world: &World| world.may_be_earlier(1, id, "it");
+        assert!(may_be(&world), "it may be older than what the node has");
+        apply(&mut world, 1, id, message("it"));
+        assert!(may_be(&world));
+        assert!(!world.may_be_earlier(1, id, "another"));
+
+        // Each of what excuses another message is needed.
+        let mut world = World::new(0, false);
+        apply(&mut world, 1, id, message("another"));
+        world.rolled.push(end);
+        apply(&mut world, 1, id.next(), Item::LostAll);
+        assert!(!may_be(&world), "nobody has it");
+        apply(&mut world, 2, id, message("it"));
+        assert!(may_be(&world));
+        world.rolled.clear();
+        assert!(!may_be(&world), "no older log has given the id");
+        // The node that has it may go before an older log is put in place.
+        world.remove_peer(2);
+        world.rolled.push(end);
+        assert!(may_be(&world));
+        let peer = world.peers.get_mut(&1).expect("it is there");
+        peer.replica.items.pop();
+        assert!(!may_be(&world), "no loss was told");
+    }
 }
