@@ -297,6 +297,40 @@ fn key_that_has_the_id_of_another_message_is_not_believed() {
 }
 
 #[test]
+fn key_of_a_message_whose_id_this_node_had_from_an_older_log_keeps_that_id() {
+    let mut script = Script::new(Settings::default());
+    let taken = script.message("b", "of the older log");
+    script.effects();
+    begins_anew(&mut script, 200);
+    // The other node has the message with the key under the id, and tells it again.
+    let mut bytes = Vec::new();
+    let head = Head {
+        node: OTHER,
+        nonce: 900,
+        at_ms: 0,
+    };
+    let body = Body::Messages(Messages::of(&[keyed("b", "once")]));
+    Entry { head, body }.write(&mut bytes);
+    let record = Record::Entry {
+        id: taken,
+        bytes: &bytes,
+    };
+    script.other(Body::Retold(vec![record]));
+    let settling = script.other(settled(&[taken]));
+    assert!(script.effects().contains(&Effect::LoseAll { id: settling }));
+    reconnect(&mut script, 200);
+    script.serve();
+    script.effects();
+    let ticket = script.node.publish(&[keyed("b", "once")]).unwrap();
+    assert!(matches!(script.command(), Some(Command::Once { .. })));
+    let (id, last) = (taken, id(200, script.next));
+    script.node.answered(Reply::Earlier { id, last });
+    let outcome = Outcome::Earlier { id };
+    assert_eq!(script.effects(), [Effect::Done { ticket, outcome }]);
+    assert_eq!(script.command(), None, "it is published once");
+}
+
+#[test]
 fn node_that_read_an_older_log_reports_its_differing_entries_as_lost() {
     let mut script = Script::new(Settings::default());
     let common = script.message("a", "1");
