@@ -190,6 +190,47 @@ fn stream_cut_before_its_gap_gets_it_again() {
     }
 }
 
+/// What was lost before is told, or not asked for: it is no gap for who comes back.
+#[test]
+fn stream_cut_before_its_first_message_goes_on_without_a_gap() {
+    for (max_messages, kept) in [(2, vec!["3", "4"]), (0, vec![])] {
+        let server = Server::with(|config| config.history.max_messages = max_messages);
+        for text in ["1", "2", "3", "4"] {
+            server.publish("news", text);
+        }
+        let open = |target: &str| server.stream(target);
+        let [told_sse, told_ndjson, told_frame] = ["sse", "ndjson", "frame"].map(|endpoint| {
+            let mut stream = open(&format!("/{endpoint}/news?since=zzzzzzzz-1"));
+            match endpoint {
+                "sse" => {
+                    stream.opening();
+                    stream.event().unwrap().id.expect("a gap has an id")
+                }
+                "ndjson" => {
+                    stream.object();
+                    cursor_of(stream.object())
+                }
+                _ => {
+                    stream.script();
+                    cursor_of(stream.script())
+                }
+            }
+        });
+        for cursor in [
+            told_sse,
+            told_ndjson,
+            told_frame,
+            open("/sse/news?since=earliest").opening(),
+            cursor_of(open("/ndjson/news?since=earliest").object()),
+            cursor_of(open("/frame/news?since=earliest").script()),
+        ] {
+            let batch = poll(&server, "news", &cursor);
+            assert!(!batch.is_gap(), "{max_messages}, {cursor}");
+            assert_eq!(batch.data(), kept, "{cursor}");
+        }
+    }
+}
+
 fn cursor_of(object: Option<serde_json::Value>) -> String {
     let object = object.expect("an object");
     object["cursor"].as_str().expect("a cursor").to_owned()

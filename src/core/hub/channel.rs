@@ -94,6 +94,11 @@ impl Channel {
         newest.map_or(self.evicted_up_to, |entry| entry.seq)
     }
 
+    /// The number of the oldest item that it keeps: message or end.
+    pub(super) fn oldest_item(&self) -> Option<Seq> {
+        Some(self.ring()?.entries.front()?.seq)
+    }
+
     /// The number of its oldest message.
     pub fn oldest(&self) -> Option<Seq> {
         let oldest = self.ring()?.entries.front();

@@ -125,6 +125,13 @@ impl Hub {
         cursor
     }
 
+    /// The cursor before all items that `channels` keep. Without any it is the head. Nothing between it
+    /// and their first item is missing, so for a channel alone it is never a gap.
+    pub fn before_all(&self, channels: impl Iterator<Item = u32>) -> Seq {
+        let oldest = channels.filter_map(|channel| self.channels[channel as usize].oldest_item());
+        oldest.min().map_or(self.head, |seq| Seq(seq.0 - 1))
+    }
+
     #[inline]
     fn source(&self, index: u32, ignores_earlier_losses: bool, cursor: Seq) -> Source {
         let channel = &self.channels[index as usize];

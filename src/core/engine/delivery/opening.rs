@@ -34,9 +34,9 @@ pub(in crate::engine) fn open(
     }
     let is_over =
         !start.is_ahead(&delivery.hub) && ends::are_over(&delivery.hub, request.names, start);
-    if is_over && transport.describe().resumes_by_itself && matches!(params.since, Since::After(_))
-    {
-        // The client has the end already. It reconnects by itself until it gets a 204.
+    let has_end = matches!(params.since, Since::After(_)) && !start.gap;
+    if is_over && has_end && transport.describe().resumes_by_itself {
+        // It reconnects by itself until it gets a 204.
         delivery.response.no_content(request.context);
         return Ok(status::NO_CONTENT);
     }

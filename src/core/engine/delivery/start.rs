@@ -36,17 +36,21 @@ pub(in crate::engine) fn start(
     };
     match since {
         Since::Absent if receive == Receive::Poll => at(Seq::ZERO, true, false),
-        Since::Earliest => at(Seq::ZERO, true, false),
-        Since::Newest(count) => {
-            let known = names.iter().filter_map(|name| hub.find(name));
-            at(hub.before_newest(known, count), true, false)
-        }
+        Since::Earliest => at(hub.before_all(known(hub, names)), true, false),
+        Since::Newest(count) => at(hub.before_newest(known(hub, names), count), true, false),
         Since::Absent | Since::Now => at(head, false, false),
         Since::After(seq) if seq <= head => at(seq, false, false),
         // The client comes from a node that has applied more of the log.
         Since::After(seq) if hub.is_shared() => at(seq, false, false),
-        Since::After(_) | Since::Later(_) | Since::Unknown => at(Seq::ZERO, true, true),
+        Since::After(_) | Since::Later(_) | Since::Unknown => {
+            at(hub.before_all(known(hub, names)), true, true)
+        }
     }
+}
+
+/// Those of the channels that exist.
+fn known(hub: &Hub, names: &Names<'_>) -> impl Iterator<Item = u32> {
+    names.iter().filter_map(|name| hub.find(name))
 }
 
 impl Start {
