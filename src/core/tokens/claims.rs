@@ -36,8 +36,8 @@ impl<'a> Claims<'a> {
             })
         })?;
         let claim = |name, read, fault| member(&claims, name, read, fault);
-        let exp = "exp is not a whole number of seconds, 0 to 2^53";
-        let nbf = "nbf is not a whole number of seconds, 0 to 2^53";
+        let exp = "exp is not a number of seconds, 0 to 2^53";
+        let nbf = "nbf is not a number of seconds, 0 to 2^53";
         let expires_at_ms = claim("exp", milliseconds, exp)?;
         let not_before_ms = claim("nbf", milliseconds, nbf)?;
         let subject = member(&claims, "sub", Value::string, "sub is not a string")?;
@@ -94,9 +94,13 @@ fn member<'a, T>(
     value.transpose()
 }
 
-/// A `NumericDate` (RFC 7519, section 2), in whole seconds: no product of it overflows.
+/// A `NumericDate` (RFC 7519, section 2): seconds, which may have a fraction. What is beyond
+/// milliseconds is cut off. No product of it overflows.
 fn milliseconds(value: Value<'_>) -> Option<u64> {
-    value.integer().map(|seconds| seconds * 1_000)
+    match value.integer() {
+        Some(seconds) => Some(seconds * 1_000),
+        None => value.number().map(|seconds| (seconds * 1_000.0) as u64),
+    }
 }
 
 fn one_or_several<'a>(value: Value<'a>) -> Option<Vec<Cow<'a, str>>> {

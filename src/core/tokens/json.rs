@@ -83,6 +83,13 @@ impl<'a> Value<'a> {
         (number <= 1 << 53).then_some(number)
     }
 
+    /// The value, if it is a number from 0 to below 2^53, written in any way.
+    pub(super) fn number(self) -> Option<f64> {
+        let number: f64 = serde_json::from_str(self.0).ok()?;
+        let limit = (1_u64 << 53) as f64;
+        (number.is_sign_positive() && number < limit).then_some(number)
+    }
+
     /// The value, if it is an object.
     pub(super) fn object(self) -> Result<Object<'a>, NotObject> {
         Object::parse(self.0.as_bytes())

@@ -107,6 +107,11 @@ fn expiry_is_exact_and_not_before_has_leeway() {
         );
         assert_eq!(verify(&mut tokens, &text, NOW + 59_999), "accepted");
     }
+    for exp in [format!("{NOW_S}.25"), format!("{NOW_S}250e-3")] {
+        let text = token(claims(&[("exp", &exp)]));
+        assert_eq!(verify(&mut tokens, &text, NOW + 249), "accepted", "{exp}");
+        assert_eq!(verify(&mut tokens, &text, NOW + 250), "expired 0 s ago");
+    }
     let text = token(claims(&[("nbf", &(NOW_S + 10).to_string())]));
     for _ in 0..2 {
         let early = verify(&mut tokens, &text, NOW + 4_999);

@@ -2,8 +2,8 @@
 
 use super::*;
 
-const EXP: &str = "claim: exp is not a whole number of seconds, 0 to 2^53";
-const NBF: &str = "claim: nbf is not a whole number of seconds, 0 to 2^53";
+const EXP: &str = "claim: exp is not a number of seconds, 0 to 2^53";
+const NBF: &str = "claim: nbf is not a number of seconds, 0 to 2^53";
 const SUB: &str = "claim: sub is not a string";
 const AUD: &str = "claim: aud is neither a string nor a list of strings";
 const ISS: &str = "claim: iss is not a string";
@@ -128,12 +128,11 @@ pub(super) fn forged_claims() -> Vec<Row> {
     ];
     let no_date = [
         "\"1767225660\"",
-        "1767225660.0",
-        "1767225660.5",
+        "9007199254740992.5",
         "1e30",
-        "1.7e9",
-        "2E9",
+        "1e999",
         "-1",
+        "-1.5",
         "-0",
         "null",
         "true",
