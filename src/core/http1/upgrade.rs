@@ -79,15 +79,19 @@ impl<'b> Upgrade<'b> {
     }
 
     pub(super) fn record_protocols(&mut self, value: &[u8]) {
-        // Names of subprotocols have a case, but nothing else is called encke.
-        if has_element(value, SUBPROTOCOL) {
+        // Names of subprotocols have a case (RFC 6455, section 4.1), and one is echoed as it was offered.
+        if elements(value).any(|element| element == SUBPROTOCOL) {
             self.says |= Says::ENCKE;
         }
     }
 }
 
-/// Whether a list has an element, whatever its case (RFC 9110, 5.6.1).
+/// Whether a list has an element, whatever its case.
 fn has_element(list: &[u8], wanted: &[u8]) -> bool {
-    let mut elements = list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    elements.any(|element| element.eq_ignore_ascii_case(wanted))
+    elements(list).any(|element| element.eq_ignore_ascii_case(wanted))
+}
+
+/// The elements of a list (RFC 9110, section 5.6.1).
+fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }

@@ -147,6 +147,7 @@ fn fields_of_a_websocket_handshake() {
             ([0, 0, 1], ""),
         ),
         ("Sec-WebSocket-Protocol: encke.v2", ([0, 0, 0], "")),
+        ("Sec-WebSocket-Protocol: Encke", ([0, 0, 0], "")),
     ] {
         let fields = fields.replace("KEY", key);
         assert_eq!(upgrade(&fields), (says, expected.to_owned()), "{fields}");
