@@ -7,6 +7,8 @@
 //!
 //! Never copies, never reads the body.
 
+use std::fmt;
+
 use httparse::{Request, Status};
 
 use super::fields::Fields;
@@ -31,6 +33,20 @@ pub enum Method {
     Options,
     /// `CONNECT`, `PATCH` or `TRACE`: known methods that no endpoint allows.
     Other,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+            Method::Other => "(another method)",
+        })
+    }
 }
 
 impl Method {

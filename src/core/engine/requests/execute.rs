@@ -476,7 +476,7 @@ fn answer_later(
 ) -> Answer {
     log::debug!(
         target: "encke::access",
-        "connection {index}: {:?} {} waits for the log",
+        "connection {index}: {} {} waits for the log",
         head.method,
         head.path.escape_ascii(),
     );
@@ -537,7 +537,7 @@ pub(super) fn record(
     // At debug level: a line per request is too much in production.
     log::debug!(
         target: "encke::access",
-        "connection {index}: {:?} {} {status}",
+        "connection {index}: {} {} {status}",
         head.method,
         head.path.escape_ascii(),
     );
