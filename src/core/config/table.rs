@@ -141,8 +141,8 @@ macro_rules! text {
 #[rustfmt::skip] // A table is read by its columns.
 pub static SETTINGS: &[Setting] = &[
     of_process("--config", Configuration, text!("PATH", "none", Plain, config_file),
-        "File of settings, in TOML, whose keys are these options without dashes; with - before the path, \
-         a missing file is no error"),
+        "File of settings, in TOML, whose keys are these options without dashes; with - before the path \
+         (--config=-/PATH), a missing file is no error"),
 
     fixed("--listen", Listening, keep!(listen), addresses!(listen),
         "Address for receivers and, without --control, for everything; repeatable"),
