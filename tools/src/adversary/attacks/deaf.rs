@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::adversary::attack::{Attack, Keeps};
 use crate::adversary::script::{Script, get, publish};
 
-/// The first connection publishes 64 KB a hundred times a second.
+/// The first connection publishes 256 KB a hundred times a second: the kernel takes some 10 MB for a
+/// reader before encke cannot write.
 fn publisher() -> Script {
-    let message = publish("deaf", &[b'x'; 64 << 10]);
+    let message = publish("deaf", &[b'x'; 256 << 10]);
     let length = message.len();
     Script::new(message.clone()).drips(message, length, Duration::from_millis(10))
 }
