@@ -1,7 +1,12 @@
-//! Servers of Redis: one alone, or a master and a replica, which Sentinels may watch.
+//! Servers of Redis: one alone, a master and a replica, which Sentinels may watch, or those of a Redis
+//! Cluster.
 //!
 //! Owns their processes and directories, and the way in which they are sent commands. It never
 //! reads the log of a cluster: what is in it is known from the clients of the nodes.
+
+mod clustered;
+
+pub use clustered::Clustered;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
