@@ -20,7 +20,10 @@ impl Reactor {
         }
         self.engine.gauges().reconnects = Some(*sharing.reconnects());
         self.engine.apply_log(LOG_BUDGET, &mut self.sockets);
-        sharing.readiness.note(self.engine.unready());
+        // A node that drains has said that, and stops to listen to itself when it leaves.
+        if !self.engine.is_draining() {
+            sharing.readiness.note(self.engine.unready());
+        }
         while let Some((ticket, result)) = self.engine.next_receipt() {
             self.inbox.done(ticket, result);
         }

@@ -172,7 +172,13 @@ fn node_that_starts_reads_what_was_published_before() {
     let second = publish(&mut a, "news", "two");
     // It ends by a drain, which says to the others that it leaves.
     a.signal(Signal::TERM);
-    assert_eq!(a.finish().0, Some(0));
+    let (code, lines) = a.finish();
+    assert_eq!(code, Some(0));
+    // It is not ready because it drains, and for no other reason.
+    assert!(
+        !lines.iter().any(|line| line.contains("does not hear")),
+        "{lines:?}"
+    );
     let url = server.url();
     let mut c = Encke::start(&["--engine", &url, "--node", "c"]);
     c.until_readyz(200);
