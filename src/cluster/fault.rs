@@ -1,7 +1,7 @@
 //! The errors of a connection to Redis, and their meaning.
 //!
-//! Owns the classification of errors: a broken connection, which is tried again, or a refusal,
-//! which lasts until an operator changes something.
+//! Owns the classification of errors: a broken connection, which is tried again, a log that is at
+//! another server, or a refusal, which lasts until an operator changes something.
 
 use std::fmt;
 use std::io;
@@ -15,6 +15,8 @@ pub(crate) use encke_core::engine::ReconnectCause as Cause;
 pub(crate) enum Fault {
     /// The connection is broken; a new one may work.
     Broken(Cause, String),
+    /// The server is one of a Redis Cluster, and names the one that has the log: `HOST:PORT`.
+    Moved(String),
     /// The server refuses, until its settings or those of this process change. The text is one line
     /// that says what to do.
     Refused(String),
@@ -24,6 +26,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Broken(_, text) | Fault::Refused(text) => f.write_str(text),
+            Fault::Moved(at) => write!(f, "the log is at {at}"),
         }
     }
 }
@@ -32,6 +35,15 @@ impl Fault {
     /// The fault of a connection that cannot be opened to a server.
     pub(super) fn unreachable(at: &str, error: &io::Error) -> Fault {
         Fault::Broken(Cause::Unreachable, format!("{at}: {error}"))
+    }
+
+    /// The cause that is counted for it.
+    pub(super) fn cause(&self) -> Cause {
+        match self {
+            Fault::Broken(cause, _) => *cause,
+            Fault::Moved(_) => Cause::Replica,
+            Fault::Refused(_) => Cause::Unready,
+        }
     }
 
     /// The fault of an answer that does not fit the command.
@@ -60,8 +72,17 @@ impl Fault {
                 ServerErrorKind::MasterDown => {
                     broken(Cause::Unready, "the server has lost its master")
                 }
-                ServerErrorKind::ClusterDown | ServerErrorKind::TryAgain => {
+                ServerErrorKind::ClusterDown => {
                     broken(Cause::Unready, "the server's cluster is down")
+                }
+                ServerErrorKind::Moved => {
+                    let (at, _) = error.redirect_node()?;
+                    Some(Fault::Moved(one_line(at)))
+                }
+                // Its slot is on the way, and not all keys of a command are here. Only when all are
+                // there is the other server its master.
+                ServerErrorKind::Ask | ServerErrorKind::TryAgain => {
+                    broken(Cause::Unready, "the log is being moved to another server")
                 }
                 _ => None,
             },

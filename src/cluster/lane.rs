@@ -120,18 +120,14 @@ impl LaneThread {
             if text != told {
                 match &fault {
                     Fault::Broken(Cause::Reset, _) => log::info!("{}: {text}", self.name()),
-                    Fault::Broken(..) => log::warn!("{}: {text}", self.name()),
+                    Fault::Broken(..) | Fault::Moved(_) => log::warn!("{}: {text}", self.name()),
                     Fault::Refused(_) => log::error!("{}: {text}", self.name()),
                 }
                 told = text;
             }
-            let cause = match fault {
-                Fault::Broken(cause, _) => cause,
-                Fault::Refused(_) => Cause::Unready,
-            };
             // Only the time as a working connection counts, not the time until a timeout.
             let served = connected.map_or(Duration::ZERO, |at: Instant| at.elapsed());
-            let is_told = self.tell(Event::Broken(cause));
+            let is_told = self.tell(Event::Broken(fault.cause()));
             if is_told.is_err() || self.pause(pauses.after(served)).is_err() {
                 return;
             }

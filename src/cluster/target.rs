@@ -1,4 +1,5 @@
-//! The server to connect to: one that is given, or the one that Sentinels name.
+//! The server to connect to: one that is given, the one that Sentinels name, or the one that
+//! another server of a Redis Cluster names.
 //!
 //! Owns the question to the Sentinels. Every connection asks again, so that it finds the present
 //! master.
@@ -12,6 +13,7 @@ use std::time::Duration;
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, Value};
 
 use super::fault::{Cause, Fault};
+use super::wire::Keys;
 use encke_core::config::{EngineAddress, EngineConfig};
 
 /// The longest time for connecting to a Sentinel, and for its answer.
@@ -22,6 +24,8 @@ const SENTINEL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Target {
     at: EngineAddress,
     login: RedisConnectionInfo,
+    /// The key of the log, by which a server of a Redis Cluster knows the master.
+    log: String,
 }
 
 /// A server that may be connected to.
@@ -47,6 +51,21 @@ impl Candidate {
             Candidate::Unix(path) => ConnectionAddr::Unix(path.clone()),
         }
     }
+
+    /// The servers at an address `HOST:PORT` that this one names, reached in the same way.
+    pub(super) fn others_at(&self, address: &str) -> Result<Vec<Candidate>, Fault> {
+        let parts = address.rsplit_once(':');
+        let parts = parts.filter(|(host, _)| !host.is_empty());
+        let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let Some((host, port)) = parts else {
+            let text = format!("a server names {address} as the place of the log");
+            return Err(Fault::Broken(Cause::Unexpected, text));
+        };
+        match self {
+            Candidate::Tls(..) => Ok(vec![Candidate::Tls(host.into(), port)]),
+            Candidate::Tcp(_) | Candidate::Unix(_) => resolve(host, port),
+        }
+    }
 }
 
 impl Target {
@@ -65,12 +84,18 @@ impl Target {
         Some(Target {
             at: url.at.clone(),
             login,
+            log: Keys::new(&config.namespace).log,
         })
     }
 
     /// How to log in.
     pub(super) fn login(&self) -> RedisConnectionInfo {
         self.login.clone()
+    }
+
+    /// The key of the log.
+    pub(super) fn log(&self) -> &str {
+        &self.log
     }
 
     /// The servers to try, in this order.
@@ -204,6 +229,32 @@ mod tests {
             let _ = stream.read(&mut command);
         });
         ("127.0.0.1".into(), address.port())
+    }
+
+    #[test]
+    fn server_that_another_names_is_reached_in_the_same_way() {
+        let named = |by: &Candidate, address| -> Result<Vec<String>, Fault> {
+            let candidates = by.others_at(address)?;
+            let addresses = candidates.iter().map(|one| one.address().to_string());
+            Ok(addresses.collect())
+        };
+        let tcp = Candidate::Tcp(([127, 0, 0, 1], 1).into());
+        let unix = Candidate::Unix("/run/redis.sock".into());
+        for by in [&tcp, &unix] {
+            assert_eq!(named(by, "10.0.0.9:7000"), Ok(vec!["10.0.0.9:7000".into()]));
+            assert_eq!(named(by, "::1:7000"), Ok(vec!["::1:7000".into()]));
+        }
+        let tls = Candidate::Tls("a.example".into(), 1);
+        let others = tls.others_at("b.example:7000");
+        let [Candidate::Tls(host, 7000)] = &others.expect("one")[..] else {
+            panic!("it is one by TLS");
+        };
+        assert_eq!(host, "b.example");
+        // Redis has no name for it that holds outside.
+        for address in ["", ":7000", "10.0.0.9", "10.0.0.9:x"] {
+            let fault = named(&tcp, address).expect_err("no address");
+            assert!(matches!(fault, Fault::Broken(Cause::Unexpected, _)));
+        }
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub(super) fn check_engine(config: &EngineConfig) -> Result<(), String> {
             Ok(())
         }
         Err(Fault::Refused(text)) => Err(text),
-        Err(Fault::Broken(_, text)) => {
-            log::warn!("{url}: {text}; this node is not ready until it answers");
+        Err(fault @ (Fault::Broken(..) | Fault::Moved(_))) => {
+            log::warn!("{url}: {fault}; this node is not ready until it answers");
             Ok(())
         }
     }

@@ -2,6 +2,7 @@
 //! installed, but in CI.
 
 mod audience;
+mod clustered;
 mod encke;
 mod misuse;
 mod nodes;

@@ -3,19 +3,10 @@
 use encke_test_rig::redis::Server;
 
 use crate::encke::Encke;
-use crate::nodes::{member, nodes, poll_all, publish};
+use crate::nodes::{nodes, poll_all, publish, publish_once};
 use crate::redis;
 
 const LOG: &str = "{encke}:log";
-
-/// Publishes with a key, and returns the id.
-fn publish_once(node: &mut Encke, channel: &str, key: &str, body: &str) -> String {
-    let target = format!("/publish/{channel}");
-    let key = format!("Idempotency-Key: {key}\r\n");
-    let (status, answer) = node.ask_with("POST", &target, &key, body);
-    assert_eq!(status, 200, "{answer}");
-    member(&answer, "id")
-}
 
 /// An entry of somebody else, with an id of the server's choice.
 fn add_entry(server: &Server, fields: [&str; 2]) -> String {

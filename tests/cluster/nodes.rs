@@ -39,6 +39,15 @@ pub(crate) fn publish(node: &mut Encke, channel: &str, body: &str) -> String {
     member(&answer, "id")
 }
 
+/// Publishes with a key, and returns the id.
+pub(crate) fn publish_once(node: &mut Encke, channel: &str, key: &str, body: &str) -> String {
+    let target = format!("/publish/{channel}");
+    let key = format!("Idempotency-Key: {key}\r\n");
+    let (status, answer) = node.ask_with("POST", &target, &key, body);
+    assert_eq!(status, 200, "{answer}");
+    member(&answer, "id")
+}
+
 /// The messages of a channel after a cursor, as ids and data, and the rest of the batch.
 fn poll(node: &mut Encke, channel: &str, since: &str) -> (Vec<(String, String)>, String) {
     let target = format!("/long-poll/{channel}?since={since}&hold=10");

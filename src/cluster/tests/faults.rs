@@ -1,11 +1,10 @@
 //! Servers that refuse, or that cannot be used at present.
 
 use std::io::{Read, Write};
-use std::net::SocketAddrV4;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::scripts::{earlier, once};
-use encke_test_rig::{free_ports, needs};
+use encke_test_rig::free_ports;
 use rustix::process::Signal;
 
 use super::*;
@@ -89,8 +88,13 @@ fn server_that_is_too_old_is_refused() {
     let served = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a connection");
         let mut command = [0; 256];
-        let len = stream.read(&mut command).expect("a command");
-        assert!(command[..len].windows(4).any(|word| word == b"INFO"));
+        let mut take = |stream: &mut UnixStream, name: &[u8]| {
+            let len = stream.read(&mut command).expect("a command");
+            assert!(command[..len].windows(name.len()).any(|word| word == name));
+        };
+        take(&mut stream, b"EXISTS");
+        write!(stream, ":0\r\n").expect("an answer");
+        take(&mut stream, b"INFO");
         let info = "# Server\r\nredis_version:6.2.0\r\nrole:master\r\n";
         write!(stream, "${}\r\n{info}\r\n", info.len()).expect("an answer");
         // Until the other side closes.
@@ -285,43 +289,4 @@ fn number(server: &Server, command: &str) -> i64 {
     let answer = server.ask(command).expect("it answers");
     let number = answer.strip_prefix(':').map(|text| text.trim().parse());
     number.expect("a number").expect("a number")
-}
-
-/// A server of a Redis Cluster, with a port for its clients, and one for the other servers.
-fn clustered([clients, servers]: [SocketAddrV4; 2]) -> Server {
-    let bus = servers.port().to_string();
-    let args = ["--cluster-enabled", "yes", "--cluster-port", &bus];
-    Server::start(&[], clients.port(), &args).expect("redis-server starts")
-}
-
-#[test]
-fn redis_cluster_names_the_server_to_use() {
-    if !needs("redis-server", "redis-server") {
-        return;
-    }
-    let [clients, servers, other_port, bus] = free_ports().expect("four ports");
-    let server = clustered([clients, servers]);
-    let slot = number(&server, "CLUSTER KEYSLOT {encke}:log");
-    // The slot is that of another server, which this one has heard of.
-    let other = clustered([other_port, bus]);
-    let add = format!("CLUSTER ADDSLOTS {slot}");
-    other.tell(&add).expect("OK");
-    let (other_port, bus) = (other_port.port(), bus.port());
-    let meet = format!("CLUSTER MEET 127.0.0.1 {other_port} {bus}");
-    server.tell(&meet).expect("OK");
-    let begun = Instant::now();
-    loop {
-        // The cluster is down as long as it has not all slots.
-        server
-            .tell("CONFIG SET cluster-require-full-coverage no")
-            .expect("OK");
-        match probe(&config(&server)) {
-            Err(Fault::Refused(text)) => {
-                let expected = format!("is at 127.0.0.1:{other_port}: give that server");
-                assert!(text.contains(&expected), "{text}");
-                return;
-            }
-            other => assert!(begun.elapsed() < DEADLINE, "{other:?}"),
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! The lanes and the scripts, with a real Redis. Skipped where it is not installed, but in CI.
 
+mod clustered;
 mod faults;
 mod lanes;
 mod scripts;

@@ -60,7 +60,7 @@ pub enum ReconnectCause {
     Closed,
     /// The server has not answered within the deadline.
     Silent,
-    /// The server is a replica, or has become one.
+    /// The server is a replica, or has become one; or another server of a Redis Cluster has the log.
     Replica,
     /// The server loads its data, has lost its master, is out of memory, or refuses the login.
     Unready,
