@@ -75,8 +75,9 @@ impl Target {
         let mut login = RedisConnectionInfo::default()
             .set_db(i64::from(url.database))
             .set_skip_set_lib_name();
+        // Without a password a user logs in too: it may need none.
         if let Some(user) = &url.user {
-            login = login.set_username(user);
+            login = login.set_username(user).set_password("");
         }
         if let Some(password) = &config.password {
             login = login.set_password(password);

@@ -38,6 +38,22 @@ fn password_is_needed_and_checked() {
 }
 
 #[test]
+fn user_without_a_password_logs_in_too() {
+    let Some(server) = redis(&[]) else { return };
+    let mut config = config(&server);
+    let url = format!("redis+unix://encke@{}", server.socket().display());
+    config.url = Some(url.parse().expect("a URL"));
+    // The default user, who may do all, is no stand-in.
+    let text = refusal(&config);
+    assert!(text.contains("refuses the password or the user"), "{text}");
+    let set = "ACL SETUSER encke on nopass ~{encke}:* -@all +info +exists";
+    server.tell(set).expect("OK");
+    assert!(refusal(&config).contains("+xadd"));
+    server.tell("ACL SETUSER encke +@all").expect("OK");
+    assert_eq!(probe(&config), Ok(vec![]));
+}
+
+#[test]
 fn missing_rights_are_named() {
     let rights = "on >sesame ~{encke}:* -@all +info +xread +exists +xinfo +hmget +get \
                 +time +script +evalsha +wait";
