@@ -94,39 +94,34 @@ impl LaneThread {
     /// Connects and serves until the reactor's side is gone.
     pub(super) fn run(mut self, mut service: impl Service) {
         let mut pauses = Pauses::new();
-        let mut told = String::new();
-        let mut was_connected = false;
+        let mut lines = Lines::default();
         loop {
             let mut connected = None;
             let end = self.serve_one(&mut service, &mut |line, version| {
                 let lane = line.name();
-                match (was_connected, line.lane) {
-                    (true, _) => log::info!("{lane}: connected again, to {version}"),
-                    (false, Lane::Publish) => log::info!("engine: connected to {version}"),
-                    (false, Lane::Follow) => {}
+                match (lines.connected(), line.lane) {
+                    (Some(IsFirst(false)), _) => {
+                        log::info!("{lane}: connected again, to {version}")
+                    }
+                    (Some(_), Lane::Publish) => log::info!("engine: connected to {version}"),
+                    (Some(_), Lane::Follow) | (None, _) => {}
                 }
-                was_connected = true;
                 connected = Some(Instant::now());
             });
             let fault = match end {
                 End::Stop => return,
                 End::Fault(fault) => fault,
             };
-            // The same fault right after each connection is one fault.
-            if connected.is_some_and(|at| at.elapsed() >= GOOD) {
-                told.clear();
-            }
+            // Only the time as a working connection counts, not the time until a timeout.
+            let served = connected.map_or(Duration::ZERO, |at: Instant| at.elapsed());
             let text = fault.to_string();
-            if text != told {
+            if lines.broken(&text, served) {
                 match &fault {
                     Fault::Broken(Cause::Reset, _) => log::info!("{}: {text}", self.name()),
                     Fault::Broken(..) | Fault::Moved(_) => log::warn!("{}: {text}", self.name()),
                     Fault::Refused(_) => log::error!("{}: {text}", self.name()),
                 }
-                told = text;
             }
-            // Only the time as a working connection counts, not the time until a timeout.
-            let served = connected.map_or(Duration::ZERO, |at: Instant| at.elapsed());
             let is_told = self.tell(Event::Broken(fault.cause()));
             if is_told.is_err() || self.pause(pauses.after(served)).is_err() {
                 return;
@@ -221,6 +216,40 @@ impl LaneThread {
     }
 }
 
+/// What the log has said of the connections of a lane. The same fault right after each connection is
+/// one fault, and the connections between are none that somebody has to know of.
+#[derive(Default)]
+struct Lines {
+    /// The last fault that was logged.
+    fault: String,
+    /// Whether a connection was logged since.
+    has_connection: bool,
+    /// Whether one was logged ever.
+    had_connection: bool,
+}
+
+/// Whether a connection is the first of a lane.
+struct IsFirst(bool);
+
+impl Lines {
+    /// Notes a connection; `None` if it is not to be logged.
+    fn connected(&mut self) -> Option<IsFirst> {
+        let is_news = !std::mem::replace(&mut self.has_connection, true);
+        let is_first = !std::mem::replace(&mut self.had_connection, true);
+        is_news.then_some(IsFirst(is_first))
+    }
+
+    /// Notes the fault of a connection that lasted this long. Returns whether it is to be logged.
+    fn broken(&mut self, fault: &str, served: Duration) -> bool {
+        let is_news = served >= GOOD || fault != self.fault;
+        if is_news {
+            self.fault = fault.to_owned();
+            self.has_connection = false;
+        }
+        is_news
+    }
+}
+
 /// The pauses between tries: none at first, then longer and longer ones. They are random, so that
 /// the nodes do not all connect at the same time.
 struct Pauses {
@@ -255,6 +284,23 @@ impl Pauses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fault_of_each_connection_is_logged_once_and_so_is_the_connection() {
+        let mut lines = Lines::default();
+        assert!(matches!(lines.connected(), Some(IsFirst(true))));
+        for (fault, served) in [("a", Duration::ZERO), ("a", GOOD), ("b", Duration::ZERO)] {
+            assert!(lines.broken(fault, served), "{fault} is new");
+            assert!(matches!(lines.connected(), Some(IsFirst(false))));
+            for _ in 0..3 {
+                assert!(!lines.broken(fault, Duration::ZERO));
+                assert!(lines.connected().is_none());
+            }
+        }
+        // Without a connection between them too.
+        assert!(lines.broken("a", GOOD) && !lines.broken("a", Duration::ZERO));
+        assert!(lines.connected().is_some());
+    }
 
     #[test]
     fn first_try_comes_at_once_and_later_ones_after_bounded_pauses() {
