@@ -68,13 +68,25 @@ pub(super) fn expected<'a>(others: impl Iterator<Item = &'a Audience>) -> Told {
         .collect()
 }
 
-/// What a node has heard: readers, and the round in which they were told last.
+/// What a node has heard of other nodes.
 #[derive(Debug, Default)]
-pub(super) struct Elsewhere(BTreeMap<u64, BTreeMap<u64, (u32, u8)>>);
+pub(super) struct Elsewhere {
+    /// Readers, and the round in which they were told last.
+    readers: BTreeMap<u64, BTreeMap<u64, (u32, u8)>>,
+    /// The last round of each node.
+    rounds: BTreeMap<u64, u8>,
+}
 
 impl Elsewhere {
     pub(super) fn hear(&mut self, node: u64, round: u8, ends_round: bool, counts: &[(u64, u32)]) {
-        let known = self.0.entry(node).or_default();
+        // A round of before has counts of before, which a later round has put right. Numbers of rounds
+        // begin again, after many.
+        let last = self.rounds.insert(node, round).unwrap_or(round);
+        assert!(
+            round.wrapping_sub(last) < 128,
+            "node {node} is heard in round {round} after {last}"
+        );
+        let known = self.readers.entry(node).or_default();
         for &(channel, readers) in counts {
             match readers {
                 0 => known.remove(&channel),
@@ -87,7 +99,8 @@ impl Elsewhere {
     }
 
     pub(super) fn forget(&mut self, node: u64) {
-        self.0.remove(&node);
+        self.readers.remove(&node);
+        self.rounds.remove(&node);
     }
 
     pub(super) fn told(&self) -> Told {
@@ -97,7 +110,8 @@ impl Elsewhere {
                 .map(|(&channel, &(readers, _))| (channel, readers));
             each.collect::<BTreeMap<u64, u32>>()
         };
-        let nodes = self.0.iter().map(|(&node, known)| (node, readers(known)));
+        let nodes = self.readers.iter();
+        let nodes = nodes.map(|(&node, known)| (node, readers(known)));
         nodes.filter(|(_, known)| !known.is_empty()).collect()
     }
 }

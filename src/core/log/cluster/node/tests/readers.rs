@@ -50,6 +50,38 @@ fn readers_of_a_silent_node_go_whoever_else_is_there() {
 }
 
 #[test]
+fn readers_that_come_late_do_not_count() {
+    let mut script = Script::new(Settings::default());
+    let readers = |round, count| {
+        Body::Readers(Readers {
+            round,
+            ends_round: true,
+            asks: false,
+            counts: vec![(5, count)],
+        })
+    };
+    let told = |script: &mut Script| {
+        let of_readers = |effect| match effect {
+            Effect::Readers { round, .. } => Some(round),
+            _ => None,
+        };
+        let effects = script.effects().into_iter();
+        effects.filter_map(of_readers).collect::<Vec<_>>()
+    };
+    script.nonce += 2;
+    let late = script.nonce;
+    script.other(readers(2, 1));
+    assert_eq!(told(&mut script), [2]);
+    // A broken connection has left it behind.
+    let next = std::mem::replace(&mut script.nonce, late - 1);
+    script.other(readers(1, 2));
+    assert!(told(&mut script).is_empty());
+    script.nonce = next;
+    script.other(readers(3, 3));
+    assert_eq!(told(&mut script), [3]);
+}
+
+#[test]
 fn readers_are_told_in_a_round_and_then_where_they_change() {
     let mut script = Script::new(Settings::default());
     let told = |entries: Vec<Vec<u8>>| {
