@@ -134,7 +134,7 @@ fn probes(Keys { log, meta, once }: &Keys, has_replicas: bool) -> Vec<Cmd> {
 ///
 /// # Errors
 ///
-/// The user may not use them: all of them are named.
+/// The user may not use them: all of them are named. Or the server does not know one.
 pub(super) fn rights(connection: &mut Connection, keys: &Keys, waits: bool) -> Result<(), Fault> {
     let mut refused = Vec::new();
     let mut first = String::new();
@@ -146,10 +146,18 @@ pub(super) fn rights(connection: &mut Connection, keys: &Keys, waits: bool) -> R
         let Err(error) = connection.ask(&probe)? else {
             continue;
         };
-        // An error about the arguments is expected: they are wrong on purpose.
+        let words = words(&error);
+        // Operators take commands away, or rename them. Any other error is about the arguments, and
+        // expected: they are wrong on purpose.
+        if words.starts_with("ERR unknown command") {
+            let name = name.unwrap_or_default();
+            return Err(Fault::Refused(format!(
+                "the engine has no command {name}, which is needed: see rename-command in its settings"
+            )));
+        }
         if error.code() == Some("NOPERM") {
             refused.push(format!("+{}", name.unwrap_or_default()));
-            first = words(&error);
+            first = words;
         }
     }
     if refused.is_empty() {

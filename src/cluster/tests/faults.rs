@@ -95,6 +95,15 @@ fn missing_rights_are_named() {
 }
 
 #[test]
+fn command_that_the_server_does_not_have_is_named() {
+    let Some(server) = redis(&["--rename-command", "XINFO", ""]) else {
+        return;
+    };
+    let text = refusal(&config(&server));
+    assert!(text.contains("has no command xinfo"), "{text}");
+}
+
+#[test]
 fn server_that_is_too_old_is_refused() {
     let dir = std::env::temp_dir().join(format!("encke-old-redis-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a directory");
