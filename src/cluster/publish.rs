@@ -45,6 +45,9 @@ pub(super) struct Publish {
     pub(super) is_allowed: bool,
     /// Replies to publishes for which there are not enough replicas yet.
     pub(super) held: Vec<(bool, Reply)>,
+    /// Why the server takes nothing that the node says of itself, as the log has said; empty if it
+    /// takes it.
+    pub(super) told: String,
 }
 
 impl Publish {
@@ -55,6 +58,7 @@ impl Publish {
             scripts: None,
             is_allowed: false,
             held: Vec::new(),
+            told: String::new(),
         }
     }
 }
@@ -122,6 +126,9 @@ impl Publish {
         answers.truncate(refused.unwrap_or(answers.len()));
         let mut replies = Vec::new();
         for (reply, one) in answers.into_iter().zip(sent) {
+            if one.form == Form::Appended && !one.is_publish {
+                self.note_own(&reply);
+            }
             match asks_replicas && one.is_publish {
                 true => self.held.push((one.is_publish, reply)),
                 false => replies.push((one.is_publish, reply)),
@@ -134,6 +141,20 @@ impl Publish {
             line.tell(Event::Answered(std::mem::take(&mut self.held)))?;
         }
         Ok(refused)
+    }
+
+    /// Notes the reply to what the node says of itself, without which it is not ready. No publisher is
+    /// told if that is refused, so the log has each reason once.
+    fn note_own(&mut self, reply: &Reply) {
+        let why = match reply {
+            Reply::Full => "its memory is full",
+            Reply::Refused(why) => why,
+            _ => "",
+        };
+        if why != self.told && !why.is_empty() {
+            log::warn!("engine, publishing: the engine takes nothing of this node: {why}");
+        }
+        why.clone_into(&mut self.told);
     }
 
     /// Has the server remove the entries that need not be kept any more. It does so with every entry

@@ -38,6 +38,27 @@ fn missing_right_ends_the_start() {
 }
 
 #[test]
+fn reason_for_which_a_node_is_not_ready_is_logged_where_nobody_publishes() {
+    let Some(server) = redis(&[]) else { return };
+    let mut encke = Encke::start(&["--engine", &server.url()]);
+    encke.until_readyz(200);
+    for (set, unset, words) in [
+        (
+            "min-replicas-to-write 1",
+            "min-replicas-to-write 0",
+            "NOREPLICAS",
+        ),
+        ("maxmemory 1", "maxmemory 0", "its memory is full"),
+    ] {
+        server.tell(&format!("CONFIG SET {set}")).expect("OK");
+        let line = encke.line_with("takes nothing of this node: ");
+        assert!(line.contains(words), "{line}");
+        server.tell(&format!("CONFIG SET {unset}")).expect("OK");
+    }
+    encke.until_readyz(200);
+}
+
+#[test]
 fn engine_that_is_away_is_waited_for() {
     let Some(mut server) = redis(&[]) else { return };
     server.kill().expect("it is ours");
