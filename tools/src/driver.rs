@@ -118,7 +118,6 @@ pub struct Driver {
     poll: Poll,
     events: Events,
     conns: Vec<Option<Conn>>,
-    open: usize,
     sent: u64,
     serial: u32,
     to_read: VecDeque<u32>,
@@ -137,7 +136,6 @@ impl Driver {
             poll: Poll::new()?,
             events: Events::with_capacity(EVENTS),
             conns: Vec::new(),
-            open: 0,
             sent: 0,
             serial: 0,
             to_read: VecDeque::new(),
@@ -170,7 +168,6 @@ impl Driver {
         if self.conns.len() <= key as usize {
             self.conns.resize_with(key as usize + 1, || None);
         }
-        self.open += 1;
         self.conns[key as usize] = Some(Conn {
             stream,
             serial: self.serial,
@@ -187,11 +184,6 @@ impl Driver {
     /// Whether a key has a connection, established or not.
     pub fn is_open(&self, key: u32) -> bool {
         self.conns.get(key as usize).is_some_and(Option::is_some)
-    }
-
-    /// How many keys have a connection, established or not.
-    pub fn open(&self) -> usize {
-        self.open
     }
 
     /// How many bytes the sockets of all connections have taken so far.
@@ -267,10 +259,8 @@ impl Driver {
 
     /// Closes a connection; what it has not sent is lost.
     pub fn close(&mut self, key: u32) {
-        if let Some(conn) = self.conns.get_mut(key as usize)
-            && conn.take().is_some()
-        {
-            self.open -= 1;
+        if let Some(conn) = self.conns.get_mut(key as usize) {
+            *conn = None;
         }
     }
 

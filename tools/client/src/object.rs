@@ -196,11 +196,3 @@ pub(crate) fn of_expression(expression: &str) -> Result<String, Error> {
         None => Ok(expression.to_owned()),
     }
 }
-
-/// Epoch and number of an id or cursor, `EPOCH-SEQ`.
-pub fn split_id(id: &str) -> Option<(&str, u64)> {
-    let (epoch, number) = id.split_once('-')?;
-    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && !epoch.is_empty()).then_some(())?;
-    Some((epoch, number.parse().ok()?))
-}

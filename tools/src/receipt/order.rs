@@ -30,11 +30,6 @@ impl Order {
         }
     }
 
-    /// The highest number that came.
-    pub fn last(&self) -> u64 {
-        self.last
-    }
-
     /// Records the receipt of a number. A late one more than 64 back counts as received twice.
     pub fn take(&mut self, seq: u64) -> Verdict {
         if seq > self.last {
@@ -74,6 +69,6 @@ mod tests {
         assert_eq!(order.take(215), Verdict::Skipped(199));
         assert_eq!(order.take(151), Verdict::Twice);
         assert_eq!(order.take(152), Verdict::Late);
-        assert_eq!(order.last(), 215);
+        assert_eq!(order.last, 215);
     }
 }
