@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use rustix::process::Signal;
 use serde::Serialize;
@@ -39,33 +39,27 @@ pub(crate) fn read_input(input: &mut Vec<u8>) -> io::Result<bool> {
 
 /// A part of a tool that runs as a process of its own. Dropped, the process is killed.
 pub(crate) struct Process {
-    child: Child,
+    process: encke_test_rig::Process,
     stdin: ChildStdin,
     pub(crate) stdout: ChildStdout,
     input: Vec<u8>,
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 impl Process {
     /// Starts this program as one of its parts, with a configuration.
     pub(crate) fn start(part: &str, config: &impl Serialize) -> io::Result<Process> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .arg(part)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
+            .stdout(Stdio::piped());
+        let mut process = encke_test_rig::Process::start(&mut command)?;
+        let child = process.child();
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("no pipes"));
         };
         let mut process = Process {
-            child,
+            process,
             stdin,
             stdout,
             input: Vec::new(),
@@ -79,6 +73,11 @@ impl Process {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         self.stdin.write_all(&line)
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.process.signal(signal)
     }
 
     /// Reads its output once.
@@ -101,6 +100,28 @@ impl Process {
     pub(crate) fn hear<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let line = take_line(&mut self.input);
         Ok(line.map(|line| serde_json::from_slice(&line)).transpose()?)
+    }
+
+    /// Takes all messages that are there, of a process whose output does not block.
+    ///
+    /// # Errors
+    ///
+    /// It has ended.
+    pub(crate) fn hear_all<T: DeserializeOwned>(
+        &mut self,
+        mut on_message: impl FnMut(T),
+    ) -> io::Result<()> {
+        loop {
+            let read = self.read();
+            while let Some(message) = self.hear()? {
+                on_message(message);
+            }
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+        }
     }
 }
 

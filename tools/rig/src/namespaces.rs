@@ -1,11 +1,11 @@
 //! Scripts in network namespaces of their own.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::sync::mpsc::Receiver;
 
 use crate::installed::say_skipped;
+use crate::program::lines;
 use crate::{Directory, PATIENCE, Process};
 
 /// Makes two networks with a link between them: `near`, which is 10.0.0.1, in this one, and `far`,
@@ -93,21 +93,6 @@ impl Script {
         let line = line.unwrap_or_else(|error| panic!("instead of {word}: {error}"));
         assert_eq!(line, word);
     }
-}
-
-/// The lines of a pipe, read by a thread that ends with it: a read of a pipe has no deadline.
-fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        let said = BufReader::new(pipe).lines().map_while(Result::ok);
-        for line in said {
-            // Nobody may listen any more.
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    lines
 }
 
 /// `unshare` with namespaces in which `ip` may be used: by root at once, by others as root of a

@@ -100,7 +100,7 @@ impl Program {
     }
 }
 
-/// Has a thread read lines, also if nobody takes them.
+/// Has a thread read lines, also if nobody takes them: a read of a pipe has no deadline.
 pub fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
     let (lines, taken) = channel();
     std::thread::spawn(move || {

@@ -411,23 +411,12 @@ impl Session for Listener<'_> {
 
 impl Worker {
     fn listen(&mut self) -> io::Result<()> {
-        loop {
-            match self.process.read() {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        while let Some(event) = self.process.hear()? {
-            match event {
-                Event::Ready => self.is_ready = true,
-                Event::Left => self.has_left = true,
-                Event::Reset(counts) => self.reset = Some(counts),
-                Event::Reached(count) => self.reached = count,
-                Event::Snapshot(snapshot) => self.snapshot = Some(snapshot),
-            }
-        }
-        Ok(())
+        self.process.hear_all(|event| match event {
+            Event::Ready => self.is_ready = true,
+            Event::Left => self.has_left = true,
+            Event::Reset(counts) => self.reset = Some(counts),
+            Event::Reached(count) => self.reached = count,
+            Event::Snapshot(snapshot) => self.snapshot = Some(snapshot),
+        })
     }
 }

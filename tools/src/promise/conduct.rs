@@ -199,7 +199,7 @@ impl Conductor {
         while now_us() < self.begun + length {
             thread::sleep(STEP);
             let now = now_us();
-            self.crowds.listen(total);
+            self.crowds.listen(total)?;
             self.stop_and_go(now)?;
             if self.server_stop.is_none() {
                 self.operate(now)?;

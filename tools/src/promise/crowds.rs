@@ -3,21 +3,20 @@
 //! Owns their start, what is said to them and by them, when they were stopped, and the files of
 //! their logs. What the clients do is in `crowd`.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command as Process, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::Signal;
 
 use super::log_file;
 use super::plan::Plan;
 use super::protocol::{Channels, Command, Config, Said};
 use crate::command::text;
+use crate::lines::Process;
 use crate::net::now_us;
 use encke_oracle::run::Logs;
 use encke_oracle::span::Span;
@@ -33,35 +32,43 @@ const LEAVE_US: u64 = 30_000_000;
 
 /// A process of clients.
 struct Crowd {
-    child: Child,
-    stdin: ChildStdin,
+    process: Process,
     log: PathBuf,
     stops: Vec<Span>,
+    /// Messages received, and clients waiting, as it last said.
+    progress: (u64, u64),
+    is_finished: bool,
 }
 
 impl Crowd {
-    fn tell(&mut self, command: &Command) -> Result<(), String> {
-        let line = serde_json::to_string(command).map_err(text)?;
-        writeln!(self.stdin, "{line}").map_err(text)
+    fn start(config: &Config) -> io::Result<Crowd> {
+        let process = Process::start("clients", config)?;
+        rustix::io::ioctl_fionbio(&process.stdout, true)?;
+        Ok(Crowd {
+            process,
+            log: config.log.clone(),
+            stops: Vec::new(),
+            progress: (0, 0),
+            is_finished: false,
+        })
     }
-}
 
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Takes in what it says. It ends when it has said that it is finished, and not before.
+    fn listen(&mut self) -> io::Result<()> {
+        if self.is_finished {
+            return Ok(());
+        }
+        let heard = self.process.hear_all(|said| match said {
+            Said::Progress { messages, waiting } => self.progress = (messages, waiting),
+            Said::Finished => self.is_finished = true,
+        });
+        heard.or_else(|error| if self.is_finished { Ok(()) } else { Err(error) })
     }
 }
 
 /// All processes of clients.
 pub(super) struct Crowds {
     crowds: Vec<Crowd>,
-    say: Sender<(usize, Said)>,
-    said: Receiver<(usize, Said)>,
-    /// Messages received, and clients waiting, as each process last said.
-    progress: Vec<(u64, u64)>,
-    finished: usize,
     begun: u64,
     told_at: u64,
 }
@@ -81,56 +88,14 @@ pub(super) struct Common<'a> {
 impl Crowds {
     /// Starts all processes that the plan asks for.
     pub(super) fn start(common: &Common<'_>) -> Result<Crowds, String> {
-        let (say, said) = mpsc::channel();
+        let places = 0..common.plan.processes;
+        let crowds = places.map(|place| Crowd::start(&config(common, place)));
         let begun = common.channels.begun;
-        let mut crowds = Crowds {
-            crowds: Vec::new(),
-            say,
-            said,
-            progress: vec![(0, 0); common.plan.processes as usize],
-            finished: 0,
+        Ok(Crowds {
+            crowds: crowds.collect::<io::Result<_>>().map_err(text)?,
             begun,
             told_at: begun,
-        };
-        for place in 0..common.plan.processes {
-            crowds.start_one(&config(common, place))?;
-        }
-        Ok(crowds)
-    }
-
-    fn start_one(&mut self, config: &Config) -> Result<(), String> {
-        let program = std::env::current_exe().map_err(text)?;
-        let mut child = Process::new(program)
-            .arg("clients")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(text)?;
-        let (stdin, stdout) = child
-            .stdin
-            .take()
-            .zip(child.stdout.take())
-            .ok_or("no pipes")?;
-        let (place, say) = (self.crowds.len(), self.say.clone());
-        thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let said = serde_json::from_str(&line);
-                // Nobody listens any more once the run is over.
-                if said.is_ok_and(|said| say.send((place, said)).is_err()) {
-                    return;
-                }
-            }
-        });
-        let mut crowd = Crowd {
-            child,
-            stdin,
-            log: config.log.clone(),
-            stops: Vec::new(),
-        };
-        let line = serde_json::to_string(config).map_err(text)?;
-        writeln!(crowd.stdin, "{line}").map_err(text)?;
-        self.crowds.push(crowd);
-        Ok(())
+        })
     }
 
     pub(super) fn count(&self) -> usize {
@@ -139,14 +104,12 @@ impl Crowds {
 
     /// Tells all processes something.
     pub(super) fn tell(&mut self, command: &Command) -> Result<(), String> {
-        self.crowds
-            .iter_mut()
-            .try_for_each(|crowd| crowd.tell(command))
+        let mut crowds = self.crowds.iter_mut();
+        crowds.try_for_each(|crowd| crowd.process.tell(command).map_err(text))
     }
 
     pub(super) fn signal(&self, place: usize, signal: Signal) -> Result<(), String> {
-        let pid = Pid::from_child(&self.crowds[place].child);
-        rustix::process::kill_process(pid, signal).map_err(text)
+        self.crowds[place].process.signal(signal).map_err(text)
     }
 
     /// A process was stopped.
@@ -156,27 +119,24 @@ impl Crowds {
 
     /// Takes in what the processes say, and tells people now and then; `published` counts messages
     /// accepted.
-    pub(super) fn listen(&mut self, published: &AtomicU64) {
-        while let Ok((place, said)) = self.said.try_recv() {
-            match said {
-                Said::Progress { messages, waiting } => self.progress[place] = (messages, waiting),
-                Said::Finished => self.finished += 1,
-            }
-        }
+    pub(super) fn listen(&mut self, published: &AtomicU64) -> Result<(), String> {
+        let mut crowds = self.crowds.iter_mut();
+        crowds.try_for_each(Crowd::listen).map_err(text)?;
         let interval = match io::stderr().is_terminal() {
             true => 1_000_000,
             false => 60_000_000,
         };
         if now_us() >= self.told_at + interval {
             self.told_at = now_us();
-            let received: u64 = self.progress.iter().map(|(messages, _)| messages).sum();
-            let waiting: u64 = self.progress.iter().map(|(_, waiting)| waiting).sum();
+            let received: u64 = self.crowds.iter().map(|crowd| crowd.progress.0).sum();
+            let waiting: u64 = self.crowds.iter().map(|crowd| crowd.progress.1).sum();
             eprintln!(
                 "{:5} s: {} published, {received} received, {waiting} clients waiting",
                 (self.told_at - self.begun) / 1_000_000,
                 published.load(Ordering::Relaxed),
             );
         }
+        Ok(())
     }
 
     /// Publishing has ended: the clients catch up, and leave. Returns when they began to leave.
@@ -186,13 +146,13 @@ impl Crowds {
         let until = now_us() + (settle * 1e6) as u64;
         while now_us() < until {
             thread::sleep(STEP);
-            self.listen(published);
+            self.listen(published)?;
         }
         let end = now_us();
         self.tell(&Command::Finish)?;
-        while self.finished < self.crowds.len() {
+        while !self.crowds.iter().all(|crowd| crowd.is_finished) {
             thread::sleep(STEP);
-            self.listen(published);
+            self.listen(published)?;
             if now_us() > end + LEAVE_US {
                 return Err("clients do not finish".into());
             }

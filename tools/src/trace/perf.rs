@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+
+use encke_test_rig::Process;
 
 use super::missing;
 
@@ -11,7 +13,7 @@ const FREQUENCY: &str = "1997";
 
 /// A perf at work, and what it is led by: closed before its end, it would leave half a file.
 pub(super) struct Perf {
-    perf: Child,
+    perf: Process,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
@@ -20,16 +22,18 @@ impl Perf {
     /// Begins to sample into a file; returns once all processes are.
     pub(super) fn start(processes: &[u32], file: &Path) -> Result<Perf, String> {
         let processes: Vec<String> = processes.iter().map(u32::to_string).collect();
-        let mut perf = Command::new("perf")
+        let mut command = Command::new("perf");
+        command
             .args(["record", "--quiet", "-F", FREQUENCY, "--call-graph", "fp"])
             .args(["--control", "fd:0,1", "-p", &processes.join(",")])
             .arg("-o")
             .arg(file)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|error| missing("perf", "linux-perf", &error))?;
-        let (Some(orders), Some(answers)) = (perf.stdin.take(), perf.stdout.take()) else {
+            .stdout(Stdio::piped());
+        let mut perf =
+            Process::start(&mut command).map_err(|error| missing("perf", "linux-perf", &error))?;
+        let child = perf.child();
+        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("no pipes".into());
         };
         let mut this = Perf {
@@ -62,13 +66,5 @@ impl Perf {
             Ok(length) if length > 0 => Ok(()),
             _ => Err("perf does not answer; see its complaint above".into()),
         }
-    }
-}
-
-impl Drop for Perf {
-    fn drop(&mut self) {
-        // It has ended if the recording was finished.
-        let _ = self.perf.kill();
-        let _ = self.perf.wait();
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal};
+use encke_test_rig::Process;
+use rustix::process::Signal;
 
 use super::missing;
+use crate::command::text;
 
 /// A strace at work.
 pub(super) struct Strace {
-    strace: Child,
+    strace: Process,
     /// Its complaints; closed, it would die of them.
     complaints: BufReader<std::process::ChildStderr>,
 }
@@ -23,13 +25,11 @@ impl Strace {
         for process in processes {
             command.arg("-p").arg(process.to_string());
         }
-        let mut strace = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| missing("strace", "strace", &error))?;
-        let stderr = strace.stderr.take().ok_or("no pipe")?;
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::piped());
+        let mut strace =
+            Process::start(&mut command).map_err(|error| missing("strace", "strace", &error))?;
+        let stderr = strace.child().stderr.take().ok_or("no pipe")?;
         let mut complaints = BufReader::new(stderr);
         for _ in processes {
             let mut line = String::new();
@@ -43,9 +43,7 @@ impl Strace {
 
     /// Ends the count: calls by name.
     pub(super) fn finish(mut self) -> Result<BTreeMap<String, u64>, String> {
-        if let Some(pid) = Pid::from_raw(self.strace.id() as i32) {
-            rustix::process::kill_process(pid, Signal::INT).map_err(|error| error.to_string())?;
-        }
+        self.strace.signal(Signal::INT).map_err(text)?;
         let mut calls = BTreeMap::new();
         for line in (&mut self.complaints).lines().map_while(Result::ok) {
             let mut words = line.split_whitespace();
@@ -57,13 +55,5 @@ impl Strace {
             }
         }
         Ok(calls)
-    }
-}
-
-impl Drop for Strace {
-    fn drop(&mut self) {
-        // It has ended if the count was finished.
-        let _ = self.strace.kill();
-        let _ = self.strace.wait();
     }
 }

@@ -211,7 +211,7 @@ impl<'a> Conductor<'a> {
 
     /// Takes in what processes say, and sends new clients to the nodes that are ready.
     fn look_around(&mut self) -> Result<(), String> {
-        self.crowds.listen(self.published);
+        self.crowds.listen(self.published)?;
         let ready = self.health.ready();
         if ready != self.open {
             self.crowds.tell(&Command::Nodes(ready.clone()))?;
