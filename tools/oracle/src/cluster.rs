@@ -30,9 +30,9 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// Whether it may concern readers on a node.
-    pub(crate) fn is_at(&self, node: u32) -> bool {
-        self.node.is_none_or(|only| only == node)
+    /// Whether it may concern readers on a node; `None`: those on all nodes.
+    fn is_at(&self, node: Option<u32>) -> bool {
+        self.node.is_none() || self.node == node
     }
 }
 
@@ -67,27 +67,16 @@ impl Cluster {
         splits.filter(move |split| split.touches(from, to))
     }
 
-    /// Whether a message that was sent at a time may be gone on a node at another one.
-    pub(crate) fn may_be_gone(&self, node: u32, begun: u64, at: u64) -> bool {
+    /// Whether a message that was sent at a time may be gone on a node at another one; `None`: on all
+    /// nodes.
+    pub(crate) fn may_be_gone(&self, node: Option<u32>, begun: u64, at: u64) -> bool {
         let mut losses = self.losses.iter().filter(|loss| loss.is_at(node));
         losses.any(|loss| begun <= loss.span.to && loss.span.from <= at)
     }
 
-    /// Whether a message that was sent at a time may be gone on all nodes at another one.
-    pub(crate) fn may_be_gone_everywhere(&self, begun: u64, at: u64) -> bool {
-        let mut losses = self.losses.iter().filter(|loss| loss.node.is_none());
-        losses.any(|loss| begun <= loss.span.to && loss.span.from <= at)
-    }
-
-    /// Whether there was a loss on a node in a stretch of time.
-    pub(crate) fn has_lost(&self, node: u32, from: u64, to: u64) -> bool {
+    /// Whether there was a loss on a node in a stretch of time; `None`: on all nodes.
+    pub(crate) fn has_lost(&self, node: Option<u32>, from: u64, to: u64) -> bool {
         let mut losses = self.losses.iter();
         losses.any(|loss| loss.is_at(node) && loss.span.touches(from, to))
-    }
-
-    /// Whether there was a loss on all nodes in a stretch of time.
-    pub(crate) fn has_lost_everywhere(&self, from: u64, to: u64) -> bool {
-        let mut losses = self.losses.iter();
-        losses.any(|loss| loss.node.is_none() && loss.span.touches(from, to))
     }
 }

@@ -9,18 +9,19 @@ use crate::log::Entry;
 use crate::span::Span;
 
 /// How a publish ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// The server gave the message this id.
     Accepted(Id),
     /// Every attempt was refused.
     Refused,
     /// The connection was lost before the response.
+    #[default]
     Unknown,
 }
 
 /// A message as its publisher remembers it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Publish {
     /// The channel that it was published to.
     pub channel: u32,
@@ -42,6 +43,16 @@ pub struct Publish {
     pub again: Option<Id>,
     /// The node that was asked last; 0 where there is one server.
     pub node: u32,
+}
+
+impl Publish {
+    /// Its id, if it was accepted.
+    pub fn id(&self) -> Option<Id> {
+        match self.outcome {
+            Outcome::Accepted(id) => Some(id),
+            Outcome::Refused | Outcome::Unknown => None,
+        }
+    }
 }
 
 /// A channel's history was deleted.

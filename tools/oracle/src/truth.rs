@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use crate::id::Id;
 use crate::order;
-use crate::run::{Outcome, Publish};
+use crate::run::Publish;
 use crate::span::Span;
 pub(crate) use retention::Exact;
 use retention::Retention;
@@ -30,6 +30,19 @@ pub struct Known {
     pub is_owed: bool,
     /// The node that answered its publisher; 0 where there is one server.
     pub node: u32,
+}
+
+impl Known {
+    /// A message that was accepted under this id.
+    fn accepted(publish: &Publish, id: Id) -> Known {
+        Known {
+            seq: id.seq,
+            begun: publish.begun,
+            acked: Some(publish.done),
+            is_owed: true,
+            node: publish.node,
+        }
+    }
 }
 
 /// All messages of a run, as far as they are known.
@@ -63,19 +76,10 @@ impl Truth {
     ///
     /// It was not accepted.
     pub fn accept(&mut self, publish: Publish) {
-        let Outcome::Accepted(id) = publish.outcome else {
-            panic!("not accepted: {publish:?}");
-        };
+        let id = publish.id().expect("accepted");
         self.publishes.insert(publish.number, publish);
-        let known = Known {
-            seq: id.seq,
-            begun: publish.begun,
-            acked: Some(publish.done),
-            is_owed: true,
-            node: publish.node,
-        };
         let channel = self.channels.entry((id.epoch, publish.channel));
-        channel.or_default().push(known);
+        channel.or_default().push(Known::accepted(&publish, id));
         let heads = self.heads.entry(id.epoch).or_default();
         heads.push((publish.done, id.seq));
         self.retention.accept(publish.channel, id.seq);
@@ -97,23 +101,14 @@ impl Truth {
 
     /// A message that was taken back by [`Truth::unaccept`] is there again.
     pub fn readmit(&mut self, publish: Publish) {
-        let Outcome::Accepted(id) = publish.outcome else {
-            panic!("not accepted: {publish:?}");
-        };
+        let id = publish.id().expect("accepted");
         self.publishes.insert(publish.number, publish);
         let channel = self
             .channels
             .entry((id.epoch, publish.channel))
             .or_default();
         let place = channel.partition_point(|known| known.seq < id.seq);
-        let known = Known {
-            seq: id.seq,
-            begun: publish.begun,
-            acked: Some(publish.done),
-            is_owed: true,
-            node: publish.node,
-        };
-        channel.insert(place, known);
+        channel.insert(place, Known::accepted(&publish, id));
     }
 
     /// Numbers go on after this one: a server that starts again has skipped some.
@@ -278,7 +273,7 @@ impl Truth {
         }
         let term = order::term_of(missing.seq);
         let is_of_term = missing.epoch == Id::ALIGNED && order::term_of(place) == term;
-        is_of_term && limits.is_lost_everywhere(known, at)
+        is_of_term && limits.is_lost(known, at, None)
             || given_up_in.any(|split| {
                 let head = self.head_before(missing.epoch, split.to);
                 term < order::term_of(head) && place <= head
@@ -295,7 +290,7 @@ impl Truth {
     pub(crate) fn may_be_lost(&self, known: &Known, at: u64, node: u32) -> bool {
         match &self.retention {
             Retention::Exact(_) => false,
-            Retention::Limits(limits) => limits.is_lost(known, at, node),
+            Retention::Limits(limits) => limits.is_lost(known, at, Some(node)),
         }
     }
 

@@ -86,10 +86,7 @@ impl Truth {
             findings,
         };
         for publish in &logs.publishes {
-            if let Outcome::Accepted(id) = publish.outcome {
-                ids.learn(id, publish.number, Kind::OneIdForTwo);
-            }
-            if let Some(id) = publish.again {
+            for id in publish.id().into_iter().chain(publish.again) {
                 ids.learn(id, publish.number, Kind::OneIdForTwo);
             }
         }
@@ -193,10 +190,7 @@ fn judge_epochs(truth: &Truth, findings: &mut Vec<Finding>) {
 /// A message sent after another's response has the higher number; in a split, of those of its term.
 fn judge_order(logs: &Logs, findings: &mut Vec<Finding>) {
     let publishes = logs.publishes.iter();
-    let accepted = publishes.filter_map(|publish| match publish.outcome {
-        Outcome::Accepted(id) => Some((publish, id)),
-        _ => None,
-    });
+    let accepted = publishes.filter_map(|publish| Some((publish, publish.id()?)));
     let mut by_begin: Vec<(&Publish, Id)> = accepted.collect();
     let mut by_done = by_begin.clone();
     by_begin.sort_by_key(|(publish, _)| publish.begun);

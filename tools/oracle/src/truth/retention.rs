@@ -84,23 +84,17 @@ impl Limits {
         at: u64,
         node: u32,
     ) -> bool {
-        self.is_lost(known, at, node)
+        self.is_lost(known, at, Some(node))
             || newer >= self.rules.history_messages
             // A message that was never acknowledged may have gone to history late.
             || at.saturating_sub(known.begun) + self.rules.slack >= self.rules.history_age
             || self.is_deleted(channel, known.begun, at)
     }
 
-    /// Whether a fault may have lost a message on a node by then.
-    pub(super) fn is_lost(&self, known: &Known, at: u64, node: u32) -> bool {
+    /// Whether a fault may have lost a message on a node by then; `None`: on all nodes.
+    pub(super) fn is_lost(&self, known: &Known, at: u64, node: Option<u32>) -> bool {
         let cluster = self.cluster.as_ref();
         cluster.is_some_and(|cluster| cluster.may_be_gone(node, known.begun, at))
-    }
-
-    /// Whether a fault may have lost a message on all nodes by then.
-    pub(super) fn is_lost_everywhere(&self, known: &Known, at: u64) -> bool {
-        let cluster = self.cluster.as_ref();
-        cluster.is_some_and(|cluster| cluster.may_be_gone_everywhere(known.begun, at))
     }
 
     /// The splits in which a message was sent.
@@ -113,7 +107,7 @@ impl Limits {
     pub(super) fn may_have_lost_key(&self, publish: &Publish) -> bool {
         let cluster = self.cluster.as_ref();
         cluster.is_some_and(|cluster| {
-            cluster.has_lost_everywhere(publish.begun, publish.done + self.rules.slack)
+            cluster.has_lost(None, publish.begun, publish.done + self.rules.slack)
         })
     }
 
@@ -127,7 +121,7 @@ impl Limits {
             return true;
         };
         let from = from.saturating_sub(self.rules.slack);
-        cluster.has_lost(node, from, to)
+        cluster.has_lost(Some(node), from, to)
             || channels.any(|channel| self.is_deleted(channel, from, to))
     }
 
