@@ -45,11 +45,16 @@ fn publish(epoch: u64, seq: u64, channel: u32, at: u64) -> Publish {
         length: 100,
         begun: at - 10,
         done: at,
-        batch: 0,
-        keyed: false,
         outcome: Outcome::Accepted(id(epoch, seq)),
-        again: None,
-        node: 0,
+        ..Publish::default()
+    }
+}
+
+/// A stretch of time, in milliseconds.
+fn span(from: u64, to: u64) -> Span {
+    Span {
+        from: from * 1_000,
+        to: to * 1_000,
     }
 }
 

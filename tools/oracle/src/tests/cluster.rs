@@ -53,19 +53,25 @@ fn run() -> Run {
     run
 }
 
-/// The client changes to another node, from a cursor.
-fn moves(run: &mut Run, ms: u64, node: u32, from: Id) {
-    run.at(ms, Event::Left)
-        .at(ms + 1, Event::Connected(node))
-        .asks(ms + 2, Transport::Ndjson, Since::After(from), 0)
-        .at(ms + 3, Event::Cursor(from));
+impl Run {
+    /// The client has these messages, each in its second.
+    fn has(&mut self, numbers: impl IntoIterator<Item = usize>) -> &mut Run {
+        for number in numbers {
+            self.at(9_000 + 1_000 * number as u64, message(number));
+        }
+        self
+    }
+
+    /// The client changes to another node, and asks there.
+    fn moves(&mut self, ms: u64, node: u32, since: Since) -> &mut Run {
+        self.at(ms, Event::Left)
+            .at(ms + 1, Event::Connected(node))
+            .asks(ms + 2, Transport::Ndjson, since, 0)
+    }
 }
 
 fn lose(run: &mut Run, from_s: u64, to_s: u64, node: Option<u32>) {
-    let span = Span {
-        from: from_s * SECOND,
-        to: to_s * SECOND,
-    };
+    let span = span(from_s * 1_000, to_s * 1_000);
     let cluster = run.logs.cluster.get_or_insert_default();
     cluster.losses.push(Loss { span, node });
 }
@@ -73,11 +79,10 @@ fn lose(run: &mut Run, from_s: u64, to_s: u64, node: Option<u32>) {
 #[test]
 fn order_holds_over_terms_and_nodes() {
     let mut run = run();
-    run.at(10_000, message(1)).at(11_000, message(2));
-    moves(&mut run, 11_500, 1, IDS[1]);
-    for number in 3..=6 {
-        run.at(9_000 + 1_000 * number as u64, message(number));
-    }
+    run.has([1, 2]);
+    run.moves(11_500, 1, Since::After(IDS[1]))
+        .at(11_503, Event::Cursor(IDS[1]));
+    run.has(3..=6);
     run.is_right();
 }
 
@@ -85,11 +90,10 @@ fn order_holds_over_terms_and_nodes() {
 fn message_skipped_in_a_change_of_node_or_term_is_lost() {
     for skipped in [3, 4, 5] {
         let mut run = run();
-        run.at(10_000, message(1)).at(11_000, message(2));
-        moves(&mut run, 11_500, 1, IDS[1]);
-        for number in (3..=6).filter(|&number| number != skipped) {
-            run.at(9_000 + 1_000 * number as u64, message(number));
-        }
+        run.has([1, 2]);
+        run.moves(11_500, 1, Since::After(IDS[1]))
+            .at(11_503, Event::Cursor(IDS[1]));
+        run.has((3..=6).filter(|&number| number != skipped));
         run.breaks(Kind::Lost);
     }
 }
@@ -97,10 +101,9 @@ fn message_skipped_in_a_change_of_node_or_term_is_lost() {
 #[test]
 fn message_that_comes_again_on_another_node_is_twice() {
     let mut run = run();
-    for number in 1..=6 {
-        run.at(9_000 + 1_000 * number as u64, message(number));
-    }
-    moves(&mut run, 16_500, 1, IDS[5]);
+    run.has(1..=6);
+    run.moves(16_500, 1, Since::After(IDS[5]))
+        .at(16_503, Event::Cursor(IDS[5]));
     run.at(17_000, message(6)).breaks(Kind::Twice);
 }
 
@@ -117,9 +120,7 @@ fn later_term_before_an_earlier_one_is_out_of_order() {
 #[test]
 fn one_id_with_two_contents_is_seen_over_nodes() {
     let mut run = run();
-    for number in 1..=5 {
-        run.at(9_000 + 1_000 * number as u64, message(number));
-    }
+    run.has(1..=5);
     let mut other = publish(1, 77, 1, 15 * SECOND);
     other.number = 77;
     other.outcome = Outcome::Unknown;
@@ -136,9 +137,7 @@ fn one_id_with_two_contents_is_seen_over_nodes() {
 #[test]
 fn key_is_one_message_over_terms() {
     let mut run = run();
-    for number in 1..=6 {
-        run.at(9_000 + 1_000 * number as u64, message(number));
-    }
+    run.has(1..=6);
     let publish = &mut run.logs.publishes[3];
     (publish.keyed, publish.again) = (true, Some(id_of(AFTER, 7, 0)));
     let kinds = run.kinds();
@@ -153,11 +152,9 @@ fn key_is_one_message_over_terms() {
 fn gap_needs_a_fault_that_may_lose() {
     let gap = |losses: &[(u64, u64, Option<u32>)]| {
         let mut run = run();
-        for number in 1..=4 {
-            run.at(9_000 + 1_000 * number as u64, message(number));
-        }
+        run.has(1..=4);
         run.at(13_500, Event::Gap(id_of(AFTER, 0, 0)));
-        run.at(14_000, message(5)).at(15_000, message(6));
+        run.has([5, 6]);
         for &(from, to, node) in losses {
             lose(&mut run, from, to, node);
         }
@@ -176,7 +173,7 @@ fn what_a_fault_lost_is_told_as_a_gap_before_the_next_term() {
     // Message 3 is gone. Message 4 is told again, before the gap.
     let lossy = |gap: Option<Id>| {
         let mut run = run();
-        run.at(10_000, message(1)).at(11_000, message(2));
+        run.has([1, 2]);
         run.at(14_500, message(4));
         if let Some(gap) = gap {
             run.at(14_501, Event::Gap(gap));
@@ -184,10 +181,7 @@ fn what_a_fault_lost_is_told_as_a_gap_before_the_next_term() {
         run.at(14_502, message(5)).at(15_000, message(6));
         lose(&mut run, 12, 14, None);
         // The log server was away meanwhile.
-        let away = Span {
-            from: 11 * SECOND,
-            to: 15 * SECOND,
-        };
+        let away = span(11_000, 15_000);
         run.logs.cluster.get_or_insert_default().delays.push(away);
         run
     };
@@ -199,15 +193,12 @@ fn what_a_fault_lost_is_told_as_a_gap_before_the_next_term() {
 fn loss_excuses_nothing_before_it() {
     let skips = |lost_from: u64| {
         let mut run = run();
-        run.at(10_000, message(1)).at(11_000, message(2));
+        run.has([1, 2]);
         run.at(13_000, message(4));
         run.at(30_000, Event::Gap(id_of(AFTER, 0, 0)));
         run.at(30_001, message(5)).at(30_002, message(6));
         lose(&mut run, lost_from, 30, None);
-        let away = Span {
-            from: 11 * SECOND,
-            to: 30 * SECOND,
-        };
+        let away = span(11_000, 30_000);
         run.logs.cluster.get_or_insert_default().delays.push(away);
         run
     };
@@ -223,9 +214,9 @@ fn loss_excuses_nothing_before_it() {
 fn node_that_missed_the_log_tells_its_own_readers() {
     let missed = |node: u32| {
         let mut run = run();
-        run.at(10_000, message(1)).at(11_000, message(2));
+        run.has([1, 2]);
         run.at(13_500, Event::Gap(IDS[3]));
-        run.at(14_000, message(5)).at(15_000, message(6));
+        run.has([5, 6]);
         lose(&mut run, 12, 13, Some(node));
         run
     };
@@ -245,16 +236,7 @@ fn node_that_lags_begins_with_its_own_present() {
         run.at(ms, Event::Begin([1].into()))
             .at(ms, Event::Connected(0))
             .asks(ms, Transport::Poll, Since::Now, 0)
-            .at(
-                ms + 1,
-                Event::Batch(Batch {
-                    receipts: [].into(),
-                    cursor,
-                    gap: false,
-                    more: false,
-                    tells_ends: false,
-                }),
-            );
+            .batch(ms + 1, &[], cursor, false);
         run.kinds()
     };
     // Half a second behind the other node.
@@ -271,10 +253,7 @@ fn node_that_was_away_has_caught_up_soon_after() {
             .at(ms, Event::Connected(0))
             .asks(ms, Transport::Ndjson, Since::Now, 0)
             .at(ms + 1, Event::Cursor(IDS[3]));
-        let away = Span {
-            from: 11 * SECOND,
-            to: 20 * SECOND,
-        };
+        let away = span(11_000, 20_000);
         run.logs.cluster.get_or_insert_default().nodes = vec![vec![away]];
         run.kinds().contains(&Kind::Misplaced)
     };
@@ -285,7 +264,7 @@ fn node_that_was_away_has_caught_up_soon_after() {
 #[test]
 fn unknown_cursor_is_told_a_gap_and_keeps_its_place() {
     let mut run = run();
-    run.at(10_000, message(1)).at(11_000, message(2));
+    run.has([1, 2]);
     run.at(12_100, Event::Left)
         .at(13_200, Event::Connected(0))
         .asks(13_201, Transport::Ndjson, Since::After(IDS[1]), 0)
@@ -294,7 +273,7 @@ fn unknown_cursor_is_told_a_gap_and_keeps_its_place() {
         .at(13_300, Event::Connected(1))
         .asks(13_301, Transport::Ndjson, Since::After(Id::UNKNOWN), 0)
         .at(13_302, Event::Gap(IDS[3]));
-    run.at(14_000, message(5)).at(15_000, message(6));
+    run.has([5, 6]);
     lose(&mut run, 12, 13, None);
     run.is_right();
     run.logs.cluster = Some(Cluster::default());
@@ -308,20 +287,11 @@ fn response_without_a_message_of_the_same_node_overlooks_it() {
         run.at(10_500, Event::Begin([1].into()))
             .at(10_600, Event::Connected(node))
             .asks(10_601, Transport::Poll, Since::Now, 0)
-            .at(10_700, batch(IDS[0]))
+            .batch(10_700, &[], IDS[0], false)
             .asks(11_300, Transport::Poll, Since::After(IDS[0]), 0)
-            .at(11_400, batch(IDS[0]));
+            .batch(11_400, &[], IDS[0], false);
         run.kinds()
     };
-    fn batch(cursor: Id) -> Event {
-        Event::Batch(Batch {
-            receipts: [].into(),
-            cursor,
-            gap: false,
-            more: false,
-            tells_ends: false,
-        })
-    }
     // Node 1 has answered the publisher in second 11.
     assert!(polled(1).contains(&Kind::Overlooked));
     assert!(!polled(0).contains(&Kind::Overlooked));
@@ -331,15 +301,10 @@ fn response_without_a_message_of_the_same_node_overlooks_it() {
 fn node_that_is_away_may_refuse_and_no_other() {
     let refused = |node: u32| {
         let mut run = run();
-        for number in 1..=6 {
-            run.at(9_000 + 1_000 * number as u64, message(number));
-        }
+        run.has(1..=6);
         run.at(15_100, Event::Left)
             .at(20_100, Event::Unreachable(node));
-        let away = Span {
-            from: 20 * SECOND,
-            to: 21 * SECOND,
-        };
+        let away = span(20_000, 21_000);
         run.logs.cluster = Some(Cluster {
             nodes: vec![vec![], vec![away]],
             ..Cluster::default()
@@ -366,17 +331,14 @@ fn split_run() -> Run {
     last.outcome = Outcome::Accepted(LATER);
     run.publish(last);
     split(&mut run);
-    run.at(10_000, message(1)).at(11_000, message(2));
+    run.has([1, 2]);
     run
 }
 
 const LATER: Id = id_of(AFTER, 9, 0);
 
 fn split(run: &mut Run) {
-    let span = Span {
-        from: 11 * SECOND + SECOND / 2,
-        to: 16 * SECOND,
-    };
+    let span = span(11_500, 16_000);
     let cluster = run.logs.cluster.get_or_insert_default();
     cluster.splits.push(span);
     cluster.losses.push(Loss { span, node: None });
@@ -396,7 +358,7 @@ fn later() -> Event {
 fn what_the_given_up_side_took_is_told_as_a_gap_when_the_split_is_over() {
     let told = |gap: Option<Id>| {
         let mut run = split_run();
-        run.at(14_000, message(5)).at(15_000, message(6));
+        run.has([5, 6]);
         if let Some(gap) = gap {
             run.at(16_000, Event::Gap(gap));
         }
@@ -426,9 +388,7 @@ fn client_begins_anew_on_the_other_side_of_a_split() {
     let changes = |gap: Event| {
         let mut run = split_run();
         run.at(14_000, message(5));
-        run.at(14_100, Event::Left)
-            .at(14_101, Event::Connected(1))
-            .asks(14_102, Transport::Ndjson, Since::After(IDS[4]), 0)
+        run.moves(14_100, 1, Since::After(IDS[4]))
             .at(14_103, Event::Refused(503))
             .asks(14_400, Transport::Ndjson, Since::After(IDS[4]), 0)
             .at(14_401, Event::Cursor(Id::UNKNOWN))
@@ -437,9 +397,7 @@ fn client_begins_anew_on_the_other_side_of_a_split() {
             run.at(14_500, message(number));
         }
         // And back, where the term of its cursor has an earlier end.
-        run.at(15_000, Event::Left)
-            .at(15_001, Event::Connected(0))
-            .asks(15_002, Transport::Ndjson, Since::After(IDS[3]), 0)
+        run.moves(15_000, 0, Since::After(IDS[3]))
             .at(15_003, Event::Cursor(IDS[1]))
             .at(15_004, message(5))
             .at(15_005, message(6))
@@ -466,9 +424,7 @@ fn node_in_a_split_refuses_only_cursors_of_the_other_side() {
         for &number in told {
             run.at(14_000, message(number));
         }
-        run.at(14_100, Event::Left)
-            .at(14_101, Event::Connected(node))
-            .asks(14_102, Transport::Ndjson, Since::After(IDS[cursor - 1]), 0)
+        run.moves(14_100, node, Since::After(IDS[cursor - 1]))
             .at(14_103, Event::Refused(503));
         run.kinds().contains(&Kind::Refused)
     };
@@ -480,7 +436,7 @@ fn node_in_a_split_refuses_only_cursors_of_the_other_side() {
 #[test]
 fn client_that_stays_on_its_side_of_a_split_does_not_begin_anew() {
     let mut run = split_run();
-    run.at(14_000, message(5)).at(15_000, message(6));
+    run.has([5, 6]);
     run.at(15_001, Event::Gap(id_of(AFTER, 0, 0)))
         .at(15_002, message(5))
         .at(15_003, message(6))
@@ -533,19 +489,15 @@ fn order_of_publishing_holds_on_each_side_of_a_split() {
 fn cursor_goes_back_to_before_what_is_lost_and_it_does_not_come_again() {
     let back = |again: bool| {
         let mut run = run();
-        for number in 1..=4 {
-            run.at(9_000 + 1_000 * number as u64, message(number));
-        }
+        run.has(1..=4);
         lose(&mut run, 11, 14, None);
-        run.at(13_500, Event::Left)
-            .at(13_501, Event::Connected(1))
-            .asks(13_502, Transport::Ndjson, Since::After(IDS[3]), 0)
+        run.moves(13_500, 1, Since::After(IDS[3]))
             .at(13_503, Event::Cursor(IDS[1]));
         if again {
             run.at(13_504, message(3));
         }
         run.at(13_505, Event::Gap(id_of(AFTER, 0, 0)));
-        run.at(14_000, message(5)).at(15_000, message(6));
+        run.has([5, 6]);
         run
     };
     back(false).is_right();
@@ -558,22 +510,16 @@ fn cursor_goes_back_to_before_what_is_lost_and_it_does_not_come_again() {
 #[test]
 fn what_was_lost_by_going_back_may_come_to_a_request_without_a_cursor() {
     let mut run = run();
-    for number in 1..=4 {
-        run.at(9_000 + 1_000 * number as u64, message(number));
-    }
+    run.has(1..=4);
     lose(&mut run, 11, 14, None);
-    run.at(13_500, Event::Left)
-        .at(13_501, Event::Connected(1))
-        .asks(13_502, Transport::Ndjson, Since::After(IDS[3]), 0)
+    run.moves(13_500, 1, Since::After(IDS[3]))
         .at(13_503, Event::Cursor(IDS[1]))
-        .at(13_504, Event::Left)
-        .at(13_505, Event::Connected(0))
-        .asks(13_506, Transport::Ndjson, Since::Earliest, 0)
+        .moves(13_504, 0, Since::Earliest)
         .at(13_507, Event::Cursor(id_of(BEFORE, 0, 0)));
     for number in 1..=4 {
         run.at(13_508, message(number));
     }
-    run.at(14_000, message(5)).at(15_000, message(6)).is_right();
+    run.has([5, 6]).is_right();
 }
 
 #[test]
@@ -610,9 +556,7 @@ fn cursor_that_is_read_after_a_pause_was_sent_before() {
     let reads = |pauses: bool| {
         let mut run = run();
         lose(&mut run, 20, 21, None);
-        for number in 1..=6 {
-            run.at(9_000 + 1_000 * number as u64, message(number));
-        }
+        run.has(1..=6);
         if pauses {
             run.at(15_500, Event::Paused).at(30_000, Event::Resumed);
         }

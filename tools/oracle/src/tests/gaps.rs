@@ -28,10 +28,7 @@ fn gap_needs_a_cause() {
 
     run.logs.deletions.push(Deletion {
         channel: 1,
-        span: Span {
-            from: 14 * SECOND,
-            to: 15 * SECOND,
-        },
+        span: span(14_000, 15_000),
     });
     run.is_right();
 }
@@ -78,10 +75,7 @@ fn gap_in_a_batch_excuses_what_is_missing() {
 fn new_epoch_without_a_gap_is_concealed() {
     let mut run = Run::new(1);
     run.publish(publish(2, 1, 1, 20 * SECOND));
-    run.logs.outages.push(Span {
-        from: 11 * SECOND,
-        to: 12 * SECOND,
-    });
+    run.logs.outages.push(span(11_000, 12_000));
     run.streams(9_000)
         .gets(10_010, 1)
         .at(11_010, Event::Lost)
@@ -190,10 +184,7 @@ fn earliest_after_a_deletion_may_be_nothing() {
     let mut run = Run::new(1);
     run.logs.deletions.push(Deletion {
         channel: 1,
-        span: Span {
-            from: 11 * SECOND,
-            to: 12 * SECOND,
-        },
+        span: span(11_000, 12_000),
     });
     run.asks(12_500, Transport::Poll, Since::Earliest, 0)
         .batch(12_501, &[], id(1, 0), false);

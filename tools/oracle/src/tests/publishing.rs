@@ -38,10 +38,7 @@ fn retry_with_a_key_must_be_one_message() {
 fn killed(outcome: Outcome) -> Run {
     let mut run = Run::new(3);
     run.logs.keeps_history = true;
-    run.logs.outages.push(Span {
-        from: 13 * SECOND,
-        to: 13_500_000,
-    });
+    run.logs.outages.push(span(13_000, 13_500));
     let mut lost = publish(1, 4, 1, 13 * SECOND);
     lost.outcome = outcome;
     run.publish(lost);

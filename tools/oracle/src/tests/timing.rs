@@ -10,10 +10,7 @@ fn late_end_of_a_hold_is_found() {
     run.breaks(Kind::LateHold);
 
     // Stopped for a while, by whomever, it is not late.
-    let stop = Span {
-        from: 11 * SECOND,
-        to: 12 * SECOND,
-    };
+    let stop = span(11_000, 12_000);
     run.logs.server_stops.push(stop);
     run.is_right();
     run.logs.server_stops.clear();
@@ -53,10 +50,7 @@ fn early_end_of_a_hold_is_found() {
     nudged.is_right();
 
     // A drain ends all holds.
-    run.logs.outages.push(Span {
-        from: 10 * SECOND,
-        to: 13 * SECOND,
-    });
+    run.logs.outages.push(span(10_000, 13_000));
     run.is_right();
 }
 
@@ -112,10 +106,7 @@ fn drops_and_refusals_need_an_outage() {
         .at(9_001, Event::Refused(503));
     run.breaks(Kind::Refused);
 
-    run.logs.outages.push(Span {
-        from: 8 * SECOND,
-        to: 10 * SECOND,
-    });
+    run.logs.outages.push(span(8_000, 10_000));
     run.is_right();
 }
 
@@ -123,14 +114,8 @@ fn drops_and_refusals_need_an_outage() {
 fn late_reading_excuses_a_drop() {
     let mut run = Run::new(1);
     run.streams(9_000).gets(19_000, 1).at(19_001, Event::Lost);
-    run.logs.client_stops[0].push(Span {
-        from: 10 * SECOND + 100_000,
-        to: 18 * SECOND + 500_000,
-    });
-    run.logs.outages.push(Span {
-        from: 10 * SECOND + 200_000,
-        to: 12 * SECOND,
-    });
+    run.logs.client_stops[0].push(span(10_100, 18_500));
+    run.logs.outages.push(span(10_200, 12_000));
     run.is_right();
 
     // One that came up again in time has nothing to do with it.
@@ -139,10 +124,7 @@ fn late_reading_excuses_a_drop() {
         .gets(10_100, 1)
         .at(11_000, Event::Beat)
         .at(11_001, Event::Lost);
-    run.logs.outages.push(Span {
-        from: 8 * SECOND,
-        to: 8 * SECOND + 900_000,
-    });
+    run.logs.outages.push(span(8_000, 8_900));
     run.breaks(Kind::Dropped);
 }
 
