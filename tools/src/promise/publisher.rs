@@ -183,14 +183,18 @@ impl Publisher<'_> {
             number,
             length: text.len() as u32,
             begun: now_us(),
-            done: 0,
             batch,
-            keyed: false,
-            outcome: Outcome::Unknown,
-            again: None,
-            node: 0,
+            ..Publish::default()
         };
         (publish, String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The same, and its line in a body of several.
+    fn line(&mut self, channel: u32, length: u32, batch: u64) -> (Publish, String) {
+        let (publish, text) = self.message(channel, length, batch);
+        let name = channel_name(self.config.run, channel);
+        let line = format!("{{\"channel\":\"{name}\",\"data\":\"{text}\"}}\n");
+        (publish, line)
     }
 
     fn publish_one(&mut self, is_keyed: bool) -> usize {
@@ -231,7 +235,7 @@ impl Publisher<'_> {
         publish.done = now_us();
         publish.node = self.node as u32;
         if is_keyed
-            && matches!(publish.outcome, Outcome::Accepted(_))
+            && publish.id().is_some()
             && self.rng.u8(0..5) == 0
             && let Answer::Accepted(ids) = self.attempt("POST", &target, &headers, &body, manner)
         {
@@ -269,9 +273,8 @@ impl Publisher<'_> {
         let mut body = String::new();
         let mut publishes = Vec::new();
         for &(channel, length) in lines {
-            let (publish, text) = self.message(channel, length, batch);
-            let name = channel_name(self.config.run, channel);
-            body += &format!("{{\"channel\":\"{name}\",\"data\":\"{text}\"}}\n");
+            let (publish, line) = self.line(channel, length, batch);
+            body += &line;
             publishes.push(publish);
         }
         body += end;
@@ -304,17 +307,15 @@ impl Publisher<'_> {
         let (mut publishes, mut lines) = (Vec::new(), Vec::new());
         for _ in 0..count {
             let (channel, length) = (self.any_channel(), self.any_length());
-            let (publish, text) = self.message(channel, length, 0);
-            let name = channel_name(self.config.run, channel);
-            lines.push(format!("{{\"channel\":\"{name}\",\"data\":\"{text}\"}}\n"));
+            let (publish, line) = self.line(channel, length, 0);
+            lines.push(line);
             publishes.push(publish);
         }
         let mut written = 0;
-        let answer = match self.stream() {
+        let (ids, is_whole) = match self.stream() {
             Ok(mut stream) => self.send_lines(&mut stream, &lines, manner, &mut written),
             Err(_) => (Vec::new(), true),
         };
-        let (ids, is_whole) = answer;
         let done = now_us();
         for (place, publish) in publishes.iter_mut().enumerate() {
             publish.done = done;

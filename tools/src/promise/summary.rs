@@ -2,7 +2,7 @@
 
 use encke_oracle::finding::Verdict;
 use encke_oracle::log::{Event, Transport};
-use encke_oracle::run::{Logs, Outcome};
+use encke_oracle::run::{Logs, Outcome, Publish};
 
 /// Findings that are told in full.
 const TOLD: usize = 5;
@@ -126,24 +126,18 @@ impl Totals {
 /// Prints counts, and what was found.
 pub(super) fn print(seed: u64, logs: &Logs, verdict: &Verdict, deeds: &Deeds) {
     let totals = Totals::of(logs);
-    let outcomes = |wanted: fn(&Outcome) -> bool| {
+    let count = |wanted: fn(&Publish) -> bool| {
         let publishes = logs.publishes.iter();
-        publishes.filter(|publish| wanted(&publish.outcome)).count()
+        publishes.filter(|publish| wanted(publish)).count()
     };
     println!("seed {seed}");
     println!(
         "published: {} accepted, {} refused, {} unknown; {} with a key, {} of them sent again; {} channels deleted",
-        outcomes(|outcome| matches!(outcome, Outcome::Accepted(_))),
-        outcomes(|outcome| *outcome == Outcome::Refused),
-        outcomes(|outcome| *outcome == Outcome::Unknown),
-        logs.publishes
-            .iter()
-            .filter(|publish| publish.keyed)
-            .count(),
-        logs.publishes
-            .iter()
-            .filter(|publish| publish.again.is_some())
-            .count(),
+        count(|publish| publish.id().is_some()),
+        count(|publish| publish.outcome == Outcome::Refused),
+        count(|publish| publish.outcome == Outcome::Unknown),
+        count(|publish| publish.keyed),
+        count(|publish| publish.again.is_some()),
         logs.deletions.len(),
     );
     println!("{:18} {:>10} {:>12}", "", "requests", "messages");

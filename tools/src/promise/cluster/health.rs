@@ -5,7 +5,7 @@
 
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -56,10 +56,7 @@ impl Health {
                     let is_ready = is_ready(address);
                     let at = now_us();
                     let said = Said { at, is_ready };
-                    record
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(said);
+                    lock(&record).push(said);
                     thread::sleep(EVERY);
                 }
             })
@@ -74,7 +71,7 @@ impl Health {
     /// The nodes that were ready when they were asked last.
     pub(super) fn ready(&self) -> Vec<u32> {
         let is_ready = |record: &Record| {
-            let said = record.lock().unwrap_or_else(PoisonError::into_inner);
+            let said = lock(record);
             said.last().is_some_and(|said| said.is_ready)
         };
         let numbers = (0..).zip(&self.records);
@@ -84,9 +81,7 @@ impl Health {
 
     /// When a node said first that it was ready, after a time.
     pub(super) fn ready_since(&self, node: u32, after: u64) -> Option<u64> {
-        let record = self.records.get(node as usize)?;
-        let said = record.lock().unwrap_or_else(PoisonError::into_inner);
-        first_ready(&said, after)
+        first_ready(&lock(self.records.get(node as usize)?), after)
     }
 
     /// Stops to ask. Returns what each node answered.
@@ -97,15 +92,13 @@ impl Health {
             let _ = thread.join();
         }
         let records = self.records.iter();
-        records
-            .map(|record| {
-                record
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone()
-            })
-            .collect()
+        records.map(|record| lock(record).clone()).collect()
     }
+}
+
+/// What a thread recorded that panicked counts, too.
+fn lock(record: &Record) -> MutexGuard<'_, Vec<Said>> {
+    record.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn first_ready(record: &[Said], after: u64) -> Option<u64> {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use encke_oracle::finding::{Kind, Verdict};
 use encke_oracle::id::Id;
 use encke_oracle::log::{Entry, Event, Receipt};
-use encke_oracle::run::{Logs, Outcome};
+use encke_oracle::run::{Logs, Publish};
 use encke_oracle::span::Span;
 
 /// Where logs are falsified.
@@ -50,78 +50,53 @@ impl Where {
     }
 }
 
-/// A falsification: its name, what does it, and what the judge must find.
-struct Plant {
-    name: &'static str,
-    /// Changes the logs in a stretch of time; false if the run has nothing there that can be changed
-    /// so.
-    change: fn(&mut Logs, Span) -> bool,
-    place: Where,
-    kind: Kind,
-}
+/// A falsification: its name, what does it, where, and what the judge must find.
+type Plant = (&'static str, Change, Where, Kind);
 
-const PLANTS: [Plant; 10] = [
-    Plant {
-        name: "a node skips an entry",
-        change: skip,
-        place: Where::Calm,
-        kind: Kind::Lost,
-    },
-    Plant {
-        name: "a node applies an entry twice",
-        change: repeat,
-        place: Where::Calm,
-        kind: Kind::Twice,
-    },
-    Plant {
-        name: "a node has another order",
-        change: swap,
-        place: Where::Calm,
-        kind: Kind::OutOfOrder,
-    },
-    Plant {
-        name: "an id has another content on one node",
-        change: exchange,
-        place: Where::Calm,
-        kind: Kind::OneIdForTwo,
-    },
-    Plant {
-        name: "a key is forgotten",
-        change: forget_key,
-        place: Where::Calm,
-        kind: Kind::PublishedTwice,
-    },
-    Plant {
-        name: "a gap where nothing is lost",
-        change: tell_gap,
-        place: Where::Calm,
-        kind: Kind::Groundless,
-    },
-    Plant {
-        name: "a node applies an entry twice in a fault",
-        change: repeat,
-        place: Where::Trouble,
-        kind: Kind::Twice,
-    },
-    Plant {
-        name: "a node has another order in a fault",
-        change: swap,
-        place: Where::Trouble,
-        kind: Kind::OutOfOrder,
-    },
-    Plant {
-        name: "an id has another content on one node in a fault",
-        change: exchange,
-        place: Where::Trouble,
-        kind: Kind::OneIdForTwo,
-    },
-    Plant {
-        name: "a node on the side that is kept skips an entry",
-        change: skip_of_new_term,
-        place: Where::Split,
-        kind: Kind::Lost,
-    },
-];
+/// Changes the logs in a stretch of time; false if the run has nothing there that can be changed so.
+type Change = fn(&mut Logs, Span) -> bool;
+
+const PLANTS: [Plant; 10] = {
+    use Kind::{Groundless, Lost, OneIdForTwo, OutOfOrder, PublishedTwice, Twice};
+    use Where::{Calm, Split, Trouble};
+    [
+        ("a node skips an entry", skip, Calm, Lost),
+        ("a node applies an entry twice", repeat, Calm, Twice),
+        ("a node has another order", swap, Calm, OutOfOrder),
+        (
+            "an id has another content on one node",
+            exchange,
+            Calm,
+            OneIdForTwo,
+        ),
+        ("a key is forgotten", forget_key, Calm, PublishedTwice),
+        ("a gap where nothing is lost", tell_gap, Calm, Groundless),
+        (
+            "a node applies an entry twice in a fault",
+            repeat,
+            Trouble,
+            Twice,
+        ),
+        (
+            "a node has another order in a fault",
+            swap,
+            Trouble,
+            OutOfOrder,
+        ),
+        (
+            "an id has another content on one node in a fault",
+            exchange,
+            Trouble,
+            OneIdForTwo,
+        ),
+        (
+            "a node on the side that is kept skips an entry",
+            skip_of_new_term,
+            Split,
+            Lost,
+        ),
+    ]
+};
 
 /// How many of the falsifications may be impossible in a run that proves something.
 const IMPOSSIBLE: usize = 1;
@@ -142,17 +117,17 @@ pub(super) fn prove(logs: &Logs, slack_us: u64, judge: impl Fn(&Logs) -> Verdict
         .cluster
         .iter()
         .any(|cluster| !cluster.splits.is_empty());
-    let is_meant = |plant: &Plant| is_split || plant.place != Where::Split;
-    for plant in PLANTS.into_iter().filter(is_meant) {
-        let mut spans = plant.place.spans(logs, slack_us).into_iter();
+    let is_meant = |(_, _, place, _): &Plant| is_split || *place != Where::Split;
+    for (name, change, place, kind) in PLANTS.into_iter().filter(is_meant) {
+        let mut spans = place.spans(logs, slack_us).into_iter();
         let mut forged = logs.clone();
-        if !spans.any(|span| (plant.change)(&mut forged, span)) {
-            println!("planted: {}: not possible in this run", plant.name);
+        if !spans.any(|span| change(&mut forged, span)) {
+            println!("planted: {name}: not possible in this run");
             impossible += 1;
             continue;
         }
-        let is_found = judge(&forged).by_kind().contains_key(&plant.kind);
-        println!("planted: {}: {}", plant.name, found(is_found));
+        let is_found = judge(&forged).by_kind().contains_key(&kind);
+        println!("planted: {name}: {}", found(is_found));
         are_found &= is_found;
     }
     if impossible > IMPOSSIBLE {
@@ -189,11 +164,7 @@ fn pair(
 fn answered(logs: &Logs, span: Span) -> HashSet<Id> {
     let publishes = logs.publishes.iter();
     let sent = publishes.filter(|publish| span.touches(publish.begun, publish.begun));
-    let ids = sent.filter_map(|publish| match publish.outcome {
-        Outcome::Accepted(id) => Some(id),
-        _ => None,
-    });
-    ids.collect()
+    sent.filter_map(Publish::id).collect()
 }
 
 fn skip(logs: &mut Logs, span: Span) -> bool {
@@ -268,14 +239,7 @@ fn exchange(logs: &mut Logs, span: Span) -> bool {
 
 /// Has a publish with a key answered with another id when it is repeated.
 fn forget_key(logs: &mut Logs, span: Span) -> bool {
-    let newest = logs
-        .publishes
-        .iter()
-        .filter_map(|publish| match publish.outcome {
-            Outcome::Accepted(id) => Some(id),
-            _ => None,
-        });
-    let Some(newest) = newest.max() else {
+    let Some(newest) = logs.publishes.iter().filter_map(Publish::id).max() else {
         return false;
     };
     let is_deleted = |channel: u32| {
@@ -283,7 +247,7 @@ fn forget_key(logs: &mut Logs, span: Span) -> bool {
         deletions.any(|deletion| deletion.channel == channel)
     };
     let place = logs.publishes.iter().position(|publish| {
-        let is_accepted = matches!(publish.outcome, Outcome::Accepted(_));
+        let is_accepted = publish.id().is_some();
         span.from < publish.begun && publish.keyed && is_accepted && !is_deleted(publish.channel)
     });
     let Some(place) = place else {
@@ -332,10 +296,9 @@ fn tell_gap(logs: &mut Logs, span: Span) -> bool {
 mod tests {
     use super::*;
     use encke_oracle::cluster::Cluster;
-    use encke_oracle::id::Id;
     use encke_oracle::judge::check;
     use encke_oracle::log::{Since, Transport};
-    use encke_oracle::run::{Publish, Rules};
+    use encke_oracle::run::{Outcome, Rules};
 
     const SECOND: u64 = 1_000_000;
 
@@ -377,11 +340,9 @@ mod tests {
                 length: 100,
                 begun: at - 10,
                 done: at,
-                batch: 0,
                 keyed: true,
                 outcome: Outcome::Accepted(id),
-                again: None,
-                node: 0,
+                ..Publish::default()
             });
             let receipt = Receipt {
                 id,
@@ -417,11 +378,11 @@ mod tests {
         let verdict = judge(&logs);
         assert!(verdict.findings.is_empty(), "{:#?}", verdict.findings);
         assert_eq!(verdict.terms, ["00000014", "0000001e"]);
-        for plant in PLANTS {
+        for (name, change, _, kind) in PLANTS {
             let mut forged = logs.clone();
-            assert!((plant.change)(&mut forged, WHOLE), "{}", plant.name);
+            assert!(change(&mut forged, WHOLE), "{name}");
             let kinds = judge(&forged).by_kind();
-            assert!(kinds.contains_key(&plant.kind), "{}: {kinds:?}", plant.name);
+            assert!(kinds.contains_key(&kind), "{name}: {kinds:?}");
         }
         assert!(prove(&logs, SECOND, judge));
         // Logs in which hardly anything can be falsified prove nothing.

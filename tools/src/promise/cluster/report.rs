@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::health::{self, Said};
 use crate::promise::publisher::Memory;
 use encke_oracle::finding::{Finding, Kind, Verdict};
-use encke_oracle::run::{Logs, Outcome};
+use encke_oracle::run::{Logs, Outcome, Publish};
 
 /// The heads of the columns.
 pub(super) const HEAD: &str = "fault        rounds accepted refused  in doubt delivered   gaps needless lost excused retold terms  back ms (most)  held ms unready s";
@@ -52,21 +52,21 @@ impl Report {
         verdict: &Verdict,
         (retold, records): (u64, &[Vec<Said>]),
     ) -> Report {
-        let count = |wanted: fn(&Outcome) -> bool| {
+        let count = |wanted: Outcome| {
             let publishes = logs.publishes.iter();
-            publishes.filter(|publish| wanted(&publish.outcome)).count() as u64
+            publishes
+                .filter(|publish| publish.outcome == wanted)
+                .count() as u64
         };
-        let accepted = logs.publishes.iter();
-        let accepted = accepted.filter(|publish| matches!(publish.outcome, Outcome::Accepted(_)));
-        let held_us = accepted.map(|publish| publish.done - publish.begun).max();
+        let held_us = accepted(logs).map(|publish| publish.done - publish.begun);
         let kinds = verdict.by_kind();
         let found = |kind: Kind| kinds.get(&kind).copied().unwrap_or(0) as u64;
         Report {
             fault,
             rounds: done.rounds,
-            accepted: count(|outcome| matches!(outcome, Outcome::Accepted(_))),
-            refused: count(|outcome| *outcome == Outcome::Refused),
-            unknown: count(|outcome| *outcome == Outcome::Unknown),
+            accepted: accepted(logs).count() as u64,
+            refused: count(Outcome::Refused),
+            unknown: count(Outcome::Unknown),
             delivered: verdict.counts.messages,
             gaps: verdict.counts.gaps,
             needless: verdict.counts.empty_gaps,
@@ -75,11 +75,16 @@ impl Report {
             retold,
             terms: verdict.terms.len() as u64,
             back_ms: times_until_delivery(done, logs),
-            held_ms: held_us.unwrap_or(0) / 1_000,
+            held_ms: held_us.max().unwrap_or(0) / 1_000,
             unready_s: health::unready_us(records) as f64 / 1e6,
             findings: verdict.findings.len(),
         }
     }
+}
+
+fn accepted(logs: &Logs) -> impl Iterator<Item = &Publish> {
+    let publishes = logs.publishes.iter();
+    publishes.filter(|publish| publish.id().is_some())
 }
 
 /// See [`Report::back_ms`].
@@ -94,9 +99,7 @@ fn times_until_delivery(done: &Done, logs: &Logs) -> (u64, u64) {
 
 /// For each fault, when the first message was received that was accepted after it.
 fn first_deliveries(done: &Done, logs: &Logs) -> Vec<Option<u64>> {
-    let accepted = logs.publishes.iter();
-    let accepted = accepted.filter(|publish| matches!(publish.outcome, Outcome::Accepted(_)));
-    let accepted_at: HashMap<u64, u64> = accepted.map(|p| (p.number, p.done)).collect();
+    let accepted_at: HashMap<u64, u64> = accepted(logs).map(|p| (p.number, p.done)).collect();
     let mut firsts = vec![None; done.faults.len()];
     for entry in logs.clients.iter().flatten() {
         let newest = entry.receipts().iter();
