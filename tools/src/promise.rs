@@ -9,6 +9,7 @@
 
 mod answer;
 mod client;
+mod clock;
 mod cluster;
 mod conduct;
 mod crowd;
@@ -25,6 +26,17 @@ mod soak;
 mod summary;
 mod upgrades;
 
-pub use conduct::run;
 pub use crowd::serve;
 pub use plan::Plan;
+
+use crate::net;
+
+/// Makes a run, or with several nodes one with each fault, and prints what came of it; whether every
+/// promise was kept.
+pub fn run(plan: &Plan) -> Result<bool, String> {
+    net::raise_file_limit();
+    match plan.nodes {
+        Some(_) => cluster::run(plan),
+        None => conduct::run(plan),
+    }
+}

@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use hdrhistogram::Histogram;
-use rustix::process::Signal;
 
 use crate::comparison::median;
-use crate::load::{Load, request};
+use crate::load::{Load, PATIENCE, request};
 use crate::measure;
 use crate::server::{Description, Server};
 
@@ -213,12 +212,7 @@ fn start(plan: &Plan, dir: &Path) -> Result<bool, String> {
     }
     let before = resident(&server);
     drop(load);
-    server
-        .signal(Signal::KILL)
-        .map_err(|error| error.to_string())?;
-    while server.ended().map_err(|error| error.to_string())?.is_none() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    server.end(true, PATIENCE)?;
     let begun = Instant::now();
     server.start_again()?;
     let took = begun.elapsed();

@@ -17,11 +17,8 @@ mod plant;
 mod proxy;
 mod report;
 
-use std::fs;
-
 use super::plan::Plan;
-use crate::command::text;
-use crate::net::{self, now_ns};
+use encke_test_rig::Directory;
 use fault::Fault;
 
 /// Makes a run with each fault of the plan, and prints what came of it; whether every promise was
@@ -29,20 +26,12 @@ use fault::Fault;
 pub(super) fn run(plan: &Plan) -> Result<bool, String> {
     let faults = plan.faults.iter().map(|name| Fault::named(name));
     let faults = faults.collect::<Result<Vec<_>, _>>()?.concat();
-    net::raise_file_limit();
-    let seed = plan
-        .seed
-        .unwrap_or_else(|| now_ns() / 1_000_000 % 1_000_000);
+    let seed = plan.seed();
     println!("seed {seed}\n{}", report::HEAD);
     let mut is_kept = true;
     for fault in faults {
-        let name = format!("encke-promise-{}-{}", std::process::id(), fault.name());
-        let dir = std::env::temp_dir().join(name);
-        fs::create_dir_all(&dir).map_err(text)?;
-        let report = conduct::run(plan, fault, seed, &dir);
-        // What is left behind is in the directory for such things.
-        let _ = fs::remove_dir_all(&dir);
-        is_kept &= report?;
+        let dir = Directory::new();
+        is_kept &= conduct::run(plan, fault, seed, dir.root())?;
     }
     if is_kept {
         println!("no promise was broken");

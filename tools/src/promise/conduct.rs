@@ -2,7 +2,6 @@
 //!
 //! Owns what is done to processes, and when. It neither publishes nor receives.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::thread;
@@ -11,10 +10,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use rustix::process::Signal;
 
+use super::clock;
 use super::crowds::{Common, Crowds, STEP};
 use super::operator::{self, Operator};
-use super::plan::{DRAIN, Plan, describe};
-use super::protocol::{Channels, Command};
+use super::plan::{DRAIN, Plan, describe, run_number};
+use super::protocol::Command;
 use super::publisher::{self, Memory};
 use super::publishers::publish_during;
 use super::soak::Watch;
@@ -22,12 +22,12 @@ use super::summary::{self, Deeds};
 use super::upgrades::Upgrades;
 use crate::command::text;
 use crate::net::now_us;
-use crate::net::{self, now_ns};
 use crate::server::Server;
 use encke_oracle::finding::{Finding, Kind};
 use encke_oracle::judge::check;
 use encke_oracle::run::{Logs, Rules};
 use encke_oracle::span::Span;
+use encke_test_rig::Directory;
 
 /// Something that is stopped, and until when.
 #[derive(Clone, Copy)]
@@ -64,41 +64,16 @@ struct Conductor {
 }
 
 /// Makes a run and prints what came of it; whether every promise was kept.
-pub fn run(plan: &Plan) -> Result<bool, String> {
-    if plan.nodes.is_some() {
-        return super::cluster::run(plan);
-    }
-    net::raise_file_limit();
-    let seed = plan
-        .seed
-        .unwrap_or_else(|| now_ns() / 1_000_000 % 1_000_000);
-    let dir = std::env::temp_dir().join(format!("encke-promise-{}", std::process::id()));
-    fs::create_dir_all(&dir).map_err(text)?;
-    let outcome = Conductor::start(plan, seed, &dir).and_then(|conductor| conductor.conduct(seed));
-    // What is left behind is in the directory for such things.
-    let _ = fs::remove_dir_all(&dir);
-    outcome
-}
-
-/// The number of a run, which its messages and tokens have.
-pub(super) fn run_number(seed: u64) -> u32 {
-    (seed % 0xffff) as u32 + 1
-}
-
-/// The channels of a run that began at this time.
-pub(super) fn channels(plan: &Plan, begun: u64) -> Channels {
-    Channels {
-        count: plan.channels,
-        begun,
-        every: if plan.soak { 5_000_000 } else { 2_000_000 },
-    }
+pub(super) fn run(plan: &Plan) -> Result<bool, String> {
+    let (seed, dir) = (plan.seed(), Directory::new());
+    Conductor::start(plan, seed, dir.root())?.conduct(seed)
 }
 
 impl Conductor {
     fn start(plan: &Plan, seed: u64, dir: &Path) -> Result<Conductor, String> {
         let rules = plan.rules();
         let clock = dir.join("clock");
-        step_clock(&clock, 0)?;
+        clock::step(&clock, 0)?;
         let run = run_number(seed);
         let operator = plan.has_tokens().then(|| Operator::new(run, dir, rules));
         let operator = operator.transpose()?;
@@ -112,7 +87,7 @@ impl Conductor {
         )?;
         let server = Server::start(description, None, None)?;
         let begun = now_us();
-        let channels = channels(plan, begun);
+        let channels = plan.channels(begun);
         let control = match operator {
             Some(_) => server.second,
             None => server.address,
@@ -177,7 +152,7 @@ impl Conductor {
             seed,
             place: 0,
             servers: &servers,
-            channels: channels(&self.plan, self.begun),
+            channels: self.plan.channels(self.begun),
             rate: self.plan.rate,
             breaks: !self.plan.soak,
             is_cluster: false,
@@ -245,7 +220,7 @@ impl Conductor {
             self.deeds.client_stops += 1;
         }
         if self.plan.faketime.is_some() && now >= self.next_clock_step {
-            step_clock(&self.clock, self.rng.i64(-86_400..=86_400))?;
+            clock::step(&self.clock, self.rng.i64(-86_400..=86_400))?;
             self.next_clock_step = now + self.rng.u64(500_000..4_000_000);
             self.deeds.clock_steps += 1;
         }
@@ -308,22 +283,9 @@ impl Conductor {
     fn restart(&mut self, by_force: bool) -> Result<(), String> {
         self.let_server_go()?;
         let from = now_us();
-        let signal = match by_force {
-            true => Signal::KILL,
-            false => Signal::TERM,
-        };
-        self.server.signal(signal).map_err(text)?;
-        let deadline = from + (DRAIN + 1) * 1_000_000 + self.rules.slack;
-        let status = loop {
-            if let Some(status) = self.server.ended().map_err(text)? {
-                break status;
-            }
-            if now_us() > deadline {
-                let output = self.server.output();
-                return Err(format!("encke did not end within its drain\n{output}"));
-            }
-            thread::sleep(Duration::from_millis(5));
-        };
+        let patience = (DRAIN + 1) * 1_000_000 + self.rules.slack;
+        let patience = Duration::from_micros(patience);
+        let status = self.server.end(by_force, patience)?;
         if !by_force && !status.success() {
             let output = self.server.output();
             let text = format!("a drain ended with {status}\n{output}");
@@ -377,12 +339,4 @@ impl Conductor {
         };
         Ok(verdict.findings.is_empty() && is_flat)
     }
-}
-
-/// Writes down by how many seconds the server's wall clock is wrong.
-pub(super) fn step_clock(file: &Path, seconds: i64) -> Result<(), String> {
-    // In one step, as the file is read at any moment.
-    let next = file.with_extension("next");
-    fs::write(&next, format!("{seconds:+}\n")).map_err(text)?;
-    fs::rename(next, file).map_err(text)
 }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::clock;
+use super::protocol::Channels;
+use crate::net::now_ns;
 use crate::server::Description;
 use encke_oracle::run::Rules;
 
@@ -110,6 +113,21 @@ impl Plan {
         (seconds * 1e6) as u64
     }
 
+    /// The seed that was asked for, or one by the clock.
+    pub(super) fn seed(&self) -> u64 {
+        let by_clock = || now_ns() / 1_000_000 % 1_000_000;
+        self.seed.unwrap_or_else(by_clock)
+    }
+
+    /// The channels of a run that began at this time.
+    pub(super) fn channels(&self, begun: u64) -> Channels {
+        Channels {
+            count: self.channels,
+            begun,
+            every: if self.soak { 5_000_000 } else { 2_000_000 },
+        }
+    }
+
     pub(super) fn rules(&self) -> Rules {
         let slack = (self.slack * 1e6) as u64;
         Rules {
@@ -123,6 +141,11 @@ impl Plan {
     }
 }
 
+/// The number of a run, which its messages and tokens have.
+pub(super) fn run_number(seed: u64) -> u32 {
+    (seed % 0xffff) as u32 + 1
+}
+
 /// encke with little history, short drains and frequent heartbeats.
 pub(super) fn describe(
     rules: Rules,
@@ -134,22 +157,12 @@ pub(super) fn describe(
     let mut command: Vec<String> = match faketime {
         None => vec!["encke".into()],
         Some(library) => {
-            let mut command = fake_clock(library, clock, "");
+            let mut command = clock::fake(library, clock, "");
             command.push(path_of_encke()?);
             command
         }
     };
-    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
-    for (option, value) in [
-        ("--listen", "127.0.0.1:{port}".into()),
-        ("--log", "warn".into()),
-        ("--history-messages", rules.history_messages.to_string()),
-        ("--history-age", seconds(rules.history_age)),
-        ("--heartbeat", seconds(rules.heartbeat)),
-        ("--drain", format!("{DRAIN}s")),
-    ] {
-        command.extend([option.into(), value]);
-    }
+    command.extend(options(rules, &[("--log", "warn")]));
     if data_dir {
         command.extend(["--data-dir".into(), "{dir}/data".into()]);
     }
@@ -163,17 +176,25 @@ pub(super) fn describe(
     Ok(description)
 }
 
-/// The words before the command of a process whose wall clock is wrong by what a file says. The
-/// library of libfaketime comes before `others`.
-pub(super) fn fake_clock(library: &Path, clock: &Path, others: &str) -> Vec<String> {
-    vec![
-        "env".into(),
-        format!("LD_PRELOAD={}{others}", library.display()),
-        format!("FAKETIME_TIMESTAMP_FILE={}", clock.display()),
-        "FAKETIME_NO_CACHE=1".into(),
-        // The monotonic clock cannot be stepped.
-        "FAKETIME_DONT_FAKE_MONOTONIC=1".into(),
-    ]
+/// The options of encke for these rules, and others.
+pub(super) fn options(rules: Rules, others: &[(&str, &str)]) -> Vec<String> {
+    let own = [
+        ("--listen", "127.0.0.1:{port}".into()),
+        ("--history-messages", rules.history_messages.to_string()),
+        ("--history-age", seconds(rules.history_age)),
+        ("--heartbeat", seconds(rules.heartbeat)),
+        ("--drain", format!("{DRAIN}s")),
+    ];
+    let others = others.iter();
+    let others = others.map(|(option, value)| (*option, (*value).to_owned()));
+    let all = own.into_iter().chain(others);
+    all.flat_map(|(option, value)| [option.into(), value])
+        .collect()
+}
+
+/// A time in microseconds, as an option has it.
+pub(super) fn seconds(microseconds: u64) -> String {
+    format!("{}s", microseconds as f64 / 1e6)
 }
 
 /// The path of encke, for programs that start it.

@@ -7,22 +7,19 @@ use std::net::{SocketAddrV4, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use encke_test_rig::free_ports;
+use encke_test_rig::{Directory, free_ports};
 use rustix::process::{Pid, Signal};
 
 use super::Description;
 use super::running::Running;
+use crate::command::text;
 use crate::{measure, net};
 
 /// Longest time until a server accepts its first connection.
 const START_TIME: Duration = Duration::from_secs(20);
-
-/// So that each has a directory of its own.
-static STARTED: AtomicU32 = AtomicU32::new(0);
 
 /// A running server.
 pub struct Server {
@@ -36,7 +33,7 @@ pub struct Server {
     behind: SocketAddrV4,
     running: Option<Running>,
     application: Option<Child>,
-    dir: PathBuf,
+    dir: Directory,
 }
 
 impl Server {
@@ -59,7 +56,7 @@ impl Server {
                 behind: address,
                 running: None,
                 application: None,
-                dir: PathBuf::new(),
+                dir: Directory::new(),
             });
         }
         if let Some(missing) = description.missing() {
@@ -67,9 +64,6 @@ impl Server {
         }
         let [address, second, behind] =
             free_ports().map_err(|error| format!("no free port: {error}"))?;
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let name = format!("encke-tools-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
         let mut server = Server {
             description,
             address,
@@ -77,7 +71,7 @@ impl Server {
             behind,
             running: None,
             application: None,
-            dir,
+            dir: Directory::new(),
         };
         server
             .launch(cpu, cpu_beside)
@@ -87,7 +81,6 @@ impl Server {
     }
 
     fn launch(&mut self, cpu: Option<usize>, cpu_beside: Option<usize>) -> io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
         for (path, text) in &self.description.files {
             let path = PathBuf::from(self.fill(path));
             if let Some(parent) = path.parent() {
@@ -124,7 +117,7 @@ impl Server {
     }
 
     fn log(&self) -> PathBuf {
-        self.dir.join("server.log")
+        self.dir.path("server.log")
     }
 
     /// Its standard output and standard error so far.
@@ -148,6 +141,26 @@ impl Server {
         }
     }
 
+    /// Kills it, or has it drain, and waits for its end.
+    pub fn end(&mut self, by_force: bool, patience: Duration) -> Result<ExitStatus, String> {
+        let signal = match by_force {
+            true => Signal::KILL,
+            false => Signal::TERM,
+        };
+        self.signal(signal).map_err(text)?;
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.ended().map_err(text)? {
+                return Ok(status);
+            }
+            if Instant::now() > deadline {
+                let (name, output) = (&self.description.name, self.output());
+                return Err(format!("{name} did not end within its drain\n{output}"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Has it hand over to a new process of the same program, which is the server from then on.
     pub fn upgrade(&mut self, patience: Duration) -> Result<(), String> {
         match &mut self.running {
@@ -167,7 +180,7 @@ impl Server {
         text.replace("{port}", &self.address.port().to_string())
             .replace("{port2}", &self.second.port().to_string())
             .replace("{port3}", &self.behind.port().to_string())
-            .replace("{dir}", &self.dir.to_string_lossy())
+            .replace("{dir}", &self.dir.root().to_string_lossy())
     }
 
     fn wait_until_it_accepts(&mut self) -> Result<(), String> {
@@ -207,7 +220,6 @@ impl Drop for Server {
             kill_all(running.id());
             // What cannot be awaited has ended.
             let _ = running.wait();
-            let _ = fs::remove_dir_all(&self.dir);
         }
         if let Some(mut application) = self.application.take() {
             kill_all(application.id());

@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::proxy::Manner;
 use crate::command::text;
 use crate::net::now_us;
-use crate::promise::conduct::step_clock;
+use crate::promise::clock;
 use encke_oracle::cluster::Loss;
 use encke_oracle::span::Span;
 
@@ -121,7 +121,7 @@ impl Conductor<'_> {
             Fault::NodeClocks => self.step_node_clocks()?,
             Fault::RedisClock => {
                 let seconds = self.rng.i64(-86_400..=86_400);
-                step_clock(&self.redis_clock, seconds)?;
+                clock::step(&self.redis_clock, seconds)?;
             }
             Fault::Refuse => self.refuse()?,
             Fault::KillNodes => self.kill_nodes(false)?,
@@ -314,7 +314,7 @@ impl Conductor<'_> {
         for node in &self.nodes {
             let seconds = self.rng.i64(-86_400..=86_400);
             if let Some(clock) = &node.clock {
-                step_clock(clock, seconds)?;
+                clock::step(clock, seconds)?;
             }
         }
         Ok(())

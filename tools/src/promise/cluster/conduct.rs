@@ -16,11 +16,12 @@ use super::nodes::{Node, fake_clock};
 use super::report::Report;
 use super::{plant, report};
 use crate::command::text;
+use crate::metrics::Metrics;
 use crate::net::now_us;
-use crate::promise::conduct::{channels, run_number, step_clock};
+use crate::promise::clock;
 use crate::promise::crowds::{Common, Crowds, STEP};
 use crate::promise::operator::ask;
-use crate::promise::plan::{LINGER_MS, Plan};
+use crate::promise::plan::{Plan, run_number};
 use crate::promise::protocol::Command;
 use crate::promise::publisher::{self, Memory};
 use crate::promise::publishers::publish_during;
@@ -85,9 +86,7 @@ fn rules(plan: &Plan, fault: Fault) -> Rules {
             (false, false) => hour,
             _ => 24 * 10 * hour,
         },
-        heartbeat: 2_000_000,
-        linger: LINGER_MS * 1_000,
-        slack: (plan.slack * 1e6) as u64,
+        ..plan.rules()
     }
 }
 
@@ -109,10 +108,10 @@ impl<'a> Conductor<'a> {
     ) -> Result<Conductor<'a>, String> {
         let rules = rules(plan, fault);
         let redis_clock = dir.join("clock-redis");
-        step_clock(&redis_clock, 0)?;
+        clock::step(&redis_clock, 0)?;
         let count = plan.nodes.unwrap_or(1);
         for number in 0..count {
-            step_clock(&dir.join(format!("clock-{number}")), 0)?;
+            clock::step(&dir.join(format!("clock-{number}")), 0)?;
         }
         let prefix = match fault.fakes_clocks() {
             // The allocator of Redis asks for the time before libfaketime can tell it. Where libc
@@ -136,7 +135,7 @@ impl<'a> Conductor<'a> {
             servers: addresses.clone(),
             controls: addresses,
             key: None,
-            channels: channels(plan, begun),
+            channels: plan.channels(begun),
             dir,
         })?;
         Ok(Conductor {
@@ -163,7 +162,7 @@ impl<'a> Conductor<'a> {
             seed,
             place: 0,
             servers: &addresses,
-            channels: channels(self.plan, self.begun),
+            channels: self.plan.channels(self.begun),
             rate: self.plan.rate.max(self.fault.min_rate()),
             breaks: true,
             is_cluster: true,
@@ -249,16 +248,9 @@ impl<'a> Conductor<'a> {
     }
 
     fn judge(mut self, end: u64, memories: Vec<Memory>) -> Result<bool, String> {
-        for (node, spans) in self
-            .nodes
-            .iter_mut()
-            .map(|node| &mut node.spans)
-            .enumerate()
-        {
-            let nodes = &mut self.done.cluster.nodes;
-            nodes.resize_with(nodes.len().max(node + 1), Vec::new);
-            nodes[node] = std::mem::take(spans);
-        }
+        let spans = self.nodes.iter_mut();
+        let spans = spans.map(|node| std::mem::take(&mut node.spans));
+        self.done.cluster.nodes = spans.collect();
         let mut logs = Logs {
             cluster: Some(self.done.cluster.clone()),
             end,
@@ -295,10 +287,7 @@ impl<'a> Conductor<'a> {
     fn retold(&self) -> u64 {
         let of = |node: &Node| {
             let metrics = ask(node.server.address, "GET", "/metrics").ok()?;
-            let line = metrics
-                .lines()
-                .find_map(|line| line.strip_prefix("encke_engine_retold_total "))?;
-            line.parse::<f64>().ok()
+            Metrics::parse(&metrics).get("engine_retold_total")
         };
         self.nodes.iter().filter_map(of).sum::<f64>() as u64
     }

@@ -3,15 +3,13 @@
 //! Owns their settings, processes and proxies, and when each was away or stopped.
 
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
-
-use rustix::process::Signal;
 
 use super::fault::{Fault, Topology};
 use super::proxy::Proxy;
 use crate::command::text;
 use crate::net::now_us;
+use crate::promise::clock;
 use crate::promise::plan::{self, DRAIN, Plan};
 use crate::server::{Description, Server};
 use encke_oracle::run::Rules;
@@ -31,8 +29,8 @@ const PATIENCE: &str = "5s";
 const AWAITED_US: u64 = 9_000_000;
 const READING_US: u64 = 2_000_000;
 
-/// How long a drain may take beyond its time, in microseconds.
-const DRAIN_SLACK_US: u64 = 10_000_000;
+/// How long a drain may take: much longer than its time.
+const END_WITHIN: Duration = Duration::from_secs(DRAIN + 10);
 
 /// A node.
 pub(super) struct Node {
@@ -76,19 +74,7 @@ impl Node {
     /// Kills it, or drains it and waits for its end. Returns when that began.
     pub(super) fn end(&mut self, by_force: bool) -> Result<u64, String> {
         let from = now_us();
-        let signal = match by_force {
-            true => Signal::KILL,
-            false => Signal::TERM,
-        };
-        self.server.signal(signal).map_err(text)?;
-        let deadline = from + DRAIN * 1_000_000 + DRAIN_SLACK_US;
-        while self.server.ended().map_err(text)?.is_none() {
-            if now_us() > deadline {
-                let output = self.server.output();
-                return Err(format!("a node did not end within its drain\n{output}"));
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.server.end(by_force, END_WITHIN)?;
         Ok(from)
     }
 
@@ -127,10 +113,10 @@ fn away(span: Span, ready_at: u64, has_forgotten: bool) -> Span {
 
 /// The words before the command of a process whose wall clock is wrong by what a file says. The
 /// library comes before `others`.
-pub(super) fn fake_clock(plan: &Plan, clock: &Path, others: &str) -> Result<Vec<String>, String> {
+pub(super) fn fake_clock(plan: &Plan, file: &Path, others: &str) -> Result<Vec<String>, String> {
     let library = plan.faketime.as_ref();
     let library = library.ok_or("this fault needs --faketime, the library of libfaketime")?;
-    Ok(plan::fake_clock(library, clock, others))
+    Ok(clock::fake(library, file, others))
 }
 
 /// encke as a node, with all the history of a run.
@@ -143,26 +129,19 @@ fn describe(
 ) -> Result<Description, String> {
     let mut command = prefix;
     command.push(plan::path_of_encke()?);
-    let seconds = |microseconds: u64| format!("{}s", microseconds as f64 / 1e6);
-    for (option, value) in [
-        ("--listen", "127.0.0.1:{port}".into()),
-        ("--log", "info".into()),
-        ("--history-messages", rules.history_messages.to_string()),
-        ("--history-age", seconds(rules.history_age)),
-        ("--history-bytes", "256M".into()),
-        ("--history-total-bytes", "512M".into()),
-        ("--heartbeat", seconds(rules.heartbeat)),
-        ("--drain", format!("{DRAIN}s")),
-        ("--engine", url.into()),
-        ("--engine-ready", seconds(READY_US)),
-        ("--engine-patience", PATIENCE.into()),
-        ("--engine-log-bytes", fault.log_bytes().into()),
+    let others = [
+        ("--log", "info"),
+        ("--history-bytes", "256M"),
+        ("--history-total-bytes", "512M"),
+        ("--engine", url),
+        ("--engine-ready", &plan::seconds(READY_US)),
+        ("--engine-patience", PATIENCE),
+        ("--engine-log-bytes", fault.log_bytes()),
         // Less than the smallest log, and more than the largest batch.
-        ("--max-body-bytes", "900K".into()),
-        ("--node", format!("node-{number}")),
-    ] {
-        command.extend([option.into(), value]);
-    }
+        ("--max-body-bytes", "900K"),
+        ("--node", &format!("node-{number}")),
+    ];
+    command.extend(plan::options(rules, &others));
     Description::encke(command)
 }
 
