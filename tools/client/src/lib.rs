@@ -19,6 +19,6 @@ pub mod websocket;
 
 pub use batch::Batch;
 pub use error::Error;
-pub use object::{Data, Message};
+pub use object::{Data, Message, is_answer};
 pub use response::{Head, Part, ResponseReader};
 pub use stream::{Event, Format, StreamDecoder};

@@ -79,7 +79,7 @@ pub(crate) fn not_empty<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String
 }
 
 /// Whether an object answers what a client of a WebSocket asked for.
-pub(crate) fn is_answer(json: &str) -> bool {
+pub fn is_answer(json: &str) -> bool {
     let begins = ["{\"channels\":", "{\"published\":", "{\"error\":"];
     begins.iter().any(|begin| json.starts_with(begin))
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use encke_oracle::finding::Kind as Broken;
 use encke_oracle::log::Since;
+use encke_test_client::is_answer;
 use encke_test_client::websocket::{self, CLOSE, Frames, PING, TEXT};
 use serde_json::Value;
 
@@ -66,8 +67,7 @@ impl Commands {
                 self.frames = Frames::default();
             }
             let text = std::str::from_utf8(&frame.payload).unwrap_or_default();
-            let begins = ["{\"channels\":", "{\"published\":", "{\"error\":"];
-            if frame.opcode == TEXT && begins.iter().any(|begin| text.starts_with(begin)) {
+            if frame.opcode == TEXT && is_answer(text) {
                 let command = self.unanswered.pop_front();
                 let command =
                     command.unwrap_or_else(|| broken(Broken::Nonsense, "an answer to no command"));
