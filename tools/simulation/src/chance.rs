@@ -6,6 +6,7 @@
 //! So a fuzzer steers, and an input that ends early still leads to a whole world.
 
 use std::ops::{Bound, RangeBounds};
+use std::time::Duration;
 
 use fastrand::Rng;
 
@@ -85,6 +86,16 @@ impl Chance {
 
     pub(crate) fn bool(&mut self) -> bool {
         self.up_to(1) == 1
+    }
+
+    /// One of these.
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.usize(..from.len())]
+    }
+
+    /// One of these times, in milliseconds.
+    pub(crate) fn ms(&mut self, from: &[u64]) -> Duration {
+        Duration::from_millis(self.pick(from))
     }
 
     /// Puts a list into any order.

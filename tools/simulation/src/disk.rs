@@ -20,7 +20,6 @@ use encke_core::message::Seq;
 use crate::model::Said;
 use crate::request::Kind;
 use crate::rule::ensure;
-use crate::setup::pick;
 use crate::twins::Twins;
 use crate::world::World;
 
@@ -130,8 +129,7 @@ impl World {
                 // Others are carried over.
                 Entry::Message(message) if message.seq.0 > self.model.head() => {
                     let draft = message.draft;
-                    let name = &*draft.channel;
-                    let channel = self.setup.names.iter().position(|each| each == name);
+                    let channel = self.model.place(&draft.channel);
                     let key = draft.key.map(|key| key.to_string());
                     let said = Said {
                         channel: channel.expect("a channel of the world"),
@@ -147,8 +145,7 @@ impl World {
                     What::Message(message.seq.0)
                 }
                 Entry::Lose { channel, up_to } => {
-                    let channel = self.setup.names.iter().position(|each| **each == *channel);
-                    let channel = channel.expect("a channel of the world");
+                    let channel = self.model.place(&channel).expect("a channel of the world");
                     let up_to = up_to.0;
                     self.model.delete_up_to(channel, up_to);
                     What::Delete { channel, up_to }
@@ -410,7 +407,7 @@ impl World {
         if let LogEnding::TailLost(epoch) = how {
             disk.identity.epoch = epoch;
         }
-        let seed = pick(&mut self.chance, &[1, 2, 3]);
+        let seed = self.chance.pick(&[1, 2, 3]);
         let engine = Engine::with_history(config, max_connections, seed, history, how);
         self.engine = Twins::new(engine);
         self.engine_offset = self.engine.now().0.wrapping_sub(self.now);

@@ -100,13 +100,8 @@ impl World {
         let has_time = window >= 1_000;
         self.settle();
         if has_time {
-            for index in self.indexes(|_| true) {
-                let is_parked = matches!(self.state(index), State::Held | State::Streaming);
-                ensure!(
-                    !is_parked || self.is_blocked(index),
-                    Deadline,
-                    "{index} was not released"
-                );
+            for index in self.all_parked() {
+                ensure!(self.is_blocked(index), Deadline, "{index} was not released");
             }
         }
     }

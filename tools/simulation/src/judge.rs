@@ -12,7 +12,6 @@ use crate::command::Command;
 use crate::request::{self, Kind, Manner};
 use crate::rights::{self, Ask, Block, Identity, Part, Purpose, Rights, Verdict};
 use crate::rule::ensure;
-use crate::setup::pick;
 use crate::term::{Search, Term};
 use crate::token::{Card, Cards, SUBJECTS, Token};
 use crate::world::World;
@@ -80,10 +79,10 @@ impl World {
         let subjects: Vec<&'static str> = subjects.collect();
         let ends = chance.bool();
         let search = Search {
-            subject: pick(chance, &subjects),
+            subject: chance.pick(&subjects),
             channel: (ends && chance.u8(..3) == 0).then(|| chance.usize(..self.setup.names.len())),
             ends,
-            block_s: (ends && chance.u8(..8) == 0).then(|| pick(chance, &[1, 5, 300])),
+            block_s: (ends && chance.u8(..8) == 0).then(|| chance.pick(&[1, 5, 300])),
         };
         request::search(manner, search, &self.setup.names)
     }

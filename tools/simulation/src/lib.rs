@@ -55,6 +55,6 @@ mod world;
 
 pub use chance::Chance;
 pub use life::{Fate, live, live_chosen, retrace, state_after};
-pub use run::{Run, Verdict};
+pub use run::{Counts, Run, Verdict};
 pub use tally::Tally;
 pub use world::World;

@@ -229,11 +229,8 @@ impl Model {
             length: said.data.len() as u32,
             begun: at,
             done: at,
-            batch: 0,
-            keyed: false,
             outcome: Outcome::Accepted(self.id(seq)),
-            again: None,
-            node: 0,
+            ..Publish::default()
         }
     }
 
@@ -395,11 +392,12 @@ impl Model {
 
     /// The channels of these names.
     pub(crate) fn places(&self, names: &[String]) -> Vec<usize> {
-        let place = |name| self.names.iter().position(|each| each == name);
-        let places = names
-            .iter()
-            .map(|name| place(name).expect("a channel of the world"));
-        places.collect()
+        let place = |name: &String| self.place(name).expect("a channel of the world");
+        names.iter().map(place).collect()
+    }
+
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|each| each == name)
     }
 
     /// The id or cursor that a text is, which must be of this server's epoch.
@@ -418,8 +416,7 @@ impl Model {
     pub(crate) fn receipt(&self, message: &client::Message) -> Receipt {
         let id = self.parse(&message.id);
         let named = message.channel.as_ref();
-        let named = named.map(|name| self.names.iter().position(|each| each == name));
-        let named = named.map(|place| place.map_or(NO_CHANNEL, |place| place as u32));
+        let named = named.map(|name| self.place(name).map_or(NO_CHANNEL, |place| place as u32));
         let Some(Accepted { said, .. }) = self.find(id.seq) else {
             // The judge finds that it was never published.
             return Receipt {

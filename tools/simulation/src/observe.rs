@@ -381,11 +381,9 @@ impl World {
     /// How many connections are parked on a channel.
     pub(crate) fn audience(&mut self, channel: usize) -> u32 {
         let mut count = 0;
-        for index in self.indexes(|_| true) {
-            if matches!(self.state(index), State::Held | State::Streaming) {
-                let parked = self.client(index).parked().expect("parked");
-                count += u32::from(parked.followed.contains(&channel));
-            }
+        for index in self.all_parked() {
+            let parked = self.client(index).parked().expect("parked");
+            count += u32::from(parked.followed.contains(&channel));
         }
         count
     }

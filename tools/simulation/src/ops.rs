@@ -10,7 +10,6 @@ use encke_core::engine::{Access, State};
 
 use crate::client::Client;
 use crate::rule::ensure;
-use crate::setup::pick;
 use crate::world::World;
 
 /// The last millisecond of the year 9999, the last that a date in HTTP has room for.
@@ -50,10 +49,9 @@ impl World {
     }
 
     fn accept(&mut self) {
-        let access = pick(
-            &mut self.chance,
-            &[Access::Trusted, Access::Guarded, Access::Public],
-        );
+        let access = self
+            .chance
+            .pick(&[Access::Trusted, Access::Guarded, Access::Public]);
         let Some(id) = self.engine.accept(access) else {
             let (open, most) = (self.engine.connection_count(), self.setup.max_connections);
             ensure!(
@@ -80,7 +78,7 @@ impl World {
     /// Some connection for which `wanted` holds.
     fn some(&mut self, wanted: impl Fn(&Client) -> bool) -> Option<u32> {
         let all = self.indexes(wanted);
-        (!all.is_empty()).then(|| pick(&mut self.chance, &all))
+        (!all.is_empty()).then(|| self.chance.pick(&all))
     }
 
     /// So much of what a client wrote arrives in the server's kernel.
@@ -113,10 +111,9 @@ impl World {
 
     fn read_some(&mut self) {
         if let Some(index) = self.some(|client| client.unread) {
-            let most = pick(
-                &mut self.chance,
-                &[1, 7, 100, 70_000, 70_000, 70_000, 70_000],
-            );
+            let most = self
+                .chance
+                .pick(&[1, 7, 100, 70_000, 70_000, 70_000, 70_000]);
             self.read(index, most);
         }
     }
@@ -224,6 +221,11 @@ impl World {
         self.after();
     }
 
+    fn states(&self) -> Vec<State> {
+        let all = self.indexes(|_| true).into_iter();
+        all.map(|index| self.state(index)).collect()
+    }
+
     /// While nothing is due, nothing is sent, whatever is tried.
     fn be_quiet(&mut self) {
         self.settle();
@@ -238,11 +240,7 @@ impl World {
             1
         };
         let sends = self.wire.sends;
-        let states: Vec<State> = self
-            .indexes(|_| true)
-            .iter()
-            .map(|&i| self.state(i))
-            .collect();
+        let states = self.states();
         self.say(|| format!("nothing for {ms} ms"));
         self.advance(ms);
         ensure!(
@@ -256,11 +254,7 @@ impl World {
         self.expire(1_000);
         self.release(1_000);
         let closed = self.close(1_000);
-        let after: Vec<State> = self
-            .indexes(|_| true)
-            .iter()
-            .map(|&i| self.state(i))
-            .collect();
+        let after = self.states();
         ensure!(
             (self.wire.sends, closed, &after) == (sends, 0, &states),
             Deadline,

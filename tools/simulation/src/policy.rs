@@ -15,7 +15,6 @@ use crate::command::Command;
 use crate::request::Kind;
 use crate::rights::Part;
 use crate::rule::ensure;
-use crate::setup::{ms, pick};
 use crate::world::World;
 
 /// The longest that any channel of a world keeps a message, in milliseconds.
@@ -65,22 +64,22 @@ fn policies(chance: &mut Chance, names: &[String], exact_history: bool) -> Vec<P
     let count = chance.usize(..4);
     let one = |chance: &mut Chance| {
         let pattern = match chance.u8(..3) {
-            0 => pick(chance, &["*", "**", "x/*", "x/**"]).to_owned(),
+            0 => chance.pick(&["*", "**", "x/*", "x/**"]).to_owned(),
             _ => names[chance.usize(..names.len())].clone(),
         };
         Policy {
-            history_messages: maybe(chance, 2, |chance| pick(chance, &[0, 1, 3, 50])),
+            history_messages: maybe(chance, 2, |chance| chance.pick(&[0, 1, 3, 50])),
             history_age: maybe(chance, 2, age),
             history_bytes: match exact_history {
                 true => None,
-                false => maybe(chance, 3, |chance| pick(chance, &[0, 600, 3_000])),
+                false => maybe(chance, 3, |chance| chance.pick(&[0, 600, 3_000])),
             },
             create: match chance.u8(..8) {
                 0 => Create::Publisher,
                 _ => Create::Anyone,
             },
-            max_subscribers: maybe(chance, 6, |chance| pick(chance, &[1, 2, 4])),
-            max_message_bytes: maybe(chance, 6, |chance| pick(chance, &[1, 6, 40])),
+            max_subscribers: maybe(chance, 6, |chance| chance.pick(&[1, 2, 4])),
+            max_message_bytes: maybe(chance, 6, |chance| chance.pick(&[1, 6, 40])),
             latest: chance.bool(),
             ..Policy::of(pattern.parse().expect("a pattern"))
         }
@@ -89,7 +88,7 @@ fn policies(chance: &mut Chance, names: &[String], exact_history: bool) -> Vec<P
 }
 
 fn age(chance: &mut Chance) -> Duration {
-    ms(chance, &[30, 1_000, 20_000, LONGEST_AGE_MS])
+    chance.ms(&[30, 1_000, 20_000, LONGEST_AGE_MS])
 }
 
 /// Gives a configuration other policies and limits on history.
@@ -102,14 +101,15 @@ pub(crate) fn change(
     config.policies = policies(chance, names, exact_history);
     let history = config.history;
     config.history = History {
-        max_messages: pick(chance, &[history.max_messages, 0, 3, 50]),
+        max_messages: chance.pick(&[history.max_messages, 0, 3, 50]),
         max_age: match chance.bool() {
             true => history.max_age,
             false => age(chance),
         },
         max_total_bytes: match exact_history {
             true => history.max_total_bytes,
-            false => pick(chance, &[history.max_total_bytes, 20_000, 150_000])
+            false => chance
+                .pick(&[history.max_total_bytes, 20_000, 150_000])
                 .max(config.max_body_bytes + 1),
         },
         ..history

@@ -19,21 +19,10 @@ use crate::session::Session;
 use crate::term::Search;
 use crate::token::{Card, Cards};
 
-/// The endpoints to receive from, in the order of a tally. How a request to one differs from
-/// others, its [`Receive`] says.
-pub(crate) const ENDPOINTS: [Transport; 6] = [
-    Transport::Poll,
-    Transport::LongPoll,
-    Transport::Sse,
-    Transport::Ndjson,
-    Transport::Frame,
-    Transport::WebSocket,
-];
-
 /// A request to receive.
 #[derive(Debug)]
 pub(crate) struct Receive {
-    /// One of [`ENDPOINTS`].
+    /// One of [`ENDPOINTS`](crate::tally::ENDPOINTS).
     pub(crate) endpoint: Transport,
     pub(crate) follower: usize,
     pub(crate) session: Session,

@@ -9,7 +9,6 @@ use encke_core::config::{Config, Policy, Publish, Subscribe};
 use encke_core::engine::Access;
 
 use crate::chance::Chance;
-use crate::setup::pick;
 use crate::token::{AUDIENCE, COOKIE, Card, Cards, KEYS, Token, key, pattern};
 
 /// The leeway of `nbf`, in milliseconds.
@@ -118,20 +117,19 @@ impl Rights {
             true => Subscribe::Anyone,
             false => Subscribe::Token,
         };
-        let rule = self
-            .rules
-            .iter()
-            .find(|(pattern, ..)| matches(pattern, name));
-        rule.and_then(|(_, subscribe, _)| *subscribe)
-            .unwrap_or(default)
+        let subscribe = self.rule(name).and_then(|(_, subscribe, _)| *subscribe);
+        subscribe.unwrap_or(default)
     }
 
     fn publish(&self, name: &str) -> Publish {
-        let rule = self
-            .rules
-            .iter()
-            .find(|(pattern, ..)| matches(pattern, name));
+        let rule = self.rule(name);
         rule.map_or(Publish::Token, |(.., publish)| *publish)
+    }
+
+    /// The first rule that is for a channel.
+    fn rule(&self, name: &str) -> Option<&(String, Option<Subscribe>, Publish)> {
+        let mut rules = self.rules.iter();
+        rules.find(|(pattern, ..)| matches(pattern, name))
     }
 
     fn lets_anyone_publish(&self) -> bool {
@@ -372,12 +370,9 @@ pub(crate) enum Part {
 impl Part {
     pub(crate) fn by_chance(chance: &mut Chance) -> Part {
         use Part::{All, Anonymous, Audience, Keys, Policies, PublishKey};
-        pick(
-            chance,
-            &[
-                All, Keys, Keys, Keys, Audience, Anonymous, Policies, Policies, PublishKey,
-            ],
-        )
+        chance.pick(&[
+            All, Keys, Keys, Keys, Audience, Anonymous, Policies, Policies, PublishKey,
+        ])
     }
 }
 
@@ -410,7 +405,7 @@ pub(crate) fn change(
         change_policies(&mut config.policies, chance, names);
     }
     if matches!(part, Part::PublishKey) && config.publish_key.is_some() {
-        config.publish_key = Some(pick(chance, &["secret", "other"]).to_owned());
+        config.publish_key = Some(chance.pick(&["secret", "other"]).to_owned());
     }
     config.check().expect("settings within their ranges");
 }
@@ -426,7 +421,7 @@ fn change_policies(policies: &mut Vec<Policy>, chance: &mut Chance, names: &[Str
     for policy in policies {
         use Subscribe::{Anyone, Nobody, Token};
         let subscribe = [None, Some(Anyone), Some(Token), Some(Token), Some(Nobody)];
-        policy.subscribe = pick(chance, &subscribe);
+        policy.subscribe = chance.pick(&subscribe);
         policy.publish = match chance.u8(..6) {
             0 => Publish::Key,
             1 => Publish::Anyone,

@@ -7,25 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use clap::Args;
 
-use crate::cluster;
-use crate::tally::Tally;
-
 /// Counts of what happened in a world.
 pub trait Counts: Default + Send {
     /// Adds those of another world.
     fn add(&mut self, other: &Self);
-}
-
-impl Counts for Tally {
-    fn add(&mut self, other: &Tally) {
-        Tally::add(self, other);
-    }
-}
-
-impl Counts for cluster::Tally {
-    fn add(&mut self, other: &cluster::Tally) {
-        cluster::Tally::add(self, other);
-    }
 }
 
 /// The worlds to simulate.

@@ -42,19 +42,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A request is sent now, in milliseconds.
-    pub(crate) fn new(
-        channels: Vec<usize>,
-        transport: Transport,
-        since: Since,
-        model: &mut Model,
-        tally: &mut Tally,
-    ) -> Session {
-        let asked_at = model.tick();
-        Session::asked_at(asked_at, channels, transport, since, model, tally)
-    }
-
-    fn asked_at(
+    /// A request is sent, at a time of the model.
+    pub(crate) fn asked_at(
         at: u64,
         channels: Vec<usize>,
         transport: Transport,

@@ -1,7 +1,5 @@
 //! A server's settings, by chance: mostly tiny, so that every limit is met.
 
-use std::time::Duration;
-
 use encke_core::config::{Config, History};
 
 use crate::chance::Chance;
@@ -35,60 +33,52 @@ pub(crate) struct Setup {
     pub(crate) keys: Vec<usize>,
 }
 
-pub(crate) fn pick<T: Copy>(chance: &mut Chance, from: &[T]) -> T {
-    from[chance.usize(..from.len())]
-}
-
-pub(crate) fn ms(chance: &mut Chance, from: &[u64]) -> Duration {
-    Duration::from_millis(pick(chance, from))
-}
-
 impl Setup {
     pub(crate) fn by_chance(chance: &mut Chance) -> Setup {
         let exact_history = chance.bool();
-        let max_hold = ms(chance, &[60, 400, 3_000, 120_000]);
-        let max_body_bytes = pick(chance, &[200, 1_000, 5_000, 100_000]);
+        let max_hold = chance.ms(&[60, 400, 3_000, 120_000]);
+        let max_body_bytes = chance.pick(&[200, 1_000, 5_000, 100_000]);
         let large = chance.bool();
         let total = if large {
             256 << 20
         } else {
-            pick(chance, &[6_000, 20_000, 150_000])
+            chance.pick(&[6_000, 20_000, 150_000])
         };
         let buffers = if chance.bool() {
             64 << 20
         } else {
-            pick(chance, &[1_500, 3_000, 10_000, 120_000])
+            chance.pick(&[1_500, 3_000, 10_000, 120_000])
         };
         let max_body_bytes = max_body_bytes.min(buffers - 1).min(total - 1);
         let mut config = Config {
             publish_key: chance.bool().then(|| "secret".to_owned()),
-            hold: ms(chance, &[40, 300, 2_000, 30_000]).min(max_hold),
+            hold: chance.ms(&[40, 300, 2_000, 30_000]).min(max_hold),
             max_hold,
-            heartbeat: ms(chance, &[50, 500, 15_000]),
-            max_batch: pick(chance, &[1, 2, 7, 1_000]),
-            max_batch_bytes: pick(chance, &[1, 100, 2_000, 1 << 20]).min(buffers - 1),
-            stream_max_bytes: pick(chance, &[1, 500, 5_000, 64 << 20]),
-            stream_max_age: ms(chance, &[200, 5_000, 3_600_000]),
+            heartbeat: chance.ms(&[50, 500, 15_000]),
+            max_batch: chance.pick(&[1, 2, 7, 1_000]),
+            max_batch_bytes: chance.pick(&[1, 100, 2_000, 1 << 20]).min(buffers - 1),
+            stream_max_bytes: chance.pick(&[1, 500, 5_000, 64 << 20]),
+            stream_max_age: chance.ms(&[200, 5_000, 3_600_000]),
             history: History {
-                max_messages: pick(chance, &[0, 1, 3, 50, 1_000]),
-                max_age: ms(chance, &[30, 1_000, 20_000, 600_000]),
+                max_messages: chance.pick(&[0, 1, 3, 50, 1_000]),
+                max_age: chance.ms(&[30, 1_000, 20_000, 600_000]),
                 max_bytes: if exact_history {
                     4 << 20
                 } else {
-                    pick(chance, &[0, 600, 3_000])
+                    chance.pick(&[0, 600, 3_000])
                 },
                 max_total_bytes: if exact_history { 256 << 20 } else { total },
             },
-            max_channels: pick(chance, &[2, 4, 1_000, 1_000]),
-            max_head_bytes: pick(chance, &[700, 16 << 10]).min(buffers - 1),
+            max_channels: chance.pick(&[2, 4, 1_000, 1_000]),
+            max_head_bytes: chance.pick(&[700, 16 << 10]).min(buffers - 1),
             max_body_bytes,
             max_buffer_bytes: buffers,
-            head_timeout: ms(chance, &[200, 10_000]),
-            body_timeout: ms(chance, &[200, 30_000]),
-            idle_timeout: ms(chance, &[100, 5_000, 75_000]),
-            write_timeout: ms(chance, &[100, 2_000, 30_000]),
-            drain: ms(chance, &[0, 200, 10_000]),
-            drain_delay: ms(chance, &[0, 0, 500]),
+            head_timeout: chance.ms(&[200, 10_000]),
+            body_timeout: chance.ms(&[200, 30_000]),
+            idle_timeout: chance.ms(&[100, 5_000, 75_000]),
+            write_timeout: chance.ms(&[100, 2_000, 30_000]),
+            drain: chance.ms(&[0, 200, 10_000]),
+            drain_delay: chance.ms(&[0, 0, 500]),
             ..Config::default()
         };
         config.check().expect("settings within their ranges");
@@ -109,10 +99,10 @@ impl Setup {
         }
         Setup {
             config,
-            max_connections: pick(chance, &[1, 3, 8, 20, 40]),
+            max_connections: chance.pick(&[1, 3, 8, 20, 40]),
             names,
             smooth: chance.u8(..4) == 0,
-            publish_one_in: pick(chance, &[1, 1, 4, 30]),
+            publish_one_in: chance.pick(&[1, 1, 4, 30]),
             polls: chance.u8(..3) == 0,
             earliest: chance.u8(..4) == 0,
             slow_clock: chance.bool(),

@@ -2,7 +2,18 @@
 
 use encke_oracle::log::Transport;
 
-use crate::request::ENDPOINTS;
+use crate::run::Counts;
+
+/// The endpoints to receive from, in the order of a tally. How a request to one differs from
+/// others, its `Receive` says.
+pub(crate) const ENDPOINTS: [Transport; 6] = [
+    Transport::Poll,
+    Transport::LongPoll,
+    Transport::Sse,
+    Transport::Ndjson,
+    Transport::Frame,
+    Transport::WebSocket,
+];
 
 /// Below this, a count is too seldom to find anything.
 const SELDOM: u64 = 10;
@@ -19,16 +30,17 @@ macro_rules! tally {
             pub(crate) received: [u64; Transport::ALL.len()],
         }
 
-        impl Tally {
-            /// Adds what happened in other worlds.
-            pub fn add(&mut self, other: &Tally) {
+        impl Counts for Tally {
+            fn add(&mut self, other: &Tally) {
                 $(self.$sum += other.$sum;)*
                 $(self.$most = self.$most.max(other.$most);)*
                 for (mine, theirs) in self.received.iter_mut().zip(other.received) {
                     *mine += theirs;
                 }
             }
+        }
 
+        impl Tally {
             /// The events, and how often each happened.
             pub fn counts(&self) -> Vec<(&'static str, u64)> {
                 let names = [

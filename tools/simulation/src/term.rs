@@ -173,10 +173,7 @@ impl World {
     /// Parked connections, with what they follow and their rights.
     fn terms(&mut self) -> Vec<(u32, Vec<usize>, Term)> {
         let mut terms = Vec::new();
-        for index in self.indexes(|_| true) {
-            if !matches!(self.state(index), State::Held | State::Streaming) {
-                continue;
-            }
+        for index in self.all_parked() {
             let parked = self.client(index).parked().expect("parked");
             let session = &parked.session;
             if let Some(term) = &session.term {

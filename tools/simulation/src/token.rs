@@ -9,7 +9,6 @@ use std::sync::LazyLock;
 use encke_core::tokens::{Key, Signer, SystemRandom};
 
 use crate::chance::Chance;
-use crate::setup::pick;
 
 /// The secrets that tokens are signed with. A server never has the last.
 const SECRETS: [&str; 4] = [
@@ -81,10 +80,10 @@ impl Token {
         let mut token = Token {
             text: String::new(),
             key: Some(match keys {
-                [_, ..] if chance.u8(..6) > 0 => pick(chance, keys),
+                [_, ..] if chance.u8(..6) > 0 => chance.pick(keys),
                 _ => chance.usize(..KEYS),
             }),
-            subject: pick(chance, &SUBJECTS),
+            subject: chance.pick(&SUBJECTS),
             exp_s,
             nbf_s: match chance.u8(..16) {
                 0 => now_s + chance.u64(..12),
@@ -144,7 +143,7 @@ fn grants(chance: &mut Chance, names: &[String]) -> Vec<String> {
 /// A pattern that matches some of the names.
 pub(crate) fn pattern(chance: &mut Chance, names: &[String]) -> String {
     match chance.u8(..3) {
-        0 => pick(chance, &["*", "**", "x/*", "x/**"]).to_owned(),
+        0 => chance.pick(&["*", "**", "x/*", "x/**"]).to_owned(),
         _ => names[chance.usize(..names.len())].clone(),
     }
 }
@@ -177,6 +176,14 @@ pub(crate) struct Cards {
 }
 
 impl Cards {
+    /// The publish key that settings mostly have.
+    pub(crate) fn publisher() -> Cards {
+        Cards {
+            bearer: Some(Card::Key("secret")),
+            ..Cards::default()
+        }
+    }
+
     /// The fields of a head that carry them.
     pub(crate) fn fields(&self) -> String {
         let mut fields = String::new();

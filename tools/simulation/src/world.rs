@@ -15,7 +15,7 @@ use crate::client::{Client, lossy};
 use crate::disk::Disk;
 use crate::model::Model;
 use crate::rights::{Block, Rights};
-use crate::setup::{Setup, pick};
+use crate::setup::Setup;
 use crate::tally::Tally;
 use crate::token::Token;
 use crate::twins::Twins;
@@ -157,6 +157,15 @@ impl World {
         let client = self.clients[index as usize].as_ref();
         let state = client.and_then(|client| self.engine.state(client.id));
         state.unwrap_or(State::Gone)
+    }
+
+    pub(crate) fn is_parked(&self, index: u32) -> bool {
+        matches!(self.state(index), State::Held | State::Streaming)
+    }
+
+    /// Connections that are parked.
+    pub(crate) fn all_parked(&self) -> Vec<u32> {
+        self.indexes(|client| self.is_parked(client.id.index))
     }
 
     pub(crate) fn is_blocked(&self, index: u32) -> bool {
@@ -324,7 +333,7 @@ impl World {
             (0, _) => (Since::Earliest, Some("earliest".into())),
             (1, _) => (Since::Now, Some("now".into())),
             (9 | 10, _) => {
-                let count = pick(&mut self.chance, &[1, 2, 3, 10, 1_000]);
+                let count = self.chance.pick(&[1, 2, 3, 10, 1_000]);
                 (Since::Newest(count), Some(format!("-{count}")))
             }
             (2, _) => (

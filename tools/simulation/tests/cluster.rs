@@ -1,5 +1,6 @@
 //! Clusters in simulation: no world breaks a rule, and what is to happen does.
 
+use encke_simulation::Counts;
 use encke_simulation::cluster::{Tally, live};
 
 #[test]

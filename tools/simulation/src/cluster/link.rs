@@ -73,6 +73,12 @@ pub(super) enum Break {
     Later,
 }
 
+impl Break {
+    pub(super) fn by_chance(chance: &mut Chance) -> Break {
+        chance.pick(&[Break::Before, Break::After, Break::Later])
+    }
+}
+
 impl Peer {
     pub(super) fn new(settings: Settings, seed: [u64; 3], now: u64) -> Peer {
         Peer {

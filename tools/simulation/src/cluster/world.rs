@@ -26,6 +26,7 @@ use super::link::Peer;
 use super::replica::{Event, Item};
 use super::server::Server;
 use crate::chance::Chance;
+use crate::run::Counts;
 
 /// 2026, in milliseconds since 1970.
 pub(super) const START_MS: u64 = 1_780_000_000_000;
@@ -116,9 +117,8 @@ pub struct Tally {
     pub handed_over: u64,
 }
 
-impl Tally {
-    /// Adds another one.
-    pub fn add(&mut self, other: &Tally) {
+impl Counts for Tally {
+    fn add(&mut self, other: &Tally) {
         let Tally {
             worlds,
             published,
@@ -187,7 +187,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, is_traced: bool) -> World {
         let mut chance = Chance::seeded(seed);
-        let kind = [Kind::Calm, Kind::Forgetful, Kind::Wild, Kind::Wild][chance.usize(0..4)];
+        let kind = chance.pick(&[Kind::Calm, Kind::Forgetful, Kind::Wild, Kind::Wild]);
         let is_rolling = chance.u8(0..4) == 0;
         let roll_at = if is_rolling {
             chance.u64(30..400)
@@ -282,15 +282,40 @@ impl World {
         if let Some(number) = self.some_peer() {
             let channel = self.chance.u64(0..9);
             let readers = self.chance.u8(0..4).into();
-            let peer = self.peers.get_mut(&number).expect("it is there");
-            peer.audience.set(channel, readers);
+            self.peer(number).audience.set(channel, readers);
         }
     }
 
     fn some_peer(&mut self) -> Option<u64> {
-        let numbers: Vec<u64> = self.peers.keys().copied().collect();
+        let numbers = self.numbers();
         let place = self.chance.usize(0..numbers.len().max(1));
         numbers.get(place).copied()
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        self.peers.keys().copied().collect()
+    }
+
+    fn peer(&mut self, number: u64) -> &mut Peer {
+        self.peers.get_mut(&number).expect("it is there")
+    }
+
+    /// Lets time pass for all nodes.
+    fn run_peers(&mut self) {
+        let unix_ms = self.unix_ms();
+        for number in self.numbers() {
+            let peer = self.peers.get_mut(&number).expect("it is there");
+            peer.run(
+                &mut self.servers,
+                self.current,
+                self.now,
+                unix_ms,
+                &mut self.chance,
+            );
+            assert_eq!(peer.node.halted(), None, "a node halts");
+            self.take_done(number);
+            self.check_ready(number);
+        }
     }
 
     /// Lives so many steps, and then until all is well.
@@ -321,30 +346,12 @@ impl World {
         if self.chance.u8(0..3) > 0 {
             self.publish();
         }
-        let unix_ms = self.unix_ms();
-        for number in self.peers.keys().copied().collect::<Vec<_>>() {
-            let peer = self.peers.get_mut(&number).expect("it was there");
-            peer.run(
-                &mut self.servers,
-                self.current,
-                self.now,
-                unix_ms,
-                &mut self.chance,
-            );
-            assert_eq!(peer.node.halted(), None, "a node halts");
-            self.take_done(number);
-            self.check_ready(number);
-        }
-        let gone = |peer: &Peer| peer.node.has_left();
-        let left: Vec<u64> = self
-            .peers
-            .iter()
-            .filter(|(_, p)| gone(p))
-            .map(|(n, _)| *n)
-            .collect();
-        for number in left {
-            self.note(|_| format!("node {number} has left"));
-            self.remove_peer(number);
+        self.run_peers();
+        for number in self.numbers() {
+            if self.peers[&number].node.has_left() {
+                self.note(|_| format!("node {number} has left"));
+                self.remove_peer(number);
+            }
         }
         self.serve_clients();
     }
@@ -386,7 +393,7 @@ impl World {
                 let texts = (0..count).map(|part| format!("{place}.{part}")).collect();
                 let key = format!("key {place}");
                 let key = has_key.then(|| IdempotencyKey::parse(key.as_bytes()).expect("a key"));
-                (CHANNELS[self.chance.usize(0..4)], texts, key)
+                (self.chance.pick(&CHANNELS), texts, key)
             }
         };
         if key.is_some() {
@@ -495,7 +502,7 @@ impl World {
     fn serve_clients(&mut self) {
         if self.clients.len() < 12 && self.chance.u8(0..8) == 0 {
             let client = Client {
-                channel: CHANNELS[self.chance.usize(0..4)],
+                channel: self.chance.pick(&CHANNELS),
                 node: 0,
                 cursor: None,
                 is_made_up: self.chance.u8(0..8) == 0,
@@ -602,23 +609,11 @@ impl World {
         let end = self.now + 6_000;
         while self.now < end {
             self.now += 20;
-            let unix_ms = self.unix_ms();
-            for number in self.peers.keys().copied().collect::<Vec<_>>() {
-                let peer = self.peers.get_mut(&number).expect("it is there");
-                peer.run(
-                    &mut self.servers,
-                    self.current,
-                    self.now,
-                    unix_ms,
-                    &mut self.chance,
-                );
-                self.take_done(number);
-            }
+            self.run_peers();
             self.serve_clients();
         }
-        let numbers: Vec<u64> = self.peers.keys().copied().collect();
-        for number in numbers {
-            let node = &self.peers[&number].node;
+        for (number, peer) in &self.peers {
+            let node = &peer.node;
             assert!(
                 node.is_ready(),
                 "node {number} is not ready: {:?}",

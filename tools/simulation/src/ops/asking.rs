@@ -2,9 +2,9 @@
 
 use crate::client::Client;
 use crate::command::{self, Command};
-use crate::request::{self, Cursor, ENDPOINTS, Manner, Receive};
+use crate::request::{self, Cursor, Manner, Receive};
 use crate::session::Session;
-use crate::setup::pick;
+use crate::tally::ENDPOINTS;
 use crate::token::{Card, Cards};
 use crate::world::World;
 use encke_core::message::Seq;
@@ -121,10 +121,7 @@ impl World {
                     }
                     10 if self.setup.has_rights => {
                         if self.chance.bool() {
-                            manner.cards = Cards {
-                                bearer: Some(Card::Key("secret")),
-                                ..Cards::default()
-                            };
+                            manner.cards = Cards::publisher();
                         }
                         self.search(&manner)
                     }
@@ -179,7 +176,7 @@ impl World {
 
     pub(super) fn receive(&mut self, manner: &Manner) -> (request::Request, Vec<u8>) {
         let follower = self.chance.usize(..self.followers.len());
-        let endpoint = pick(&mut self.chance, &ENDPOINTS);
+        let endpoint = self.chance.pick(&ENDPOINTS);
         let often = if self.setup.polls { 11 } else { 4 };
         let endpoint = match self.chance.u8(..12) < often {
             true => Transport::LongPoll,
@@ -209,7 +206,7 @@ impl World {
         let is_long = endpoint == Transport::LongPoll;
         let channels = self.followers[follower].channels.clone();
         let linger_ms = if is_long && chance.u8(..4) == 0 {
-            pick(chance, &[1, 50, 1_000])
+            chance.pick(&[1, 50, 1_000])
         } else {
             0
         };
@@ -224,7 +221,8 @@ impl World {
             cards.bearer = Some(Card::Key("secret"));
         }
         let manner = &Manner { cards, ..*manner };
-        let session = Session::new(
+        let session = Session::asked_at(
+            self.model.tick(),
             channels.clone(),
             transport,
             since,
@@ -235,14 +233,13 @@ impl World {
             endpoint,
             follower,
             session,
-            hold_ms: (is_long && chance.bool())
-                .then(|| pick(chance, &[0, 20, 100, 1_000, 200_000])),
+            hold_ms: (is_long && chance.bool()).then(|| chance.pick(&[0, 20, 100, 1_000, 200_000])),
             limit: (is_poll && chance.u8(..4) == 0).then(|| chance.usize(1..4)),
             linger_ms,
             early: is_long && chance.u8(..4) == 0,
             envelope: endpoint == Transport::Sse && chance.bool(),
             pace_ms: match endpoint.is_stream() && chance.u8(..4) == 0 {
-                true => pick(chance, &[1, 40, 500, 60_000]),
+                true => chance.pick(&[1, 40, 500, 60_000]),
                 false => 0,
             },
             callback: (is_poll && chance.u8(..6) == 0).then(|| "a.b$1".to_owned()),

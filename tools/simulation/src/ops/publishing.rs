@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::model::Said;
 use crate::request::{self, Manner};
 use crate::rule::ensure;
-use crate::token::{Card, Cards};
+use crate::token::Cards;
 use crate::world::World;
 use encke_core::hub::Refusal;
 use encke_core::message::{ChannelName, Data, Draft, DraftKind, EventName, IdempotencyKey};
@@ -139,10 +139,7 @@ impl World {
         let manner = Manner {
             http10: false,
             keep_alive: true,
-            cards: Cards {
-                bearer: Some(Card::Key("secret")),
-                ..Cards::default()
-            },
+            cards: Cards::publisher(),
         };
         let channel = self.chance.usize(..self.setup.names.len());
         let asked = request::delete(&manner, &self.setup.names[channel], channel, self.records());

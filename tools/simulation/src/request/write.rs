@@ -8,7 +8,6 @@ use encke_test_client::websocket::HANDSHAKE;
 use super::{Cursor, Kind, Lines, Manner, Receive, Request};
 use crate::chance::Chance;
 use crate::model::Said;
-use crate::setup::pick;
 use crate::term::Search;
 
 /// A name as it stands in a path.
@@ -32,8 +31,8 @@ const STAND_INS: [&str; 4] = [
 /// Adds a cursor to a request as `Last-Event-ID`, or as parameters that mean the same. What counts
 /// less is added too, at random.
 fn last_event_id(chance: &mut Chance, text: &str, query: &mut Vec<String>, fields: &mut String) {
-    let stand_in = pick(chance, &STAND_INS);
-    let less = pick(chance, &["nonsense", "zz-1", "now", "earliest", "%"]);
+    let stand_in = chance.pick(&STAND_INS);
+    let less = chance.pick(&["nonsense", "zz-1", "now", "earliest", "%"]);
     if chance.u8(..4) == 0 {
         query.push(format!("since={less}"));
     }
@@ -47,10 +46,10 @@ fn last_event_id(chance: &mut Chance, text: &str, query: &mut Vec<String>, field
     // Of several the last that is not empty counts, so these stay together when all are shuffled.
     let mut group = format!("{stand_in}={text}");
     if chance.u8(..4) == 0 {
-        group = format!("{}={less}&{group}", pick(chance, &STAND_INS));
+        group = format!("{}={less}&{group}", chance.pick(&STAND_INS));
     }
     if chance.u8(..4) == 0 {
-        group.push_str(&format!("&{}=", pick(chance, &STAND_INS)));
+        group.push_str(&format!("&{}=", chance.pick(&STAND_INS)));
     }
     query.push(group);
     if chance.u8(..4) == 0 {
@@ -195,7 +194,7 @@ pub(crate) fn publish_by_lines(
     let count = said.len();
     for (place, mut each) in said.into_iter().enumerate() {
         while chance.u8(..6) == 0 {
-            body.push_str(pick(chance, &["\n", "\r\n"]));
+            body.push_str(chance.pick(&["\n", "\r\n"]));
             number += 1;
         }
         if is_batch {
@@ -209,7 +208,7 @@ pub(crate) fn publish_by_lines(
         }
         let is_last = place + 1 == count;
         if !is_last || chance.bool() {
-            body.push_str(pick(chance, &["\n", "\r\n"]));
+            body.push_str(chance.pick(&["\n", "\r\n"]));
         }
         number += 1;
         lines.push((number, each));
@@ -351,7 +350,7 @@ pub(crate) fn other(
         0 | 1 => return delete(manner, name, channel, records),
         2 => ("GET", show.as_str(), Kind::Other),
         3 => (
-            pick(chance, &["GET", "HEAD"]),
+            chance.pick(&["GET", "HEAD"]),
             "/channels?limit=2",
             Kind::Other,
         ),
@@ -359,7 +358,7 @@ pub(crate) fn other(
         5 => ("GET", "/metrics", Kind::Other),
         6 => (
             "GET",
-            pick(chance, &["/readyz", "/cursor", "/nowhere", "/poll/a,,b"]),
+            chance.pick(&["/readyz", "/cursor", "/nowhere", "/poll/a,,b"]),
             Kind::Other,
         ),
         _ => ("GET", "/healthz", Kind::Other),
@@ -388,7 +387,7 @@ pub(crate) fn data(chance: &mut Chance, number: u64, most: usize) -> Data {
     ];
     let mut text = format!("{number}");
     for _ in 0..chance.usize(..4) {
-        text.push_str(pick(chance, &PIECES));
+        text.push_str(chance.pick(&PIECES));
     }
     if chance.u8(..6) == 0 {
         let size = chance.usize(..=most);

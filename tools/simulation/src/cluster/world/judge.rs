@@ -49,7 +49,7 @@ impl World {
     }
 
     pub(super) fn judge(&mut self) {
-        for number in self.peers.keys().copied().collect::<Vec<_>>() {
+        for number in self.numbers() {
             let peer = self.peers.remove(&number).expect("it is there");
             self.check_contents(&peer);
             self.peers.insert(number, peer);
@@ -58,7 +58,7 @@ impl World {
         self.judge_histories();
         self.judge_messages();
         self.judge_clients();
-        for number in self.peers.keys().copied().collect::<Vec<_>>() {
+        for number in self.numbers() {
             self.remove_peer(number);
         }
     }

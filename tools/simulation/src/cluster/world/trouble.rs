@@ -27,16 +27,19 @@ impl World {
         }
     }
 
+    fn cut_both(&mut self, number: u64, how: Break) {
+        for lane in [Lane::Publish, Lane::Follow] {
+            let reconnect_ms = self.chance.u64(0..1_500);
+            self.cut(number, lane, how, reconnect_ms);
+        }
+    }
+
     /// All connections to a server break.
     fn cut_all(&mut self, server: usize) {
         self.late.retain(|(_, at, _)| *at != server);
-        let numbers: Vec<u64> = self.peers.keys().copied().collect();
-        for number in numbers {
+        for number in self.numbers() {
             if self.peers[&number].is_with(server) {
-                for lane in [Lane::Publish, Lane::Follow] {
-                    let reconnect_ms = self.chance.u64(0..1_500);
-                    self.cut(number, lane, Break::Before, reconnect_ms);
-                }
+                self.cut_both(number, Break::Before);
             }
         }
     }
@@ -68,7 +71,7 @@ impl World {
         let skew_ms = self.chance.u64(0..2 * DAY_MS);
         match self.some_peer().filter(|_| self.chance.bool()) {
             Some(number) => {
-                let peer = self.peers.get_mut(&number).expect("it is there");
+                let peer = self.peer(number);
                 peer.skew_ms = skew_ms;
             }
             None => self.skew_ms = skew_ms,
@@ -79,8 +82,8 @@ impl World {
         let Some(number) = self.some_peer() else {
             return;
         };
-        let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
-        let lane = [Lane::Publish, Lane::Follow][self.chance.usize(0..2)];
+        let how = Break::by_chance(&mut self.chance);
+        let lane = self.chance.pick(&[Lane::Publish, Lane::Follow]);
         let reconnect_ms = self.chance.u64(0..1_500);
         self.note(|_| format!("node {number}: {lane:?} breaks"));
         self.cut(number, lane, how, reconnect_ms);
@@ -93,14 +96,11 @@ impl World {
         };
         self.note(|_| format!("node {number} is to be handed over"));
         if self.chance.u8(0..3) == 0 {
-            let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
-            for lane in [Lane::Publish, Lane::Follow] {
-                let reconnect_ms = self.chance.u64(0..1_500);
-                self.cut(number, lane, how, reconnect_ms);
-            }
+            let how = Break::by_chance(&mut self.chance);
+            self.cut_both(number, how);
         }
         let until = self.now + self.chance.u64(1..2_000);
-        let peer = self.peers.get_mut(&number).expect("it is there");
+        let peer = self.peer(number);
         peer.hands_over_until = Some(until);
     }
 
@@ -121,7 +121,7 @@ impl World {
     fn leave(&mut self) {
         if let Some(number) = self.some_peer() {
             self.note(|_| format!("node {number} leaves"));
-            let peer = self.peers.get_mut(&number).expect("it is there");
+            let peer = self.peer(number);
             peer.node.leave();
             peer.is_leaving = true;
         }
@@ -158,7 +158,7 @@ impl World {
         if self.kind != Kind::Wild {
             self.mourning_until = self.now + MOURNING_MS;
         }
-        let how = [Break::Before, Break::After, Break::Later][self.chance.usize(0..3)];
+        let how = Break::by_chance(&mut self.chance);
         self.cut(number, Lane::Publish, how, 0);
         self.remove_peer(number);
     }
@@ -189,10 +189,7 @@ impl World {
         };
         if let Some(number) = self.some_peer() {
             self.note(|_| format!("node {number} stalls for {ms} ms"));
-            self.peers
-                .get_mut(&number)
-                .expect("it is there")
-                .stalled_until = self.now + ms;
+            self.peer(number).stalled_until = self.now + ms;
         }
     }
 
@@ -251,21 +248,17 @@ impl World {
         let old = self.current;
         self.servers.push(server);
         self.current = self.servers.len() - 1;
-        let numbers: Vec<u64> = self.peers.keys().copied().collect();
-        for number in numbers {
+        for number in self.numbers() {
             if is_split && self.chance.bool() {
-                self.peers.get_mut(&number).expect("it is there").sits_with = Some(old);
+                self.peer(number).sits_with = Some(old);
                 continue;
             }
-            for lane in [Lane::Publish, Lane::Follow] {
-                let reconnect_ms = self.chance.u64(0..1_500);
-                let how = if is_split {
-                    Break::After
-                } else {
-                    Break::Before
-                };
-                self.cut(number, lane, how, reconnect_ms);
-            }
+            let how = if is_split {
+                Break::After
+            } else {
+                Break::Before
+            };
+            self.cut_both(number, how);
         }
         if !is_split {
             self.cut_all(old);
@@ -274,14 +267,10 @@ impl World {
 
     /// Nodes that stayed with an old server come to the current one.
     pub(super) fn reunite(&mut self) {
-        let numbers: Vec<u64> = self.peers.keys().copied().collect();
-        for number in numbers {
-            let peer = self.peers.get_mut(&number).expect("it is there");
+        for number in self.numbers() {
+            let peer = self.peer(number);
             if peer.sits_with.take().is_some() {
-                for lane in [Lane::Publish, Lane::Follow] {
-                    let reconnect_ms = self.chance.u64(0..1_500);
-                    self.cut(number, lane, Break::Before, reconnect_ms);
-                }
+                self.cut_both(number, Break::Before);
             }
         }
     }
