@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::client::{Answer, lossy};
 use crate::command::Command;
-use crate::request::{self, Kind, Manner};
+use crate::request::{self, Kind, Manner, Search};
 use crate::rights::{self, Ask, Block, Identity, Part, Purpose, Rights, Verdict};
 use crate::rule::ensure;
-use crate::term::{Search, Term};
+use crate::term::Term;
 use crate::token::{Card, Cards, SUBJECTS, Token};
 use crate::world::World;
 
@@ -213,7 +213,7 @@ impl World {
         if !receive.endpoint.is_stream() || !matches!(answer.status, 101 | 200) {
             return;
         }
-        let term = Term::new(self, access, identity, self.own_ms(receive));
+        let term = self.begin_term(access, identity, self.own_ms(receive));
         if let Kind::Receive(receive) = &mut self.client(index).requests[answer.place].kind {
             receive.session.term = Some(term);
         }
@@ -293,7 +293,7 @@ impl World {
             Verdict::Allowed(identity) | Verdict::Unsure(identity) => {
                 let is_token = matches!(identity, Identity::Token(_));
                 self.tally.by_token += u64::from(is_token);
-                Term::new(self, access, identity, own_ms)
+                self.begin_term(access, identity, own_ms)
             }
             Verdict::Refused(expected) => {
                 self.check_status(index, place, expected, 200, b"");

@@ -11,12 +11,12 @@
 //! | file | owns |
 //! |---|---|
 //! | `world`, `ops`, `request`, `setup`, `chance` | what happens: calls of the engine, and what may come next |
-//! | `policy` | policies of channels, reloads, and what policies refuse |
-//! | `token`, `rights`, `judge`, `term` | credentials, who may what, and until when |
+//! | `policy`, `reload` | policies of channels, reloads, and what policies refuse |
+//! | `token`, `rights`, `judge`, `term`, `review` | credentials, who may what, and until when |
 //! | `wire`, `client`, `command`, `response` | bytes between the engine and its clients |
 //! | `session`, `model`, `observe` | logs, what was published, and what is judged after each call |
 //! | `lines` | requests that publish line by line |
-//! | `disk` | a log that is saved, and restarts |
+//! | `disk`, `saving` | a log that is saved, and restarts |
 //! | `checks`, `rule`, `end` | what must hold when all is settled, and at the end |
 //! | `twins` | the engine, and beside it the one before it was frozen and thawed |
 //! | `cluster` | nodes that share a log, in worlds of their own |
@@ -39,11 +39,14 @@ mod model;
 mod observe;
 mod ops;
 mod policy;
+mod reload;
 mod request;
 mod response;
+mod review;
 mod rights;
 mod rule;
 mod run;
+mod saving;
 mod session;
 mod setup;
 mod tally;

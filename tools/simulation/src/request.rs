@@ -16,7 +16,6 @@ use encke_test_client::Format;
 use crate::chance::Chance;
 use crate::model::Said;
 use crate::session::Session;
-use crate::term::Search;
 use crate::token::{Card, Cards};
 
 /// A request to receive.
@@ -78,6 +77,16 @@ pub(crate) struct Lines {
     pub(crate) has_acks: bool,
     /// How many are known to be published.
     pub(crate) published: usize,
+}
+
+/// A request of an operator about connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    pub(crate) subject: &'static str,
+    pub(crate) channel: Option<usize>,
+    /// They are ended, and for so many seconds the subject is blocked.
+    pub(crate) ends: bool,
+    pub(crate) block_s: Option<u64>,
 }
 
 /// One request on a connection.

@@ -5,10 +5,9 @@ use encke_core::message::{Data, DraftKind};
 use encke_oracle::log::Transport;
 use encke_test_client::websocket::HANDSHAKE;
 
-use super::{Cursor, Kind, Lines, Manner, Receive, Request};
+use super::{Cursor, Kind, Lines, Manner, Receive, Request, Search};
 use crate::chance::Chance;
 use crate::model::Said;
-use crate::term::Search;
 
 /// A name as it stands in a path.
 pub(crate) fn encoded(name: &str) -> String {
