@@ -4,7 +4,7 @@ mod support;
 mod swarm;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use encke_tools::comparison::{Comparison, Line};
@@ -48,6 +48,15 @@ fn scratch(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
+/// Has compare write a page of what was kept; what it prints.
+fn show(kept: &Path, written: &Path) -> String {
+    let mut command = Command::new(COMPARE);
+    command.arg("--from").arg(kept).arg("--html").arg(written);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
 fn all_plots_can_be_made_of_what_swarm_printed() {
     let mut lines = String::new();
@@ -64,15 +73,7 @@ fn all_plots_can_be_made_of_what_swarm_printed() {
     }
     let (kept, written) = (scratch("runs.jsonl"), scratch("runs.html"));
     fs::write(&kept, &lines).unwrap();
-    let output = Command::new(COMPARE)
-        .arg("--from")
-        .arg(&kept)
-        .arg("--html")
-        .arg(&written)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let table = String::from_utf8(output.stdout).unwrap();
+    let table = show(&kept, &written);
     assert!(table.contains("fan-out, long-poll, 20"), "{table}");
     let page = fs::read_to_string(&written).unwrap();
     let plots = check(&page);
@@ -99,14 +100,7 @@ fn a_comparison_is_kept_and_shown_again() {
     assert!(output.status.success(), "{output:?}");
     let page = fs::read_to_string(&written).unwrap();
     assert_eq!(check(&page), ["overview", "growth", "delays"]);
-    let output = Command::new(COMPARE)
-        .arg("--from")
-        .arg(&kept)
-        .arg("--html")
-        .arg(&again)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    show(&kept, &again);
     assert_eq!(fs::read_to_string(&again).unwrap(), page);
 }
 
