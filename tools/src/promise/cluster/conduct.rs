@@ -13,7 +13,6 @@ use fastrand::Rng;
 use super::fault::{Fault, Topology};
 use super::health::{self, Health, Said};
 use super::nodes::{Node, fake_clock};
-use super::report::Report;
 use super::{plant, report};
 use crate::command::text;
 use crate::metrics::Metrics;
@@ -269,8 +268,8 @@ impl<'a> Conductor<'a> {
             .extend(health::judge(&records, &self.done.deaf));
         verdict.findings.extend(panics(&self.nodes));
         verdict.findings.extend(report::stuck(&self.done, &logs));
-        let report = Report::new(self.fault, &self.done, &logs, &verdict, (retold, &records));
-        println!("{report}");
+        let line = report::line(self.fault, &self.done, &logs, &verdict, (retold, &records));
+        println!("{line}");
         let is_kept = tell(&verdict, &self.done, &self.nodes);
         if !is_kept {
             report::tell_refusals(&memories);

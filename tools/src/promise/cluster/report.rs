@@ -1,85 +1,64 @@
 //! One line a fault, for people.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use super::conduct::Done;
 use super::fault::Fault;
 use super::health::{self, Said};
 use crate::promise::publisher::Memory;
-use encke_oracle::finding::{Finding, Kind, Verdict};
+use encke_oracle::finding::{Counts, Finding, Kind, Verdict};
 use encke_oracle::run::{Logs, Outcome, Publish};
 
-/// The heads of the columns.
+/// The heads of the columns. Needless are gaps under which nothing known is missing, lost messages
+/// that were passed over in silence, excused those that are missing under gaps. Held is the longest
+/// time until a publisher had the response to an accepted message, unready how long nodes were not
+/// ready, in all.
 pub(super) const HEAD: &str = "fault        rounds accepted refused  in doubt delivered   gaps needless lost excused retold terms  back ms (most)  held ms unready s";
 
 /// Lines of a node's log that are shown with findings.
 const SHOWN: usize = 40;
 
-/// The result of a run.
-#[derive(Debug)]
-pub(super) struct Report {
+/// The line of a run.
+pub(super) fn line(
     fault: Fault,
-    rounds: u32,
-    accepted: u64,
-    refused: u64,
-    unknown: u64,
-    delivered: u64,
-    gaps: u64,
-    /// Gaps under which nothing known is missing.
-    needless: u64,
-    /// Messages passed over in silence.
-    lost: u64,
-    /// Messages missing under gaps.
-    excused: u64,
-    retold: u64,
-    terms: u64,
-    /// From the end of a fault until the first message that was accepted after it was received, in
-    /// milliseconds: the middle one, and the longest.
-    back_ms: (u64, u64),
-    /// The longest time until a publisher had the response to an accepted message.
-    held_ms: u64,
-    /// How long nodes were not ready, in all.
-    unready_s: f64,
-    findings: usize,
-}
-
-impl Report {
-    pub(super) fn new(
-        fault: Fault,
-        done: &Done,
-        logs: &Logs,
-        verdict: &Verdict,
-        (retold, records): (u64, &[Vec<Said>]),
-    ) -> Report {
-        let count = |wanted: Outcome| {
-            let publishes = logs.publishes.iter();
-            publishes
-                .filter(|publish| publish.outcome == wanted)
-                .count() as u64
-        };
-        let held_us = accepted(logs).map(|publish| publish.done - publish.begun);
-        let kinds = verdict.by_kind();
-        let found = |kind: Kind| kinds.get(&kind).copied().unwrap_or(0) as u64;
-        Report {
-            fault,
-            rounds: done.rounds,
-            accepted: accepted(logs).count() as u64,
-            refused: count(Outcome::Refused),
-            unknown: count(Outcome::Unknown),
-            delivered: verdict.counts.messages,
-            gaps: verdict.counts.gaps,
-            needless: verdict.counts.empty_gaps,
-            lost: found(Kind::Lost) + found(Kind::Undelivered),
-            excused: verdict.counts.excused,
-            retold,
-            terms: verdict.terms.len() as u64,
-            back_ms: times_until_delivery(done, logs),
-            held_ms: held_us.max().unwrap_or(0) / 1_000,
-            unready_s: health::unready_us(records) as f64 / 1e6,
-            findings: verdict.findings.len(),
-        }
-    }
+    done: &Done,
+    logs: &Logs,
+    verdict: &Verdict,
+    (retold, records): (u64, &[Vec<Said>]),
+) -> String {
+    let count = |wanted: Outcome| {
+        let publishes = logs.publishes.iter();
+        publishes
+            .filter(|publish| publish.outcome == wanted)
+            .count()
+    };
+    let (refused, unknown) = (count(Outcome::Refused), count(Outcome::Unknown));
+    let held_us = accepted(logs).map(|publish| publish.done - publish.begun);
+    let held_ms = held_us.max().unwrap_or(0) / 1_000;
+    let kinds = verdict.by_kind();
+    let found = |kind: Kind| kinds.get(&kind).copied().unwrap_or(0);
+    let lost = found(Kind::Lost) + found(Kind::Undelivered);
+    let Counts {
+        messages,
+        gaps,
+        empty_gaps,
+        excused,
+        ..
+    } = verdict.counts;
+    let (middle, most) = times_until_delivery(done, logs);
+    let unready_s = health::unready_us(records) as f64 / 1e6;
+    let outcome = match verdict.findings.len() {
+        0 => "kept".to_owned(),
+        findings => format!("{findings} BROKEN"),
+    };
+    format!(
+        "{:12} {:6} {:8} {refused:7} {unknown:9} {messages:9} {gaps:6} {empty_gaps:8} {lost:4} \
+         {excused:7} {retold:6} {:5} {middle:8} ({most:4}) {held_ms:8} {unready_s:9.1}  {outcome}",
+        fault.name(),
+        done.rounds,
+        accepted(logs).count(),
+        verdict.terms.len(),
+    )
 }
 
 fn accepted(logs: &Logs) -> impl Iterator<Item = &Publish> {
@@ -87,7 +66,8 @@ fn accepted(logs: &Logs) -> impl Iterator<Item = &Publish> {
     publishes.filter(|publish| publish.id().is_some())
 }
 
-/// See [`Report::back_ms`].
+/// From the end of a fault until the first message that was accepted after it was received, in
+/// milliseconds: the middle one, and the longest.
 fn times_until_delivery(done: &Done, logs: &Logs) -> (u64, u64) {
     let times = done.faults.iter().zip(first_deliveries(done, logs));
     let times = times.filter_map(|(fault, first)| Some((first? - fault.to) / 1_000));
@@ -134,40 +114,6 @@ pub(super) fn stuck(done: &Done, logs: &Logs) -> Vec<Finding> {
             text: format!("nothing new arrived before the next fault, but at {first:?}"),
         })
         .collect()
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report {
-            rounds,
-            accepted,
-            refused,
-            unknown,
-            delivered,
-            gaps,
-            needless,
-            lost,
-            excused,
-            retold,
-            terms,
-            back_ms: (middle, most),
-            held_ms,
-            unready_s,
-            findings,
-            ..
-        } = self;
-        write!(
-            f,
-            "{:12} {rounds:6} {accepted:8} {refused:7} {unknown:9} {delivered:9} {gaps:6} \
-             {needless:8} {lost:4} {excused:7} {retold:6} {terms:5} {middle:8} ({most:4}) \
-             {held_ms:8} {unready_s:9.1}",
-            self.fault.name()
-        )?;
-        match findings {
-            0 => write!(f, "  kept"),
-            _ => write!(f, "  {findings} BROKEN"),
-        }
-    }
 }
 
 /// Prints which responses of servers that could not serve publishers had, how often, and when last.
