@@ -81,11 +81,7 @@ impl Inside {
         self.log.push(Entry { client, at, event });
         let conditions = Conditions {
             rules: RULES,
-            outages: &[],
-            server_stops: &[],
-            client_stops: &[],
-            end: 0,
-            cluster: None,
+            ..Conditions::TIMELESS
         };
         let verdict = &mut self.verdict;
         self.reader
