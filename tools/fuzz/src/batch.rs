@@ -81,11 +81,7 @@ fn numbers<'d>(drafts: impl Iterator<Item = &'d Draft<'static>>) -> u64 {
 /// The lines before the first one that is refused.
 fn by_lines(bytes: &[u8]) {
     let mut server = Server::new();
-    let head = format!(
-        "POST /publish?lines=1 HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
-        bytes.len()
-    );
-    let answer = server.ask(&[head.as_bytes(), bytes].concat());
+    let answer = server.post("/publish?lines=1", bytes);
     let (mut drafts, mut is_refused) = (Vec::new(), false);
     for (place, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let line = if place == 0 { without_mark(line) } else { line };
@@ -110,11 +106,7 @@ fn by_lines(bytes: &[u8]) {
 fn publish(bytes: &[u8]) {
     let read = parse(bytes, 1 << 20);
     let mut server = Server::new();
-    let head = format!(
-        "POST /publish HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n",
-        bytes.len()
-    );
-    let answer = server.ask(&[head.as_bytes(), bytes].concat());
+    let answer = server.post("/publish", bytes);
     let published = server.engine.hub().head().0;
     if answer.status != 200 {
         assert_eq!(published, 0, "refused, and published");

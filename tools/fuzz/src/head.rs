@@ -150,16 +150,8 @@ impl<'b> Slow<'b> {
             if !is_token(name) {
                 return None;
             }
-            let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-            let start = value
-                .iter()
-                .position(|byte| !is_space(byte))
-                .unwrap_or(value.len());
-            let end = value
-                .iter()
-                .rposition(|byte| !is_space(byte))
-                .map_or(start, |at| at + 1);
-            fields.push((name.to_ascii_lowercase(), &value[start..end]));
+            // Of what it trims, only spaces and tabs can be here.
+            fields.push((name.to_ascii_lowercase(), value.trim_ascii()));
         }
         Some(Slow {
             method,

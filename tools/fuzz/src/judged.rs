@@ -10,8 +10,8 @@ use encke_oracle::truth::Truth;
 use encke_test_client as client;
 use encke_test_client::batch::jsonp;
 
-use crate::params::{MESSAGES, Wanted};
 use crate::server::{Answer, Server};
+use crate::wanted::{MESSAGES, Wanted};
 
 /// Has the oracle judge the answer to a poll or long poll.
 pub(crate) fn judge(wanted: &Wanted<'_>, answer: &Answer, server: &Server) {
@@ -26,11 +26,8 @@ pub(crate) fn judge(wanted: &Wanted<'_>, answer: &Answer, server: &Server) {
             length: 1,
             begun: seq,
             done: seq,
-            batch: 0,
-            keyed: false,
             outcome: Outcome::Accepted(id(seq)),
-            again: None,
-            node: 0,
+            ..Publish::default()
         });
         // All of them are in history.
         truth.observe(channel, Some(1), 0);

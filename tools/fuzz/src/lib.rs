@@ -17,6 +17,7 @@ mod syntax;
 mod thaw;
 mod token;
 mod tree;
+mod wanted;
 mod ws;
 
 pub use batch::batch;

@@ -51,6 +51,13 @@ impl Server {
         Server { engine }
     }
 
+    /// Sends a request with a body.
+    pub(crate) fn post(&mut self, target: &str, body: &[u8]) -> Answer {
+        let length = body.len();
+        let head = format!("POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n");
+        self.ask(&[head.as_bytes(), body].concat())
+    }
+
     /// Sends bytes on a connection of their own, and looks at what comes of it.
     pub(crate) fn ask(&mut self, request: &[u8]) -> Answer {
         let mut wire = Everything::default();

@@ -20,50 +20,17 @@ fn all_of(target: &str, run: fn(&[u8])) {
     );
 }
 
-#[test]
-fn head() {
-    all_of("head", encke_fuzz::head);
+/// A test of each target by its name.
+macro_rules! targets {
+    ($($target:ident)*) => {$(
+        #[test]
+        fn $target() {
+            all_of(stringify!($target), encke_fuzz::$target);
+        }
+    )*};
 }
 
-#[test]
-fn body() {
-    all_of("body", encke_fuzz::body);
-}
-
-#[test]
-fn params() {
-    all_of("params", encke_fuzz::params);
-}
-
-#[test]
-fn batch() {
-    all_of("batch", encke_fuzz::batch);
-}
-
-#[test]
-fn token() {
-    all_of("token", encke_fuzz::token);
-}
-
-#[test]
-fn engine() {
-    all_of("engine", encke_fuzz::engine);
-}
-
-#[test]
-fn ws() {
-    all_of("ws", encke_fuzz::ws);
-}
-
-#[test]
-fn cluster() {
-    all_of("cluster", encke_fuzz::cluster);
-}
-
-#[test]
-fn entry() {
-    all_of("entry", encke_fuzz::entry);
-}
+targets! { head body params batch token engine ws cluster entry }
 
 #[test]
 fn thaw() {
