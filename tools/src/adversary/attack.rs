@@ -27,42 +27,18 @@ impl Size {
     }
 }
 
-/// The kinds of memory that clients can make encke use, each with a limit of its own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Keeps {
+/// The memory that clients can make encke use beside that of their connections, each kind with a limit
+/// of its own. Each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Keeps {
+    /// None.
+    Nothing,
     /// Unfinished requests and unsent answers: `--max-buffer-bytes`.
-    pub(super) buffers: bool,
+    Buffers,
     /// Messages, and the formats that they are sent in: `--history-total-bytes`.
-    pub(super) messages: bool,
+    Messages,
     /// Channels: half of it.
-    pub(super) channels: bool,
-}
-
-impl Keeps {
-    /// Nothing beside the connections themselves.
-    pub(super) const NOTHING: Keeps = Keeps {
-        buffers: false,
-        messages: false,
-        channels: false,
-    };
-
-    /// Unfinished requests and unsent answers.
-    pub(super) const BUFFERS: Keeps = Keeps {
-        buffers: true,
-        ..Keeps::NOTHING
-    };
-
-    /// These, and messages.
-    pub(super) const MESSAGES: Keeps = Keeps {
-        messages: true,
-        ..Keeps::BUFFERS
-    };
-
-    /// These, and channels.
-    pub(super) const CHANNELS: Keeps = Keeps {
-        channels: true,
-        ..Keeps::MESSAGES
-    };
+    Channels,
 }
 
 /// An attack, as data.
@@ -94,7 +70,7 @@ impl Attack {
         script: |_, _, _| Script::new(""),
         options: |_| Vec::new(),
         open_files_left: |_| None,
-        keeps: Keeps::NOTHING,
+        keeps: Keeps::Nothing,
         judge: |_, _, _| Vec::new(),
     };
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::process::Pid;
 
+use super::attack::Keeps;
 use super::finding::Moved;
 use super::raid::Raid;
 use super::watch::{self, Holdings};
@@ -257,13 +258,13 @@ fn description(attack: &Attack, size: &Size) -> Result<Description, String> {
 fn budget(attack: &Attack, size: &Size) -> u64 {
     let connections = u64::from((attack.connections)(size));
     let mut budget = SLACK_BYTES + connections * CONNECTION_BYTES;
-    if attack.keeps.buffers {
+    if attack.keeps >= Keeps::Buffers {
         budget += BUFFER_BYTES;
     }
-    if attack.keeps.messages {
+    if attack.keeps >= Keeps::Messages {
         budget += HISTORY_BYTES + HISTORY_BYTES / 4;
     }
-    if attack.keeps.channels {
+    if attack.keeps >= Keeps::Channels {
         budget += HISTORY_BYTES / 2;
     }
     budget

@@ -39,7 +39,7 @@ pub(super) const STREAMS: Attack = Attack {
         0 => publisher(),
         _ => stream(number).deaf().returns(),
     },
-    keeps: Keeps::MESSAGES,
+    keeps: Keeps::Messages,
     judge: |_, _, moved| {
         let stalled = moved.must("connections_ended_total", "cause=\"stalled\"");
         stalled

@@ -53,7 +53,7 @@ pub(super) const HEADERS: Attack = Attack {
             .leaves(When::Heard, Duration::ZERO, How::Close)
             .returns()
     },
-    keeps: Keeps::BUFFERS,
+    keeps: Keeps::Buffers,
     judge: |_, _, moved| Vec::from_iter(moved.must_answer(431)),
     ..Attack::PLAIN
 };
@@ -65,7 +65,7 @@ pub(super) const HEADS: Attack = Attack {
         let wide = "w".repeat(15_000);
         Script::new(format!("GET /poll/a HTTP/1.1\r\nX-Wide: {wide}")).returns()
     },
-    keeps: Keeps::BUFFERS,
+    keeps: Keeps::Buffers,
     judge: |size, _, moved| {
         let mut faults = Vec::from_iter(moved.must_answer(408));
         if size.connections >= 2_000 {

@@ -57,7 +57,7 @@ pub(super) const RESETS: Attack = Attack {
     about: "connections reset in every state, again and again",
     connections: |size| size.part(15),
     script: |_, number, visit| script(number + visit, How::Reset).returns(),
-    keeps: Keeps::MESSAGES,
+    keeps: Keeps::Messages,
     judge: |_, tally, moved| {
         let broken = moved.must("connections_ended_total", "cause=\"broken\"");
         broken.into_iter().chain(few(tally)).collect()

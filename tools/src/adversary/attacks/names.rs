@@ -36,7 +36,7 @@ pub(super) const SUBSCRIBED: Attack = Attack {
         )))
     },
     options: allowed,
-    keeps: Keeps::CHANNELS,
+    keeps: Keeps::Channels,
     judge: |_, _, moved| judge(moved),
     ..Attack::PLAIN
 };
@@ -62,7 +62,7 @@ pub(super) const PUBLISHED: Attack = Attack {
         publishes((0..share).map(|place| format!("made-up-{}", number * share + place)))
     },
     options: allowed,
-    keeps: Keeps::CHANNELS,
+    keeps: Keeps::Channels,
     judge: |_, _, moved| judge(moved),
     ..Attack::PLAIN
 };
@@ -116,7 +116,7 @@ pub(super) const ORDINARY: Attack = Attack {
         // As long as those that collide.
         publishes((0..few(size)).map(|place| format!("{number:>020}{place:>020}")))
     },
-    keeps: Keeps::CHANNELS,
+    keeps: Keeps::Channels,
     judge: |size, tally, _| {
         let (wanted, right) = (u64::from(few(size) * PUBLISHERS), tally.status(200));
         Vec::from_iter((right != wanted).then(|| format!("{right} of {wanted} were accepted")))

@@ -25,7 +25,7 @@ pub(super) const POLLS: Attack = Attack {
     about: "10,000 polls on each connection in one go",
     connections: CONNECTIONS,
     script: |size, _, _| Script::new(get("/poll/pipeline").repeat(depth(size))),
-    keeps: Keeps::BUFFERS,
+    keeps: Keeps::Buffers,
     judge: |size, tally, _| judge(size, tally.status(200)),
     ..Attack::PLAIN
 };
@@ -38,7 +38,7 @@ pub(super) const HOLDS: Attack = Attack {
         let holds = get("/long-poll/pipeline").repeat(depth(size) - 1);
         Script::new(holds + &get("/poll/pipeline"))
     },
-    keeps: Keeps::BUFFERS,
+    keeps: Keeps::Buffers,
     judge: |size, tally, _| judge(size, tally.status(200)),
     ..Attack::PLAIN
 };

@@ -19,7 +19,7 @@ pub(super) const HEADS: Attack = Attack {
             .drips(field, 1, pace(size.seconds))
             .returns()
     },
-    keeps: Keeps::BUFFERS,
+    keeps: Keeps::Buffers,
     judge: |_, _, moved| Vec::from_iter(moved.must_answer(408)),
     ..Attack::PLAIN
 };

@@ -31,7 +31,7 @@ pub(super) const SLOW: Attack = Attack {
             .leaves(When::Heard, Duration::ZERO, How::Close)
             .returns()
     },
-    keeps: Keeps::MESSAGES,
+    keeps: Keeps::Messages,
     judge: |size, _, moved| {
         let mut faults = Vec::from_iter(moved.must("messages_published_total", ""));
         if CONNECTIONS(size) > 100 {
@@ -58,7 +58,7 @@ pub(super) const TRICKLE: Attack = Attack {
         .drips(vec![b'x'; PIECE], PIECE, pace(size))
         .returns(),
     },
-    keeps: Keeps::MESSAGES,
+    keeps: Keeps::Messages,
     judge: |_, _, moved| Vec::from_iter(moved.must_answer(413)),
     ..Attack::PLAIN
 };
