@@ -158,6 +158,11 @@ impl Manner {
         head + &self.cards.fields()
     }
 
+    /// A request without a body.
+    fn bare(&self, kind: Kind, method: &str, target: &str) -> (Request, Vec<u8>) {
+        self.finish(kind, method, self.head(method, target), b"")
+    }
+
     /// The whole request.
     pub(crate) fn finish(
         &self,

@@ -314,13 +314,8 @@ pub(crate) fn delete(
     channel: usize,
     records: usize,
 ) -> (Request, Vec<u8>) {
-    let head = manner.head("DELETE", &format!("/channels/{}", encoded(name)));
-    manner.finish(
-        Kind::Delete(channel, records..usize::MAX),
-        "DELETE",
-        head,
-        b"",
-    )
+    let kind = Kind::Delete(channel, records..usize::MAX);
+    manner.bare(kind, "DELETE", &format!("/channels/{}", encoded(name)))
 }
 
 /// A request about the connections of a subject.
@@ -333,8 +328,7 @@ pub(crate) fn search(manner: &Manner, search: Search, names: &[String]) -> (Requ
         target.push_str(&format!("&block={block_s}"));
     }
     let method = if search.ends { "DELETE" } else { "GET" };
-    let head = manner.head(method, &target);
-    manner.finish(Kind::Search(search), method, head, b"")
+    manner.bare(Kind::Search(search), method, &target)
 }
 
 pub(crate) fn other(
@@ -362,8 +356,7 @@ pub(crate) fn other(
         ),
         _ => ("GET", "/healthz", Kind::Other),
     };
-    let head = manner.head(method, target);
-    manner.finish(kind, method, head, b"")
+    manner.bare(kind, method, target)
 }
 
 /// Data that has broken encoders before, of about a size.
