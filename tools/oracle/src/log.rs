@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::id::Id;
 
 /// A way to receive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transport {
     /// `/poll`.
+    #[default]
     Poll,
     /// `/long-poll`.
     LongPoll,
@@ -90,9 +91,10 @@ impl Transport {
 }
 
 /// Where a request asks to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Since {
     /// With the next message.
+    #[default]
     Now,
     /// With the oldest message that history keeps.
     Earliest,

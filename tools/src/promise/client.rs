@@ -18,8 +18,9 @@ use encke_oracle::id::Id;
 use encke_oracle::log::{Event, Since, Transport};
 
 /// Where a client stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
+    #[default]
     Away,
     Connecting,
     /// It has asked, and not all has come.
@@ -39,7 +40,8 @@ pub(super) struct Heard {
     pub(super) ended: bool,
 }
 
-/// A client.
+/// A client. It has a reader of responses from its first connection on.
+#[derive(Default)]
 pub(super) struct Client {
     pub(super) stage: Stage,
     pub(super) rng: Rng,
@@ -80,31 +82,9 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(run: u32, seed: u64) -> Client {
         Client {
-            stage: Stage::Away,
             rng: Rng::with_seed(seed),
-            transport: Transport::Poll,
-            channels: Vec::new(),
-            is_narrow: false,
-            reconnects: false,
-            is_paused: false,
-            is_nudged: false,
-            is_cut: false,
-            ask_due: 0,
-            act_due: 0,
-            hold_ms: 0,
-            node: 0,
-            pass: None,
-            may_be_refused: false,
-            place: None,
-            begins: Since::Now,
-            responses: ResponseReader::without_extensions(),
-            decoder: None,
-            body: Vec::new(),
-            status: 0,
-            closes: false,
-            is_closing: false,
-            skips: false,
             run,
+            ..Client::default()
         }
     }
 

@@ -21,6 +21,13 @@ pub struct Order {
     seen: u64,
 }
 
+impl Default for Order {
+    /// A subscriber that is to receive everything.
+    fn default() -> Order {
+        Order::after(0)
+    }
+}
+
 impl Order {
     /// A subscriber that is to receive the messages after a number.
     pub fn after(last: u64) -> Order {

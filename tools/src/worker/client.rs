@@ -5,9 +5,10 @@ use encke_test_client::{Batch, Error, Part, ResponseReader};
 use crate::receipt::{Counts, Order, Scanner};
 
 /// The state of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Without a connection, and not to come back by itself.
+    #[default]
     Away,
     /// The connection is not established yet.
     Connecting,
@@ -20,6 +21,7 @@ pub(super) enum Stage {
 }
 
 /// A client.
+#[derive(Default)]
 pub(super) struct Client {
     pub(super) stage: Stage,
     pub(super) channel: u32,
@@ -62,22 +64,9 @@ pub(super) struct Heard {
 impl Client {
     pub(super) fn new(channel: u32, reads_batches: bool) -> Client {
         Client {
-            stage: Stage::Away,
             channel,
-            asked_at: 0,
-            order: Order::after(0),
-            responses: ResponseReader::default(),
-            scanner: Scanner::default(),
-            status: 0,
-            is_answered: false,
-            answer: Vec::new(),
-            body: Vec::new(),
             reads_batches,
-            batch: None,
-            due: 0,
-            is_asking: false,
-            is_sent_away: false,
-            has_moved: false,
+            ..Client::default()
         }
     }
 
