@@ -205,7 +205,7 @@ fn sighup_changes_nothing() {
 fn log_option_sets_the_level() {
     let encke = Encke::start(&["--log", "debug"]);
     encke.get("/poll/seen");
-    encke.program.line_with("Get /poll/seen 200");
+    encke.program.line_with("GET /poll/seen 200");
 }
 
 #[test]
