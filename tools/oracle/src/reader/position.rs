@@ -289,13 +289,9 @@ impl Position {
         if let Some(place) = place {
             missing += self.pass(case, place, id.seq.saturating_add(1), true);
         }
-        match is_new_epoch {
-            true if id.seq > 0 => {
-                let text = format!("the gap is at {id}, and not at the beginning of the epoch");
-                case.report(Kind::Groundless, text);
-            }
-            true => {}
-            false => self.judge_empty_gap(case, missing, (place, self.told_at), id),
+        // In a new epoch it is told whatever is missing: it passes what history has lost.
+        if !is_new_epoch {
+            self.judge_empty_gap(case, missing, (place, self.told_at), id);
         }
         let place = place.filter(|_| !self.begins_anew(case, place, id));
         self.move_to(case, place, id);

@@ -194,15 +194,20 @@ fn earliest_after_a_deletion_may_be_nothing() {
 }
 
 #[test]
-fn gap_of_a_new_epoch_stands_at_its_beginning() {
-    let mut run = Run::new(1);
-    run.streams(9_000)
-        .gets(10_010, 1)
-        .at(11_000, Event::Left)
-        .asks(12_500, Transport::Ndjson, Since::After(id(1, 1)), 0)
-        .at(12_510, Event::Cursor(Id::UNKNOWN))
-        .at(12_511, Event::Gap(id(2, 5)));
-    run.breaks(Kind::Groundless);
+fn gap_of_a_new_epoch_passes_only_what_is_gone() {
+    for (passed, is_right) in [(0, true), (2, true), (3, false)] {
+        let mut run = Run::new(6);
+        run.asks(15_500, Transport::Ndjson, Since::Unknown, 0)
+            .at(15_501, Event::Cursor(Id::UNKNOWN))
+            .at(15_502, Event::Gap(id(1, passed)));
+        for seq in passed.max(2) + 1..=6 {
+            run.gets(15_503, seq);
+        }
+        match is_right {
+            true => run.is_right(),
+            false => run.breaks(Kind::Groundless),
+        }
+    }
 }
 
 #[test]
