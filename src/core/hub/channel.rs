@@ -297,7 +297,7 @@ impl Channel {
     }
 
     /// The first message after `cursor`; `None` where an eviction comes before it. A reader that
-    /// has to get a gap first, or that asked for the earliest, keeps no message from eviction.
+    /// has to get a gap first, or that ignores it, keeps no message from eviction.
     fn first_pending(&mut self, cursor: Seq) -> Option<&mut Entry> {
         if cursor < self.evicted_up_to {
             return None;

@@ -129,6 +129,7 @@ impl Hub {
     /// and their first item is missing, so for a channel alone it is never a gap.
     pub fn before_all(&self, channels: impl Iterator<Item = u32>) -> Seq {
         let oldest = channels.filter_map(|channel| self.channels[channel as usize].oldest_item());
+        // fault: oldest-of-all-left-out
         oldest.min().map_or(self.head, |seq| Seq(seq.0 - 1))
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use checks::retain_behind;
+use checks::{has_losses, retain_behind};
 
 use super::ring::Ring;
 use super::*;
@@ -395,12 +395,9 @@ impl Pair {
             ignores_earlier_losses,
         );
         self.hub.enqueue(&mut reader);
-        let mut ignored = if ignores_earlier_losses {
-            channels.clone()
-        } else {
-            Vec::new()
-        };
-        retain_behind(&self.hub, reader.cursor, &mut ignored);
+        let mut ignored = channels.clone();
+        ignored
+            .retain(|&each| ignores_earlier_losses && has_losses(&self.hub, reader.cursor, each));
         self.readers[place] = (reader, channels, ignored);
     }
 
@@ -435,7 +432,7 @@ impl Pair {
         let all_ignored = !before.is_empty() && before.iter().all(|each| ignored.contains(each));
         let is_ignored = |each: &usize| match before.contains(each) {
             true => ignored.contains(each),
-            false => all_ignored,
+            false => all_ignored && has_losses(&self.hub, reader.cursor, *each),
         };
         let mut now_ignored: Vec<usize> = channels.iter().copied().filter(is_ignored).collect();
         retain_behind(&self.hub, reader.cursor, &mut now_ignored);
@@ -513,6 +510,7 @@ proptest! {
             pair.apply(op);
             pair.check();
             pair.check_newest();
+            pair.check_all();
         }
         pair.end();
     }

@@ -107,8 +107,9 @@ impl Reader {
 
 impl Hub {
     /// Makes a reader follow channels, and counts it by `class`, a number below
-    /// [`ReaderCounts::CLASSES`](super::ReaderCounts::CLASSES). It is not queued yet.
-    /// `ignores_earlier_losses`: evictions before its first message are no gaps.
+    /// [`ReaderCounts::CLASSES`](super::ReaderCounts::CLASSES). It is not queued yet, and has its cursor.
+    /// `ignores_earlier_losses`: where a channel has lost messages after its cursor, evictions before
+    /// its first message are no gaps.
     pub fn follow(
         &mut self,
         reader: &mut Reader,
@@ -126,8 +127,9 @@ impl Hub {
             self.readers.add(class);
         }
         for &channel in channels.iter().rev() {
-            let subscription =
-                Subscription::new(follower, channel, reader.first, ignores_earlier_losses);
+            let has_losses = self.channels[channel as usize].evicted_up_to() > reader.cursor;
+            let ignores = ignores_earlier_losses && has_losses;
+            let subscription = Subscription::new(follower, channel, reader.first, ignores);
             reader.first = self.subscriptions.insert(subscription) as u32;
             self.channels[channel as usize]
                 .reader_counts_mut()

@@ -11,7 +11,6 @@ use crate::engine::connections::{State, Wire};
 use crate::engine::routing::{Params, Receive, Since};
 use crate::hub::{Hub, Item};
 use crate::log::Clustered;
-use crate::message::Seq;
 
 /// Readers that are placed in one tick, or found to be gone.
 const PLACED: usize = 1_024;
@@ -34,7 +33,7 @@ pub(in crate::engine) fn judge(
 }
 
 /// Tells a gap to each reader whose cursor was beyond all that the log had when the reader came, once
-/// the node knows that. The reader begins with all history.
+/// the node knows that. The reader begins with all that its channels keep.
 pub(in crate::engine) fn tell_unfounded(
     delivery: &mut Delivery,
     log: &Clustered,
@@ -56,11 +55,12 @@ pub(in crate::engine) fn tell_unfounded(
             continue;
         }
         conn.reader.end_ahead();
-        conn.reader.cursor = Seq::ZERO;
+        let begin = delivery.hub.before_all(delivery.hub.followed(&conn.reader));
+        conn.reader.cursor = begin;
         match conn.state() {
             State::Held => poll::tell_gap(delivery, index, wire),
             State::Streaming => {
-                stream::deliver(delivery, index, &[Item::Gap(Seq::ZERO)], false, wire);
+                stream::deliver(delivery, index, &[Item::Gap(begin)], false, wire);
             }
             _ => {}
         }

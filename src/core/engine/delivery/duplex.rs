@@ -60,6 +60,7 @@ pub(in crate::engine) fn follow(
         Some(begin) => {
             let class = conn.reader.class();
             hub.unfollow(&mut conn.reader);
+            conn.reader.cursor = begin.cursor;
             hub.follow(
                 &mut conn.reader,
                 index,

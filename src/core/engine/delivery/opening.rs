@@ -36,7 +36,7 @@ pub(in crate::engine) fn open(
         !start.is_ahead(&delivery.hub) && ends::are_over(&delivery.hub, request.names, start);
     let has_end = matches!(params.since, Since::After(_)) && !start.gap;
     if is_over && has_end && transport.describe().resumes_by_itself {
-        // It reconnects by itself until it gets a 204.
+        // An EventSource that has the end reconnects until it gets a 204.
         delivery.response.no_content(request.context);
         return Ok(status::NO_CONTENT);
     }
@@ -60,7 +60,9 @@ pub(in crate::engine) fn open(
     if is_over {
         write_head(delivery, format, request);
         write_opening(delivery, format, params, start);
-        write_end(delivery, format, start.cursor);
+        if !(start.gap && ends_at_gap(transport, params.options)) {
+            write_end(delivery, format, start.cursor);
+        }
         return Ok(status);
     }
     let channels = match open_channels(&mut delivery.hub, request.names) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::support::{Server, get};
+use super::support::{Server, get, handshake};
 use crate::base::time::Time;
 use crate::config::Config;
 use crate::engine::connections::Sink;
@@ -93,4 +93,12 @@ fn end_that_is_evicted_is_told_with_its_gap_to_a_held_poll() {
     let sent = String::from_utf8_lossy(&wire.sent);
     assert!(sent.contains(r#""gap":true"#), "{sent}");
     assert!(sent.contains(ENDED), "{sent}");
+}
+
+#[test]
+fn raw_socket_ends_once_where_its_channel_has_ended_behind_a_gap() {
+    let (mut server, _) = server_with_an_evicted_end();
+    let (_, answer) = server.ask(Access::Trusted, &handshake("/ws/a?raw=1&since=other-1"));
+    let (_, frames) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(frames.ends_with("gap"), "{frames}");
 }

@@ -190,3 +190,30 @@ fn pace_is_one_to_60_000_milliseconds_of_a_stream() {
         assert_eq!(answer(&format!("/sse/a?pace={value}")), "200");
     }
 }
+
+#[test]
+fn message_lost_in_the_first_pause_is_a_gap_whatever_was_lost_before() {
+    for since in ["earliest", "other-1"] {
+        let mut server = Server::new(&Config {
+            history: crate::config::History {
+                max_messages: 2,
+                ..Config::default().history
+            },
+            ..Config::default()
+        });
+        for n in 0..3 {
+            server.publish("a", &n.to_string());
+        }
+        let (id, opening) = open(&mut server, &format!("/ndjson/a?since={since}&pace=1000"));
+        assert_eq!(opening.contains("\"gap\":true"), since == "other-1");
+        for n in 3..9 {
+            server.publish("a", &n.to_string());
+        }
+        server.pass(1_000 + ROUNDING_MS);
+        server.pass(0);
+        let text = server.take(id);
+        let [gap, message] = ["\"gap\":true", "\"data\":\"7\""].map(|part| text.find(part));
+        assert!(gap.is_some() && gap < message, "{since}: {text}");
+        assert_eq!(data(&text), ["7", "8"], "{since}");
+    }
+}

@@ -144,6 +144,26 @@ impl Pair {
             }
         }
     }
+
+    /// All items of several channels together, beside all that are stored.
+    pub(super) fn check_all(&self) {
+        let hub = &self.hub;
+        for channels in [&CHANNELS[..1], &CHANNELS[1..3], &CHANNELS[..]] {
+            let known: Vec<u32> = channels.iter().filter_map(|c| hub.find(c)).collect();
+            let stored = hub.messages.iter().map(|(_, stored)| stored);
+            let stored = stored.filter(|stored| known.contains(&stored.channel()));
+            let oldest = stored.map(|stored| stored.seq()).min();
+            let expected = oldest.map_or(hub.head(), |seq| Seq(seq.0 - 1));
+            let cursor = hub.before_all(known.into_iter());
+            assert_eq!(cursor, expected, "{channels:?}");
+        }
+    }
+}
+
+/// Whether a channel has lost something after a cursor.
+pub(super) fn has_losses(hub: &Hub, cursor: Seq, channel: usize) -> bool {
+    let index = hub.find(CHANNELS[channel]).expect("it is followed");
+    hub.channel(index).evicted_up_to() > cursor
 }
 
 /// Keeps the channels in which a cursor has not caught up.
