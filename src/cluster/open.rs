@@ -6,7 +6,7 @@ use redis::cmd;
 
 use super::check::{self, Facts};
 use super::connection::Connection;
-use super::fault::{Cause, Fault};
+use super::fault::{Cause, Fault, words};
 use super::target::{Candidate, Target};
 
 /// How often one server of a Redis Cluster may name another. While the log moves they may not agree.
@@ -47,10 +47,17 @@ fn open_one_of(
 
 fn open_at(target: &Target, candidate: &Candidate) -> Result<(Connection, Facts), Fault> {
     let mut connection = Connection::to(target, candidate)?;
-    // A server of a Redis Cluster that has not got the log says who has, also if it is a replica. Any
-    // other error is one of the checks.
-    let _ = connection.ask(cmd("EXISTS").arg(target.log()))?;
-    let mut facts = check::facts(&mut connection)?;
+    // A server of a Redis Cluster that has not got the log says who has, also if it is a replica. Most
+    // other errors are those of the checks, which say what to do.
+    let asked = connection.ask(cmd("EXISTS").arg(target.log()))?;
+    let mut facts = match (check::facts(&mut connection), asked) {
+        // A server that turns connections away says why to the first command, and closes.
+        (Err(Fault::Broken(Cause::Closed, _)), Err(error)) => {
+            let text = format!("{}: {}", candidate.address(), words(&error));
+            return Err(Fault::Refused(text));
+        }
+        (facts, _) => facts?,
+    };
     facts.version += &format!(" at {}", candidate.address());
     Ok((connection, facts))
 }

@@ -1,8 +1,6 @@
 //! Servers that refuse, or that cannot be used at present.
 
-use std::io::{Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-
+use super::fake::Fake;
 use super::scripts::{earlier, once};
 use encke_test_rig::free_ports;
 use rustix::process::Signal;
@@ -103,37 +101,37 @@ fn command_that_the_server_does_not_have_is_named() {
     assert!(text.contains("has no command xinfo"), "{text}");
 }
 
-#[test]
-fn server_that_is_too_old_is_refused() {
-    let dir = std::env::temp_dir().join(format!("encke-old-redis-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a directory");
-    let path = dir.join("redis.sock");
-    let _ = std::fs::remove_file(&path);
-    let listener = UnixListener::bind(&path).expect("a socket");
-    let served = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
-        let mut command = [0; 256];
-        let mut take = |stream: &mut UnixStream, name: &[u8]| {
-            let len = stream.read(&mut command).expect("a command");
-            assert!(command[..len].windows(name.len()).any(|word| word == name));
-        };
-        take(&mut stream, b"EXISTS");
-        write!(stream, ":0\r\n").expect("an answer");
-        take(&mut stream, b"INFO");
-        let info = "# Server\r\nredis_version:6.2.0\r\nrole:master\r\n";
-        write!(stream, "${}\r\n{info}\r\n", info.len()).expect("an answer");
-        // Until the other side closes.
-        let _ = stream.read(&mut command);
-    });
-    let url = format!("redis+unix://{}", path.display());
+/// The text with which a server is refused that takes these commands, answers each, and closes.
+fn refusal_of<const N: usize>(turns: [(&'static str, String); N]) -> String {
+    let fake = Fake::new();
+    let url = format!("redis://{}", fake.address());
+    let served = fake.serve(turns);
     let config = EngineConfig {
         url: Some(url.parse().expect("a URL")),
         ..EngineConfig::default()
     };
     let text = refusal(&config);
-    assert!(text.contains("Redis 6.2.0, which is too old"), "{text}");
     served.join().expect("no panic");
-    std::fs::remove_dir_all(dir).expect("it was made");
+    text
+}
+
+#[test]
+fn server_that_is_too_old_is_refused() {
+    let info = "# Server\r\nredis_version:6.2.0\r\nrole:master\r\n";
+    let info = format!("${}\r\n{info}\r\n", info.len());
+    let text = refusal_of([("EXISTS", ":0\r\n".into()), ("INFO", info)]);
+    assert!(text.contains("Redis 6.2.0, which is too old"), "{text}");
+}
+
+#[test]
+fn server_that_turns_connections_away_is_heard() {
+    for words in [
+        "ERR max number of clients reached",
+        "DENIED Redis is running in protected mode",
+    ] {
+        let text = refusal_of([("EXISTS", format!("-{words}\r\n"))]);
+        assert!(text.contains(words), "{text}");
+    }
 }
 
 #[test]

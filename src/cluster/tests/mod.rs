@@ -1,6 +1,7 @@
 //! The lanes and the scripts, with a real Redis. Skipped where it is not installed, but in CI.
 
 mod clustered;
+pub(super) mod fake;
 mod faults;
 mod lanes;
 mod scripts;
