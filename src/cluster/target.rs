@@ -52,18 +52,33 @@ impl Candidate {
         }
     }
 
-    /// The servers at an address `HOST:PORT` that this one names, reached in the same way.
+    /// The servers at an address `HOST:PORT` that this one names, reached in the same way. Without a
+    /// host it means its own: `cluster-preferred-endpoint-type unknown-endpoint`.
+    ///
+    /// # Errors
+    ///
+    /// It is no address, or the host has none.
     pub(super) fn others_at(&self, address: &str) -> Result<Vec<Candidate>, Fault> {
         let parts = address.rsplit_once(':');
-        let parts = parts.filter(|(host, _)| !host.is_empty());
         let parts = parts.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        let Some((host, port)) = parts else {
-            let text = format!("a server names {address} as the place of the log");
-            return Err(Fault::Broken(Cause::Unexpected, text));
-        };
-        match self {
-            Candidate::Tls(..) => Ok(vec![Candidate::Tls(host.into(), port)]),
-            Candidate::Tcp(_) | Candidate::Unix(_) => resolve(host, port),
+        match (self, parts) {
+            (_, Some(("?", _))) => Err(Fault::Refused(
+                "the server of the Redis Cluster that has the log has no name: set \
+                 cluster-announce-hostname there"
+                    .into(),
+            )),
+            (Candidate::Tcp(own), Some(("", port))) => {
+                Ok(vec![Candidate::Tcp(SocketAddr::new(own.ip(), port))])
+            }
+            (Candidate::Tls(own, _), Some(("", port))) => {
+                Ok(vec![Candidate::Tls(own.clone(), port)])
+            }
+            (Candidate::Unix(_), Some(("", _))) | (_, None) => {
+                let text = format!("a server names {address} as the place of the log");
+                Err(Fault::Broken(Cause::Unexpected, text))
+            }
+            (Candidate::Tls(..), Some((host, port))) => Ok(vec![Candidate::Tls(host.into(), port)]),
+            (Candidate::Tcp(_) | Candidate::Unix(_), Some((host, port))) => resolve(host, port),
         }
     }
 }
@@ -245,16 +260,25 @@ mod tests {
             assert_eq!(named(by, "10.0.0.9:7000"), Ok(vec!["10.0.0.9:7000".into()]));
             assert_eq!(named(by, "::1:7000"), Ok(vec!["::1:7000".into()]));
         }
+        let own = Ok(vec!["127.0.0.1:7000".into()]);
+        assert_eq!(named(&tcp, ":7000"), own);
         let tls = Candidate::Tls("a.example".into(), 1);
-        let others = tls.others_at("b.example:7000");
-        let [Candidate::Tls(host, 7000)] = &others.expect("one")[..] else {
-            panic!("it is one by TLS");
-        };
-        assert_eq!(host, "b.example");
-        // Redis has no name for it that holds outside.
-        for address in ["", ":7000", "10.0.0.9", "10.0.0.9:x"] {
-            let fault = named(&tcp, address).expect_err("no address");
+        for (address, name) in [("b.example:7000", "b.example"), (":7000", "a.example")] {
+            let others = tls.others_at(address);
+            let [Candidate::Tls(host, 7000)] = &others.expect("one")[..] else {
+                panic!("it is one by TLS");
+            };
+            assert_eq!(host, name);
+        }
+        // A socket has no host.
+        for (by, address) in [(&tcp, ""), (&unix, ":7000"), (&tls, "b"), (&tls, ":x")] {
+            let fault = named(by, address).expect_err("no address");
             assert!(matches!(fault, Fault::Broken(Cause::Unexpected, _)));
+        }
+        for by in [&tcp, &unix, &tls] {
+            let fault = named(by, "?:7000").expect_err("no name");
+            assert!(matches!(fault, Fault::Refused(_)));
+            assert!(fault.to_string().contains("set cluster-announce-hostname"));
         }
     }
 

@@ -34,6 +34,28 @@ fn lanes_follow_the_log_to_the_server_that_has_it() {
 }
 
 #[test]
+fn server_without_a_name_is_found_on_the_same_host() {
+    let Some(all) = Clustered::of_test() else {
+        return;
+    };
+    let server = &all.servers[1];
+    let set = |kind| {
+        let set = format!("CONFIG SET cluster-preferred-endpoint-type {kind}");
+        server.tell(&set).expect("OK");
+    };
+    let mut config = config(server);
+    let url = format!("redis://{}", server.address);
+    config.url = Some(url.parse().expect("a URL"));
+    set("unknown-endpoint");
+    assert_eq!(probe(&config), Ok(vec![]));
+    set("hostname");
+    let Err(Fault::Refused(text)) = probe(&config) else {
+        panic!("it has no name");
+    };
+    assert!(text.contains("cluster-announce-hostname"), "{text}");
+}
+
+#[test]
 fn log_that_nobody_has_is_waited_for() {
     let Some(all) = Clustered::of_test() else {
         return;
