@@ -29,6 +29,7 @@ pub(super) struct Target {
 }
 
 /// A server that may be connected to.
+#[derive(PartialEq, Eq)]
 pub(super) enum Candidate {
     Tcp(SocketAddr),
     Tls(String, u16),
