@@ -7,7 +7,7 @@
 //! without them the node would take the server for dead, or no term would be settled.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Value, cmd};
 
@@ -25,6 +25,9 @@ const PIPELINE_BYTES: usize = 1 << 20;
 
 /// The time for which `WAIT` waits for replicas before it answers how many have confirmed.
 const REPLICAS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After this time without a refusal of what the node says of itself, the next one is told again.
+const QUIET: Duration = Duration::from_secs(60);
 
 /// A command that was sent.
 struct Sent {
@@ -45,9 +48,8 @@ pub(super) struct Publish {
     pub(super) is_allowed: bool,
     /// Replies to publishes for which there are not enough replicas yet.
     pub(super) held: Vec<(bool, Reply)>,
-    /// Why the server takes nothing that the node says of itself, as the log has said; empty if it
-    /// takes it.
-    pub(super) told: String,
+    /// What the log has said of refusals of what the node says of itself.
+    told: Told,
 }
 
 impl Publish {
@@ -58,7 +60,7 @@ impl Publish {
             scripts: None,
             is_allowed: false,
             held: Vec::new(),
-            told: String::new(),
+            told: Told::default(),
         }
     }
 }
@@ -144,17 +146,16 @@ impl Publish {
     }
 
     /// Notes the reply to what the node says of itself, without which it is not ready. No publisher is
-    /// told if that is refused, so the log has each reason once.
+    /// told if that is refused, so the log has the reason.
     fn note_own(&mut self, reply: &Reply) {
         let why = match reply {
-            Reply::Full => "its memory is full",
+            Reply::Full => "the engine has no memory for more",
             Reply::Refused(why) => why,
-            _ => "",
+            _ => return,
         };
-        if why != self.told && !why.is_empty() {
+        if self.told.is_news(why, Instant::now()) {
             log::warn!("engine, publishing: the engine takes nothing of this node: {why}");
         }
-        why.clone_into(&mut self.told);
     }
 
     /// Has the server remove the entries that need not be kept any more. It does so with every entry
@@ -219,6 +220,25 @@ impl Publish {
     }
 }
 
+/// The last refusal of what the node says of itself. While memory is short, small entries are taken
+/// and large ones are not: the same reason is news only after a while without a refusal.
+#[derive(Default)]
+struct Told {
+    why: String,
+    at: Option<Instant>,
+}
+
+impl Told {
+    /// Notes a refusal. Returns whether it is to be logged.
+    fn is_news(&mut self, why: &str, now: Instant) -> bool {
+        let is_late = self.at.is_none_or(|at| now.duration_since(at) >= QUIET);
+        let is_news = is_late || why != self.why;
+        why.clone_into(&mut self.why);
+        self.at = Some(now);
+        is_news
+    }
+}
+
 /// The place of the first reply from which on the server had no memory for anything. What is sent
 /// again from there keeps its order.
 fn first_refused(replies: &[Reply]) -> Option<usize> {
@@ -234,5 +254,25 @@ fn load(connection: &mut Connection, script: &str) -> Result<String, Fault> {
         Ok(Value::BulkString(name)) => Ok(String::from_utf8_lossy(&name).into_owned()),
         Ok(other) => Err(Fault::unexpected("SCRIPT LOAD", &other)),
         Err(error) => Err(Fault::Refused(check::missing("SCRIPT LOAD", &error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reason_is_told_again_after_a_while_without_it() {
+        let mut told = Told::default();
+        let begun = Instant::now();
+        assert!(told.is_news("full", begun));
+        // Whatever was taken in between.
+        for seconds in [1, 30, 89, 148] {
+            assert!(!told.is_news("full", begun + Duration::from_secs(seconds)));
+        }
+        let later = begun + Duration::from_secs(148) + QUIET;
+        assert!(told.is_news("full", later));
+        assert!(told.is_news("a right is missing", later));
+        assert!(!told.is_news("a right is missing", later));
     }
 }

@@ -48,7 +48,7 @@ fn reason_for_which_a_node_is_not_ready_is_logged_where_nobody_publishes() {
             "min-replicas-to-write 0",
             "NOREPLICAS",
         ),
-        ("maxmemory 1", "maxmemory 0", "its memory is full"),
+        ("maxmemory 1", "maxmemory 0", "has no memory for more"),
     ] {
         server.tell(&format!("CONFIG SET {set}")).expect("OK");
         let line = encke.line_with("takes nothing of this node: ");
