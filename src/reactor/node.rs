@@ -20,7 +20,7 @@ impl Reactor {
         }
         self.engine.gauges().reconnects = Some(*sharing.reconnects());
         self.engine.apply_log(LOG_BUDGET, &mut self.sockets);
-        // A node that drains has said that, and stops to listen to itself when it leaves.
+        // The drain is logged already; a node that leaves stops reading its own beats.
         if !self.engine.is_draining() {
             sharing.readiness.note(self.engine.unready());
         }
