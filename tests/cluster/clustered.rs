@@ -1,5 +1,7 @@
 //! Two nodes over a Redis Cluster, whose servers take the log from each other.
 
+use std::thread;
+
 use encke_test_rig::redis::Clustered;
 
 use crate::encke::Encke;
@@ -26,6 +28,18 @@ impl Published {
         }
     }
 
+    /// Publishes until something is done, and then some more.
+    fn publish_during(&mut self, change: impl FnOnce() -> Result<(), String> + Send) {
+        thread::scope(|scope| {
+            let changed = scope.spawn(change);
+            while !changed.is_finished() {
+                self.publish(1);
+            }
+            changed.join().expect("no panic").expect("it is done");
+        });
+        self.publish(6);
+    }
+
     /// Both nodes have all, in one order and without a gap, and know the keys.
     fn check(&mut self) {
         let count = self.ids.len();
@@ -49,8 +63,8 @@ fn log_goes_from_server_to_server_without_a_gap() {
     // The first server stays, and names the one that has the log.
     let url = all.servers[0].url();
     let nodes = ["a", "b"].map(|name| {
-        let mut node =
-            Encke::start(&["--engine", &url, "--node", name, "--engine-patience", "30s"]);
+        let engine = ["--engine", &url, "--node", name, "--engine-patience", "30s"];
+        let mut node = Encke::start(&[&engine[..], &["--history-messages", "100000"]].concat());
         node.until_readyz(200);
         node
     });
@@ -59,24 +73,15 @@ fn log_goes_from_server_to_server_without_a_gap() {
     published.publish(6);
 
     // The slot goes to another server, while the nodes publish.
-    std::thread::scope(|scope| {
-        scope.spawn(|| published.publish(6));
-        all.move_slot_of("{encke}:log", 0, 1).expect("it is moved");
-    });
+    published.publish_during(|| all.move_slot_of("{encke}:log", 0, 1));
     published.check();
 
     // Its replica takes over, while it is there and when it was killed.
     all.follow(2, 1).expect("it becomes a replica");
-    std::thread::scope(|scope| {
-        scope.spawn(|| published.publish(6));
-        all.fail_over_to(2).expect("it is promoted");
-    });
+    published.publish_during(|| all.fail_over_to(2));
     published.check();
     all.wait_for_replica(1, 2).expect("it becomes a replica");
     all.servers[2].kill().expect("it is ours");
-    std::thread::scope(|scope| {
-        scope.spawn(|| published.publish(6));
-        all.replace_by(1).expect("it is promoted");
-    });
+    published.publish_during(|| all.replace_by(1));
     published.check();
 }
