@@ -189,8 +189,8 @@ fn slow_header(tree: &Tree) -> Option<String> {
 
 /// Claims as a reader of JSON finds them.
 struct Slow {
-    exp: u64,
-    nbf: u64,
+    exp_ms: u64,
+    nbf_ms: u64,
     sub: Option<String>,
     is_audience: bool,
     is_issuer: bool,
@@ -202,7 +202,6 @@ impl Slow {
     /// The claims, if each of them is of its type.
     fn read(tree: &Tree) -> Option<Slow> {
         let members = tree.members().filter(|_| tree.levels() <= 64)?;
-        let number = |value: &Tree| value.integer().filter(|number| *number <= 1 << 53);
         let short = |value: &Tree| {
             value
                 .text()
@@ -221,14 +220,26 @@ impl Slow {
         let is_object = |value: &Tree| matches!(value, Tree::Object(_)).then_some(());
         optional(encke, "info", is_object)?;
         Some(Slow {
-            exp: optional(members, "exp", number)??,
-            nbf: optional(members, "nbf", number)?.unwrap_or(0),
+            exp_ms: optional(members, "exp", milliseconds)??,
+            nbf_ms: optional(members, "nbf", milliseconds)?.unwrap_or(0),
             sub: optional(members, "sub", short)?,
             is_audience: optional(members, "aud", one_or_several)?.unwrap_or(false),
             is_issuer: optional(members, "iss", Tree::text)? == Some(ISSUER),
             subscribe: optional(encke, "subscribe", patterns)?.unwrap_or_default(),
             publish: optional(encke, "publish", patterns)?.unwrap_or_default(),
         })
+    }
+}
+
+/// A time in seconds, whole ones up to 2^53.
+fn milliseconds(value: &Tree) -> Option<u64> {
+    match *value {
+        Tree::Integer(seconds) => (seconds <= 1 << 53).then(|| seconds * 1_000),
+        Tree::Number(seconds) if seconds.is_sign_negative() => None,
+        Tree::Number(seconds) => {
+            (seconds < 9_007_199_254_740_992.0).then_some((seconds * 1e3) as u64)
+        }
+        Tree::Other | Tree::Text(_) | Tree::List(_) | Tree::Object(_) => None,
     }
 }
 
@@ -239,14 +250,14 @@ fn patterns(value: &Tree) -> Option<Vec<Pattern>> {
 
 impl Slow {
     fn is_good(&self) -> bool {
-        let now = UNIX_MS / 1_000;
-        self.is_audience && self.is_issuer && now < self.exp && self.nbf <= now + 5
+        let is_now = UNIX_MS < self.exp_ms && self.nbf_ms <= UNIX_MS + 5_000;
+        self.is_audience && self.is_issuer && is_now
     }
 
     fn compare(&self, token: &Token) {
         assert_eq!(token.subject.as_deref(), self.sub.as_deref());
-        assert_eq!(token.expires_at_ms, self.exp * 1_000);
-        assert_eq!(token.not_before_ms, self.nbf * 1_000);
+        assert_eq!(token.expires_at_ms, self.exp_ms);
+        assert_eq!(token.not_before_ms, self.nbf_ms);
         for name in ["news", "user/42/inbox", "chat/7", "a", "a/b", "a/b/c"] {
             let any = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(name));
             assert_eq!(token.may_subscribe(name), any(&self.subscribe));

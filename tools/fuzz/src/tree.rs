@@ -8,8 +8,10 @@ use serde::{Deserialize, Deserializer};
 /// A JSON value.
 #[derive(Debug)]
 pub(crate) enum Tree {
-    /// `null`, a boolean, or a number that is not in digits alone.
+    /// `null`, a boolean, or a negative number in digits.
     Other,
+    /// A number that is not in digits alone, or is beyond 2^64.
+    Number(f64),
     /// A number in digits alone, up to 2^64 - 1.
     Integer(u64),
     Text(String),
@@ -46,13 +48,6 @@ impl Tree {
     pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Tree::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn integer(&self) -> Option<u64> {
-        match self {
-            Tree::Integer(number) => Some(*number),
             _ => None,
         }
     }
@@ -108,8 +103,8 @@ impl<'de> Visitor<'de> for Any {
         Ok(Tree::Other)
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Tree, E> {
-        Ok(Tree::Other)
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Tree, E> {
+        Ok(Tree::Number(number))
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Tree, E> {
