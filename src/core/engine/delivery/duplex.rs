@@ -50,12 +50,13 @@ pub(in crate::engine) fn follow(
     let joined: Vec<u32> = channels.iter().copied().filter(is_new).collect();
     check_subscribers(hub, &joined)?;
     hub.dequeue(&mut conn.reader);
-    let (cursor, gap) = match begin {
+    let gap = match begin {
         None => {
             // fault: change-forgets-what-is-owed
             let cursor = position(hub, &conn.reader);
             hub.refollow(&mut conn.reader, index, &channels);
-            (cursor, false)
+            conn.reader.cursor = cursor;
+            false
         }
         Some(begin) => {
             let class = conn.reader.class();
@@ -68,15 +69,14 @@ pub(in crate::engine) fn follow(
                 class,
                 begin.ignores_earlier_losses,
             );
-            (begin.cursor, begin.gap)
+            begin.gap
         }
     };
-    conn.reader.cursor = cursor;
+    let from = hub.id(conn.reader.cursor);
     if !connections.holders.is_anonymous(index) {
         // What it follows was judged by the rights that are in force now.
         review.note_parked(index);
     }
-    let from = hub.id(cursor);
     connections.stats.gaps += u64::from(gap);
     Ok(match gap {
         // A client that reconnects before it has received the gap must get it again.

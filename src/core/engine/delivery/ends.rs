@@ -7,7 +7,7 @@
 //! it is asked where an end or a gap is among the items, and where a reader begins on channels that
 //! have ended.
 
-use super::start::Start;
+use super::start::{Start, known};
 use crate::engine::routing::{Names, Since};
 use crate::hub::{Channels, Hub, Item};
 use crate::message::Seq;
@@ -100,7 +100,7 @@ fn at_poll_of_ended(
 
 /// Whether a reader that starts here is done with these channels.
 pub(super) fn are_over(hub: &Hub, names: &Names<'_>, start: Start) -> bool {
-    let known: Channels = names.iter().filter_map(|name| hub.find(name)).collect();
+    let known: Channels = known(hub, names).collect();
     known.len() == names.len() && hub.are_done(known.into_iter(), start.cursor)
 }
 

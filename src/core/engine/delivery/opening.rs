@@ -34,6 +34,7 @@ pub(in crate::engine) fn open(
     }
     let is_over =
         !start.is_ahead(&delivery.hub) && ends::are_over(&delivery.hub, request.names, start);
+    let ends_at_gap = start.gap && ends_at_gap(transport, params.options);
     let has_end = matches!(params.since, Since::After(_)) && !start.gap;
     if is_over && has_end && transport.describe().resumes_by_itself {
         // An EventSource that has the end reconnects until it gets a 204.
@@ -60,7 +61,7 @@ pub(in crate::engine) fn open(
     if is_over {
         write_head(delivery, format, request);
         write_opening(delivery, format, params, start);
-        if !(start.gap && ends_at_gap(transport, params.options)) {
+        if !ends_at_gap {
             write_end(delivery, format, start.cursor);
         }
         return Ok(status);
@@ -110,7 +111,7 @@ pub(in crate::engine) fn open(
     );
     right::grant(delivery, index, request.identity);
     delivery.connections.arm_stream(index);
-    if start.gap && ends_at_gap(transport, params.options) {
+    if ends_at_gap {
         // The opening has said so.
         leave(delivery, index);
     }

@@ -49,7 +49,7 @@ pub(in crate::engine) fn start(
 }
 
 /// Those of the channels that exist.
-fn known(hub: &Hub, names: &Names<'_>) -> impl Iterator<Item = u32> {
+pub(super) fn known(hub: &Hub, names: &Names<'_>) -> impl Iterator<Item = u32> {
     names.iter().filter_map(|name| hub.find(name))
 }
 
