@@ -216,8 +216,8 @@ impl LaneThread {
     }
 }
 
-/// What the log has said of the connections of a lane. The same fault right after each connection is
-/// one fault, and the connections between are none that somebody has to know of.
+/// Which connections and faults of a lane were logged. If connection after connection breaks at once with
+/// the same fault, neither the fault nor the connections are logged again.
 #[derive(Default)]
 struct Lines {
     /// The last fault that was logged.

@@ -48,7 +48,7 @@ pub(super) struct Publish {
     pub(super) is_allowed: bool,
     /// Replies to publishes for which there are not enough replicas yet.
     pub(super) held: Vec<(bool, Reply)>,
-    /// What the log has said of refusals of what the node says of itself.
+    /// The refusals of beats and other commands of the node itself that were logged.
     told: Told,
 }
 
@@ -220,7 +220,7 @@ impl Publish {
     }
 }
 
-/// The last refusal of what the node says of itself. While memory is short, small entries are taken
+/// The last refusal of a command of the node itself. While memory is short, small entries are taken
 /// and large ones are not: the same reason is news only after a while without a refusal.
 #[derive(Default)]
 struct Told {

@@ -1,4 +1,4 @@
-//! Two nodes over a Redis Cluster, whose servers take the log from each other.
+//! Two nodes over a Redis Cluster, while the log moves from one of its servers to another.
 
 use std::thread;
 
@@ -7,7 +7,7 @@ use encke_test_rig::redis::Clustered;
 use crate::encke::Encke;
 use crate::nodes::{poll_all, publish, publish_once};
 
-/// What two nodes have published so far, as ids.
+/// Two nodes, and the ids of all messages that were published on them.
 struct Published {
     nodes: [Encke; 2],
     ids: Vec<String>,

@@ -190,7 +190,8 @@ fn stream_cut_before_its_gap_gets_it_again() {
     }
 }
 
-/// What was lost before is told, or not asked for: it is no gap for who comes back.
+/// A client that comes back with the first cursor of a stream gets no gap for messages that were lost
+/// before the stream began: it was told of them, or had asked for what is kept.
 #[test]
 fn stream_cut_before_its_first_message_goes_on_without_a_gap() {
     for (max_messages, kept) in [(2, vec!["3", "4"]), (0, vec![])] {

@@ -61,10 +61,7 @@ fn log_that_nobody_has_is_waited_for() {
         return;
     };
     let server = &all.servers[0];
-    let slot = server
-        .ask("CLUSTER KEYSLOT {encke}:log")
-        .expect("it answers");
-    let slot = slot.trim_start_matches(':').trim_end();
+    let slot = all.slot_of("{encke}:log").expect("it answers");
     server
         .tell(&format!("CLUSTER DELSLOTS {slot}"))
         .expect("OK");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 
-/// A server of one connection. Whoever connects once more is refused.
+/// A server that accepts one connection. The system refuses further ones.
 pub(in crate::cluster) struct Fake(TcpListener);
 
 impl Fake {

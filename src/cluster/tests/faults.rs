@@ -41,7 +41,7 @@ fn user_without_a_password_logs_in_too() {
     let mut config = config(&server);
     let url = format!("redis+unix://encke@{}", server.socket().display());
     config.url = Some(url.parse().expect("a URL"));
-    // The default user, who may do all, is no stand-in.
+    // The default user may do all. If that one were logged in, the server could be used.
     let text = refusal(&config);
     assert!(text.contains("refuses the password or the user"), "{text}");
     let set = "ACL SETUSER encke on nopass ~{encke}:* -@all +info +exists";

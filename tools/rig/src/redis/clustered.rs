@@ -54,6 +54,15 @@ impl Clustered {
         Ok(all)
     }
 
+    /// The slot of a key.
+    ///
+    /// # Errors
+    ///
+    /// The first server does not answer.
+    pub fn slot_of(&self, key: &str) -> Result<u16, String> {
+        number(&self.servers[0], &format!("CLUSTER KEYSLOT {key}"))
+    }
+
     /// Moves the slot of a key, with all keys that are in it, as `redis-cli --cluster reshard` does:
     /// while it goes on, some of them are here and some there.
     ///
@@ -61,7 +70,7 @@ impl Clustered {
     ///
     /// A server refuses.
     pub fn move_slot_of(&self, key: &str, from: usize, to: usize) -> Result<(), String> {
-        let slot = number(&self.servers[from], &format!("CLUSTER KEYSLOT {key}"))?;
+        let slot = self.slot_of(key)?;
         let (source, target) = (&self.servers[from], &self.servers[to]);
         let (from, to) = (self.id(from)?, self.id(to)?);
         target.tell(&format!("CLUSTER SETSLOT {slot} IMPORTING {from}"))?;
